@@ -1,0 +1,1 @@
+"""Every layer of every text encoder, as data."""

@@ -1,0 +1,40 @@
+"""The words of the surface: levels, pools, types and policies, one spelling each."""
+
+from layerwise.errors import RequestError
+
+LEVELS = ("token", "word", "span", "text")
+POOLS = ("mean", "max", "sum", "first", "last", "first_last", "cls")
+PRECISIONS = ("fp32", "bf16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+LONG = ("window", "truncate", "error")
+FORMATS = ("auto", "txt", "docs", "jsonl", "csv", "tsv", "parquet", "conll")
+
+
+def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
+    """Return `got` when it is one of `allowed`.
+
+    Raises:
+        RequestError: naming `what`, the value and the allowed ones.
+    """
+    if got not in allowed:
+        raise RequestError(f"{what} {got!r} doesn't exist; choose one of {', '.join(allowed)}")
+    return got
+
+
+def fit_pool(level: str, pool: str | None) -> str | None:
+    """Return the pool that `level` uses: `None` at token level, `mean` when none is named.
+
+    Raises:
+        RequestError: for a pool at token level, or `cls` below text level.
+    """
+    one_of("level", level, LEVELS)
+    if level == "token":
+        if pool is not None:
+            raise RequestError(f"pool {pool!r} doesn't fit level 'token': a token row is one piece; leave it out")
+        return None
+    pool = one_of("pool", pool or "mean", POOLS)
+    if pool == "cls" and level != "text":
+        raise RequestError(
+            f"pool 'cls' doesn't fit level {level!r}: only a text has one; use mean, max, sum, first, last or first_last"
+        )
+    return pool
