@@ -1,0 +1,66 @@
+"""Which pieces make up a row: of a word, a span or a text. By offsets and word numbers, never by re-tokenising."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows of one text: row r is made of the next `counts[r]` of `members` (piece numbers in the text)."""
+
+    members: Ints
+    counts: Ints
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def keep(self, rows: npt.NDArray[np.bool_]) -> "Groups":
+        """Return the groups of the rows that a mask (rows,) selects."""
+        return Groups(self.members[np.repeat(rows, self.counts)], self.counts[rows])
+
+
+def each(pieces: int) -> Groups:
+    """A row per piece."""
+    return Groups(np.arange(pieces), np.ones(pieces, dtype=np.int64))
+
+
+def whole(begin: int, end: int) -> Groups:
+    """One row of the pieces `begin` … `end` − 1."""
+    return Groups(np.arange(begin, end), np.array([end - begin]))
+
+
+def by_number(numbers: Ints, rows: int) -> Groups:
+    """A row per number 0 … `rows` − 1: the pieces that carry it, in order. `numbers` is (pieces,), −1 for none."""
+    inside = np.flatnonzero(numbers >= 0)
+    order = inside[np.argsort(numbers[inside], kind="stable")]
+    return Groups(order, np.bincount(numbers[inside], minlength=rows)[:rows])
+
+
+def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints) -> Groups:
+    """A row per span of characters: the pieces that share at least one character with it.
+
+    Args:
+        starts, ends: (pieces,) code points of each piece, both in ascending order; special pieces and
+            pieces without a character have start = end and belong to no span.
+        spans: (start, end) pairs in any order.
+    """
+    visible = np.flatnonzero(ends > starts)
+    borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+    low = np.searchsorted(ends[visible], borders[:, 0], side="right")
+    high = np.searchsorted(starts[visible], borders[:, 1], side="left")
+    counts = np.maximum(high - low, 0)
+    skip = np.repeat(np.cumsum(counts) - counts, counts)
+    return Groups(visible[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
+
+
+def first_row(groups: Groups, pieces: int) -> Ints:
+    """Return, for each of `pieces` pieces, the first row that it belongs to, −1 for none."""
+    out = np.full(pieces, -1, dtype=np.int64)
+    rows = np.repeat(np.arange(len(groups)), groups.counts)
+    out[groups.members[::-1]] = rows[::-1]
+    return out

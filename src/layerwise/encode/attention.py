@@ -1,0 +1,66 @@
+"""Attention over a packed batch: many texts in one row, each seeing only itself."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+NAME = "layerwise_packed"
+Runs = list[tuple[int, int]]
+_calls = 0
+
+
+def packed_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    lw_runs: Runs | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each text of a packed batch.
+
+    Args:
+        query, key, value: (1, heads, pieces, size of a head).
+        lw_runs: (how many texts, pieces of each), in the order in which they are packed.
+        sliding_window: local attention, keeping |i - j| < sliding_window.
+
+    Returns:
+        (1, pieces, heads, size of a head), and no weights.
+    """
+    global _calls
+    _calls += 1
+    if lw_runs is None:
+        raise ValueError("a packed batch came without its runs")
+    heads, size = value.shape[1], value.shape[3]
+    out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
+    begin = 0
+    for texts, pieces in lw_runs:
+        end = begin + texts * pieces
+        q, k, v = (_split(x[:, :, begin:end], texts, pieces) for x in (query, key, value))
+        mask = None
+        if sliding_window is not None and pieces > sliding_window:
+            place = torch.arange(pieces, device=value.device)
+            mask = (place[:, None] - place[None, :]).abs() < sliding_window
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+        out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * pieces, heads, size)
+        begin = end
+    return out, None
+
+
+def calls() -> int:
+    """Return how often `packed_attention` was called in this process."""
+    return _calls
+
+
+def _split(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:
+    """(1, heads, texts x pieces, size) -> (texts, heads, pieces, size), without a copy."""
+    return x[0].unflatten(1, (texts, pieces)).transpose(0, 1)
+
+
+def no_mask(**_: Any) -> None:
+    """Build no mask: a packed batch has no padding."""

@@ -1,0 +1,399 @@
+"""The encoder: texts in, every wanted layer out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from layerwise import names, pool as pooling
+from layerwise.encode import checkpoint as checkpoints
+from layerwise.encode import hf, rows as rowing
+from layerwise.encode.batches import Batch, batches
+from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.engine import TOLERANCE, Engine, Sequences
+from layerwise.encode.pieces import Pieces, Tokenizer
+from layerwise.encode.plan import Plan, Take, make_plan
+from layerwise.errors import ModelError, RequestError
+from layerwise.layers import LayerSpec, layer_names, resolve_layers
+from layerwise.read.example import Example, clean
+from layerwise.states import LayerStates
+from layerwise.tables import Carried, Coverage, index_table, texts_table
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+_BUDGET = {"cpu": 2048, "cuda": 16384, "mps": 8192}
+
+
+class Sink(Protocol):
+    """Takes finished rows, in any order, each once per layer."""
+
+    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
+        """Take `values` (k, width) of `layer` for the row numbers `rows` (k,)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of each text, checked against the model.
+
+    Attributes:
+        layers: names, in the order wanted.
+        level, pool, special_tokens: as in the surface; `special_tokens` matters at text level.
+        long, max_length, overlap: what is done with a text of more than `max_length` pieces (special ones
+            included); windows share `overlap` pieces.
+        batch_tokens: pieces of a batch.
+    """
+
+    layers: tuple[str, ...]
+    level: str
+    pool: str | None
+    special_tokens: bool
+    long: str
+    max_length: int
+    overlap: int
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A planned run of texts: its tables, its counts, and how many rows it will have."""
+
+    plan: Plan
+    request: Request
+    index: pa.Table
+    texts: pa.Table
+    counts: dict[str, int]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.plan.rows
+
+
+class Encoder:
+    """A model with its tokenizer, ready to give every layer of any text. Made by `lw.load_encoder`.
+
+    Attributes:
+        layers: names of all layers, `('emb', '1', …)`.
+        blocks, width: the number of blocks and of numbers per vector.
+        max_length: pieces that the model takes at once, special ones included.
+        default_pool: the model's own pooling where it has one, else `mean`.
+        device, precision: where and how precisely it runs.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, loaded: hf.Loaded, *, device: str, precision: str, trust_remote_code: bool = False
+    ) -> None:
+        self.checkpoint, self.device, self.precision = checkpoint, device, precision
+        self.family: str = loaded.config.model_type
+        self.tokenizer = Tokenizer(loaded, checkpoint.name)
+        self.position_limit = loaded.max_length
+        self._engine = Engine(loaded, precision, _probes(self.tokenizer, checkpoint.name), checkpoint.name)
+        self.blocks, self.width = self._engine.blocks, self._engine.width
+        self.layers = layer_names(self.blocks)
+        self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
+        self.default_pool = checkpoint.pool or "mean"
+        self.final_norm = self._engine.final_norm
+        self.trust_remote_code = trust_remote_code
+
+    def __repr__(self) -> str:
+        return f"<Encoder {self.checkpoint.name}: {self.family}, {self.blocks} blocks, width {self.width}, {self.device}>"
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """How batches are made and products computed, for the record."""
+        return {"packing": self._engine.packing, "products": self._engine.products}
+
+    @property
+    def tolerance(self) -> float:
+        """T in max |a − b| ≤ T · max(1, max |b|), per text and layer, against a plain one-text forward."""
+        return TOLERANCE[self.precision]
+
+    def request(
+        self,
+        layers: LayerSpec = "all",
+        level: str = "text",
+        pool: str | None = None,
+        *,
+        special_tokens: bool = True,
+        long: str = "window",
+        max_length: int | None = None,
+        overlap: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> Request:
+        """Return a checked request.
+
+        Raises:
+            RequestError: a layer, level, pool or option that this model can't serve.
+        """
+        resolved = resolve_layers(layers, self.blocks)
+        names.one_of("--long", long, names.LONG)
+        if level == "text" and pool is None:
+            pool = self.default_pool
+        pool = names.fit_pool(level, pool)
+        length = self._length(max_length)
+        capacity = length - self.tokenizer.special
+        if overlap is not None and long != "window":
+            raise RequestError(f"--overlap {overlap} doesn't go with --long {long}; it belongs to --long window")
+        overlap = capacity // 4 if overlap is None else overlap
+        if not 0 <= overlap < capacity:
+            raise RequestError(f"--overlap {overlap} doesn't fit: windows hold {capacity} pieces; take 0 to {capacity - 1}")
+        budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
+        if budget < 1:
+            raise RequestError(f"--batch-tokens {budget} is too small; take at least 1")
+        return Request(resolved, level, pool, special_tokens, long, length, overlap, budget)
+
+    def encode(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]],
+        layers: LayerSpec = "all",
+        level: str = "text",
+        pool: str | None = None,
+        *,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        **options: Any,
+    ) -> LayerStates:
+        """Return the wanted layers of `texts`, in memory.
+
+        Args:
+            texts: strings, or lists of words (pre-split input).
+            layers: a layer string, a name, a number, or a list of these.
+            level: `token`, `word`, `span` or `text`.
+            pool: how pieces become a row; the model's own at text level, else `mean`.
+            spans: at span level, for each text its (start, end) pairs in code points.
+            **options: `special_tokens`, `long`, `max_length`, `overlap`, `batch_tokens`, as in `request`.
+
+        Returns:
+            states with `rows` vectors of `width` float32 numbers per layer.
+
+        Raises:
+            RequestError: an argument that can't be carried out.
+        """
+        request = self.request(layers, level, pool, **options)
+        if (spans is not None) != (level == "span"):
+            raise RequestError(f"spans go with level 'span' (got level {level!r}, spans {'given' if spans else 'missing'})")
+        examples = _examples(texts)
+        shard = self.plan(examples, request, spans=spans)
+        memory = _Memory(request.layers, shard.rows, self.width)
+        self.run(shard, memory)
+        return LayerStates(
+            memory.layers, level=level, pool=request.pool, blocks=self.blocks, index=shard.index, texts=shard.texts
+        )
+
+    def plan(
+        self,
+        examples: Sequence[Example],
+        request: Request,
+        *,
+        first_doc: int = 0,
+        carried: Carried | None = None,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    ) -> Shard:
+        """Tokenise texts and lay out their rows, tables and windows, before the model runs.
+
+        Raises:
+            RequestError: with `long="error"`, a text that is too long; a span without a piece.
+        """
+        carried = carried or Carried()
+        capacity = request.max_length - self.tokenizer.special
+        planned = []
+        coverage: list[Coverage] = []
+        rows = []
+        counts = dict.fromkeys(rowing.COUNTS, 0)
+        for number, (example, pieces) in enumerate(zip(examples, self._pieces(examples), strict=True)):
+            where = f"text {first_doc + number}" + (f" ({example.where})" if example.source else "")
+            cut = rowing.cut(pieces, request, capacity, where)
+            made = rowing.rows_of(
+                example, cut.pieces, request, self.tokenizer, spans[number] if spans is not None else None, where
+            )
+            planned.append((cut.pieces, cut.windows, pooling.choose(made.groups, request.pool)))
+            rows.append(made.rows)
+            coverage.append(Coverage(len(cut.pieces), len(cut.windows), cut.truncated, made.special_only))
+            rowing.count(counts, coverage[-1], made)
+        return Shard(
+            make_plan(planned, types=self.tokenizer.takes_types),
+            request,
+            index_table(examples, rows, first_doc, request.level, carried),
+            texts_table(examples, coverage, first_doc, request.level, carried),
+            counts,
+        )
+
+    def run(self, shard: Shard, sink: Sink, progress: Progress | None = None) -> None:
+        """Run the model over a planned shard and hand finished rows to `sink`.
+
+        `progress` is called after each batch with the pieces and windows done by it.
+        """
+        plan, request = shard.plan, shard.request
+        wanted = {self.layers.index(name): name for name in request.layers}
+        how = pooling.reduction(request.pool)
+        split = _Split(plan, request.layers, self.width, self.device, how)
+        for batch in batches(plan.sequences.lengths(), request.batch_tokens, self._engine.packing):
+            self._run_batch(plan, batch, wanted, how if request.level != "token" else None, sink, split)
+            if progress is not None:
+                progress(int(batch.lengths.sum()), len(batch.windows))
+        split.finish(sink)
+
+    def _run_batch(
+        self,
+        plan: Plan,
+        batch: Batch,
+        wanted: dict[int, str],
+        how: pooling.Reduce | None,
+        sink: Sink,
+        split: "_Split",
+    ) -> None:
+        begins = self._engine.begins(batch)
+        windows = batch.windows.tolist()
+        whole = _OnDevice(plan.take(windows, begins), self.device)
+        parts = _OnDevice(plan.take(windows, begins, parts=True), self.device)
+
+        def on_layer(position: int, hidden: torch.Tensor) -> None:
+            hidden = hidden.float()
+            if len(whole.take.rows):
+                values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
+                sink.put(wanted[position], whole.take.rows, values.cpu().numpy())
+            if len(parts.take.rows):
+                split.add(wanted[position], parts.take.rows, parts.reduce(hidden, split.partial))
+
+        self._engine.run(plan.sequences, batch, frozenset(wanted), on_layer)
+
+    def _pieces(self, examples: Sequence[Example]) -> list[Pieces]:
+        """Return the pieces of each text, in order, raw or pre-split."""
+        out: list[Pieces | None] = [None] * len(examples)
+        raw = [n for n, e in enumerate(examples) if e.words is None]
+        split = [n for n, e in enumerate(examples) if e.words is not None]
+        found = self.tokenizer.texts([examples[n].text for n in raw])
+        found += self.tokenizer.words([examples[n].words or () for n in split])
+        for number, pieces in zip(raw + split, found, strict=True):
+            out[number] = pieces
+        return [pieces for pieces in out if pieces is not None]
+
+    def _length(self, max_length: int | None) -> int:
+        length = self.max_length if max_length is None else max_length
+        least = self.tokenizer.special + 1
+        if not least <= length <= self.position_limit:
+            raise RequestError(f"--max-length {length} doesn't fit this model; take {least} to {self.position_limit}")
+        return length
+
+
+def load_encoder(
+    model: str | Path = "minilm",
+    *,
+    device: str | None = None,
+    precision: str = "fp32",
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load a pretrained encoder.
+
+    Args:
+        model: `minilm` (the offline default), a folder, or a Hugging Face id.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; the fastest one present by default.
+        precision: `fp32`, or `bf16` (faster where the processor has it, less exact).
+        revision: a branch, tag or commit on the hub.
+        allow_pickle: load weights from a pickle, which can run code.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        ModelError: an unknown model, no network, or no text encoder.
+        RequestError: an unknown device or precision.
+    """
+    names.one_of("precision", precision, names.PRECISIONS)
+    device = _device(device)
+    found = checkpoints.find_checkpoint(model, revision, allow_pickle=allow_pickle)
+    loaded = hf.load(
+        found, device=device, precision=precision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+    )
+    return Encoder(found, loaded, device=device, precision=precision, trust_remote_code=trust_remote_code)
+
+
+def _device(device: str | None) -> str:
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    elif torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if device is None:
+        return present[0]
+    if device.split(":")[0] not in present:
+        raise RequestError(f"device {device!r} isn't on this machine; there is {', '.join(present)}")
+    return device
+
+
+class _Memory:
+    """Rows in memory: an array (rows, width) per layer."""
+
+    def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
+        self.layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
+
+    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
+        self.layers[layer][rows] = values
+
+
+class _OnDevice:
+    """A take with its indices on the device of the model."""
+
+    def __init__(self, take: Take, device: str) -> None:
+        self.take = take
+        self._places = torch.from_numpy(take.places).to(device)
+        self._offsets = torch.from_numpy(take.offsets).to(device)
+
+    def gather(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden.index_select(0, self._places)
+
+    def reduce(self, hidden: torch.Tensor, how: pooling.Reduce) -> torch.Tensor:
+        return pooling.reduce(hidden, self._places, self._offsets, how)
+
+
+class _Split:
+    """Rows whose pieces come from several windows: partial sums (or maxima), put together at the end."""
+
+    def __init__(self, plan: Plan, layers: Sequence[str], width: int, device: str, how: pooling.Reduce) -> None:
+        self._rows, self._how = plan.split, how
+        self.partial: pooling.Reduce = "max" if how == "max" else "sum"
+        self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
+        start = float("-inf") if how == "max" else 0.0
+        shape = (len(self._rows), width)
+        self._sums = {name: torch.full(shape, start, device=device) for name in layers if len(self._rows)}
+
+    def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
+        # A row may stand several times in one batch, once per window.
+        at = torch.from_numpy(np.searchsorted(self._rows, rows)).to(values.device)
+        if self.partial == "max":
+            self._sums[layer].index_reduce_(0, at, values, "amax")
+        else:
+            self._sums[layer].index_add_(0, at, values)
+
+    def finish(self, sink: Sink) -> None:
+        for layer, sums in self._sums.items():
+            values = sums / self._counts if self._how == "mean" else sums
+            sink.put(layer, self._rows, values.cpu().numpy())
+
+
+def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
+    if isinstance(texts, str):
+        raise RequestError("encode takes a list of texts, not one string; put it in brackets")
+    examples = []
+    for number, text in enumerate(texts):
+        if isinstance(text, str):
+            examples.append(Example(clean(text)))
+        elif isinstance(text, Sequence) and all(isinstance(word, str) for word in text):
+            words = tuple(clean(word) for word in text)
+            examples.append(Example(" ".join(words), words))
+        else:
+            raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+    return examples
+
+
+def _probes(tokenizer: Tokenizer, name: str) -> Sequences:
+    """Return two texts of different lengths, on which the engine is compared with plain forwards."""
+    found = tokenizer.texts(["Every layer of every encoder, as data.", "The first layers know where a word stands; the last know more than it says."])
+    if any(len(pieces) < 4 for pieces in found):
+        raise ModelError(f"model {name!r}: its tokenizer gives {len(found[0])} pieces for a sentence; it doesn't fit")
+    types = [pieces.types.tolist() for pieces in found] if tokenizer.takes_types else None
+    return Sequences([pieces.ids.tolist() for pieces in found], types)

@@ -1,0 +1,187 @@
+"""The forward: a batch of windows in, every wanted layer out, checked against plain transformers at load."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerwise.encode import attention, hf, linear
+from layerwise.encode.batches import Batch, Packing, batches
+from layerwise.encode.taps import Collected, Taps, find_taps
+from layerwise.errors import ModelError
+
+TOLERANCE = {"fp32": 1e-5, "bf16": 6e-2}
+# What foreign model code may raise when it is run in a way that it wasn't written for.
+_UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Windows ready for the model: piece numbers and, where the model takes them, segment numbers."""
+
+    ids: Sequence[Sequence[int]]
+    types: Sequence[Sequence[int]] | None
+
+    def lengths(self) -> list[int]:
+        """Return the pieces of each window."""
+        return [len(ids) for ids in self.ids]
+
+
+OnLayer = Callable[[int, torch.Tensor], None]
+
+
+class Engine:
+    """Runs batches through one model.
+
+    Attributes:
+        packing: `packed` (no padding, our attention), `padded`, or `even` (only equal lengths together).
+        products: `onednn` (reordered weights) or `torch`.
+        blocks, width: the shape of the layer axis.
+        final_norm: the last layer is normed, the others are not.
+    """
+
+    def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
+        self._model, self._first = loaded.model, loaded.first_position
+        self._pad = getattr(loaded.config, "pad_token_id", None) or 0
+        self._device = next(loaded.model.parameters()).device
+        self.packing: Packing = "even"
+        self.products = "torch"
+        reference = _references(loaded.model, probes, name)
+        self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
+        self._taps = self._find_taps(probes)
+        self.final_norm = self._taps.final_norm
+        self._settle(reference, probes, TOLERANCE[precision])
+
+    def begins(self, batch: Batch) -> list[int]:
+        """Return where each window of a batch begins on the axis of pieces, padding included."""
+        if self.packing == "packed":
+            return [0, *batch.lengths.cumsum()[:-1].tolist()]
+        return [number * int(batch.lengths.max()) for number in range(len(batch.lengths))]
+
+    def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
+        """Run one batch up to the deepest of `wanted` (positions on the layer axis).
+
+        `on_layer` gets each wanted layer as (pieces of the batch, width), padding included, as soon as its
+        block is done.
+        """
+        ids = [sequences.ids[w] for w in batch.windows.tolist()]
+        types = [sequences.types[w] for w in batch.windows.tolist()] if sequences.types is not None else None
+        inputs = self._packed(ids, types, batch) if self.packing == "packed" else self._padded(ids, types)
+        inputs["output_hidden_states"] = isinstance(self._taps, Collected)
+        with torch.inference_mode():
+            self._taps.run(
+                lambda: self._model(**inputs), wanted, lambda layer, hidden: on_layer(layer, hidden.flatten(0, 1))
+            )
+
+    def _packed(self, ids: list[Sequence[int]], types: list[Sequence[int]] | None, batch: Batch) -> dict[str, Any]:
+        def row(parts: Sequence[Sequence[int]]) -> torch.Tensor:
+            return torch.tensor([[number for part in parts for number in part]], device=self._device)
+
+        places = [range(self._first, self._first + len(part)) for part in ids]
+        inputs: dict[str, Any] = {"input_ids": row(ids), "position_ids": row(places), "lw_runs": batch.runs()}
+        if types is not None:
+            inputs["token_type_ids"] = row(types)
+        return inputs
+
+    def _padded(self, ids: list[Sequence[int]], types: list[Sequence[int]] | None) -> dict[str, Any]:
+        longest = max(map(len, ids))
+
+        def block(parts: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
+            return torch.tensor([[*part, *[fill] * (longest - len(part))] for part in parts], device=self._device)
+
+        inputs = {"input_ids": block(ids, self._pad), "attention_mask": block([[1] * len(part) for part in ids], 0)}
+        if types is not None:
+            inputs["token_type_ids"] = block(types, 0)
+        return inputs
+
+    def _find_taps(self, probes: Sequences) -> Taps | Collected:
+        inputs = self._padded([probes.ids[0]], [probes.types[0]] if probes.types is not None else None)
+        with torch.inference_mode():
+            taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
+        return Taps(taps) if taps is not None else Collected()
+
+    def _settle(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> None:
+        """Choose the fastest way that agrees with plain one-text forwards on the probes."""
+        usual = hf.use_packed_attention(self._model)
+        self.packing = "packed"
+        if not self._agrees(reference, probes, tolerance):
+            hf.use_attention(self._model, usual)
+            self.packing = "padded"
+            if not self._agrees(reference, probes, tolerance):
+                self.packing = "even"
+                if not self._agrees(reference, probes, tolerance):
+                    self._taps = Collected()
+        if self._device.type == "cpu" and linear.available():
+            self._repack(reference, probes, tolerance)
+
+    def _repack(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> None:
+        before = [(module, dict(module.named_children())) for module in self._model.modules()]
+        linear.repack(self._model)
+        self.products = "onednn"
+        if not self._agrees(reference, probes, tolerance):
+            for module, children in before:
+                for name, child in children.items():
+                    setattr(module, name, child)
+            self.products = "torch"
+
+    def _agrees(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> bool:
+        """Tell whether all layers of the probes, batched together, are those of one-text forwards."""
+        wanted = frozenset(range(self.blocks + 1))
+        seen = _CountedCalls()
+        try:
+            with seen:
+                for batch in batches(probes.lengths(), sum(probes.lengths()) * len(probes.ids), self.packing):
+                    layers: dict[int, torch.Tensor] = {}
+                    self.run(probes, batch, wanted, lambda layer, hidden: layers.update({layer: hidden}))
+                    for window, begin in zip(batch.windows.tolist(), self.begins(batch), strict=True):
+                        if not _close(reference[window], layers, begin, tolerance):
+                            return False
+        except _UNFIT:
+            return False
+        return self.packing != "packed" or seen.calls > 0
+
+
+class _CountedCalls:
+    """Counts how often our attention is called: some families take its name and never call it."""
+
+    def __enter__(self) -> "_CountedCalls":
+        self.before = attention.calls()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls = attention.calls() - self.before
+
+
+def _close(reference: list[torch.Tensor], layers: dict[int, torch.Tensor], begin: int, tolerance: float) -> bool:
+    for layer, expected in enumerate(reference):
+        got = layers[layer][begin : begin + len(expected)].float().cpu()
+        if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
+            return False
+    return True
+
+
+def _references(model: nn.Module, probes: Sequences, name: str) -> list[list[torch.Tensor]]:
+    """Return the layers of each probe, after making sure that they are those of a text encoder."""
+
+    def plain(number: int, ids: Sequence[int]) -> list[torch.Tensor]:
+        return hf.plain_states(model, ids, probes.types[number] if probes.types is not None else None)
+
+    try:
+        states = [plain(number, ids) for number, ids in enumerate(probes.ids)]
+        ids = list(probes.ids[0])
+        changed = plain(0, [*ids[:-2], ids[-3], ids[-1]] if ids[-3] != ids[-2] else [*ids[:-2], ids[0], ids[-1]])
+    except _UNFIT as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"model {name!r} doesn't run on text: {line[:200]}; a text encoder is needed") from None
+    for number, layers in enumerate(states):
+        if any(layer.shape != (len(probes.ids[number]), states[0][0].shape[1]) for layer in layers):
+            raise ModelError(f"model {name!r} changes the length or width of its layers on the way; it isn't supported")
+    # In an encoder what stands first sees what stands behind it.
+    if torch.equal(states[0][-1][0], changed[-1][0]):
+        raise ModelError(
+            f"model {name!r} is a decoder-only model: a piece sees only what stands before it; "
+            "layerwise takes encoders such as minilm, bert-base-uncased or xlm-roberta-base"
+        )
+    return states

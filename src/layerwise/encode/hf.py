@@ -1,0 +1,226 @@
+"""The one file that knows transformers: loading, the plain forward, and the attention of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AttentionInterface, AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+
+from layerwise.encode import attention
+from layerwise.encode.checkpoint import Checkpoint, weight_files
+from layerwise.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
+_FALLBACK_LENGTH = 512
+# A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
+_NOT_LAYERS = ("pooler.", "position_ids")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its tokenizer, ready to run.
+
+    `max_length` is the number of pieces, special ones included, that the model can take at once, and
+    `first_position` the number of its first position. `backend` is the tokenizer of the `tokenizers`
+    library, without truncation and padding.
+    """
+
+    model: nn.Module
+    config: PretrainedConfig
+    tokenizer: Any
+    backend: Any
+    max_length: int
+    first_position: int
+
+
+def load(
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: str = "fp32",
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """Load the encoder and its tokenizer.
+
+    Raises:
+        ModelError: no text encoder, weights that lack a layer, a tokenizer that can't be used.
+    """
+    with _quiet():
+        config = _load_config(checkpoint, trust_remote_code)
+        model = _load_model(checkpoint, config, _TYPES[precision], allow_pickle, trust_remote_code)
+        tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
+    model = model.to(device).eval().requires_grad_(False)
+    first = _first_position(model)
+    return Loaded(model, config, tokenizer, backend, _max_length(checkpoint, config, tokenizer, first), first)
+
+
+def blocks(config: PretrainedConfig) -> int | None:
+    """Return the number of encoder blocks that a configuration names."""
+    number = getattr(config, "num_hidden_layers", None)
+    return int(number) if number is not None else None
+
+
+def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
+    """Return family, blocks, width and position limit from the configuration alone, without the weights."""
+    with _quiet():
+        config = _load_config(checkpoint, trust_remote_code)
+    return {
+        "family": config.model_type,
+        "blocks": blocks(config),
+        "width": getattr(config, "hidden_size", None),
+        "positions": getattr(config, "max_position_embeddings", None),
+    }
+
+
+def use_packed_attention(model: nn.Module) -> str:
+    """Switch the model to our attention; returns the name of the one before."""
+    AttentionInterface.register(attention.NAME, attention.packed_attention)
+    transformers.AttentionMaskInterface.register(attention.NAME, attention.no_mask)
+    before: str = model.config._attn_implementation  # type: ignore[union-attr, assignment]
+    model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+    return before
+
+
+def use_attention(model: nn.Module, name: str) -> None:
+    """Switch the model back to the attention `name`."""
+    model.set_attn_implementation(name)  # type: ignore[operator]
+
+
+@torch.inference_mode()
+def plain_states(model: nn.Module, ids: Sequence[int], type_ids: Sequence[int] | None) -> list[torch.Tensor]:
+    """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU."""
+    device = next(model.parameters()).device
+    inputs = {"input_ids": torch.tensor([ids], device=device)}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if type_ids is not None:
+        inputs["token_type_ids"] = torch.tensor([type_ids], device=device)
+    return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that the numbers depend on."""
+    import tokenizers
+
+    return {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
+
+
+def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError, OSError, ImportError) as error:
+        raise _model_error(checkpoint, error) from None
+
+
+def _load_model(
+    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype, allow_pickle: bool, trust_remote_code: bool
+) -> nn.Module:
+    loader = AutoModel
+    if getattr(config, "is_encoder_decoder", False):
+        if type(config) not in AutoModelForTextEncoding._model_mapping:
+            raise ModelError(
+                f"model {checkpoint.name!r} is of the family {config.model_type!r}, an encoder with a decoder; "
+                "of these only the T5 family's encoder half is supported"
+            )
+        loader = AutoModelForTextEncoding
+    safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
+    try:
+        model, info = loader.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            use_safetensors=safe,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+        raise _model_error(checkpoint, error) from None
+    lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
+    if lacking:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its weights lack {lacking[0]} (and {len(lacking) - 1} more), which would be "
+            "filled with random numbers; the checkpoint doesn't fit its config.json"
+        )
+    if getattr(model, "main_input_name", "input_ids") != "input_ids":
+        raise ModelError(f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed")
+    return model  # type: ignore[no-any-return]
+
+
+def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
+        raise ModelError(f"model {checkpoint.name!r} has no tokenizer that can be loaded: {_line(error)}") from None
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives no "
+            "offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
+        )
+    backend.no_truncation()
+    backend.no_padding()
+    if checkpoint.lowercase:
+        from tokenizers import normalizers
+
+        parts = [normalizers.Lowercase()] + ([backend.normalizer] if backend.normalizer is not None else [])
+        backend.normalizer = normalizers.Sequence(parts)
+    return tokenizer, backend
+
+
+def _first_position(model: nn.Module) -> int:
+    """Return the number of a text's first position; RoBERTa and its kin count from pad_token_id + 1."""
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
+
+
+def _max_length(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, first_position: int) -> int:
+    limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < _UNBOUNDED else []
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and positions > 0:
+        limits.append(int(positions) - first_position)
+    return min(limits, default=_FALLBACK_LENGTH)
+
+
+def _model_error(checkpoint: Checkpoint, error: Exception) -> ModelError:
+    text = _line(error)
+    if "trust_remote_code" in text:
+        return ModelError(
+            f"model {checkpoint.name!r} brings code of its own, which is run only with --trust-remote-code"
+        )
+    return ModelError(f"model {checkpoint.name!r} can't be loaded: {text}")
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of a foreign error, cut to a readable length."""
+    text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the loading reports and progress bars of transformers; what matters is raised as an error."""
+    logger = logging.getLogger("transformers")
+    level, bars = logger.level, transformers.utils.logging.is_progress_bar_enabled()
+    logger.setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

@@ -1,0 +1,60 @@
+"""Faster matrix products on a CPU: oneDNN on weights that are reordered once.
+
+The two operators are the ones that torch's compiler emits; they are private in name, so they are looked
+for, and whoever uses them compares the result with `torch.nn.Linear`.
+"""
+
+import torch
+from torch import nn
+
+_ROWS = 2048  # the number of input rows that the reordered weights are laid out for
+
+
+class PackedLinear(nn.Module):
+    """`torch.nn.Linear` on a reordered weight, with an exact (erf) GELU fused in if `gelu`.
+
+    Input (…, in_features), output (…, out_features), in the type of the weight.
+    """
+
+    def __init__(self, linear: nn.Linear, *, gelu: bool = False) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().contiguous(), _ROWS)
+        self.bias = linear.bias
+        # Some families read the type of `weight`; nothing reads its numbers.
+        self.weight = torch.empty(0, dtype=linear.weight.dtype)
+        self.fused = ("gelu", [], "none") if gelu else ("none", [], "")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` times the weight plus the bias."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *self.fused)
+        return out
+
+
+def available() -> bool:
+    """Tell whether this torch has the operators."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def repack(model: nn.Module) -> None:
+    """Replace every `torch.nn.Linear` of `model`, in place; the activation after it is fused where that is safe."""
+    for module in list(model.modules()):
+        fused = _fusable(module)
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and (child.bias is None or child.bias.dtype == child.weight.dtype):
+                setattr(module, name, PackedLinear(child, gelu=name == fused))
+        if fused is not None:
+            module.intermediate_act_fn = nn.Identity()
+
+
+def _fusable(module: nn.Module) -> str | None:
+    """Return the name of the linear layer that is followed by an exact GELU, as in BERT and its kin."""
+    activation = getattr(module, "intermediate_act_fn", None)
+    exact = type(activation).__name__ == "GELUActivation" and getattr(activation, "act", None) is nn.functional.gelu
+    plain = type(activation) is nn.GELU and activation.approximate == "none"
+    names = {name for name, _ in module.named_children()}
+    if (exact or plain) and names == {"dense", "intermediate_act_fn"} and type(module.dense) is nn.Linear:
+        return "dense"
+    return None

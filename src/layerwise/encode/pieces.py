@@ -1,0 +1,161 @@
+"""Tokenising: from a text or its words to pieces with numbers, offsets and word numbers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from layerwise.encode.hf import Loaded
+from layerwise.errors import ModelError
+
+Ints = npt.NDArray[np.int64]
+NO_WORD = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The pieces of one text, special ones included; all arrays are (pieces,).
+
+    `starts`, `ends` are code points in the text (0, 0 for special pieces). `words` are the word numbers of
+    pre-split input, −1 elsewhere. The first `prefix` and the last `suffix` pieces are special. `dropped`
+    are the words that the tokenizer drops and that stand here as the unknown piece.
+    """
+
+    ids: Ints
+    types: Ints
+    starts: Ints
+    ends: Ints
+    words: Ints
+    prefix: int
+    suffix: int
+    dropped: frozenset[int] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def body(self) -> int:
+        """The number of pieces that aren't special."""
+        return len(self.ids) - self.prefix - self.suffix
+
+
+class Tokenizer:
+    """Turns texts and pre-split words into pieces, exactly those of the model's own tokenizer."""
+
+    def __init__(self, loaded: Loaded, name: str) -> None:
+        self._backend, self._name = loaded.backend, name
+        self._split_backend: Any = None
+        self._unknown: int | None = loaded.tokenizer.unk_token_id
+        self._cls: int | None = loaded.tokenizer.cls_token_id
+        self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
+        self.special = len(self._backend.encode("").ids)
+
+    def texts(self, texts: Sequence[str]) -> list[Pieces]:
+        """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut."""
+        return [self._whole(_pieces(encoding)) for encoding in self._backend.encode_batch(list(texts))]
+
+    def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
+        """Return the pieces of pre-split texts, with offsets in the words joined by one space.
+
+        Raises:
+            ModelError: a word is dropped and the tokenizer has no unknown piece to stand for it.
+        """
+        backend = self._backend_for_words()
+        encodings = backend.encode_batch([list(words) for words in texts], is_pretokenized=True)
+        return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
+
+    def cls_place(self, pieces: Pieces) -> int:
+        """Return where the classification piece stands among the special pieces of a text.
+
+        Raises:
+            ModelError: the tokenizer has none.
+        """
+        special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]
+        for place in special:
+            if int(pieces.ids[place]) == self._cls:
+                return place
+        raise ModelError(f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean")
+
+    def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
+        pieces = _pieces(encoding)
+        begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
+        numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
+        numbers[: pieces.prefix] = NO_WORD
+        numbers[len(pieces) - pieces.suffix :] = NO_WORD
+        shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
+        pieces = Pieces(
+            pieces.ids, pieces.types, pieces.starts + shift, pieces.ends + shift, numbers, pieces.prefix, pieces.suffix
+        )
+        lost = sorted(set(range(len(words))) - set(numbers.tolist()))
+        return self._restore(pieces, lost, begins, words) if lost else pieces
+
+    def _restore(self, pieces: Pieces, lost: list[int], begins: Ints, words: Sequence[str]) -> Pieces:
+        """Put the unknown piece where words were dropped."""
+        body = pieces.words[pieces.prefix : len(pieces) - pieces.suffix]
+        at = pieces.prefix + np.searchsorted(body, lost)
+        lost_begins = begins[lost]
+        lost_ends = lost_begins + np.array([len(words[w]) for w in lost])
+        return Pieces(
+            np.insert(pieces.ids, at, self._unknown_piece()),
+            np.insert(pieces.types, at, pieces.types[pieces.prefix] if len(pieces) > pieces.prefix else 0),
+            np.insert(pieces.starts, at, lost_begins),
+            np.insert(pieces.ends, at, lost_ends),
+            np.insert(pieces.words, at, lost),
+            pieces.prefix,
+            pieces.suffix,
+            frozenset(lost),
+        )
+
+    def _whole(self, pieces: Pieces) -> Pieces:
+        """Give a text without any piece the unknown one: it still is a text."""
+        if len(pieces):
+            return pieces
+        zero = np.zeros(1, dtype=np.int64)
+        return Pieces(zero + self._unknown_piece(), zero, zero, zero, zero + NO_WORD, 1, 0)
+
+    def _unknown_piece(self) -> int:
+        if self._unknown is None:
+            raise ModelError(f"the tokenizer of {self._name!r} drops a word and has no unknown piece to stand for it")
+        return self._unknown
+
+    def _backend_for_words(self) -> Any:
+        """Byte-level tokenizers need a space before each word, or words would be read as glued together."""
+        if self._split_backend is None:
+            spec = json.loads(self._backend.to_str())
+            self._split_backend = self._backend
+            if _space_words(spec.get("pre_tokenizer")):
+                self._split_backend = type(self._backend).from_str(json.dumps(spec))
+        return self._split_backend
+
+
+def _space_words(step: dict[str, Any] | None) -> bool:
+    """Switch `add_prefix_space` on in a tokenizer's description, in place; tells whether anything changed."""
+    if step is None:
+        return False
+    if step.get("type") == "ByteLevel" and not step.get("add_prefix_space"):
+        step["add_prefix_space"] = True
+        return True
+    return any([_space_words(part) for part in step.get("pretokenizers", ())])
+
+
+def _pieces(encoding: Any) -> Pieces:
+    special = np.asarray(encoding.special_tokens_mask, dtype=bool)
+    inside = np.flatnonzero(~special)
+    if len(inside):
+        prefix, suffix = int(inside[0]), int(len(special) - 1 - inside[-1])
+    else:
+        prefix, suffix = len(special), 0
+    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    offsets[special] = 0
+    return Pieces(
+        np.asarray(encoding.ids, dtype=np.int64),
+        np.asarray(encoding.type_ids, dtype=np.int64),
+        offsets[:, 0],
+        offsets[:, 1],
+        np.full(len(special), NO_WORD, dtype=np.int64),
+        prefix,
+        suffix,
+    )

@@ -1,0 +1,38 @@
+"""Long texts: overlapping windows, and which window each piece is taken from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A run of body pieces (without the special ones) that goes through the model together.
+
+    The window holds body pieces `start` … `end` − 1; of these it gives `first` … `last` − 1.
+    """
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def windows(body: int, capacity: int, overlap: int) -> Iterator[Window]:
+    """Cut `body` pieces into windows of at most `capacity` pieces, neighbours sharing at least `overlap`.
+
+    Every piece is given by exactly one window: the one in which it stands farthest from an edge, the
+    earlier one in a tie. The last window is moved back, so that it is as long as the others.
+
+    >>> [(w.start, w.end, w.first, w.last) for w in windows(10, capacity=6, overlap=2)]
+    [(0, 6, 0, 5), (4, 10, 5, 10)]
+    """
+    starts = [0]
+    while starts[-1] + capacity < body:
+        starts.append(min(starts[-1] + capacity - overlap, body - capacity))
+    first = 0
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        end = min(start + capacity, body)
+        # Piece p stands end-1-p from this window's end and p-following from the next one's start.
+        last = body if following is None else (end - 1 + following) // 2 + 1
+        yield Window(start, end, first, last)
+        first = last

@@ -1,0 +1,218 @@
+"""Mix strings: how one vector is made of many layers.
+
+`HOW(LAYERS)`, or `HOW:LAYERS`, which needs no quoting in a shell; a single layer is itself a mix. Options
+follow a semicolon:
+
+    8                                   layer 8 alone
+    mean(-4:)                           the mean of the last four layers
+    concat(1,6,12)                      side by side: three times the width
+    weighted(9,10,11,12; 0.1,0.2,0.3,0.4)
+    mean(-4:; norm=layer)               each layer standardised before it is mixed
+    learned(all)                        a scalar mix (Peters et al. 2018), fitted with its head
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import RequestError
+from layerwise.layers import layer_names, resolve_layers
+
+HOWS = ("sum", "mean", "max", "concat", "weighted", "learned")
+NORMS = ("layer",)
+F32 = NDArray[np.float32]
+_CALL = re.compile(r"([A-Za-z_]+)\s*(?:\((.*)\)|:(.*))", re.DOTALL)
+_LARGEST = float(np.finfo(np.float32).max)
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """One vector made of many layers; `str(mix)` is its canonical mix string.
+
+    `how` is `layer` (one layer alone) or one of `HOWS`; `layers` are resolved names; `weights`, one per
+    layer, belong to `weighted` alone; `norm` is `None` or `layer`.
+    """
+
+    how: str
+    layers: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
+    norm: str | None = None
+
+    def out_width(self, width: int) -> int:
+        """Return how many numbers a mixed row has, when a layer's row has `width`."""
+        return width * len(self.layers) if self.how == "concat" else width
+
+    def __str__(self) -> str:
+        inner = [",".join(self.layers)]
+        if self.weights is not None:
+            inner.append(",".join(repr(w).removesuffix(".0") for w in self.weights))
+        if self.norm is not None:
+            inner.append(f"norm={self.norm}")
+        body = "; ".join(inner)
+        return body if self.how == "layer" else f"{self.how}({body})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerStats:
+    """Mean and standard deviation of one layer over some rows, each float64 of shape (width,)."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def __call__(self, values: F32) -> F32:
+        """Return `values` (rows, width) standardised, as a new array; a constant dimension becomes 0."""
+        varies = self.std >= _SMALLEST
+        scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
+        out: F32 = values - self.mean.astype(np.float32)
+        out *= scale.astype(np.float32)
+        return out
+
+
+def layer_stats(parts: Iterable[F32]) -> LayerStats:
+    """Return mean and deviation (of the population) of the rows of all `parts`, each (rows, width).
+
+    One pass, in float64, merging parts as Chan, Golub and LeVeque (1983) do. No rows at all give zeros.
+    """
+    count, mean, square = 0, np.zeros(0), np.zeros(0)
+    for part in parts:
+        if mean.shape != part.shape[1:]:
+            mean, square = np.zeros(part.shape[1]), np.zeros(part.shape[1])
+        if not len(part):
+            continue
+        own = part.mean(axis=0, dtype=np.float64)
+        delta, total = own - mean, count + len(part)
+        square += ((part - own) ** 2).sum(axis=0) + delta**2 * (count * len(part) / total)
+        mean = mean + delta * (len(part) / total)
+        count = total
+    return LayerStats(mean, np.sqrt(square / max(count, 1)))
+
+
+def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None = None) -> Mix:
+    """Return the mix that a mix string means, its layers resolved.
+
+    Args:
+        text: a mix string, a layer number, or a mix, which is checked against these layers.
+        blocks: the number of blocks of the model, L.
+        stored: the layers that there are, where these are fewer than the model's.
+
+    Raises:
+        RequestError: a broken string, an unknown layer or option, weights that don't fit; with an example.
+    """
+    there = tuple(stored) if stored is not None else layer_names(blocks)
+    shown, text = str(text), str(text).strip()
+    match = _CALL.fullmatch(text)
+    how = match[1] if match else "layer"
+    if match and how not in HOWS:
+        raise _refuse(shown, f"no mix is called {how!r}; there are {', '.join(HOWS)}", "mean", there)
+    body = (match[2] if match[2] is not None else match[3]) if match else text
+    layers_text, *options = (part.strip() for part in body.split(";"))
+    try:
+        layers = resolve_layers(layers_text, blocks, there, single=not match)
+        weights, norm = _options(options, how, len(layers))
+    except RequestError as error:
+        raise _refuse(shown, str(error), how, there) from None
+    return Mix(how, layers, weights, norm)
+
+
+def _options(options: Sequence[str], how: str, count: int) -> tuple[tuple[float, ...] | None, str | None]:
+    weights: tuple[float, ...] | None = None
+    norm: str | None = None
+    for option in options:
+        key, equals, value = (part.strip() for part in option.partition("="))
+        if equals and key == "norm" and value in NORMS and norm is None:
+            norm = value
+        elif not equals and how == "weighted" and weights is None:
+            weights = _weights(option, count)
+        else:
+            raise RequestError(f"option {option!r} isn't understood; there is norm=layer, once")
+    if how == "weighted" and weights is None:
+        raise RequestError("the weights are missing: one per layer, after a semicolon")
+    return weights, norm
+
+
+def _weights(text: str, count: int) -> tuple[float, ...]:
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{text!r} are no weights") from None
+    if not all(abs(weight) <= _LARGEST for weight in weights):
+        raise RequestError(f"weights {text!r} aren't finite")
+    if len(weights) != count:
+        raise RequestError(f"{len(weights)} weights for {count} layers")
+    return weights
+
+
+def _refuse(text: str, why: str, how: str, there: Sequence[str]) -> RequestError:
+    if how == "weighted":
+        few = there[-2:]
+        example = f"weighted({','.join(few)}; {','.join(['0.5'] * len(few))})"
+    else:
+        example = there[-1] if how == "layer" else f"{how}(all)"
+    return RequestError(f"mix {text!r}: {why}; a right one is {example}")
+
+
+def apply_mix(mix: Mix, read: Callable[[str], F32], stats: Mapping[str, LayerStats] | None = None) -> F32:
+    """Return the mixed rows, float32 of shape (rows, width), or (rows, width * layers) for `concat`.
+
+    Reads one layer at a time, and never holds more than two besides the result.
+
+    Args:
+        mix: what to make.
+        read: gives one layer, float32 (rows, width), by its name; its arrays aren't changed.
+        stats: for `norm=layer`, the statistics to standardise with, such as those of training rows.
+            Without them those of the rows that are read are taken, and a UserWarning says so.
+
+    Raises:
+        RequestError: for `learned`, whose weights are fitted with a head.
+    """
+    if mix.how == "learned":
+        raise RequestError(
+            f"mix {str(mix)!r} is fitted with a head: run `layerwise train --mix '{mix}'`; "
+            f"without a head take fixed weights, such as mean({','.join(mix.layers)})"
+        )
+    if mix.norm and stats is None:
+        what = "each layer is standardised with the statistics of these rows, not of training rows"
+        warnings.warn(f"mix {str(mix)!r}: {what}", UserWarning, stacklevel=3)
+    layers = (_read(mix, name, read, stats) for name in mix.layers)
+    return _concat(mix, layers) if mix.how == "concat" else _fold(mix, layers)
+
+
+def _read(mix: Mix, name: str, read: Callable[[str], F32], stats: Mapping[str, LayerStats] | None) -> F32:
+    values = read(name)
+    if mix.norm is None:
+        return values
+    known = stats[name] if stats is not None else layer_stats([values])
+    return known(values)
+
+
+def _concat(mix: Mix, layers: Iterable[F32]) -> F32:
+    out: F32 | None = None
+    for number, values in enumerate(layers):
+        width = values.shape[1]
+        if out is None:
+            out = np.empty((len(values), mix.out_width(width)), np.float32)
+        out[:, number * width : (number + 1) * width] = values
+    assert out is not None  # a mix has at least one layer
+    return out
+
+
+def _fold(mix: Mix, layers: Iterable[F32]) -> F32:
+    out: F32 | None = None
+    for number, values in enumerate(layers):
+        if mix.weights is not None:
+            values = values * np.float32(mix.weights[number])
+        if out is None:
+            out = np.array(values, np.float32)
+        elif mix.how == "max":
+            np.maximum(out, values, out=out)
+        else:
+            out += values
+    assert out is not None  # a mix has at least one layer
+    if mix.how == "mean":
+        out /= np.float32(len(mix.layers))
+    return out

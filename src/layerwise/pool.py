@@ -1,0 +1,42 @@
+"""How the pieces of a row become one vector: first a choice of pieces, then mean, max or sum over them."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import embedding_bag
+
+from layerwise.align import Groups
+
+Reduce = Literal["mean", "max", "sum"]
+
+
+def reduction(pool: str | None) -> Reduce:
+    """Return how the chosen pieces are reduced; `first`, `last`, `first_last` and `cls` are means of one or two."""
+    return pool if pool in ("max", "sum") else "mean"  # type: ignore[return-value]
+
+
+def choose(groups: Groups, pool: str | None) -> Groups:
+    """Return the pieces of each row that `pool` looks at. No row may be empty."""
+    if pool not in ("first", "last", "first_last"):
+        return groups
+    ends = np.cumsum(groups.counts)
+    ones = np.ones(len(groups), dtype=np.int64)
+    first, last = groups.members[ends - groups.counts], groups.members[ends - 1]
+    if pool == "first_last":
+        return Groups(np.stack([first, last], axis=1).reshape(-1), ones * 2)
+    return Groups(first if pool == "first" else last, ones)
+
+
+def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, how: Reduce) -> torch.Tensor:
+    """Reduce pieces to rows.
+
+    Args:
+        hidden: (pieces, width), float32.
+        members: (chosen,) indices into `hidden`, row after row.
+        offsets: (rows,) where each row begins in `members`.
+
+    Returns:
+        (rows, width)
+    """
+    return embedding_bag(members, hidden, offsets, mode=how)

@@ -1,0 +1,148 @@
+"""From what the user named to files: globs, folders, standard input, and formats by their endings."""
+
+import glob
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerwise.errors import RequestError, SourceError
+from layerwise.names import FORMATS, one_of
+from layerwise.read.example import clean
+from layerwise.read.record import shown
+
+_ENDINGS = {
+    "txt": (".txt", ".text", ".md"),
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv",),
+    "tsv": (".tsv", ".tab"),
+    "parquet": (".parquet", ".pq"),
+    "conll": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bio2"),
+}
+_FORMAT_OF = {ending: format for format, endings in _ENDINGS.items() for ending in endings}
+_CHOICES = ", ".join(FORMATS[1:])
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """One file to read.
+
+    `path` is `None` for standard input; `source` goes into the records, `label` into messages; `id` is the
+    text's own where a file is a text. `size` and `done` count bytes (Parquet: rows). What is read `once`
+    (standard input, a pipe) can't be looked at beforehand.
+    """
+
+    path: Path | None
+    source: str
+    label: str
+    id: str | None = None
+    size: int = 0
+    done: int = 0
+    once: bool = False
+    spent: bool = False
+
+
+def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple[str, list[File]]:
+    """Return the format and the files that `sources` mean, in argument order, globs sorted.
+
+    Raises:
+        RequestError: no source, an unknown format, a format that can't come from standard input.
+        SourceError: a missing file, a glob without a match, a folder that isn't read as `docs`, an ending
+            that names no format, files of several formats.
+    """
+    one_of("format", format, FORMATS)
+    names = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not names:
+        raise RequestError("there is no source; name files, a folder with --format docs, or - for stdin")
+    files = [file for name in names for file in _named(_posix(name), format)]
+    if format == "auto":
+        format = _common_format(files)
+    if format == "parquet" and any(file.path is None for file in files):
+        raise RequestError("Parquet can't be read from stdin: its schema stands at the end; name a file")
+    if sum(file.path is None for file in files) > 1:
+        raise RequestError("stdin is named twice; it can be read only once")
+    return format, files
+
+
+def _posix(name: str | Path) -> str:
+    return name.as_posix() if isinstance(name, Path) else name.replace(os.sep, "/")
+
+
+def _named(name: str, format: str) -> list[File]:
+    if name == "-":
+        return [File(None, "-", "stdin", id="-", once=True)]
+    try:
+        if name and Path(name).is_dir():
+            return _folder(name, format)
+        if name and Path(name).exists():
+            return [_file(name)]
+        return [_file(match) for match in _matches(name)]
+    except OSError as error:
+        raise SourceError(f"{shown(clean(name))} can't be read: {error.strerror}; name another file") from error
+
+
+def _matches(pattern: str) -> list[str]:
+    if not glob.has_magic(pattern):
+        raise SourceError(
+            f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob, "
+            "a folder with --format docs, or - for stdin"
+        )
+    found = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
+    files = [match for match in found if not Path(match).is_dir()]
+    if not files:
+        folders = ", only folders; name one with --format docs" if found else "; mend it, or name the files"
+        raise SourceError(f"the glob {clean(pattern)!r} matches no file{folders}")
+    return files
+
+
+def _file(name: str, source: str | None = None, id: str | None = None) -> File:
+    status = Path(name).stat()
+    label = clean(name)
+    once = not stat.S_ISREG(status.st_mode)
+    return File(Path(name), source or label, label, id=id or label, size=status.st_size, once=once)
+
+
+def _folder(name: str, format: str) -> list[File]:
+    if format != "docs":
+        raise SourceError(
+            f"{clean(name)} is a folder; --format docs reads each file in it as one text, "
+            "a glob names files of another format"
+        )
+    paths = sorted(path.relative_to(name).as_posix() for path in _walk(Path(name)))
+    if not paths:
+        raise SourceError(f"the folder {clean(name)} holds no files; name one that does")
+    return [_file(f"{name.rstrip('/')}/{path}", source=clean(name), id=clean(path)) for path in paths]
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = []
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            found += _walk(entry)
+        elif entry.is_file():
+            found.append(entry)
+    return found
+
+
+def _common_format(files: list[File]) -> str:
+    formats = {_auto(file): file.label for file in reversed(files)}
+    if len(formats) > 1:
+        (one, here), (other, there) = list(formats.items())[:2]
+        raise SourceError(
+            f"{here} ({one}) and {there} ({other}) are of different formats; "
+            "give files of one format, or name it with --format"
+        )
+    return next(iter(formats))
+
+
+def _auto(file: File) -> str:
+    if file.path is None:
+        return "txt"
+    ending = file.path.suffix
+    if ending.lower() not in _FORMAT_OF:
+        what = f"the ending {clean(ending)!r}" if ending else "a name without an ending"
+        raise SourceError(f"{file.label}: {what} names no format; choose one with --format: {_CHOICES}")
+    return _FORMAT_OF[ending.lower()]

@@ -1,0 +1,130 @@
+"""Bytes to lines: a line ends at `\\n` or `\\r\\n` and nowhere else, in any encoding."""
+
+import codecs
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import IO, NamedTuple
+
+from layerwise.errors import SourceError
+from layerwise.read.files import File
+from layerwise.read.options import line_codec
+
+_CHUNK = 1 << 16
+
+
+class Line(NamedTuple):
+    """One line of a file with its line end; `wrong` says why its bytes couldn't be decoded as they are."""
+
+    number: int
+    text: str
+    wrong: str | None = None
+
+
+def without_end(text: str) -> str:
+    """Return a line without its `\\n` or `\\r\\n`."""
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
+
+
+@contextmanager
+def open_bytes(file: File) -> Iterator[IO[bytes]]:
+    """Open a file or standard input; errors of the system become one line.
+
+    Raises:
+        SourceError: a file that can't be opened or read, a pipe that was read before.
+    """
+    if file.once and file.spent:
+        raise SourceError(f"{file.label} can be read only once; save it to a file and name that")
+    file.spent = True
+    try:
+        if file.path is None:
+            yield _stdin()
+        else:
+            with file.path.open("rb") as stream:
+                yield stream
+    except OSError as error:
+        raise SourceError(f"{file.label} can't be read: {error.strerror or error}; name another file") from error
+
+
+def _stdin() -> IO[bytes]:
+    stream: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise SourceError("stdin isn't there; name a file")
+    return stream
+
+
+def read_lines(file: File, encoding: str) -> Iterator[Line]:
+    """Yield the lines of a file, the first without a byte order mark; `file.done` follows.
+
+    Raises:
+        SourceError: a file that can't be opened or read.
+    """
+    with open_bytes(file) as stream:
+        start = stream.read(4) if codecs.lookup(encoding).name in ("utf-16", "utf-32") else b""
+        codec = line_codec(encoding, start)
+        for number, raw in enumerate(_cut(stream, start, "\n".encode(codec)), 1):
+            file.done += len(raw)
+            text, wrong = decode(raw, codec)
+            yield Line(number, text.removeprefix("\ufeff") if number == 1 else text, wrong)
+
+
+def read_whole(file: File, encoding: str) -> Line:
+    """Return a file as one text, without a byte order mark; the number is the line of what is `wrong`, or 0.
+
+    Raises:
+        SourceError: a file that can't be opened or read.
+    """
+    with open_bytes(file) as stream:
+        raw = stream.read()
+    file.done += len(raw)
+    codec = line_codec(encoding, raw[:4])
+    text, wrong = decode(raw, codec)
+    if wrong is None:
+        return Line(0, text.removeprefix("\ufeff"))
+    for number, line in enumerate(_cut_whole(raw, "\n".encode(codec)), 1):
+        if wrong := decode(line, codec)[1]:
+            return Line(number, text, wrong)
+    return Line(1, text, decode(raw, codec)[1])
+
+
+def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
+    """Return the text and `None`, or the text with replacement characters and what is wrong where."""
+    try:
+        return raw.decode(codec), None
+    except UnicodeError as error:
+        at = error.start if isinstance(error, UnicodeDecodeError) else 0
+        byte = f" (0x{raw[at]:02x})" if at < len(raw) else ""
+        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with --encoding"
+        return raw.decode(codec, "replace"), wrong
+
+
+def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
+    if end == b"\n" and not start:
+        return iter(stream)
+    return _cut_units(stream, start, end)
+
+
+def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
+    # A newline counts only where a code unit starts: U+0A00 U+0D0A holds its bytes as well.
+    width = len(end)
+    held, seen = bytearray(start), 0
+    for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
+        held += chunk
+        begin = 0
+        while (seen := held.find(end, seen)) >= 0:
+            if seen % width:
+                seen += 1
+                continue
+            seen += width
+            yield bytes(held[begin:seen])
+            begin = seen
+        del held[:begin]
+        seen = len(held) - len(held) % width
+    if held:
+        yield bytes(held)
+
+
+def _cut_whole(raw: bytes, end: bytes) -> Iterator[bytes]:
+    return _cut(io.BytesIO(raw), b"", end)

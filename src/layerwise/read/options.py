@@ -1,0 +1,102 @@
+"""What a reader was asked for, and which requests contradict themselves."""
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from layerwise.errors import RequestError
+
+_WITH_HEADER = ("jsonl", "parquet")
+_WITHOUT_COLUMNS = ("txt", "docs")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `open_corpus`, as the user gave them."""
+
+    text: str | None = None
+    words: str | None = None
+    id: str | None = None
+    columns: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
+    skip_bad: bool = False
+    limit: int | None = None
+
+
+def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Return the names given with `--columns`; a single string is cut at its commas.
+
+    Raises:
+        RequestError: no name, an empty name, or a name given twice.
+    """
+    if columns is None:
+        return None
+    names = tuple(columns.split(",") if isinstance(columns, str) else columns)
+    if not names or not all(names):
+        raise RequestError(f"--columns {','.join(names)!r} has an empty name; give one name per column")
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"--columns names {name!r} twice; give every column a name of its own")
+    return names
+
+
+def check_options(options: Options, format: str) -> None:
+    """Refuse options that contradict each other or the format.
+
+    Raises:
+        RequestError: naming the options and what to leave out.
+    """
+    _check_columns(options, format)
+    if options.text and options.words:
+        raise RequestError(
+            f"--text {options.text!r} and --words {options.words!r} exclude each other: "
+            "name a column of raw text or one of words"
+        )
+    if options.limit is not None and options.limit < 1:
+        raise RequestError(f"--limit {options.limit} leaves nothing to read; give 1 or more")
+    _check_encoding(options.encoding)
+
+
+def _check_columns(options: Options, format: str) -> None:
+    given = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
+    if format in _WITHOUT_COLUMNS:
+        refused, why = given, "it has no columns"
+    elif format in _WITH_HEADER:
+        refused, why = [name for name in given if name == "columns"], "its columns have names already"
+    elif format == "conll":
+        refused, why = [name for name in given if name in ("text", "id")], "its columns hold one value per word"
+    else:
+        return
+    if refused:
+        raise RequestError(f"--{refused[0]} doesn't fit format {format!r}: {why}; leave it out")
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        codec = line_codec(encoding)
+        letter, end = "a".encode(codec), "\n".encode(codec)
+        # Not so with punycode or unicode_escape, whose bytes can't be cut into lines.
+        fits = "a\n".encode(codec) == letter + end and len(letter) == len(end)
+    except (LookupError, ValueError):
+        fits = False
+    if not fits:
+        raise RequestError(
+            f"--encoding {encoding!r} is no encoding of text files; "
+            "take for example utf-8, utf-16, latin-1, cp1252, gb18030 or shift_jis"
+        )
+
+
+def line_codec(encoding: str, start: bytes = b"") -> str:
+    """Return the codec that decodes single lines of a file whose first bytes are `start`.
+
+    Raises:
+        LookupError: for an unknown encoding.
+    """
+    name = codecs.lookup(encoding).name
+    if name == "utf-8-sig":
+        return "utf-8"
+    if name == "utf-16":
+        return "utf-16-be" if start.startswith(codecs.BOM_UTF16_BE) else "utf-16-le"
+    if name == "utf-32":
+        return "utf-32-be" if start.startswith(codecs.BOM_UTF32_BE) else "utf-32-le"
+    return name

@@ -1,0 +1,279 @@
+"""Rows in memory, and the face that they share with a dataset on disk.
+
+A row is one vector of `width` numbers per stored layer. `index` says what each row stands for, `texts` what
+each text was; the column `doc` joins the two.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from layerwise.errors import RequestError
+from layerwise.layers import LayerSpec, layer_names, resolve_layers
+from layerwise.mix import Mix, apply_mix, parse_mix
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+Rows = slice | Sequence[int] | Sequence[bool] | NDArray[Any] | None
+"""Which rows: `None` (all), a slice, a mask with one truth value per row, or row numbers in any order."""
+
+
+class Layered(ABC):
+    """Rows of vectors, one vector per stored layer: the common face of memory and disk."""
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[str, ...]:
+        """The stored layers, by name: `('emb', '1', …)`."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> int:
+        """The number of blocks of the model, L: the deepest layer that there could be."""
+
+    @property
+    @abstractmethod
+    def level(self) -> str:
+        """What a row stands for: `token`, `word`, `span` or `text`."""
+
+    @property
+    @abstractmethod
+    def pool(self) -> str | None:
+        """How pieces became a row; `None` at token level."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many numbers a vector has."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows there are."""
+
+    @property
+    @abstractmethod
+    def index(self) -> pa.Table:
+        """A row per vector: at least `doc`, the number of its text."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> pa.Table:
+        """A row per text: at least `doc`, its number."""
+
+    @abstractmethod
+    def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
+        """Return some rows of one layer; `rows` are checked, and a slice has step 1. May share memory."""
+
+    def parts(self) -> Iterator["Layered"]:
+        """Yield bounded pieces that make up the whole, in order; rows in memory are one piece."""
+        yield self
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def layer(self, spec: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
+        """Return one layer: float32 of shape (rows, width), the caller's own.
+
+        Args:
+            spec: one layer by name or number; a negative number counts from the model's last layer.
+            rows: a slice, a mask, or row numbers (negative ones count from the end); all when left out.
+            raw: give the type at rest instead, perhaps as a read-only view: bfloat16 as uint16 bits, int8
+                as codes, which are still to be multiplied by their scales.
+
+        Raises:
+            RequestError: a layer that isn't there, a row out of range, a mask of the wrong length.
+        """
+        name = self._resolve(spec)
+        values = self._read(name, select_rows(rows, self.rows), raw)
+        return values if raw or (values.base is None and values.flags.writeable) else values.copy()
+
+    def stack(self, layers: LayerSpec = "all") -> F32:
+        """Return several layers at once: float32 of shape (layers, rows, width)."""
+        names = resolve_layers(layers, self.blocks, self.layers)
+        out = np.empty((len(names), self.rows, self.width), np.float32)
+        for place, name in zip(out, names, strict=True):
+            place[...] = self._read(name, slice(0, self.rows), False)
+        return out
+
+    def mix(self, text: str | int | Mix) -> F32:
+        """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
+
+        Raises:
+            RequestError: a broken mix string, a layer that isn't there, or `learned`, which needs a head.
+        """
+        mix = parse_mix(text, self.blocks, self.layers)
+        return apply_mix(mix, lambda name: self._read(name, slice(0, self.rows), False))
+
+    def where(self, **conditions: Any) -> I64:
+        """Return the numbers of the rows for which every condition holds, ascending.
+
+        A condition names a column of `index`, else one of `texts`, and gives a value or a list of values of
+        which one must match (`None` matches a missing value); a column of lists matches when it contains
+        one. Values are read in the type of the column: `label="1"` finds the number 1.
+
+        Raises:
+            RequestError: a column that isn't there, or a value that its type can't be compared with.
+        """
+        keep = np.ones(self.rows, bool)
+        for name, wanted in conditions.items():
+            keep &= self._holds(name, wanted)
+        return np.flatnonzero(keep)
+
+    def _holds(self, name: str, wanted: Any) -> NDArray[np.bool_]:
+        if name in self.index.column_names:
+            return matches(name, self.index[name], wanted)
+        if name in self.texts.column_names:
+            docs = self.texts["doc"].to_numpy()[matches(name, self.texts[name], wanted)]
+            return np.isin(self.index["doc"].to_numpy(), docs)
+        there = dict.fromkeys([*self.index.column_names, *self.texts.column_names])
+        raise RequestError(f"there is no column {name!r}; there are {', '.join(there)}")
+
+    def _resolve(self, spec: str | int) -> str:
+        number: Any = spec
+        if isinstance(number, np.integer):
+            number = int(number)
+        return resolve_layers(number, self.blocks, self.layers, single=True)[0]
+
+    def __repr__(self) -> str:
+        what = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
+        pool = f", pool {self.pool}" if self.pool else ""
+        return f"<{type(self).__name__} {what}, level {self.level}{pool}>"
+
+
+class LayerStates(Layered):
+    """Rows in memory: every layer of some texts, float32, never padded."""
+
+    def __init__(
+        self,
+        vectors: Mapping[str, F32],
+        *,
+        index: pa.Table,
+        texts: pa.Table,
+        blocks: int,
+        level: str,
+        pool: str | None = None,
+    ) -> None:
+        """Hold `vectors`, a float32 array (rows, width) per layer name; `index` has a row for each row.
+
+        Raises:
+            RequestError: no layer, an unknown layer, or shapes that don't agree.
+        """
+        self._vectors = {name: np.asarray(values, np.float32) for name, values in vectors.items()}
+        self._index, self._texts = index, texts
+        self._blocks, self._level, self._pool = blocks, level, pool
+        unknown = set(self._vectors) - set(layer_names(blocks))
+        if unknown or not self._vectors:
+            raise RequestError(f"layers {sorted(unknown)} aren't among emb, 1 … {blocks}; give one that is")
+        shapes = {values.shape for values in self._vectors.values()}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 2:
+            raise RequestError(f"layers have shapes {sorted(shapes)}; all must have the same (rows, width)")
+        if index.num_rows != self.rows:
+            raise RequestError(f"the index has {index.num_rows} rows for {self.rows} vectors")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers, by name."""
+        return tuple(self._vectors)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks of the model."""
+        return self._blocks
+
+    @property
+    def level(self) -> str:
+        """What a row stands for."""
+        return self._level
+
+    @property
+    def pool(self) -> str | None:
+        """How pieces became a row; `None` at token level."""
+        return self._pool
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        return int(next(iter(self._vectors.values())).shape[1])
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self._vectors.values())))
+
+    @property
+    def index(self) -> pa.Table:
+        """A row per vector."""
+        return self._index
+
+    @property
+    def texts(self) -> pa.Table:
+        """A row per text."""
+        return self._texts
+
+    def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
+        return self._vectors[name][rows]
+
+
+def select_rows(rows: Rows, count: int) -> slice | I64:
+    """Return which of `count` rows are meant: a slice of step 1, or row numbers in 0 … count - 1.
+
+    Raises:
+        RequestError: a row out of range, a mask of the wrong length, or something that selects no rows.
+    """
+    if rows is None:
+        return slice(0, count)
+    if isinstance(rows, slice):
+        start, stop, step = rows.indices(count)
+        return slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step, dtype=np.int64)
+    chosen = np.asarray(rows)
+    if chosen.ndim == 1 and chosen.dtype == bool:
+        if len(chosen) != count:
+            raise RequestError(
+                f"a mask of {len(chosen)} doesn't fit {count} rows; give a truth value per row"
+            )
+        return np.flatnonzero(chosen)
+    if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
+        got = f"an array of {chosen.dtype} with shape {chosen.shape}"
+        raise RequestError(f"rows can't be {got}; give a slice, a mask, or row numbers such as [0, 5]")
+    numbers = chosen.astype(np.int64)
+    wrong = numbers[(numbers < -count) | (numbers >= count)]
+    if len(wrong):
+        raise RequestError(f"row {wrong[0]} doesn't exist; there are {count}, counted from 0")
+    return np.where(numbers < 0, numbers + count, numbers)
+
+
+def matches(name: str, column: Any, wanted: Any) -> NDArray[np.bool_]:
+    """Return for each value of `column`, a pyarrow array, whether it is `wanted`, or one of a list of them.
+
+    Raises:
+        RequestError: naming the column, when its type can't be compared with what is wanted.
+    """
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _contains(name, pa.array(column.to_pylist(), kind), wanted)
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    several = isinstance(wanted, list | tuple | set | frozenset | range | np.ndarray)
+    try:
+        values = pa.array(list(wanted) if several else [wanted])
+        if pa.types.is_null(kind):
+            column, kind = column.cast(values.type), values.type
+        found: NDArray[np.bool_] = np.asarray(pc.is_in(column, value_set=values.cast(kind)), bool)
+    except (pa.ArrowException, TypeError) as error:
+        why = str(error).partition("\n")[0]
+        got = f"column {name!r} holds {kind} and can't be compared with {wanted!r:.60}"
+        raise RequestError(f"{got}: {why}") from None
+    return found
+
+
+def _contains(name: str, lists: Any, wanted: Any) -> NDArray[np.bool_]:
+    hits = matches(name, lists.flatten(), wanted)
+    found = np.zeros(len(lists), bool)
+    found[pc.list_parent_indices(lists).to_numpy()[hits]] = True
+    return found

@@ -1,0 +1,158 @@
+"""The two tables that go with vectors: the index (a row per vector) and the texts (a row per text)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from layerwise.errors import SourceError
+from layerwise.read.example import Example
+
+Ints = npt.NDArray[np.int64]
+# Text of the user's, gone with --no-text wherever it would stand.
+TEXT_COLUMNS = ("text", "words", "token_id")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one text: where each begins and ends (code points), and what else its level's index says."""
+
+    starts: Ints
+    ends: Ints
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What became of one text: its pieces, windows and cut pieces; `special_only` where it has no other."""
+
+    pieces: int
+    windows: int
+    truncated: int
+    special_only: bool = False
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What is carried along: types of columns that are known, and what goes when texts are left out."""
+
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    no_text: bool = False
+    keep: tuple[str, ...] = ()
+
+    def array(self, name: str, values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array:
+        """Return a column as an Arrow array, in its known type if there is one."""
+        try:
+            return pa.array(values, type=type_ or self.types.get(name))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            line = str(error).splitlines()[0]
+            raise SourceError(f"column {name!r} can't be carried: {line}; leave it out or make its values alike") from None
+
+    def table(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+        """Return the table of `columns`, without text where texts are left out."""
+        return pa.table({name: values for name, values in columns.items() if not self._hidden(name, values.type)})
+
+    def _hidden(self, name: str, kind: pa.DataType) -> bool:
+        if not self.no_text or name in self.keep or name in ("id", "source"):
+            return False
+        return name in TEXT_COLUMNS or _holds_text(kind)
+
+
+def texts_table(
+    examples: Sequence[Example], coverage: Sequence[Coverage], first_doc: int, level: str, carried: Carried
+) -> pa.Table:
+    """Return the texts: doc, id, source, line, text, words, pieces, windows, truncated, and carried columns."""
+    docs = np.arange(first_doc, first_doc + len(examples))
+    columns: dict[str, pa.Array] = {
+        "doc": pa.array(docs, pa.int64()),
+        "id": carried.array("id", [e.id for e in examples]),
+        "source": pa.array([e.source for e in examples], pa.string()),
+        "line": pa.array([e.line for e in examples], pa.int64()),
+        "text": pa.array([e.text for e in examples], pa.string()),
+    }
+    if any(e.words is not None for e in examples):
+        columns["words"] = pa.array([e.words for e in examples], pa.list_(pa.string()))
+    for name in ("pieces", "windows", "truncated"):
+        columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
+    if any(c.special_only for c in coverage):
+        columns["special_only"] = pa.array([c.special_only for c in coverage])
+    columns |= _text_columns(examples, carried)
+    if level != "word":
+        for name in _names(e.word_columns for e in examples):
+            columns[name] = carried.array(name, [e.word_columns.get(name) for e in examples])
+    return carried.table(columns)
+
+
+def index_table(
+    examples: Sequence[Example], rows: Sequence[Rows], first_doc: int, level: str, carried: Carried
+) -> pa.Table:
+    """Return the index: doc, then start, end, text and the level's own columns; at text level what is carried."""
+    counts = [len(r) for r in rows]
+    docs = np.repeat(np.arange(first_doc, first_doc + len(examples)), counts)
+    columns: dict[str, pa.Array] = {"doc": pa.array(docs, pa.int64())}
+    if level == "text":
+        columns["text"] = pa.array([e.text for e in examples], pa.string())
+        return carried.table(columns | _text_columns(examples, carried))
+    starts, ends = _cat([r.starts for r in rows]), _cat([r.ends for r in rows])
+    slices = (e.text[a:b] for e, r in zip(examples, rows, strict=True) for a, b in zip(r.starts, r.ends, strict=True))
+    columns["start"], columns["end"] = pa.array(starts, pa.int32()), pa.array(ends, pa.int32())
+    columns["text"] = pa.array(slices, pa.string())
+    for name, kind in _EXTRA[level].items():
+        columns[name] = pa.array(np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True)
+    if level == "word":
+        columns |= _word_columns(examples, rows, carried)
+    if "word" in columns:
+        values = columns["word"].to_numpy()
+        columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
+    return carried.table(columns)
+
+
+_EXTRA = {
+    "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_()},
+    "word": {"word": pa.int32(), "dropped": pa.bool_()},
+    "span": {"span": pa.int32()},
+}
+
+
+def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array]:
+    names = _names(e.columns for e in examples)
+    return {name: carried.array(name, [e.columns.get(name) for e in examples]) for name in names}
+
+
+def _word_columns(examples: Sequence[Example], rows: Sequence[Rows], carried: Carried) -> dict[str, pa.Array]:
+    """Return one value per row for columns with a value per word; a word without a row has none."""
+    columns = {}
+    for name in _names(e.word_columns for e in examples):
+        kind = carried.types.get(name)
+        inner = kind.value_type if kind is not None and hasattr(kind, "value_type") else None
+        values: list[Any] = []
+        for example, text_rows in zip(examples, rows, strict=True):
+            column = example.word_columns.get(name)
+            values += [column[w] if column is not None else None for w in text_rows.extra["word"].tolist()]
+        columns[name] = Carried().array(name, values, inner)
+    return columns
+
+
+def _names(columns: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return all names in the order in which they first appear."""
+    return list(dict.fromkeys(name for mapping in columns for name in mapping))
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _holds_text(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _holds_text(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(_holds_text(field.type) for field in kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _cat(arrays: Sequence[Ints]) -> Ints:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
