@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from torch import nn
-from transformers import AttentionInterface, AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from layerwise.encode import attention
 from layerwise.encode.checkpoint import Checkpoint, weight_files
@@ -127,14 +128,7 @@ def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedC
 def _load_model(
     checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype, allow_pickle: bool, trust_remote_code: bool
 ) -> nn.Module:
-    loader = AutoModel
-    if getattr(config, "is_encoder_decoder", False):
-        if type(config) not in AutoModelForTextEncoding._model_mapping:
-            raise ModelError(
-                f"model {checkpoint.name!r} is of the family {config.model_type!r}, an encoder with a decoder; "
-                "of these only the T5 family's encoder half is supported"
-            )
-        loader = AutoModelForTextEncoding
+    loader = _loader(checkpoint, config)
     safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
     try:
         model, info = loader.from_pretrained(
@@ -155,6 +149,20 @@ def _load_model(
     if getattr(model, "main_input_name", "input_ids") != "input_ids":
         raise ModelError(f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed")
     return model  # type: ignore[no-any-return]
+
+
+def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
+    """Return the class that loads the encoder: of the T5 family its encoder half alone."""
+    if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        half = MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
+        if half.__name__.endswith("EncoderModel"):
+            return half
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"model {checkpoint.name!r} is of the family {config.model_type!r}, an encoder with a decoder; "
+            "of these only the T5 family's encoder half is supported"
+        )
+    return AutoModel
 
 
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:

@@ -52,10 +52,11 @@ class Tokenizer:
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
         self.special = len(self._backend.encode("").ids)
+        self._prefix = _pieces(self._backend.encode("a"), 0).prefix
 
     def texts(self, texts: Sequence[str]) -> list[Pieces]:
         """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut."""
-        return [self._whole(_pieces(encoding)) for encoding in self._backend.encode_batch(list(texts))]
+        return [self._whole(_pieces(encoding, self._prefix)) for encoding in self._backend.encode_batch(list(texts))]
 
     def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
         """Return the pieces of pre-split texts, with offsets in the words joined by one space.
@@ -80,7 +81,7 @@ class Tokenizer:
         raise ModelError(f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean")
 
     def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
-        pieces = _pieces(encoding)
+        pieces = _pieces(encoding, self._prefix)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
         numbers[: pieces.prefix] = NO_WORD
@@ -141,13 +142,14 @@ def _space_words(step: dict[str, Any] | None) -> bool:
     return any([_space_words(part) for part in step.get("pretokenizers", ())])
 
 
-def _pieces(encoding: Any) -> Pieces:
+def _pieces(encoding: Any, prefix: int) -> Pieces:
+    """Return the pieces of an encoding; `prefix` special ones stand first where there are no others."""
     special = np.asarray(encoding.special_tokens_mask, dtype=bool)
     inside = np.flatnonzero(~special)
     if len(inside):
         prefix, suffix = int(inside[0]), int(len(special) - 1 - inside[-1])
     else:
-        prefix, suffix = len(special), 0
+        suffix = len(special) - prefix
     offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     offsets[special] = 0
     return Pieces(

@@ -6,7 +6,7 @@ from typing import Any
 from layerwise.errors import SourceError
 from layerwise.read.example import Example, clean
 from layerwise.read.files import File
-from layerwise.read.kinds import Kind, OtherKindError, kind_of, merge
+from layerwise.read.kinds import Kind, OtherKindError, described, kind_of, merge
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, shown
 
@@ -32,8 +32,10 @@ class Carrier:
 
     def carried(self, names: tuple[str, ...]) -> dict[str, str]:
         """Return the names under which those of `names` that are carried are carried."""
-        roles = (self._reader.text, self._reader.words, self._reader.id)
-        return {name: self._name(name) for name in names if name not in roles}
+        return {name: self._name(name) for name in names if name not in self._roles()}
+
+    def _roles(self) -> tuple[str | None, ...]:
+        return self._reader.text, self._reader.words, self._reader.id
 
     def example(self, file: File, record: Record) -> Example:
         """Return the example that a record is.
@@ -44,8 +46,9 @@ class Carrier:
         reader, fields = self._reader, record.fields
         words = self._words(fields) if reader.words is not None else None
         text = " ".join(words) if words is not None else self._text(fields)
+        id = self._id(fields)
         columns, word_columns = self._carry(fields, words)
-        return Example(text, words, self._id(fields), file.source, record.line, columns, word_columns)
+        return Example(text, words, id, file.source, record.line, columns, word_columns)
 
     def _text(self, fields: Mapping[str, Any]) -> str:
         column = str(self._reader.text)
@@ -84,26 +87,78 @@ class Carrier:
     def _carry(
         self, fields: Mapping[str, Any], words: tuple[str, ...] | None
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
-        roles = (self._reader.text, self._reader.words, self._reader.id)
-        columns: dict[str, Any] = {}
-        word_columns: dict[str, tuple[Any, ...]] = {}
-        kinds, levels = {}, {}
-        for name, raw in fields.items():
-            if name in roles:
-                continue
-            value = clean_all(raw)
-            if self._reader.watched:
-                kinds[name] = self._kind(name, value)
-            level = None if words is None else self._level(name, value, len(words))
-            if level is None and words is not None and value in (None, []):
-                continue  # Not known yet to which of the two it belongs.
-            if level is not None:
-                levels[name] = level
-            if level:
-                word_columns[self._name(name)] = tuple(value) if value is not None else (None,) * len(words or ())
-            else:
-                columns[self._name(name)] = value
+        roles = self._roles()
+        carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
+        kinds = {n: self._kind(n, value) for n, value in carried.items()} if self._reader.watched else {}
+        levels = {n: self._level(n, value, words) for n, value in carried.items()}
         # Only a record that is good all through may settle what its columns are.
         self._kinds.update(kinds)
-        self._per_word.update(levels)
+        self._per_word.update({n: level for n, level in levels.items() if level is not None})
+        columns = {self._name(n): value for n, value in carried.items() if levels[n] is False}
+        count = len(words or ())
+        word_columns = {
+            self._name(n): (None,) * count if value is None else tuple(value)
+            for n, value in carried.items()
+            if levels[n]
+        }
         return columns, word_columns
+
+    def _kind(self, name: str, value: Any) -> Kind:
+        before = self._kinds.get(name, "null")
+        try:
+            new = kind_of(value)
+        except OtherKindError as error:
+            raise BadRecordError(f"column {name!r} mixes {error} in a list; make them one type") from error
+        try:
+            return merge(before, new)
+        except OtherKindError as error:
+            raise BadRecordError(
+                f"column {name!r} changes its type: {described(before)} before, {described(new)} here; "
+                "make it one type"
+            ) from error
+
+    def _level(self, name: str, value: Any, words: tuple[str, ...] | None) -> bool | None:
+        """Return whether a column has a value per word, `None` while nothing tells."""
+        if words is None:
+            return False
+        known = self._per_word.get(name)
+        if known is None:
+            return self._new_level(name, value, len(words))
+        if known and value is not None and len(value) != len(words):
+            raise BadRecordError(
+                f"column {name!r} has {len(value)} values for {len(words)} words; "
+                "it had one per word in the records before"
+            )
+        return known
+
+    def _new_level(self, name: str, value: Any, count: int) -> bool | None:
+        if name in self._texts_own:
+            return False
+        if value is None or (value == [] and count == 0):
+            return None
+        return isinstance(value, list) and count > 0 and len(value) == count
+
+    def _name(self, name: str) -> str:
+        if name not in self._names:
+            carried = f"source.{name}" if name in RESERVED else clean(name)
+            if carried in self._names.values():
+                raise SourceError(f"two columns would be carried as {carried!r}; rename one of them")
+            if name in RESERVED:
+                self._notices.append(f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself")
+            self._names[name] = carried
+        return self._names[name]
+
+
+def clean_all(value: Any) -> Any:
+    """Return a value with `clean` applied to every string in it."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [clean_all(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_all(key): clean_all(item) for key, item in value.items()}
+    return value
+
+
+def _got(value: object) -> str:
+    return "null" if value is None else f"the {type(value).__name__} {shown(value)}"

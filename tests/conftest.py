@@ -1,0 +1,143 @@
+"""Tiny models of many families, made from a config with random weights, and the real minilm."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+SHARED = Path(__file__).parents[2] / "shared"
+CORPUS = [
+    "Every layer of every encoder, as data.",
+    "The first layers know where a word stands; the last know more than it says.",
+    "a", "", "   ", "Don't stop: 3.14 is not 22/7!", "naïve café, Zürich, İstanbul, ΑΒΓ",
+    "天气很好，我们去公园。", "e\u0301 combining, zero\u200dwidth, nul\x00 and \ufffd", "👩‍👩‍👧 🙂🙂 emoji",
+    "[CLS] is said aloud [SEP] here", "\u202eright to left\u202c שלום", "word " * 40, "x" * 150,
+    "Sentences of several lengths make batches with several runs.",
+    "Sentences of several lengths make batches with padding.",
+]  # fmt: skip
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 80,
+}
+SEQ2SEQ = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4, "num_decoder_layers": 1}
+# family -> (tokenizer, config, how its batches can be made)
+FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "bert": ("wordpiece", SMALL, "packed"),
+    "roberta": ("bytes", SMALL, "packed"),
+    "xlm-roberta": ("unigram", SMALL, "packed"),
+    "camembert": ("unigram", SMALL, "packed"),
+    "distilbert": (
+        "wordpiece",
+        {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 80},
+        "packed",
+    ),
+    "albert": ("unigram", {**SMALL, "embedding_size": 16}, "packed"),
+    "electra": ("wordpiece", {**SMALL, "embedding_size": 16}, "packed"),
+    "ernie": ("wordpiece", SMALL, "packed"),
+    # MobileBERT's embeddings look at their left and right neighbours, so texts may not stand side by side.
+    "mobilebert": ("wordpiece", {**SMALL, "embedding_size": 32, "intra_bottleneck_size": 16}, "even"),
+    "modernbert": ("bytes", {**SMALL, "local_attention": 16}, "packed"),
+    "mpnet": ("wordpiece", SMALL, "padded"),
+    "deberta-v2": (
+        "unigram",
+        {
+            **SMALL,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 16,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "position_biased_input": False,
+        },
+        "padded",
+    ),
+    "roformer": ("wordpiece", SMALL, "padded"),
+    "convbert": ("wordpiece", {**SMALL, "embedding_size": 32, "head_ratio": 2}, "even"),
+    "t5": ("unigram", SEQ2SEQ, "padded"),
+}
+SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+
+
+def make_tokenizer(kind: str, *, ends_only: bool = False) -> Any:
+    """Train a small tokenizer of the kind `wordpiece`, `bytes` (byte-level BPE) or `unigram` on CORPUS."""
+    from transformers import PreTrainedTokenizerFast
+
+    special = list(SPECIAL.values())
+    if kind == "wordpiece":
+        backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer: Any = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
+    elif kind == "bytes":
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
+    else:
+        backend = Tokenizer(models.Unigram())
+        backend.normalizer = normalizers.NFKC()
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="[UNK]")
+    backend.train_from_iterator(CORPUS, trainer)
+    ids = {token: backend.token_to_id(token) for token in special}
+    single = "$A [SEP]" if ends_only else "[CLS] $A [SEP]"
+    backend.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    )
+    given = {key: token for key, token in SPECIAL.items() if not (ends_only and key == "cls_token")}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=80, **given)
+
+
+def make_model(family: str, folder: Path, **overrides: Any) -> Path:
+    """Write a tiny random model of a family with its tokenizer to `folder`."""
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
+    kind, settings, _ = FAMILIES[family]
+    tokenizer = make_tokenizer(kind, ends_only=family == "t5")
+    pad, cls, sep = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
+    special = {"pad_token_id": pad, "cls_token_id": cls, "sep_token_id": sep, "bos_token_id": cls, "eos_token_id": sep}
+    config = AutoConfig.for_model(family, **{**settings, "vocab_size": len(tokenizer), **special, **overrides})
+    torch.manual_seed(7)
+    maker = AutoModelForTextEncoding if family == "t5" else AutoModel
+    model = maker.from_config(config)
+    # Fresh biases are zero and norms are one: random ones would show a part that is left out.
+    for parameter in model.parameters():
+        parameter.data += torch.randn_like(parameter) * 0.1
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from a family to a folder with a tiny model of it, made once a session."""
+
+    @functools.cache
+    def make(family: str) -> Path:
+        return make_model(family, tmp_path_factory.mktemp(f"model-{family}"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def encoder_of(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """A function from a family to its loaded encoder, loaded once a session."""
+    from layerwise.encode.encoder import load_encoder
+
+    return functools.cache(lambda family: load_encoder(model_folder(family), device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Any:
+    """The real minilm, loaded once a session."""
+    from layerwise.encode.encoder import load_encoder
+
+    return load_encoder("minilm", device="cpu")
