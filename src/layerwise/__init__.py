@@ -1,1 +1,65 @@
-"""Every layer of every text encoder, as data."""
+"""Every layer of every text encoder, as data.
+
+>>> import layerwise as lw
+>>> encoder = lw.load_encoder("minilm")
+>>> states = encoder.encode(["Hello, world!"])
+>>> states.layer("6").shape
+(1, 384)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import DatasetError, LayerwiseError, ModelError, OutputError, RequestError, SourceError
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder, load_encoder
+    from layerwise.join.export import export
+    from layerwise.join.extract import extract
+    from layerwise.join.pool import pool
+    from layerwise.join.verify import verify
+    from layerwise.states import LayerStates
+    from layerwise.store import LayerDataset, open_dataset
+
+__version__ = "0.1.0"
+# Found when first used, so that `import layerwise` stays light.
+_HOMES = {
+    "Encoder": "encode.encoder",
+    "load_encoder": "encode.encoder",
+    "export": "join.export",
+    "extract": "join.extract",
+    "pool": "join.pool",
+    "verify": "join.verify",
+    "LayerStates": "states",
+    "LayerDataset": "store",
+    "open_dataset": "store",
+}
+__all__ = [
+    "DatasetError",
+    "Encoder",
+    "LayerDataset",
+    "LayerStates",
+    "LayerwiseError",
+    "ModelError",
+    "OutputError",
+    "RequestError",
+    "SourceError",
+    "export",
+    "extract",
+    "load_encoder",
+    "open_dataset",
+    "pool",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"layerwise.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

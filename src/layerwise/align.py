@@ -64,3 +64,11 @@ def first_row(groups: Groups, pieces: int) -> Ints:
     rows = np.repeat(np.arange(len(groups)), groups.counts)
     out[groups.members[::-1]] = rows[::-1]
     return out
+
+
+def concatenate(groups: Sequence[Groups], pieces: Sequence[int]) -> Groups:
+    """Put the groups of several texts behind each other; `pieces` is how many pieces each text has."""
+    begins = np.cumsum([0, *pieces])
+    members = [part.members + begin for part, begin in zip(groups, begins, strict=False)]
+    nothing = np.empty(0, dtype=np.int64)
+    return Groups(np.concatenate([nothing, *members]), np.concatenate([nothing, *(part.counts for part in groups)]))

@@ -176,10 +176,15 @@ def apply_mix(mix: Mix, read: Callable[[str], F32], stats: Mapping[str, LayerSta
             f"without a head take fixed weights, such as mean({','.join(mix.layers)})"
         )
     if mix.norm and stats is None:
-        what = "each layer is standardised with the statistics of these rows, not of training rows"
-        warnings.warn(f"mix {str(mix)!r}: {what}", UserWarning, stacklevel=3)
+        warn_of_stats(mix)
     layers = (_read(mix, name, read, stats) for name in mix.layers)
     return _concat(mix, layers) if mix.how == "concat" else _fold(mix, layers)
+
+
+def warn_of_stats(mix: Mix) -> None:
+    """Warn that `norm=layer` uses the statistics of the very rows that are mixed."""
+    what = "each layer is standardised with the statistics of these rows, not of training rows"
+    warnings.warn(f"mix {str(mix)!r}: {what}", UserWarning, stacklevel=4)
 
 
 def _read(mix: Mix, name: str, read: Callable[[str], F32], stats: Mapping[str, LayerStats] | None) -> F32:

@@ -107,6 +107,8 @@ def index_table(
         columns[name] = pa.array(np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True)
     if level == "word":
         columns |= _word_columns(examples, rows, carried)
+    if level == "token" and not any(r.extra["dropped"].any() for r in rows):
+        del columns["dropped"]
     if "word" in columns:
         values = columns["word"].to_numpy()
         columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
@@ -114,10 +116,18 @@ def index_table(
 
 
 _EXTRA = {
-    "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_()},
+    "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_(), "dropped": pa.bool_()},
     "word": {"word": pa.int32(), "dropped": pa.bool_()},
     "span": {"span": pa.int32()},
 }
+
+
+def carried_columns(examples: Sequence[Example]) -> dict[str, list[str]]:
+    """Return the names of the carried columns: those with a value per text, and those with one per word."""
+    return {
+        "text": _names(e.columns for e in examples),
+        "word": _names(e.word_columns for e in examples),
+    }
 
 
 def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array]:

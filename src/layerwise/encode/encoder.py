@@ -15,7 +15,7 @@ from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, rows as rowing
 from layerwise.encode.batches import Batch, batches
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.engine import TOLERANCE, Engine, Sequences
+from layerwise.encode.engine import TOLERANCE, Engine, PlainEngine, Sequences
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, Take, make_plan
 from layerwise.errors import ModelError, RequestError
@@ -86,19 +86,24 @@ class Encoder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, loaded: hf.Loaded, *, device: str, precision: str, trust_remote_code: bool = False
+        self,
+        checkpoint: Checkpoint,
+        loaded: hf.Loaded,
+        *,
+        device: str,
+        precision: str,
+        engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
         self.checkpoint, self.device, self.precision = checkpoint, device, precision
         self.family: str = loaded.config.model_type
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
         self.position_limit = loaded.max_length
-        self._engine = Engine(loaded, precision, _probes(self.tokenizer, checkpoint.name), checkpoint.name)
+        self._engine = engine(loaded, precision, _probes(self.tokenizer, checkpoint.name), checkpoint.name)
         self.blocks, self.width = self._engine.blocks, self._engine.width
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
         self.default_pool = checkpoint.pool or "mean"
         self.final_norm = self._engine.final_norm
-        self.trust_remote_code = trust_remote_code
 
     def __repr__(self) -> str:
         return f"<Encoder {self.checkpoint.name}: {self.family}, {self.blocks} blocks, width {self.width}, {self.device}>"
@@ -107,6 +112,31 @@ class Encoder:
     def engine(self) -> dict[str, str]:
         """How batches are made and products computed, for the record."""
         return {"packing": self._engine.packing, "products": self._engine.products}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of weights, tokenizer and configuration: what makes it this model and no other."""
+        return {
+            "weights": checkpoints.weights_hash(self.checkpoint),
+            "tokenizer": checkpoints.tokenizer_hash(self.checkpoint),
+            "config": checkpoints.config_hash(self.checkpoint),
+        }
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the model is, for manifests and `info`."""
+        return {
+            "id": self.checkpoint.name,
+            "revision": self.checkpoint.revision,
+            "family": self.family,
+            "blocks": self.blocks,
+            "width": self.width,
+            "max_length": self.max_length,
+            "default_pool": self.default_pool,
+            "last_layer": "normed" if self.final_norm else "as its block gives it",
+            "not_applied": list(self.checkpoint.modules),
+            **self.hashes,
+        }
 
     @property
     def tolerance(self) -> float:
@@ -175,13 +205,28 @@ class Encoder:
         """
         request = self.request(layers, level, pool, **options)
         if (spans is not None) != (level == "span"):
-            raise RequestError(f"spans go with level 'span' (got level {level!r}, spans {'given' if spans else 'missing'})")
-        examples = _examples(texts)
+            given = "none" if spans is None else f"those of {len(spans)} texts"
+            raise RequestError(f"spans go with level 'span' and only with it; got level {level!r} and spans: {given}")
+        return self.states(_examples(texts), request, spans=spans)
+
+    def states(
+        self,
+        examples: Sequence[Example],
+        request: Request,
+        *,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    ) -> LayerStates:
+        """Return what `request` wants of `examples`, in memory."""
         shard = self.plan(examples, request, spans=spans)
         memory = _Memory(request.layers, shard.rows, self.width)
         self.run(shard, memory)
         return LayerStates(
-            memory.layers, level=level, pool=request.pool, blocks=self.blocks, index=shard.index, texts=shard.texts
+            memory.layers,
+            level=request.level,
+            pool=request.pool,
+            blocks=self.blocks,
+            index=shard.index,
+            texts=shard.texts,
         )
 
     def plan(
@@ -231,7 +276,8 @@ class Encoder:
         wanted = {self.layers.index(name): name for name in request.layers}
         how = pooling.reduction(request.pool)
         split = _Split(plan, request.layers, self.width, self.device, how)
-        for batch in batches(plan.sequences.lengths(), request.batch_tokens, self._engine.packing):
+        budget = request.batch_tokens if self._engine.together else 1
+        for batch in batches(plan.sequences.lengths(), budget, self._engine.packing):
             self._run_batch(plan, batch, wanted, how if request.level != "token" else None, sink, split)
             if progress is not None:
                 progress(int(batch.lengths.sum()), len(batch.windows))
@@ -309,7 +355,25 @@ def load_encoder(
     loaded = hf.load(
         found, device=device, precision=precision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
     )
-    return Encoder(found, loaded, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    return Encoder(found, loaded, device=device, precision=precision)
+
+
+def load_plain_encoder(
+    model: str | Path,
+    *,
+    device: str | None = None,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load an encoder that only does what transformers does: one text (or window) per forward, in fp32.
+
+    It is slow, and the reference that `verify` and `bench` compare with. Arguments as for `load_encoder`.
+    """
+    device = _device(device)
+    found = checkpoints.find_checkpoint(model, revision, allow_pickle=allow_pickle)
+    loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    return Encoder(found, loaded, device=device, precision="fp32", engine=PlainEngine)
 
 
 def _device(device: str | None) -> str:

@@ -42,6 +42,8 @@ class Engine:
         final_norm: the last layer is normed, the others are not.
     """
 
+    together = True  # windows share a forward
+
     def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
         self._model, self._first = loaded.model, loaded.first_position
         self._pad = getattr(loaded.config, "pad_token_id", None) or 0
@@ -141,6 +143,33 @@ class Engine:
         except _UNFIT:
             return False
         return self.packing != "packed" or seen.calls > 0
+
+
+class PlainEngine:
+    """One window per forward of unchanged transformers, every layer from `hidden_states`: the reference."""
+
+    packing: Packing = "even"
+    products = "torch"
+    together = False
+    final_norm = False
+
+    def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
+        self._model = loaded.model
+        reference = _references(loaded.model, probes, name)
+        self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
+
+    def begins(self, batch: Batch) -> list[int]:
+        """Return where the one window begins."""
+        return [0] * len(batch.windows)
+
+    def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
+        """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""
+        (window,) = batch.windows.tolist()
+        types = sequences.types[window] if sequences.types is not None else None
+        states = hf.plain_states(self._model, sequences.ids[window], types)
+        with torch.inference_mode():
+            for layer in sorted(wanted):
+                on_layer(layer, states[layer].to(next(self._model.parameters()).device))
 
 
 class _CountedCalls:

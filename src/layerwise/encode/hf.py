@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -116,6 +117,58 @@ def versions() -> dict[str, str]:
     import tokenizers
 
     return {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
+
+
+class PlainLoop:
+    """What people write: plain transformers, every layer of every piece to memory as numpy arrays."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        loaded = load(checkpoint, device=device)
+        self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, device
+        self._length = min(loaded.max_length, checkpoint.max_length or loaded.max_length)
+
+    @torch.inference_mode()
+    def one_by_one(self, texts: Sequence[str]) -> list[list[Any]]:
+        """Encode one text at a time."""
+        return [self._forward([text]) for text in texts]
+
+    @torch.inference_mode()
+    def padded(self, texts: Sequence[str], size: int = 32) -> list[list[Any]]:
+        """Encode batches in the order of the texts, each padded to its longest text."""
+        return [self._forward(list(texts[begin : begin + size])) for begin in range(0, len(texts), size)]
+
+    @torch.inference_mode()
+    def flop_per_piece(self) -> float:
+        """Return what the products of the linear layers need per piece, poolers left out."""
+        total = 0
+
+        def count(module: nn.Module, inputs: Any, _: Any) -> None:
+            nonlocal total
+            if inputs[0].dim() == 3:  # a pooler sees one piece of each text
+                total += 2 * module.weight.numel() * inputs[0].shape[0] * inputs[0].shape[1]  # type: ignore[union-attr, operator]
+
+        linears = [m for m in self._model.modules() if isinstance(m, nn.Linear)]
+        handles = [module.register_forward_hook(count) for module in linears]
+        inputs = self._tokenizer("one two three", return_tensors="pt").to(self._device)
+        self._model(**inputs)
+        for handle in handles:
+            handle.remove()
+        return total / inputs["input_ids"].shape[1]
+
+    def _forward(self, texts: list[str]) -> list[Any]:
+        inputs = self._tokenizer(
+            texts, return_tensors="pt", padding=len(texts) > 1, truncation=True, max_length=self._length
+        ).to(self._device)
+        states = self._model(**inputs, output_hidden_states=True).hidden_states
+        return [state.cpu().numpy() for state in states]
+
+
+def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
+    """Write a BERT of the base shape (12 blocks, width 768) with random weights, and a tokenizer for it."""
+    with _quiet():
+        torch.manual_seed(0)
+        AutoModel.from_config(AutoConfig.for_model("bert")).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(tokenizer_from.folder).save_pretrained(folder)
 
 
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:

@@ -116,7 +116,8 @@ def _tokens(example: Example, pieces: Pieces) -> Made:
     words = pieces.words
     if example.words is None:
         words = align.first_row(align.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces))
-    extra = {"token_id": pieces.ids, "word": words, "special": special}
+    dropped = np.isin(words, list(pieces.dropped)) & ~special
+    extra = {"token_id": pieces.ids, "word": words, "special": special, "dropped": dropped}
     rows = Rows(pieces.starts, pieces.ends, extra)
     return Made(rows, align.each(len(pieces)), dropped_words=len(pieces.dropped))
 

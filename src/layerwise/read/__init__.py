@@ -1,0 +1,8 @@
+"""Texts: files in seven formats, read one example at a time; knows no tensor."""
+
+from layerwise.read.corpus import Corpus, open_corpus
+from layerwise.read.example import Example, clean, digest
+from layerwise.read.record import Skipped
+from layerwise.read.words import split_words
+
+__all__ = ["Corpus", "Example", "Skipped", "clean", "digest", "open_corpus", "split_words"]

@@ -6,13 +6,13 @@ from typing import Any
 from layerwise.errors import SourceError
 from layerwise.read.example import Example, clean
 from layerwise.read.files import File
-from layerwise.read.kinds import Kind, OtherKindError, described, kind_of, merge
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, shown
+from layerwise.read.watch import Watch
 
-RESERVED = frozenset(
-    "doc id source line text words pieces windows truncated start end token_id word special dropped".split()
-)
+_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "pieces", "windows", "truncated")
+_OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
+RESERVED = (*_OF_TEXTS, *_OF_ROWS)
 
 
 class Carrier:
@@ -22,13 +22,13 @@ class Carrier:
         self._reader = reader
         self._notices = notices
         self._names: dict[str, str] = {}
-        self._kinds: dict[str, Kind] = {}
-        self._per_word: dict[str, bool] = {}
+        self.restart()
 
     def restart(self) -> None:
         """Forget the types and levels of columns: they are those of one pass."""
-        self._kinds.clear()
-        self._per_word.clear()
+        columns = self._reader.columns
+        scalars = columns.scalars if columns else frozenset()
+        self._watch = Watch(types=self._reader.watched, scalars=scalars)
 
     def carried(self, names: tuple[str, ...]) -> dict[str, str]:
         """Return the names under which those of `names` that are carried are carried."""
@@ -64,7 +64,9 @@ class Carrier:
             raise BadRecordError(f"column {column!r} holds {_got(value)} where a list of words is needed")
         for item in value:
             if not isinstance(item, str):
-                raise BadRecordError(f"column {column!r} holds {_got(item)} among its words; words are strings")
+                raise BadRecordError(
+                    f"column {column!r} holds {_got(item)} among its words; words are strings"
+                )
         return tuple(map(clean, value))
 
     def _field(self, fields: Mapping[str, Any], column: str) -> Any:
@@ -89,54 +91,15 @@ class Carrier:
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
         roles = self._roles()
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
-        kinds = {n: self._kind(n, value) for n, value in carried.items()} if self._reader.watched else {}
-        levels = {n: self._level(n, value, words) for n, value in carried.items()}
-        # Only a record that is good all through may settle what its columns are.
-        self._kinds.update(kinds)
-        self._per_word.update({n: level for n, level in levels.items() if level is not None})
-        columns = {self._name(n): value for n, value in carried.items() if levels[n] is False}
-        count = len(words or ())
+        count = None if words is None else len(words)
+        levels = self._watch.levels(carried, count)
+        columns = {self._name(name): carried[name] for name, level in levels.items() if level is False}
         word_columns = {
-            self._name(n): (None,) * count if value is None else tuple(value)
-            for n, value in carried.items()
-            if levels[n]
+            self._name(name): (None,) * (count or 0) if carried[name] is None else tuple(carried[name])
+            for name, level in levels.items()
+            if level
         }
         return columns, word_columns
-
-    def _kind(self, name: str, value: Any) -> Kind:
-        before = self._kinds.get(name, "null")
-        try:
-            new = kind_of(value)
-        except OtherKindError as error:
-            raise BadRecordError(f"column {name!r} mixes {error} in a list; make them one type") from error
-        try:
-            return merge(before, new)
-        except OtherKindError as error:
-            raise BadRecordError(
-                f"column {name!r} changes its type: {described(before)} before, {described(new)} here; "
-                "make it one type"
-            ) from error
-
-    def _level(self, name: str, value: Any, words: tuple[str, ...] | None) -> bool | None:
-        """Return whether a column has a value per word, `None` while nothing tells."""
-        if words is None:
-            return False
-        known = self._per_word.get(name)
-        if known is None:
-            return self._new_level(name, value, len(words))
-        if known and value is not None and len(value) != len(words):
-            raise BadRecordError(
-                f"column {name!r} has {len(value)} values for {len(words)} words; "
-                "it had one per word in the records before"
-            )
-        return known
-
-    def _new_level(self, name: str, value: Any, count: int) -> bool | None:
-        if name in self._texts_own:
-            return False
-        if value is None or (value == [] and count == 0):
-            return None
-        return isinstance(value, list) and count > 0 and len(value) == count
 
     def _name(self, name: str) -> str:
         if name not in self._names:
@@ -144,7 +107,9 @@ class Carrier:
             if carried in self._names.values():
                 raise SourceError(f"two columns would be carried as {carried!r}; rename one of them")
             if name in RESERVED:
-                self._notices.append(f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself")
+                self._notices.append(
+                    f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
+                )
             self._names[name] = carried
         return self._names[name]
 

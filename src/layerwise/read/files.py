@@ -79,7 +79,9 @@ def _named(name: str, format: str) -> list[File]:
             return [_file(name)]
         return [_file(match) for match in _matches(name)]
     except OSError as error:
-        raise SourceError(f"{shown(clean(name))} can't be read: {error.strerror}; name another file") from error
+        raise SourceError(
+            f"{shown(clean(name))} can't be read: {error.strerror}; name another file"
+        ) from error
 
 
 def _matches(pattern: str) -> list[str]:

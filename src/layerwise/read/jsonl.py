@@ -59,5 +59,5 @@ def _parse(line: Line) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadRecordError(f"JSON that can't be read ({error}); mend the line") from error
     if not isinstance(value, dict):
-        raise BadRecordError(f"{shown(value)} where a JSON object is needed, such as {{\"text\": \"…\"}}")
+        raise BadRecordError(f'{shown(value)} where a JSON object is needed, such as {{"text": "…"}}')
     return value

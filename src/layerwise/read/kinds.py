@@ -24,7 +24,8 @@ def kind_of(value: Any) -> Kind:
         BadRecordError: for an integer of more than 64 bits.
     """
     if isinstance(value, list):
-        return [reduce(merge, map(kind_of, value), "null")]
+        nothing: Kind = "null"
+        return [reduce(merge, map(kind_of, value), nothing)]
     if isinstance(value, dict):
         return {key: kind_of(item) for key, item in value.items()}
     if type(value) is int and not -_INT64 <= value < _INT64:

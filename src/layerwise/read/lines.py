@@ -45,7 +45,9 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
             with file.path.open("rb") as stream:
                 yield stream
     except OSError as error:
-        raise SourceError(f"{file.label} can't be read: {error.strerror or error}; name another file") from error
+        raise SourceError(
+            f"{file.label} can't be read: {error.strerror or error}; name another file"
+        ) from error
 
 
 def _stdin() -> IO[bytes]:

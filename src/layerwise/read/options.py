@@ -64,7 +64,10 @@ def _check_columns(options: Options, format: str) -> None:
     elif format in _WITH_HEADER:
         refused, why = [name for name in given if name == "columns"], "its columns have names already"
     elif format == "conll":
-        refused, why = [name for name in given if name in ("text", "id")], "its columns hold one value per word"
+        refused, why = (
+            [name for name in given if name in ("text", "id")],
+            "its columns hold one value per word",
+        )
     else:
         return
     if refused:

@@ -55,7 +55,7 @@ class Reader(ABC):
             self._check_roles(file)
         self._check_names(file, columns, self.columns)
         for name, kind in columns.types.items():
-            if name in self.columns.types and self.columns.types[name] != kind:
+            if name not in (self.text, self.words, self.id) and self.columns.types[name] != kind:
                 raise SourceError(
                     f"{file.label}: column {name!r} is {kind} where {self._from} has "
                     f"{self.columns.types[name]}; files of one corpus need the same types"

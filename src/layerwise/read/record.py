@@ -31,18 +31,13 @@ class Columns:
     """The columns of one file.
 
     `names` were met, in order; `sure` are those that no record may lack (all of them, but in JSONL);
-    `types` are Arrow types, where the file has them.
+    `types` are Arrow types, where the file has them; `scalars` can't hold a list by their type.
     """
 
     names: tuple[str, ...]
     sure: frozenset[str]
     types: Mapping[str, Any] = field(default_factory=dict)
-
-
-def columns_of(names: Iterable[str], types: Mapping[str, Any] | None = None) -> Columns:
-    """Return the columns of a file in which every record has all of `names`."""
-    names = tuple(names)
-    return Columns(names, frozenset(names), types or {})
+    scalars: frozenset[str] = frozenset()
 
 
 def listed(names: Iterable[str]) -> str:

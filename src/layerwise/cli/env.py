@@ -1,0 +1,28 @@
+"""Say what this machine and its libraries are: what a report of a problem should begin with."""
+
+import argparse
+
+from layerwise.cli import options
+
+HELP = "versions, processor and devices"
+EXAMPLES = """\
+  layerwise env
+  layerwise env --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    options.json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.env import environment
+
+    found = environment()
+    if args.json:
+        options.print_json(found)
+    else:
+        print(options.table([(name, str(value)) for name, value in found.items()]))
+    return 0

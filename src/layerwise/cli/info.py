@@ -1,0 +1,92 @@
+"""Say what a dataset or a model is: layers, width, provenance, coverage, size."""
+
+import argparse
+from typing import Any
+
+from layerwise.cli import options
+
+HELP = "what a model or dataset is"
+EXAMPLES = """\
+  layerwise info minilm
+  layerwise info reviews.lw
+  layerwise info reviews.lw --json | jq .totals
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("name", metavar="X", help="a dataset's folder, a model's folder, minilm, or a Hugging Face id")
+    parser.add_argument("--revision", help="branch, tag or commit on the hub")
+    parser.add_argument("--allow-pickle", action="store_true", help="accept a model whose weights are a pickle")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    options.json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.info import info
+
+    found = info(
+        args.name,
+        revision=args.revision,
+        allow_pickle=args.allow_pickle,
+        trust_remote_code=args.trust_remote_code,
+    )
+    if args.json:
+        options.print_json(found)
+    else:
+        rows = _dataset(found) if found["kind"] == "dataset" else _model(found)
+        print(options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
+    return 0
+
+
+def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    totals, model = found["totals"], found["model"]
+    settings = found["settings"]
+    rows = [
+        ("dataset", f"{found['path']} (format {found['version']}, {options.size(found['bytes'])}, {found['shards']} shards)"),
+        ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
+        ("weights", f"sha256 {model['weights']}"),
+        ("layers", f"{', '.join(found['layers'])} ({options.size(found['bytes_per_layer'])} each; last {model['last_layer']})"),
+        ("rows", f"{totals['rows']:,} of level {found['level']}" + (f", pool {found['pool']}" if found["pool"] else "")),
+        ("at rest", f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})"),
+        ("texts", f"{totals['texts']:,} of {totals['pieces']:,} pieces"),
+        ("long texts", _long(settings, totals)),
+        ("words", f"{totals['dropped_words']:,} dropped by the tokenizer, {totals['lost_words']:,} without a row"),
+        ("columns", ", ".join(found["columns"]["text"] + found["columns"]["word"]) or "none carried"),
+        ("tolerance", f"{found['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
+        ("cost", f"{found['seconds']:,.1f} s, {totals['pieces'] / max(found['seconds'], 1e-9):,.0f} pieces/s"),
+        ("finished", found["finished"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
+    ]
+    worst = max((error["max_rel"] for error in found["error"].values()), default=0.0)
+    rows.insert(6, ("rounding", f"at most {worst:.2g} · max(1, max |v|) per row, measured"))
+    if "derived" in found:
+        rows.insert(1, ("derived", f"from a dataset of level {found['derived']['level']} ({found['derived']['manifest'][:12]}…)"))
+    if found["skipped"]:
+        rows.append(("skipped", f"{len(found['skipped'])} bad records"))
+    return rows
+
+
+def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
+    if settings["long"] == "window":
+        return f"{totals['windowed_texts']:,} in windows of {settings['max_length']} pieces, {settings['overlap']} shared"
+    cut = f"{totals['truncated_texts']:,} cut, {totals['truncated_pieces']:,} pieces lost"
+    return cut if settings["long"] == "truncate" else "none (they stop the run)"
+
+
+def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    blocks = found["blocks"]
+    layers = f"emb, 1 … {blocks}" if blocks else "as loading it shows"
+    rows = [
+        ("model", found["id"] + (f" at {found['revision']}" if found["revision"] else "")),
+        ("folder", found["folder"]),
+        ("family", found["family"]),
+        ("layers", f"{layers}, width {found['width']}"),
+        ("positions", found["positions"]),
+        ("pool", f"{found['default_pool']} by default"),
+        ("weights", f"sha256 {found['weights']} ({options.size(found['bytes'])})"),
+    ]
+    if found["not_applied"]:
+        rows.append(("not applied", ", ".join(found["not_applied"])))
+    return rows

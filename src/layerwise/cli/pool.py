@@ -1,0 +1,39 @@
+"""Derive a coarser dataset from a finer one without the model: token to word or text, or word to text."""
+
+import argparse
+
+from layerwise.cli import options
+
+HELP = "derive a coarser dataset without the model"
+EXAMPLES = """\
+  layerwise pool tokens.lw --level text --pool mean --out texts.lw
+  layerwise pool tokens.lw --level word --pool first --out words.lw
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset of level token or word")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the new dataset")
+    options.level_options(parser, ("word", "text"), "text")
+    parser.add_argument("--dtype", metavar="TYPE", help="the type at rest (that of DATASET)")
+    options.json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.pool import pool
+
+    made = pool(
+        args.dataset,
+        args.out,
+        level=args.level,
+        pool=args.pool,
+        special_tokens=not args.no_special_tokens,
+        dtype=args.dtype,
+    )
+    if args.json:
+        options.print_json({"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": made.bytes})
+    else:
+        print(f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(made.bytes)})")
+    return 0

@@ -1,0 +1,61 @@
+"""Check every file of a dataset against its hashes, and a sample of its rows against plain transformers.
+
+Exits with 1 when anything is changed, missing, truncated or out of the tolerance that the manifest states.
+"""
+
+import argparse
+from dataclasses import asdict
+
+from layerwise.cli import options
+
+HELP = "checks every file's hash, and a sample of rows against plain transformers"
+EXAMPLES = """\
+  layerwise verify reviews.lw
+  layerwise verify private.lw --source reviews.csv --sample 100
+  layerwise verify reviews.lw --sample 0 --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts")
+    parser.add_argument("--model", help="where the model is now, when it has moved")
+    parser.add_argument("--sample", type=int, default=32, metavar="N", help="texts that are compared (32; 0 for none)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which texts these are (0)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
+    parser.add_argument("--allow-pickle", action="store_true", help="load weights from a pickle, which can run code")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    options.json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.verify import verify
+
+    found = verify(
+        args.dataset,
+        source=args.source,
+        model=args.model,
+        sample=args.sample,
+        seed=args.seed,
+        device=args.device,
+        allow_pickle=args.allow_pickle,
+        trust_remote_code=args.trust_remote_code,
+    )
+    if args.json:
+        parity = {layer: asdict(p) for layer, p in found.parity.items()} if found.parity is not None else None
+        problems = [{"file": problem.file, "what": problem.what} for problem in found.problems]
+        options.print_json({"ok": found.ok, "problems": problems, "parity": parity, "note": found.note})
+        return 0 if found.ok else 1
+    for problem in found.problems:
+        print(f"{problem.file}: {problem.what}")
+    if found.parity is not None:
+        rows = [("layer", "max abs", "max rel", "cosine")]
+        rows += [(layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}") for layer, p in found.parity.items()]
+        print(options.table(rows, right=(1, 2, 3)))
+        print(f"{found.texts} texts against one-text forwards of transformers; tolerance on max rel {found.tolerance:.1e}")
+    if found.note is not None:
+        options.note(found.note)
+    print("ok" if found.ok else f"not ok: {len(found.problems)} problems")
+    return 0 if found.ok else 1

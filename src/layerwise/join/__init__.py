@@ -1,0 +1,1 @@
+"""The rooms put in sequence: one module per verb, no arithmetic of its own."""

@@ -1,0 +1,175 @@
+"""bench: how fast this machine gives every layer, by several ways in one run on the same texts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import RequestError
+from layerwise.read import open_corpus
+from layerwise.read.docstrings import paragraphs
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+Way = Callable[[Sequence[str]], Any]
+LOOP = "loop: one text at a time"
+PADDED = "padded: batches of 32 in input order"
+SHAPES = ("bert-base",)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One way: median pieces per second, that against the loop's, and its share of the ceiling."""
+
+    pieces_per_s: float
+    against_loop: float
+    of_ceiling: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All ways of one run.
+
+    `ceilings` are the GFLOP/s of a matrix product per precision; `flop_per_piece` is what the products of
+    the model's linear layers need. `left_out` says which ways were not run and why.
+    """
+
+    model: str
+    texts: int
+    pieces: int
+    rounds: int
+    ways: dict[str, Speed]
+    ceilings: dict[str, float]
+    flop_per_piece: float
+    left_out: dict[str, str]
+
+
+def bench(
+    *,
+    model: str | Path = "minilm",
+    shape: str | None = None,
+    source: str | Path | Sequence[str | Path] | None = None,
+    texts: int = 256,
+    rounds: int = 3,
+    device: str | None = None,
+    bf16: bool = True,
+) -> Bench:
+    """Measure, in interleaved rounds, the ways to get every layer of every piece into memory.
+
+    Args:
+        model: a name for `load_encoder`.
+        shape: random weights in the shape of a known model instead, with minilm's tokenizer: `bert-base`.
+        source: a corpus; the documentation strings of Python's standard library when left out.
+        texts: how many texts, drawn by chance with a fixed seed.
+        rounds: every way runs once per round; its median counts.
+        device: where ours and the plain ways run.
+        bf16: run ours in bf16 as well.
+    """
+    if texts < 1 or rounds < 1:
+        raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
+    chosen = _texts(source, texts)
+    with _model(model, shape) as name:
+        ways, left_out, pieces, flop = _ways(name, chosen, device, bf16)
+        for run in ways.values():
+            run(chosen[:8])
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(rounds):
+            for way, run in ways.items():
+                start = time.perf_counter()
+                run(chosen)
+                seconds[way].append(time.perf_counter() - start)
+    ceilings = _ceilings(device, bf16)
+    rates = {way: pieces / statistics.median(times) for way, times in seconds.items()}
+    speeds = {
+        way: Speed(rate, rate / rates[LOOP], rate * flop / 1e9 / ceilings["bf16" if "bf16" in way else "fp32"])
+        for way, rate in rates.items()
+    }
+    return Bench(shape or str(model), len(chosen), pieces, rounds, speeds, ceilings, flop, left_out)
+
+
+def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
+    found = [text for _, text in paragraphs()] if source is None else [e.text for e in open_corpus(source)]
+    return random.Random(0).sample(found, min(number, len(found)))
+
+
+@contextlib.contextmanager
+def _model(model: str | Path, shape: str | None) -> Iterator[str]:
+    """Give the name of a model; one with random weights is written to a folder that goes afterwards."""
+    if shape is None:
+        yield str(model)
+        return
+    if shape not in SHAPES:
+        raise RequestError(f"shape {shape!r} isn't known; there is {', '.join(SHAPES)}")
+    from layerwise.encode import hf
+    from layerwise.encode.checkpoint import find_checkpoint
+
+    with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as folder:
+        hf.save_random(Path(folder), find_checkpoint("minilm"))
+        yield folder
+
+
+def _ways(
+    name: str, texts: Sequence[str], device: str | None, bf16: bool
+) -> tuple[dict[str, Way], dict[str, str], int, float]:
+    from layerwise.encode import hf
+    from layerwise.encode.encoder import load_encoder
+
+    ours = load_encoder(name, device=device)
+    plain = hf.PlainLoop(ours.checkpoint, ours.device)
+    left_out: dict[str, str] = {}
+    ways: dict[str, Way] = {
+        LOOP: plain.one_by_one,
+        PADDED: plain.padded,
+        "layerwise fp32": lambda ts: ours.encode(ts, level="token"),
+        "layerwise fp32, text level": lambda ts: ours.encode(ts),
+        "layerwise fp32, layer 1 only": lambda ts: ours.encode(ts, layers="1", level="token"),
+    }
+    if bf16:
+        rough = load_encoder(name, device=device, precision="bf16")
+        ways["layerwise bf16"] = lambda ts: rough.encode(ts, level="token")
+    for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
+        if importlib.util.find_spec(package) is None:
+            left_out[package] = "not installed"
+        else:
+            label, way = make(name, ours)
+            ways[label] = way
+    states = ours.encode(texts, layers="emb")
+    return ways, left_out, int(sum(states.texts["pieces"].to_pylist())), plain.flop_per_piece()
+
+
+def _sentence_transformers(name: str, ours: Encoder) -> tuple[str, Way]:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
+    model.max_seq_length = ours.max_length
+    return "sentence-transformers: pieces of the last layer only", lambda texts: [
+        vectors.cpu() for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
+    ]
+
+
+def _flair(name: str, ours: Encoder) -> tuple[str, Way]:
+    from flair.data import Sentence
+    from flair.embeddings import TransformerWordEmbeddings
+
+    model = TransformerWordEmbeddings(str(ours.checkpoint.folder), layers="all", layer_mean=False)
+
+    def run(texts: Sequence[str]) -> None:
+        for begin in range(0, len(texts), 32):
+            model.embed([Sentence(text) for text in texts[begin : begin + 32]])
+
+    return 'flair: layers="all"', run
+
+
+def _ceilings(device: str | None, bf16: bool) -> dict[str, float]:
+    from layerwise.encode import linear
+
+    return {precision: linear.ceiling(precision, device or "cpu") for precision in (("fp32", "bf16") if bf16 else ("fp32",))}

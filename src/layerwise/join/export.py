@@ -1,0 +1,35 @@
+"""export: a dataset in other people's formats."""
+
+from pathlib import Path
+
+from layerwise import store
+from layerwise.layers import LayerSpec
+from layerwise.store import LayerDataset, open_dataset
+
+
+def export(
+    dataset: LayerDataset | str | Path,
+    out: str | Path,
+    *,
+    to: str = "parquet",
+    layers: LayerSpec = "all",
+    mix: str | None = None,
+) -> Path:
+    """Write a dataset, or some layers or a mix of it, as one Parquet file or as a folder of npy files.
+
+    Args:
+        dataset: a dataset, or its folder.
+        out: the file (`parquet`) or folder (`npy`); it may not exist.
+        to: `parquet` or `npy`.
+        layers: the layers to write; not together with `mix`.
+        mix: a mix string, written instead of layers.
+
+    Returns:
+        the path that was written.
+
+    Raises:
+        RequestError: an unknown format, or layers together with a mix.
+        OutputError: a path that exists or can't be written to.
+    """
+    opened = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
+    return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix)

@@ -1,0 +1,67 @@
+"""info: what a dataset or a model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from layerwise.errors import DatasetError, ModelError
+
+
+def info(
+    name: str | Path, *, revision: str | None = None, allow_pickle: bool = False, trust_remote_code: bool = False
+) -> dict[str, Any]:
+    """Return what `name` is, a dataset's folder or a model, as JSON holds it; `kind` says which of them.
+
+    A model's weights are hashed and not loaded.
+
+    Raises:
+        DatasetError: a folder that holds neither, or an unfinished dataset.
+        ModelError: a name that is neither here nor on the hub.
+    """
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+        return _dataset(folder)
+    if folder.is_file():
+        raise DatasetError(f"{folder} is a file; info takes a dataset's folder, a model's folder, or a model's name")
+    return _model(str(name), revision, allow_pickle, trust_remote_code)
+
+
+def _dataset(folder: Path) -> dict[str, Any]:
+    from layerwise.store import open_dataset
+
+    dataset = open_dataset(folder)
+    manifest = dict(dataset.manifest)
+    shards = manifest.pop("shards")
+    return {
+        "kind": "dataset",
+        "path": str(folder),
+        **manifest,
+        "shards": len(shards),
+        "seconds": round(sum(shard["seconds"] for shard in shards), 3),
+        "bytes": dataset.bytes,
+        "bytes_per_layer": dataset.rows * dataset.width * dataset.raw_itemsize,
+    }
+
+
+def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
+    from layerwise.encode import checkpoint as checkpoints
+    from layerwise.encode import hf
+
+    try:
+        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+    except ModelError as error:
+        raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
+    return {
+        "kind": "model",
+        "id": found.name,
+        "revision": found.revision,
+        "folder": str(found.folder),
+        **hf.describe(found, trust_remote_code=trust_remote_code),
+        "default_pool": found.pool or "mean",
+        "not_applied": list(found.modules),
+        "weights": checkpoints.weights_hash(found),
+        "tokenizer": checkpoints.tokenizer_hash(found),
+        "config": checkpoints.config_hash(found),
+        "bytes": sum(path.stat().st_size for path in checkpoints.weight_files(found.folder, allow_pickle=True)),
+    }

@@ -1,0 +1,69 @@
+"""show: every layer of one text."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerwise.layers import LayerSpec
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """One vector: its layer, what it stands for, its Euclidean norm, its numbers."""
+
+    layer: str
+    text: str
+    norm: float
+    vector: list[float]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Every layer of one text; `rows` go by row first (a piece, a word, the text), then by layer."""
+
+    model: str
+    layers: int
+    width: int
+    pieces: int
+    rows: tuple[ShownRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON holds it."""
+        rows = [{"layer": r.layer, "text": r.text, "norm": r.norm, "vector": r.vector} for r in self.rows]
+        return {"model": self.model, "layers": self.layers, "width": self.width, "pieces": self.pieces, "rows": rows}
+
+
+def show(
+    text: str,
+    *,
+    model: str | Path = "minilm",
+    revision: str | None = None,
+    device: str | None = None,
+    layers: LayerSpec = "all",
+    level: str = "text",
+    pool: str | None = None,
+    special_tokens: bool = True,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Shown:
+    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`."""
+    from layerwise.encode.encoder import load_encoder
+
+    encoder = load_encoder(
+        model, device=device, revision=revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+    )
+    states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
+    stack = states.stack(list(states.layers))
+    norms = np.linalg.norm(stack.astype(np.float64), axis=2)
+    names = states.index["text"].to_pylist()
+    special = [False] * len(names)
+    if level == "token":
+        special = states.index["special"].to_pylist()
+    rows = tuple(
+        ShownRow(layer, "(special)" if special[row] else name, float(norms[at, row]), stack[at, row].tolist())
+        for row, name in enumerate(names)
+        for at, layer in enumerate(states.layers)
+    )
+    return Shown(encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["pieces"][0].as_py(), rows)

@@ -1,0 +1,199 @@
+"""verify: every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from layerwise.errors import DatasetError, ModelError
+from layerwise.read import open_corpus
+from layerwise.read.example import Example
+from layerwise.store import LayerDataset, Problem, check_files, open_dataset
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder, Request
+
+SAMPLE = 32
+_LONGEST = 100_000  # characters: a sampled text beyond this would take longer than all the others
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far one layer is from plain transformers over the sampled texts.
+
+    `max_abs` is the largest |a − b|; `max_rel` the largest |a − b| / max(1, max |b|), the maximum of |b| taken
+    per text; `cosine` the smallest cosine of a row with its reference.
+    """
+
+    max_abs: float
+    max_rel: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verify found. `parity` is `None` when there was nothing to compare with, and `note` says why."""
+
+    problems: tuple[Problem, ...]
+    parity: dict[str, Parity] | None
+    tolerance: float | None
+    texts: int
+    note: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is changed, missing or truncated, and all compared rows are within the tolerance."""
+        return not self.problems
+
+
+def verify(
+    path: str | Path,
+    *,
+    source: str | Path | Sequence[str | Path] | None = None,
+    model: str | Path | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Verification:
+    """Check every file of a dataset, and `sample` of its texts against one-text forwards of plain transformers.
+
+    Args:
+        path: the dataset.
+        source: the corpus it was made from, needed when the dataset holds no texts.
+        model: where the model is now, when its name has changed; its hash must be the same.
+        sample: how many texts are compared; 0 for none.
+        seed: which texts these are.
+        device, allow_pickle, trust_remote_code: see `load_encoder`.
+
+    Raises:
+        DatasetError: no dataset at all.
+        ModelError: the model can't be had, or is another one.
+    """
+    problems = tuple(check_files(Path(path)))
+    if problems:
+        return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
+    dataset = open_dataset(path)
+    if sample < 1 or not dataset.texts.num_rows:
+        return Verification((), None, None, 0, "no row was compared, as none was asked for")
+    docs = _sample(dataset, sample, seed)
+    examples = _from_source(dataset, source, docs) if source is not None else _from_texts(dataset, docs)
+    if examples is None:
+        return Verification((), None, None, 0, "the dataset holds no texts; give --source to compare rows as well")
+    if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
+        return Verification((), None, None, 0, "the rows are pools of word rows, which no model gives; verify those")
+    encoder = _plain(dataset, model, device, allow_pickle, trust_remote_code)
+    request = _request(encoder, dataset.manifest["settings"])
+    errors = [_compare(dataset, encoder, request, doc, example) for doc, example in zip(docs, examples, strict=True)]
+    parity = {layer: _worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers}
+    limit = float(dataset.manifest["tolerance"]["value"])
+    out = [
+        Problem(f"layer {layer}", f"max_rel {found.max_rel:.2e} is out of the tolerance of {limit:.2e}")
+        for layer, found in parity.items()
+        if not found.max_rel <= limit
+    ]
+    return Verification(tuple(out), parity, limit, len(docs), None)
+
+
+def _sample(dataset: LayerDataset, sample: int, seed: int) -> list[int]:
+    """Return the numbers of some texts, spread by chance; the longest are left out."""
+    docs = range(dataset.texts.num_rows)
+    if "text" in dataset.texts.column_names:
+        lengths = pc.utf8_length(dataset.texts["text"]).to_numpy()
+        docs = np.flatnonzero(lengths <= _LONGEST).tolist()
+    return sorted(random.Random(seed).sample(list(docs), min(sample, len(docs))))
+
+
+def _from_texts(dataset: LayerDataset, docs: Sequence[int]) -> list[Example] | None:
+    if "text" not in dataset.texts.column_names:
+        return None
+    found = dataset.texts.take(pa.array(docs, pa.int64()))
+    words = found["words"].to_pylist() if "words" in found.column_names else [None] * len(docs)
+    pairs = zip(found["text"].to_pylist(), words, strict=True)
+    return [Example(text, tuple(split) if split is not None else None) for text, split in pairs]
+
+
+def _from_source(
+    dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
+) -> list[Example]:
+    reading = dataset.manifest["settings"]["reading"]
+    corpus = open_corpus(source, **reading, skip_bad=bool(dataset.manifest["skipped"]))
+    wanted = set(docs)
+    found = dict(_picked(corpus, wanted))
+    if len(found) < len(wanted):
+        raise DatasetError(f"the source gives fewer texts than the {dataset.texts.num_rows} of the dataset; is it another one?")
+    return [found[doc] for doc in docs]
+
+
+def _picked(corpus: Any, wanted: set[int]) -> Iterator[tuple[int, Example]]:
+    for doc, example in enumerate(corpus):
+        if doc in wanted:
+            yield doc, example
+        if doc >= max(wanted):
+            return
+
+
+def _plain(
+    dataset: LayerDataset, model: str | Path | None, device: str | None, allow_pickle: bool, trust_remote_code: bool
+) -> Encoder:
+    from layerwise.encode.encoder import load_plain_encoder
+
+    made = dataset.manifest["model"]
+    encoder = load_plain_encoder(
+        model if model is not None else made["id"],
+        device=device,
+        revision=made["revision"] if model is None else None,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+    for part, digest in encoder.hashes.items():
+        if digest != made[part]:
+            raise ModelError(f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; give --model")
+    return encoder
+
+
+def _request(encoder: Encoder, settings: dict[str, Any]) -> Request:
+    return encoder.request(
+        settings["layers"],
+        settings["level"],
+        settings["pool"],
+        special_tokens=settings["special_tokens"],
+        long=settings["long"],
+        max_length=settings["max_length"],
+        overlap=settings["overlap"] if settings["long"] == "window" else None,
+    )
+
+
+def _compare(
+    dataset: LayerDataset, encoder: Encoder, request: Request, doc: int, example: Example
+) -> dict[str, Parity]:
+    expected = encoder.states([example], request)
+    rows = dataset.where(doc=doc)
+    if len(rows) != len(expected):
+        raise DatasetError(f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; is the source another one?")
+    if not len(rows):
+        return {}
+    return {layer: _parity(dataset.layer(layer, rows), expected.layer(layer)) for layer in dataset.layers}
+
+
+def _parity(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> Parity:
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    worst = float(np.abs(a - b).max())
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.divide((a * b).sum(axis=1), norms, out=np.ones(len(a)), where=norms > 0)
+    return Parity(worst, worst / max(1.0, float(np.abs(b).max())), float(cosines.min()))
+
+
+def _worst(found: Sequence[Parity]) -> Parity:
+    if not found:
+        return Parity(0.0, 0.0, 1.0)
+    return Parity(max(p.max_abs for p in found), max(p.max_rel for p in found), min(p.cosine for p in found))

@@ -1,0 +1,62 @@
+"""Progress of long work on a terminal: one line on stderr, rewritten in place; nothing elsewhere."""
+
+import sys
+import time
+from typing import TextIO
+
+_EVERY = 0.5  # seconds between two lines
+
+
+class Progress:
+    """Counts texts and pieces and shows their rates and the time left; quiet when not on a terminal."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._show = not quiet and self._stream.isatty()
+        self._start = time.monotonic()
+        self._last = 0.0
+        self._shown = 0
+        self.texts = self.pieces = 0
+
+    def add(self, *, texts: int = 0, pieces: int = 0, fraction: float | None = None) -> None:
+        """Count what is done; `fraction` is the share of the source that has been read and worked on."""
+        self.texts += texts
+        self.pieces += pieces
+        now = time.monotonic()
+        if self._show and now - self._last >= _EVERY:
+            self._last = now
+            self._write(self.line(now - self._start, fraction))
+
+    def close(self) -> None:
+        """Wipe the line."""
+        if self._shown:
+            self._write("")
+            self._stream.write("\r")
+            self._stream.flush()
+            self._shown = 0
+
+    def line(self, seconds: float, fraction: float | None) -> str:
+        """Return the line for `seconds` of work."""
+        rate = f"{self.texts:,} texts · {self.texts / seconds:,.0f} texts/s · {self.pieces / seconds:,.0f} pieces/s"
+        if fraction is None or not 0 < fraction <= 1:
+            return rate
+        return f"{rate} · {fraction:.0%} · {clock(seconds * (1 - fraction) / fraction)} left"
+
+    def _write(self, line: str) -> None:
+        self._stream.write("\r" + line.ljust(self._shown))
+        self._stream.flush()
+        self._shown = len(line)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> clock(75)
+    '1 min 15 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

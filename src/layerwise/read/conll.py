@@ -1,0 +1,133 @@
+"""CoNLL and its kin: a word per line, its columns beside it, sentences between blank lines."""
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from layerwise.errors import SourceError
+from layerwise.read.files import File
+from layerwise.read.lines import Line, read_lines, without_end
+from layerwise.read.reader import Reader
+from layerwise.read.record import Columns, Record, Skipped, listed, shown
+
+_TWO = ("token", "tag")
+_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+_NO_WORD = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a range of words, an empty node
+
+
+class Shape(NamedTuple):
+    """How the rows of a file are made, as its first row shows."""
+
+    names: tuple[str, ...]
+    tabs: bool
+    universal: bool
+
+    def cells(self, text: str) -> list[str]:
+        """Return the cells of a line: cut at its tabs if it has any, else at runs of spaces."""
+        return _cells(text, tabs=self.tabs and text.startswith("#"))
+
+    def is_comment(self, text: str) -> bool:
+        """Return whether a line is a comment and not a word that begins with `#`."""
+        return text.startswith("#") and (self.universal or len(self.cells(text)) != len(self.names))
+
+    def is_word(self, cells: list[str]) -> bool:
+        """Return whether a row of the right length stands for a word."""
+        return not (self.universal and _NO_WORD.fullmatch(cells[0]))
+
+
+class ConllReader(Reader):
+    """A record per sentence; every column of it is a list as long as its words."""
+
+    def check(self, file: File) -> None:
+        """Look at the first row."""
+        self._start(file, read_lines(file, self.options.encoding))
+        file.done = 0
+
+    def records(self, file: File) -> Iterator[Record | Skipped]:
+        """Yield a record per sentence; one bad row makes the sentence bad."""
+        shape, lines = self._start(file, read_lines(file, self.options.encoding))
+        if shape is None:
+            yield from (Skipped(file.label, line.number, line.wrong) for line in lines if line.wrong)
+            return
+        rows: list[tuple[int, list[str]]] = []
+        bad: Skipped | None = None
+        for line in chain(lines, [Line(0, "")]):
+            text = without_end(line.text)
+            if not text.strip(" \t\r") or text.startswith("-DOCSTART-"):
+                if bad or rows:
+                    yield bad or _sentence(shape, rows)
+                rows, bad = [], None
+            elif line.wrong is not None:
+                bad = bad or Skipped(file.label, line.number, line.wrong)
+            elif not shape.is_comment(text):
+                cells = shape.cells(text)
+                if len(cells) != len(shape.names):
+                    bad = bad or _uneven(file, line.number, cells, shape)
+                elif shape.is_word(cells):
+                    rows.append((line.number, cells))
+
+    def _start(self, file: File, lines: Iterator[Line]) -> tuple[Shape | None, Iterator[Line]]:
+        """Return the shape of the rows, `None` without rows, and all lines once more."""
+        head: list[Line] = []
+        row: Line | None = None
+        for line in lines:
+            head.append(line)
+            if line.wrong is None and _is_row(line.text):
+                row = line
+                break
+        row = row or next((line for line in head if line.text.startswith("#") and "\t" in line.text), None)
+        shape = None if row is None else self._shape(file, row)
+        if shape is not None:
+            self._agree(file, shape)
+        return shape, chain(head, lines)
+
+    def _shape(self, file: File, row: Line) -> Shape:
+        text = without_end(row.text)
+        count, tabs, given = len(_cells(text)), "\t" in text, self.options.columns
+        if given is not None:
+            if len(given) != count:
+                raise SourceError(
+                    f"{file.label}, line {row.number} has {count} columns ({shown(text)}) and "
+                    f"--columns names {len(given)} ({','.join(given)}); name every column"
+                )
+            return Shape(given, tabs, universal=False)
+        if count == len(_TWO):
+            return Shape(_TWO, tabs, universal=False)
+        if count == len(_CONLLU) and tabs:
+            return Shape(_CONLLU, tabs, universal=True)
+        raise SourceError(
+            f"{file.label}, line {row.number} has {count} columns ({shown(text)}), not 2 or the "
+            "10 of CoNLL-U; name them, for example --columns token,pos,chunk,tag"
+        )
+
+    def _agree(self, file: File, shape: Shape) -> None:
+        if self.words is None:
+            self.words = next((name for name in ("token", "form") if name in shape.names), None)
+            self.text = None
+        if self.words is None:
+            raise SourceError(
+                f"{file.label}: none of the columns {listed(shape.names)} is token or form; "
+                "name the one of words with --words"
+            )
+        self.agree(file, Columns(shape.names, frozenset(shape.names)))
+
+
+def _cells(text: str, *, tabs: bool = False) -> list[str]:
+    if tabs or "\t" in text:
+        return text.split("\t")
+    return re.split(" +", text.strip(" "))
+
+
+def _is_row(text: str) -> bool:
+    return bool(text.strip(" \t\r\n")) and not text.startswith(("#", "-DOCSTART-"))
+
+
+def _sentence(shape: Shape, rows: list[tuple[int, list[str]]]) -> Record:
+    columns = zip(*(cells for _, cells in rows), strict=True)
+    return Record(rows[0][0], {name: list(cells) for name, cells in zip(shape.names, columns, strict=True)})
+
+
+def _uneven(file: File, line: int, cells: list[str], shape: Shape) -> Skipped:
+    why = f"{len(cells)} columns where the first row has {len(shape.names)}"
+    return Skipped(file.label, line, f"{why} ({listed(shape.names)}); mend the row")

@@ -1,0 +1,150 @@
+"""A corpus: files of text of one format, given as examples one after the other."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerwise.errors import SourceError
+from layerwise.read.carry import Carrier
+from layerwise.read.conll import ConllReader
+from layerwise.read.example import Example
+from layerwise.read.files import File, find_files
+from layerwise.read.jsonl import JsonlReader
+from layerwise.read.options import Options, check_options, column_names
+from layerwise.read.parquet import ParquetReader
+from layerwise.read.reader import Reader
+from layerwise.read.record import BadRecordError, Record, Skipped, listed
+from layerwise.read.table import CsvReader, TsvReader
+from layerwise.read.txt import DocsReader, TxtReader
+
+_READERS: dict[str, type[Reader]] = {
+    "txt": TxtReader,
+    "docs": DocsReader,
+    "jsonl": JsonlReader,
+    "csv": CsvReader,
+    "tsv": TsvReader,
+    "parquet": ParquetReader,
+    "conll": ConllReader,
+}
+
+
+def open_corpus(
+    sources: Sequence[str | Path] | str | Path,
+    *,
+    format: str = "auto",
+    text: str | None = None,
+    words: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    skip_bad: bool = False,
+    limit: int | None = None,
+) -> "Corpus":
+    """Return the corpus that `sources` are, with everything checked that costs nothing.
+
+    Args:
+        sources: files, globs, folders (with format `docs`), `-` for standard input.
+        format: one of `names.FORMATS`; `auto` goes by the endings of the names.
+        text: the column of the text, `text` when neither this nor `words` is given.
+        words: the column of the words, for pre-split input.
+        id: the column of the texts' own ids.
+        columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
+        encoding: that of all files but Parquet.
+        skip_bad: go on past bad records, and list them in `skipped`.
+        limit: read at most so many texts.
+
+    Raises:
+        RequestError: options that don't exist, contradict each other, or don't fit the format.
+        SourceError: files that are missing, can't be opened, or haven't the columns.
+    """
+    format, files = find_files(sources, format)
+    options = Options(text, words, id, column_names(columns), encoding, skip_bad, limit)
+    check_options(options, format)
+    return Corpus(format, files, _READERS[format](options))
+
+
+class Corpus:
+    """An iterable of `Example`; each pass reads the files anew, never one as a whole (but in `docs`).
+
+    Attributes:
+        format: the format of the files.
+        skipped: the bad records that the current or last pass went past.
+        notices: what the user should be told, each once.
+        types: the Arrow types of the carried columns, by the names they are carried under (Parquet only). A
+            column with a value per word has the type of the whole list.
+
+    Iterating raises `SourceError` for what can't be read, for a bad record unless `skip_bad` is set, and at
+    the end when there was no text at all.
+    """
+
+    def __init__(self, format: str, files: Sequence[File], reader: Reader) -> None:
+        self.format = format
+        self.skipped: list[Skipped] = []
+        self.notices: list[str] = []
+        self.types: dict[str, Any] = {}
+        self._files = files
+        self._reader = reader
+        self._finished = 0
+        self._current = files[0]
+        for file in files:
+            if not file.once:
+                reader.check(file)
+        self._carrier = Carrier(reader, self.notices)
+        if reader.columns is not None:
+            names = self._carrier.carried(reader.columns.names)
+            self.types = {names[name]: kind for name, kind in reader.columns.types.items() if name in names}
+
+    @property
+    def fraction(self) -> float | None:
+        """The share of the bytes (Parquet: rows) that the pass has consumed; `None` for standard input."""
+        if any(file.once for file in self._files):
+            return None
+        total = sum(file.size for file in self._files)
+        return min(1.0, (self._finished + self._current.done) / total) if total else 1.0
+
+    def __iter__(self) -> Iterator[Example]:
+        self.skipped.clear()
+        self._finished = 0
+        self._carrier.restart()
+        for file in self._files:
+            file.done = 0
+        self._current = self._files[0]
+        return self._examples()
+
+    def _examples(self) -> Iterator[Example]:
+        count = 0
+        for file in self._files:
+            self._current = file
+            for item in self._reader.records(file):
+                example = self._example(file, item)
+                if example is not None:
+                    count += 1
+                    yield example
+                    if count == self._reader.options.limit:
+                        return
+            self._finished, file.done = self._finished + file.done, 0
+        if not count:
+            raise self._empty()
+
+    def _example(self, file: File, item: Record | Skipped) -> Example | None:
+        try:
+            if isinstance(item, Record):
+                return self._carrier.example(file, item)
+            bad = item
+        except BadRecordError as error:
+            bad = Skipped(file.label, item.line, str(error))
+        if not self._reader.options.skip_bad:
+            raise SourceError(self._message(bad))
+        self.skipped.append(bad)
+        return None
+
+    def _message(self, bad: Skipped) -> str:
+        where = f"{bad.source}, {self._reader.unit} {bad.line}" if bad.line is not None else bad.source
+        return f"{where}: {bad.why}"
+
+    def _empty(self) -> SourceError:
+        names = listed(dict.fromkeys(file.source for file in self._files))
+        if not self.skipped:
+            return SourceError(f"there is no text in {names}; name a source that has one")
+        first = self._message(self.skipped[0])
+        return SourceError(f"all {len(self.skipped)} records of {names} are bad; the first: {first}")

@@ -1,0 +1,30 @@
+"""The shard rule: where one shard of a corpus ends and the next begins. It needs no model."""
+
+from collections.abc import Iterable, Iterator
+
+from layerwise.errors import RequestError
+from layerwise.read.example import Example
+
+TEXTS = 2048
+# Rows of single pieces or words are many more per character than rows of whole texts.
+CHARACTERS = {"text": 4_194_304, "word": 262_144, "token": 262_144}
+
+
+def shards(examples: Iterable[Example], texts: int, characters: int) -> Iterator[list[Example]]:
+    """Cut a stream of texts into shards: one closes after `texts` texts or `characters` characters.
+
+    Raises:
+        RequestError: a size below 1.
+    """
+    if texts < 1:
+        raise RequestError(f"--shard-texts {texts} is too small; take at least 1")
+    shard: list[Example] = []
+    size = 0
+    for example in examples:
+        shard.append(example)
+        size += len(example.text)
+        if len(shard) >= texts or size >= characters:
+            yield shard
+            shard, size = [], 0
+    if shard:
+        yield shard

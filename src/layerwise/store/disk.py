@@ -1,0 +1,96 @@
+"""Everything that must survive a crash passes through here: aside, sync, rename, remove.
+
+A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced.
+Errors of the operating system become one line for people. Nothing here knows what the files mean.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from layerwise.errors import OutputError
+
+_CURES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space in your quota",
+    errno.EROFS: "take a place that can be written to",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+}
+KEPT = "what was committed is kept; {cure} and start the same command again"
+
+
+def reached(event: str, path: Path) -> None:
+    """Do nothing: called before each `sync`, `rename` and `remove`.
+
+    Crash tests put a function of their own in its place, to count these points and to stop at one.
+    """
+
+
+@contextmanager
+def writing(path: Path, then: str = KEPT) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names `path`, the fault, and `then`, what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        cure = _CURES.get(error.errno or 0, "mend that")
+        raise OutputError(f"can't write {path}: {why}; {then.format(cure=cure)}") from error
+
+
+def aside(path: Path) -> Path:
+    """Return where a file is written until it is whole: `.NAME.part` beside it."""
+    return path.with_name(f".{path.name}.part")
+
+
+def is_aside(path: Path) -> bool:
+    """Return whether this is a file that was being written."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def sync(descriptor: int, path: Path) -> None:
+    """Wait until the file is on the disk."""
+    reached("sync", path)
+    os.fsync(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk; a no-op where folders can't be opened (Windows)."""
+    reached("sync", path)
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse to sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Put `source` in the place of `target`, at once or not at all."""
+    reached("rename", target)
+    source.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    reached("remove", path)
+    path.unlink(missing_ok=True)
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write `data` beside `path`, synced, and leave the renaming to the caller."""
+    with open(aside(path), "wb") as file:
+        file.write(data)
+        file.flush()
+        sync(file.fileno(), path)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a crash leaves the whole file or none."""
+    write_aside(path, data)
+    rename(aside(path), path)
+    sync_folder(path.parent)

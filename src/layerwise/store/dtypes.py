@@ -1,0 +1,153 @@
+"""Types at rest: what float32 becomes on the disk, what is lost, and the way back.
+
+float16 and bfloat16 round to nearest, ties to even. int8 is symmetric with a scale per row and layer,
+max |v| / 127, so a code is v / scale rounded. Values are finite, always.
+"""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import OutputError
+from layerwise.names import DTYPES, one_of
+
+F32 = NDArray[np.float32]
+Codes = NDArray[Any]
+Job = tuple[F32, Codes, F32 | None]
+"""Where decoded values go (rows, width), their codes (rows, width), and the scales (rows,) of int8."""
+
+NUMPY = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "|i1"}
+SAFETENSORS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
+_LARGEST = {"float16": 65504.0, "bfloat16": float(np.array(0x7F7F0000, np.uint32).view(np.float32))}
+_BLOCK = 1 << 17  # values that a core's cache holds through the passes over them
+_CHUNK = 1 << 21  # values that are worth a thread's while
+_SIGN_AND_REST = np.array(0x8FFFE000, np.uint32).view(np.int32)
+_REBIAS = np.float32(2.0**112)
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of one stored number."""
+    return np.dtype(NUMPY[one_of("dtype", dtype, DTYPES)]).itemsize
+
+
+def encode(values: F32, dtype: str, layer: str) -> tuple[Codes, F32 | None]:
+    """Return `values`, float32 (rows, width), as they are stored, and the scales (rows,) of int8.
+
+    bfloat16 comes as its bits in uint16.
+
+    Raises:
+        OutputError: a value that isn't finite, or too large for `dtype`; names `layer` and the value.
+    """
+    _refuse_misfits(values, dtype, layer)
+    if dtype == "float16":
+        return values.astype("<f2"), None
+    if dtype == "bfloat16":
+        return _to_bfloat16(values), None
+    if dtype == "int8":
+        return _to_int8(values)
+    return values.astype("<f4", copy=False), None
+
+
+def _refuse_misfits(values: F32, dtype: str, layer: str) -> None:
+    if not values.size:
+        return
+    low, high = values.min(), values.max()
+    largest = _LARGEST.get(dtype, np.inf)
+    if -largest <= low and high <= largest and np.isfinite(low) and np.isfinite(high):
+        return
+    odd = values[~np.isfinite(values)]
+    if len(odd):
+        what = f"layer {layer} holds {odd[0]}, which --dtype {dtype} can't hold, nor can any other"
+        raise OutputError(f"{what}: the model itself gave it; try --precision fp32 or another model")
+    worst = float(high if high > -low else low)
+    fits = "float32 or --dtype bfloat16" if abs(worst) <= _LARGEST["bfloat16"] else "float32"
+    what = f"layer {layer} holds {worst:.6g}, too large for --dtype {dtype} (up to {largest:.6g})"
+    raise OutputError(f"{what}; take --dtype {fits}, in another --out")
+
+
+def _to_bfloat16(values: F32) -> Codes:
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded = (bits >> 16) & 1
+    rounded += 0x7FFF
+    rounded += bits
+    rounded >>= 16
+    return rounded.astype("<u2")
+
+
+def _to_int8(values: F32) -> tuple[Codes, F32]:
+    largest = np.maximum(values.max(axis=1), -values.min(axis=1)) if values.size else np.zeros(len(values))
+    scales = np.asarray(largest, np.float32) / np.float32(127)
+    ratios = np.zeros(values.shape, np.float32)
+    np.divide(values, scales[:, None], out=ratios, where=scales[:, None] > 0)
+    np.rint(ratios, out=ratios)
+    return np.clip(ratios, -127, 127, out=ratios).astype(np.int8), scales.astype("<f4")
+
+
+def decode(codes: Codes, scales: F32 | None, dtype: str) -> F32:
+    """Return stored numbers (rows, width) as a new float32 array (rows, width)."""
+    out = np.empty(codes.shape, np.float32)
+    _decode_into(out, codes, scales, dtype)
+    return out
+
+
+def decode_all(jobs: Iterable[Job], dtype: str) -> None:
+    """Fill every job's output from its codes, with two or more threads where there is much to do."""
+    chunks = [chunk for job in jobs for chunk in _cut(job, _CHUNK)]
+    workers = min(4, os.cpu_count() or 1, len(chunks))
+    if workers < 2:
+        for out, codes, scales in chunks:
+            _decode_into(out, codes, scales, dtype)
+        return
+    with ThreadPoolExecutor(workers) as pool:  # numpy lets go of the interpreter in these passes
+        for done in [pool.submit(_decode_into, out, codes, scales, dtype) for out, codes, scales in chunks]:
+            done.result()
+
+
+def _cut(job: Job, size: int) -> Iterable[Job]:
+    out, codes, scales = job
+    step = max(1, size // max(1, out.shape[1]))
+    for start in range(0, len(out), step):
+        part = slice(start, start + step)
+        yield out[part], codes[part], None if scales is None else scales[part]
+
+
+def _decode_into(out: F32, codes: Codes, scales: F32 | None, dtype: str) -> None:
+    for block_out, block, block_scales in _cut((out, codes, scales), _BLOCK):
+        if dtype == "float16":
+            _from_float16(block_out, block)
+        elif dtype == "bfloat16":
+            bits = block_out.view(np.uint32)
+            bits[...] = block
+            np.left_shift(bits, 16, out=bits)
+        elif block_scales is not None:
+            np.multiply(block, block_scales[:, None], out=block_out)
+        else:
+            block_out[...] = block
+
+
+def _from_float16(out: F32, codes: Codes) -> None:
+    # Faster than numpy's own conversion: move exponent and fraction into place, keep the sign, and mend the
+    # exponent's bias by a product, which is exact for every finite value, subnormal ones included.
+    bits = out.view(np.int32)
+    bits[...] = codes.view("<i2")
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, _SIGN_AND_REST, out=bits)
+    np.multiply(out, _REBIAS, out=out)
+
+
+def losses(values: F32, codes: Codes, scales: F32 | None, dtype: str) -> tuple[float, float]:
+    """Return what storing lost: the largest |a - b|, and the largest over rows of that / max(1, max |b|).
+
+    b is a row of `values` (rows, width), a the same row as it is read back.
+    """
+    if dtype == "float32" or not values.size:
+        return 0.0, 0.0
+    gone = decode(codes, scales, dtype)
+    gone -= values
+    by_row = np.maximum(gone.max(axis=1), -gone.min(axis=1))
+    sizes = np.maximum(values.max(axis=1), -values.min(axis=1))
+    return float(by_row.max()), float((by_row / np.maximum(1, sizes)).max())

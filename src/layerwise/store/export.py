@@ -1,0 +1,187 @@
+"""Other people's formats: one Parquet file, or a folder of NumPy arrays. Goes by parts, in bounded memory."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib import format as npy
+
+from layerwise.errors import OutputError
+from layerwise.layers import LayerSpec, resolve_layers
+from layerwise.mix import LayerStats, Mix, apply_mix, layer_stats, parse_mix, warn_of_stats
+from layerwise.names import one_of
+from layerwise.states import F32, Layered
+from layerwise.store import disk
+from layerwise.store.tables import OPTIONS, join_schemas, join_tables
+
+TARGETS = ("parquet", "npy")
+_AGAIN = "{cure} and export again"
+_GROUP_BYTES = 1 << 27  # of vectors, held at once for a row group
+
+Column = tuple[str, int, Callable[[Layered, slice], F32]]
+"""A matrix that is written: its name, its width, and what gives rows of a part, float32 (rows, width)."""
+
+
+def export(
+    states: Layered,
+    to: str,
+    out: str | Path,
+    layers: LayerSpec = "all",
+    mix: str | int | Mix | None = None,
+) -> Path:
+    """Write some layers, or one mix of them, and the index, to `out`; returns its path.
+
+    `parquet` is one file with the columns of the index (at text level those of the texts, too) and a
+    fixed-size list of float32 per layer, `layer_emb`, `layer_1`, …, or `mix`; `out` is a file. `npy` is a
+    folder with `emb.npy`, `1.npy`, …, or `mix.npy`, each float32 (rows, width), and both tables as Parquet.
+
+    Args:
+        states: rows on disk or in memory.
+        to: `parquet` or `npy`.
+        out: where to; it mustn't be there yet.
+        layers: which layers, when no mix is asked for.
+        mix: a mix string; its `norm=layer` takes the statistics of all rows.
+
+    Raises:
+        RequestError: a format, layer or mix that isn't there.
+        OutputError: something stands at `out`, or it can't be written to.
+    """
+    one_of("format", to, TARGETS)
+    columns = _mixed(states, mix) if mix is not None else _layers(states, layers)
+    target = Path(out)
+    if target.exists():
+        raise OutputError(f"{target} is there already; give a new name, or remove it first")
+    part = disk.aside(target)
+    with disk.writing(target, _AGAIN):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(part)
+        try:
+            (_write_parquet if to == "parquet" else _write_npy)(states, part, columns)
+            disk.rename(part, target)
+            disk.sync_folder(target.parent)
+        except BaseException:
+            _remove(part)
+            raise
+    return target
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        disk.remove(path)
+
+
+def _layers(states: Layered, layers: LayerSpec) -> list[Column]:
+    def reader(name: str) -> Callable[[Layered, slice], F32]:
+        return lambda part, rows: part.layer(name, rows)
+
+    names = resolve_layers(layers, states.blocks, states.layers)
+    return [(name, states.width, reader(name)) for name in names]
+
+
+def _mixed(states: Layered, text: str | int | Mix) -> list[Column]:
+    mix = parse_mix(text, states.blocks, states.layers)
+    stats: Mapping[str, LayerStats] | None = None
+    if mix.how == "learned":
+        apply_mix(mix, states.layer)  # refuses, before anything is written
+    if mix.norm:
+        warn_of_stats(mix)
+        stats = {name: layer_stats(part.layer(name) for part in states.parts()) for name in mix.layers}
+
+    def read(part: Layered, rows: slice) -> F32:
+        return apply_mix(mix, lambda name: part.layer(name, rows), stats)
+
+    return [("mix", mix.out_width(states.width), read)]
+
+
+def _write_parquet(states: Layered, path: Path, columns: list[Column]) -> None:
+    vectors = [
+        pa.field(name if name == "mix" else f"layer_{name}", pa.list_(pa.float32(), width))
+        for name, width, _ in columns
+    ]
+    taken = {field.name for field in vectors}
+    about = _renamed(join_schemas([_about(part).schema for part in states.parts()], path), taken)
+    schema = pa.schema([*about, *vectors])
+    options = {**OPTIONS, "use_dictionary": about.names, "write_statistics": about.names}
+    step = max(1, _GROUP_BYTES // (4 * sum(width for _, width, _ in columns)))
+    with open(path, "wb") as file:
+        with pq.ParquetWriter(file, schema, **options) as writer:
+            for part in states.parts():
+                table = _fit(_about(part), about, taken, path)
+                for rows in _steps(part.rows, step):
+                    arrays = [_fixed(read(part, rows)) for _, _, read in columns]
+                    both = [*table.slice(rows.start, rows.stop - rows.start).columns, *arrays]
+                    writer.write_table(pa.Table.from_arrays(both, schema=schema), row_group_size=step)
+        file.flush()
+        disk.sync(file.fileno(), path)
+
+
+def _about(part: Layered) -> pa.Table:
+    """Return the index, at text level with the columns of the texts that it hasn't."""
+    index = part.index
+    if part.level != "text":
+        return index
+    texts = part.texts
+    docs = texts["doc"].to_numpy()
+    order = np.argsort(docs, kind="stable")
+    places: Any = pa.array(order[np.searchsorted(docs, index["doc"].to_numpy(), sorter=order)])
+    for name in texts.column_names:
+        if name not in index.column_names:
+            index = index.append_column(texts.schema.field(name), texts[name].take(places))
+    return index
+
+
+def _renamed(schema: pa.Schema, taken: set[str]) -> pa.Schema:
+    names = [f"source.{name}" if name in taken else name for name in schema.names]
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+
+
+def _fit(table: pa.Table, schema: pa.Schema, taken: set[str], path: Path) -> pa.Table:
+    named = table.rename_columns(_renamed(table.schema, taken).names)
+    return join_tables([schema.empty_table(), named], path)
+
+
+def _fixed(values: F32) -> Any:
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _steps(rows: int, step: int) -> Iterator[slice]:
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
+def _write_npy(states: Layered, path: Path, columns: list[Column]) -> None:
+    path.mkdir()
+    for name, width, read in columns:
+        _write_array(states, path / f"{name}.npy", width, read)
+    _write_table(states, path / "index.parquet", lambda part: part.index)
+    _write_table(states, path / "texts.parquet", lambda part: part.texts)
+    disk.sync_folder(path)
+
+
+def _write_array(states: Layered, path: Path, width: int, read: Callable[[Layered, slice], F32]) -> None:
+    step = max(1, _GROUP_BYTES // (4 * width))
+    head = {"descr": "<f4", "fortran_order": False, "shape": (states.rows, width)}
+    with open(path, "wb") as file:  # appended, not memory-mapped: a full disk kills one who writes to a map
+        npy.write_array_header_1_0(file, head)
+        for part in states.parts():
+            for rows in _steps(part.rows, step):
+                file.write(np.ascontiguousarray(read(part, rows), "<f4").data)
+        file.flush()
+        disk.sync(file.fileno(), path)
+
+
+def _write_table(states: Layered, path: Path, pick: Callable[[Layered], Any]) -> None:
+    schema = join_schemas([pick(part).schema for part in states.parts()], path)
+    with open(path, "wb") as file:
+        with pq.ParquetWriter(file, schema, **OPTIONS) as writer:
+            for part in states.parts():
+                writer.write_table(_fit(pick(part), schema, set(), path))
+        file.flush()
+        disk.sync(file.fileno(), path)

@@ -1,0 +1,104 @@
+"""What stands where in a dataset, and how its JSON is written. The prose of it is `docs/format.md`.
+
+out/manifest.json           written last
+out/manifest.json.sha256    as sha256sum writes it
+out/shards/00000.safetensors, 00000.index.parquet, 00000.texts.parquet
+out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard
+out/.lock                   held by the one writer
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerwise.errors import DatasetError
+
+FORMAT = "layerwise"
+VERSION = 1
+KINDS = {"tensors": "safetensors", "index": "index.parquet", "texts": "texts.parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Names every file of a dataset."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What the dataset is; there when it is finished."""
+        return self.root / "manifest.json"
+
+    @property
+    def checksum(self) -> Path:
+        """The hash of the manifest."""
+        return self.root / "manifest.json.sha256"
+
+    @property
+    def shards(self) -> Path:
+        """The folder of the rows."""
+        return self.root / "shards"
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is known before the end."""
+        return self.root / "work"
+
+    @property
+    def settings(self) -> Path:
+        """With what settings an unfinished dataset was begun."""
+        return self.work / "settings.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock the writer holds."""
+        return self.root / ".lock"
+
+    def record(self, number: int) -> Path:
+        """Return the commit record of a shard; it is written after the shard's other files."""
+        return self.work / f"{number:05d}.json"
+
+    def shard(self, number: int, kind: str) -> Path:
+        """Return one of the three files of a shard; `kind` is one of `KINDS`."""
+        return self.shards / f"{number:05d}.{KINDS[kind]}"
+
+
+def to_json(value: Any) -> bytes:
+    """Return the one way in which layerwise writes a value as JSON: sorted, indented by 1, in UTF-8."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    # A path that isn't UTF-8 holds lone surrogates; as a JSON escape they are read back as they were.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def from_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of a dataset.
+
+    Raises:
+        DatasetError: no such file, no JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise DatasetError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is damaged, it holds no JSON: {error}; restore it from a copy") from error
+    if not isinstance(value, dict):
+        raise DatasetError(f"{path} is damaged, it holds no JSON object; restore it from a copy")
+    return value
+
+
+def check_version(value: dict[str, Any], path: Path) -> None:
+    """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
+
+    Raises:
+        DatasetError: when it is another program's, or newer.
+    """
+    if value.get("format") != FORMAT:
+        raise DatasetError(f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r}")
+    version = value.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DatasetError(f"{path} is damaged: its version is {version!r}; restore it from a copy")
+    if version > VERSION:
+        what = f"{path} has format version {version}, this layerwise reads up to {VERSION}"
+        raise DatasetError(f"{what}; update layerwise (pip install -U layerwise)")

@@ -1,0 +1,212 @@
+"""Reading a dataset: the manifest at once, everything else when it is asked for."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from layerwise.errors import RequestError
+from layerwise.states import I64, Layered, Rows, select_rows
+from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
+from layerwise.store.header import scale_name
+from layerwise.store.layout import Folder
+from layerwise.store.manifest import read_manifest
+from layerwise.store.tables import join_tables, read_table
+from layerwise.store.tensors import TensorFile
+
+
+def open_dataset(path: str | Path) -> "LayerDataset":
+    """Open a finished dataset; reads its manifest and nothing else.
+
+    Raises:
+        DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
+    """
+    folder = Folder(Path(path))
+    manifest = read_manifest(folder)
+    shards = [Shard(folder, manifest, number) for number in range(len(manifest["shards"]))]
+    return LayerDataset(folder, manifest, shards)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard of a dataset; its files are opened when they are asked for."""
+
+    folder: Folder
+    manifest: dict[str, Any]
+    number: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest says of the shard."""
+        record: dict[str, Any] = self.manifest["shards"][self.number]
+        return record
+
+    @property
+    def rows(self) -> int:
+        """How many rows the shard has."""
+        return int(self.record["rows"])
+
+    @cached_property
+    def tensors(self) -> TensorFile:
+        """The tensors file, its header checked against the manifest."""
+        manifest = self.manifest
+        file = TensorFile(self.folder.shard(self.number, "tensors"))
+        return file.check(tuple(manifest["layers"]), self.rows, manifest["width"], manifest["dtype"])
+
+    def table(self, kind: str) -> pa.Table:
+        """Return the `index` or the `texts` of the shard."""
+        rows = self.record["rows" if kind == "index" else "texts"]
+        return read_table(self.folder.shard(self.number, kind), rows)
+
+    def codes(self, layer: str) -> Codes:
+        """Return one layer as it is stored, (rows, width), memory-mapped."""
+        return self.tensors.view(layer, NUMPY[self.manifest["dtype"]])
+
+    def scales(self, layer: str) -> F32 | None:
+        """Return the int8 scales of one layer, (rows,), memory-mapped; `None` for other types."""
+        return self.tensors.view(scale_name(layer), "<f4") if self.manifest["dtype"] == "int8" else None
+
+
+class LayerDataset(Layered):
+    """Rows on disk, the same face as rows in memory; one layer is read without touching the others."""
+
+    def __init__(self, folder: Folder, manifest: dict[str, Any], shards: list[Shard]) -> None:
+        """Made by `open_dataset`, and by `parts` for one shard."""
+        self._folder, self._manifest, self._shards = folder, manifest, shards
+        self._starts = np.cumsum([0, *(shard.rows for shard in shards)])
+
+    @property
+    def path(self) -> Path:
+        """The folder of the dataset."""
+        return self._folder.root
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the dataset is and where it comes from: a copy of its manifest."""
+        manifest: dict[str, Any] = json.loads(json.dumps(self._manifest))
+        return manifest
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The stored layers, by name."""
+        return tuple(self._manifest["layers"])
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks of the model."""
+        return int(self._manifest["blocks"])
+
+    @property
+    def level(self) -> str:
+        """What a row stands for."""
+        return str(self._manifest["level"])
+
+    @property
+    def pool(self) -> str | None:
+        """How pieces became a row; `None` at token level."""
+        pool: str | None = self._manifest["pool"]
+        return pool
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        return int(self._manifest["width"])
+
+    @property
+    def dtype(self) -> str:
+        """The type at rest: `float32`, `float16`, `bfloat16` or `int8`."""
+        return str(self._manifest["dtype"])
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self._starts[-1])
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """A row per vector; all of it in memory, so for a very large dataset go by `parts`."""
+        return self._table("index")
+
+    @cached_property
+    def texts(self) -> pa.Table:
+        """A row per text; all of it in memory."""
+        return self._table("texts")
+
+    def _table(self, kind: str) -> pa.Table:
+        return join_tables([shard.table(kind) for shard in self._shards], self.path)
+
+    def parts(self) -> Iterator["LayerDataset"]:
+        """Yield the dataset shard by shard; what a part has read goes with it."""
+        for shard in self._shards:
+            yield LayerDataset(
+                self._folder, self._manifest, [Shard(self._folder, self._manifest, shard.number)]
+            )
+
+    def scales(self, spec: str | int, rows: Rows = None) -> F32:
+        """Return the scales that the int8 codes of a layer are multiplied by: float32 of shape (rows,).
+
+        Raises:
+            RequestError: a type at rest without scales, or a layer or row that isn't there.
+        """
+        if self.dtype != "int8":
+            raise RequestError(f"{self.path} is stored as {self.dtype}; only int8 has scales")
+        name = self._resolve(spec)
+        found = [shard.scales(name) for shard in self._shards]
+        whole = np.concatenate([np.zeros(0, np.float32), *(scales for scales in found if scales is not None)])
+        return np.array(whole[select_rows(rows, self.rows)])
+
+    def _read(self, name: str, rows: slice | I64, raw: bool) -> Codes:
+        if isinstance(rows, slice):
+            return self._read_slice(name, rows.start, rows.stop, raw)
+        return self._gather(name, rows, raw)
+
+    def _read_slice(self, name: str, start: int, stop: int, raw: bool) -> Codes:
+        pieces = list(self._pieces(start, stop))
+        if raw and len(pieces) == 1:
+            shard, here, _ = pieces[0]
+            return shard.codes(name)[here]
+        kind = NUMPY[self.dtype] if raw else np.float32
+        out = np.empty((stop - start, self.width), kind)
+        jobs: list[Job] = []
+        for shard, here, there in pieces:
+            scales = None if raw else shard.scales(name)
+            jobs.append((out[there], shard.codes(name)[here], None if scales is None else scales[here]))
+        if raw:
+            for place, codes, _ in jobs:
+                place[...] = codes
+        else:
+            decode_all(jobs, self.dtype)
+        return out
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[Shard, slice, slice]]:
+        """Yield each shard that holds some of the rows, which of its rows, and where they go."""
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        for number in range(max(first, 0), len(self._shards)):
+            begin, end = int(self._starts[number]), int(self._starts[number + 1])
+            low, high = max(start, begin), min(stop, end)
+            if begin >= stop:
+                return
+            if low < high:
+                yield self._shards[number], slice(low - begin, high - begin), slice(low - start, high - start)
+
+    def _gather(self, name: str, rows: I64, raw: bool) -> Codes:
+        out = np.empty((len(rows), self.width), NUMPY[self.dtype] if raw else np.float32)
+        order = np.argsort(rows, kind="stable")  # a shard is opened once, and read front to back
+        ascending = rows[order]
+        cuts = np.searchsorted(ascending, self._starts)
+        for number, shard in enumerate(self._shards):
+            wanted = slice(int(cuts[number]), int(cuts[number + 1]))
+            if wanted.start < wanted.stop:
+                here = ascending[wanted] - self._starts[number]
+                codes, scales = shard.codes(name)[here], None if raw else shard.scales(name)
+                own = None if scales is None else scales[here]
+                out[order[wanted]] = codes if raw else decode(codes, own, self.dtype)
+        return out
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, stored as {self.dtype} in {self.path}>"

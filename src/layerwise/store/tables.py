@@ -1,0 +1,69 @@
+"""The tables of a shard, as Parquet: the same table gives the same bytes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from layerwise.errors import DatasetError
+
+OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "use_dictionary": True,
+    "write_statistics": True,
+    "store_schema": True,
+}
+_ROW_GROUP = 1 << 16
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """Return `table` as a Parquet file; how it was cut into chunks, and its metadata, leave no trace."""
+    sink = pa.BufferOutputStream()
+    plain = pa.concat_tables([table]).replace_schema_metadata(None).combine_chunks()
+    pq.write_table(plain, sink, row_group_size=_ROW_GROUP, **OPTIONS)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def read_table(path: Path, rows: int | None = None) -> pa.Table:
+    """Return the table in a Parquet file.
+
+    Raises:
+        DatasetError: a file that is missing, damaged, or hasn't the number of `rows` it should have.
+    """
+    try:
+        # Not read_table, which takes folders called a=b in the path for columns.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
+    if rows is not None and table.num_rows != rows:
+        raise DatasetError(
+            f"{path} has {table.num_rows} rows where the manifest says {rows}; restore it from a copy"
+        )
+    return table
+
+
+def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
+    """Return tables under each other; a column that one of them lacks, or has as null, is filled with nulls.
+
+    Raises:
+        DatasetError: a column whose types can't be joined, such as numbers here and strings there.
+    """
+    several = list(tables)
+    try:
+        return pa.concat_tables(several, promote_options="permissive") if several else pa.table({})
+    except pa.ArrowException as error:
+        why = str(error).partition("\n")[0]
+        raise DatasetError(f"the tables of {where} don't fit together: {why}") from error
+
+
+def join_schemas(schemas: Iterable[pa.Schema], where: Path) -> pa.Schema:
+    """Return the schema that `join_tables` gives to tables of these schemas."""
+    return join_tables([schema.empty_table() for schema in schemas], where).schema

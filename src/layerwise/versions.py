@@ -1,0 +1,17 @@
+"""The versions that numbers depend on."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("layerwise", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of Python, of layerwise, and of the libraries that its numbers depend on."""
+    out = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out
