@@ -71,7 +71,8 @@ def test_bad_lines(line: str, what: str) -> None:
 
 
 def test_lone_surrogates_are_replaced_everywhere() -> None:
-    lone = '{"text": "a\\ud800b", "id": "\\udc00", "c": "\\ud83d", "l": ["x\\ud800"], "o": {"k\\ud800": ["\\udfff"]}}'
+    lone = '{"text": "a\\ud800b", "id": "\\udc00", "c": "\\ud83d", "l": ["x\\ud800"], '
+    lone += '"o": {"k\\ud800": ["\\udfff"]}}'
     [example] = read(lone, id="id")
     assert (example.text, example.id) == ("a\ufffdb", "\ufffd")
     assert example.columns == {"c": "\ufffd", "l": ["x\ufffd"], "o": {"k\ufffd": ["\ufffd"]}}

@@ -50,6 +50,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.extract import extract
+    from layerwise.join.info import stored_bytes
     from layerwise.progress import Progress
 
     before = _finished(args.out)
@@ -89,14 +90,15 @@ def run(args: argparse.Namespace) -> int:
     finally:
         progress.close()
     manifest = dataset.manifest
+    size = stored_bytes(manifest)
     for message in manifest["notices"]:
         options.note(message)
     for record in manifest["skipped"]:
         options.note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        options.print_json({"out": args.out, "already_finished": before, **_summary(manifest, dataset.bytes)})
+        options.print_json({"out": args.out, "already_finished": before, **_summary(manifest, size)})
     else:
-        print(_report(args.out, manifest, dataset.bytes, before))
+        print(_report(args.out, manifest, size, before))
     return 0
 
 

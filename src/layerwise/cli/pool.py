@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from layerwise.join.info import stored_bytes
     from layerwise.join.pool import pool
 
     made = pool(
@@ -32,8 +33,9 @@ def run(args: argparse.Namespace) -> int:
         special_tokens=not args.no_special_tokens,
         dtype=args.dtype,
     )
+    size = stored_bytes(made.manifest)
     if args.json:
-        options.print_json({"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": made.bytes})
+        options.print_json({"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size})
     else:
-        print(f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(made.bytes)})")
+        print(f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})")
     return 0

@@ -10,18 +10,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from layerwise import names, pool as pooling
+from layerwise import names, pooling
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, rows as rowing
 from layerwise.encode.batches import Batch, batches
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.engine import TOLERANCE, Engine, PlainEngine, Sequences
+from layerwise.encode.engine import Engine, PlainEngine, Sequences
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, Take, make_plan
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
 from layerwise.states import LayerStates
+from layerwise.tolerance import COMPUTED
 from layerwise.tables import Carried, Coverage, index_table, texts_table
 
 Floats = npt.NDArray[np.float32]
@@ -141,7 +142,7 @@ class Encoder:
     @property
     def tolerance(self) -> float:
         """T in max |a − b| ≤ T · max(1, max |b|), per text and layer, against a plain one-text forward."""
-        return TOLERANCE[self.precision]
+        return COMPUTED[self.precision]
 
     def request(
         self,

@@ -11,8 +11,8 @@ from layerwise.encode import attention, hf, linear
 from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Taps, find_taps
 from layerwise.errors import ModelError
+from layerwise.tolerance import COMPUTED
 
-TOLERANCE = {"fp32": 1e-5, "bf16": 6e-2}
 # What foreign model code may raise when it is run in a way that it wasn't written for.
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
 
@@ -54,7 +54,7 @@ class Engine:
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
         self._taps = self._find_taps(probes)
         self.final_norm = self._taps.final_norm
-        self._settle(reference, probes, TOLERANCE[precision])
+        self._settle(reference, probes, COMPUTED[precision])
 
     def begins(self, batch: Batch) -> list[int]:
         """Return where each window of a batch begins on the axis of pieces, padding included."""

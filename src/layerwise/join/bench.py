@@ -142,7 +142,7 @@ def _ways(
         else:
             label, way = make(name, ours)
             ways[label] = way
-    states = ours.encode(texts, layers="emb")
+    states = ours.encode(texts, layers="emb", batch_tokens=16384)
     return ways, left_out, int(sum(states.texts["pieces"].to_pylist())), plain.flop_per_piece()
 
 

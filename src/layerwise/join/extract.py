@@ -22,8 +22,10 @@ from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
-from layerwise.store.dtypes import ERROR
+from layerwise.store.layout import Folder
+from layerwise.store.tables import read_table
 from layerwise.tables import Carried, carried_columns
+from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder, Request
@@ -124,7 +126,7 @@ def extract(
     settings = _settings(encoder, request, dtype, rule, reading, no_text, keep)
     carried = Carried(corpus.types, no_text, tuple(keep))
     with DatasetWriter(Path(out), settings) as writer:
-        _Job(encoder, request, writer, corpus, carried, dtype).run(stream, progress or Progress(quiet=True))
+        _Job(Path(out), encoder, request, writer, corpus, carried, dtype).run(stream, progress or Progress(quiet=True))
         if not writer.finished:
             writer.finish(_manifest(encoder, request, dtype, corpus, writer.committed))
     return open_dataset(out)
@@ -134,8 +136,16 @@ class _Job:
     """One run over the source: what is committed is compared, what is missing is written."""
 
     def __init__(
-        self, encoder: Encoder, request: Request, writer: DatasetWriter, corpus: Corpus, carried: Carried, dtype: str
+        self,
+        out: Path,
+        encoder: Encoder,
+        request: Request,
+        writer: DatasetWriter,
+        corpus: Corpus,
+        carried: Carried,
+        dtype: str,
     ) -> None:
+        self._out = out
         self._encoder, self._request, self._dtype = encoder, request, dtype
         self._writer, self._corpus, self._carried = writer, corpus, carried
 
@@ -162,7 +172,7 @@ class _Job:
         texts = record["texts"]
         if texts > len(examples) or digest(examples[:texts]) != record["input"]:
             raise DatasetError(
-                f"{first_difference(self._writer.texts_of(shard), examples)} isn't what it was when shard {shard} was "
+                f"{first_difference(self._stored(shard), examples)} isn't what it was when shard {shard} was "
                 "written; put the source back as it was, or use another --out"
             )
         if texts == len(examples):
@@ -171,6 +181,9 @@ class _Job:
             raise _grown(examples[texts])
         self._writer.drop_last()
         return False
+
+    def _stored(self, shard: int) -> pa.Table:
+        return read_table(Folder(self._out).shard(shard, "texts"))
 
     def _write(self, examples: list[Example], first_doc: int, progress: Progress, before: float) -> None:
         start = time.perf_counter()
@@ -186,16 +199,15 @@ class _Job:
             share = None if read is None else before + (read - before) * done / windows
             progress.add(texts=texts, pieces=pieces, fraction=share)
 
-        with self._writer.begin(self._request.layers, shard.rows, self._encoder.width, self._dtype) as into:
-            self._encoder.run(shard, into, tell)
-            seconds = round(time.perf_counter() - start, 3)
-            record = {
-                "input": digest(examples),
-                "counts": shard.counts,
-                "columns": carried_columns(examples),
-                "seconds": seconds,
-            }
-            into.commit(shard.index, shard.texts, record)
+        into = self._writer.begin(self._request.layers, shard.rows, self._encoder.width, self._dtype)
+        self._encoder.run(shard, into, tell)
+        record = {
+            "input": digest(examples),
+            "counts": shard.counts,
+            "columns": carried_columns(examples),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        into.commit(shard.index, shard.texts, record)
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
@@ -280,10 +292,7 @@ def _manifest(
             kind: list(dict.fromkeys(name for shard in shards for name in shard["columns"][kind]))
             for kind in ("text", "word")
         },
-        "tolerance": {
-            "rule": "per text and layer, max |a - b| <= value * max(1, max |b|) against a plain one-text forward",
-            "value": encoder.tolerance + ERROR[dtype],
-        },
+        "tolerance": tolerance(encoder.precision, dtype),
         "skipped": [asdict(record) for record in corpus.skipped],
         "notices": list(corpus.notices),
         "versions": versions(),

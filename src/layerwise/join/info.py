@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ def info(
     return _model(str(name), revision, allow_pickle, trust_remote_code)
 
 
+def stored_bytes(manifest: Mapping[str, Any]) -> int:
+    """Return the bytes of all shards that a manifest lists."""
+    return sum(int(file["bytes"]) for shard in manifest["shards"] for file in shard["files"].values())
+
+
 def _dataset(folder: Path) -> dict[str, Any]:
     from layerwise.store import open_dataset
+    from layerwise.store.dtypes import itemsize
 
     dataset = open_dataset(folder)
     manifest = dict(dataset.manifest)
@@ -39,8 +46,8 @@ def _dataset(folder: Path) -> dict[str, Any]:
         **manifest,
         "shards": len(shards),
         "seconds": round(sum(shard["seconds"] for shard in shards), 3),
-        "bytes": dataset.bytes,
-        "bytes_per_layer": dataset.rows * dataset.width * dataset.raw_itemsize,
+        "bytes": stored_bytes(dataset.manifest),
+        "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }
 
 

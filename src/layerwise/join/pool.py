@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from layerwise import names
 from layerwise.errors import RequestError
 from layerwise.read.example import Example
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
-from layerwise.store.dtypes import ERROR
 from layerwise.tables import Carried, Coverage, index_table, texts_table
+from layerwise.tolerance import AT_REST
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def pool(
     finer = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
     wish = _check(finer, level, pool, special_tokens)
     dtype = names.one_of("dtype", dtype or finer.manifest["dtype"], names.DTYPES)
-    derived = {"manifest": finer.digest, "level": finer.level, "pool": finer.pool}
+    derived = {"manifest": hashlib.sha256((finer.path / "manifest.json").read_bytes()).hexdigest(), "level": finer.level, "pool": finer.pool}
     settings = {
         **finer.manifest["settings"],
         "level": level,
@@ -101,7 +102,7 @@ def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, column
     import torch
 
     from layerwise import align
-    from layerwise import pool as pooling
+    from layerwise import pooling
     from layerwise.encode import rows as rowing
 
     start = time.perf_counter()
@@ -121,22 +122,17 @@ def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, column
     rows = [one.rows for one in made]
     members = torch.from_numpy(groups.members)
     offsets = torch.from_numpy(np.cumsum(groups.counts) - groups.counts)
-    with writer.begin(part.layers, len(groups), part.width, dtype) as into:
-        for layer in part.layers:
-            hidden = torch.from_numpy(part.layer(layer))
-            values = pooling.reduce(hidden, members, offsets, pooling.reduction(wish.pool))
-            into.put(layer, np.arange(len(groups)), values.numpy())
-        record = {
-            "input": None,
-            "counts": counts,
-            "columns": columns,
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-        into.commit(
-            index_table(examples, rows, first_doc, wish.level, carried),
-            texts_table(examples, coverage, first_doc, wish.level, carried),
-            record,
-        )
+    into = writer.begin(part.layers, len(groups), part.width, dtype)
+    for layer in part.layers:
+        hidden = torch.from_numpy(part.layer(layer))
+        values = pooling.reduce(hidden, members, offsets, pooling.reduction(wish.pool))
+        into.put(layer, np.arange(len(groups)), values.numpy())
+    record = {"input": None, "counts": counts, "columns": columns, "seconds": round(time.perf_counter() - start, 3)}
+    into.commit(
+        index_table(examples, rows, first_doc, wish.level, carried),
+        texts_table(examples, coverage, first_doc, wish.level, carried),
+        record,
+    )
 
 
 def _texts(part: Layered, columns: dict[str, list[str]]) -> tuple[list[Example], list[Pieces], list[Coverage]]:
@@ -194,7 +190,7 @@ def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, A
         "pool": wish.pool,
         "dtype": dtype,
         "derived": derived,
-        "tolerance": {**made["tolerance"], "value": made["tolerance"]["value"] + ERROR[dtype]},
+        "tolerance": {**made["tolerance"], "value": made["tolerance"]["value"] + AT_REST[dtype]},
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -103,7 +103,7 @@ class Corpus:
         return min(1.0, (self._finished + self._current.done) / total) if total else 1.0
 
     def __iter__(self) -> Iterator[Example]:
-        self.skipped.clear()
+        self.skipped = []
         self._finished = 0
         self._carrier.restart()
         for file in self._files:

@@ -111,7 +111,7 @@ def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
 def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
     # A newline counts only where a code unit starts: U+0A00 U+0D0A holds its bytes as well.
     width = len(end)
-    held, seen = bytearray(start), 0
+    held, seen = bytearray(), 0
     for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
         held += chunk
         begin = 0
