@@ -62,7 +62,13 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "convbert": ("wordpiece", {**SMALL, "embedding_size": 32, "head_ratio": 2}, "even"),
     "t5": ("unigram", SEQ2SEQ, "padded"),
 }
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 
 
 def make_tokenizer(kind: str, *, ends_only: bool = False) -> Any:
@@ -103,8 +109,16 @@ def make_model(family: str, folder: Path, **overrides: Any) -> Path:
     kind, settings, _ = FAMILIES[family]
     tokenizer = make_tokenizer(kind, ends_only=family == "t5")
     pad, cls, sep = tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id
-    special = {"pad_token_id": pad, "cls_token_id": cls, "sep_token_id": sep, "bos_token_id": cls, "eos_token_id": sep}
-    config = AutoConfig.for_model(family, **{**settings, "vocab_size": len(tokenizer), **special, **overrides})
+    special = {
+        "pad_token_id": pad,
+        "cls_token_id": cls,
+        "sep_token_id": sep,
+        "bos_token_id": cls,
+        "eos_token_id": sep,
+    }
+    config = AutoConfig.for_model(
+        family, **{**settings, "vocab_size": len(tokenizer), **special, **overrides}
+    )
     torch.manual_seed(7)
     maker = AutoModelForTextEncoding if family == "t5" else AutoModel
     model = maker.from_config(config)
@@ -130,7 +144,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 @pytest.fixture(scope="session")
 def encoder_of(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """A function from a family to its loaded encoder, loaded once a session."""
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     return functools.cache(lambda family: load_encoder(model_folder(family), device="cpu"))
 
@@ -138,6 +152,6 @@ def encoder_of(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def minilm() -> Any:
     """The real minilm, loaded once a session."""
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     return load_encoder("minilm", device="cpu")

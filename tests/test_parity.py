@@ -12,7 +12,14 @@ from reference import Plain, worst
 
 TOLERANCE = 1e-5
 SHORT = [text for text in CORPUS if len(text) < 90]
-WORDS = [["Hello", "world"], [], ["Don't", "stop", ":"], ["", "a", "\u200d"], ["naïve", "New York", "天气"], ["\ufeff"]]
+WORDS = [
+    ["Hello", "world"],
+    [],
+    ["Don't", "stop", ":"],
+    ["", "a", "\u200d"],
+    ["naïve", "New York", "天气"],
+    ["\ufeff"],
+]
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +30,9 @@ def plain_of(model_folder: Callable[[str], Path]) -> Callable[[str], Plain]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_of_every_family(family: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]) -> None:
+def test_tokens_of_every_family(
+    family: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
+) -> None:
     encoder, plain = encoder_of(family), plain_of(family)
     states = encoder.encode(SHORT, level="token", max_length=encoder.position_limit)
     got = states.stack()
@@ -49,7 +58,9 @@ def test_order_neighbours_and_budget_change_nothing(family: str, encoder_of: Cal
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "deberta-v2", "t5"])
-def test_words_of_pre_split_text(family: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]) -> None:
+def test_words_of_pre_split_text(
+    family: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
+) -> None:
     encoder, plain = encoder_of(family), plain_of(family)
     states = encoder.encode(WORDS, level="word")
     got = states.stack()
@@ -57,7 +68,9 @@ def test_words_of_pre_split_text(family: str, encoder_of: Callable[[str], Any], 
         ids, numbers = _with_unknown(plain, words)
         expected = plain.states(ids)
         rows = states.where(doc=doc)
-        assert states.index["word"].take(rows).to_pylist() == list(range(len(words))), f"a row per word of {words}"
+        assert states.index["word"].take(rows).to_pylist() == list(range(len(words))), (
+            f"a row per word of {words}"
+        )
         for row, word in zip(rows, range(len(words)), strict=True):
             pieces = [place for place, number in enumerate(numbers) if number == word]
             error = worst(got[:, [row]], expected[:, pieces].mean(axis=1, keepdims=True))
@@ -91,7 +104,9 @@ POOLS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_pools_of_a_text(pool: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]) -> None:
+def test_pools_of_a_text(
+    pool: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
+) -> None:
     encoder, plain = encoder_of("bert"), plain_of("bert")
     texts = [text for text in SHORT if len(plain.raw(text)["input_ids"]) > 2]
     got = encoder.encode(texts, pool=pool).stack()
@@ -101,7 +116,9 @@ def test_pools_of_a_text(pool: str, encoder_of: Callable[[str], Any], plain_of: 
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "sum"])
-def test_pools_without_special_pieces(pool: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]) -> None:
+def test_pools_without_special_pieces(
+    pool: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
+) -> None:
     encoder, plain = encoder_of("bert"), plain_of("bert")
     states = encoder.encode([CORPUS[0], ""], pool=pool, special_tokens=False)
     inner = plain.states(plain.raw(CORPUS[0])["input_ids"])[:, 1:-1]
@@ -164,17 +181,19 @@ def test_the_last_layer_of_a_model_with_a_final_norm_is_normed(
 
 
 def test_deberta_with_a_convolution_agrees(tmp_path: Path) -> None:
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     folder = make_model("deberta-v2", tmp_path, conv_kernel_size=3, conv_act="gelu")
     encoder, plain = load_encoder(folder, device="cpu"), Plain(folder)
     got = encoder.encode(SHORT, level="token")
     for doc, text in enumerate(SHORT):
-        assert worst(got.stack()[:, got.where(doc=doc)], plain.states(plain.raw(text)["input_ids"])) <= TOLERANCE
+        assert (
+            worst(got.stack()[:, got.where(doc=doc)], plain.states(plain.raw(text)["input_ids"])) <= TOLERANCE
+        )
 
 
 def test_bf16_is_near(model_folder: Callable[[str], Path], encoder_of: Callable[[str], Any]) -> None:
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     exact = encoder_of("bert").encode(SHORT).stack()
     rough = load_encoder(model_folder("bert"), device="cpu", precision="bf16")

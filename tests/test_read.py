@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,11 @@ def test_real_corpora(pattern: str, options: dict[str, Any], count: int) -> None
     corpus = open_corpus(DATA / pattern, **options)
     assert sum(1 for _ in corpus) == count
     assert corpus.fraction == 1
+
+
+def test_reading_text_loads_neither_arrow_nor_torch() -> None:
+    code = "import sys; from layerwise.read import open_corpus; print(list(open_corpus('a.csv'))[0].text); "
+    code += "print([name for name in ('pyarrow', 'numpy', 'torch', 'transformers') if name in sys.modules])"
+    put("a.csv", "text\nhi\n")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[:2] == ["hi", "[]"]

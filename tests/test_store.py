@@ -1,4 +1,4 @@
-"""Round trips: what is written comes back, in every type at rest. Other tests of the store use the helpers."""
+"""Round trips: what is written comes back, in every type at rest. Its helpers serve other tests, too."""
 
 import json
 from collections.abc import Sequence

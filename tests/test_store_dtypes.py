@@ -28,8 +28,8 @@ def test_float16_is_numpys(values: F32) -> None:
 
 
 def test_every_finite_float16_is_decoded_exactly() -> None:
-    codes = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    codes = codes[np.isfinite(codes)].reshape(-1, 64)
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    codes = every[np.isfinite(every)].reshape(-1, 64)
     got, want = decode(codes, None, "float16"), codes.astype(np.float32)
     np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
 

@@ -28,8 +28,9 @@ def raw_file(path: Path, entries: Any, data: int = 12, length: int | None = None
 
 def test_the_bytes_of_a_header_are_pinned() -> None:
     got = header(plan(("emb", "1"), 2, 3, "float16"))
-    text = b'{"emb":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},"1":{"dtype":"F16","shape":[2,3],"data_offsets":[12,24]}}'
-    assert got == (184).to_bytes(8, "little") + text + b" " * (184 - len(text))
+    first = b'"emb":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]}'
+    second = b'"1":{"dtype":"F16","shape":[2,3],"data_offsets":[12,24]}'
+    assert got == (120).to_bytes(8, "little") + b"{" + first + b"," + second + b"}    "
     assert len(got) % 64 == 0
 
 
@@ -120,9 +121,9 @@ def test_hostile_headers_are_refused_by_file(tmp_path: Path, entries: Any, data:
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("length", [13, 10**9, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("length", [15, 10**9, 2**63, 2**64 - 1])
 def test_a_header_longer_than_its_file_is_refused(tmp_path: Path, length: int) -> None:
-    with pytest.raises(DatasetError, match="a header of .* bytes in a file of 22"):
+    with pytest.raises(DatasetError, match=r"a header of .* bytes in a file of 22"):
         TensorFile(raw_file(tmp_path / "x", b"{}", 12, length))
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import DatasetError, LayerwiseError, ModelError, OutputError, RequestError, SourceError
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder, load_encoder
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.load import load_encoder
     from layerwise.join.export import export
     from layerwise.join.extract import extract
     from layerwise.join.pool import pool
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 # Found when first used, so that `import layerwise` stays light.
 _HOMES = {
     "Encoder": "encode.encoder",
-    "load_encoder": "encode.encoder",
+    "load_encoder": "encode.load",
     "export": "join.export",
     "extract": "join.extract",
     "pool": "join.pool",

@@ -71,4 +71,6 @@ def concatenate(groups: Sequence[Groups], pieces: Sequence[int]) -> Groups:
     begins = np.cumsum([0, *pieces])
     members = [part.members + begin for part, begin in zip(groups, begins, strict=False)]
     nothing = np.empty(0, dtype=np.int64)
-    return Groups(np.concatenate([nothing, *members]), np.concatenate([nothing, *(part.counts for part in groups)]))
+    return Groups(
+        np.concatenate([nothing, *members]), np.concatenate([nothing, *(part.counts for part in groups)])
+    )

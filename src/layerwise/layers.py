@@ -43,7 +43,9 @@ def resolve_layers(
     if len(set(names)) < len(names):
         raise _refuse(spec, "a layer is named twice", there)
     if single and len(names) != 1:
-        raise RequestError(f"layers {spec!r} are {len(names)} layers where one is needed; take one of {', '.join(there)}")
+        raise RequestError(
+            f"layers {spec!r} are {len(names)} layers where one is needed; take one of {', '.join(there)}"
+        )
     return names
 
 

@@ -30,7 +30,9 @@ def fit_pool(level: str, pool: str | None) -> str | None:
     one_of("level", level, LEVELS)
     if level == "token":
         if pool is not None:
-            raise RequestError(f"pool {pool!r} doesn't fit level 'token': a token row is one piece; leave it out")
+            raise RequestError(
+                f"pool {pool!r} doesn't fit level 'token': a token row is one piece; leave it out"
+            )
         return None
     pool = one_of("pool", pool or "mean", POOLS)
     if pool == "cls" and level != "text":

@@ -52,11 +52,15 @@ class Carried:
             return pa.array(values, type=type_ or self.types.get(name))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             line = str(error).splitlines()[0]
-            raise SourceError(f"column {name!r} can't be carried: {line}; leave it out or make its values alike") from None
+            raise SourceError(
+                f"column {name!r} can't be carried: {line}; leave it out or make its values alike"
+            ) from None
 
     def table(self, columns: Mapping[str, pa.Array]) -> pa.Table:
         """Return the table of `columns`, without text where texts are left out."""
-        return pa.table({name: values for name, values in columns.items() if not self._hidden(name, values.type)})
+        return pa.table(
+            {name: values for name, values in columns.items() if not self._hidden(name, values.type)}
+        )
 
     def _hidden(self, name: str, kind: pa.DataType) -> bool:
         if not self.no_text or name in self.keep or name in ("id", "source"):
@@ -100,11 +104,17 @@ def index_table(
         columns["text"] = pa.array([e.text for e in examples], pa.string())
         return carried.table(columns | _text_columns(examples, carried))
     starts, ends = _cat([r.starts for r in rows]), _cat([r.ends for r in rows])
-    slices = (e.text[a:b] for e, r in zip(examples, rows, strict=True) for a, b in zip(r.starts, r.ends, strict=True))
+    slices = (
+        e.text[a:b]
+        for e, r in zip(examples, rows, strict=True)
+        for a, b in zip(r.starts, r.ends, strict=True)
+    )
     columns["start"], columns["end"] = pa.array(starts, pa.int32()), pa.array(ends, pa.int32())
     columns["text"] = pa.array(slices, pa.string())
     for name, kind in _EXTRA[level].items():
-        columns[name] = pa.array(np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True)
+        columns[name] = pa.array(
+            np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True
+        )
     if level == "word":
         columns |= _word_columns(examples, rows, carried)
     if level == "token" and not any(r.extra["dropped"].any() for r in rows):

@@ -16,10 +16,16 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--model", default="minilm", help="minilm (default), a folder, or a Hugging Face id")
-    parser.add_argument("--shape", metavar="{bert-base}", help="random weights in this shape instead of a model")
-    parser.add_argument("--source", nargs="+", metavar="SOURCE", help="a corpus (Python's documentation strings)")
+    parser.add_argument(
+        "--shape", metavar="{bert-base}", help="random weights in this shape instead of a model"
+    )
+    parser.add_argument(
+        "--source", nargs="+", metavar="SOURCE", help="a corpus (Python's documentation strings)"
+    )
     parser.add_argument("--texts", type=int, default=256, metavar="N", help="how many texts (256)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="interleaved rounds; the median counts (3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="interleaved rounds; the median counts (3)"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument("--no-bf16", action="store_true", help="leave bf16 out")
     options.json_option(parser)
@@ -41,14 +47,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(asdict(found))
         return 0
-    print(f"{found.model}: {found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds")
+    print(
+        f"{found.model}: {found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds"
+    )
     rows = [("way", "pieces/s", "against loop", "of ceiling")]
     rows += [
-        (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}") for way, s in found.ways.items()
+        (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
+        for way, s in found.ways.items()
     ]
     print(options.table(rows, right=(1, 2, 3)))
     ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in found.ceilings.items())
-    print(f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_piece / 1e6:,.0f} MFLOP per piece")
+    print(
+        f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_piece / 1e6:,.0f} MFLOP per piece"
+    )
     for name, why in found.left_out.items():
         options.note(f"{name} left out: {why}")
     return 0

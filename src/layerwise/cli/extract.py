@@ -18,26 +18,52 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of surface.md."""
-    parser.add_argument("source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin")
+    parser.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the dataset")
     options.model_options(parser)
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
-    parser.add_argument("--precision", default="fp32", metavar="{fp32,bf16}", help="of the computation (fp32)")
-    parser.add_argument("--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(names.DTYPES)} (float16)")
-    parser.add_argument("--long", default="window", metavar="{window,truncate,error}", help="what to do with long texts (window)")
-    parser.add_argument("--overlap", type=int, metavar="N", help="pieces that windows share (a quarter of the window)")
-    parser.add_argument("--max-length", type=int, metavar="N", help="pieces that go through the model at once")
+    parser.add_argument(
+        "--precision", default="fp32", metavar="{fp32,bf16}", help="of the computation (fp32)"
+    )
+    parser.add_argument(
+        "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(names.DTYPES)} (float16)"
+    )
+    parser.add_argument(
+        "--long",
+        default="window",
+        metavar="{window,truncate,error}",
+        help="what to do with long texts (window)",
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="N", help="pieces that windows share (a quarter of the window)"
+    )
+    parser.add_argument(
+        "--max-length", type=int, metavar="N", help="pieces that go through the model at once"
+    )
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
     _source_options(parser)
-    parser.add_argument("--no-text", action="store_true", help="store no texts, words, piece numbers or carried strings")
-    parser.add_argument("--keep", action="extend", nargs="+", default=[], metavar="COL", help="with --no-text: columns to keep")
+    parser.add_argument(
+        "--no-text", action="store_true", help="store no texts, words, piece numbers or carried strings"
+    )
+    parser.add_argument(
+        "--keep",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="COL",
+        help="with --no-text: columns to keep",
+    )
     parser.add_argument("--shard-texts", type=int, metavar="N", help="texts per shard")
     options.json_option(parser)
 
 
 def _source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)")
+    parser.add_argument(
+        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)"
+    )
     parser.add_argument("--text", metavar="COL", help="the column of the text (text)")
     parser.add_argument("--words", metavar="COL", help="the column of the words, for pre-split input")
     parser.add_argument("--id", metavar="COL", help="the column of your own ids")

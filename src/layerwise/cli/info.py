@@ -15,9 +15,13 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("name", metavar="X", help="a dataset's folder, a model's folder, minilm, or a Hugging Face id")
+    parser.add_argument(
+        "name", metavar="X", help="a dataset's folder, a model's folder, minilm, or a Hugging Face id"
+    )
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
-    parser.add_argument("--allow-pickle", action="store_true", help="accept a model whose weights are a pickle")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="accept a model whose weights are a pickle"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     options.json_option(parser)
 
@@ -44,25 +48,50 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
     totals, model = found["totals"], found["model"]
     settings = found["settings"]
     rows = [
-        ("dataset", f"{found['path']} (format {found['version']}, {options.size(found['bytes'])}, {found['shards']} shards)"),
+        (
+            "dataset",
+            f"{found['path']} (format {found['version']}, {options.size(found['bytes'])}, {found['shards']} shards)",
+        ),
         ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
-        ("layers", f"{', '.join(found['layers'])} ({options.size(found['bytes_per_layer'])} each; last {model['last_layer']})"),
-        ("rows", f"{totals['rows']:,} of level {found['level']}" + (f", pool {found['pool']}" if found["pool"] else "")),
-        ("at rest", f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})"),
+        (
+            "layers",
+            f"{', '.join(found['layers'])} ({options.size(found['bytes_per_layer'])} each; last {model['last_layer']})",
+        ),
+        (
+            "rows",
+            f"{totals['rows']:,} of level {found['level']}"
+            + (f", pool {found['pool']}" if found["pool"] else ""),
+        ),
+        (
+            "at rest",
+            f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
+        ),
         ("texts", f"{totals['texts']:,} of {totals['pieces']:,} pieces"),
         ("long texts", _long(settings, totals)),
-        ("words", f"{totals['dropped_words']:,} dropped by the tokenizer, {totals['lost_words']:,} without a row"),
+        (
+            "words",
+            f"{totals['dropped_words']:,} dropped by the tokenizer, {totals['lost_words']:,} without a row",
+        ),
         ("columns", ", ".join(found["columns"]["text"] + found["columns"]["word"]) or "none carried"),
         ("tolerance", f"{found['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
-        ("cost", f"{found['seconds']:,.1f} s, {totals['pieces'] / max(found['seconds'], 1e-9):,.0f} pieces/s"),
+        (
+            "cost",
+            f"{found['seconds']:,.1f} s, {totals['pieces'] / max(found['seconds'], 1e-9):,.0f} pieces/s",
+        ),
         ("finished", found["finished"]),
         ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
     ]
     worst = max((error["max_rel"] for error in found["error"].values()), default=0.0)
     rows.insert(6, ("rounding", f"at most {worst:.2g} · max(1, max |v|) per row, measured"))
     if "derived" in found:
-        rows.insert(1, ("derived", f"from a dataset of level {found['derived']['level']} ({found['derived']['manifest'][:12]}…)"))
+        rows.insert(
+            1,
+            (
+                "derived",
+                f"from a dataset of level {found['derived']['level']} ({found['derived']['manifest'][:12]}…)",
+            ),
+        )
     if found["skipped"]:
         rows.append(("skipped", f"{len(found['skipped'])} bad records"))
     return rows

@@ -89,4 +89,6 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 
 def _one_line(text: str) -> str:
     """Return `text` in one line, without control characters that a terminal would act on."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -14,16 +14,24 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="minilm", help="minilm (default), a folder, or a Hugging Face id")
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument("--allow-pickle", action="store_true", help="load weights from a pickle, which can run code")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
 
 
 def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], default: str) -> None:
     """Add the options that say what a row stands for."""
-    parser.add_argument("--level", default=default, metavar=_braces(levels), help=f"what a row stands for ({default})")
-    parser.add_argument("--pool", metavar=_braces(names.POOLS), help="how pieces become a row (the model's own, or mean)")
     parser.add_argument(
-        "--no-special-tokens", action="store_true", help="leave special pieces out of mean, max and sum of a text"
+        "--level", default=default, metavar=_braces(levels), help=f"what a row stands for ({default})"
+    )
+    parser.add_argument(
+        "--pool", metavar=_braces(names.POOLS), help="how pieces become a row (the model's own, or mean)"
+    )
+    parser.add_argument(
+        "--no-special-tokens",
+        action="store_true",
+        help="leave special pieces out of mean, max and sum of a text",
     )
 
 

@@ -35,7 +35,11 @@ def run(args: argparse.Namespace) -> int:
     )
     size = stored_bytes(made.manifest)
     if args.json:
-        options.print_json({"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size})
+        options.print_json(
+            {"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
+        )
     else:
-        print(f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})")
+        print(
+            f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})"
+        )
     return 0

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.model_options(parser)
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
-    parser.add_argument("--numbers", type=int, default=4, metavar="N", help="how many numbers of each vector (4)")
+    parser.add_argument(
+        "--numbers", type=int, default=4, metavar="N", help="how many numbers of each vector (4)"
+    )
     options.json_option(parser)
 
 
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(shown.to_json())
         return 0
-    print(f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.pieces} pieces")
+    print(
+        f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.pieces} pieces"
+    )
     rows = [("layer", "piece", "norm", "first numbers")]
     for row in shown.rows:
         numbers = " ".join(f"{value:+.3f}" for value in row.vector[: args.numbers])

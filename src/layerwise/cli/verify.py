@@ -19,12 +19,18 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset")
-    parser.add_argument("--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts")
+    parser.add_argument(
+        "--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts"
+    )
     parser.add_argument("--model", help="where the model is now, when it has moved")
-    parser.add_argument("--sample", type=int, default=32, metavar="N", help="texts that are compared (32; 0 for none)")
+    parser.add_argument(
+        "--sample", type=int, default=32, metavar="N", help="texts that are compared (32; 0 for none)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which texts these are (0)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument("--allow-pickle", action="store_true", help="load weights from a pickle, which can run code")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     options.json_option(parser)
 
@@ -52,9 +58,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"{problem.file}: {problem.what}")
     if found.parity is not None:
         rows = [("layer", "max abs", "max rel", "cosine")]
-        rows += [(layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}") for layer, p in found.parity.items()]
+        rows += [
+            (layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}")
+            for layer, p in found.parity.items()
+        ]
         print(options.table(rows, right=(1, 2, 3)))
-        print(f"{found.texts} texts against one-text forwards of transformers; tolerance on max rel {found.tolerance:.1e}")
+        print(
+            f"{found.texts} texts against one-text forwards of transformers; tolerance on max rel {found.tolerance:.1e}"
+        )
     if found.note is not None:
         options.note(found.note)
     print("ok" if found.ok else f"not ok: {len(found.problems)} problems")

@@ -39,7 +39,9 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-def find_checkpoint(name: str | Path, revision: str | None = None, *, allow_pickle: bool = False) -> Checkpoint:
+def find_checkpoint(
+    name: str | Path, revision: str | None = None, *, allow_pickle: bool = False
+) -> Checkpoint:
     """Return the files that `name` means: the alias `minilm`, a folder, or a hub id.
 
     Raises:
@@ -89,9 +91,15 @@ def _alias_folder() -> Path:
 
 def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
     modules = folder / "modules.json"
-    checkpoint = _sentence_transformer(name, folder, revision) if modules.is_file() else Checkpoint(name, folder, revision)
+    checkpoint = (
+        _sentence_transformer(name, folder, revision)
+        if modules.is_file()
+        else Checkpoint(name, folder, revision)
+    )
     if not (checkpoint.folder / "config.json").is_file():
-        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no config.json, so it is no transformers model")
+        raise ModelError(
+            f"model {name!r}: {checkpoint.folder} holds no config.json, so it is no transformers model"
+        )
     if not weight_files(checkpoint.folder, allow_pickle=allow_pickle):
         if weight_files(checkpoint.folder, allow_pickle=True):
             raise ModelError(
@@ -106,7 +114,9 @@ def _sentence_transformer(name: str, folder: Path, revision: str | None) -> Chec
     modules = _read_json(folder / "modules.json")
     kinds = [str(m["type"]).rsplit(".", 1)[-1] for m in modules]
     if not kinds or kinds[0] != "Transformer":
-        raise ModelError(f"model {name!r}: its first sentence-transformers module is {kinds[:1]}, not a Transformer")
+        raise ModelError(
+            f"model {name!r}: its first sentence-transformers module is {kinds[:1]}, not a Transformer"
+        )
     home = folder / modules[0]["path"]
     settings = _read_json(home / "sentence_bert_config.json")
     pool, notes = None, ()
@@ -121,10 +131,16 @@ def _pool(config: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return our pool for a Pooling module's config, old or new, and a note where there is none."""
     mode = config.get("pooling_mode")
     on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    names = [mode] if isinstance(mode, str) else list(mode or [key[13:].removesuffix("_token").removesuffix("_tokens") for key in on])
+    names = (
+        [mode]
+        if isinstance(mode, str)
+        else list(mode or [key[13:].removesuffix("_token").removesuffix("_tokens") for key in on])
+    )
     if len(names) == 1 and names[0] in _POOLS:
         return _POOLS[names[0]], ()
-    return "mean", (f"the model's own pooling {'+'.join(names) or 'none'!s} is none of ours; the default here is mean",)
+    return "mean", (
+        f"the model's own pooling {'+'.join(names) or 'none'!s} is none of ours; the default here is mean",
+    )
 
 
 def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
@@ -135,15 +151,21 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     patterns = _DOWNLOAD + (["pytorch_model*.bin"] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=ignored))
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=ignored)
+        )
     except HFValidationError:
         raise ModelError(f"model {name!r} is no folder here and no Hugging Face id; {hint}") from None
     except LocalEntryNotFoundError:
-        raise ModelError(f"model {name!r} isn't on this machine and the hub can't be reached; {hint}") from None
+        raise ModelError(
+            f"model {name!r} isn't on this machine and the hub can't be reached; {hint}"
+        ) from None
     except HfHubHTTPError as error:
         at = f" at revision {revision!r}" if revision else ""
         status = getattr(getattr(error, "response", None), "status_code", "error")
-        raise ModelError(f"the hub has no model {name!r}{at} for you ({status}); check the name, or {hint}") from None
+        raise ModelError(
+            f"the hub has no model {name!r}{at} for you ({status}); check the name, or {hint}"
+        ) from None
     except OSError as error:
         raise ModelError(f"model {name!r} can't be fetched ({error.__class__.__name__}); {hint}") from None
 

@@ -1,62 +1,30 @@
 """The encoder: texts in, every wanted layer out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from layerwise import names, pooling
 from layerwise.encode import checkpoint as checkpoints
-from layerwise.encode import hf, rows as rowing
-from layerwise.encode.batches import Batch, batches
+from layerwise.encode import hf
+from layerwise.encode import rows as rowing
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.engine import Engine, PlainEngine, Sequences
+from layerwise.encode.gather import Memory, Progress, Sink, run_plan
 from layerwise.encode.pieces import Pieces, Tokenizer
-from layerwise.encode.plan import Plan, Take, make_plan
+from layerwise.encode.plan import Plan, make_plan
+from layerwise.encode.request import Request
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
 from layerwise.states import LayerStates
-from layerwise.tolerance import COMPUTED
 from layerwise.tables import Carried, Coverage, index_table, texts_table
+from layerwise.tolerance import COMPUTED
 
-Floats = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
-_BUDGET = {"cpu": 2048, "cuda": 16384, "mps": 8192}
-
-
-class Sink(Protocol):
-    """Takes finished rows, in any order, each once per layer."""
-
-    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
-        """Take `values` (k, width) of `layer` for the row numbers `rows` (k,)."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of each text, checked against the model.
-
-    Attributes:
-        layers: names, in the order wanted.
-        level, pool, special_tokens: as in the surface; `special_tokens` matters at text level.
-        long, max_length, overlap: what is done with a text of more than `max_length` pieces (special ones
-            included); windows share `overlap` pieces.
-        batch_tokens: pieces of a batch.
-    """
-
-    layers: tuple[str, ...]
-    level: str
-    pool: str | None
-    special_tokens: bool
-    long: str
-    max_length: int
-    overlap: int
-    batch_tokens: int
+_BUDGET = {"cpu": 2048, "cuda": 16384, "mps": 8192}  # pieces of a batch
 
 
 @dataclass(frozen=True)
@@ -169,10 +137,14 @@ class Encoder:
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
         if overlap is not None and long != "window":
-            raise RequestError(f"--overlap {overlap} doesn't go with --long {long}; it belongs to --long window")
+            raise RequestError(
+                f"--overlap {overlap} doesn't go with --long {long}; it belongs to --long window"
+            )
         overlap = capacity // 4 if overlap is None else overlap
         if not 0 <= overlap < capacity:
-            raise RequestError(f"--overlap {overlap} doesn't fit: windows hold {capacity} pieces; take 0 to {capacity - 1}")
+            raise RequestError(
+                f"--overlap {overlap} doesn't fit: windows hold {capacity} pieces; take 0 to {capacity - 1}"
+            )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         if budget < 1:
             raise RequestError(f"--batch-tokens {budget} is too small; take at least 1")
@@ -207,7 +179,9 @@ class Encoder:
         request = self.request(layers, level, pool, **options)
         if (spans is not None) != (level == "span"):
             given = "none" if spans is None else f"those of {len(spans)} texts"
-            raise RequestError(f"spans go with level 'span' and only with it; got level {level!r} and spans: {given}")
+            raise RequestError(
+                f"spans go with level 'span' and only with it; got level {level!r} and spans: {given}"
+            )
         return self.states(_examples(texts), request, spans=spans)
 
     def states(
@@ -219,7 +193,7 @@ class Encoder:
     ) -> LayerStates:
         """Return what `request` wants of `examples`, in memory."""
         shard = self.plan(examples, request, spans=spans)
-        memory = _Memory(request.layers, shard.rows, self.width)
+        memory = Memory(request.layers, shard.rows, self.width)
         self.run(shard, memory)
         return LayerStates(
             memory.layers,
@@ -254,7 +228,12 @@ class Encoder:
             where = f"text {first_doc + number}" + (f" ({example.where})" if example.source else "")
             cut = rowing.cut(pieces, request, capacity, where)
             made = rowing.rows_of(
-                example, cut.pieces, request, self.tokenizer, spans[number] if spans is not None else None, where
+                example,
+                cut.pieces,
+                request,
+                self.tokenizer,
+                spans[number] if spans is not None else None,
+                where,
             )
             planned.append((cut.pieces, cut.windows, pooling.choose(made.groups, request.pool)))
             rows.append(made.rows)
@@ -273,40 +252,7 @@ class Encoder:
 
         `progress` is called after each batch with the pieces and windows done by it.
         """
-        plan, request = shard.plan, shard.request
-        wanted = {self.layers.index(name): name for name in request.layers}
-        how = pooling.reduction(request.pool)
-        split = _Split(plan, request.layers, self.width, self.device, how)
-        budget = request.batch_tokens if self._engine.together else 1
-        for batch in batches(plan.sequences.lengths(), budget, self._engine.packing):
-            self._run_batch(plan, batch, wanted, how if request.level != "token" else None, sink, split)
-            if progress is not None:
-                progress(int(batch.lengths.sum()), len(batch.windows))
-        split.finish(sink)
-
-    def _run_batch(
-        self,
-        plan: Plan,
-        batch: Batch,
-        wanted: dict[int, str],
-        how: pooling.Reduce | None,
-        sink: Sink,
-        split: "_Split",
-    ) -> None:
-        begins = self._engine.begins(batch)
-        windows = batch.windows.tolist()
-        whole = _OnDevice(plan.take(windows, begins), self.device)
-        parts = _OnDevice(plan.take(windows, begins, parts=True), self.device)
-
-        def on_layer(position: int, hidden: torch.Tensor) -> None:
-            hidden = hidden.float()
-            if len(whole.take.rows):
-                values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
-                sink.put(wanted[position], whole.take.rows, values.cpu().numpy())
-            if len(parts.take.rows):
-                split.add(wanted[position], parts.take.rows, parts.reduce(hidden, split.partial))
-
-        self._engine.run(plan.sequences, batch, frozenset(wanted), on_layer)
+        run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
 
     def _pieces(self, examples: Sequence[Example]) -> list[Pieces]:
         """Return the pieces of each text, in order, raw or pre-split."""
@@ -323,121 +269,10 @@ class Encoder:
         length = self.max_length if max_length is None else max_length
         least = self.tokenizer.special + 1
         if not least <= length <= self.position_limit:
-            raise RequestError(f"--max-length {length} doesn't fit this model; take {least} to {self.position_limit}")
+            raise RequestError(
+                f"--max-length {length} doesn't fit this model; take {least} to {self.position_limit}"
+            )
         return length
-
-
-def load_encoder(
-    model: str | Path = "minilm",
-    *,
-    device: str | None = None,
-    precision: str = "fp32",
-    revision: str | None = None,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
-) -> Encoder:
-    """Load a pretrained encoder.
-
-    Args:
-        model: `minilm` (the offline default), a folder, or a Hugging Face id.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; the fastest one present by default.
-        precision: `fp32`, or `bf16` (faster where the processor has it, less exact).
-        revision: a branch, tag or commit on the hub.
-        allow_pickle: load weights from a pickle, which can run code.
-        trust_remote_code: run code that comes with the model.
-
-    Raises:
-        ModelError: an unknown model, no network, or no text encoder.
-        RequestError: an unknown device or precision.
-    """
-    names.one_of("precision", precision, names.PRECISIONS)
-    device = _device(device)
-    found = checkpoints.find_checkpoint(model, revision, allow_pickle=allow_pickle)
-    loaded = hf.load(
-        found, device=device, precision=precision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
-    )
-    return Encoder(found, loaded, device=device, precision=precision)
-
-
-def load_plain_encoder(
-    model: str | Path,
-    *,
-    device: str | None = None,
-    revision: str | None = None,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
-) -> Encoder:
-    """Load an encoder that only does what transformers does: one text (or window) per forward, in fp32.
-
-    It is slow, and the reference that `verify` and `bench` compare with. Arguments as for `load_encoder`.
-    """
-    device = _device(device)
-    found = checkpoints.find_checkpoint(model, revision, allow_pickle=allow_pickle)
-    loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    return Encoder(found, loaded, device=device, precision="fp32", engine=PlainEngine)
-
-
-def _device(device: str | None) -> str:
-    present = ["cpu"]
-    if torch.cuda.is_available():
-        present.insert(0, "cuda")
-    elif torch.backends.mps.is_available():
-        present.insert(0, "mps")
-    if device is None:
-        return present[0]
-    if device.split(":")[0] not in present:
-        raise RequestError(f"device {device!r} isn't on this machine; there is {', '.join(present)}")
-    return device
-
-
-class _Memory:
-    """Rows in memory: an array (rows, width) per layer."""
-
-    def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
-        self.layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
-
-    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
-        self.layers[layer][rows] = values
-
-
-class _OnDevice:
-    """A take with its indices on the device of the model."""
-
-    def __init__(self, take: Take, device: str) -> None:
-        self.take = take
-        self._places = torch.from_numpy(take.places).to(device)
-        self._offsets = torch.from_numpy(take.offsets).to(device)
-
-    def gather(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden.index_select(0, self._places)
-
-    def reduce(self, hidden: torch.Tensor, how: pooling.Reduce) -> torch.Tensor:
-        return pooling.reduce(hidden, self._places, self._offsets, how)
-
-
-class _Split:
-    """Rows whose pieces come from several windows: partial sums (or maxima), put together at the end."""
-
-    def __init__(self, plan: Plan, layers: Sequence[str], width: int, device: str, how: pooling.Reduce) -> None:
-        self._rows, self._how = plan.split, how
-        self.partial: pooling.Reduce = "max" if how == "max" else "sum"
-        self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
-        start = float("-inf") if how == "max" else 0.0
-        shape = (len(self._rows), width)
-        self._sums = {name: torch.full(shape, start, device=device) for name in layers if len(self._rows)}
-
-    def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
-        # A row may stand several times in one batch, once per window.
-        at = torch.from_numpy(np.searchsorted(self._rows, rows)).to(values.device)
-        if self.partial == "max":
-            self._sums[layer].index_reduce_(0, at, values, "amax")
-        else:
-            self._sums[layer].index_add_(0, at, values)
-
-    def finish(self, sink: Sink) -> None:
-        for layer, sums in self._sums.items():
-            values = sums / self._counts if self._how == "mean" else sums
-            sink.put(layer, self._rows, values.cpu().numpy())
 
 
 def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
@@ -457,8 +292,15 @@ def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
 
 def _probes(tokenizer: Tokenizer, name: str) -> Sequences:
     """Return two texts of different lengths, on which the engine is compared with plain forwards."""
-    found = tokenizer.texts(["Every layer of every encoder, as data.", "The first layers know where a word stands; the last know more than it says."])
+    found = tokenizer.texts(
+        [
+            "Every layer of every encoder, as data.",
+            "The first layers know where a word stands; the last know more than it says.",
+        ]
+    )
     if any(len(pieces) < 4 for pieces in found):
-        raise ModelError(f"model {name!r}: its tokenizer gives {len(found[0])} pieces for a sentence; it doesn't fit")
+        raise ModelError(
+            f"model {name!r}: its tokenizer gives {len(found[0])} pieces for a sentence; it doesn't fit"
+        )
     types = [pieces.types.tolist() for pieces in found] if tokenizer.takes_types else None
     return Sequences([pieces.ids.tolist() for pieces in found], types)

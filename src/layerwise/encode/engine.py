@@ -47,7 +47,7 @@ class Engine:
     def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
         self._model, self._first = loaded.model, loaded.first_position
         self._pad = getattr(loaded.config, "pad_token_id", None) or 0
-        self._device = next(loaded.model.parameters()).device
+        self.device = next(loaded.model.parameters()).device
         self.packing: Packing = "even"
         self.products = "torch"
         reference = _references(loaded.model, probes, name)
@@ -74,12 +74,16 @@ class Engine:
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
         with torch.inference_mode():
             self._taps.run(
-                lambda: self._model(**inputs), wanted, lambda layer, hidden: on_layer(layer, hidden.flatten(0, 1))
+                lambda: self._model(**inputs),
+                wanted,
+                lambda layer, hidden: on_layer(layer, hidden.flatten(0, 1)),
             )
 
-    def _packed(self, ids: list[Sequence[int]], types: list[Sequence[int]] | None, batch: Batch) -> dict[str, Any]:
+    def _packed(
+        self, ids: list[Sequence[int]], types: list[Sequence[int]] | None, batch: Batch
+    ) -> dict[str, Any]:
         def row(parts: Sequence[Sequence[int]]) -> torch.Tensor:
-            return torch.tensor([[number for part in parts for number in part]], device=self._device)
+            return torch.tensor([[number for part in parts for number in part]], device=self.device)
 
         places = [range(self._first, self._first + len(part)) for part in ids]
         inputs: dict[str, Any] = {"input_ids": row(ids), "position_ids": row(places), "lw_runs": batch.runs()}
@@ -91,9 +95,14 @@ class Engine:
         longest = max(map(len, ids))
 
         def block(parts: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
-            return torch.tensor([[*part, *[fill] * (longest - len(part))] for part in parts], device=self._device)
+            return torch.tensor(
+                [[*part, *[fill] * (longest - len(part))] for part in parts], device=self.device
+            )
 
-        inputs = {"input_ids": block(ids, self._pad), "attention_mask": block([[1] * len(part) for part in ids], 0)}
+        inputs = {
+            "input_ids": block(ids, self._pad),
+            "attention_mask": block([[1] * len(part) for part in ids], 0),
+        }
         if types is not None:
             inputs["token_type_ids"] = block(types, 0)
         return inputs
@@ -115,7 +124,7 @@ class Engine:
                 self.packing = "even"
                 if not self._agrees(reference, probes, tolerance):
                     self._taps = Collected()
-        if self._device.type == "cpu" and linear.available():
+        if self.device.type == "cpu" and linear.available():
             self._repack(reference, probes, tolerance)
 
     def _repack(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> None:
@@ -157,6 +166,7 @@ class PlainEngine:
         self._model = loaded.model
         reference = _references(loaded.model, probes, name)
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
+        self.device = next(loaded.model.parameters()).device
 
     def begins(self, batch: Batch) -> list[int]:
         """Return where the one window begins."""
@@ -169,7 +179,7 @@ class PlainEngine:
         states = hf.plain_states(self._model, sequences.ids[window], types)
         with torch.inference_mode():
             for layer in sorted(wanted):
-                on_layer(layer, states[layer].to(next(self._model.parameters()).device))
+                on_layer(layer, states[layer].to(self.device))
 
 
 class _CountedCalls:
@@ -183,7 +193,9 @@ class _CountedCalls:
         self.calls = attention.calls() - self.before
 
 
-def _close(reference: list[torch.Tensor], layers: dict[int, torch.Tensor], begin: int, tolerance: float) -> bool:
+def _close(
+    reference: list[torch.Tensor], layers: dict[int, torch.Tensor], begin: int, tolerance: float
+) -> bool:
     for layer, expected in enumerate(reference):
         got = layers[layer][begin : begin + len(expected)].float().cpu()
         if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
@@ -200,13 +212,19 @@ def _references(model: nn.Module, probes: Sequences, name: str) -> list[list[tor
     try:
         states = [plain(number, ids) for number, ids in enumerate(probes.ids)]
         ids = list(probes.ids[0])
-        changed = plain(0, [*ids[:-2], ids[-3], ids[-1]] if ids[-3] != ids[-2] else [*ids[:-2], ids[0], ids[-1]])
+        changed = plain(
+            0, [*ids[:-2], ids[-3], ids[-1]] if ids[-3] != ids[-2] else [*ids[:-2], ids[0], ids[-1]]
+        )
     except _UNFIT as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"model {name!r} doesn't run on text: {line[:200]}; a text encoder is needed") from None
+        raise ModelError(
+            f"model {name!r} doesn't run on text: {line[:200]}; a text encoder is needed"
+        ) from None
     for number, layers in enumerate(states):
         if any(layer.shape != (len(probes.ids[number]), states[0][0].shape[1]) for layer in layers):
-            raise ModelError(f"model {name!r} changes the length or width of its layers on the way; it isn't supported")
+            raise ModelError(
+                f"model {name!r} changes the length or width of its layers on the way; it isn't supported"
+            )
     # In an encoder what stands first sees what stands behind it.
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(

@@ -116,7 +116,11 @@ def versions() -> dict[str, str]:
     """Return the versions of the libraries that the numbers depend on."""
     import tokenizers
 
-    return {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
+    return {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__,
+    }
 
 
 class PlainLoop:
@@ -179,7 +183,11 @@ def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedC
 
 
 def _load_model(
-    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype, allow_pickle: bool, trust_remote_code: bool
+    checkpoint: Checkpoint,
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+    allow_pickle: bool,
+    trust_remote_code: bool,
 ) -> nn.Module:
     loader = _loader(checkpoint, config)
     safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
@@ -200,7 +208,9 @@ def _load_model(
             "filled with random numbers; the checkpoint doesn't fit its config.json"
         )
     if getattr(model, "main_input_name", "input_ids") != "input_ids":
-        raise ModelError(f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed")
+        raise ModelError(
+            f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed"
+        )
     return model  # type: ignore[no-any-return]
 
 
@@ -222,7 +232,9 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
     except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-        raise ModelError(f"model {checkpoint.name!r} has no tokenizer that can be loaded: {_line(error)}") from None
+        raise ModelError(
+            f"model {checkpoint.name!r} has no tokenizer that can be loaded: {_line(error)}"
+        ) from None
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(

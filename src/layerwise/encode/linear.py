@@ -38,7 +38,9 @@ def available() -> bool:
     """Tell whether this torch has the operators."""
     if not torch.backends.mkldnn.is_available():
         return False
-    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    )
 
 
 def repack(model: nn.Module) -> None:
@@ -82,7 +84,10 @@ def _median_seconds(way: nn.Module, x: torch.Tensor, repeats: int) -> float:
 def _fusable(module: nn.Module) -> str | None:
     """Return the name of the linear layer that is followed by an exact GELU, as in BERT and its kin."""
     activation = getattr(module, "intermediate_act_fn", None)
-    exact = type(activation).__name__ == "GELUActivation" and getattr(activation, "act", None) is nn.functional.gelu
+    exact = (
+        type(activation).__name__ == "GELUActivation"
+        and getattr(activation, "act", None) is nn.functional.gelu
+    )
     plain = type(activation) is nn.GELU and activation.approximate == "none"
     names = {name for name, _ in module.named_children()}
     if (exact or plain) and names == {"dense", "intermediate_act_fn"} and type(module.dense) is nn.Linear:

@@ -56,7 +56,10 @@ class Tokenizer:
 
     def texts(self, texts: Sequence[str]) -> list[Pieces]:
         """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut."""
-        return [self._whole(_pieces(encoding, self._prefix)) for encoding in self._backend.encode_batch(list(texts))]
+        return [
+            self._whole(_pieces(encoding, self._prefix))
+            for encoding in self._backend.encode_batch(list(texts))
+        ]
 
     def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
         """Return the pieces of pre-split texts, with offsets in the words joined by one space.
@@ -78,7 +81,9 @@ class Tokenizer:
         for place in special:
             if int(pieces.ids[place]) == self._cls:
                 return place
-        raise ModelError(f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean")
+        raise ModelError(
+            f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean"
+        )
 
     def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
         pieces = _pieces(encoding, self._prefix)
@@ -88,7 +93,13 @@ class Tokenizer:
         numbers[len(pieces) - pieces.suffix :] = NO_WORD
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
         pieces = Pieces(
-            pieces.ids, pieces.types, pieces.starts + shift, pieces.ends + shift, numbers, pieces.prefix, pieces.suffix
+            pieces.ids,
+            pieces.types,
+            pieces.starts + shift,
+            pieces.ends + shift,
+            numbers,
+            pieces.prefix,
+            pieces.suffix,
         )
         lost = sorted(set(range(len(words))) - set(numbers.tolist()))
         return self._restore(pieces, lost, begins, words) if lost else pieces
@@ -119,7 +130,9 @@ class Tokenizer:
 
     def _unknown_piece(self) -> int:
         if self._unknown is None:
-            raise ModelError(f"the tokenizer of {self._name!r} drops a word and has no unknown piece to stand for it")
+            raise ModelError(
+                f"the tokenizer of {self._name!r} drops a word and has no unknown piece to stand for it"
+            )
         return self._unknown
 
     def _backend_for_words(self) -> Any:

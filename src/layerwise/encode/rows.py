@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from layerwise import align
 from layerwise.align import Groups
-from layerwise.encode.pieces import NO_WORD, Pieces, Tokenizer
+from layerwise.encode.pieces import Pieces
+from layerwise.encode.request import Request
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.read.example import Example
 from layerwise.tables import Coverage, Rows
 from layerwise.words import split_words
 
-if TYPE_CHECKING:
-    from layerwise.encode.encoder import Request
+
+class Wish(Protocol):
+    """What decides the rows of a text: a request, or what `pool` is asked for."""
+
+    @property
+    def level(self) -> str:
+        """`token`, `word`, `span` or `text`."""
+
+    @property
+    def pool(self) -> str | None:
+        """How pieces become a row."""
+
+    @property
+    def special_tokens(self) -> bool:
+        """Whether special pieces count in the mean, max and sum of a text."""
+
+
+class ClsFinder(Protocol):
+    """Knows which piece is the classification piece."""
+
+    def cls_place(self, pieces: Pieces) -> int:
+        """Return its number in the text."""
+
 
 COUNTS = (
     "pieces",
@@ -83,8 +105,8 @@ def cut(pieces: Pieces, request: Request, capacity: int, where: str) -> Cut:
 def rows_of(
     example: Example,
     pieces: Pieces,
-    request: Request,
-    tokenizer: Tokenizer,
+    request: Wish,
+    tokenizer: ClsFinder,
     spans: Sequence[tuple[int, int]] | None,
     where: str,
 ) -> Made:
@@ -115,7 +137,9 @@ def _tokens(example: Example, pieces: Pieces) -> Made:
     special[pieces.prefix : len(pieces) - pieces.suffix] = False
     words = pieces.words
     if example.words is None:
-        words = align.first_row(align.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces))
+        words = align.first_row(
+            align.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces)
+        )
     dropped = np.isin(words, list(pieces.dropped)) & ~special
     extra = {"token_id": pieces.ids, "word": words, "special": special, "dropped": dropped}
     rows = Rows(pieces.starts, pieces.ends, extra)
@@ -128,21 +152,25 @@ def _words(example: Example, pieces: Pieces) -> Made:
         groups = align.by_overlap(pieces.starts, pieces.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
-        borders = np.stack([ends - [len(word) for word in example.words], ends], axis=1).astype(np.int64).reshape(-1, 2)
+        borders = (
+            np.stack([ends - [len(word) for word in example.words], ends], axis=1)
+            .astype(np.int64)
+            .reshape(-1, 2)
+        )
         groups = align.by_number(pieces.words, len(example.words))
     there = groups.counts > 0
     numbers = np.flatnonzero(there)
     dropped = np.isin(numbers, list(pieces.dropped))
     rows = Rows(borders[there, 0], borders[there, 1], {"word": numbers, "dropped": dropped})
-    return Made(
-        rows, groups.keep(there), dropped_words=len(pieces.dropped), lost_words=int((~there).sum())
-    )
+    return Made(rows, groups.keep(there), dropped_words=len(pieces.dropped), lost_words=int((~there).sum()))
 
 
 def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], where: str) -> Made:
     for start, end in spans:
         if not 0 <= start < end <= len(example.text):
-            raise RequestError(f"{where}: span ({start}, {end}) doesn't fit its {len(example.text)} characters")
+            raise RequestError(
+                f"{where}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
+            )
     groups = align.by_overlap(pieces.starts, pieces.ends, spans)
     for (start, end), pieces_there in zip(spans, groups.counts.tolist(), strict=True):
         if not pieces_there:
@@ -151,7 +179,7 @@ def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], w
     return Made(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 
 
-def _text(example: Example, pieces: Pieces, request: Request, tokenizer: Tokenizer) -> Made:
+def _text(example: Example, pieces: Pieces, request: Wish, tokenizer: ClsFinder) -> Made:
     rows = Rows(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
     dropped = len(pieces.dropped)
     if request.pool == "cls":

@@ -51,7 +51,11 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
     taps = []
     for state in states:
         # The outermost module that gives the layer fires last.
-        same = [(m, call) for m, call, hidden in calls if hidden.shape == state.shape and torch.equal(hidden, state)]
+        same = [
+            (m, call)
+            for m, call, hidden in calls
+            if hidden.shape == state.shape and torch.equal(hidden, state)
+        ]
         if not same:
             return None
         taps.append(Tap(*same[-1]))
@@ -121,4 +125,6 @@ class Collected:
 
 
 def _is_norm(tap: Tap) -> bool:
-    return not any(isinstance(module, nn.Linear) or hasattr(module, "packed") for module in tap.module.modules())
+    return not any(
+        isinstance(module, nn.Linear) or hasattr(module, "packed") for module in tap.module.modules()
+    )

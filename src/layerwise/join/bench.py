@@ -90,7 +90,9 @@ def bench(
     ceilings = _ceilings(device, bf16)
     rates = {way: pieces / statistics.median(times) for way, times in seconds.items()}
     speeds = {
-        way: Speed(rate, rate / rates[LOOP], rate * flop / 1e9 / ceilings["bf16" if "bf16" in way else "fp32"])
+        way: Speed(
+            rate, rate / rates[LOOP], rate * flop / 1e9 / ceilings["bf16" if "bf16" in way else "fp32"]
+        )
         for way, rate in rates.items()
     }
     return Bench(shape or str(model), len(chosen), pieces, rounds, speeds, ceilings, flop, left_out)
@@ -121,7 +123,7 @@ def _ways(
     name: str, texts: Sequence[str], device: str | None, bf16: bool
 ) -> tuple[dict[str, Way], dict[str, str], int, float]:
     from layerwise.encode import hf
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     ours = load_encoder(name, device=device)
     plain = hf.PlainLoop(ours.checkpoint, ours.device)
@@ -152,7 +154,8 @@ def _sentence_transformers(name: str, ours: Encoder) -> tuple[str, Way]:
     model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
     model.max_seq_length = ours.max_length
     return "sentence-transformers: pieces of the last layer only", lambda texts: [
-        vectors.cpu() for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
+        vectors.cpu()
+        for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
     ]
 
 
@@ -172,4 +175,7 @@ def _flair(name: str, ours: Encoder) -> tuple[str, Way]:
 def _ceilings(device: str | None, bf16: bool) -> dict[str, float]:
     from layerwise.encode import linear
 
-    return {precision: linear.ceiling(precision, device or "cpu") for precision in (("fp32", "bf16") if bf16 else ("fp32",))}
+    return {
+        precision: linear.ceiling(precision, device or "cpu")
+        for precision in (("fp32", "bf16") if bf16 else ("fp32",))
+    }

@@ -28,7 +28,8 @@ from layerwise.tables import Carried, carried_columns
 from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder, Request
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.request import Request
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def extract(
     names.fit_pool(level, pool)
     names.one_of("dtype", dtype, names.DTYPES)
     if keep and not no_text:
-        raise RequestError(f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept")
+        raise RequestError(
+            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
+        )
     corpus = open_corpus(
         source,
         format=format,
@@ -122,11 +125,20 @@ def extract(
         overlap=overlap,
         batch_tokens=batch_tokens,
     )
-    reading = {"format": format, "text": text, "words": words, "id": id, "columns": columns, "encoding": encoding}
+    reading = {
+        "format": format,
+        "text": text,
+        "words": words,
+        "id": id,
+        "columns": columns,
+        "encoding": encoding,
+    }
     settings = _settings(encoder, request, dtype, rule, reading, no_text, keep)
     carried = Carried(corpus.types, no_text, tuple(keep))
     with DatasetWriter(Path(out), settings) as writer:
-        _Job(Path(out), encoder, request, writer, corpus, carried, dtype).run(stream, progress or Progress(quiet=True))
+        _Job(Path(out), encoder, request, writer, corpus, carried, dtype).run(
+            stream, progress or Progress(quiet=True)
+        )
         if not writer.finished:
             writer.finish(_manifest(encoder, request, dtype, corpus, writer.committed))
     return open_dataset(out)
@@ -162,7 +174,9 @@ class _Job:
             read = self._corpus.fraction or 0.0
         if shard < len(self._writer.committed):
             held = sum(record["texts"] for record in self._writer.committed)
-            raise DatasetError(f"the source gives {first_doc} texts now and {held} are in the dataset; use another --out")
+            raise DatasetError(
+                f"the source gives {first_doc} texts now and {held} are in the dataset; use another --out"
+            )
 
     def _stands(self, shard: int, examples: list[Example]) -> bool:
         """Tell whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
@@ -235,7 +249,8 @@ def _encoder(
     allow_pickle: bool,
     trust_remote_code: bool,
 ) -> Encoder:
-    from layerwise.encode.encoder import Encoder, load_encoder
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.load import load_encoder
 
     if isinstance(model, Encoder):
         return model

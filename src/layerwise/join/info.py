@@ -10,7 +10,11 @@ from layerwise.errors import DatasetError, ModelError
 
 
 def info(
-    name: str | Path, *, revision: str | None = None, allow_pickle: bool = False, trust_remote_code: bool = False
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Return what `name` is, a dataset's folder or a model, as JSON holds it; `kind` says which of them.
 
@@ -24,7 +28,9 @@ def info(
     if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
         return _dataset(folder)
     if folder.is_file():
-        raise DatasetError(f"{folder} is a file; info takes a dataset's folder, a model's folder, or a model's name")
+        raise DatasetError(
+            f"{folder} is a file; info takes a dataset's folder, a model's folder, or a model's name"
+        )
     return _model(str(name), revision, allow_pickle, trust_remote_code)
 
 
@@ -70,5 +76,7 @@ def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_cod
         "weights": checkpoints.weights_hash(found),
         "tokenizer": checkpoints.tokenizer_hash(found),
         "config": checkpoints.config_hash(found),
-        "bytes": sum(path.stat().st_size for path in checkpoints.weight_files(found.folder, allow_pickle=True)),
+        "bytes": sum(
+            path.stat().st_size for path in checkpoints.weight_files(found.folder, allow_pickle=True)
+        ),
     }

@@ -38,7 +38,9 @@ class _Wish:
     @staticmethod
     def cls_place(pieces: Pieces) -> int:
         if not pieces.prefix:
-            raise RequestError("pool 'cls' needs a classification piece in front, and these texts have none; use mean")
+            raise RequestError(
+                "pool 'cls' needs a classification piece in front, and these texts have none; use mean"
+            )
         return 0
 
 
@@ -65,7 +67,11 @@ def pool(
     finer = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
     wish = _check(finer, level, pool, special_tokens)
     dtype = names.one_of("dtype", dtype or finer.manifest["dtype"], names.DTYPES)
-    derived = {"manifest": hashlib.sha256((finer.path / "manifest.json").read_bytes()).hexdigest(), "level": finer.level, "pool": finer.pool}
+    derived = {
+        "manifest": hashlib.sha256((finer.path / "manifest.json").read_bytes()).hexdigest(),
+        "level": finer.level,
+        "pool": finer.pool,
+    }
     settings = {
         **finer.manifest["settings"],
         "level": level,
@@ -92,13 +98,19 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
             f"{' or '.join(_FINER[level])}"
         )
     if finer.level == "word" and wish.pool == "cls":
-        raise RequestError("pool 'cls' needs the classification piece, which a dataset of words doesn't hold; use mean")
+        raise RequestError(
+            "pool 'cls' needs the classification piece, which a dataset of words doesn't hold; use mean"
+        )
     if level == "word" and "text" not in finer.texts.column_names:
-        raise RequestError("words are found in the texts, and this dataset was made with --no-text; extract with --level word")
+        raise RequestError(
+            "words are found in the texts, and this dataset was made with --no-text; extract with --level word"
+        )
     return wish
 
 
-def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, columns: dict[str, list[str]]) -> None:
+def _write(
+    writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, columns: dict[str, list[str]]
+) -> None:
     import torch
 
     from layerwise import align
@@ -111,13 +123,19 @@ def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, column
     made = []
     for number, (example, own) in enumerate(zip(examples, pieces, strict=True)):
         if part.level == "word" and not len(own):
-            raise RequestError(f"text {first_doc + number} has no word, so no row; pool a dataset of level token instead")
+            raise RequestError(
+                f"text {first_doc + number} has no word, so no row; pool a dataset of level token instead"
+            )
         made.append(rowing.rows_of(example, own, wish, wish, None, f"text {first_doc + number}"))
-    groups = align.concatenate([pooling.choose(m.groups, wish.pool) for m in made], [len(own) for own in pieces])
+    groups = align.concatenate(
+        [pooling.choose(m.groups, wish.pool) for m in made], [len(own) for own in pieces]
+    )
     counts = dict.fromkeys(rowing.COUNTS, 0)
     for covered, one in zip(coverage, made, strict=True):
         rowing.count(counts, covered, one)
-    carried = Carried({field.name: field.type for field in part.texts.schema}, "text" not in part.texts.column_names)
+    carried = Carried(
+        {field.name: field.type for field in part.texts.schema}, "text" not in part.texts.column_names
+    )
     carried = Carried(carried.types, carried.no_text, tuple(columns["text"] + columns["word"]))
     rows = [one.rows for one in made]
     members = torch.from_numpy(groups.members)
@@ -127,7 +145,12 @@ def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, column
         hidden = torch.from_numpy(part.layer(layer))
         values = pooling.reduce(hidden, members, offsets, pooling.reduction(wish.pool))
         into.put(layer, np.arange(len(groups)), values.numpy())
-    record = {"input": None, "counts": counts, "columns": columns, "seconds": round(time.perf_counter() - start, 3)}
+    record = {
+        "input": None,
+        "counts": counts,
+        "columns": columns,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
     into.commit(
         index_table(examples, rows, first_doc, wish.level, carried),
         texts_table(examples, coverage, first_doc, wish.level, carried),
@@ -135,19 +158,29 @@ def _write(writer: DatasetWriter, part: Layered, wish: _Wish, dtype: str, column
     )
 
 
-def _texts(part: Layered, columns: dict[str, list[str]]) -> tuple[list[Example], list[Pieces], list[Coverage]]:
+def _texts(
+    part: Layered, columns: dict[str, list[str]]
+) -> tuple[list[Example], list[Pieces], list[Coverage]]:
     """Return each text of a part with its rows seen as pieces."""
     index = part.index
     docs = index["doc"].to_numpy()
     borders = np.searchsorted(docs, part.texts["doc"].to_numpy())
     borders = np.append(borders, len(docs))
-    arrays = {name: _numbers(index, name, missing) for name, missing in (("start", 0), ("end", 0), ("word", -1))}
-    special = index["special"].to_numpy() if "special" in index.column_names else np.zeros(len(docs), dtype=bool)
-    dropped = index["dropped"].to_numpy() if "dropped" in index.column_names else np.zeros(len(docs), dtype=bool)
+    arrays = {
+        name: _numbers(index, name, missing) for name, missing in (("start", 0), ("end", 0), ("word", -1))
+    }
+    special = (
+        index["special"].to_numpy() if "special" in index.column_names else np.zeros(len(docs), dtype=bool)
+    )
+    dropped = (
+        index["dropped"].to_numpy() if "dropped" in index.column_names else np.zeros(len(docs), dtype=bool)
+    )
     examples, pieces, coverage = [], [], []
     for row, begin, end in zip(part.texts.to_pylist(), borders[:-1], borders[1:], strict=True):
         examples.append(_example(row, columns))
-        pieces.append(_pieces({k: a[begin:end] for k, a in arrays.items()}, special[begin:end], dropped[begin:end]))
+        pieces.append(
+            _pieces({k: a[begin:end] for k, a in arrays.items()}, special[begin:end], dropped[begin:end])
+        )
         coverage.append(Coverage(row["pieces"], row["windows"], row["truncated"]))
     return examples, pieces, coverage
 
@@ -169,7 +202,9 @@ def _pieces(arrays: dict[str, Any], special: Any, dropped: Any) -> Pieces:
     from layerwise.encode.pieces import Pieces
 
     inside = np.flatnonzero(~special)
-    prefix, suffix = (int(inside[0]), int(len(special) - 1 - inside[-1])) if len(inside) else (len(special), 0)
+    prefix, suffix = (
+        (int(inside[0]), int(len(special) - 1 - inside[-1])) if len(inside) else (len(special), 0)
+    )
     nothing = np.zeros(len(special), dtype=np.int64)
     lost = frozenset(arrays["word"][dropped].tolist())
     return Pieces(nothing, nothing, arrays["start"], arrays["end"], arrays["word"], prefix, suffix, lost)

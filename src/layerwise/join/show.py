@@ -32,7 +32,13 @@ class Shown:
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON holds it."""
         rows = [{"layer": r.layer, "text": r.text, "norm": r.norm, "vector": r.vector} for r in self.rows]
-        return {"model": self.model, "layers": self.layers, "width": self.width, "pieces": self.pieces, "rows": rows}
+        return {
+            "model": self.model,
+            "layers": self.layers,
+            "width": self.width,
+            "pieces": self.pieces,
+            "rows": rows,
+        }
 
 
 def show(
@@ -49,10 +55,14 @@ def show(
     trust_remote_code: bool = False,
 ) -> Shown:
     """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`."""
-    from layerwise.encode.encoder import load_encoder
+    from layerwise.encode.load import load_encoder
 
     encoder = load_encoder(
-        model, device=device, revision=revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+        model,
+        device=device,
+        revision=revision,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
     )
     states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
     stack = states.stack(list(states.layers))
@@ -66,4 +76,6 @@ def show(
         for row, name in enumerate(names)
         for at, layer in enumerate(states.layers)
     )
-    return Shown(encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["pieces"][0].as_py(), rows)
+    return Shown(
+        encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["pieces"][0].as_py(), rows
+    )

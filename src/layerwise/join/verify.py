@@ -19,7 +19,8 @@ from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files, open_dataset
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder, Request
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.request import Request
 
 SAMPLE = 32
 _LONGEST = 100_000  # characters: a sampled text beyond this would take longer than all the others
@@ -88,12 +89,18 @@ def verify(
     docs = _sample(dataset, sample, seed)
     examples = _from_source(dataset, source, docs) if source is not None else _from_texts(dataset, docs)
     if examples is None:
-        return Verification((), None, None, 0, "the dataset holds no texts; give --source to compare rows as well")
+        return Verification(
+            (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
+        )
     if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
-        return Verification((), None, None, 0, "the rows are pools of word rows, which no model gives; verify those")
+        return Verification(
+            (), None, None, 0, "the rows are pools of word rows, which no model gives; verify those"
+        )
     encoder = _plain(dataset, model, device, allow_pickle, trust_remote_code)
     request = _request(encoder, dataset.manifest["settings"])
-    errors = [_compare(dataset, encoder, request, doc, example) for doc, example in zip(docs, examples, strict=True)]
+    errors = [
+        _compare(dataset, encoder, request, doc, example) for doc, example in zip(docs, examples, strict=True)
+    ]
     parity = {layer: _worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers}
     limit = float(dataset.manifest["tolerance"]["value"])
     out = [
@@ -130,7 +137,9 @@ def _from_source(
     wanted = set(docs)
     found = dict(_picked(corpus, wanted))
     if len(found) < len(wanted):
-        raise DatasetError(f"the source gives fewer texts than the {dataset.texts.num_rows} of the dataset; is it another one?")
+        raise DatasetError(
+            f"the source gives fewer texts than the {dataset.texts.num_rows} of the dataset; is it another one?"
+        )
     return [found[doc] for doc in docs]
 
 
@@ -143,9 +152,13 @@ def _picked(corpus: Any, wanted: set[int]) -> Iterator[tuple[int, Example]]:
 
 
 def _plain(
-    dataset: LayerDataset, model: str | Path | None, device: str | None, allow_pickle: bool, trust_remote_code: bool
+    dataset: LayerDataset,
+    model: str | Path | None,
+    device: str | None,
+    allow_pickle: bool,
+    trust_remote_code: bool,
 ) -> Encoder:
-    from layerwise.encode.encoder import load_plain_encoder
+    from layerwise.encode.load import load_plain_encoder
 
     made = dataset.manifest["model"]
     encoder = load_plain_encoder(
@@ -157,7 +170,9 @@ def _plain(
     )
     for part, digest in encoder.hashes.items():
         if digest != made[part]:
-            raise ModelError(f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; give --model")
+            raise ModelError(
+                f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; give --model"
+            )
     return encoder
 
 
@@ -179,7 +194,9 @@ def _compare(
     expected = encoder.states([example], request)
     rows = dataset.where(doc=doc)
     if len(rows) != len(expected):
-        raise DatasetError(f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; is the source another one?")
+        raise DatasetError(
+            f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; is the source another one?"
+        )
     if not len(rows):
         return {}
     return {layer: _parity(dataset.layer(layer, rows), expected.layer(layer)) for layer in dataset.layers}

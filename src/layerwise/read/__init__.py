@@ -3,6 +3,5 @@
 from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example import Example, clean, digest
 from layerwise.read.record import Skipped
-from layerwise.read.words import split_words
 
-__all__ = ["Corpus", "Example", "Skipped", "clean", "digest", "open_corpus", "split_words"]
+__all__ = ["Corpus", "Example", "Skipped", "clean", "digest", "open_corpus"]

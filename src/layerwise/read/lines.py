@@ -69,7 +69,10 @@ def read_lines(file: File, encoding: str) -> Iterator[Line]:
         for number, raw in enumerate(_cut(stream, start, "\n".encode(codec)), 1):
             file.done += len(raw)
             text, wrong = decode(raw, codec)
-            yield Line(number, text.removeprefix("\ufeff") if number == 1 else text, wrong)
+            if number == 1:
+                text = text.removeprefix("\ufeff")
+            if text:  # a mark alone is no line
+                yield Line(number, text, wrong)
 
 
 def read_whole(file: File, encoding: str) -> Line:

@@ -69,12 +69,12 @@ class DatasetWriter:
             raise
 
     def _acquire(self) -> None:
-        try:
-            with disk.writing(self._folder.lock):
+        with disk.writing(self._folder.lock):
+            try:
                 self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            what = f"{self._folder.root} is in use: another process is writing it"
-            raise DatasetError(f"{what}; wait for it, or take another output folder") from None
+            except filelock.Timeout:
+                what = f"{self._folder.root} is in use: another process is writing it"
+                raise DatasetError(f"{what}; wait for it, or take another output folder") from None
 
     def _look_at_finished(self) -> None:
         manifest = read_manifest(self._folder)
@@ -82,7 +82,7 @@ class DatasetWriter:
         self.finished, self.committed = True, manifest["shards"]
         work.check_files_there(self._folder, self.committed)
         if self._folder.work.exists():  # killed between its last two steps; nobody needs it any more
-            with suppress(OSError, filelock.Timeout), self._lock.acquire(timeout=0):
+            with suppress(OSError), self._lock.acquire(timeout=0):
                 work.clear_work(self._folder)
 
     def _look_at_unfinished(self) -> None:
@@ -164,9 +164,11 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Abandon an open shard, and let go of the lock; what was committed stays."""
-        if self._open is not None:
-            self._open.abandon()
-        self._lock.release()
+        try:
+            if self._open is not None:
+                self._open.abandon()
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self

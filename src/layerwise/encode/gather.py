@@ -1,0 +1,125 @@
+"""From the layers of a batch to finished rows: gathered and reduced on the model's device, then handed over."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from layerwise import pooling
+from layerwise.encode.batches import Batch, batches
+from layerwise.encode.engine import Engine, PlainEngine
+from layerwise.encode.plan import Plan, Take
+from layerwise.encode.request import Request
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+
+class Sink(Protocol):
+    """Takes finished rows, in any order, each once per layer."""
+
+    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
+        """Take `values` (k, width) of `layer` for the row numbers `rows` (k,)."""
+
+
+def run_plan(
+    engine: Engine | PlainEngine,
+    plan: Plan,
+    request: Request,
+    layers: Sequence[str],
+    sink: Sink,
+    progress: Progress | None = None,
+) -> None:
+    """Run the model over a plan and hand every row of every wanted layer to `sink`, each once.
+
+    `layers` names the whole layer axis. `progress` is called after each batch with its pieces and windows.
+    """
+    wanted = {layers.index(name): name for name in request.layers}
+    how = pooling.reduction(request.pool)
+    split = _Split(plan, request.layers, engine.width, engine.device, how)
+    budget = request.batch_tokens if engine.together else 1
+    for batch in batches(plan.sequences.lengths(), budget, engine.packing):
+        _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, sink, split)
+        if progress is not None:
+            progress(int(batch.lengths.sum()), len(batch.windows))
+    split.finish(sink)
+
+
+def _run_batch(
+    engine: Engine | PlainEngine,
+    plan: Plan,
+    batch: Batch,
+    wanted: dict[int, str],
+    how: pooling.Reduce | None,
+    sink: Sink,
+    split: "_Split",
+) -> None:
+    begins = engine.begins(batch)
+    windows = batch.windows.tolist()
+    whole = _OnDevice(plan.take(windows, begins), engine.device)
+    parts = _OnDevice(plan.take(windows, begins, parts=True), engine.device)
+
+    def on_layer(position: int, hidden: torch.Tensor) -> None:
+        hidden = hidden.float()
+        if len(whole.take.rows):
+            values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
+            sink.put(wanted[position], whole.take.rows, values.cpu().numpy())
+        if len(parts.take.rows):
+            split.add(wanted[position], parts.take.rows, parts.reduce(hidden, split.partial))
+
+    engine.run(plan.sequences, batch, frozenset(wanted), on_layer)
+
+
+class Memory:
+    """Rows in memory: an array (rows, width) per layer."""
+
+    def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
+        self.layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
+
+    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
+        """Keep some rows."""
+        self.layers[layer][rows] = values
+
+
+class _OnDevice:
+    """A take with its indices on the device of the model."""
+
+    def __init__(self, take: Take, device: torch.device) -> None:
+        self.take = take
+        self._places = torch.from_numpy(take.places).to(device)
+        self._offsets = torch.from_numpy(take.offsets).to(device)
+
+    def gather(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden.index_select(0, self._places)
+
+    def reduce(self, hidden: torch.Tensor, how: pooling.Reduce) -> torch.Tensor:
+        return pooling.reduce(hidden, self._places, self._offsets, how)
+
+
+class _Split:
+    """Rows whose pieces come from several windows: partial sums (or maxima), put together at the end."""
+
+    def __init__(
+        self, plan: Plan, layers: Sequence[str], width: int, device: torch.device, how: pooling.Reduce
+    ) -> None:
+        self._rows, self._how = plan.split, how
+        self.partial: pooling.Reduce = "max" if how == "max" else "sum"
+        self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
+        start = float("-inf") if how == "max" else 0.0
+        shape = (len(self._rows), width)
+        self._sums = {name: torch.full(shape, start, device=device) for name in layers if len(self._rows)}
+
+    def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
+        # A row may stand several times in one batch, once per window.
+        at = torch.from_numpy(np.searchsorted(self._rows, rows)).to(values.device)
+        if self.partial == "max":
+            self._sums[layer].index_reduce_(0, at, values, "amax")
+        else:
+            self._sums[layer].index_add_(0, at, values)
+
+    def finish(self, sink: Sink) -> None:
+        for layer, sums in self._sums.items():
+            values = sums / self._counts if self._how == "mean" else sums
+            sink.put(layer, self._rows, values.cpu().numpy())

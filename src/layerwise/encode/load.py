@@ -1,0 +1,79 @@
+"""Loading an encoder by name."""
+
+from pathlib import Path
+
+import torch
+
+from layerwise import names
+from layerwise.encode import hf
+from layerwise.encode.checkpoint import find_checkpoint
+from layerwise.encode.encoder import Encoder
+from layerwise.encode.engine import PlainEngine
+from layerwise.errors import RequestError
+
+
+def load_encoder(
+    model: str | Path = "minilm",
+    *,
+    device: str | None = None,
+    precision: str = "fp32",
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load a pretrained encoder.
+
+    Args:
+        model: `minilm` (the offline default), a folder, or a Hugging Face id.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; the fastest one present by default.
+        precision: `fp32`, or `bf16` (faster where the processor has it, less exact).
+        revision: a branch, tag or commit on the hub.
+        allow_pickle: load weights from a pickle, which can run code.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        ModelError: an unknown model, no network, or no text encoder.
+        RequestError: an unknown device or precision.
+    """
+    names.one_of("precision", precision, names.PRECISIONS)
+    device = _device(device)
+    found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
+    loaded = hf.load(
+        found,
+        device=device,
+        precision=precision,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+    return Encoder(found, loaded, device=device, precision=precision)
+
+
+def load_plain_encoder(
+    model: str | Path,
+    *,
+    device: str | None = None,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load an encoder that only does what transformers does: one text (or window) per forward, in fp32.
+
+    It is slow, and the reference that `verify` and `bench` compare with. Arguments as for `load_encoder`.
+    """
+    device = _device(device)
+    found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
+    loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    return Encoder(found, loaded, device=device, precision="fp32", engine=PlainEngine)
+
+
+def _device(device: str | None) -> str:
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    elif torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if device is None:
+        return present[0]
+    if device.split(":")[0] not in present:
+        raise RequestError(f"device {device!r} isn't on this machine; there is {', '.join(present)}")
+    return device

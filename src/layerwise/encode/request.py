@@ -1,0 +1,25 @@
+"""What is wanted of each text, after it has been checked against the model."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of each text, checked against the model.
+
+    Attributes:
+        layers: names, in the order wanted.
+        level, pool, special_tokens: as in the surface; `special_tokens` matters at text level.
+        long, max_length, overlap: what is done with a text of more than `max_length` pieces (special ones
+            included); windows share `overlap` pieces.
+        batch_tokens: pieces of a batch.
+    """
+
+    layers: tuple[str, ...]
+    level: str
+    pool: str | None
+    special_tokens: bool
+    long: str
+    max_length: int
+    overlap: int
+    batch_tokens: int

@@ -1,0 +1,188 @@
+"""CSV and TSV: quotes, cells over several lines, headers, and rows that don't fit."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layerwise.errors import SourceError
+from layerwise.read import Example, open_corpus
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(content: str | bytes, name: str = "a.csv", **options: Any) -> list[Example]:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(open_corpus(name, **options))
+
+
+def pairs(content: str | bytes, name: str = "a.csv", **options: Any) -> list[tuple[str, int | None]]:
+    return [(example.text, example.line) for example in read(content, name, **options)]
+
+
+def test_cells_stay_strings() -> None:
+    [one, two] = read("n,text,label\n007,hi,1.0\n,,\n")
+    assert (one.text, one.columns, one.line, one.id) == ("hi", {"n": "007", "label": "1.0"}, 2, None)
+    assert (two.text, two.columns) == ("", {"n": "", "label": ""})
+
+
+def test_quotes_and_cells_over_lines() -> None:
+    content = 'text,n\r\n"a ""b"", c",1\r\n\r\n"one\ntwo\r\n\nthree\u2028",2\r\nlast,3'
+    assert pairs(content) == [('a "b", c', 2), ("one\ntwo\r\n\nthree\u2028", 4), ("last", 8)]
+    assert pairs('text\n5" disk\n"a"b\n') == [('5" disk', 2), ("ab", 3)]
+
+
+def test_a_header_over_two_lines_and_a_mark() -> None:
+    assert pairs('\ufefftext,"long\nname"\nhi,1\n') == [("hi", 3)]
+
+
+def test_blank_lines_are_passed_over() -> None:
+    for name, sep in (("a.csv", ","), ("a.tsv", "\t")):
+        assert pairs(f"text{sep}n\n\na{sep}1\n   \n\nb{sep}2\n\n", name) == [("a", 3), ("b", 6)]
+        assert pairs("text\n\na\n  \n", name) == [("a", 3), ("  ", 4)]
+
+
+def test_a_cell_of_megabytes() -> None:
+    long = "wörter, " * 400_000
+    assert pairs(f'text,n\n"{long}",1\n') == [(long, 2)]
+    assert pairs(f"text\tn\n{long}\t1\n", "a.tsv") == [(long, 2)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))), min_size=1
+    )
+)
+def test_what_csv_writes_is_read(rows: list[tuple[str, str]]) -> None:
+    with Path("h.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "n"), *rows])
+    assert [(e.text, e.columns["n"]) for e in open_corpus("h.csv")] == rows
+
+
+def test_tsv_has_no_quotes() -> None:
+    content = 'text\tn\n"a\t1\nb "c"\t"2"\r\n\t\n'
+    found = read(content, "a.tsv")
+    assert [(e.text, e.columns["n"], e.line) for e in found] == [
+        ('"a', "1", 2),
+        ('b "c"', '"2"', 3),
+        ("", "", 4),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_without_a_header_the_columns_are_named(name: str) -> None:
+    sep = "," if name == "a.csv" else "\t"
+    content = f"text{sep}n\nhi{sep}1\n"
+    found = read(content, name, columns=["text", "n"])
+    assert [(e.text, e.columns, e.line) for e in found] == [("text", {"n": "n"}, 1), ("hi", {"n": "1"}, 2)]
+    assert pairs(content, name, columns="n,text") == [("n", 1), ("1", 2)]
+    with pytest.raises(SourceError, match=rf"{name}, line 1: 2 cells where there are 1 columns"):
+        read(content, name, columns=["text"])
+    with pytest.raises(SourceError, match=r"no column 'text', only 'a', 'b'"):
+        read(content, name, columns=["a", "b"])
+
+
+@pytest.mark.parametrize(("name", "sep"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_rows_that_dont_fit(name: str, sep: str) -> None:
+    content = f"text{sep}n\na{sep}1\nb\nc{sep}2{sep}3\nd{sep}4\n"
+    with pytest.raises(
+        SourceError, match=rf"^{name}, line 3: 1 cells where there are 2 columns \('text', 'n'\)"
+    ):
+        read(content, name)
+    corpus = open_corpus(name, skip_bad=True)
+    assert [e.text for e in corpus] == ["a", "d"]
+    assert [(bad.line, bad.why[:7]) for bad in corpus.skipped] == [(3, "1 cells"), (4, "3 cells")]
+
+
+def test_an_open_quote_is_told_and_swallows_nothing_silently() -> None:
+    content = 'text,n\nfine,1\na,"2\nb,3\nc,4\n'
+    with pytest.raises(
+        SourceError, match=r"a\.csv, line 3: a quoted cell isn't closed up to the last line, 5"
+    ):
+        read(content)
+    assert pairs(content, skip_bad=True) == [("fine", 2)]
+    with pytest.raises(SourceError, match=r"line 1: a quoted cell isn't closed"):
+        read('"text,n\na,1\n')
+
+
+def test_a_lone_carriage_return_outside_quotes_is_told() -> None:
+    with pytest.raises(
+        SourceError, match=r"a\.csv, line 2: broken CSV \(new-line character seen in unquoted field\)"
+    ):
+        read("text,n\na\rb,1\nc,2\n")
+    assert pairs("text,n\na\rb,1\nc,2\n", skip_bad=True) == [("c", 3)]
+    assert pairs('text,n\n"a\rb",1\n') == [("a\rb", 2)]
+
+
+def test_undecodable_rows() -> None:
+    content = b'text,n\n"a\n\xff",1\nb,2\n\xfe,3\n'
+    with pytest.raises(SourceError, match=r"a\.csv, line 2: line 3: byte 1 of the line \(0xff\).*--encoding"):
+        read(content)
+    assert pairs(content, skip_bad=True) == [("b", 4)]
+    assert [bad.line for bad in _skipped("a.csv")] == [2, 5]
+    with pytest.raises(SourceError, match=r"a\.tsv, line 2: byte 3 of the line \(0xff\)"):
+        read(b"text\tn\na\t\xff\n", "a.tsv")
+    assert pairs("text,n\nübel,1\n".encode("utf-16"), encoding="utf-16") == [("übel", 2)]
+
+
+def _skipped(name: str) -> Any:
+    corpus = open_corpus(name, skip_bad=True)
+    list(corpus)
+    return corpus.skipped
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", r"a\.csv is empty; its first line must name the columns, or --columns"),
+        (b"\n\n", r"a\.csv is empty"),
+        (b"text,n,n\n", r"a\.csv, line 1: the header names 'n' twice"),
+        (b"text,\xff\n", r"a\.csv, line 1: byte 6 of the line"),
+        (
+            b"review,label\nx,1\n",
+            r"a\.csv: there is no column 'text', only 'review', 'label'; .*--text.*--words",
+        ),
+    ],
+)
+def test_headers_are_checked_before_anything_is_read(content: bytes, what: str) -> None:
+    Path("a.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=f"^{what}"):
+        open_corpus("a.csv", skip_bad=True)
+
+
+def test_words_and_id_columns_are_checked() -> None:
+    Path("a.csv").write_text("text,n\n", encoding="utf-8")
+    with pytest.raises(SourceError, match=r"no column 'w', only 'text', 'n'; .*--words"):
+        open_corpus("a.csv", words="w")
+    with pytest.raises(SourceError, match=r"no column 'k', only 'text', 'n'; .*--id"):
+        open_corpus("a.csv", id="k")
+
+
+def test_files_with_other_columns_are_refused() -> None:
+    Path("a.csv").write_text("text,n\na,1\n", encoding="utf-8")
+    Path("b.csv").write_text("n,text\n2,b\n", encoding="utf-8")
+    Path("c.csv").write_text("text,m\nc,3\n", encoding="utf-8")
+    assert [(e.text, e.columns) for e in open_corpus(["a.csv", "b.csv"])] == [
+        ("a", {"n": "1"}),
+        ("b", {"n": "2"}),
+    ]
+    with pytest.raises(SourceError, match=r"^c\.csv has other columns than a\.csv \(it lacks 'n', .* 'm'\)"):
+        open_corpus(["a.csv", "b.csv", "c.csv"])
+
+
+def test_words_are_split_at_whitespace() -> None:
+    [one, two] = read("words,id,tags\n Hello \u3000 world ,x,A B\n,y,\n", words="words", id="id")
+    assert (one.text, one.words, one.id, one.columns) == (
+        "Hello world",
+        ("Hello", "world"),
+        "x",
+        {"tags": "A B"},
+    )
+    assert (two.text, two.words, two.word_columns) == ("", (), {})
