@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
@@ -81,6 +81,7 @@ def test_a_broken_mix_string_is_refused_with_a_right_one(text: str, says: str) -
 
 
 @given(st.text(alphabet="meansulrdwightco(){}:;,=-0123456789. norm\n", max_size=25))
+@settings(deadline=None)
 def test_any_string_is_a_mix_or_refused(text: str) -> None:
     try:
         mix = parse_mix(text, BLOCKS)
@@ -163,6 +164,7 @@ def test_norm_with_given_statistics_is_silent_and_uses_them() -> None:
 
 
 @given(st.integers(0, 30), st.lists(st.integers(0, 30), max_size=4), st.floats(-1e4, 1e4, width=32))
+@settings(deadline=None)
 def test_statistics_do_not_depend_on_how_rows_are_cut(rows: int, cuts: list[int], shift: float) -> None:
     values = (np.random.default_rng(rows).normal(size=(rows, 3)) + shift).astype(np.float32)
     got = layer_stats(np.split(values, sorted(min(cut, rows) for cut in cuts)))
@@ -172,6 +174,7 @@ def test_statistics_do_not_depend_on_how_rows_are_cut(rows: int, cuts: list[int]
 
 
 @given(st.floats(-(2.0**100), 2.0**100, width=32), st.integers(1, 40))
+@settings(deadline=None)
 def test_a_constant_dimension_becomes_nought(value: float, rows: int) -> None:
     values = np.full((rows, 2), value, np.float32)
     stats = layer_stats([values[:3], values[3:]])

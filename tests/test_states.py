@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
@@ -118,6 +118,7 @@ def test_rows_that_are_not_there_are_refused(rows: Any, says: str) -> None:
 
 
 @given(st.integers(0, 12), st.slices(12))
+@settings(deadline=None)
 def test_slices_mean_what_they_mean_in_python(count: int, chosen: slice) -> None:
     rows = select_rows(chosen, count)
     got = list(range(count)[rows]) if isinstance(rows, slice) else rows.tolist()

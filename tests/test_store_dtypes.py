@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ def floats(largest: float) -> st.SearchStrategy[F32]:
 
 
 @given(floats(65504))
+@settings(deadline=None)
 def test_float16_is_numpys(values: F32) -> None:
     codes, scales = encode(values, "float16", "1")
     assert scales is None
@@ -35,6 +36,7 @@ def test_every_finite_float16_is_decoded_exactly() -> None:
 
 
 @given(floats(3e38))
+@settings(deadline=None)
 def test_bfloat16_is_torchs(values: F32) -> None:
     torch = pytest.importorskip("torch")
     codes, _ = encode(values, "bfloat16", "1")
@@ -50,6 +52,7 @@ def test_bfloat16_rounds_ties_to_even() -> None:
 
 
 @given(floats(1e30))
+@settings(deadline=None)
 def test_int8_is_within_half_a_step_of_its_scale(values: F32) -> None:
     codes, scales = encode(values, "int8", "1")
     assert scales is not None
@@ -70,6 +73,7 @@ def test_a_zero_row_in_int8_has_scale_0() -> None:
 
 
 @given(floats(1e4), st.sampled_from(DTYPES))
+@settings(deadline=None)
 def test_encoding_what_was_decoded_changes_nothing(values: F32, dtype: str) -> None:
     codes, scales = encode(values, dtype, "1")
     again, _ = encode(decode(codes, scales, dtype), dtype, "1")
@@ -118,6 +122,7 @@ def test_the_largest_values_are_held(dtype: str, value: float) -> None:
 
 
 @given(floats(1e4), st.sampled_from(DTYPES))
+@settings(deadline=None)
 def test_losses_are_the_largest_differences(values: F32, dtype: str) -> None:
     codes, scales = encode(values, dtype, "1")
     most, share = losses(values, codes, scales, dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import DatasetError, OutputError
@@ -42,6 +42,7 @@ def test_int8_has_its_scales_first_so_that_they_are_aligned() -> None:
 
 
 @given(rows=st.integers(0, 9), order=st.randoms(), dtype=st.sampled_from(DTYPES))
+@settings(deadline=None)
 def test_rows_are_put_in_any_order_and_pieces(
     tmp_path_factory: Any, rows: int, order: Any, dtype: str
 ) -> None:
@@ -56,8 +57,8 @@ def test_rows_are_put_in_any_order_and_pieces(
     size, digest = writer.close()
     data = path.read_bytes()
     assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest())
-    with safetensors.safe_open(path, "pt") as file:
-        assert list(file.get_tensor("emb").shape) == [rows, 4]
+    with safetensors.safe_open(path, "np") as file:
+        assert file.get_slice("emb").get_shape() == [rows, 4]
     if dtype == "float32":
         np.testing.assert_array_equal(TensorFile(path).view("emb", "<f4"), values)
 

@@ -1,4 +1,4 @@
-"""Which pieces make up a row: of a word, a span or a text. By offsets and word numbers, never by re-tokenising."""
+"""Which pieces make up a row: a word, a span, a text. By offsets and word numbers, never by re-tokenising."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def whole(begin: int, end: int) -> Groups:
 
 
 def by_number(numbers: Ints, rows: int) -> Groups:
-    """A row per number 0 … `rows` − 1: the pieces that carry it, in order. `numbers` is (pieces,), −1 for none."""
+    """A row per number 0 … `rows` − 1: the pieces that carry it; `numbers` is (pieces,), −1 for none."""
     inside = np.flatnonzero(numbers >= 0)
     order = inside[np.argsort(numbers[inside], kind="stable")]
     return Groups(order, np.bincount(numbers[inside], minlength=rows)[:rows])

@@ -37,6 +37,7 @@ def fit_pool(level: str, pool: str | None) -> str | None:
     pool = one_of("pool", pool or "mean", POOLS)
     if pool == "cls" and level != "text":
         raise RequestError(
-            f"pool 'cls' doesn't fit level {level!r}: only a text has one; use mean, max, sum, first, last or first_last"
+            f"pool 'cls' doesn't fit level {level!r}: only a text has one; "
+            "use mean, max, sum, first, last or first_last"
         )
     return pool

@@ -12,7 +12,7 @@ Reduce = Literal["mean", "max", "sum"]
 
 
 def reduction(pool: str | None) -> Reduce:
-    """Return how the chosen pieces are reduced; `first`, `last`, `first_last` and `cls` are means of one or two."""
+    """Return how chosen pieces are reduced; `first`, `last`, `first_last`, `cls` are means of one or two."""
     return pool if pool in ("max", "sum") else "mean"  # type: ignore[return-value]
 
 

@@ -37,7 +37,8 @@ class Progress:
 
     def line(self, seconds: float, fraction: float | None) -> str:
         """Return the line for `seconds` of work."""
-        rate = f"{self.texts:,} texts · {self.texts / seconds:,.0f} texts/s · {self.pieces / seconds:,.0f} pieces/s"
+        texts, pieces = self.texts / seconds, self.pieces / seconds
+        rate = f"{self.texts:,} texts · {texts:,.0f} texts/s · {pieces:,.0f} pieces/s"
         if fraction is None or not 0 < fraction <= 1:
             return rate
         return f"{rate} · {fraction:.0%} · {clock(seconds * (1 - fraction) / fraction)} left"

@@ -1,5 +1,7 @@
 """The two tables that go with vectors: the index (a row per vector) and the texts (a row per text)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +48,7 @@ class Carried:
     no_text: bool = False
     keep: tuple[str, ...] = ()
 
-    def array(self, name: str, values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array:
+    def array(self, name: str, values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array[Any]:
         """Return a column as an Arrow array, in its known type if there is one."""
         try:
             return pa.array(values, type=type_ or self.types.get(name))
@@ -56,7 +58,7 @@ class Carried:
                 f"column {name!r} can't be carried: {line}; leave it out or make its values alike"
             ) from None
 
-    def table(self, columns: Mapping[str, pa.Array]) -> pa.Table:
+    def table(self, columns: Mapping[str, pa.Array[Any]]) -> pa.Table:
         """Return the table of `columns`, without text where texts are left out."""
         return pa.table(
             {name: values for name, values in columns.items() if not self._hidden(name, values.type)}
@@ -73,7 +75,7 @@ def texts_table(
 ) -> pa.Table:
     """Return the texts: doc, id, source, line, text, words, pieces, windows, truncated, and carried columns."""
     docs = np.arange(first_doc, first_doc + len(examples))
-    columns: dict[str, pa.Array] = {
+    columns: dict[str, pa.Array[Any]] = {
         "doc": pa.array(docs, pa.int64()),
         "id": carried.array("id", [e.id for e in examples]),
         "source": pa.array([e.source for e in examples], pa.string()),
@@ -99,7 +101,7 @@ def index_table(
     """Return the index: doc, then start, end, text and the level's own columns; at text level what is carried."""
     counts = [len(r) for r in rows]
     docs = np.repeat(np.arange(first_doc, first_doc + len(examples)), counts)
-    columns: dict[str, pa.Array] = {"doc": pa.array(docs, pa.int64())}
+    columns: dict[str, pa.Array[Any]] = {"doc": pa.array(docs, pa.int64())}
     if level == "text":
         columns["text"] = pa.array([e.text for e in examples], pa.string())
         return carried.table(columns | _text_columns(examples, carried))
@@ -125,7 +127,7 @@ def index_table(
     return carried.table(columns)
 
 
-_EXTRA = {
+_EXTRA: dict[str, dict[str, Any]] = {
     "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_(), "dropped": pa.bool_()},
     "word": {"word": pa.int32(), "dropped": pa.bool_()},
     "span": {"span": pa.int32()},
@@ -140,12 +142,14 @@ def carried_columns(examples: Sequence[Example]) -> dict[str, list[str]]:
     }
 
 
-def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array]:
+def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array[Any]]:
     names = _names(e.columns for e in examples)
     return {name: carried.array(name, [e.columns.get(name) for e in examples]) for name in names}
 
 
-def _word_columns(examples: Sequence[Example], rows: Sequence[Rows], carried: Carried) -> dict[str, pa.Array]:
+def _word_columns(
+    examples: Sequence[Example], rows: Sequence[Rows], carried: Carried
+) -> dict[str, pa.Array[Any]]:
     """Return one value per row for columns with a value per word; a word without a row has none."""
     columns = {}
     for name in _names(e.word_columns for e in examples):

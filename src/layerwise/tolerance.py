@@ -1,4 +1,4 @@
-"""How far a stored number may be from plain transformers: by the precision it was computed in, and its type at rest.
+"""How far a stored number may be from plain transformers: by the precision of its computation and its type.
 
 Both are shares of max(1, max |b|), b being the reference of one text at one layer.
 """

@@ -59,7 +59,8 @@ def calls() -> int:
 
 def _split(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:
     """(1, heads, texts x pieces, size) -> (texts, heads, pieces, size), without a copy."""
-    return x[0].unflatten(1, (texts, pieces)).transpose(0, 1)
+    heads, _, size = x.shape[1:]
+    return x[0].reshape(heads, texts, pieces, size).transpose(0, 1)
 
 
 def no_mask(**_: Any) -> None:

@@ -119,7 +119,8 @@ def _sentence_transformer(name: str, folder: Path, revision: str | None) -> Chec
         )
     home = folder / modules[0]["path"]
     settings = _read_json(home / "sentence_bert_config.json")
-    pool, notes = None, ()
+    pool: str | None = None
+    notes: tuple[str, ...] = ()
     if "Pooling" in kinds:
         pool, notes = _pool(_read_json(folder / modules[kinds.index("Pooling")]["path"] / "config.json"))
     rest = tuple(kind for kind in kinds[1:] if kind != "Pooling")

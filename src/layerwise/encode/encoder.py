@@ -75,7 +75,8 @@ class Encoder:
         self.final_norm = self._engine.final_norm
 
     def __repr__(self) -> str:
-        return f"<Encoder {self.checkpoint.name}: {self.family}, {self.blocks} blocks, width {self.width}, {self.device}>"
+        shape = f"{self.blocks} blocks, width {self.width}"
+        return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}, {self.device}>"
 
     @property
     def engine(self) -> dict[str, str]:
@@ -282,7 +283,7 @@ def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
     for number, text in enumerate(texts):
         if isinstance(text, str):
             examples.append(Example(clean(text)))
-        elif isinstance(text, Sequence) and all(isinstance(word, str) for word in text):
+        elif isinstance(text, list | tuple) and all(isinstance(word, str) for word in text):
             words = tuple(clean(word) for word in text)
             examples.append(Example(" ".join(words), words))
         else:

@@ -145,7 +145,7 @@ class Engine:
             with seen:
                 for batch in batches(probes.lengths(), sum(probes.lengths()) * len(probes.ids), self.packing):
                     layers: dict[int, torch.Tensor] = {}
-                    self.run(probes, batch, wanted, lambda layer, hidden: layers.update({layer: hidden}))
+                    self.run(probes, batch, wanted, layers.__setitem__)
                     for window, begin in zip(batch.windows.tolist(), self.begins(batch), strict=True):
                         if not _close(reference[window], layers, begin, tolerance):
                             return False

@@ -149,7 +149,8 @@ class PlainLoop:
         def count(module: nn.Module, inputs: Any, _: Any) -> None:
             nonlocal total
             if inputs[0].dim() == 3:  # a pooler sees one piece of each text
-                total += 2 * module.weight.numel() * inputs[0].shape[0] * inputs[0].shape[1]  # type: ignore[union-attr, operator]
+                weight: Any = module.weight
+                total += 2 * weight.numel() * inputs[0].shape[0] * inputs[0].shape[1]
 
         linears = [m for m in self._model.modules() if isinstance(m, nn.Linear)]
         handles = [module.register_forward_hook(count) for module in linears]
@@ -157,7 +158,7 @@ class PlainLoop:
         self._model(**inputs)
         for handle in handles:
             handle.remove()
-        return total / inputs["input_ids"].shape[1]
+        return total / int(inputs["input_ids"].shape[1])
 
     def _forward(self, texts: list[str]) -> list[Any]:
         inputs = self._tokenizer(
@@ -204,8 +205,8 @@ def _load_model(
     lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
     if lacking:
         raise ModelError(
-            f"model {checkpoint.name!r}: its weights lack {lacking[0]} (and {len(lacking) - 1} more), which would be "
-            "filled with random numbers; the checkpoint doesn't fit its config.json"
+            f"model {checkpoint.name!r}: its weights lack {lacking[0]} (and {len(lacking) - 1} more), which would "
+            "be filled with random numbers; the checkpoint doesn't fit its config.json"
         )
     if getattr(model, "main_input_name", "input_ids") != "input_ids":
         raise ModelError(
@@ -238,8 +239,8 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
-            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives no "
-            "offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
+            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives "
+            "no offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
         )
     backend.no_truncation()
     backend.no_padding()

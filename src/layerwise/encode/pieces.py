@@ -80,7 +80,7 @@ class Tokenizer:
         special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]
         for place in special:
             if int(pieces.ids[place]) == self._cls:
-                return place
+                return int(place)
         raise ModelError(
             f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean"
         )
@@ -133,7 +133,7 @@ class Tokenizer:
             raise ModelError(
                 f"the tokenizer of {self._name!r} drops a word and has no unknown piece to stand for it"
             )
-        return self._unknown
+        return int(self._unknown)
 
     def _backend_for_words(self) -> Any:
         """Byte-level tokenizers need a space before each word, or words would be read as glued together."""
@@ -152,7 +152,8 @@ def _space_words(step: dict[str, Any] | None) -> bool:
     if step.get("type") == "ByteLevel" and not step.get("add_prefix_space"):
         step["add_prefix_space"] = True
         return True
-    return any([_space_words(part) for part in step.get("pretokenizers", ())])
+    changed = [_space_words(part) for part in step.get("pretokenizers", ())]
+    return any(changed)
 
 
 def _pieces(encoding: Any, prefix: int) -> Pieces:

@@ -95,7 +95,7 @@ def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types
 
 
 def _pieces_of(window: Window, pieces: Pieces) -> Ints:
-    """Return the piece numbers that go through the model in a window: special ones around its run of the body."""
+    """Return the pieces that go through the model in a window: special ones around its run of the body."""
     return np.concatenate(
         [
             np.arange(pieces.prefix),

@@ -1,7 +1,5 @@
 """From the pieces of one text to its windows and its rows, for every level and policy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol

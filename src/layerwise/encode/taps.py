@@ -23,7 +23,7 @@ class Tap:
     call: int
 
 
-class Stop(Exception):  # noqa: N818 - not an error: the forward has given all that was asked for
+class Stop(Exception):
     """Raised inside a forward to end it early."""
 
 

@@ -145,7 +145,7 @@ def _ways(
             label, way = make(name, ours)
             ways[label] = way
     states = ours.encode(texts, layers="emb", batch_tokens=16384)
-    return ways, left_out, int(sum(states.texts["pieces"].to_pylist())), plain.flop_per_piece()
+    return ways, left_out, int(states.texts["pieces"].to_numpy().sum()), plain.flop_per_piece()
 
 
 def _sentence_transformers(name: str, ours: Encoder) -> tuple[str, Way]:

@@ -113,8 +113,7 @@ def _write(
 ) -> None:
     import torch
 
-    from layerwise import align
-    from layerwise import pooling
+    from layerwise import align, pooling
     from layerwise.encode import rows as rowing
 
     start = time.perf_counter()

@@ -68,11 +68,14 @@ def show(
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     names = states.index["text"].to_pylist()
-    special = [False] * len(names)
-    if level == "token":
-        special = states.index["special"].to_pylist()
+    special = set(states.where(special=True).tolist()) if level == "token" else set()
     rows = tuple(
-        ShownRow(layer, "(special)" if special[row] else name, float(norms[at, row]), stack[at, row].tolist())
+        ShownRow(
+            layer,
+            "(special)" if row in special else str(name),
+            float(norms[at, row]),
+            stack[at, row].tolist(),
+        )
         for row, name in enumerate(names)
         for at, layer in enumerate(states.layers)
     )

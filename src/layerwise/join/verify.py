@@ -113,11 +113,11 @@ def verify(
 
 def _sample(dataset: LayerDataset, sample: int, seed: int) -> list[int]:
     """Return the numbers of some texts, spread by chance; the longest are left out."""
-    docs = range(dataset.texts.num_rows)
+    docs = list(range(dataset.texts.num_rows))
     if "text" in dataset.texts.column_names:
         lengths = pc.utf8_length(dataset.texts["text"]).to_numpy()
         docs = np.flatnonzero(lengths <= _LONGEST).tolist()
-    return sorted(random.Random(seed).sample(list(docs), min(sample, len(docs))))
+    return sorted(random.Random(seed).sample(docs, min(sample, len(docs))))
 
 
 def _from_texts(dataset: LayerDataset, docs: Sequence[int]) -> list[Example] | None:
@@ -126,7 +126,7 @@ def _from_texts(dataset: LayerDataset, docs: Sequence[int]) -> list[Example] | N
     found = dataset.texts.take(pa.array(docs, pa.int64()))
     words = found["words"].to_pylist() if "words" in found.column_names else [None] * len(docs)
     pairs = zip(found["text"].to_pylist(), words, strict=True)
-    return [Example(text, tuple(split) if split is not None else None) for text, split in pairs]
+    return [Example(str(text), tuple(split) if split is not None else None) for text, split in pairs]
 
 
 def _from_source(

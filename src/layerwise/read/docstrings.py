@@ -12,10 +12,11 @@ _LEAST = 9  # words: shorter paragraphs are mostly headings and signatures
 
 
 def paragraphs() -> Iterator[tuple[str, str]]:
-    """Yield (package, paragraph) for every paragraph of prose in the standard library's documentation strings.
+    """Yield (package, paragraph) for every paragraph of prose in the standard library's documentation.
 
-    Prose begins with a capital letter, ends like a sentence, and shows no interpreter session. The package is the top-level one that the module belongs to. The order is that of the file names, and a
-    paragraph that stands in several places is given once.
+    Prose begins with a capital letter, ends like a sentence, and shows no interpreter session. The package
+    is the top-level one that the module belongs to. The order is that of the file names, and a paragraph
+    that stands in several places is given once.
     """
     root = Path(sysconfig.get_path("stdlib"))
     seen: set[str] = set()

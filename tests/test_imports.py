@@ -1,0 +1,128 @@
+"""The house: who may import whom, who is alone in knowing a library, and that `import layerwise` is light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import layerwise
+
+ROOT = Path(layerwise.__file__).parent
+GROUND = {"errors", "names", "layers", "words", "tolerance", "versions", "progress"}
+# A room may import the rooms of its set, itself, and the ground.
+MAY_IMPORT: dict[str, set[str]] = {
+    "ground": set(),
+    "read": set(),
+    "mix": set(),
+    "states": {"mix"},
+    "tables": {"read.example"},
+    "align": set(),
+    "pooling": {"align"},
+    "encode": {"read.example", "tables", "align", "pooling", "states"},
+    "store": {"mix", "states"},
+    "join": {"read", "mix", "states", "tables", "align", "pooling", "encode", "store"},
+    "cli": {"join"},
+}
+SOLE_TENANTS = {
+    "transformers": {"encode/hf.py"},
+    "tokenizers": {"encode/hf.py"},
+    "huggingface_hub": {"encode/checkpoint.py"},
+    "filelock": {"store/writer.py"},
+    "sentence_transformers": {"join/bench.py"},
+    "flair": {"join/bench.py"},
+    "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
+}
+NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "cli"}
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path
+        for path in ROOT.rglob("*.py")
+        if path.parent != ROOT or path.stem not in ("__init__", "__main__")
+    )
+
+
+def room(dotted: str) -> str:
+    """The room of `layerwise.DOTTED`."""
+    first = dotted.split(".")[0]
+    return "ground" if first in GROUND else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of layerwise that a file imports, without the leading `layerwise.`."""
+    found = {name.removeprefix("layerwise.") for name in imports(path) if name.startswith("layerwise.")}
+    return {name for name in found if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_down_only(path: Path) -> None:
+    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    allowed = MAY_IMPORT[own]
+    for name in ours(path):
+        target = room(name)
+        fine = target in {own, "ground"} | allowed or any(name.startswith(part) for part in allowed)
+        assert fine, (
+            f"{path.relative_to(ROOT)} ({own}) imports {name} ({target}); it may import {sorted(allowed)}"
+        )
+
+
+def test_every_file_has_a_room() -> None:
+    rooms = {room(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in modules()}
+    assert rooms == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("library", SOLE_TENANTS)
+def test_a_library_is_known_in_one_place(library: str) -> None:
+    users = {
+        p.relative_to(ROOT).as_posix()
+        for p in modules()
+        if any(n.split(".")[0] == library for n in imports(p))
+    }
+    assert users <= SOLE_TENANTS[library], f"{library} is imported in {sorted(users)}"
+
+
+def test_torch_stays_where_vectors_are_made() -> None:
+    # pooling and join may use it, encode must; `join.env` asks it for devices.
+    for path in modules():
+        if room(".".join(path.relative_to(ROOT).with_suffix("").parts)) in NO_TORCH:
+            assert not any(name.split(".")[0] == "torch" for name in imports(path)), path
+
+
+def test_only_the_command_line_prints() -> None:
+    for path in modules():
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        prints = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
+        assert not prints or path.parent.name == "cli", f"{path.relative_to(ROOT)} prints"
+
+
+@pytest.mark.parametrize("code", ["import layerwise", "from layerwise.cli.main import _parser; _parser()"])
+def test_importing_is_light(code: str) -> None:
+    heavy = "[m for m in ('torch', 'transformers', 'pyarrow', 'numpy', 'scipy') if m in sys.modules]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print({heavy})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names() -> None:
+    for name in layerwise.__all__:
+        assert getattr(layerwise, name).__doc__, f"lw.{name} says nothing of itself"
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        layerwise.nonsense  # noqa: B018

@@ -1,0 +1,192 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerwise.errors import DatasetError
+from layerwise.store.reader import open_dataset
+from layerwise.store.verify import Problem, check_files
+from layerwise.store.writer import DatasetWriter
+from test_store import SETTINGS, contents, describe, make, write_shard
+
+
+def rewrite(out: Path, **changes: Any) -> None:
+    """Change the manifest, and its hash with it."""
+    path = out / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (out / "manifest.json.sha256").write_text(f"{digest}  manifest.json\n")
+
+
+def test_an_untouched_dataset_has_no_problem(tmp_path: Path) -> None:
+    out = make(tmp_path / "d").path
+    read: list[int] = []
+    assert check_files(out, read.append) == []
+    assert sum(read) == sum(path.stat().st_size for path in (out / "shards").iterdir())
+
+
+def test_any_flipped_byte_of_any_file_is_found_and_named(tmp_path: Path) -> None:
+    out = make(tmp_path / "d", (5, 2)).path
+    missed = []
+    for name, data in contents(out).items():
+        for place in sorted(
+            {*range(0, len(data), max(1, len(data) // 40)), *range(min(9, len(data))), len(data) - 1}
+        ):
+            changed = bytearray(data)
+            changed[place] ^= 1 << place % 8
+            (out / name).write_bytes(changed)
+            found = {problem.file for problem in check_files(out)}
+            # a wrong byte in the hash shows at the manifest, and the other way round
+            if not found & {name, name.removesuffix(".sha256")}:
+                missed.append((name, place, found))
+        (out / name).write_bytes(data)
+    assert missed == []
+    assert check_files(out) == []
+
+
+@pytest.mark.parametrize("name", ["00000.safetensors", "00001.index.parquet", "00002.texts.parquet"])
+def test_missing_and_cut_files_are_named(tmp_path: Path, name: str) -> None:
+    out = make(tmp_path / "d").path
+    path = out / "shards" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    short, full = f"{len(whole) - 3:,}", f"{len(whole):,}"
+    assert check_files(out) == [
+        Problem(f"shards/{name}", f"has {short} bytes where the manifest says {full}")
+    ]
+    path.unlink()
+    assert check_files(out) == [Problem(f"shards/{name}", "is missing")]
+
+
+def test_files_that_are_not_in_the_manifest_are_named(tmp_path: Path) -> None:
+    out = make(tmp_path / "d").path
+    shutil.copy(out / "shards" / "00000.safetensors", out / "shards" / "00003.safetensors")
+    assert check_files(out) == [Problem("shards/00003.safetensors", "isn't in the manifest")]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sha256"])
+def test_a_missing_manifest_or_hash_is_named(tmp_path: Path, name: str) -> None:
+    out = make(tmp_path / "d").path
+    (out / name).unlink()
+    (problem,) = check_files(out)
+    assert problem.file == name
+    assert "is missing" in problem.what
+
+
+def test_files_that_are_whole_but_not_what_the_manifest_says_are_named(tmp_path: Path) -> None:
+    out = make(tmp_path / "d", (3,)).path
+    rewrite(out, width=4)
+    assert [(p.file, "where the manifest says F16 [3, 4]" in p.what) for p in check_files(out)] == [
+        ("shards/00000.safetensors", True)
+    ]
+    shards = open_dataset(out).manifest["shards"]
+    rewrite(out, width=5, shards=[{**shards[0], "rows": 2, "texts": 1}])
+    assert [problem.file for problem in check_files(out)] == [f"shards/{p.name}" for p in in_order(out)]
+    assert "has 3 rows where the manifest says 2" in check_files(out)[1].what
+
+
+def in_order(out: Path) -> list[Path]:
+    return [out / "shards" / f"00000.{kind}" for kind in ("safetensors", "index.parquet", "texts.parquet")]
+
+
+def test_what_is_no_finished_dataset_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="doesn't exist; a dataset is the folder"):
+        check_files(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match=r"is no dataset: it has no manifest.json"):
+        check_files(tmp_path)
+    (tmp_path / "f").write_text("")
+    with pytest.raises(DatasetError, match="is a file; a dataset is the folder"):
+        open_dataset(tmp_path / "f")
+    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+        write_shard(writer, 3)
+    with pytest.raises(DatasetError, match="is unfinished"):
+        check_files(tmp_path / "d")
+
+
+def test_a_newer_format_is_an_error_and_not_a_fault(tmp_path: Path) -> None:
+    out = make(tmp_path / "d").path
+    rewrite(out, version=2)
+    for look in (check_files, open_dataset):
+        with pytest.raises(
+            DatasetError, match="format version 2, this layerwise reads up to 1; update layerwise"
+        ):
+            look(out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": "zarr"}, "isn't of a layerwise dataset: its format is 'zarr'"),
+        ({"version": "1"}, "is damaged: its version is '1'"),
+        ({"version": 0}, "is damaged: its version is 0"),
+        ({"blocks": -1}, "blocks is -1"),
+        ({"blocks": 10**12, "layers": ["emb", "x"]}, "layers is"),
+        ({"width": 0}, "width is 0"),
+        ({"width": True}, "width is True"),
+        ({"dtype": "float64"}, "dtype is 'float64'"),
+        ({"dtype": []}, r"dtype is \[\]"),
+        ({"level": None}, "level is None"),
+        ({"pool": 3}, "pool is 3"),
+        ({"layers": []}, r"layers is \[\]"),
+        ({"layers": ["1", "1"]}, "layers is"),
+        ({"layers": ["3"]}, "layers is"),
+        ({"layers": [["1"]]}, "layers is"),
+        ({"shards": {}}, r"shards is \{\}"),
+        ({"shards": [{}]}, "damaged in its record of shard 0"),
+        ({"shards": [None]}, "damaged in its record of shard 0"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    out = make(tmp_path / "d").path
+    rewrite(out, **changes)
+    with pytest.raises(DatasetError, match=says):
+        open_dataset(out)
+
+
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+    out = make(tmp_path / "d").path
+    shards = open_dataset(out).manifest["shards"]
+    shards[1]["files"]["tensors"]["name"] = "../../secret"
+    rewrite(out, shards=shards)
+    with pytest.raises(DatasetError, match="damaged in its record of shard 1"):
+        open_dataset(out)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"null"])
+def test_a_manifest_that_is_no_json_is_refused(tmp_path: Path, data: bytes) -> None:
+    out = make(tmp_path / "d").path
+    (out / "manifest.json").write_bytes(data)
+    with pytest.raises(DatasetError, match=r"manifest.json is damaged, it holds no JSON"):
+        open_dataset(out)
+    assert [problem.file for problem in check_files(out)] == ["manifest.json", "manifest.json"]
+
+
+def test_a_damaged_shard_is_told_when_it_is_touched_and_not_before(tmp_path: Path) -> None:
+    out = make(tmp_path / "d").path
+    first = out / "shards" / "00000.safetensors"
+    first.write_bytes(first.read_bytes()[:-1])
+    (out / "shards" / "00002.texts.parquet").write_bytes(b"PAR1 nothing PAR1")
+    (out / "shards" / "00002.index.parquet").unlink()
+    dataset = open_dataset(out)
+    assert dataset.layer("1", slice(8, 10)).shape == (2, 5)
+    with pytest.raises(
+        DatasetError, match=r"00000.safetensors is damaged: its tensors take .* and there are"
+    ):
+        dataset.layer("1")
+    with pytest.raises(DatasetError, match=r"can't read .*00002.texts.parquet"):
+        _ = dataset.texts
+    with pytest.raises(DatasetError, match=r"can't read .*00002.index.parquet: .*No such file"):
+        _ = dataset.index
+
+
+def test_a_dataset_without_shards_is_one(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+        writer.finish(describe("float16"))
+    dataset = open_dataset(tmp_path / "d")
+    assert (dataset.rows, dataset.index.num_rows, dataset.stack().shape) == (0, 0, (3, 0, 5))
+    assert check_files(dataset.path) == []
