@@ -1,5 +1,6 @@
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 from layerwise.errors import LayerwiseError, OutputError, RequestError
 from layerwise.states import Layered, LayerStates
 from layerwise.store import disk
-from layerwise.store import export as module
 from layerwise.store.export import export
 from layerwise.store.reader import open_dataset
 from layerwise.store.writer import DatasetWriter
@@ -19,7 +19,7 @@ from test_store import LAYERS, SETTINGS, WIDTH, describe, make
 
 
 def column(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
-    whole = table[name].combine_chunks()
+    whole: Any = table[name].combine_chunks()
     values: np.ndarray[Any, Any] = whole.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(whole), -1)
 
@@ -29,7 +29,7 @@ def column(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
 def test_parquet_holds_every_layer_and_what_is_known_of_rows_and_texts(
     tmp_path: Path, monkeypatch: Any, dtype: str, group: int
 ) -> None:
-    monkeypatch.setattr(module, "_GROUP_BYTES", group)
+    monkeypatch.setattr(sys.modules["layerwise.store.export"], "_GROUP_BYTES", group)
     dataset = make(tmp_path / "d", dtype=dtype)
     out = export(dataset, "parquet", tmp_path / "new" / "x.parquet")
     table = pq.read_table(out)

@@ -84,6 +84,45 @@ def test_the_last_shard_can_be_dropped_and_made_anew(tmp_path: Path) -> None:
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+@pytest.mark.parametrize("point", range(5))
+def test_a_drop_that_is_cut_off_leaves_whole_shards_only(
+    tmp_path: Path, monkeypatch: Any, point: int
+) -> None:
+    out, passed = begun(tmp_path / "d", (7, 3)), []
+
+    def cut(event: str, path: Path) -> None:
+        passed.append(path)
+        if len(passed) > point:
+            raise KeyboardInterrupt
+
+    with DatasetWriter(out, SETTINGS) as writer:
+        monkeypatch.setattr(disk, "reached", cut)
+        with pytest.raises(KeyboardInterrupt):
+            writer.drop_last()
+        monkeypatch.undo()
+    with DatasetWriter(out, SETTINGS) as writer:
+        assert len(writer.committed) == (2 if point == 0 else 1)
+        assert len(list((out / "shards").iterdir())) == 3 * len(writer.committed)
+
+
+def test_what_a_crash_left_is_swept_up_and_nothing_else(tmp_path: Path) -> None:
+    out = begun(tmp_path / "d")
+    before = contents(out)
+    for name in (
+        ".manifest.json.part",
+        "work/.00002.json.part",
+        "shards/.00002.safetensors.part",
+        "shards/00002.safetensors",
+        "shards/00031.index.parquet",
+    ):
+        (out / name).write_text("left")
+    for name in ("notes.txt", ".mine.part", "shards/README", "work/README.json"):
+        (out / name).write_text("mine")
+        before[name] = b"mine"
+    DatasetWriter(out, SETTINGS).close()
+    assert contents(out) == before
+
+
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OutputError, MemoryError])
 def test_an_interrupted_shard_leaves_nothing_behind(tmp_path: Path, fault: type[BaseException]) -> None:
     make(tmp_path / "a")
@@ -267,6 +306,7 @@ def test_a_disk_that_fails_keeps_what_was_committed(
         monkeypatch.undo()
     assert says in str(caught.value)
     assert str(tmp_path / "b") in str(caught.value)
+    assert not list((tmp_path / "b" / "shards").glob("*00001*"))
     with DatasetWriter(tmp_path / "b", SETTINGS) as writer:
         assert len(writer.committed) == 1
     make(tmp_path / "b")

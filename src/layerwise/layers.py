@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from layerwise.errors import RequestError
 
 LayerSpec = str | int | Sequence[str | int]
-_NUMBER = re.compile(r"[+-]?\d{1,9}")
-_SLICE = re.compile(r"([+-]?\d{1,9})?:([+-]?\d{1,9})?(?::([+-]?\d{1,9})?)?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+_SLICE = re.compile(r"([+-]?[0-9]{1,9})?:([+-]?[0-9]{1,9})?(?::([+-]?[0-9]{1,9})?)?")
 
 
 def layer_names(blocks: int) -> tuple[str, ...]:

@@ -21,6 +21,20 @@ def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
     return got
 
 
+def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
+    """Return whether special pieces count, after making sure that leaving them out means something.
+
+    Raises:
+        RequestError: special pieces left out where they never count.
+    """
+    if not special_tokens and (level != "text" or pool not in ("mean", "max", "sum")):
+        raise RequestError(
+            f"--no-special-tokens goes with level 'text' and pools mean, max and sum; got level {level!r}"
+            + (f" and pool {pool!r}" if pool else "")
+        )
+    return special_tokens
+
+
 def fit_pool(level: str, pool: str | None) -> str | None:
     """Return the pool that `level` uses: `None` at token level, `mean` when none is named.
 

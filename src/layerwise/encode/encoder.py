@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -83,7 +84,7 @@ class Encoder:
         """How batches are made and products computed, for the record."""
         return {"packing": self._engine.packing, "products": self._engine.products}
 
-    @property
+    @cached_property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of weights, tokenizer and configuration: what makes it this model and no other."""
         return {
@@ -107,6 +108,13 @@ class Encoder:
             "not_applied": list(self.checkpoint.modules),
             **self.hashes,
         }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should be told about this model on this machine."""
+        slow = self.precision == "bf16" and self.device == "cpu" and not hf.fast_bf16()
+        hint = ("this processor has no bf16 instructions, so --precision fp32 is faster here",)
+        return self.checkpoint.notes + (hint if slow else ())
 
     @property
     def tolerance(self) -> float:
@@ -135,6 +143,7 @@ class Encoder:
         if level == "text" and pool is None:
             pool = self.default_pool
         pool = names.fit_pool(level, pool)
+        names.fit_special(level, pool, special_tokens)
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
         if overlap is not None and long != "window":

@@ -115,7 +115,7 @@ class _Split:
         # A row may stand several times in one batch, once per window.
         at = torch.from_numpy(np.searchsorted(self._rows, rows)).to(values.device)
         if self.partial == "max":
-            self._sums[layer].index_reduce_(0, at, values, "amax")
+            self._sums[layer].scatter_reduce_(0, at[:, None].expand_as(values), values, "amax")
         else:
             self._sums[layer].index_add_(0, at, values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,13 @@ def blocks(config: PretrainedConfig) -> int | None:
     """Return the number of encoder blocks that a configuration names."""
     number = getattr(config, "num_hidden_layers", None)
     return int(number) if number is not None else None
+
+
+def fast_bf16() -> bool:
+    """Tell whether the processor multiplies bf16 numbers itself; else it is emulated, and slow."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    found = [getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name)]
+    return any(found) or platform.machine() in ("arm64", "aarch64")
 
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import random
 import statistics
 import tempfile
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
 Way = Callable[[Sequence[str]], Any]
 LOOP = "loop: one text at a time"
 PADDED = "padded: batches of 32 in input order"
+OURS = "layerwise fp32"
+OURS_BF16 = "layerwise bf16"
+FIRST_LAYER = "layerwise fp32, layer 1 only"
 SHAPES = ("bert-base",)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One way: median pieces per second, that against the loop's, and its share of the ceiling."""
+    """One way: median pieces per second, that against the loop's, and its share of the ceiling.
+
+    The share counts the products that the way needs: of `FIRST_LAYER` those of one block.
+    """
 
     pieces_per_s: float
     against_loop: float
@@ -39,8 +46,9 @@ class Speed:
 class Bench:
     """All ways of one run.
 
-    `ceilings` are the GFLOP/s of a matrix product per precision; `flop_per_piece` is what the products of
-    the model's linear layers need. `left_out` says which ways were not run and why.
+    `ceilings` are the GFLOP/s of a matrix product per precision, measured in every round, the best of
+    them; `flop_per_piece` is what the products of the model's linear layers need. `left_out` says which
+    ways were not run and why.
     """
 
     model: str
@@ -78,24 +86,47 @@ def bench(
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
     chosen = _texts(source, texts)
     with _model(model, shape) as name:
-        ways, left_out, pieces, flop = _ways(name, chosen, device, bf16)
-        for run in ways.values():
-            run(chosen[:8])
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, run in ways.items():
-                start = time.perf_counter()
-                run(chosen)
-                seconds[way].append(time.perf_counter() - start)
-    ceilings = _ceilings(device, bf16)
-    rates = {way: pieces / statistics.median(times) for way, times in seconds.items()}
-    speeds = {
-        way: Speed(
-            rate, rate / rates[LOOP], rate * flop / 1e9 / ceilings["bf16" if "bf16" in way else "fp32"]
-        )
-        for way, rate in rates.items()
-    }
-    return Bench(shape or str(model), len(chosen), pieces, rounds, speeds, ceilings, flop, left_out)
+        field = _field(name, chosen, device, bf16)
+        rates, ceilings = _race(field, chosen, rounds, ("fp32", "bf16") if bf16 else ("fp32",))
+    speeds = {}
+    for way, rate in rates.items():
+        ceiling = ceilings["bf16" if way == OURS_BF16 else "fp32"]
+        needed = field.flop * field.shares.get(way, 1.0)
+        speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
+    name = shape or str(model)
+    return Bench(name, len(chosen), field.pieces, rounds, speeds, ceilings, field.flop, field.left_out)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What runs against what: the ways, the share of the products that some need, and what they work on."""
+
+    ways: dict[str, Way]
+    shares: dict[str, float]
+    left_out: dict[str, str]
+    device: str
+    pieces: int
+    flop: float
+
+
+def _race(
+    field: _Field, texts: Sequence[str], rounds: int, precisions: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each way's median pieces per second, and the best matrix product per precision."""
+    from layerwise.encode import linear
+
+    for run in field.ways.values():
+        run(texts[:8])
+    seconds: dict[str, list[float]] = {way: [] for way in field.ways}
+    ceilings = dict.fromkeys(precisions, 0.0)
+    for _ in range(rounds):
+        for precision in precisions:
+            ceilings[precision] = max(ceilings[precision], linear.ceiling(precision, field.device))
+        for way, run in field.ways.items():
+            start = time.perf_counter()
+            run(texts)
+            seconds[way].append(time.perf_counter() - start)
+    return {way: field.pieces / statistics.median(times) for way, times in seconds.items()}, ceilings
 
 
 def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
@@ -119,9 +150,7 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield folder
 
 
-def _ways(
-    name: str, texts: Sequence[str], device: str | None, bf16: bool
-) -> tuple[dict[str, Way], dict[str, str], int, float]:
+def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool) -> _Field:
     from layerwise.encode import hf
     from layerwise.encode.load import load_encoder
 
@@ -131,24 +160,26 @@ def _ways(
     ways: dict[str, Way] = {
         LOOP: plain.one_by_one,
         PADDED: plain.padded,
-        "layerwise fp32": lambda ts: ours.encode(ts, level="token"),
+        OURS: lambda ts: ours.encode(ts, level="token"),
         "layerwise fp32, text level": lambda ts: ours.encode(ts),
-        "layerwise fp32, layer 1 only": lambda ts: ours.encode(ts, layers="1", level="token"),
+        FIRST_LAYER: lambda ts: ours.encode(ts, layers="1", level="token"),
     }
     if bf16:
         rough = load_encoder(name, device=device, precision="bf16")
-        ways["layerwise bf16"] = lambda ts: rough.encode(ts, level="token")
+        ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"
         else:
-            label, way = make(name, ours)
+            with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
+                label, way = make(ours)
             ways[label] = way
-    states = ours.encode(texts, layers="emb", batch_tokens=16384)
-    return ways, left_out, int(states.texts["pieces"].to_numpy().sum()), plain.flop_per_piece()
+    pieces = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["pieces"].to_numpy().sum())
+    shares = {FIRST_LAYER: 1 / ours.blocks}
+    return _Field(ways, shares, left_out, ours.device, pieces, plain.flop_per_piece())
 
 
-def _sentence_transformers(name: str, ours: Encoder) -> tuple[str, Way]:
+def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
@@ -159,7 +190,7 @@ def _sentence_transformers(name: str, ours: Encoder) -> tuple[str, Way]:
     ]
 
 
-def _flair(name: str, ours: Encoder) -> tuple[str, Way]:
+def _flair(ours: Encoder) -> tuple[str, Way]:
     from flair.data import Sentence
     from flair.embeddings import TransformerWordEmbeddings
 
@@ -170,12 +201,3 @@ def _flair(name: str, ours: Encoder) -> tuple[str, Way]:
             model.embed([Sentence(text) for text in texts[begin : begin + 32]])
 
     return 'flair: layers="all"', run
-
-
-def _ceilings(device: str | None, bf16: bool) -> dict[str, float]:
-    from layerwise.encode import linear
-
-    return {
-        precision: linear.ceiling(precision, device or "cpu")
-        for precision in (("fp32", "bf16") if bf16 else ("fp32",))
-    }

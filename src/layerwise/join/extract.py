@@ -96,10 +96,6 @@ def extract(
     names.one_of("level", level, ("token", "word", "text"))
     names.fit_pool(level, pool)
     names.one_of("dtype", dtype, names.DTYPES)
-    if keep and not no_text:
-        raise RequestError(
-            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
-        )
     corpus = open_corpus(
         source,
         format=format,
@@ -113,7 +109,9 @@ def extract(
     )
     rule = ShardRule(shard_texts if shard_texts is not None else TEXTS, CHARACTERS[level])
     stream = shards(corpus, rule.texts, rule.characters)
-    stream = itertools.chain([next(stream)], stream)
+    first = next(stream)
+    _check_keep(keep, no_text, first)
+    stream = itertools.chain([first], stream)
     encoder = _encoder(model, device, precision, revision, allow_pickle, trust_remote_code)
     request = encoder.request(
         layers,
@@ -126,7 +124,7 @@ def extract(
         batch_tokens=batch_tokens,
     )
     reading = {
-        "format": format,
+        "format": corpus.format,
         "text": text,
         "words": words,
         "id": id,
@@ -241,6 +239,18 @@ def _grown(example: Example) -> DatasetError:
     )
 
 
+def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
+    if keep and not no_text:
+        raise RequestError(f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept")
+    columns = carried_columns(examples)
+    there = columns["text"] + columns["word"]
+    for name in keep:
+        if name not in there:
+            raise RequestError(
+                f"--keep {name}: no such column is carried; there are {', '.join(there) or 'none'}"
+            )
+
+
 def _encoder(
     model: str | Path | Encoder,
     device: str | None,
@@ -309,7 +319,7 @@ def _manifest(
         },
         "tolerance": tolerance(encoder.precision, dtype),
         "skipped": [asdict(record) for record in corpus.skipped],
-        "notices": list(corpus.notices),
+        "notices": [*corpus.notices, *encoder.notes],
         "versions": versions(),
         "machine": {"processor": platform.machine(), "system": platform.system()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -92,6 +92,7 @@ def pool(
 def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _Wish:
     names.one_of("level", level, tuple(_FINER))
     wish = _Wish(level, names.fit_pool(level, pool), special_tokens)
+    names.fit_special(level, wish.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(
             f"level {level!r} can't be made from level {finer.level!r}; it takes a dataset of level "

@@ -1,0 +1,89 @@
+"""Layer strings, against Python's own slices and lists."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerwise.errors import RequestError
+from layerwise.layers import layer_names, resolve_layers
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("all", "emb 1 2 3 4 5 6"),
+        ("emb", "emb"),
+        ("0", "emb"),
+        ("6", "6"),
+        ("-1", "6"),
+        ("-7", "emb"),
+        ("1,6, 2", "1 6 2"),
+        ("1:", "1 2 3 4 5 6"),
+        ("-4:", "3 4 5 6"),
+        ("2:4", "2 3"),
+        ("::2", "emb 2 4 6"),
+        (":7", "emb 1 2 3 4 5 6"),
+        ("::-1", "6 5 4 3 2 1 emb"),
+        (3, "3"),
+        ([0, "2", -1], "emb 2 6"),
+        (("emb",), "emb"),
+    ],
+)
+def test_what_strings_mean(spec: str, names: str) -> None:
+    assert resolve_layers(spec, 6) == tuple(names.split())
+
+
+@given(st.integers(1, 30), st.data())
+def test_slices_are_those_of_python(blocks: int, data: st.DataObject) -> None:
+    positions = st.one_of(st.none(), st.integers(-blocks - 1, blocks))
+    start, stop = data.draw(positions), data.draw(positions)
+    step = data.draw(st.sampled_from([None, 1, 2, 3, -1, -2]))
+    text = ":".join("" if part is None else str(part) for part in (start, stop, step))
+    expected = layer_names(blocks)[slice(start, stop, step)]
+    if expected:
+        assert resolve_layers(text, blocks) == expected
+    else:
+        with pytest.raises(RequestError, match="that slice is empty"):
+            resolve_layers(text, blocks)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("7", "layer 7 doesn't exist; there are emb, 1, 2, 3, 4, 5, 6"),
+        ("-8", "layer -8 doesn't exist"),
+        ("-9:", "layer -9 doesn't exist"),
+        (":9", "a slice can't stop at 9"),
+        ("1:2:0", "can't step by 0"),
+        ("3:3", "that slice is empty"),
+        ("1,1", "a layer is named twice"),
+        ("1,-6", "a layer is named twice"),
+        ("", "'' is no layer"),
+        ("1,", "'' is no layer"),
+        ("first", "'first' is no layer"),
+        ("1.5", "'1.5' is no layer"),
+        ("１", "'１' is no layer"),
+        ("1:2:3:4", "that is no slice of layers"),
+        ([], "no layer is named"),
+        (None, "no layer is named"),
+        (True, "no layer is named"),
+        ("9" * 5000, "is no layer"),
+    ],
+)
+def test_what_is_refused(spec: str, why: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        resolve_layers(spec, 6)
+    assert why in str(caught.value)
+
+
+def test_stored_layers_bound_what_can_be_asked_for() -> None:
+    stored = ("2", "4", "6")
+    assert resolve_layers("all", 6, stored) == stored
+    assert resolve_layers("-1", 6, stored) == ("6",)
+    with pytest.raises(RequestError, match="layer 5 isn't stored; there are 2, 4, 6"):
+        resolve_layers("4:", 6, stored)
+
+
+def test_a_single_layer_can_be_demanded() -> None:
+    with pytest.raises(RequestError, match="are 6 layers where one is needed"):
+        resolve_layers("1:", 6, single=True)
