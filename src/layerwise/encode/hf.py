@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -208,7 +209,7 @@ def _load_model(
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except (ValueError, KeyError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, ImportError, RuntimeError, SafetensorError) as error:
         raise _model_error(checkpoint, error) from None
     lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
     if lacking:
@@ -278,7 +279,7 @@ def _max_length(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any
 
 def _model_error(checkpoint: Checkpoint, error: Exception) -> ModelError:
     text = _line(error)
-    if "trust_remote_code" in text:
+    if "trust_remote_code" in str(error):
         return ModelError(
             f"model {checkpoint.name!r} brings code of its own, which is run only with --trust-remote-code"
         )

@@ -1,0 +1,102 @@
+"""What the benchmarks share: a heading that says where and with what, interleaved runs, goals."""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from layerwise.cli.options import table
+from layerwise.read.docstrings import paragraphs
+
+_VERSIONS = ("layerwise", "python", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of the issue: what was got, and the least (or, with `most`, the most) that was wanted."""
+
+    what: str
+    got: float
+    wanted: float
+    unit: str = ""
+    most: bool = False
+
+    def row(self) -> tuple[str, ...]:
+        """Return the goal as a row of a table."""
+        met = self.got <= self.wanted if self.most else self.got >= self.wanted
+        bound = "at most" if self.most else "at least"
+        return (
+            self.what,
+            f"{self.got:.3g}{self.unit}",
+            f"{bound} {self.wanted:g}{self.unit}",
+            "yes" if met else "no",
+        )
+
+
+def heading(title: str) -> None:
+    """Print what is measured, when, with which versions, and on which machine."""
+    # In a process of its own: this one stays small, without torch, for those who measure memory.
+    command = [sys.executable, "-m", "layerwise", "env", "--json"]
+    env = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    print(title)
+    print(", ".join(f"{name} {env[name]}" for name in _VERSIONS))
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {env['processor']} ({env['vector instructions']}), "
+        f"{env['cores']} cores, {env['torch threads']} torch threads{load}"
+    )
+    print(flush=True)
+
+
+def show(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (1,)) -> None:
+    """Print a table; its first row names the columns."""
+    print(table(rows, right=right), flush=True)
+
+
+def show_goals(goals: Sequence[Goal]) -> None:
+    """Print the goals beside what was got."""
+    print()
+    show([("goal", "got", "wanted", "met"), *(goal.row() for goal in goals)])
+
+
+def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each way per round, after one run of each that doesn't count.
+
+    Every way runs once per round, every second round backwards, so that a machine that grows slower or
+    busier does it to all of them.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for run in ways.values():
+        run()
+    for number in range(rounds):
+        for name in list(ways)[:: -1 if number % 2 else 1]:
+            start = time.perf_counter()
+            kept = ways[name]()  # let go of after the clock has stopped
+            seconds[name].append(time.perf_counter() - start)
+            del kept
+    return seconds
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Return the median over the rounds of one way's seconds by another's in the same round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def documentation(number: int) -> list[str]:
+    """Return paragraphs of the standard library's documentation strings, drawn by chance with a fixed seed."""
+    found = [text for _, text in paragraphs()]
+    return random.Random(0).sample(found, min(number, len(found)))
+
+
+def write_jsonl(path: Path, texts: Sequence[str]) -> Path:
+    """Write texts as a source for `extract`."""
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path

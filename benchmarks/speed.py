@@ -1,0 +1,53 @@
+"""Every layer of 256 paragraphs of documentation on BERT-base shape: the plain ways against layerwise.
+
+The same as `layerwise bench --shape bert-base`, with the goals beside it.
+"""
+
+from common import Goal, heading, show, show_goals
+
+from layerwise.join import bench as by
+
+TEXTS, ROUNDS = 256, 5
+
+
+def main() -> None:
+    """Measure and print."""
+    heading(f"speed: layerwise bench --shape bert-base --texts {TEXTS} --rounds {ROUNDS}")
+    found = by.bench(shape="bert-base", texts=TEXTS, rounds=ROUNDS)
+    print(f"{found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds")
+    rows = [("way", "pieces/s", "against loop", "of ceiling")]
+    rows += [
+        (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
+        for way, s in found.ways.items()
+    ]
+    show(rows, right=(1, 2, 3))
+    ways = {way: speed.pieces_per_s for way, speed in found.ways.items()}
+    print("\nwhat the measured ceiling of a matrix product allows, were all else free:")
+    bounds = [("precision", "GFLOP/s", "pieces/s", "against loop", "against padded")]
+    for precision, ceiling in found.ceilings.items():
+        most = ceiling * 1e9 / found.flop_per_piece
+        bounds.append(
+            (
+                precision,
+                f"{ceiling:,.0f}",
+                f"{most:,.0f}",
+                f"{most / ways[by.LOOP]:.2f}",
+                f"{most / ways[by.PADDED]:.2f}",
+            )
+        )
+    show(bounds, right=(1, 2, 3, 4))
+    print(f"the model's products need {found.flop_per_piece / 1e6:,.0f} MFLOP per piece")
+    for name, why in found.left_out.items():
+        print(f"{name} left out: {why}")
+    show_goals(
+        [
+            Goal("fp32 against the loop", ways[by.OURS] / ways[by.LOOP], 4, " x"),
+            Goal("fp32 against padded batches", ways[by.OURS] / ways[by.PADDED], 11, " x"),
+            Goal("bf16 against the loop", ways[by.OURS_BF16] / ways[by.LOOP], 8, " x"),
+            Goal("layer 1 against all 12", ways[by.FIRST_LAYER] / ways[by.OURS], 7, " x"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

