@@ -169,7 +169,7 @@ def _layouts() -> dict[str, Layout]:
         "layerwise": Layout(
             _write_layerwise,
             lw.open_dataset,
-            lambda dataset, layer: np.array(dataset.layer(layer, raw=True)),
+            lambda dataset, layer: dataset.layer(layer, raw=True),
             lambda dataset, layer: dataset.layer(layer),
             lambda dataset, layer, rows: dataset.layer(layer, rows=rows),
         ),

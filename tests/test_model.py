@@ -324,5 +324,6 @@ def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_family_of_the_promise_is_tested() -> None:
-    promised = "bert roberta xlm-roberta camembert distilbert albert electra ernie mobilebert modernbert mpnet deberta-v2 roformer convbert t5"
+    promised = "bert roberta xlm-roberta camembert distilbert albert electra ernie mobilebert modernbert"
+    promised += " mpnet deberta-v2 roformer convbert t5"
     assert set(promised.split()) <= set(FAMILIES)

@@ -1,6 +1,7 @@
 """Long texts: windows by brute force, and layers stitched by hand."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,7 @@ def test_every_piece_comes_from_the_window_in_which_it_stands_farthest_from_an_e
     overlap = data.draw(st.integers(0, capacity - 1))
     found = list(windows(body, capacity, overlap))
     assert all(w.end - w.start <= capacity for w in found)
-    assert all(b.start <= a.end - overlap for a, b in zip(found, found[1:], strict=False)), (
-        "too little overlap"
-    )
+    assert all(b.start <= a.end - overlap for a, b in pairwise(found)), "too little overlap"
     owners = [n for n, w in enumerate(found) for _ in range(w.first, w.last)]
     assert [p for w in found for p in range(w.first, w.last)] == list(range(body)), "each piece exactly once"
     for piece, owner in enumerate(owners):

@@ -103,7 +103,9 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
         )
     if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
         # transformers would make a tokenizer that knows no piece at all.
-        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no tokenizer ({', '.join(_VOCABULARIES)})")
+        raise ModelError(
+            f"model {name!r}: {checkpoint.folder} holds no tokenizer ({', '.join(_VOCABULARIES)})"
+        )
     if not weight_files(checkpoint.folder, allow_pickle=allow_pickle):
         if weight_files(checkpoint.folder, allow_pickle=True):
             raise ModelError(

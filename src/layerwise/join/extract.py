@@ -224,9 +224,11 @@ class _Job:
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
     """Return the place of the first text that isn't the one that is stored."""
-    columns = [name for name in ("id", "source", "line", "text") if name in stored.column_names]
-    for row, example in zip(stored.select(columns).to_pylist(), examples, strict=False):
-        if any(row[name] != getattr(example, name) for name in columns):
+    for row, example in zip(stored.to_pylist(), examples, strict=False):
+        given = {"id": example.id, "source": example.source, "line": example.line, "text": example.text}
+        given |= example.columns
+        given |= {name: list(values) for name, values in example.word_columns.items()}
+        if any(name in row and row[name] != value for name, value in given.items()):
             return example.where
     if len(examples) < stored.num_rows:
         return f"the end of the source (after {examples[-1].where})"
@@ -241,7 +243,9 @@ def _grown(example: Example) -> DatasetError:
 
 def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
     if keep and not no_text:
-        raise RequestError(f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept")
+        raise RequestError(
+            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
+        )
     columns = carried_columns(examples)
     there = columns["text"] + columns["word"]
     for name in keep:

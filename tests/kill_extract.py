@@ -1,0 +1,84 @@
+"""Run by test_extract: forks an extraction for each of many points, at which it is killed by SIGKILL.
+
+usage: kill_extract.py MODEL FOLDER; prints the number of kills, exits with 1 when bytes differ.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import layerwise as lw
+from layerwise.store import disk
+from layerwise.store.tensors import TensorWriter
+
+torch.set_num_threads(1)  # a fork keeps only the thread that forks
+TEXTS = [f"text number {n} " + "word " * (n % 7) for n in range(10)]
+
+
+def extract(source: Path, out: Path, encoder: Any, die_at: int | None) -> int:
+    """Extract in a child that dies at a point; returns the points passed, or -1 when it was killed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        points = 0
+
+        def reached(*_: Any) -> None:
+            nonlocal points
+            points += 1
+            if points == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        put = TensorWriter.put
+
+        def put_and_count(self: TensorWriter, *args: Any) -> None:
+            reached()
+            put(self, *args)
+
+        disk.reached = reached
+        TensorWriter.put = put_and_count  # type: ignore[method-assign,assignment]
+        lw.extract(source, out, model=encoder, shard_texts=4)
+        os.write(writer, str(points).encode())
+        os._exit(0)
+    os.close(writer)
+    status = os.waitpid(child, 0)[1]
+    said = os.read(reader, 20)
+    os.close(reader)
+    if os.WIFSIGNALED(status):
+        return -1
+    if status:
+        sys.exit(f"a child failed with {status} at {die_at}")
+    return int(said)
+
+
+def main() -> None:
+    """Count the points of a whole run, then kill at each of them."""
+    model, folder = sys.argv[1], Path(sys.argv[2])
+    encoder = lw.load_encoder(model, device="cpu")
+    encoder.hashes  # noqa: B018 - cached before the forks
+    source = folder / "texts.txt"
+    source.write_text("".join(text + "\n" for text in TEXTS))
+    points = extract(source, folder / "whole", encoder, None)
+    expected = {p.name: p.read_bytes() for p in (folder / "whole" / "shards").iterdir()}
+    kills = 0
+    for point in range(1, points + 1):
+        out = folder / "killed"
+        kills += extract(source, out, encoder, point) == -1
+        kills += extract(source, out, encoder, 1 + point // 2) == -1
+        extract(source, out, encoder, None)
+        found = {p.name: p.read_bytes() for p in (out / "shards").iterdir()}
+        if found != expected:
+            sys.exit(
+                f"killed at point {point} of {points}: {sorted(set(found) ^ set(expected)) or 'other bytes'}"
+            )
+        lw.open_dataset(out)
+        shutil.rmtree(out)
+    print(kills)
+
+
+if __name__ == "__main__":
+    main()
