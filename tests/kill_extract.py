@@ -39,7 +39,7 @@ def extract(source: Path, out: Path, encoder: Any, die_at: int | None) -> int:
             reached()
             put(self, *args)
 
-        disk.reached = reached
+        disk.reached = reached  # type: ignore[assignment]
         TensorWriter.put = put_and_count  # type: ignore[method-assign,assignment]
         lw.extract(source, out, model=encoder, shard_texts=4)
         os.write(writer, str(points).encode())

@@ -48,7 +48,7 @@ def fit_pool(level: str, pool: str | None) -> str | None:
                 f"pool {pool!r} doesn't fit level 'token': a token row is one piece; leave it out"
             )
         return None
-    pool = one_of("pool", pool or "mean", POOLS)
+    pool = one_of("pool", "mean" if pool is None else pool, POOLS)
     if pool == "cls" and level != "text":
         raise RequestError(
             f"pool 'cls' doesn't fit level {level!r}: only a text has one; "

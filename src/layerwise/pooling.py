@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.functional import embedding_bag
 
@@ -40,3 +41,14 @@ def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, h
         (rows, width)
     """
     return embedding_bag(members, hidden, offsets, mode=how)
+
+
+def reduce_array(
+    hidden: npt.NDArray[np.float32], groups: Groups, pool: str | None
+) -> npt.NDArray[np.float32]:
+    """Reduce an array (pieces, width) to one (rows, width), from the pieces that `choose` has chosen."""
+    offsets = torch.from_numpy(np.cumsum(groups.counts) - groups.counts)
+    values: npt.NDArray[np.float32] = reduce(
+        torch.from_numpy(hidden), torch.from_numpy(groups.members), offsets, reduction(pool)
+    ).numpy()
+    return values

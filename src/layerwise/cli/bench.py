@@ -15,7 +15,12 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--model", default="minilm", help="minilm (default), a folder, or a Hugging Face id")
+    parser.add_argument(
+        "--model",
+        type=options.path,
+        default="minilm",
+        help="minilm (default), a folder, or a Hugging Face id",
+    )
     parser.add_argument(
         "--shape", metavar="{bert-base}", help="random weights in this shape instead of a model"
     )

@@ -14,9 +14,11 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
     parser.add_argument("--to", default="parquet", metavar="{parquet,npy}", help="the format (parquet)")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the file, or the folder of npy files")
+    parser.add_argument(
+        "--out", required=True, type=options.path, metavar="FILE", help="the file, or the folder of npy files"
+    )
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     parser.add_argument("--mix", help="a mix instead of layers, such as 'mean(-4:)'")
     options.json_option(parser)

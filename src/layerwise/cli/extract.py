@@ -1,7 +1,7 @@
 """Write every layer of a whole corpus to a dataset. The same command again goes on, or says that it is done."""
 
 import argparse
-from pathlib import Path
+import shlex
 from typing import Any
 
 from layerwise import names
@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the dataset")
+    parser.add_argument(
+        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the dataset"
+    )
     options.model_options(parser)
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.info import stored_bytes
     from layerwise.progress import Progress
 
-    before = _finished(args.out)
+    before = options.finished(args.out)
     progress = Progress(quiet=args.json)
     try:
         dataset = extract(
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
             text=args.text,
             words=args.words,
             id=args.id,
-            columns=args.columns.split(",") if args.columns else None,
+            columns=args.columns.split(",") if args.columns is not None else None,
             encoding=args.encoding,
             no_text=args.no_text,
             keep=args.keep,
@@ -126,10 +128,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_report(args.out, manifest, size, before))
     return 0
-
-
-def _finished(out: str) -> bool:
-    return (Path(out) / "manifest.json").is_file()
 
 
 def _summary(manifest: dict[str, Any], size: int) -> dict[str, Any]:
@@ -159,7 +157,8 @@ def _report(out: str, manifest: dict[str, Any], size: int, before: bool) -> str:
         f"({found['pieces'] / seconds:,.0f} pieces/s)",
     ]
     lines += [f"  {line}" for line in _coverage(found)]
-    lines.append(f"next: layerwise info {out}   ·   layerwise verify {out}")
+    quoted = shlex.quote(out)
+    lines.append(f"next: layerwise info {quoted}   ·   layerwise verify {quoted}")
     return "\n".join(lines)
 
 

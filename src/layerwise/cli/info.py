@@ -16,7 +16,10 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "name", metavar="X", help="a dataset's folder, a model's folder, minilm, or a Hugging Face id"
+        "name",
+        type=options.path,
+        metavar="X",
+        help="a dataset's folder, a model's folder, minilm, or a Hugging Face id",
     )
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument(
@@ -112,7 +115,7 @@ def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("folder", found["folder"]),
         ("family", found["family"]),
         ("layers", f"{layers}, width {found['width']}"),
-        ("positions", found["positions"]),
+        ("positions", found["positions"] or "no limit"),
         ("pool", f"{found['default_pool']} by default"),
         ("weights", f"sha256 {found['weights']} ({options.size(found['bytes'])})"),
     ]

@@ -2,15 +2,18 @@
 
 import argparse
 import importlib
-import signal
+import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from layerwise.errors import LayerwiseError
 
 _COMMANDS = ("show", "extract", "info", "verify", "pool", "export", "bench", "env")
+_RESUMABLE = ("extract", "pool")
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:
@@ -36,24 +39,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done · 1 a check found something wrong · 2 the request can't be carried out · 130 interrupted
+        0 done · 1 a check found something wrong · 2 the request can't be carried out · 130 interrupted ·
+        141 the reader of stdout went away (`| head`)
     """
-    # A reader that goes away (`| head`) ends the command quietly, as it does any other.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    command = ""
     try:
+        _escape_what_cannot_be_shown()
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
-            args = _parser().parse_args(argv)
+            args = _parse(sys.argv[1:] if argv is None else argv)
+            command = args.command
             code: int = args.run(args)
-            sys.stdout.flush()
+            print(end="", flush=True)
             return code
     except LayerwiseError as error:
-        print(f"layerwise: {_one_line(str(error))}", file=sys.stderr)
+        _say(str(error))
+        return 2
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+    except OSError as error:
+        _drop_output()
+        _say(f"{error.filename or 'the output'}: {error.strerror or error}; mend that and start again")
         return 2
     except KeyboardInterrupt:
-        print("layerwise: interrupted; the same command again goes on from here", file=sys.stderr)
+        goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""
+        _say(f"interrupted{goes_on}")
         return 130
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    args, unknown = _parser().parse_known_args(_join_layers(argv))
+    if unknown:
+        raise _UsageError(f"unrecognized arguments: {' '.join(unknown)}; see layerwise {args.command} -h")
+    return args
+
+
+def _join_layers(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with `--layers -4:` as `--layers=-4:`, as argparse takes a lone `-4:` for an option."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] in ("--layers", "--mix") and re.match(r"-\d", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,12 +109,28 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, command=name)
     return parser
 
 
+def _escape_what_cannot_be_shown() -> None:
+    """Let stdout write what its encoding lacks as escapes: a `→` in ASCII, a path that isn't UTF-8."""
+    with suppress(AttributeError):  # closed, or no stream of the interpreter's
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _drop_output() -> None:
+    """Send nowhere what stdout still holds; the interpreter would try to write it once more at its end."""
+    with suppress(OSError, AttributeError):  # closed, or no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"layerwise: note: {_one_line(str(message))}", file=sys.stderr)
+    _say(f"note: {message}")
+
+
+def _say(text: str) -> None:
+    print(f"layerwise: {_one_line(text)}", file=sys.stderr)
 
 
 def _one_line(text: str) -> str:

@@ -4,20 +4,38 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from layerwise import names
+from layerwise.errors import SourceError
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which model runs and where."""
-    parser.add_argument("--model", default="minilm", help="minilm (default), a folder, or a Hugging Face id")
+    parser.add_argument(
+        "--model", type=path, default="minilm", help="minilm (default), a folder, or a Hugging Face id"
+    )
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument(
         "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
     )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+
+
+def path(argument: str) -> str:
+    """Return an argument that is a path or a name; an empty one is a variable that the shell hasn't set."""
+    if not argument:
+        raise argparse.ArgumentTypeError("'' is empty; give a path or a name")
+    return argument
+
+
+def count(argument: str) -> int:
+    """Return an argument that is a number of things, 0 or more."""
+    if not (argument.isascii() and argument.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of 0 or more")
+    return int(argument)
 
 
 def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], default: str) -> None:
@@ -45,8 +63,8 @@ def _braces(choices: Iterable[str]) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print a value as one line of JSON, in ASCII: it is the same whatever the encoding of stdout."""
+    print(json.dumps(value))
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
@@ -76,13 +94,35 @@ def size(number: float) -> str:
 
 
 def note(text: str) -> None:
-    """Print a message for people on stderr."""
-    print(f"layerwise: {text}", file=sys.stderr)
+    """Print a message for people on stderr, in one line."""
+    print(f"layerwise: {visible(text, 1000)}", file=sys.stderr)
+
+
+def finished(out: str) -> bool:
+    """Tell whether a finished dataset stands at `out`."""
+    return (Path(out) / "manifest.json").is_file()
 
 
 def read_text(argument: str) -> str:
-    """Return the argument, or all of stdin for `-`, without its last line break."""
-    return sys.stdin.read().removesuffix("\n") if argument == "-" else argument
+    """Return the argument, or all of stdin for `-`, without its last line break.
+
+    Raises:
+        SourceError: stdin is closed, or isn't UTF-8.
+    """
+    if argument != "-":
+        return argument
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise SourceError("stdin isn't there; give the text as an argument")
+    raw: bytes = stream.read()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = f"byte {error.start + 1} (0x{error.object[error.start]:02x})"
+        raise SourceError(
+            f"stdin: {at} isn't utf-8; convert the text first, for example with iconv"
+        ) from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def visible(text: str, most: int = 40) -> str:

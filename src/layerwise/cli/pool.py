@@ -13,8 +13,12 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset of level token or word")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the new dataset")
+    parser.add_argument(
+        "dataset", type=options.path, metavar="DATASET", help="the folder of a dataset of level token or word"
+    )
+    parser.add_argument(
+        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the new dataset"
+    )
     options.level_options(parser, ("word", "text"), "text")
     parser.add_argument("--dtype", metavar="TYPE", help="the type at rest (that of DATASET)")
     options.json_option(parser)
@@ -25,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.info import stored_bytes
     from layerwise.join.pool import pool
 
+    before = options.finished(args.out)
     made = pool(
         args.dataset,
         args.out,
@@ -35,9 +40,10 @@ def run(args: argparse.Namespace) -> int:
     )
     size = stored_bytes(made.manifest)
     if args.json:
-        options.print_json(
-            {"out": args.out, "level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
-        )
+        shape = {"level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
+        options.print_json({"out": args.out, "already_finished": before, **shape})
+    elif before:
+        print(f"{args.out} is already finished: the same settings and the same dataset; nothing to do.")
     else:
         print(
             f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})"

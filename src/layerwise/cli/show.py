@@ -14,12 +14,18 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("text", metavar="TEXT", help="the text, or - for stdin")
+    parser.add_argument(
+        "text", metavar="TEXT", help="the text, or - for stdin; put -- before one that begins with -"
+    )
     options.model_options(parser)
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
     parser.add_argument(
-        "--numbers", type=int, default=4, metavar="N", help="how many numbers of each vector (4)"
+        "--numbers",
+        type=options.count,
+        default=4,
+        metavar="N",
+        help="how many numbers of each vector (4)",
     )
     options.json_option(parser)
 
@@ -48,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
     )
     rows = [("layer", "piece", "norm", "first numbers")]
     for row in shown.rows:
-        numbers = " ".join(f"{value:+.3f}" for value in row.vector[: args.numbers])
-        rows.append((row.layer, options.visible(row.text), f"{row.norm:.3f}", f"{numbers} …"))
+        numbers = [f"{value:+.3f}" for value in row.vector[: args.numbers]]
+        more = ["…"] if len(numbers) < shown.width else []
+        rows.append((row.layer, options.visible(row.text), f"{row.norm:.3f}", " ".join(numbers + more)))
     if args.level == "text":
         rows = [(layer, norm, numbers) for layer, _, norm, numbers in rows]  # type: ignore[misc]
     print(options.table(rows, right=(len(rows[0]) - 2,)))

@@ -18,13 +18,17 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
     parser.add_argument(
         "--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts"
     )
-    parser.add_argument("--model", help="where the model is now, when it has moved")
+    parser.add_argument("--model", type=options.path, help="where the model is now, when it has moved")
     parser.add_argument(
-        "--sample", type=int, default=32, metavar="N", help="texts that are compared (32; 0 for none)"
+        "--sample",
+        type=options.count,
+        default=32,
+        metavar="N",
+        help="texts that are compared (32; 0 for none)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which texts these are (0)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")

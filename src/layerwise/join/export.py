@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from layerwise import store
+from layerwise.errors import RequestError
 from layerwise.layers import LayerSpec
 from layerwise.store import LayerDataset, open_dataset
 
@@ -31,5 +32,7 @@ def export(
         RequestError: an unknown format, or layers together with a mix.
         OutputError: a path that exists or can't be written to.
     """
+    if mix is not None and layers != "all":
+        raise RequestError(f"--layers {layers} and --mix {mix} exclude each other; leave one of them out")
     opened = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
     return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix)

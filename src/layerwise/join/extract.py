@@ -225,7 +225,12 @@ class _Job:
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
     """Return the place of the first text that isn't the one that is stored."""
     for row, example in zip(stored.to_pylist(), examples, strict=False):
-        given = {"id": example.id, "source": example.source, "line": example.line, "text": example.text}
+        given: dict[str, Any] = {
+            "id": example.id,
+            "source": example.source,
+            "line": example.line,
+            "text": example.text,
+        }
         given |= example.columns
         given |= {name: list(values) for name, values in example.word_columns.items()}
         if any(name in row and row[name] != value for name, value in given.items()):

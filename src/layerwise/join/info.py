@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import DatasetError, ModelError
+from layerwise.errors import DatasetError, ModelError, RequestError
 
 
 def info(
@@ -21,11 +21,16 @@ def info(
     A model's weights are hashed and not loaded.
 
     Raises:
+        RequestError: no name, or a revision of what is no model on the hub.
         DatasetError: a folder that holds neither, or an unfinished dataset.
         ModelError: a name that is neither here nor on the hub.
     """
     folder = Path(name)
+    if not str(name):
+        raise RequestError("info needs a name: a dataset's folder, a model's folder, or a model's name")
     if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+        if revision is not None:
+            raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
         return _dataset(folder)
     if folder.is_file():
         raise DatasetError(

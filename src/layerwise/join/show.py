@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise import names
 from layerwise.layers import LayerSpec
 
 
@@ -57,6 +58,7 @@ def show(
     """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`."""
     from layerwise.encode.load import load_encoder
 
+    names.one_of("level", level, ("token", "word", "text"))
     encoder = load_encoder(
         model,
         device=device,
@@ -67,16 +69,16 @@ def show(
     states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
-    names = states.index["text"].to_pylist()
+    texts = states.index["text"].to_pylist()
     special = set(states.where(special=True).tolist()) if level == "token" else set()
     rows = tuple(
         ShownRow(
             layer,
-            "(special)" if row in special else str(name),
+            "(special)" if row in special else str(text),
             float(norms[at, row]),
             stack[at, row].tolist(),
         )
-        for row, name in enumerate(names)
+        for row, text in enumerate(texts)
         for at, layer in enumerate(states.layers)
     )
     return Shown(

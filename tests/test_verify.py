@@ -1,0 +1,156 @@
+"""verify: rows against plain transformers, and what it says when it can't compare."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from conftest import CORPUS
+from layerwise.errors import DatasetError, ModelError
+from layerwise.store.layout import to_json
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": text, "n": n}) + "\n" for n, text in enumerate(CORPUS)), encoding="utf-8"
+    )
+    return path
+
+
+def doctor(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a manifest and sign it anew, as someone would who means it."""
+    import hashlib
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    data = to_json(manifest)
+    (folder / "manifest.json").write_bytes(data)
+    (folder / "manifest.json.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  manifest.json\n")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "convbert", "t5", "modernbert"])
+@pytest.mark.parametrize(
+    "options", [{"level": "token"}, {"level": "word"}, {"pool": "max", "max_length": 20}]
+)
+def test_what_was_extracted_is_verified(
+    family: str, options: dict[str, Any], model_folder: Callable[[str], Path], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=model_folder(family), device="cpu", **options)
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert found.ok, found.problems
+    assert found.texts == len(CORPUS)
+    assert found.parity is not None
+    assert found.tolerance is not None
+    assert all(p.max_rel <= found.tolerance and p.cosine > 0.999 for p in found.parity.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_each_type_is_within_its_own_tolerance(
+    dtype: str, encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"), dtype=dtype)
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert found.ok, found.problems
+
+
+def test_rows_that_another_computation_gave_are_found(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.store.tensors import TensorWriter
+
+    put = TensorWriter.put
+
+    def shifted(self: TensorWriter, layer: str, rows: Any, values: Any) -> None:
+        put(self, layer, rows, values + (0.01 if layer == "2" else 0))
+
+    monkeypatch.setattr(TensorWriter, "put", shifted)
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert not found.ok
+    assert [problem.file for problem in found.problems] == ["layer 2"]
+    assert "out of the tolerance" in found.problems[0].what
+
+
+def test_a_changed_byte_is_found_before_any_row_is_compared(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
+    file = tmp_path / "out/shards/00000.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    found = lw.verify(tmp_path / "out")
+    assert not found.ok
+    assert found.parity is None
+    assert found.problems[0].file == "shards/00000.safetensors"
+
+
+def test_without_texts_it_needs_the_source(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"), no_text=True)
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert found.ok
+    assert found.parity is None
+    assert "--source" in str(found.note)
+    with_source = lw.verify(tmp_path / "out", source=source, device="cpu")
+    assert with_source.ok
+    assert with_source.parity is not None
+
+
+def test_another_source_is_found(encoder_of: Callable[[str], Any], source: Path, tmp_path: Path) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"), no_text=True)
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps({"text": f"other {n}"}) + "\n" for n in range(len(CORPUS))))
+    assert not lw.verify(tmp_path / "out", source=other, device="cpu").ok
+    other.write_text('{"text": "one"}\n')
+    with pytest.raises(DatasetError, match="gives fewer texts"):
+        lw.verify(tmp_path / "out", source=other, device="cpu")
+
+
+def test_another_model_is_refused_and_a_moved_one_can_be_named(
+    model_folder: Callable[[str], Path], source: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model_folder("bert"), tmp_path / "model"))
+    lw.extract(source, tmp_path / "out", model=folder, device="cpu")
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(ModelError):
+        lw.verify(tmp_path / "out", device="cpu")
+    assert lw.verify(tmp_path / "out", model=tmp_path / "moved", device="cpu").ok
+    with pytest.raises(ModelError, match="isn't the one of the dataset: its weights differ"):
+        lw.verify(tmp_path / "out", model=model_folder("electra"), device="cpu")
+
+
+def test_the_sample_is_drawn_by_a_seed(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
+    one, same = (lw.verify(tmp_path / "out", sample=3, seed=1, device="cpu") for _ in range(2))
+    assert one == same
+    assert one.texts == 3
+    assert lw.verify(tmp_path / "out", sample=0).parity is None
+
+
+def test_the_tolerance_is_that_of_the_manifest(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
+    doctor(tmp_path / "out", lambda manifest: manifest["tolerance"].update(value=1e-9))
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert {problem.file for problem in found.problems} == {"layer emb", "layer 1", "layer 2", "layer 3"}
+
+
+def test_parity_is_what_numpy_says() -> None:
+    from layerwise.join.verify import _parity
+
+    got, expected = np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 4.0]], np.float32)
+    found = _parity(got, expected)
+    assert (found.max_abs, found.max_rel) == (2.0, 0.5)
+    assert found.cosine == pytest.approx(9 / (5**0.5 * 17**0.5))
