@@ -1,0 +1,94 @@
+"""What the documents show works: README's commands and code, and the reader in docs/format.md."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from conftest import CORPUS
+from layerwise.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    for block in blocks(README, "console")[1:]:
+        for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    code = "\n".join(blocks(README, "python"))
+    checked = re.sub(
+        r"^(.+?\S) {2,}# (\(2, 384\)|\['Angela Merkel'\]|\('emb'.*?\))",
+        r"assert (\1) == \2",
+        code,
+        flags=re.M,
+    )
+    assert checked.count("assert") == 3, "the comments that say what comes out are checked"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", checked], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_picture_in_the_readme_is_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = blocks(README, "console")[0].partition("\n")
+    assert shown[0] == '$ layerwise show "Hello, world!"'
+    assert main(["show", "Hello, world!", "--device", "cpu"]) == 0
+    expected, got = shown[2].split(), capsys.readouterr().out.split()
+    assert len(expected) == len(got)
+    for a, b in zip(expected, got, strict=True):
+        # Another processor may round the last digit the other way.
+        assert a == b or abs(float(a) - float(b)) < 0.0015, f"README says {a}, and {b} came out"
+
+
+def test_the_readme_names_every_document_and_family() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), f"README links to {link}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_the_reader_in_the_format_document_reads(
+    dtype: str, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    (code,) = blocks((ROOT / "docs/format.md").read_text(encoding="utf-8"), "python")
+    reader: dict[str, Any] = {}
+    exec(compile(code, "format.md", "exec"), reader)
+    source = tmp_path / "texts.txt"
+    source.write_text("".join(text.replace("\n", " ") + "\n" for text in CORPUS), encoding="utf-8")
+    dataset = lw.extract(source, tmp_path / "out", model=encoder_of("bert"), dtype=dtype, shard_texts=5)
+    for name in dataset.layers:
+        assert np.array_equal(reader["layer"](tmp_path / "out", name), dataset.layer(name))
+
+
+def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    text = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+    source = tmp_path / "texts.conll"
+    source.write_text("a\tX\n\u200d\tY\n")
+    for level in ("token", "word", "text"):
+        dataset = lw.extract(source, tmp_path / level, model=encoder_of("bert"), level=level)
+        shard = dataset.manifest["shards"][0]
+        names = {
+            *dataset.manifest,
+            *dataset.manifest["settings"],
+            *dataset.manifest["model"],
+            *shard,
+            *shard["counts"],
+        }
+        names |= {*dataset.index.column_names, *dataset.texts.column_names} - {"tag"}
+        for name in names:
+            assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
+    assert f"version {dataset.manifest['version']}" in text
