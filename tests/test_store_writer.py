@@ -398,3 +398,18 @@ def test_tables_of_any_type_are_written(tmp_path: Path) -> None:
     got = open_dataset(tmp_path / "d").texts
     assert got.to_pylist() == texts.to_pylist() * 2
     assert got.schema.equals(texts.schema)
+
+
+def test_a_run_that_commits_nothing_leaves_nothing(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path / "d", SETTINGS)
+    writer.begin(("1",), 2, 3, "float32")
+    writer.close()
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_folder_that_was_there_stays_and_takes_other_settings(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with DatasetWriter(tmp_path / "d", SETTINGS):
+        pass
+    with DatasetWriter(tmp_path / "d", {"other": 1}) as writer:
+        assert not writer.finished

@@ -144,6 +144,10 @@ class Encoder:
             pool = self.default_pool
         pool = names.fit_pool(level, pool)
         names.fit_special(level, pool, special_tokens)
+        if pool == "cls" and not self.tokenizer.has_cls:
+            raise RequestError(
+                f"pool 'cls' needs a classification piece and {self.checkpoint.name!r} has none; use mean"
+            )
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
         if overlap is not None and long != "window":

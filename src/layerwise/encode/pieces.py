@@ -52,7 +52,9 @@ class Tokenizer:
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
         self.special = len(self._backend.encode("").ids)
-        self._prefix = _pieces(self._backend.encode("a"), 0).prefix
+        probe = _pieces(self._backend.encode("a"), 0)
+        self._prefix = probe.prefix
+        self.has_cls = self._cls is not None and self._cls in probe.ids
 
     def texts(self, texts: Sequence[str]) -> list[Pieces]:
         """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut."""
@@ -72,18 +74,9 @@ class Tokenizer:
         return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
 
     def cls_place(self, pieces: Pieces) -> int:
-        """Return where the classification piece stands among the special pieces of a text.
-
-        Raises:
-            ModelError: the tokenizer has none.
-        """
+        """Return where the classification piece stands among the special pieces of a text; it `has_cls`."""
         special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]
-        for place in special:
-            if int(pieces.ids[place]) == self._cls:
-                return int(place)
-        raise ModelError(
-            f"pool 'cls' needs a classification piece and the tokenizer of {self._name!r} adds none; use mean"
-        )
+        return next(int(place) for place in special if int(pieces.ids[place]) == self._cls)
 
     def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
         pieces = _pieces(encoding, self._prefix)

@@ -37,14 +37,13 @@ def _files(folder: Path) -> list[Path]:
 
 
 def begin(folder: Folder, settings: Record) -> None:
-    """Make the folders, and note the settings unless they are noted."""
+    """Make the folders, and note the settings."""
     for path in (folder.shards, folder.work):
         path.mkdir(exist_ok=True)
     disk.sync_folder(folder.root)
-    if not folder.settings.exists():
-        disk.write_file(
-            folder.settings, to_json({"format": FORMAT, "version": VERSION, "settings": settings})
-        )
+    if folder.settings.exists():
+        check_version(from_json(folder.settings), folder.settings)
+    disk.write_file(folder.settings, to_json({"format": FORMAT, "version": VERSION, "settings": settings}))
 
 
 def check_settings(path: Path, settings: Record, root: Path) -> None:
@@ -138,6 +137,14 @@ def sweep(folder: Folder, records: list[Record]) -> None:
 def _is_shard_file(name: str) -> bool:
     number, _, rest = name.partition(".")
     return number.isdigit() and rest in KINDS.values()
+
+
+def remove_empty(folder: Folder) -> None:
+    """Remove a folder in which nothing was committed, with its lock."""
+    with suppress(OSError):
+        folder.shards.rmdir()
+        folder.lock.unlink(missing_ok=True)
+        folder.root.rmdir()
 
 
 def clear_work(folder: Folder) -> None:

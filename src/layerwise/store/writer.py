@@ -55,6 +55,7 @@ class DatasetWriter:
         self._settings: Record = json.loads(to_json(settings))
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
+        self._made = not self._folder.root.exists()
         with disk.writing(self._folder.root):
             self._folder.root.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(self._folder.lock, thread_local=False)
@@ -89,11 +90,12 @@ class DatasetWriter:
         if self._folder.manifest.exists():  # finished by another process since we looked
             self._look_at_finished()
             return
-        if self._folder.settings.exists():
-            work.check_settings(self._folder.settings, self._settings, self._folder.root)
         with disk.writing(self._folder.root):
-            work.begin(self._folder, self._settings)
             self.finished, self.committed = False, work.read_records(self._folder)
+            if self.committed:
+                work.check_settings(self._folder.settings, self._settings, self._folder.root)
+            else:  # nothing depends on the settings of a run that committed nothing
+                work.begin(self._folder, self._settings)
             work.sweep(self._folder, self.committed)
 
     def begin(self, layers: Sequence[str], rows: int, width: int, dtype: str) -> "ShardWriter":
@@ -163,12 +165,17 @@ class DatasetWriter:
         return whole
 
     def close(self) -> None:
-        """Abandon an open shard, and let go of the lock; what was committed stays."""
+        """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
+        nothing = not self.finished and not self.committed
         try:
             if self._open is not None:
                 self._open.abandon()
+            if nothing:
+                work.clear_work(self._folder)
         finally:
             self._lock.release()
+        if nothing and self._made:
+            work.remove_empty(self._folder)
 
     def __enter__(self) -> Self:
         return self
