@@ -13,7 +13,8 @@ class Progress:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream = stream or sys.stderr
         self._show = not quiet and self._stream.isatty()
-        self._start = time.monotonic()
+        self._start: float | None = None
+        self._before = (0, 0, 0.0)
         self._last = 0.0
         self._shown = 0
         self.texts = self.pieces = 0
@@ -23,9 +24,13 @@ class Progress:
         self.texts += texts
         self.pieces += pieces
         now = time.monotonic()
-        if self._show and now - self._last >= _EVERY:
+        if self._start is None:
+            # Rates are measured from here on: before it a model was loaded, or finished shards passed over.
+            self._start = self._last = now
+            self._before = (self.texts, self.pieces, fraction or 0.0)
+        elif self._show and now - self._last >= _EVERY:
             self._last = now
-            self._write(self.line(now - self._start, fraction))
+            self._write(self.line(max(now - self._start, 1e-9), fraction))
 
     def close(self) -> None:
         """Wipe the line."""
@@ -37,11 +42,12 @@ class Progress:
 
     def line(self, seconds: float, fraction: float | None) -> str:
         """Return the line for `seconds` of work."""
-        texts, pieces = self.texts / seconds, self.pieces / seconds
+        before_texts, before_pieces, before = self._before
+        texts, pieces = (self.texts - before_texts) / seconds, (self.pieces - before_pieces) / seconds
         rate = f"{self.texts:,} texts · {texts:,.0f} texts/s · {pieces:,.0f} pieces/s"
-        if fraction is None or not 0 < fraction <= 1:
+        if fraction is None or not before < fraction <= 1:
             return rate
-        return f"{rate} · {fraction:.0%} · {clock(seconds * (1 - fraction) / fraction)} left"
+        return f"{rate} · {fraction:.0%} · {clock(seconds * (1 - fraction) / (fraction - before))} left"
 
     def _write(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._shown))

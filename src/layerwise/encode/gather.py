@@ -38,7 +38,9 @@ def run_plan(
     """
     wanted = {layers.index(name): name for name in request.layers}
     how = pooling.reduction(request.pool)
-    split = _Split(plan, request.layers, engine.width, engine.device, how)
+    # Not every torch has embedding_bag on MPS.
+    place = torch.device("cpu") if engine.device.type == "mps" else engine.device
+    split = _Split(plan, request.layers, engine.width, place, how)
     budget = request.batch_tokens if engine.together else 1
     for batch in batches(plan.sequences.lengths(), budget, engine.packing):
         _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, sink, split)
@@ -58,11 +60,11 @@ def _run_batch(
 ) -> None:
     begins = engine.begins(batch)
     windows = batch.windows.tolist()
-    whole = _OnDevice(plan.take(windows, begins), engine.device)
-    parts = _OnDevice(plan.take(windows, begins, parts=True), engine.device)
+    whole = _OnDevice(plan.take(windows, begins), split.device)
+    parts = _OnDevice(plan.take(windows, begins, parts=True), split.device)
 
     def on_layer(position: int, hidden: torch.Tensor) -> None:
-        hidden = hidden.float()
+        hidden = hidden.to(split.device).float()
         if len(whole.take.rows):
             values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
             sink.put(wanted[position], whole.take.rows, values.cpu().numpy())
@@ -104,7 +106,7 @@ class _Split:
     def __init__(
         self, plan: Plan, layers: Sequence[str], width: int, device: torch.device, how: pooling.Reduce
     ) -> None:
-        self._rows, self._how = plan.split, how
+        self.device, self._rows, self._how = device, plan.split, how
         self.partial: pooling.Reduce = "max" if how == "max" else "sum"
         self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
         start = float("-inf") if how == "max" else 0.0
