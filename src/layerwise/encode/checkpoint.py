@@ -49,6 +49,8 @@ def find_checkpoint(
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
     text = str(name)
+    if not text.strip() or text == ".":  # Path("") is "."
+        raise ModelError(f"model {text!r} is no name; give {ALIAS}, a model's folder, or a Hugging Face id")
     if text == ALIAS:
         return _from_folder(text, _alias_folder(), None, allow_pickle)
     path = Path(text).expanduser()

@@ -218,7 +218,7 @@ def _references(model: nn.Module, probes: Sequences, name: str) -> list[list[tor
     except _UNFIT as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"model {name!r} doesn't run on text: {line[:200]}; a text encoder is needed"
+            f"model {name!r} doesn't run on text alone ({line[:200]}); a text encoder is needed"
         ) from None
     for number, layers in enumerate(states):
         if any(layer.shape != (len(probes.ids[number]), states[0][0].shape[1]) for layer in layers):

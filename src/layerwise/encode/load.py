@@ -74,6 +74,11 @@ def _device(device: str | None) -> str:
         present.insert(0, "mps")
     if device is None:
         return present[0]
-    if device.split(":")[0] not in present:
-        raise RequestError(f"device {device!r} isn't on this machine; there is {', '.join(present)}")
+    if device not in present and device not in _numbered():
+        there = ", ".join([*present, *_numbered()])
+        raise RequestError(f"device {device!r} isn't on this machine; there is {there}")
     return device
+
+
+def _numbered() -> list[str]:
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -84,6 +84,12 @@ def bench(
     """
     if texts < 1 or rounds < 1:
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
+    if shape is not None and shape not in SHAPES:
+        raise RequestError(f"shape {shape!r} isn't known; there is {', '.join(SHAPES)}")
+    if shape is not None and str(model) != "minilm":
+        raise RequestError(
+            f"--shape {shape} has random weights and --model {model} its own; give one of them"
+        )
     chosen = _texts(source, texts)
     with _model(model, shape) as name:
         field = _field(name, chosen, device, bf16)
@@ -140,8 +146,6 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
     if shape is None:
         yield str(model)
         return
-    if shape not in SHAPES:
-        raise RequestError(f"shape {shape!r} isn't known; there is {', '.join(SHAPES)}")
     from layerwise.encode import hf
     from layerwise.encode.checkpoint import find_checkpoint
 

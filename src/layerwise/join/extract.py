@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import platform
 import time
@@ -15,13 +16,14 @@ import pyarrow as pa
 
 from layerwise import names
 from layerwise.errors import DatasetError, RequestError
+from layerwise.join.opened import open_described
 from layerwise.layers import LayerSpec
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
-from layerwise.store import DatasetWriter, LayerDataset, open_dataset
+from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
 from layerwise.store.tables import read_table
 from layerwise.tables import Carried, carried_columns
@@ -129,7 +131,7 @@ def extract(
         "words": words,
         "id": id,
         "columns": columns,
-        "encoding": encoding,
+        "encoding": codecs.lookup(encoding).name,
     }
     settings = _settings(encoder, request, dtype, rule, reading, no_text, keep)
     carried = Carried(corpus.types, no_text, tuple(keep))
@@ -139,7 +141,7 @@ def extract(
         )
         if not writer.finished:
             writer.finish(_manifest(encoder, request, dtype, corpus, writer.committed))
-    return open_dataset(out)
+    return open_described(out)
 
 
 class _Job:

@@ -45,10 +45,10 @@ def stored_bytes(manifest: Mapping[str, Any]) -> int:
 
 
 def _dataset(folder: Path) -> dict[str, Any]:
-    from layerwise.store import open_dataset
+    from layerwise.join.opened import open_described
     from layerwise.store.dtypes import itemsize
 
-    dataset = open_dataset(folder)
+    dataset = open_described(folder)
     manifest = dict(dataset.manifest)
     shards = manifest.pop("shards")
     return {

@@ -14,6 +14,7 @@ from layerwise.encode import rows as rowing
 from layerwise.encode.pieces import Pieces
 from layerwise.encode.rows import Made
 from layerwise.errors import RequestError
+from layerwise.join.opened import open_described
 from layerwise.join.stored import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
 from layerwise.tables import index_table, texts_table
@@ -60,7 +61,7 @@ def pool(
     Raises:
         RequestError: a level that isn't coarser, or rows that can't be made from these.
     """
-    finer = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
+    finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
     wish = _check(finer, level, pool, special_tokens)
     dtype = names.one_of("dtype", dtype or finer.manifest["dtype"], names.DTYPES)
     derived = {

@@ -8,11 +8,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from layerwise.encode.pieces import NO_WORD, Pieces
+from layerwise.errors import DatasetError
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset
 from layerwise.tables import Carried, Coverage
 
 Columns = dict[str, list[str]]
+_ALWAYS = ("doc", "id", "source", "line", "pieces", "windows", "truncated")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,16 @@ def carried_as_stored(part: LayerDataset, columns: Columns) -> Carried:
 
 
 def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
-    """Return the texts of a part of level token or word, in order."""
+    """Return the texts of a part of level token or word, in order.
+
+    Raises:
+        DatasetError: a column that every dataset has is missing.
+    """
+    for name in _ALWAYS:
+        if name not in part.texts.column_names:
+            raise DatasetError(
+                f"the texts of {part.path} have no column {name!r}: damaged, see `layerwise verify`"
+            )
     docs = part.index["doc"].to_numpy()
     begins = np.searchsorted(docs, part.texts["doc"].to_numpy())
     rows = {

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from layerwise.errors import DatasetError, ModelError
-from layerwise.read import open_corpus
+from layerwise.join.opened import open_described
+from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
-from layerwise.store import LayerDataset, Problem, check_files, open_dataset
+from layerwise.store import LayerDataset, Problem, check_files
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -83,24 +82,33 @@ def verify(
     problems = tuple(check_files(Path(path)))
     if problems:
         return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
-    dataset = open_dataset(path)
-    if sample < 1 or not dataset.texts.num_rows:
+    dataset = open_described(path)
+    docs = _sample(int(dataset.manifest["totals"]["texts"]), sample, seed)
+    if not docs:
         return Verification((), None, None, 0, "no row was compared, as none was asked for")
-    docs = _sample(dataset, sample, seed)
-    examples = _from_source(dataset, source, docs) if source is not None else _from_texts(dataset, docs)
-    if examples is None:
+    if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
+        note = "no row was compared, as these are pools of word rows; verify the dataset of words"
+        return Verification((), None, None, 0, note)
+    given = _from_source(dataset, source, docs) if source is not None else {}
+    if not given and "text" not in next(dataset.parts()).texts.column_names:
         return Verification(
             (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
-        )
-    if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
-        return Verification(
-            (), None, None, 0, "the rows are pools of word rows, which no model gives; verify those"
         )
     encoder = _plain(dataset, model, device, allow_pickle, trust_remote_code)
     request = _request(encoder, dataset.manifest["settings"])
     errors = [
-        _compare(dataset, encoder, request, doc, example) for doc, example in zip(docs, examples, strict=True)
+        _compare(part, encoder, request, doc, given.get(doc) or _stored(part, row))
+        for part, doc, row in _places(dataset, docs)
+        if len(given[doc].text if given else _stored(part, row).text) <= _LONGEST
     ]
+    return _judge(dataset, errors, len(docs) - len(errors))
+
+
+def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
+    """Hold what was compared against the tolerance of the manifest."""
+    note = f"{long} sampled texts of more than {_LONGEST:,} characters were left out" if long else None
+    if not errors:
+        return Verification((), None, None, 0, note)
     parity = {layer: _worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers}
     limit = float(dataset.manifest["tolerance"]["value"])
     out = [
@@ -108,42 +116,47 @@ def verify(
         for layer, found in parity.items()
         if not found.max_rel <= limit
     ]
-    return Verification(tuple(out), parity, limit, len(docs), None)
+    return Verification(tuple(out), parity, limit, len(errors), note)
 
 
-def _sample(dataset: LayerDataset, sample: int, seed: int) -> list[int]:
-    """Return the numbers of some texts, spread by chance; the longest are left out."""
-    docs = list(range(dataset.texts.num_rows))
-    if "text" in dataset.texts.column_names:
-        lengths = pc.utf8_length(dataset.texts["text"]).to_numpy()
-        docs = np.flatnonzero(lengths <= _LONGEST).tolist()
-    return sorted(random.Random(seed).sample(docs, min(sample, len(docs))))
+def _sample(texts: int, sample: int, seed: int) -> list[int]:
+    """Return the numbers of some texts, spread by chance, in order."""
+    return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
 
 
-def _from_texts(dataset: LayerDataset, docs: Sequence[int]) -> list[Example] | None:
-    if "text" not in dataset.texts.column_names:
-        return None
-    found = dataset.texts.take(pa.array(docs, pa.int64()))
-    words = found["words"].to_pylist() if "words" in found.column_names else [None] * len(docs)
-    pairs = zip(found["text"].to_pylist(), words, strict=True)
-    return [Example(str(text), tuple(split) if split is not None else None) for text, split in pairs]
+def _places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDataset, int, int]]:
+    """Yield the part that holds each text, its number, and its row among the part's texts."""
+    begin = 0
+    left = list(docs)
+    for part, record in zip(dataset.parts(), dataset.manifest["shards"], strict=True):
+        end = begin + record["texts"]
+        while left and left[0] < end:
+            yield part, left[0], left[0] - begin
+            left.pop(0)
+        begin = end
+
+
+def _stored(part: LayerDataset, row: int) -> Example:
+    found = part.texts.slice(row, 1).to_pylist()[0]
+    words = found.get("words")
+    return Example(found["text"], tuple(words) if words is not None else None)
 
 
 def _from_source(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
-) -> list[Example]:
+) -> dict[int, Example]:
     reading = dataset.manifest["settings"]["reading"]
     corpus = open_corpus(source, **reading, skip_bad=bool(dataset.manifest["skipped"]))
-    wanted = set(docs)
-    found = dict(_picked(corpus, wanted))
-    if len(found) < len(wanted):
+    found = dict(_picked(corpus, set(docs)))
+    if len(found) < len(docs):
+        texts = dataset.manifest["totals"]["texts"]
         raise DatasetError(
-            f"the source gives fewer texts than the {dataset.texts.num_rows} of the dataset; is it another one?"
+            f"the source gives fewer texts than the {texts} of the dataset; is it another one?"
         )
-    return [found[doc] for doc in docs]
+    return found
 
 
-def _picked(corpus: Any, wanted: set[int]) -> Iterator[tuple[int, Example]]:
+def _picked(corpus: Corpus, wanted: set[int]) -> Iterator[tuple[int, Example]]:
     for doc, example in enumerate(corpus):
         if doc in wanted:
             yield doc, example
@@ -171,7 +184,8 @@ def _plain(
     for part, digest in encoder.hashes.items():
         if digest != made[part]:
             raise ModelError(
-                f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; give --model"
+                f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; "
+                "name the right one with --model"
             )
     return encoder
 

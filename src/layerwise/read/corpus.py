@@ -84,7 +84,7 @@ class Corpus:
         self.types: dict[str, Any] = {}
         self._files = files
         self._reader = reader
-        self._finished = 0
+        self._finished = self._count = 0
         self._current = files[0]
         for file in files:
             if not file.once:
@@ -96,15 +96,17 @@ class Corpus:
 
     @property
     def fraction(self) -> float | None:
-        """The share of the bytes (Parquet: rows) that the pass has consumed; `None` for standard input."""
+        """The share of the bytes (Parquet: rows) or of `limit` that the pass has consumed; `None` for standard input."""
         if any(file.once for file in self._files):
             return None
         total = sum(file.size for file in self._files)
-        return min(1.0, (self._finished + self._current.done) / total) if total else 1.0
+        read = (self._finished + self._current.done) / total if total else 1.0
+        limit = self._reader.options.limit
+        return min(1.0, max(read, self._count / limit if limit else 0.0))
 
     def __iter__(self) -> Iterator[Example]:
         self.skipped = []
-        self._finished = 0
+        self._finished = self._count = 0
         self._carrier.restart()
         for file in self._files:
             file.done = 0
@@ -112,18 +114,17 @@ class Corpus:
         return self._examples()
 
     def _examples(self) -> Iterator[Example]:
-        count = 0
         for file in self._files:
             self._current = file
             for item in self._reader.records(file):
                 example = self._example(file, item)
                 if example is not None:
-                    count += 1
+                    self._count += 1
                     yield example
-                    if count == self._reader.options.limit:
+                    if self._count == self._reader.options.limit:
                         return
             self._finished, file.done = self._finished + file.done, 0
-        if not count:
+        if not self._count:
             raise self._empty()
 
     def _example(self, file: File, item: Record | Skipped) -> Example | None:

@@ -46,6 +46,9 @@ def check_options(options: Options, format: str) -> None:
     Raises:
         RequestError: naming the options and what to leave out.
     """
+    for name in ("text", "words", "id"):
+        if getattr(options, name) == "":
+            raise RequestError(f"--{name} is empty; name a column, or leave it out")
     _check_columns(options, format)
     if options.text and options.words:
         raise RequestError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from layerwise.errors import SourceError
@@ -55,7 +56,7 @@ def _opened(file: File) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(str(file.path)) as parquet:
+        with (file.path or Path(file.source)).open("rb") as raw, pq.ParquetFile(raw) as parquet:
             yield parquet
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).strip().splitlines()[:1] or [type(error).__name__]

@@ -38,7 +38,7 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """
     try:
         # Not read_table, which takes folders called a=b in the path for columns.
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]

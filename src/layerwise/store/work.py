@@ -65,7 +65,8 @@ def check_settings(path: Path, settings: Record, root: Path) -> None:
 def difference(there: Any, here: Any, name: str = "") -> tuple[str, str, str] | None:
     """Return the first setting, by name, that differs, with both values as text; `None` when none does."""
     if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted({*there, *here}):
+        # Another model changes much else; its name says most.
+        for key in sorted({*there, *here}, key=lambda key: (key != "model", key)):
             path = f"{name}.{key}" if name else key
             if key not in there or key not in here:
                 return path, _shown(there, key), _shown(here, key)
