@@ -15,7 +15,7 @@ import layerwise as lw
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import find_checkpoint
 
-TEXTS, ROUNDS = 512, 7
+TEXTS, ROUNDS = 512, 5
 
 
 def main() -> None:

@@ -17,6 +17,9 @@ from layerwise.tolerance import COMPUTED
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
 
 
+_ROUND = 64  # packed batches are filled up to a multiple of so many pieces
+
+
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """Windows ready for the model: piece numbers and, where the model takes them, segment numbers."""
@@ -82,13 +85,22 @@ class Engine:
     def _packed(
         self, ids: list[Sequence[int]], types: list[Sequence[int]] | None, batch: Batch
     ) -> dict[str, Any]:
-        def row(parts: Sequence[Sequence[int]]) -> torch.Tensor:
-            return torch.tensor([[number for part in parts for number in part]], device=self.device)
+        # Batches of few different sizes let the memory and the kernels of one serve the next.
+        filler = [self._pad] * (-int(batch.lengths.sum()) % _ROUND)
+
+        def row(parts: Sequence[Sequence[int]], end: Sequence[int]) -> torch.Tensor:
+            numbers = [number for part in parts for number in part]
+            return torch.tensor([[*numbers, *end]], device=self.device)
 
         places = [range(self._first, self._first + len(part)) for part in ids]
-        inputs: dict[str, Any] = {"input_ids": row(ids), "position_ids": row(places), "lw_runs": batch.runs()}
+        runs = batch.runs() + ([(len(filler), 1)] if filler else [])
+        inputs: dict[str, Any] = {
+            "input_ids": row(ids, filler),
+            "position_ids": row(places, [self._first] * len(filler)),
+            "lw_runs": runs,
+        }
         if types is not None:
-            inputs["token_type_ids"] = row(types)
+            inputs["token_type_ids"] = row(types, [0] * len(filler))
         return inputs
 
     def _padded(self, ids: list[Sequence[int]], types: list[Sequence[int]] | None) -> dict[str, Any]:
