@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import layerwise as lw
 from conftest import CORPUS
@@ -407,3 +409,29 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     assert done.returncode == 0, done.stdout + done.stderr
     kills = int(done.stdout.split()[-1])
     assert kills >= 30, f"only {kills} kills"
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=6),
+    data=st.data(),
+)
+def test_ragged_texts_come_back_whole(
+    texts: list[str], data: st.DataObject, encoder: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    level = data.draw(st.sampled_from(["token", "word"]))
+    folder = tmp_path_factory.mktemp("ragged")
+    source = folder / "texts.jsonl"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    dataset = lw.extract(source, folder / "out", model=encoder, level=level, dtype="float32", shard_texts=2)
+    docs = dataset.index["doc"].to_pylist()
+    assert docs == sorted(docs)
+    for doc, text in enumerate(texts):
+        alone = encoder.encode([text], level=level)
+        rows = dataset.where(doc=doc)
+        assert (
+            dataset.index.take(rows).drop_columns("doc").to_pylist()
+            == alone.index.drop_columns("doc").to_pylist()
+        )
+        assert worst(dataset.stack()[:, rows], alone.stack()) <= 1e-5
+    assert dataset.rows == sum(part.rows for part in dataset.parts())
