@@ -16,6 +16,8 @@ from typing import Any
 from layerwise.cli.options import table
 from layerwise.read.docstrings import paragraphs
 
+_STAT = Path("/proc/stat")
+_since: tuple[float, float] | None = None
 _VERSIONS = ("layerwise", "python", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
@@ -54,6 +56,18 @@ def heading(title: str) -> None:
         f"{env['cores']} cores, {env['torch threads']} torch threads{load}"
     )
     print(flush=True)
+    global _since
+    _since = _busy()
+
+
+def _busy() -> tuple[float, float] | None:
+    """Return the core seconds that went by, and those that other processes took; nothing but on Linux."""
+    if not _STAT.exists():
+        return None
+    ticks = [int(number) for number in _STAT.read_text().splitlines()[0].split()[1:9]]
+    passed, idle = sum(ticks), ticks[3] + ticks[4]
+    second = os.sysconf("SC_CLK_TCK")
+    return passed / second, (passed - idle) / second - sum(os.times()[:4])
 
 
 def show(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (1,)) -> None:
@@ -62,9 +76,13 @@ def show(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (1,)) -> None:
 
 
 def show_goals(goals: Sequence[Goal]) -> None:
-    """Print the goals beside what was got."""
+    """Print the goals beside what was got, and how busy the machine was with other things."""
     print()
     show([("goal", "got", "wanted", "met"), *(goal.row() for goal in goals)])
+    now = _busy()
+    if now is not None and _since is not None and now[0] > _since[0]:
+        share = (now[1] - _since[1]) / (now[0] - _since[0])
+        print(f"other processes took {share:.0%} of the machine meanwhile", flush=True)
 
 
 def interleaved(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:

@@ -36,7 +36,7 @@ def _peak() -> float:
 def _measure(source: Path, out: Path, level: str) -> dict[str, float]:
     command = [sys.executable, __file__, str(source), str(out), level]
     found: dict[str, float] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     )
     return found
 

@@ -7,7 +7,7 @@ from common import Goal, heading, show, show_goals
 
 from layerwise.join import bench as by
 
-TEXTS, ROUNDS = 256, 5
+TEXTS, ROUNDS = 256, 3
 
 
 def main() -> None:
