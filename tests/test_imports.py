@@ -23,7 +23,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pooling": {"align"},
     "encode": {"read.example", "tables", "align", "pooling", "states"},
     "store": {"mix", "states"},
-    "join": {"read", "mix", "states", "tables", "align", "pooling", "encode", "store"},
+    "learn": {"mix", "states", "store"},
+    "look": {"learn", "mix", "states", "store"},
+    "show": {"look"},
+    "join": {
+        "read",
+        "mix",
+        "states",
+        "tables",
+        "align",
+        "pooling",
+        "encode",
+        "store",
+        "learn",
+        "look",
+        "show",
+    },
     "cli": {"join"},
 }
 SOLE_TENANTS = {
@@ -33,9 +48,10 @@ SOLE_TENANTS = {
     "filelock": {"store/writer.py"},
     "sentence_transformers": {"join/bench.py"},
     "flair": {"join/bench.py"},
+    "matplotlib": {"show/plots.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
-NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "cli"}
+NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "cli"}
 
 
 def modules() -> list[Path]:
@@ -111,7 +127,9 @@ def test_only_the_command_line_prints() -> None:
 
 @pytest.mark.parametrize("code", ["import layerwise", "from layerwise.cli.main import _parser; _parser()"])
 def test_importing_is_light(code: str) -> None:
-    heavy = "[m for m in ('torch', 'transformers', 'pyarrow', 'numpy', 'scipy') if m in sys.modules]"
+    heavy = (
+        "[m for m in ('torch', 'transformers', 'pyarrow', 'numpy', 'scipy', 'sklearn') if m in sys.modules]"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; {code}; print({heavy})"],
         capture_output=True,

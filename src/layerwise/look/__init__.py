@@ -1,0 +1,1 @@
+"""What compares layers and gives numbers: probing and its statistics."""

@@ -1,0 +1,1 @@
+"""What makes ink of results: tables and figures; computes nothing."""
