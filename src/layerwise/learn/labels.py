@@ -1,0 +1,201 @@
+"""Labels: which rows of a dataset have one, and what it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from layerwise.errors import RequestError
+from layerwise.states import I64, Layered
+
+TASKS = ("classify", "regress", "tag")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """The rows of a dataset that have a label.
+
+    Attributes:
+        rows: their numbers, int64 (n,), ascending; for pairs of texts (n, 2).
+        docs: the text of each row, int64 (n,); of a pair its first.
+        values: strings (n,) as objects; float64 (n,) for `regress`; tuples of strings where `multi`.
+        dropped: how many rows (pairs) have no label.
+        multi: whether a row may have several labels.
+    """
+
+    rows: I64
+    docs: I64
+    values: NDArray[Any]
+    dropped: int
+    multi: bool = False
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a label belongs to two rows."""
+        return self.rows.ndim == 2
+
+    def take(self, places: NDArray[Any], dropped: int = 0) -> "Labelled":
+        """Return some of these rows, and count those that were dropped besides."""
+        return Labelled(
+            self.rows[places], self.docs[places], self.values[places], self.dropped + dropped, self.multi
+        )
+
+
+def read_labels(dataset: Layered, task: str, column: str, separator: str | None = None) -> Labelled:
+    """Return the labels that `column` gives to the rows of a dataset.
+
+    A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
+    piece has the label of its word. A missing label is `None` or an empty string.
+
+    Args:
+        dataset: rows on disk or in memory.
+        task: `classify`, `regress` or `tag`.
+        column: the column's name.
+        separator: cuts a string into several labels.
+
+    Raises:
+        RequestError: an unknown task or column, numbers where there are none, tags where there are no words.
+    """
+    if task not in TASKS:
+        raise RequestError(f"task {task!r} doesn't exist; choose one of {', '.join(TASKS)}")
+    if task == "tag" and dataset.level != "word":
+        raise RequestError(
+            f"task 'tag' needs rows that are words, and these are of level {dataset.level!r}; "
+            "extract with --level word, or derive words with `layerwise pool --level word`"
+        )
+    docs, values = _rows_of(dataset, column)
+    rows: NDArray[np.int64] = np.arange(len(docs))
+    if is_paired(dataset):
+        rows = rows.reshape(-1, 2)
+        docs, values = docs[::2], values[::2]
+    convert, multi = _converter(task, column, values, separator)
+    if task == "tag":
+        return Labelled(rows, docs, _objects([_text(v) for v in values]), 0)
+    kept = np.array([_there(value) for value in values], bool)
+    made = [convert(value) for value, keep in zip(values, kept, strict=True) if keep]
+    out = np.array(made, np.float64) if task == "regress" else _objects(made)
+    return Labelled(rows[kept], docs[kept], out, int(len(kept) - kept.sum()), multi)
+
+
+def is_paired(dataset: Layered) -> bool:
+    """Tell whether the rows are pairs: two texts of a record, one after the other (`extract --text a,b`)."""
+    if dataset.level != "text":
+        return False
+    parts = [part.index["part"].to_pylist() for part in dataset.parts() if "part" in part.index.column_names]
+    names = [name for part in parts for name in part]
+    if not names or len(names) != dataset.rows or len(names) % 2:
+        return False
+    return names[0] != names[1] and names == names[:2] * (len(names) // 2)
+
+
+def read_column(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
+    """Return the value that each of `docs` has in a column of the texts, as objects (n,).
+
+    Raises:
+        RequestError: there is no such column.
+    """
+    known: dict[int, Any] = {}
+    for part in dataset.parts():
+        table = part.texts if column in part.texts.column_names else part.index
+        if column not in table.column_names:
+            continue
+        known.update(zip(table["doc"].to_pylist(), table[column].to_pylist(), strict=True))
+    if not known:
+        raise _no_column(dataset, column)
+    return _objects([known.get(int(doc)) for doc in docs])
+
+
+def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
+    docs: list[I64] = []
+    values: list[Any] = []
+    found = False
+    for part in dataset.parts():
+        own, there = _column(part, column)
+        docs.append(part.index["doc"].to_numpy())
+        values += own
+        found |= there
+    if not found:
+        raise _no_column(dataset, column)
+    return np.concatenate([np.zeros(0, np.int64), *docs]), values
+
+
+def _column(part: Layered, column: str) -> tuple[list[Any], bool]:
+    index, texts = part.index, part.texts
+    if column in index.column_names:
+        return index[column].to_pylist(), True
+    if column not in texts.column_names:
+        return [None] * index.num_rows, False
+    of_text = dict(zip(texts["doc"].to_pylist(), texts[column].to_pylist(), strict=True))
+    docs = index["doc"].to_pylist()
+    if part.level == "token" and pa.types.is_list(texts.schema.field(column).type):
+        words = index["word"].to_pylist()
+        return [_of_word(of_text[d], w) for d, w in zip(docs, words, strict=True)], True
+    return [of_text[doc] for doc in docs], True
+
+
+def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
+    if values is None or word is None or not 0 <= word < len(values):
+        return None
+    return values[word]
+
+
+def _converter(
+    task: str, column: str, values: Sequence[Any], separator: str | None
+) -> tuple[Callable[[Any], Any], bool]:
+    lists = any(isinstance(value, list) for value in values)
+    if task == "regress":
+        if separator is not None:
+            raise RequestError(
+                f"--separator {separator!r} doesn't go with task 'regress', which reads a number"
+            )
+        return lambda value: _number(column, value), False
+    if separator is not None and not lists and task == "classify":
+        return lambda value: tuple(
+            dict.fromkeys(p.strip() for p in value.split(separator) if p.strip())
+        ), True
+    if lists:
+        if task == "tag":
+            raise RequestError(f"column {column!r} holds lists; task 'tag' needs one tag per word")
+        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if _there(v))), True
+    return _text, False
+
+
+def _number(column: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise RequestError(
+            f"column {column!r} holds {value!r:.60}, which is no finite number; "
+            "task 'regress' reads numbers: mend it, or use --task classify"
+        )
+    return number
+
+
+def _there(value: Any) -> bool:
+    return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    out = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        out[place] = value
+    return out
+
+
+def _no_column(dataset: Layered, column: str) -> RequestError:
+    names: dict[str, None] = {}
+    for part in dataset.parts():
+        names |= dict.fromkeys([*part.index.column_names, *part.texts.column_names])
+    return RequestError(f"there is no column {column!r} in the dataset; there are {', '.join(names)}")

@@ -1,0 +1,131 @@
+"""Many small smooth problems minimised at once: L-BFGS with a preconditioner, batched.
+
+Every problem walks for itself (its own curvature, its own step, its own end), and all of them are evaluated
+together, so that one matrix product serves hundreds of fits. Problems that have converged leave the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(numbers of problems (a,), parameters (a, size)) -> values (a,), gradients (a, size)"""
+Precondition = Callable[[Tensor, Tensor], Tensor]
+"""(numbers of problems (a,), vectors (a, size)) -> vectors (a, size): about the inverse Hessian's product"""
+_MEMORY = 8
+_ARMIJO = 1e-4
+_SHRINK = 0.35
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of the problems that are still under way; each tensor's first axis is the problem."""
+
+    number: Tensor
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    step: Tensor
+    direction: Tensor
+    slope: Tensor
+    steps: list[Tensor]
+    changes: list[Tensor]
+    curvature: list[Tensor]
+
+    def keep(self, mask: Tensor) -> None:
+        """Drop the problems outside `mask`."""
+        for name in ("number", "x", "value", "gradient", "step", "direction", "slope"):
+            setattr(self, name, getattr(self, name)[mask])
+        for history in (self.steps, self.changes, self.curvature):
+            history[:] = [item[mask] for item in history]
+
+
+def minimise(
+    evaluate: Evaluate,
+    precondition: Precondition,
+    start: Tensor,
+    *,
+    tolerance: float = 1e-5,
+    most: int = 200,
+) -> Tensor:
+    """Return the minimisers (problems, size) of smooth problems, each walked to from its row of `start`.
+
+    A problem ends when half its squared Newton decrement, as the preconditioner sees it (about how far its
+    value is from the least), is below `tolerance`, or after `most` evaluations.
+
+    Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
+    """
+    result = start.clone()
+    number = torch.arange(len(start))
+    value, gradient = evaluate(number, result)
+    state = _begin(number, result.clone(), value, gradient, precondition)
+    for _ in range(most):
+        moving = -0.5 * state.slope > tolerance
+        if not bool(moving.all()):
+            result[state.number] = state.x
+            state.keep(moving)
+        if not len(state.number):
+            return result
+        _advance(state, evaluate, precondition)
+    result[state.number] = state.x
+    return result
+
+
+def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
+    direction = -precondition(number, gradient)
+    slope = (direction * gradient).sum(1)
+    return _State(number, x, value, gradient, torch.ones(len(x)), direction, slope, [], [], [])
+
+
+def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
+    """Try one step of every problem; those whose step was good enough go on from there."""
+    x = state.x + state.step[:, None] * state.direction
+    value, gradient = evaluate(state.number, x)
+    # In float32 two values this near can't be told apart, and the step is as good as any.
+    slack = 1e-6 * state.value.abs().clamp_min(1e-3)
+    good = value <= state.value + _ARMIJO * state.step * state.slope + slack
+    stuck = ~good & (state.step < 1e-4)
+    moved = (good & torch.isfinite(value))[:, None]
+    step = torch.where(moved, x - state.x, 0.0)
+    change = torch.where(moved, gradient - state.gradient, 0.0)
+    state.x = torch.where(moved, x, state.x)
+    state.value = torch.where(moved[:, 0], value, state.value)
+    state.gradient = torch.where(moved, gradient, state.gradient)
+    _remember(state, step, change)
+    direction = -_two_loops(state, precondition)
+    slope = (direction * state.gradient).sum(1)
+    slope = torch.where(stuck, 0.0, slope)  # ends it
+    renewed = moved[:, 0] | stuck
+    state.direction = torch.where(renewed[:, None], direction, state.direction)
+    state.slope = torch.where(renewed, slope, state.slope)
+    state.step = torch.where(renewed, 1.0, state.step * _SHRINK)
+
+
+def _remember(state: _State, step: Tensor, change: Tensor) -> None:
+    product = (step * change).sum(1)
+    useful = product > 1e-10 * (change * change).sum(1).clamp_min(1e-30)
+    state.curvature.append(torch.where(useful, 1.0 / product.clamp_min(1e-30), 0.0))
+    state.steps.append(step)
+    state.changes.append(change)
+    if len(state.steps) > _MEMORY:
+        del state.steps[0], state.changes[0], state.curvature[0]
+
+
+def _two_loops(state: _State, precondition: Precondition) -> Tensor:
+    vector = state.gradient.clone()
+    shares = []
+    for step, change, rho in zip(
+        reversed(state.steps), reversed(state.changes), reversed(state.curvature), strict=True
+    ):
+        share = rho * (step * vector).sum(1)
+        vector.sub_(share[:, None] * change)
+        shares.append(share)
+    vector = precondition(state.number, vector)
+    for step, change, rho, share in zip(
+        state.steps, state.changes, state.curvature, reversed(shares), strict=True
+    ):
+        back = rho * (change * vector).sum(1)
+        vector.add_((share - back)[:, None] * step)
+    return vector

@@ -1,0 +1,205 @@
+"""Multinomial logistic regression with L2, for hundreds of training sets and many strengths at once.
+
+All training sets are masks over the same rows, so a step of all fits is two matrix products with one
+matrix. Each fit standardises its features by the rows of its own mask: that is an affine map, folded into
+the weights, and the shared matrix stays as it is.
+
+The minimum is scikit-learn's: C · Σ loss + ½ ‖W‖², the bias free, W on standardised features; two classes
+have one vector of weights (a sigmoid), more have one per class.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from layerwise.learn.lbfgs import minimise
+from layerwise.states import F32, I64
+
+STRENGTHS = tuple(10.0**power for power in range(-4, 3))
+"""Values of C that are tried, from strong to weak regularisation."""
+_SCORES = 1 << 25  # numbers of one batch of scores: 128 MiB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fits:
+    """Training sets over the same rows, and what is learned from each.
+
+    Attributes:
+        train: which rows each trains on, bool (fits, n).
+        classes: the numbers of the classes of all rows, int64 (label sets, n).
+        labels: which label set each fit learns, int64 (fits,).
+        count: how many classes there are, K.
+    """
+
+    train: NDArray[np.bool_]
+    classes: I64
+    labels: I64
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Log-probabilities of all rows by some fits, at one strength.
+
+    Attributes:
+        strength: position of C in the strengths.
+        fits: int64 (f,), which fits these are.
+        logp: float32 (f, K, n), natural logarithms.
+        mix: softmax weights (f, layers) of a learned mix, else `None`.
+    """
+
+    strength: int
+    fits: I64
+    logp: F32
+    mix: F32 | None = None
+
+
+class Logistic:
+    """Logistic regressions on one set of features, float32 (n, width), for many training sets.
+
+    With `layers` > 1 the features are so many layers side by side, and each fit learns a mix of them:
+    softmax weights of the layers, together with the weights of the classes (whose size is the scale).
+    """
+
+    def __init__(self, x: F32, fits: Fits, *, layers: int = 1) -> None:
+        """Standardise the rows as a whole (the fits correct it) and find the directions they vary in."""
+        self.fits, self.layers = fits, layers
+        rows = torch.from_numpy(x)
+        mean, std = rows.mean(0), rows.std(0, correction=0)
+        self._x = (rows - mean) / torch.where(std > 1e-12 * (1 + mean.abs()), std, torch.inf)
+        self._xt = self._x.T.contiguous()
+        self._width = x.shape[1] // layers
+        self._columns = 1 if fits.count == 2 else fits.count
+        self._curve = 0.25 if fits.count == 2 else 0.5  # the most that the loss can curve (Böhning 1992)
+        self._values, self._vectors = self._spectrum()
+
+    def _spectrum(self) -> tuple[Tensor, Tensor]:
+        """Return eigenvalues (r,) and vectors (width, r) of the second moments of the (mean) layer."""
+        x = self._x if self.layers == 1 else self._x.view(len(self._x), self.layers, -1).mean(1)
+        n, width = x.shape
+        if width <= n:
+            values, vectors = torch.linalg.eigh(x.T @ x / n)
+            return values.clamp_min(0.0), vectors
+        values, left = torch.linalg.eigh(x @ x.T / n)
+        kept = values > 1e-6 * values.max().clamp_min(1e-12)
+        values, left = values[kept], left[:, kept]
+        return values, x.T @ left / (values * n).sqrt()
+
+    def path(self, strengths: Sequence[float] = STRENGTHS) -> Iterator[Scores]:
+        """Fit every training set at every strength, from strong to weak, each from where the last ended."""
+        columns = max(1, _SCORES // (len(self._x) * max(self.fits.count, self._columns)))
+        for begin in range(0, len(self.fits.train), columns):
+            batch = np.arange(begin, min(begin + columns, len(self.fits.train)))
+            solver = _Batch(self, torch.from_numpy(batch))
+            for place, strength in enumerate(strengths):
+                yield solver.solve(place, strength)
+
+
+class _Batch:
+    """Some of the fits, solved together. Parameters of a fit: classes × width weights, biases, mix logits."""
+
+    def __init__(self, shared: Logistic, batch: Tensor) -> None:
+        self.shared, self.batch = shared, batch
+        fits = shared.fits
+        self.train = torch.from_numpy(fits.train[batch.numpy()]).float()
+        self.count = self.train.sum(1).clamp_min(1.0)
+        self.share = self.train / self.count[:, None]
+        self.classes = torch.from_numpy(fits.classes[fits.labels[batch.numpy()]])
+        x = shared._x
+        self.mean = self.share @ x
+        spread = (self.share @ (x * x) - self.mean**2).clamp_min(0.0).sqrt()
+        self.scale = torch.where(spread > 1e-5, 1.0 / spread, 0.0)
+        self.columns, self.width, self.layers = shared._columns, shared._width, shared.layers
+        size = self.columns * (self.width + 1) + (self.layers if self.layers > 1 else 0)
+        self.found = torch.zeros(len(batch), size)
+
+    def solve(self, place: int, strength: float) -> Scores:
+        """Return the scores of all rows at one strength, from where the last strength ended."""
+        self.penalty = 1.0 / (strength * self.count)
+        self.found = minimise(self._evaluate, self._precondition, self.found)
+        everyone = torch.arange(len(self.batch))
+        scores = self._scores(everyone, self.found)
+        mix = self._mix(self.found).numpy() if self.layers > 1 else None
+        return Scores(place, self.batch.numpy(), _log_probabilities(scores).numpy(), mix)
+
+    def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights = x[:, : self.columns * self.width].view(len(x), self.columns, self.width)
+        return weights, x[:, self.columns * self.width : self.columns * (self.width + 1)]
+
+    def _mix(self, x: Tensor) -> Tensor:
+        return torch.softmax(x[:, self.columns * (self.width + 1) :], 1)
+
+    def _effective(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weights (f, columns, layers * width) and biases (f, columns) for the shared matrix."""
+        weights, bias = self._weights(x)
+        if self.layers > 1:
+            weights = (weights[:, :, None, :] * self._mix(x)[:, None, :, None]).flatten(2)
+        weights = weights * self.scale[which][:, None]
+        return weights, bias - (weights @ self.mean[which][:, :, None])[..., 0]
+
+    def _scores(self, which: Tensor, x: Tensor) -> Tensor:
+        weights, bias = self._effective(which, x)
+        scores = (weights.flatten(0, 1) @ self.shared._xt).view(*bias.shape, -1)
+        return scores.add_(bias[..., None])
+
+    def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self._scores(which, x)
+        classes, share = self.classes[which], self.share[which]
+        loss, residual = _residual(scores, classes, share)
+        weights, _ = self._weights(x)
+        penalty = self.penalty[which]
+        loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
+        total = residual.sum(2)
+        moved = (residual.flatten(0, 1) @ self.shared._x).view(*total.shape, -1)
+        moved = (moved - total[..., None] * self.mean[which][:, None]) * self.scale[which][:, None]
+        parts = [weights * penalty[:, None, None], total]
+        if self.layers > 1:
+            mix = self._mix(x)
+            by_layer = moved.view(len(x), self.columns, self.layers, self.width)
+            moved = (by_layer * mix[:, None, :, None]).sum(2)
+            pull = (by_layer * weights[:, :, None, :]).sum((1, 3))
+            parts.append(mix * (pull - (mix * pull).sum(1, keepdim=True)))
+        parts[0] = parts[0] + moved
+        return loss, torch.cat([part.flatten(1) for part in parts], 1)
+
+    def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
+        """Divide by the most that the loss can curve along each direction of the features."""
+        out = x.clone()
+        penalty = self.penalty[which][:, None, None]
+        weights, bias = self._weights(x)
+        curve, vectors = self.shared._curve, self.shared._vectors
+        turned = (weights.flatten(0, 1) @ vectors).view(*weights.shape[:2], -1)
+        gain = 1.0 / (curve * self.shared._values + penalty) - 1.0 / penalty
+        solved = ((turned * gain).flatten(0, 1) @ vectors.T).view_as(weights) + weights / penalty
+        size = self.columns * self.width
+        out[:, :size] = solved.flatten(1)
+        out[:, size : size + self.columns] = bias / curve
+        return out
+
+
+def _residual(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean loss (f,) and its slope by the scores (f, columns, n), which takes their place."""
+    if scores.shape[1] == 1:
+        flat, wanted = scores[:, 0], (classes == 1).float()
+        loss = (share * (torch.nn.functional.softplus(flat) - wanted * flat)).sum(1)
+        return loss, ((torch.sigmoid(flat) - wanted) * share)[:, None]
+    picked = classes[:, None]
+    own = scores.gather(1, picked)[:, 0]
+    highest = scores.amax(1, keepdim=True)
+    scores.sub_(highest).exp_()
+    total = scores.sum(1, keepdim=True)
+    loss = (share * (highest[:, 0] + total[:, 0].log() - own)).sum(1)
+    scores.mul_(share[:, None] / total)
+    scores.scatter_add_(1, picked, -share[:, None])
+    return loss, scores
+
+
+def _log_probabilities(scores: Tensor) -> Tensor:
+    """(f, columns, n) -> (f, K, n)"""
+    if scores.shape[1] == 1:
+        return torch.cat([-torch.nn.functional.softplus(scores), -torch.nn.functional.softplus(-scores)], 1)
+    return torch.log_softmax(scores, 1)
