@@ -1,15 +1,17 @@
-"""Multinomial logistic regression with L2, for hundreds of training sets and many strengths at once.
+"""Logistic and ridge regression with L2, for hundreds of training sets and many strengths at once.
 
 All training sets are masks over the same rows, so a step of all fits is two matrix products with one
 matrix. Each fit standardises its features by the rows of its own mask: that is an affine map, folded into
 the weights, and the shared matrix stays as it is.
 
 The minimum is scikit-learn's: C · Σ loss + ½ ‖W‖², the bias free, W on standardised features; two classes
-have one vector of weights (a sigmoid), more have one per class.
+have one vector of weights (a sigmoid), more have one per class. Numbers are fitted with half the squared
+error of the standardised target, which is ridge regression with alpha = 1 / C.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,51 +32,66 @@ class Fits:
 
     Attributes:
         train: which rows each trains on, bool (fits, n).
-        classes: the numbers of the classes of all rows, int64 (label sets, n).
+        targets: of all rows, (label sets, n): numbers of classes, int64, or standardised numbers, float32.
         labels: which label set each fit learns, int64 (fits,).
-        count: how many classes there are, K.
+        count: how many classes there are, K; 1 for numbers.
     """
 
     train: NDArray[np.bool_]
-    classes: I64
+    targets: NDArray[Any]
     labels: I64
     count: int
+
+    @property
+    def curve(self) -> float:
+        """The most that the loss curves by a score (Böhning 1992)."""
+        return {1: 1.0, 2: 0.25}.get(self.count, 0.5)
+
+    @property
+    def columns(self) -> int:
+        """How many scores a row has."""
+        return 1 if self.count == 2 else self.count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Log-probabilities of all rows by some fits, at one strength.
+    """What some fits say of all rows, at one strength.
 
     Attributes:
         strength: position of C in the strengths.
         fits: int64 (f,), which fits these are.
-        logp: float32 (f, K, n), natural logarithms.
+        values: float32 (f, K, n), logarithms (natural) of probabilities, or predicted numbers (f, 1, n).
         mix: softmax weights (f, layers) of a learned mix, else `None`.
     """
 
     strength: int
     fits: I64
-    logp: F32
+    values: F32
     mix: F32 | None = None
 
 
-class Logistic:
+class Solver:
     """Logistic regressions on one set of features, float32 (n, width), for many training sets.
 
     With `layers` > 1 the features are so many layers side by side, and each fit learns a mix of them:
     softmax weights of the layers, together with the weights of the classes (whose size is the scale).
     """
 
-    def __init__(self, x: F32, fits: Fits, *, layers: int = 1) -> None:
-        """Standardise the rows as a whole (the fits correct it) and find the directions they vary in."""
-        self.fits, self.layers = fits, layers
+    def __init__(self, x: F32, fits: Fits, *, layers: int = 1, mix: Sequence[float] | None = None) -> None:
+        """Standardise the rows as a whole (the fits correct it) and find the directions they vary in.
+
+        Args:
+            x: features, float32 (n, width), or (n, layers * width).
+            fits: the training sets.
+            layers: how many layers stand side by side, to be mixed after each is standardised.
+            mix: their weights; without them each fit learns its own.
+        """
+        self.fits, self.layers, self.mix = fits, layers, mix
         rows = torch.from_numpy(x)
         mean, std = rows.mean(0), rows.std(0, correction=0)
         self._x = (rows - mean) / torch.where(std > 1e-12 * (1 + mean.abs()), std, torch.inf)
         self._xt = self._x.T.contiguous()
         self._width = x.shape[1] // layers
-        self._columns = 1 if fits.count == 2 else fits.count
-        self._curve = 0.25 if fits.count == 2 else 0.5  # the most that the loss can curve (Böhning 1992)
         self._values, self._vectors = self._spectrum()
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
@@ -91,9 +108,9 @@ class Logistic:
 
     def path(self, strengths: Sequence[float] = STRENGTHS) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak, each from where the last ended."""
-        columns = max(1, _SCORES // (len(self._x) * max(self.fits.count, self._columns)))
-        for begin in range(0, len(self.fits.train), columns):
-            batch = np.arange(begin, min(begin + columns, len(self.fits.train)))
+        together = max(1, _SCORES // (len(self._x) * self.fits.count))
+        for begin in range(0, len(self.fits.train), together):
+            batch = np.arange(begin, min(begin + together, len(self.fits.train)))
             solver = _Batch(self, torch.from_numpy(batch))
             for place, strength in enumerate(strengths):
                 yield solver.solve(place, strength)
@@ -102,19 +119,20 @@ class Logistic:
 class _Batch:
     """Some of the fits, solved together. Parameters of a fit: classes × width weights, biases, mix logits."""
 
-    def __init__(self, shared: Logistic, batch: Tensor) -> None:
+    def __init__(self, shared: Solver, batch: Tensor) -> None:
         self.shared, self.batch = shared, batch
         fits = shared.fits
         self.train = torch.from_numpy(fits.train[batch.numpy()]).float()
         self.count = self.train.sum(1).clamp_min(1.0)
         self.share = self.train / self.count[:, None]
-        self.classes = torch.from_numpy(fits.classes[fits.labels[batch.numpy()]])
+        self.targets = torch.from_numpy(fits.targets[fits.labels[batch.numpy()]])
         x = shared._x
         self.mean = self.share @ x
         spread = (self.share @ (x * x) - self.mean**2).clamp_min(0.0).sqrt()
         self.scale = torch.where(spread > 1e-5, 1.0 / spread, 0.0)
-        self.columns, self.width, self.layers = shared._columns, shared._width, shared.layers
-        size = self.columns * (self.width + 1) + (self.layers if self.layers > 1 else 0)
+        self.columns, self.width, self.layers = fits.columns, shared._width, shared.layers
+        self.learns = self.layers > 1 and shared.mix is None
+        size = self.columns * (self.width + 1) + (self.layers if self.learns else 0)
         self.found = torch.zeros(len(batch), size)
 
     def solve(self, place: int, strength: float) -> Scores:
@@ -123,14 +141,18 @@ class _Batch:
         self.found = minimise(self._evaluate, self._precondition, self.found)
         everyone = torch.arange(len(self.batch))
         scores = self._scores(everyone, self.found)
-        mix = self._mix(self.found).numpy() if self.layers > 1 else None
-        return Scores(place, self.batch.numpy(), _log_probabilities(scores).numpy(), mix)
+        mix = self._mix(self.found).numpy() if self.learns else None
+        if self.shared.fits.count > 1:
+            scores = _log_probabilities(scores)
+        return Scores(place, self.batch.numpy(), scores.numpy(), mix)
 
     def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = x[:, : self.columns * self.width].view(len(x), self.columns, self.width)
         return weights, x[:, self.columns * self.width : self.columns * (self.width + 1)]
 
     def _mix(self, x: Tensor) -> Tensor:
+        if self.shared.mix is not None:
+            return torch.tensor(self.shared.mix, dtype=torch.float32).expand(len(x), -1)
         return torch.softmax(x[:, self.columns * (self.width + 1) :], 1)
 
     def _effective(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,8 +170,8 @@ class _Batch:
 
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self._scores(which, x)
-        classes, share = self.classes[which], self.share[which]
-        loss, residual = _residual(scores, classes, share)
+        residual_of = _squared if self.shared.fits.count == 1 else _cross_entropy
+        loss, residual = residual_of(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
@@ -162,6 +184,7 @@ class _Batch:
             by_layer = moved.view(len(x), self.columns, self.layers, self.width)
             moved = (by_layer * mix[:, None, :, None]).sum(2)
             pull = (by_layer * weights[:, :, None, :]).sum((1, 3))
+        if self.learns:
             parts.append(mix * (pull - (mix * pull).sum(1, keepdim=True)))
         parts[0] = parts[0] + moved
         return loss, torch.cat([part.flatten(1) for part in parts], 1)
@@ -171,7 +194,7 @@ class _Batch:
         out = x.clone()
         penalty = self.penalty[which][:, None, None]
         weights, bias = self._weights(x)
-        curve, vectors = self.shared._curve, self.shared._vectors
+        curve, vectors = self.shared.fits.curve, self.shared._vectors
         turned = (weights.flatten(0, 1) @ vectors).view(*weights.shape[:2], -1)
         gain = 1.0 / (curve * self.shared._values + penalty) - 1.0 / penalty
         solved = ((turned * gain).flatten(0, 1) @ vectors.T).view_as(weights) + weights / penalty
@@ -181,7 +204,7 @@ class _Batch:
         return out
 
 
-def _residual(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_entropy(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean loss (f,) and its slope by the scores (f, columns, n), which takes their place."""
     if scores.shape[1] == 1:
         flat, wanted = scores[:, 0], (classes == 1).float()
@@ -196,6 +219,13 @@ def _residual(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, T
     scores.mul_(share[:, None] / total)
     scores.scatter_add_(1, picked, -share[:, None])
     return loss, scores
+
+
+def _squared(scores: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Return half the mean squared error (f,) and its slope by the scores (f, 1, n)."""
+    error = scores[:, 0] - targets
+    slope = share * error
+    return 0.5 * (slope * error).sum(1), slope[:, None]
 
 
 def _log_probabilities(scores: Tensor) -> Tensor:
