@@ -1,0 +1,185 @@
+"""What the gradient loop is asked and what it gives back: tasks, options, fitted heads. No gradients here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf
+
+from layerwise.errors import RequestError
+
+F32 = NDArray[np.float32]
+KINDS = ("classify", "multilabel", "regress")
+ACTIVATIONS = ("gelu", "relu")
+_BLOCK = 1 << 20  # numbers in a block of rows: about what stays in the cache between two passes over it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopTask:
+    """What one head is to learn. Rows are the same rows for all tasks of a call.
+
+    Attributes:
+        name: what messages call it.
+        kind: one of `KINDS`.
+        x: float32 (layers, rows, width), standardised; a fixed mix comes as one layer. Never changed.
+        target: int64 (rows,) classes from 0, float32 (rows, outputs) of 0 and 1, or float32 (rows,).
+        outputs: the number of classes or labels; 1 for `regress`.
+        row_mask: bool (rows,), the rows that have this task's label; the others' targets aren't looked at.
+        weight: float32 (rows,), how much each row counts; 1 when left out.
+        learned: mix the layers with softmax weights and a scale; otherwise there must be one layer.
+        hidden: the width of a hidden layer; none, thus a linear head, when left out.
+    """
+
+    name: str
+    kind: str
+    x: F32
+    target: NDArray[Any]
+    outputs: int
+    row_mask: NDArray[np.bool_]
+    weight: F32 | None = None
+    learned: bool = False
+    hidden: int | None = None
+
+    def check(self, dev: NDArray[np.bool_]) -> None:
+        """Raise RequestError for shapes that don't agree, or where no row is left to train on."""
+        what = f"task {self.name!r}"
+        if self.kind not in KINDS:
+            raise RequestError(f"{what}: no kind is called {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.x.ndim != 3 or not len(self.x) or (len(self.x) > 1 and not self.learned):
+            got = f"{what}: layers have shape {self.x.shape}"
+            raise RequestError(f"{got}; give (layers, rows, width), of one layer unless the mix is learned")
+        rows = self.x.shape[1]
+        wanted = (rows, self.outputs) if self.kind == "multilabel" else (rows,)
+        masks = [self.row_mask.shape, dev.shape, *([] if self.weight is None else [self.weight.shape])]
+        if self.target.shape != wanted or any(shape != (rows,) for shape in masks):
+            got = f"{what}: a target of shape {self.target.shape}, masks and weights of {masks}"
+            raise RequestError(f"{got} don't fit {rows} rows; give a target of {wanted}, the others (rows,)")
+        if self.hidden is not None and self.hidden < 1:
+            raise RequestError(f"{what}: a hidden layer can't have {self.hidden} units; give at least 1")
+        if not (self.row_mask & ~dev).any():
+            raise RequestError(f"{what} has no row to train on; hold out fewer rows, or give more labels")
+        labels = self.target[self.row_mask]
+        if self.kind == "classify" and not (labels.min() >= 0 and labels.max() < self.outputs):
+            got = f"{what}: classes go from {labels.min()} to {labels.max()}"
+            raise RequestError(f"{got}; they must lie in 0 … {self.outputs - 1}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """How to fit.
+
+    Attributes:
+        seed: of initial weights, batches and dropout; the global generators aren't touched.
+        epochs: the most passes over the rows (for L-BFGS: steps).
+        patience: without a better held-out loss for this many epochs the loop stops.
+        learning_rate: of AdamW.
+        mix_rate: of AdamW, for logits and scale of a mix, which few steps must move far.
+        batch: rows per step of AdamW.
+        l2: half this times the squared norm of scale · weight is added to a linear head's loss; over n rows
+            that is scikit-learn's C = 1 / (l2 · n) and alpha = l2 · n. Biases and logits are free.
+        weight_decay: of the weights of heads with a hidden layer, as AdamW decays them.
+        dropout: the share of hidden units that are left out of a step.
+        layer_dropout: the chance that a layer is left out of a step's mix, its logit put to -inf.
+        shared_hidden: the width of one hidden layer for all tasks, in place of their own.
+        activation: of hidden units, one of `ACTIVATIONS`.
+    """
+
+    seed: int = 0
+    epochs: int = 200
+    patience: int = 10
+    learning_rate: float = 1e-3
+    mix_rate: float = 2e-2
+    batch: int = 256
+    l2: float = 1e-2
+    weight_decay: float = 1e-2
+    dropout: float = 0.1
+    layer_dropout: float = 0.0
+    shared_hidden: int | None = None
+    activation: str = "gelu"
+
+    def check(self) -> None:
+        """Raise RequestError for a value out of range, with the range."""
+        least = dict.fromkeys(("learning_rate", "mix_rate", "l2", "weight_decay"), 0.0)
+        least |= dict.fromkeys(("epochs", "patience", "batch"), 1.0)
+        for name, low in least.items():
+            if not low <= getattr(self, name) < float("inf"):
+                got = f"{name.replace('_', ' ')} can't be {getattr(self, name)}"
+                raise RequestError(f"{got}; it must be at least {low:g}, and finite")
+        for name in ("dropout", "layer_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                got = f"{name.replace('_', ' ')} can't be {getattr(self, name)}"
+                raise RequestError(f"{got}; it is a share, from 0 to below 1")
+        if self.activation not in ACTIVATIONS:
+            got = f"no activation is called {self.activation!r}"
+            raise RequestError(f"{got}; there are {', '.join(ACTIVATIONS)}")
+        if self.shared_hidden is not None and self.shared_hidden < 1:
+            got = f"a shared hidden layer can't have {self.shared_hidden} units"
+            raise RequestError(f"{got}; give at least 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A fitted head: numbers, in float32, from which `apply` makes scores.
+
+    Attributes:
+        mix_weights: (layers,), positive, of sum 1.
+        scale: what the mix is multiplied by. A head sees only its product with the next weight; for a linear
+            head with a learned mix it is the root mean square length of an output's weight vector.
+        hidden: weight (width, hidden) and bias (hidden,), or none.
+        weight: (inputs, outputs), `inputs` being the width of the hidden layer or of the mix.
+        bias: (outputs,).
+        epochs: how many epochs led to these numbers.
+        dev_loss: their loss on the held-out rows, in nats per row; NaN without such rows.
+        activation: of the hidden layer.
+    """
+
+    mix_weights: F32
+    scale: float
+    hidden: tuple[F32, F32] | None
+    weight: F32
+    bias: F32
+    epochs: int
+    dev_loss: float
+    activation: str = "gelu"
+
+
+def apply(fitted: Fitted, x: F32) -> F32:
+    """Return raw scores (rows, outputs), float32: logits, or values in the target's unit.
+
+    Args:
+        fitted: the head.
+        x: (layers, rows, width), standardised as the rows were that the head was fitted on.
+
+    Raises:
+        RequestError: another number of layers, or another width.
+    """
+    first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
+    wanted = (len(fitted.mix_weights), len(first))
+    if x.ndim != 3 or (x.shape[0], x.shape[2]) != wanted:
+        raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {wanted}")
+    out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
+    for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
+        mixed = np.zeros(x[0, rows].shape, np.float32)
+        for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
+            mixed += weight * layer[rows]
+        if fitted.hidden is not None:
+            mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
+        np.matmul(mixed, fitted.weight, out=out[rows])
+    out += fitted.bias
+    return out
+
+
+def blocks(rows: int, numbers: int) -> Iterator[slice]:
+    """Cut `rows` rows of so many numbers each into blocks that fit a processor's cache."""
+    step = max(64, _BLOCK // max(numbers, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _activate(name: str, values: F32) -> F32:
+    """The numpy twin of torch's exact GELU and of ReLU."""
+    if name == "relu":
+        return np.maximum(values, np.float32(0))
+    out: F32 = values * np.float32(0.5) * (1 + erf(values * np.float32(0.5**0.5)))
+    return out

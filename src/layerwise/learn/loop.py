@@ -1,0 +1,368 @@
+"""The one gradient loop: heads, each with a fixed or a learned mix of layers, fitted by descent.
+
+A learned mix is the scalar mix of Peters et al. (2018, "Deep contextualized word representations"): of
+standardised layers x_l a head sees scale · Σ softmax(logits)_l · x_l. Which way down is taken:
+
+- linear heads: L-BFGS over all rows, from zero, to the optimum, or to the best held-out loss before it.
+  There is no chance in it: no seed matters.
+- a hidden layer, a shared one, or layer dropout: AdamW in batches (Loshchilov and Hutter 2019).
+
+Losses are negative log-likelihoods in nats per row: cross-entropy, the sum over labels of binary
+cross-entropy, and half the squared error of the standardised target.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from layerwise.errors import RequestError
+from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply, blocks
+
+__all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
+
+
+def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
+    """Return a fitted head per task.
+
+    Where nothing is shared, each head is what it would be alone. With a shared hidden layer the mean of the
+    tasks' losses goes down, and the state that is kept is the best for all together.
+
+    Args:
+        tasks: what to learn.
+        dev: bool (rows,), the rows held out, which say when to stop; none, and all epochs are run.
+        options: how.
+
+    Raises:
+        RequestError: shapes that don't agree, a task without rows to train on, an option out of range, or
+            tasks of different widths that are to share a hidden layer.
+    """
+    options.check()
+    for task in tasks:
+        task.check(dev)
+    if options.shared_hidden is None:
+        return tuple(_alone(task, dev, options) for task in tasks)
+    widths = sorted({task.x.shape[2] for task in tasks})
+    if len(widths) > 1:
+        raise RequestError(
+            f"tasks with mixes of widths {', '.join(map(str, widths))} can't share a hidden layer; "
+            "give all the same width, or leave the shared layer out"
+        )
+    return _adam(tasks, dev, options)
+
+
+def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitted:
+    if task.hidden is None and not (task.learned and options.layer_dropout):
+        return _newton(task, dev, options)
+    return _adam([task], dev, options)[0]
+
+
+@dataclass
+class _Head:
+    """The parameters of one task; `hidden` may be the same tensors as another's."""
+
+    logits: Tensor
+    scale: Tensor
+    hidden: list[Tensor]
+    weight: Tensor
+    bias: Tensor
+
+    def all(self) -> list[Tensor]:
+        return [self.logits, self.scale, *self.hidden, self.weight, self.bias]
+
+
+@dataclass
+class _Rows:
+    """A task's rows as tensors, and how much each counts in training and held out; each sums to 1."""
+
+    kind: str
+    x: Tensor
+    target: Tensor
+    train: Tensor
+    held: Tensor
+    mean: float = 0.0
+    std: float = 1.0
+
+    def blocks(self, rows: int) -> list[slice]:
+        return list(blocks(rows, self.x.shape[0] * self.x.shape[2]))
+
+    def fewer(self) -> "_Rows":
+        """Leave out the rows that don't count, if copying the others costs less than passing over all."""
+        counts = self.train + self.held > 0
+        if counts.float().mean() > 0.5:
+            return self
+        own = counts.nonzero()[:, 0]
+        x, target = self.x[:, own], self.target[own]
+        return _Rows(self.kind, x, target, self.train[own], self.held[own], self.mean, self.std)
+
+
+def _rows(task: LoopTask, dev: NDArray[np.bool_]) -> _Rows:
+    weight = np.ones(len(dev)) if task.weight is None else task.weight.astype(np.float64)
+    train, held = (np.where(task.row_mask & part, weight, 0.0) for part in (~dev, dev))
+    if not train.sum() > 0:
+        raise RequestError(f"task {task.name!r}: no row to train on has a weight; give positive weights")
+    train, held = train / train.sum(), held / (held.sum() or 1.0)
+    target, mean, std = task.target, 0.0, 1.0
+    if task.kind == "regress":
+        values = np.where(task.row_mask, target, 0.0).astype(np.float64)
+        mean = float(train @ values)
+        std = float(np.sqrt(train @ (values - mean) ** 2)) or 1.0
+        target = (values - mean) / std
+    known = task.row_mask if target.ndim == 1 else task.row_mask[:, None]
+    target = np.where(known, target, 0).astype(np.int64 if task.kind == "classify" else np.float32)
+    masses = [torch.from_numpy(part.astype(np.float32)) for part in (train, held)]
+    return _Rows(task.kind, _tensor(task.x), torch.from_numpy(target), masses[0], masses[1], mean, std)
+
+
+class _Shared:
+    """The memory of a read-only array, as torch takes it without a warning: nothing here writes to it."""
+
+    def __init__(self, array: F32) -> None:
+        self.array = array
+        place = (array.__array_interface__["data"][0], False)
+        self.__array_interface__ = {**array.__array_interface__, "data": place}
+
+
+def _tensor(x: F32) -> Tensor:
+    x = np.ascontiguousarray(x, np.float32)
+    return torch.from_numpy(x if x.flags.writeable else np.asarray(_Shared(x)))
+
+
+def _scores(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None = None) -> Tensor:
+    """Scores (rows, outputs) of x (layers, rows, width); with `chance`, units and layers drop out."""
+    logits = head.logits
+    if chance is not None and options.layer_dropout and len(logits) > 1:
+        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, chance), -torch.inf)
+    weights = torch.softmax(logits, 0) * head.scale
+    mixed = x[0] * weights if len(x) == 1 else (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
+    if head.hidden:
+        inner = mixed @ head.hidden[0] + head.hidden[1]
+        mixed = torch.relu(inner) if options.activation == "relu" else functional.gelu(inner)
+        if chance is not None and options.dropout:
+            keep = torch.rand(mixed.shape, generator=chance) >= options.dropout
+            mixed = mixed * keep / (1 - options.dropout)
+    return mixed @ head.weight + head.bias
+
+
+def _dropped(layers: int, share: float, chance: torch.Generator) -> Tensor:
+    dropped = torch.rand(layers, generator=chance) < share
+    if bool(dropped.all()):
+        dropped[torch.randint(layers, (1,), generator=chance)] = False
+    return dropped
+
+
+def _losses(kind: str, scores: Tensor, target: Tensor) -> Tensor:
+    """The loss of each row, (rows,)."""
+    if kind == "classify":
+        return functional.cross_entropy(scores, target, reduction="none")
+    if kind == "multilabel":
+        return functional.binary_cross_entropy_with_logits(scores, target, reduction="none").sum(1)
+    return (scores[:, 0] - target) ** 2 / 2
+
+
+@dataclass
+class _Best:
+    """The best state so far, by held-out loss where there is one, else the last."""
+
+    patience: int
+    loss: float = float("inf")
+    epoch: int = 0
+    state: list[Tensor] = field(default_factory=list)
+
+    def stop(self, epoch: int, loss: float, parameters: Sequence[Tensor]) -> bool:
+        """Take note of an epoch; return whether it is time to stop."""
+        if np.isnan(loss) or loss < self.loss or not self.state:
+            self.loss, self.epoch = loss, epoch
+            self.state = [p.detach().clone() for p in parameters]
+        return epoch - self.epoch >= self.patience
+
+    def restore(self, parameters: Sequence[Tensor]) -> None:
+        for parameter, state in zip(parameters, self.state, strict=True):
+            parameter.data.copy_(state)
+
+
+def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitted:
+    """Fit one linear head by L-BFGS: parameters in float64, products in float32.
+
+    The scale stays at 1 on the way, since only its product with the weight matters.
+    """
+    rows = _rows(task, dev).fewer()
+    sizes = ((len(rows.x),), (rows.x.shape[2], task.outputs), (task.outputs,))
+    logits, weight, bias = (torch.zeros(size, dtype=torch.float64) for size in sizes)
+    head = _Head(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
+    look = _Evaluate(head, rows, options)
+    best, before, descent = _Best(options.patience), float("inf"), _lbfgs(head)
+    fresh = True
+    for epoch in range(options.epochs + 1):
+        loss, held = look.at()
+        stuck = before - loss <= 1e-7 * max(abs(loss), 1e-3)
+        if best.stop(epoch, held, head.all()) or (stuck and fresh) or epoch == options.epochs:
+            break
+        if stuck:
+            # Where the curvature that is remembered misleads, the next step is along the gradient.
+            descent = _lbfgs(head)
+        fresh, before = stuck, loss
+        descent.step(look)  # type: ignore[no-untyped-call]
+    best.restore(head.all())
+    return _fitted(head, rows, best.epoch, best.loss, options)
+
+
+def _lbfgs(head: _Head) -> torch.optim.LBFGS:
+    parameters = [head.logits, head.weight, head.bias]
+    return torch.optim.LBFGS(parameters, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+
+
+class _Evaluate:
+    """Loss and gradient of a linear head over all rows, block by block; the last states are remembered."""
+
+    def __init__(self, head: _Head, rows: _Rows, options: LoopOptions) -> None:
+        self.head, self.rows, self.options = head, rows, options
+        self.free = [head.logits, head.weight, head.bias]
+        self.known: list[tuple[list[Tensor], tuple[list[Tensor], float, float]]] = []
+
+    def __call__(self) -> float:
+        return self.at()[0]
+
+    def at(self) -> tuple[float, float]:
+        """Put gradients into the parameters; return the training loss, and the held-out loss or NaN."""
+        now = [p.detach().clone() for p in self.free]
+        seen = [past for state, past in self.known if all(map(torch.equal, state, now))]
+        grads, loss, held = seen[0] if seen else self._pass()
+        if not seen:
+            self.known = [(now, (grads, loss, held)), *self.known[:9]]
+        for parameter, grad in zip(self.free, grads, strict=True):
+            parameter.grad = grad.clone()
+        return loss, held
+
+    def _pass(self) -> tuple[list[Tensor], float, float]:
+        leaves = [p.detach().float().requires_grad_() for p in self.free]
+        head = _Head(leaves[0], torch.ones(()), [], leaves[1], leaves[2])
+        loss, held = 0.0, 0.0
+        for block in self.rows.blocks(self.rows.x.shape[1]):
+            scores = _scores(head, self.rows.x[:, block], self.options)
+            each = _losses(self.rows.kind, scores, self.rows.target[block])
+            part = each @ self.rows.train[block]
+            part.backward()  # type: ignore[no-untyped-call]
+            loss, held = loss + part.item(), held + (each.detach() @ self.rows.held[block]).item()
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad.double() for p in leaves]
+        grads[1] += self.options.l2 * self.head.weight
+        loss += self.options.l2 / 2 * float((self.head.weight**2).sum())
+        return grads, loss, held if bool(self.rows.held.any()) else float("nan")
+
+
+def _adam(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
+    """Fit heads together by AdamW."""
+    chance = torch.Generator().manual_seed(options.seed)
+    data = [_rows(task, dev) for task in tasks]
+    heads = _heads(tasks, options, chance)
+    free = list({id(p): p.requires_grad_() for head in heads for p in head.all()}.values())
+    descent = torch.optim.AdamW(_groups(heads, tasks, options), lr=options.learning_rate, weight_decay=0.0)
+    trained = (sum(rows.train for rows in data) > 0).nonzero()[:, 0]  # type: ignore[union-attr]
+    best = _Best(options.patience)
+    for epoch in range(1, options.epochs + 1):
+        for batch in torch.split(trained[torch.randperm(len(trained), generator=chance)], options.batch):
+            descent.zero_grad()
+            loss = _joint(heads, data, batch.sort().values, options, chance) * (len(trained) / len(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            descent.step()
+        if best.stop(epoch, _held(heads, data, options), free):
+            break
+    best.restore(free)
+    return tuple(
+        _fitted(head, rows, best.epoch, _held([head], [rows], options), options)
+        for head, rows in zip(heads, data, strict=True)
+    )
+
+
+def _heads(tasks: Sequence[LoopTask], options: LoopOptions, chance: torch.Generator) -> list[_Head]:
+    shared = options.shared_hidden
+    common = _layer(tasks[0].x.shape[2], shared, chance) if shared else []
+    heads = []
+    for task in tasks:
+        width = task.x.shape[2]
+        hidden = _layer(width, task.hidden, chance) if task.hidden and not shared else common
+        weight, bias = _layer(hidden[0].shape[1] if hidden else width, task.outputs, chance)
+        heads.append(_Head(torch.zeros(len(task.x)), torch.ones(()), hidden, weight, bias))
+    return heads
+
+
+def _layer(inputs: int, outputs: int, chance: torch.Generator) -> list[Tensor]:
+    sizes = ((inputs, outputs), (outputs,))
+    return [(torch.rand(size, generator=chance) * 2 - 1) * inputs**-0.5 for size in sizes]
+
+
+def _groups(heads: Sequence[_Head], tasks: Sequence[LoopTask], options: LoopOptions) -> list[dict[str, Any]]:
+    learned = [head for head, task in zip(heads, tasks, strict=True) if task.learned]
+    hidden = {id(head.hidden[0]): head.hidden for head in heads if head.hidden}
+    decayed = [weight for weight, _ in hidden.values()] + [head.weight for head in heads if head.hidden]
+    plain = [bias for _, bias in hidden.values()] + [head.bias for head in heads]
+    return [
+        {"params": [p for head in learned for p in (head.logits, head.scale)], "lr": options.mix_rate},
+        {"params": decayed, "weight_decay": options.weight_decay},
+        {"params": plain + [head.weight for head in heads if not head.hidden]},
+    ]
+
+
+def _joint(
+    heads: Sequence[_Head],
+    data: Sequence[_Rows],
+    batch: Tensor,
+    options: LoopOptions,
+    chance: torch.Generator,
+) -> Tensor:
+    """The mean over tasks of the part of each task's loss that a batch of rows makes up."""
+    total = torch.zeros(())
+    for head, rows in zip(heads, data, strict=True):
+        own = batch[rows.train[batch] > 0]
+        if len(own):
+            scores = _scores(head, rows.x.index_select(1, own), options, chance)
+            total = total + _losses(rows.kind, scores, rows.target[own]) @ rows.train[own]
+        if not head.hidden:
+            share = len(own) / int((rows.train > 0).sum())
+            total = total + share * options.l2 / 2 * ((head.scale * head.weight) ** 2).sum()
+    return total / len(heads)
+
+
+@torch.no_grad()
+def _held(heads: Sequence[_Head], data: Sequence[_Rows], options: LoopOptions) -> float:
+    """The mean over tasks of the held-out loss; NaN where no task has held-out rows."""
+    means = []
+    for head, rows in zip(heads, data, strict=True):
+        held = rows.held.nonzero()[:, 0]
+        total = 0.0
+        for block in rows.blocks(len(held)):
+            own = held[block]
+            scores = _scores(head, rows.x.index_select(1, own), options)
+            total += (_losses(rows.kind, scores, rows.target[own]) @ rows.held[own]).item()
+        if len(held):
+            means.append(total)
+    return sum(means) / len(means) if means else float("nan")
+
+
+def _fitted(head: _Head, rows: _Rows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:
+    """The head as arrays, with the target's unit folded in."""
+    weight, bias = (p.detach().double().numpy() * rows.std for p in (head.weight, head.bias))
+    scale = float(head.scale.detach())
+    if not head.hidden and len(rows.x) > 1:
+        product = weight * scale
+        scale = float(np.sqrt((product**2).sum() / product.shape[1])) or 1.0
+        weight = product / scale
+    return Fitted(
+        mix_weights=_array(torch.softmax(head.logits.detach(), 0)),
+        scale=scale,
+        hidden=(_array(head.hidden[0]), _array(head.hidden[1])) if head.hidden else None,
+        weight=weight.astype(np.float32),
+        bias=(bias + rows.mean).astype(np.float32),
+        epochs=epochs,
+        dev_loss=dev_loss,
+        activation=options.activation,
+    )
+
+
+def _array(values: Tensor) -> F32:
+    return values.detach().numpy().astype(np.float32)
