@@ -1,0 +1,57 @@
+"""What things are called where people read them: metrics, mixes, baselines."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+METRICS = {
+    "r2": "R²",
+    "span_f1": "span F1",
+    "macro_f1": "macro-F1",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+UNITS = {
+    "accuracy": "share of rows that are right",
+    "r2": "share of variance explained",
+    "span_f1": "strict, micro, 0 to 1",
+}
+
+
+def words(name: str) -> str:
+    """Return a key of a result as people write it: `span_f1` is span F1, `bag_of_words` bag of words."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def short_mix(mix: str) -> str:
+    """Return a mix string with its layers as a slice, where three or more are one run: `mean(9:13)`.
+
+    It means the same mix. Other strings stay as they are.
+    """
+    match = re.fullmatch(r"(\w+)\((emb|[0-9]+)((?:,[0-9]+){2,})(;.*)?\)", mix, re.ASCII)
+    if not match:
+        return mix
+    depths = [layer_depth(name) for name in (match[2] + match[3]).split(",")]
+    if depths != list(range(depths[0], depths[0] + len(depths))):
+        return mix
+    return f"{match[1]}({depths[0]}:{depths[-1] + 1}{match[4] or ''})"
+
+
+def layer_depth(name: str) -> int:
+    """Return a layer's place in depth: 0 for `emb`, k for the output of block k."""
+    return 0 if name == "emb" else int(name)
+
+
+def number(value: Any) -> float | None:
+    """Return a number of a result, `None` where it is null or not finite."""
+    if value is None or isinstance(value, bool) or not math.isfinite(float(value)):
+        return None
+    return float(value)
+
+
+def coded(character: str) -> str:
+    """Return a character that can't be shown as its escape: `\\u202e`."""
+    code = ord(character)
+    return f"\\U{code:08x}" if code > 0xFFFF else f"\\u{code:04x}"

@@ -1,0 +1,302 @@
+"""The figure of a probe: scores along the depth of the model, mixes beside them, baselines as lines.
+
+Colours are those of Okabe and Ito (2008), which the colour-blind tell apart; shapes say the same again. The only
+place that knows matplotlib, and only its objects: no global state, no display.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import OutputError, RequestError
+from layerwise.show.names import UNITS, coded, layer_depth, number, short_mix, words
+from layerwise.show.spread import spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#555555"
+_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_FONT = 8.0
+_LABEL_MOST = 28
+_TICKS_MOST = 40
+_LABEL_GAP = 16
+_BAR_STEP = 0.3
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One candidate on the page: where it stands, its score, its interval's ends, and whether p < .05."""
+
+    x: float
+    score: float
+    low: float | None
+    high: float | None
+    worse: bool
+    control: float | None
+    name: str
+
+
+def probe_figure(result: Mapping[str, Any]) -> Figure:
+    """Return the figure of a probe from the content of `probe.json`, as a `matplotlib.figure.Figure`.
+
+    Layers stand in the order of depth, mixes to the right of them, then `chosen`; bars are intervals.
+
+    Raises:
+        RequestError: matplotlib isn't installed.
+    """
+    with _style():
+        from matplotlib.figure import Figure
+
+        layers, mixes, chosen = _points(result)
+        everything = [*layers, *mixes, *chosen]
+        span = everything[-1].x - everything[0].x + 1 if everything else 1
+        figure = Figure(figsize=(min(16.0, max(7.5, 0.28 * span + 3.2)), 5.2), dpi=150, layout="constrained")
+        axes = figure.add_subplot()
+        _draw(axes, layers, BLUE, "o", "one layer", line=True)
+        _draw(axes, mixes, VERMILLION, "s", "mix of layers")
+        _draw(axes, chosen, GREEN, "D", "chosen")
+        _controls(axes, [*layers, *mixes])
+        _best(axes, everything, result["advice"].get("best"))
+        right = everything[-1].x if everything else 0.0
+        labels = _baselines(axes, result.get("baselines") or {}, right + _BAR_STEP)
+        _frame(axes, result, layers, [*mixes, *chosen])
+        _spread_labels(figure, axes, labels)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> tuple[Path, Path]:
+    """Write `path`.svg and `path`.png, the same bytes each time, and return their paths.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    files = Path(f"{path}.svg"), Path(f"{path}.png")
+    with _style():
+        for file, metadata in zip(files, ({"Date": None, "Creator": None}, {"Software": None}), strict=True):
+            try:
+                figure.savefig(file, metadata=metadata)
+            except OSError as error:
+                raise OutputError(
+                    f"{file} can't be written: {error.strerror or error}; name another place"
+                ) from None
+    return files
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Use our settings and not the user's, so that a figure is the same everywhere."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise RequestError(
+            "a figure needs matplotlib, which isn't installed; pip install 'layerwise[plots]'"
+        ) from None
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {
+                "font.size": _FONT,
+                "svg.hashsalt": "layerwise",
+                "text.parse_math": False,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.formatter.useoffset": False,
+            }
+        )
+        yield
+
+
+def _points(result: Mapping[str, Any]) -> tuple[list[_Point], list[_Point], list[_Point]]:
+    """Return the points of layers, of mixes, and of `chosen` (none or one)."""
+    best = result["advice"].get("best")
+    scored = [c for c in result["candidates"] if number(c.get("score")) is not None]
+    depths = [_depth(candidate) for candidate in scored]
+    layers = [
+        _point(c, depth, c["mix"], best) for c, depth in zip(scored, depths, strict=True) if depth is not None
+    ]
+    layers.sort(key=lambda point: point.x)
+    at = layers[-1].x + 2 if layers else 0
+    others = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
+    mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(others)]
+    chosen = result.get("chosen") or {}
+    last = [] if number(chosen.get("score")) is None else [_point(chosen, at + len(mixes), "chosen", best)]
+    return layers, mixes, last
+
+
+def _depth(candidate: Mapping[str, Any]) -> int | None:
+    mix = candidate["mix"]
+    return layer_depth(mix) if mix == "emb" or (mix.isascii() and mix.isdigit()) else None
+
+
+def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _Point:
+    p = number(item.get("p_vs_best"))
+    score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
+    assert score is not None
+    return _Point(
+        x, score, low, high, p is not None and p < 0.05 and name != best, number(item.get("control")), name
+    )
+
+
+def _draw(
+    axes: Axes, points: Sequence[_Point], colour: str, shape: str, label: str, line: bool = False
+) -> None:
+    """Draw points with their intervals: full, or hollow where a test tells them from the best."""
+    if not points:
+        return
+    if line:
+        axes.plot([p.x for p in points], [p.score for p in points], color=colour, linewidth=1.2, zorder=3)
+    for point in points:
+        if point.low is not None and point.high is not None:
+            ends = (point.low, point.high)
+            axes.plot((point.x, point.x), ends, color=colour, linewidth=1.4, alpha=0.55, zorder=3)
+    axes.plot([], [], shape, color=colour, markersize=5, linestyle="-" if line else "", label=label)
+    for point in points:
+        face = "white" if point.worse else colour
+        axes.plot(point.x, point.score, shape, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+
+
+def _controls(axes: Axes, points: Sequence[_Point]) -> None:
+    found = [(p.x, p.control) for p in points if p.control is not None]
+    if found:
+        axes.plot(*zip(*found, strict=True), "x", color=PURPLE, markersize=4, label="control task", zorder=2)
+
+
+def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
+    style: dict[str, Any] = {"markersize": 12, "markeredgewidth": 1.2, "linestyle": ""}
+    for point in points:
+        if point.name == best:
+            axes.plot(
+                point.x,
+                point.score,
+                "o",
+                color="black",
+                markerfacecolor="none",
+                label="best",
+                zorder=5,
+                **style,
+            )
+    if any(point.worse for point in points):
+        axes.plot(
+            [],
+            [],
+            "o",
+            color=GREY,
+            markerfacecolor="white",
+            linestyle="",
+            markersize=5,
+            label="p < .05 vs best",
+        )
+
+
+def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
+    """Draw each baseline as a line with its interval, from `right` on, and its name; return the names.
+
+    `_spread_labels` moves names apart.
+    """
+    labels = []
+    for i, (name, value) in enumerate(baselines.items()):
+        item = value if isinstance(value, Mapping) else {"score": value}
+        score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
+        if score is None:
+            continue
+        axes.axhline(score, color=GREY, linewidth=1, linestyle=_DASHES[i % len(_DASHES)], zorder=1)
+        right += _BAR_STEP
+        axes.plot(
+            (right, right), (score if low is None else low, score if high is None else high), color=GREY
+        )
+        label = axes.annotate(
+            f"{_drawable(words(name))} {score:.3f}",
+            xy=(1, score),
+            xycoords=("axes fraction", "data"),
+            xytext=(_LABEL_GAP, 0),
+            textcoords="offset points",
+            va="center",
+            color=GREY,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+            annotation_clip=False,
+        )
+        labels.append(label)
+    return labels
+
+
+def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
+    step = max(1, math.ceil(len(layers) / _TICKS_MOST))
+    named = [*layers[::step], *mixes]
+    axes.set_xticks([p.x for p in named], [_label(p.name) for p in named])
+    for tick, point in zip(axes.get_xticklabels(), named, strict=True):
+        if point in mixes:
+            tick.set(rotation=-40, ha="left", va="top", rotation_mode="anchor")
+    if layers and mixes:
+        axes.axvline(layers[-1].x + 1, color="#cccccc", linewidth=0.8, zorder=0)
+    if layers:
+        axes.annotate(
+            "layer, by depth",
+            xy=((layers[0].x + layers[-1].x) / 2, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -22),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+        )
+    metric = result["metric"]
+    unit = f" ({UNITS[metric]})" if metric in UNITS else ""
+    axes.set_ylabel(_drawable(f"{words(metric)}{unit}"))
+    axes.margins(x=0.02, y=0.06)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    rows = number(result.get("rows"))
+    counted = f", {rows:,.0f} rows" if rows is not None else ""
+    title = f"{_cut(str(result['label']), _LABEL_MOST)}: {result['task']}{counted}; bars are 95% intervals"
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(
+        handles,
+        names,
+        title=_drawable(title),
+        title_fontsize=_FONT + 1,
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=6,
+        frameon=False,
+        borderpad=0,
+        columnspacing=1.2,
+        handletextpad=0.4,
+        handlelength=1.6,
+    )
+
+
+def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
+    """Move the names of baselines apart where their scores are close, each tied to its line."""
+    labels = sorted(labels, key=lambda label: float(label.xy[1]))
+    # Only a layout that has been carried out knows where a score stands on the page.
+    figure.draw_without_rendering()
+    to_points = 72 / figure.dpi
+    low, high = (float(edge) * to_points for edge in axes.bbox.intervaly)
+    wanted = [float(axes.transData.transform((0, label.xy[1]))[1]) * to_points for label in labels]
+    placed = spread(wanted, 1.35 * _FONT, low, high)
+    for label, at, own in zip(labels, placed, wanted, strict=True):
+        label.set_position((_LABEL_GAP, at - own))
+
+
+def _label(mix: str) -> str:
+    return _drawable(_cut(short_mix(mix), _LABEL_MOST))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _drawable(text: str) -> str:
+    """Return text with characters that the font lacks, and control characters, as escapes."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(c if ord(c) in known and c.isprintable() else coded(c) for c in text)
