@@ -12,6 +12,7 @@ EXAMPLES = """\
   layerwise extract reviews.csv --out reviews.lw
   layerwise extract train.conll --words token --level word --out ner.lw
   layerwise extract 'books/**/*.txt' --format docs --layers -4: --dtype int8 --out books.lw
+  layerwise extract sts.csv --columns a,b,score --text a,b --out sts.lw
   zcat lines.gz | layerwise extract - --model bert-base-uncased --out lines.lw
 """
 
@@ -66,13 +67,15 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)"
     )
-    parser.add_argument("--text", metavar="COL", help="the column of the text (text)")
+    parser.add_argument(
+        "--text", metavar="COL", help="the column of the text (text); two, a,b, for pairs of texts"
+    )
     parser.add_argument("--words", metavar="COL", help="the column of the words, for pre-split input")
     parser.add_argument("--id", metavar="COL", help="the column of your own ids")
     parser.add_argument("--columns", metavar="a,b,…", help="names of columns, where the file has none")
     parser.add_argument("--encoding", default="utf-8", help="of the files (utf-8)")
     parser.add_argument("--skip-bad", action="store_true", help="go on past bad records, and list them")
-    parser.add_argument("--limit", type=int, metavar="N", help="read at most N texts")
+    parser.add_argument("--limit", type=int, metavar="N", help="read at most N records")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from layerwise.join.opened import open_described
 from layerwise.layers import LayerSpec
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
+from layerwise.read.carry import PART
 from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
@@ -59,7 +60,7 @@ def extract(
     device: str | None = None,
     special_tokens: bool = True,
     format: str = "auto",
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     words: str | None = None,
     id: str | None = None,
     columns: Sequence[str] | None = None,
@@ -110,7 +111,7 @@ def extract(
         limit=limit,
     )
     rule = ShardRule(shard_texts if shard_texts is not None else TEXTS, CHARACTERS[level])
-    stream = shards(corpus, rule.texts, rule.characters)
+    stream = shards(corpus.records(), rule.texts, rule.characters)
     first = next(stream)
     _check_keep(keep, no_text, first)
     stream = itertools.chain([first], stream)
@@ -127,14 +128,15 @@ def extract(
     )
     reading = {
         "format": corpus.format,
-        "text": text,
+        "text": corpus.text,
         "words": words,
         "id": id,
         "columns": columns,
         "encoding": codecs.lookup(encoding).name,
     }
     settings = _settings(encoder, request, dtype, rule, reading, no_text, keep)
-    carried = Carried(corpus.types, no_text, tuple(keep))
+    # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
+    carried = Carried(corpus.types, no_text, (*keep, PART) if corpus.paired else tuple(keep))
     with DatasetWriter(Path(out), settings) as writer:
         _Job(Path(out), encoder, request, writer, corpus, carried, dtype).run(
             stream, progress or Progress(quiet=True)

@@ -1,4 +1,4 @@
-"""From a record to an example: its text or words, its id, and the columns it carries."""
+"""From a record to its example, two if it is a pair: text or words, id, and the columns it carries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from layerwise.read.watch import Watch
 _OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "pieces", "windows", "truncated")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
 RESERVED = (*_OF_TEXTS, *_OF_ROWS)
+PART = "part"
 
 
 class Carrier:
@@ -32,26 +33,27 @@ class Carrier:
 
     def carried(self, names: tuple[str, ...]) -> dict[str, str]:
         """Return the names under which those of `names` that are carried are carried."""
-        return {name: self._name(name) for name in names if name not in self._roles()}
+        return {name: self._name(name) for name in names if name not in self._reader.roles}
 
-    def _roles(self) -> tuple[str | None, ...]:
-        return self._reader.text, self._reader.words, self._reader.id
-
-    def example(self, file: File, record: Record) -> Example:
-        """Return the example that a record is.
+    def examples(self, file: File, record: Record) -> tuple[Example, ...]:
+        """Return the example that a record is; of a pair both, the column of each text carried as `part`.
 
         Raises:
             BadRecordError: a text, words or id of the wrong type; a column that changes its type or length.
         """
         reader, fields = self._reader, record.fields
+        reader.settle(fields)
         words = self._words(fields) if reader.words is not None else None
-        text = " ".join(words) if words is not None else self._text(fields)
+        texts = [" ".join(words)] if words is not None else [self._text(fields, c) for c in reader.texts]
         id = self._id(fields)
         columns, word_columns = self._carry(fields, words)
-        return Example(text, words, id, file.source, record.line, columns, word_columns)
+        parts = [{PART: clean(column)} for column in reader.texts] if reader.paired else [{}]
+        return tuple(
+            Example(text, words, id, file.source, record.line, part | columns, word_columns)
+            for text, part in zip(texts, parts, strict=True)
+        )
 
-    def _text(self, fields: Mapping[str, Any]) -> str:
-        column = str(self._reader.text)
+    def _text(self, fields: Mapping[str, Any], column: str) -> str:
         value = self._field(fields, column)
         if not isinstance(value, str):
             raise BadRecordError(f"column {column!r} holds {_got(value)} where a text is needed")
@@ -89,7 +91,7 @@ class Carrier:
     def _carry(
         self, fields: Mapping[str, Any], words: tuple[str, ...] | None
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
-        roles = self._roles()
+        roles = self._reader.roles
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
         count = None if words is None else len(words)
         levels = self._watch.levels(carried, count)
@@ -103,10 +105,11 @@ class Carrier:
 
     def _name(self, name: str) -> str:
         if name not in self._names:
-            carried = f"source.{name}" if name in RESERVED else clean(name)
+            reserved = name in RESERVED or (self._reader.paired and name == PART)
+            carried = f"source.{name}" if reserved else clean(name)
             if carried in self._names.values():
                 raise SourceError(f"two columns would be carried as {carried!r}; rename one of them")
-            if name in RESERVED:
+            if reserved:
                 self._notices.append(
                     f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
                 )

@@ -104,7 +104,7 @@ class ConllReader(Reader):
     def _agree(self, file: File, shape: Shape) -> None:
         if self.words is None:
             self.words = next((name for name in ("token", "form") if name in shape.names), None)
-            self.text = None
+            self.texts = ()
         if self.words is None:
             raise SourceError(
                 f"{file.label}: none of the columns {listed(shape.names)} is token or form; "

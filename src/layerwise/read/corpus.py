@@ -1,6 +1,7 @@
 """A corpus: files of text of one format, given as examples one after the other."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def open_corpus(
     sources: Sequence[str | Path] | str | Path,
     *,
     format: str = "auto",
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     words: str | None = None,
     id: str | None = None,
     columns: Sequence[str] | None = None,
@@ -45,20 +46,23 @@ def open_corpus(
     Args:
         sources: files, globs, folders (with format `docs`), `-` for standard input.
         format: one of `names.FORMATS`; `auto` goes by the endings of the names.
-        text: the column of the text, `text` when neither this nor `words` is given.
+        text: the column of the text, `text` when neither this nor `words` is given. Two names, or a string with
+            a comma that is no column's name, make every record a pair: two texts, one after the other, with the
+            column of each as `part`.
         words: the column of the words, for pre-split input.
         id: the column of the texts' own ids.
         columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
         encoding: that of all files but Parquet.
         skip_bad: go on past bad records, and list them in `skipped`.
-        limit: read at most so many texts.
+        limit: read at most so many records.
 
     Raises:
         RequestError: options that don't exist, contradict each other, or don't fit the format.
         SourceError: files that are missing, can't be opened, or haven't the columns.
     """
     format, files = find_files(sources, format)
-    options = Options(text, words, id, column_names(columns), encoding, skip_bad, limit)
+    names = text if text is None or isinstance(text, str) else tuple(text)
+    options = Options(names, words, id, column_names(columns), encoding, skip_bad, limit)
     check_options(options, format)
     return Corpus(format, files, _READERS[format](options))
 
@@ -74,7 +78,8 @@ class Corpus:
             column with a value per word has the type of the whole list.
 
     Iterating raises `SourceError` for what can't be read, for a bad record unless `skip_bad` is set, and at
-    the end when there was no text at all.
+    the end when there was no text at all. From standard input `RequestError` may come as late as that, for
+    texts that can't be a pair.
     """
 
     def __init__(self, format: str, files: Sequence[File], reader: Reader) -> None:
@@ -95,6 +100,16 @@ class Corpus:
             self.types = {names[name]: kind for name, kind in reader.columns.types.items() if name in names}
 
     @property
+    def text(self) -> str | tuple[str, ...] | None:
+        """What `open_corpus` was given as `text`; both names for pairs (certain once a record was read)."""
+        return self._reader.texts if self.paired else self._reader.options.text
+
+    @property
+    def paired(self) -> bool:
+        """Whether every record gives two texts (certain once a record was read)."""
+        return self._reader.paired
+
+    @property
     def fraction(self) -> float | None:
         """The share of the bytes (Parquet: rows) or of `limit` that the pass has consumed; `None` for standard input."""
         if any(file.once for file in self._files):
@@ -105,39 +120,43 @@ class Corpus:
         return min(1.0, max(read, self._count / limit if limit else 0.0))
 
     def __iter__(self) -> Iterator[Example]:
+        return chain.from_iterable(self.records())
+
+    def records(self) -> Iterator[tuple[Example, ...]]:
+        """Begin a pass that yields the texts of each record together: one, or the two of a pair."""
         self.skipped = []
         self._finished = self._count = 0
         self._carrier.restart()
         for file in self._files:
             file.done = 0
         self._current = self._files[0]
-        return self._examples()
+        return self._records()
 
-    def _examples(self) -> Iterator[Example]:
+    def _records(self) -> Iterator[tuple[Example, ...]]:
         for file in self._files:
             self._current = file
             for item in self._reader.records(file):
-                example = self._example(file, item)
-                if example is not None:
+                examples = self._examples(file, item)
+                if examples:
                     self._count += 1
-                    yield example
+                    yield examples
                     if self._count == self._reader.options.limit:
                         return
             self._finished, file.done = self._finished + file.done, 0
         if not self._count:
             raise self._empty()
 
-    def _example(self, file: File, item: Record | Skipped) -> Example | None:
+    def _examples(self, file: File, item: Record | Skipped) -> tuple[Example, ...]:
         try:
             if isinstance(item, Record):
-                return self._carrier.example(file, item)
+                return self._carrier.examples(file, item)
             bad = item
         except BadRecordError as error:
             bad = Skipped(file.label, item.line, str(error))
         if not self._reader.options.skip_bad:
             raise SourceError(self._message(bad))
         self.skipped.append(bad)
-        return None
+        return ()
 
     def _message(self, bad: Skipped) -> str:
         where = f"{bad.source}, {self._reader.unit} {bad.line}" if bad.line is not None else bad.source

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerwise.errors import RequestError
+from layerwise.read.example import clean
 
 _WITH_HEADER = ("jsonl", "parquet")
 _WITHOUT_COLUMNS = ("txt", "docs")
@@ -12,9 +13,9 @@ _WITHOUT_COLUMNS = ("txt", "docs")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `open_corpus`, as the user gave them."""
+    """The options of `open_corpus`, as the user gave them; a string `text` with a comma may mean two columns."""
 
-    text: str | None = None
+    text: str | tuple[str, ...] | None = None
     words: str | None = None
     id: str | None = None
     columns: tuple[str, ...] | None = None
@@ -40,6 +41,25 @@ def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
     return names
 
 
+def pair_names(names: Sequence[str]) -> tuple[str, str]:
+    """Return the columns of the two texts of a record.
+
+    Raises:
+        RequestError: more or fewer than two names, an empty one, or the same name twice.
+    """
+    given = ",".join(map(str, names))
+    if not all(names):
+        raise RequestError(f"--text {given!r} has an empty name; name one column, or two such as a,b")
+    if len(names) != 2:
+        raise RequestError(
+            f"--text needs one column, or two for pairs of texts, and {given!r} names {len(names)}"
+        )
+    one, other = names
+    if clean(one) == clean(other):
+        raise RequestError(f"--text {given!r} names {one!r} twice; a pair needs two columns")
+    return one, other
+
+
 def check_options(options: Options, format: str) -> None:
     """Refuse options that contradict each other or the format.
 
@@ -50,9 +70,12 @@ def check_options(options: Options, format: str) -> None:
         if getattr(options, name) == "":
             raise RequestError(f"--{name} is empty; name a column, or leave it out")
     _check_columns(options, format)
+    if isinstance(options.text, tuple):
+        pair_names(options.text)
     if options.text and options.words:
+        text = options.text if isinstance(options.text, str) else ",".join(options.text)
         raise RequestError(
-            f"--text {options.text!r} and --words {options.words!r} exclude each other: "
+            f"--text {text!r} and --words {options.words!r} exclude each other: "
             "name a column of raw text or one of words"
         )
     if options.limit is not None and options.limit < 1:

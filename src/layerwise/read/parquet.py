@@ -37,17 +37,19 @@ class ParquetReader(Reader):
                 start += batch.num_rows
 
     def _check_types(self, file: File, schema: Any) -> None:
-        kind = schema.field(self.words or self.text).type
-        if self.words and not (_is_list(kind) and _is_text(kind.value_type)):
-            raise SourceError(
-                f"{file.label}: column {self.words!r} is {kind} where a list of strings is needed; "
-                "name a column of words with --words"
-            )
-        if self.text and not _is_text(kind):
-            raise SourceError(
-                f"{file.label}: column {self.text!r} is {kind} where strings are needed; "
-                f"name the text's with --text, there are {listed(schema.names)}"
-            )
+        if self.words is not None:
+            kind = schema.field(self.words).type
+            if not (_is_list(kind) and _is_text(kind.value_type)):
+                raise SourceError(
+                    f"{file.label}: column {self.words!r} is {kind} where a list of strings is needed; "
+                    "name a column of words with --words"
+                )
+        for text in self.texts:
+            if not _is_text(schema.field(text).type):
+                raise SourceError(
+                    f"{file.label}: column {text!r} is {schema.field(text).type} where strings are needed; "
+                    f"name the text's with --text, there are {listed(schema.names)}"
+                )
 
 
 @contextmanager

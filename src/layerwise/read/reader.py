@@ -1,20 +1,21 @@
 """What the readers of all formats share: the columns they need, and that all files have the same."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from layerwise.errors import SourceError
 from layerwise.read.files import File
-from layerwise.read.options import Options
+from layerwise.read.options import Options, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed
 
 
 class Reader(ABC):
     """Reads the files of one format.
 
-    `text`, `words` and `id` name the columns that have these parts; `words` is `None` for raw text. `unit`
-    is what a record is counted in; `watched` says that a column's types may change on the way.
+    `texts`, `words` and `id` name the columns that have these parts; `words` is `None` for raw text, and
+    `texts` then holds one name, or two where every record is a pair. `unit` is what a record is counted in;
+    `watched` says that a column's types may change on the way.
     """
 
     unit: ClassVar[str] = "line"
@@ -23,8 +24,10 @@ class Reader(ABC):
     def __init__(self, options: Options) -> None:
         self.options = options
         self.words = options.words
-        self.text = None if options.words else options.text or "text"
+        text = options.text or "text"
+        self.texts: tuple[str, ...] = () if options.words else (text,) if isinstance(text, str) else text
         self.id = options.id
+        self._settled = not isinstance(text, str) or "," not in text
         self.columns: Columns | None = None
         self._from = ""
 
@@ -44,6 +47,26 @@ class Reader(ABC):
             SourceError: for what is wrong with the file as a whole.
         """
 
+    @property
+    def paired(self) -> bool:
+        """Whether every record holds two texts."""
+        return len(self.texts) == 2
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The columns that aren't carried."""
+        return (*self.texts, *(name for name in (self.words, self.id) if name is not None))
+
+    def settle(self, names: Collection[str]) -> None:
+        """Decide once whether a text name with a comma is a column's name as it stands, or names two columns.
+
+        Raises:
+            RequestError: it is neither.
+        """
+        if not self._settled and self.texts[0] not in names:
+            self.texts = pair_names(self.texts[0].split(","))
+        self._settled = True
+
     def agree(self, file: File, columns: Columns) -> None:
         """Take note of the first file's columns, and compare those of the others with them.
 
@@ -52,10 +75,11 @@ class Reader(ABC):
         """
         if self.columns is None:
             self.columns, self._from = columns, file.label
+            self.settle(columns.names)
             self._check_roles(file)
         self._check_names(file, columns, self.columns)
         for name, kind in columns.types.items():
-            if name not in (self.text, self.words, self.id) and self.columns.types[name] != kind:
+            if name not in self.roles and self.columns.types[name] != kind:
                 raise SourceError(
                     f"{file.label}: column {name!r} is {kind} where {self._from} has "
                     f"{self.columns.types[name]}; files of one corpus need the same types"
@@ -67,14 +91,16 @@ class Reader(ABC):
             ask = "name one of them with --id"
         elif column == self.words:
             ask = "name a column of words with --words"
+        elif self.paired:
+            ask = "name the columns of the two texts with --text, such as a,b"
         else:
             ask = "name the text's with --text, or a column of words with --words"
         return f"there is no column {column!r}, only {listed(names)}; {ask}"
 
     def _check_roles(self, file: File) -> None:
         names = self.columns.names if self.columns else ()
-        for column in (self.text, self.words, self.id):
-            if column is not None and column not in names:
+        for column in self.roles:
+            if column not in names:
                 raise SourceError(f"{file.label}: {self.missing(column, names)}")
 
     def _check_names(self, file: File, columns: Columns, first: Columns) -> None:

@@ -1,6 +1,6 @@
 """The shard rule: where one shard of a corpus ends and the next begins. It needs no model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from layerwise.errors import RequestError
 from layerwise.read.example import Example
@@ -10,8 +10,10 @@ TEXTS = 2048
 CHARACTERS = {"text": 4_194_304, "word": 262_144, "token": 262_144}
 
 
-def shards(examples: Iterable[Example], texts: int, characters: int) -> Iterator[list[Example]]:
-    """Cut a stream of texts into shards: one closes after `texts` texts or `characters` characters.
+def shards(records: Iterable[Sequence[Example]], texts: int, characters: int) -> Iterator[list[Example]]:
+    """Cut a stream of records into shards: one closes after `texts` texts or `characters` characters.
+
+    The texts of a record never part, so a shard may hold one text or many characters more.
 
     Raises:
         RequestError: a size below 1.
@@ -20,9 +22,9 @@ def shards(examples: Iterable[Example], texts: int, characters: int) -> Iterator
         raise RequestError(f"--shard-texts {texts} is too small; take at least 1")
     shard: list[Example] = []
     size = 0
-    for example in examples:
-        shard.append(example)
-        size += len(example.text)
+    for examples in records:
+        shard += examples
+        size += sum(len(example.text) for example in examples)
         if len(shard) >= texts or size >= characters:
             yield shard
             shard, size = [], 0
