@@ -24,7 +24,7 @@ from layerwise.show.names import short_mix
 from layerwise.show.plots import probe_figure, save_figure
 from layerwise.show.spread import spread
 
-BASELINES = {
+BASELINES: dict[str, dict[str, float | None]] = {
     "majority": {"score": 0.509, "low": 0.5, "high": 0.52},
     "bag_of_words": {"score": 0.805, "low": 0.79, "high": 0.81},
     "emb": {"score": 0.804, "low": 0.79, "high": 0.81},
@@ -247,7 +247,7 @@ def drawn(figure: Figure, marker: str) -> list[tuple[float, float]]:
     data = [
         (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), line.get_markersize()) for line in lines
     ]
-    return sorted((float(x[0]), float(y[0])) for x, y, size in data if len(x) == 1 and size < 10)
+    return sorted((float(x[0]), float(y[0])) for x, y, size in data if len(x) == 1 and size == 5)
 
 
 def test_the_figure_shows_every_score_in_its_place() -> None:
@@ -265,6 +265,8 @@ def test_the_figure_shows_every_score_in_its_place() -> None:
     ends = {tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.lines}
     for item in [*result["candidates"], result["chosen"]]:
         assert (item["low"], item["high"]) in ends
+    for item in BASELINES.values():
+        assert item["low"] is None or (item["low"], item["high"]) in ends
     low, high = axes.get_ylim()
     assert low < 0.5
     assert high > max(c["high"] for c in result["candidates"])

@@ -170,30 +170,13 @@ def _controls(axes: Axes, points: Sequence[_Point]) -> None:
 
 
 def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
-    style: dict[str, Any] = {"markersize": 12, "markeredgewidth": 1.2, "linestyle": ""}
+    """Ring the best, and say what hollow points are where there are any."""
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 12, "markeredgewidth": 1.2}
     for point in points:
         if point.name == best:
-            axes.plot(
-                point.x,
-                point.score,
-                "o",
-                color="black",
-                markerfacecolor="none",
-                label="best",
-                zorder=5,
-                **style,
-            )
+            axes.plot(point.x, point.score, "o", color="black", label="best", zorder=5, **ring)
     if any(point.worse for point in points):
-        axes.plot(
-            [],
-            [],
-            "o",
-            color=GREY,
-            markerfacecolor="white",
-            linestyle="",
-            markersize=5,
-            label="p < .05 vs best",
-        )
+        axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="p < .05 vs best")
 
 
 def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
@@ -209,9 +192,9 @@ def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[A
             continue
         axes.axhline(score, color=GREY, linewidth=1, linestyle=_DASHES[i % len(_DASHES)], zorder=1)
         right += _BAR_STEP
-        axes.plot(
-            (right, right), (score if low is None else low, score if high is None else high), color=GREY
-        )
+        axes.plot(right, score, "o", color=GREY, markersize=3.5)
+        if low is not None and high is not None:
+            axes.plot((right, right), (low, high), color=GREY, linewidth=1.2)
         label = axes.annotate(
             f"{_drawable(words(name))} {score:.3f}",
             xy=(1, score),
