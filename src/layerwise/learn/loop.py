@@ -12,7 +12,7 @@ cross-entropy, and half the squared error of the standardised target.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from layerwise.errors import RequestError
 from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply, blocks
 
 __all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
+_LITTLE = 1e-5  # a descent that gains less than this share of its loss in five steps has arrived
+_WIDE = 2048  # the eigenvectors of wider rows would take longer than the steps that they save
+_SAMPLE = 20_000  # rows that are enough to know the second moments of all
 
 
 def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
@@ -196,25 +199,37 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
     logits, weight, bias = (torch.zeros(size, dtype=torch.float64) for size in sizes)
     head = _Head(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
     look = _Evaluate(head, rows, options)
-    best, before, descent = _Best(options.patience), float("inf"), _lbfgs(head)
-    fresh = True
+    descent, past = look.lbfgs(), [float("inf")] * 5
+    best = _Best(options.patience)
     for epoch in range(options.epochs + 1):
         loss, held = look.at()
-        stuck = before - loss <= 1e-7 * max(abs(loss), 1e-3)
-        if best.stop(epoch, held, head.all()) or (stuck and fresh) or epoch == options.epochs:
+        slow = past[-5] - loss <= _LITTLE * abs(loss)
+        if best.stop(epoch, held, head.all()) or slow or epoch == options.epochs:
             break
-        if stuck:
+        if loss >= past[-1]:
             # Where the curvature that is remembered misleads, the next step is along the gradient.
-            descent = _lbfgs(head)
-        fresh, before = stuck, loss
+            descent = look.lbfgs()
+        past.append(loss)
         descent.step(look)  # type: ignore[no-untyped-call]
     best.restore(head.all())
-    return _fitted(head, rows, best.epoch, best.loss, options)
+    return _fitted(look.turned(), rows, best.epoch, best.loss, options)
 
 
-def _lbfgs(head: _Head) -> torch.optim.LBFGS:
-    parameters = [head.logits, head.weight, head.bias]
-    return torch.optim.LBFGS(parameters, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+def _basis(rows: _Rows, l2: float) -> Tensor:
+    """Directions (width, width) of weights along which the loss curves about equally; for wide rows, (width, 1).
+
+    From the second moments of the mean layer, and the bound of Böhning (1992) on how a loss curves.
+    """
+    own = rows.train.nonzero()[:, 0]
+    own = own[:: max(1, len(own) // _SAMPLE)]
+    mean = torch.stack([layer[own] for layer in rows.x]).mean(0) if len(rows.x) > 1 else rows.x[0, own]
+    curve = {"classify": 0.5, "multilabel": 0.25, "regress": 1.0}[rows.kind]
+    if mean.shape[1] > _WIDE:
+        moments, vectors = (mean**2).mean(0).double()[:, None], torch.ones((), dtype=torch.float64)
+    else:
+        moments, vectors = torch.linalg.eigh((mean.T @ mean / len(own)).double())
+    steep = curve * moments.clamp_min(0.0) + l2
+    return vectors / steep.clamp_min(1e-4 * max(float(steep.max()), 1e-12)).sqrt()
 
 
 class _Evaluate:
@@ -223,10 +238,28 @@ class _Evaluate:
     def __init__(self, head: _Head, rows: _Rows, options: LoopOptions) -> None:
         self.head, self.rows, self.options = head, rows, options
         self.free = [head.logits, head.weight, head.bias]
+        self.basis, self.pace = _basis(rows, options.l2), len(rows.x) ** 0.5
         self.known: list[tuple[list[Tensor], tuple[list[Tensor], float, float]]] = []
 
     def __call__(self) -> float:
         return self.at()[0]
+
+    def lbfgs(self) -> torch.optim.LBFGS:
+        """A descent that knows nothing yet; a step of it ends with a line search."""
+        return torch.optim.LBFGS(
+            self.free,
+            max_iter=1,
+            max_eval=26,
+            history_size=20,
+            tolerance_change=1e-12,
+            line_search_fn="strong_wolfe",
+        )
+
+    def turned(self) -> _Head:
+        """The head in the terms of its rows, not of the basis in which it is moved."""
+        weight = self.head.weight
+        weight = self.basis @ weight if self.basis.shape[1] > 1 else self.basis * weight
+        return replace(self.head, logits=self.head.logits * self.pace, weight=weight)
 
     def at(self) -> tuple[float, float]:
         """Put gradients into the parameters; return the training loss, and the held-out loss or NaN."""
@@ -240,7 +273,8 @@ class _Evaluate:
         return loss, held
 
     def _pass(self) -> tuple[list[Tensor], float, float]:
-        leaves = [p.detach().float().requires_grad_() for p in self.free]
+        now = self.turned()
+        leaves = [p.float().requires_grad_() for p in (now.logits, now.weight, now.bias.clone())]
         head = _Head(leaves[0], torch.ones(()), [], leaves[1], leaves[2])
         loss, held = 0.0, 0.0
         for block in self.rows.blocks(self.rows.x.shape[1]):
@@ -250,8 +284,10 @@ class _Evaluate:
             part.backward()  # type: ignore[no-untyped-call]
             loss, held = loss + part.item(), held + (each.detach() @ self.rows.held[block]).item()
         grads = [torch.zeros_like(p) if p.grad is None else p.grad.double() for p in leaves]
-        grads[1] += self.options.l2 * self.head.weight
-        loss += self.options.l2 / 2 * float((self.head.weight**2).sum())
+        grads[0] *= self.pace
+        weight = grads[1] + self.options.l2 * now.weight
+        grads[1] = self.basis.T @ weight if self.basis.shape[1] > 1 else self.basis * weight
+        loss += self.options.l2 / 2 * float((now.weight**2).sum())
         return grads, loss, held if bool(self.rows.held.any()) else float("nan")
 
 
