@@ -13,7 +13,7 @@ from layerwise.errors import RequestError
 F32 = NDArray[np.float32]
 KINDS = ("classify", "multilabel", "regress")
 ACTIVATIONS = ("gelu", "relu")
-_BLOCK = 1 << 20  # numbers in a block of rows: about what stays in the cache between two passes over it
+_BLOCK = 1 << 22  # numbers in a block of rows: few enough to stay near between two passes, many enough to pay
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,7 +60,7 @@ def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions)
 
 
 def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitted:
-    if task.hidden is None and not (task.learned and options.layer_dropout):
+    if task.hidden is None and not (len(task.x) > 1 and options.layer_dropout):
         return _newton(task, dev, options)
     return _adam([task], dev, options)[0]
 
@@ -138,11 +138,7 @@ def _tensor(x: F32) -> Tensor:
 
 def _scores(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None = None) -> Tensor:
     """Scores (rows, outputs) of x (layers, rows, width); with `chance`, units and layers drop out."""
-    logits = head.logits
-    if chance is not None and options.layer_dropout and len(logits) > 1:
-        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, chance), -torch.inf)
-    weights = torch.softmax(logits, 0) * head.scale
-    mixed = x[0] * weights if len(x) == 1 else (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
+    mixed = x[0] if len(x) == 1 else _mixed(head, x, options, chance)
     if head.hidden:
         inner = mixed @ head.hidden[0] + head.hidden[1]
         mixed = torch.relu(inner) if options.activation == "relu" else functional.gelu(inner)
@@ -150,6 +146,14 @@ def _scores(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generato
             keep = torch.rand(mixed.shape, generator=chance) >= options.dropout
             mixed = mixed * keep / (1 - options.dropout)
     return mixed @ head.weight + head.bias
+
+
+def _mixed(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None) -> Tensor:
+    logits = head.logits
+    if chance is not None and options.layer_dropout:
+        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, chance), -torch.inf)
+    weights = torch.softmax(logits, 0) * head.scale
+    return (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
 
 
 def _dropped(layers: int, share: float, chance: torch.Generator) -> Tensor:
@@ -283,7 +287,7 @@ class _Evaluate:
             part = each @ self.rows.train[block]
             part.backward()  # type: ignore[no-untyped-call]
             loss, held = loss + part.item(), held + (each.detach() @ self.rows.held[block]).item()
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad.double() for p in leaves]
+        grads = [(torch.zeros_like(p) if p.grad is None else p.grad).double() for p in leaves]
         grads[0] *= self.pace
         weight = grads[1] + self.options.l2 * now.weight
         grads[1] = self.basis.T @ weight if self.basis.shape[1] > 1 else self.basis * weight
