@@ -1,3 +1,8 @@
+import tracemalloc
+import warnings
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +10,8 @@ from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
 from layerwise.mix import F32, HOWS, LayerStats, Mix, apply_mix, layer_stats, parse_mix
+from layerwise.store import LayerDataset
+from test_store import make, written
 
 BLOCKS = 6
 RNG = np.random.default_rng(0)
@@ -179,3 +186,112 @@ def test_a_constant_dimension_becomes_nought(value: float, rows: int) -> None:
     values = np.full((rows, 2), value, np.float32)
     stats = layer_stats([values[:3], values[3:]])
     assert not stats(values).any()
+
+
+class Watched:
+    """A dataset on disk that notes which rows of which layer are decoded."""
+
+    def __init__(self, dataset: LayerDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dataset = dataset
+        self.rows: dict[str, list[int]] = {}
+        real = dataset._read
+
+        def read(name: str, rows: slice, raw: bool) -> F32:
+            self.rows.setdefault(name, []).extend(range(dataset.rows)[rows])
+            values: F32 = real(name, rows, raw)
+            return values
+
+        monkeypatch.setattr(dataset, "_read", read)
+
+
+SIZES = (7, 0, 4, 9)
+MIXES = ["2", "sum(1:)", "mean(all)", "max:all", "concat(2,emb)", "weighted(emb,2; 0.5,-2)"]
+
+
+def brute_mix(layers: dict[str, np.ndarray[Any, Any]], text: str, normed: bool) -> np.ndarray[Any, Any]:
+    """The mixes of MIXES, in float64 from whole layers."""
+    x = {name: values.astype(np.float64) for name, values in layers.items()}
+    if normed:
+        x = {name: (values - values.mean(0)) / values.std(0) for name, values in x.items()}
+    stacked = np.stack([x["emb"], x["1"], x["2"]])
+    made: dict[str, np.ndarray[Any, Any]] = {
+        "2": x["2"],
+        "sum(1:)": stacked[1:].sum(0),
+        "mean(all)": stacked.mean(0),
+        "max:all": stacked.max(0),
+        "concat(2,emb)": np.concatenate([x["2"], x["emb"]], axis=1),
+        "weighted(emb,2; 0.5,-2)": 0.5 * x["emb"] - 2 * x["2"],
+    }
+    return made[text]
+
+
+def with_norm(text: str) -> str:
+    return text.removesuffix(")") + "; norm=layer" + (")" if text.endswith(")") else "")
+
+
+@pytest.mark.parametrize("block", [1, 30, 1 << 20])  # numbers: a row, six rows, everything
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("text", MIXES)
+def test_a_dataset_of_many_shards_is_mixed_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, normed: bool, block: int
+) -> None:
+    monkeypatch.setattr("layerwise.mix._BLOCK", block)
+    dataset = make(tmp_path / "d", SIZES, dtype="float32")
+    layers = {name: written(SIZES, name) for name in dataset.layers}
+    watched = Watched(dataset, monkeypatch)
+    if normed:
+        with pytest.warns(UserWarning, match="statistics of these rows"):
+            got = dataset.mix(with_norm(text))
+    else:
+        got = dataset.mix(text)
+    np.testing.assert_allclose(got, brute_mix(layers, text, normed), rtol=1e-5, atol=1e-5)
+    wanted = parse_mix(text, 2).layers
+    assert watched.rows == {name: list(range(dataset.rows)) for name in wanted}, "each row once, in order"
+
+
+@pytest.mark.parametrize("rows", [None, slice(2, 13), [3, 18, 0, 11], np.arange(20) % 3 == 0])
+def test_parts_are_mixed_with_the_statistics_of_all_or_of_some_rows(tmp_path: Path, rows: Any) -> None:
+    dataset = make(tmp_path / "d", SIZES)
+    text = "sum(1,2; norm=layer)"
+    stats = dataset.mix_stats(text, rows)
+    got = np.concatenate([part.mix(text, stats=stats) for part in dataset.parts()])
+    layers = [dataset.layer(name).astype(np.float64) for name in ("1", "2")]
+    chosen = slice(None) if rows is None else rows
+    want = sum((x - x[chosen].mean(0)) / x[chosen].std(0) for x in layers)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(got, dataset.mix(text, stats=stats))
+
+
+def test_statistics_need_rows_and_every_layer(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "d", SIZES)
+    with pytest.raises(RequestError, match="no row is chosen"):
+        dataset.mix_stats("mean(all)", [])
+    with pytest.raises(RequestError, match=r"stats lack layer 2; take those of mix_stats\("):
+        dataset.mix("mean(1,2; norm=layer)", stats=dataset.mix_stats("1"))
+    with pytest.raises(RequestError, match="fitted with a head"):
+        dataset.mix("learned(1)", stats={})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("how", ["mean", "max", "concat", "sum"])
+def test_a_mix_holds_little_besides_its_result(tmp_path: Path, how: str, dtype: str) -> None:
+    rows = 60_000
+    dataset = make(tmp_path / "d", (rows // 2, rows // 2), dtype=dtype)
+    layer = rows * dataset.width * 4
+    for text, spare in ((f"{how}(all)", 0.5), (f"{how}(all; norm=layer)", 1.5)):
+        result = layer * (3 if how == "concat" else 1)
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            patch.setattr("layerwise.mix._BLOCK", 1 << 13)
+            tracemalloc.start()
+            dataset.mix(text)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert result <= peak < result + spare * layer, (text, (peak - result) / layer)
+
+
+def test_a_constant_dimension_of_float64_becomes_nought() -> None:
+    values: Any = np.full((1000, 2), 0.1)
+    stats = layer_stats(np.array_split(values, 7))
+    assert not stats(values).any()
+    assert stats(values).dtype == np.float64

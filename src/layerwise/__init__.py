@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from layerwise.join.extract import extract
     from layerwise.join.pool import pool
     from layerwise.join.verify import verify
+    from layerwise.learn.layer_mix import LayerMix
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
@@ -31,6 +32,7 @@ _HOMES = {
     "extract": "join.extract",
     "pool": "join.pool",
     "verify": "join.verify",
+    "LayerMix": "learn.layer_mix",
     "LayerStates": "states",
     "LayerDataset": "store",
     "open_dataset": "store",
@@ -39,6 +41,7 @@ __all__ = [
     "DatasetError",
     "Encoder",
     "LayerDataset",
+    "LayerMix",
     "LayerStates",
     "LayerwiseError",
     "ModelError",

@@ -13,7 +13,7 @@ follow a semicolon:
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ F32 = NDArray[np.float32]
 _CALL = re.compile(r"([A-Za-z_]+)\s*(?:\((.*)\)|:(.*))", re.DOTALL)
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
+_ROUNDING = 1e-13  # of a mean in float64: below it a deviation is what rounding left of a constant
+_BLOCK = 1 << 20  # numbers that are worked on at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,20 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerStats:
-    """Mean and standard deviation of one layer over some rows, each float64 of shape (width,)."""
+    """Mean and standard deviation of one layer over some rows, each float64 of shape (width,).
+
+    Calling it standardises rows. A dimension that doesn't vary becomes 0, as it tells nothing.
+    """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
 
     def __call__(self, values: F32) -> F32:
-        """Return `values` (rows, width) standardised, as a new array; a constant dimension becomes 0."""
-        varies = self.std >= _SMALLEST
+        """Return `values` (rows, width) standardised, as a new array of their type."""
+        varies = self.std >= np.maximum(_SMALLEST, _ROUNDING * np.abs(self.mean))
         scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
-        out: F32 = values - self.mean.astype(np.float32)
-        out *= scale.astype(np.float32)
+        out: F32 = values - self.mean.astype(values.dtype)
+        out *= scale.astype(values.dtype)
         return out
 
 
@@ -156,16 +161,40 @@ def _refuse(text: str, why: str, how: str, there: Sequence[str]) -> RequestError
     return RequestError(f"mix {text!r}: {why}; a right one is {example}")
 
 
-def apply_mix(mix: Mix, read: Callable[[str], F32], stats: Mapping[str, LayerStats] | None = None) -> F32:
-    """Return the mixed rows, float32 of shape (rows, width), or (rows, width * layers) for `concat`.
+def apply_mix(
+    mix: Mix,
+    read: Callable[[str], F32],
+    stats: Mapping[str, LayerStats] | None = None,
+    out: F32 | None = None,
+) -> F32:
+    """Return the mixed rows, (rows, width), or (rows, width * layers) for `concat`, of the type that is read.
 
-    Reads one layer at a time, and never holds more than two besides the result.
+    Reads each layer once, in the order of the mix, and holds one at a time besides the result.
 
     Args:
         mix: what to make.
         read: gives one layer, float32 (rows, width), by its name; its arrays aren't changed.
         stats: for `norm=layer`, the statistics to standardise with, such as those of training rows.
             Without them those of the rows that are read are taken, and a UserWarning says so.
+        out: where the result goes, when it has a place already.
+
+    Raises:
+        RequestError: for `learned`, whose weights are fitted with a head.
+    """
+    refuse_learned(mix)
+    if mix.norm and stats is None:
+        warn_of_stats(mix)
+    for number, name in enumerate(mix.layers):
+        # No name for what is read, so that it is gone before the next layer comes.
+        out = _take_in(mix, number, read(name), None if stats is None or not mix.norm else stats[name], out)
+    assert out is not None  # a mix has at least one layer
+    if mix.how == "mean":
+        out /= len(mix.layers)
+    return out
+
+
+def refuse_learned(mix: Mix) -> None:
+    """Refuse a mix that has no fixed weights.
 
     Raises:
         RequestError: for `learned`, whose weights are fitted with a head.
@@ -175,10 +204,6 @@ def apply_mix(mix: Mix, read: Callable[[str], F32], stats: Mapping[str, LayerSta
             f"mix {str(mix)!r} is fitted with a head: run `layerwise train --mix '{mix}'`; "
             f"without a head take fixed weights, such as mean({','.join(mix.layers)})"
         )
-    if mix.norm and stats is None:
-        warn_of_stats(mix)
-    layers = (_read(mix, name, read, stats) for name in mix.layers)
-    return _concat(mix, layers) if mix.how == "concat" else _fold(mix, layers)
 
 
 def warn_of_stats(mix: Mix) -> None:
@@ -187,37 +212,34 @@ def warn_of_stats(mix: Mix) -> None:
     warnings.warn(f"mix {str(mix)!r}: {what}", UserWarning, stacklevel=4)
 
 
-def _read(mix: Mix, name: str, read: Callable[[str], F32], stats: Mapping[str, LayerStats] | None) -> F32:
-    values = read(name)
-    if mix.norm is None:
-        return values
-    known = stats[name] if stats is not None else layer_stats([values])
-    return known(values)
+def block_slices(rows: int, width: int) -> Iterator[slice]:
+    """Yield slices that cut `rows` rows of `width` numbers into blocks of some MiB."""
+    step = max(1, _BLOCK // max(1, width))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
-def _concat(mix: Mix, layers: Iterable[F32]) -> F32:
-    out: F32 | None = None
-    for number, values in enumerate(layers):
+def _take_in(mix: Mix, number: int, values: F32, known: LayerStats | None, out: F32 | None) -> F32:
+    """Put the layer with this number in the mix into the result, by blocks of rows; returns the result."""
+    if mix.norm and known is None:
+        known = layer_stats(values[rows] for rows in block_slices(*values.shape))
+    if out is None:
+        out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
+    for rows in block_slices(*values.shape):
+        _fold(mix, number, out[rows], values[rows] if known is None else known(values[rows]))
+    return out
+
+
+def _fold(mix: Mix, number: int, out: F32, values: F32) -> None:
+    """Put some rows of the layer with this number in the mix into the same rows of the result."""
+    if mix.weights is not None:
+        values = values * values.dtype.type(mix.weights[number])
+    if mix.how == "concat":
         width = values.shape[1]
-        if out is None:
-            out = np.empty((len(values), mix.out_width(width)), np.float32)
         out[:, number * width : (number + 1) * width] = values
-    assert out is not None  # a mix has at least one layer
-    return out
-
-
-def _fold(mix: Mix, layers: Iterable[F32]) -> F32:
-    out: F32 | None = None
-    for number, values in enumerate(layers):
-        if mix.weights is not None:
-            values = values * np.float32(mix.weights[number])
-        if out is None:
-            out = np.array(values, np.float32)
-        elif mix.how == "max":
-            np.maximum(out, values, out=out)
-        else:
-            out += values
-    assert out is not None  # a mix has at least one layer
-    if mix.how == "mean":
-        out /= np.float32(len(mix.layers))
-    return out
+    elif number == 0:
+        out[...] = values
+    elif mix.how == "max":
+        np.maximum(out, values, out=out)
+    else:
+        out += values

@@ -6,6 +6,7 @@ each text was; the column `doc` joins the two.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
-from layerwise.mix import Mix, apply_mix, parse_mix
+from layerwise.mix import LayerStats, Mix, apply_mix, block_slices, layer_stats, parse_mix, refuse_learned
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -101,14 +102,48 @@ class Layered(ABC):
             place[...] = self._read(name, slice(0, self.rows), False)
         return out
 
-    def mix(self, text: str | int | Mix) -> F32:
+    def mix(self, text: str | int | Mix, *, stats: Mapping[str, LayerStats] | None = None) -> F32:
         """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
 
+        Each layer is read once. Besides the result a block of rows is held; with `norm=layer` and no `stats`
+        one whole layer, as its statistics are those of all rows.
+
+        Args:
+            text: a mix string, a layer number, or a mix.
+            stats: for `norm=layer`, the statistics of other rows, such as `mix_stats` gives them. Without
+                them those of these rows are taken, and a UserWarning says so.
+
         Raises:
-            RequestError: a broken mix string, a layer that isn't there, or `learned`, which needs a head.
+            RequestError: a broken mix string, a layer that isn't there, `learned`, which needs a head, or
+                statistics that lack a layer.
         """
         mix = parse_mix(text, self.blocks, self.layers)
-        return apply_mix(mix, lambda name: self._read(name, slice(0, self.rows), False))
+        if mix.norm and stats is None:
+            return apply_mix(mix, lambda name: self._read(name, slice(0, self.rows), False))
+        refuse_learned(mix)
+        if mix.norm and (missing := [name for name in mix.layers if name not in (stats or ())]):
+            raise RequestError(
+                f"mix {str(mix)!r}: stats lack layer {missing[0]}; take those of mix_stats({str(mix)!r})"
+            )
+        out = np.empty((self.rows, mix.out_width(self.width)), np.float32)
+        for rows in _blocks(slice(0, self.rows), self.width):
+            apply_mix(mix, partial(self._read, rows=rows, raw=False), stats, out[rows])
+        return out
+
+    def mix_stats(self, text: str | int | Mix, rows: Rows = None) -> dict[str, LayerStats]:
+        """Return mean and deviation of each layer of a mix over some rows, for `mix(text, stats=…)`.
+
+        A dataset that is larger than memory is mixed by `parts` with statistics that are those of all rows,
+        or of the training rows alone. Each layer is read once, by blocks of rows.
+
+        Raises:
+            RequestError: a broken mix string, a layer or a row that isn't there, or no row.
+        """
+        mix = parse_mix(text, self.blocks, self.layers)
+        blocks = list(_blocks(select_rows(rows, self.rows), self.width))
+        if not blocks:
+            raise RequestError(f"mix {str(mix)!r}: no row is chosen; statistics need at least one")
+        return {name: layer_stats(self._read(name, some, False) for some in blocks) for name in mix.layers}
 
     def where(self, **conditions: Any) -> I64:
         """Return the numbers of the rows for which every condition holds, ascending.
@@ -246,6 +281,15 @@ def select_rows(rows: Rows, count: int) -> slice | I64:
     if len(wrong):
         raise RequestError(f"row {wrong[0]} doesn't exist; there are {count}, counted from 0")
     return np.where(numbers < 0, numbers + count, numbers)
+
+
+def _blocks(rows: slice | I64, width: int) -> Iterator[Any]:
+    """Yield checked rows in blocks of some MiB, each a slice or row numbers as `rows` is."""
+    if isinstance(rows, slice):
+        cuts = block_slices(rows.stop - rows.start, width)
+        yield from (slice(rows.start + cut.start, rows.start + cut.stop) for cut in cuts)
+    else:
+        yield from (rows[cut] for cut in block_slices(len(rows), width))
 
 
 def matches(name: str, column: Any, wanted: Any) -> NDArray[np.bool_]:
