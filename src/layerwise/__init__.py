@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerwise.encode.load import load_encoder
     from layerwise.join.export import export
     from layerwise.join.extract import extract
+    from layerwise.join.features import LayerFeatures
     from layerwise.join.pool import pool
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
@@ -32,6 +33,7 @@ _HOMES = {
     "extract": "join.extract",
     "pool": "join.pool",
     "verify": "join.verify",
+    "LayerFeatures": "join.features",
     "LayerMix": "learn.layer_mix",
     "LayerStates": "states",
     "LayerDataset": "store",
@@ -41,6 +43,7 @@ __all__ = [
     "DatasetError",
     "Encoder",
     "LayerDataset",
+    "LayerFeatures",
     "LayerMix",
     "LayerStates",
     "LayerwiseError",

@@ -64,6 +64,12 @@ def find_checkpoint(
     return _from_folder(text, folder, folder.name, allow_pickle)
 
 
+def local_folder(name: str | Path) -> Path | None:
+    """Return the absolute folder that `name` means; `None` for the alias and for what isn't a folder here."""
+    path = Path(name).expanduser()
+    return path.resolve() if str(name) not in ("", ALIAS) and path.is_dir() else None
+
+
 def weights_hash(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 of the weights: of the one file, or of the list of the files' hashes."""
     return _hash_files(weight_files(checkpoint.folder, allow_pickle=True))

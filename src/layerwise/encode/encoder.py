@@ -79,6 +79,17 @@ class Encoder:
         shape = f"{self.blocks} blocks, width {self.width}"
         return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}, {self.device}>"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Encoder":
+        """Return the encoder itself: its use doesn't change it, and scikit-learn copies what estimators hold."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as a name: the model is loaded there, once."""
+        from layerwise.encode.load import shared_encoder
+
+        name = str(checkpoints.local_folder(self.checkpoint.name) or self.checkpoint.name)
+        return shared_encoder, (name, self.checkpoint.revision, self.device, self.precision)
+
     @property
     def engine(self) -> dict[str, str]:
         """How batches are made and products computed, for the record."""

@@ -1,15 +1,20 @@
 """Loading an encoder by name."""
 
+import functools
+import threading
 from pathlib import Path
 
 import torch
 
 from layerwise import names
 from layerwise.encode import hf
-from layerwise.encode.checkpoint import find_checkpoint
+from layerwise.encode.checkpoint import find_checkpoint, local_folder
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
 from layerwise.errors import RequestError
+
+_LOADING = threading.Lock()
+_KEPT = 2  # encoders: as many as are compared with each other, for each holds a model
 
 
 def load_encoder(
@@ -46,6 +51,29 @@ def load_encoder(
         trust_remote_code=trust_remote_code,
     )
     return Encoder(found, loaded, device=device, precision=precision)
+
+
+def shared_encoder(
+    model: str | Path = "minilm",
+    revision: str | None = None,
+    device: str | None = None,
+    precision: str = "fp32",
+) -> Encoder:
+    """Return an encoder that is loaded once a process, whoever asks; a folder that changed is loaded anew.
+
+    Arguments and errors as for `load_encoder`.
+    """
+    folder = local_folder(model)
+    found = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
+    files = sorted(path for path in found if path.is_file())
+    stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    with _LOADING:  # two threads would load it twice
+        return _shared(str(folder or model), revision, device, precision, stamp)
+
+
+@functools.lru_cache(_KEPT)
+def _shared(model: str, revision: str | None, device: str | None, precision: str, _: object) -> Encoder:
+    return load_encoder(model, revision=revision, device=device, precision=precision)
 
 
 def load_plain_encoder(
