@@ -30,13 +30,14 @@ class _State:
     step: Tensor
     direction: Tensor
     slope: Tensor
+    scale: Tensor
     steps: list[Tensor]
     changes: list[Tensor]
     curvature: list[Tensor]
 
     def keep(self, mask: Tensor) -> None:
         """Drop the problems outside `mask`."""
-        for name in ("number", "x", "value", "gradient", "step", "direction", "slope"):
+        for name in ("number", "x", "value", "gradient", "step", "direction", "slope", "scale"):
             setattr(self, name, getattr(self, name)[mask])
         for history in (self.steps, self.changes, self.curvature):
             history[:] = [item[mask] for item in history]
@@ -76,7 +77,7 @@ def minimise(
 def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
     direction = -precondition(number, gradient)
     slope = (direction * gradient).sum(1)
-    return _State(number, x, value, gradient, torch.ones(len(x)), direction, slope, [], [], [])
+    return _State(number, x, value, gradient, torch.ones(len(x)), direction, slope, torch.ones(len(x)), [], [], [])
 
 
 def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
@@ -113,6 +114,15 @@ def _remember(state: _State, step: Tensor, change: Tensor) -> None:
         del state.steps[0], state.changes[0], state.curvature[0]
 
 
+def _scale(state: _State, precondition: Precondition) -> Tensor:
+    """Return by how much the preconditioner overrates the curvature along the last step (a,)."""
+    change, step, rho = state.changes[-1], state.steps[-1], state.curvature[-1]
+    curved = (change * precondition(state.number, change)).sum(1)
+    own = (step * change).sum(1) / curved.clamp_min(1e-30)
+    state.scale = torch.where((rho > 0) & (own > 0), own, state.scale)
+    return state.scale
+
+
 def _two_loops(state: _State, precondition: Precondition) -> Tensor:
     vector = state.gradient.clone()
     shares = []
@@ -123,6 +133,8 @@ def _two_loops(state: _State, precondition: Precondition) -> Tensor:
         vector.sub_(share[:, None] * change)
         shares.append(share)
     vector = precondition(state.number, vector)
+    if state.changes:
+        vector.mul_(_scale(state, precondition)[:, None])
     for step, change, rho, share in zip(
         state.steps, state.changes, state.curvature, reversed(shares), strict=True
     ):

@@ -21,7 +21,7 @@ from torch import Tensor
 from layerwise.learn.lbfgs import minimise
 from layerwise.states import F32, I64
 
-STRENGTHS = tuple(10.0**power for power in range(-4, 3))
+STRENGTHS = tuple(10.0**power for power in range(-4, 1))
 """Values of C that are tried, from strong to weak regularisation."""
 _SCORES = 1 << 25  # numbers of one batch of scores: 128 MiB
 
@@ -41,11 +41,6 @@ class Fits:
     targets: NDArray[Any]
     labels: I64
     count: int
-
-    @property
-    def curve(self) -> float:
-        """The most that the loss curves by a score (Böhning 1992)."""
-        return {1: 1.0, 2: 0.25}.get(self.count, 0.5)
 
     @property
     def columns(self) -> int:
@@ -90,7 +85,6 @@ class Solver:
         rows = torch.from_numpy(x)
         mean, std = rows.mean(0), rows.std(0, correction=0)
         self._x = (rows - mean) / torch.where(std > 1e-12 * (1 + mean.abs()), std, torch.inf)
-        self._xt = self._x.T.contiguous()
         self._width = x.shape[1] // layers
         self._values, self._vectors = self._spectrum()
 
@@ -134,6 +128,23 @@ class _Batch:
         self.learns = self.layers > 1 and shared.mix is None
         size = self.columns * (self.width + 1) + (self.layers if self.learns else 0)
         self.found = torch.zeros(len(batch), size)
+        self.curve = self._begin()
+
+    def _begin(self) -> Tensor:
+        """Set the biases to the shares of the classes; return how much the loss curves there (f, columns)."""
+        if self.shared.fits.count == 1:
+            return torch.ones(len(self.batch), 1)
+        first = 1 if self.columns == 1 else 0
+        classes = torch.arange(first, self.shared.fits.count)
+        there = [(self.share * (self.targets == number)).sum(1) for number in classes]
+        share = (
+            torch.stack(there, 1)
+            .clamp_min(0.5 / self.count[:, None])
+            .clamp_max(1 - 0.5 / self.count[:, None])
+        )
+        biases = torch.log(share / (1 - share)) if self.columns == 1 else share.log()
+        self.found[:, self.columns * self.width : self.columns * (self.width + 1)] = biases
+        return share * (1 - share)
 
     def solve(self, place: int, strength: float) -> Scores:
         """Return the scores of all rows at one strength, from where the last strength ended."""
@@ -165,7 +176,7 @@ class _Batch:
 
     def _scores(self, which: Tensor, x: Tensor) -> Tensor:
         weights, bias = self._effective(which, x)
-        scores = (weights.flatten(0, 1) @ self.shared._xt).view(*bias.shape, -1)
+        scores = (weights.flatten(0, 1) @ self.shared._x.T).view(*bias.shape, -1)
         return scores.add_(bias[..., None])
 
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,13 +201,13 @@ class _Batch:
         return loss, torch.cat([part.flatten(1) for part in parts], 1)
 
     def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
-        """Divide by the most that the loss can curve along each direction of the features."""
+        """Divide by how much the loss curves along each direction of the features where all rows are alike."""
         out = x.clone()
         penalty = self.penalty[which][:, None, None]
         weights, bias = self._weights(x)
-        curve, vectors = self.shared.fits.curve, self.shared._vectors
+        vectors, curve = self.shared._vectors, self.curve[which]
         turned = (weights.flatten(0, 1) @ vectors).view(*weights.shape[:2], -1)
-        gain = 1.0 / (curve * self.shared._values + penalty) - 1.0 / penalty
+        gain = 1.0 / (curve[..., None] * self.shared._values + penalty) - 1.0 / penalty
         solved = ((turned * gain).flatten(0, 1) @ vectors.T).view_as(weights) + weights / penalty
         size = self.columns * self.width
         out[:, :size] = solved.flatten(1)

@@ -1,0 +1,117 @@
+"""What is compared: every layer alone, and mixes of several."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerwise.errors import RequestError
+from layerwise.learn.features import read_planes
+from layerwise.learn.pairs import halves
+from layerwise.learn.solver import Fits, Scores, Solver
+from layerwise.mix import Mix, parse_mix
+from layerwise.states import F32, I64, Layered
+
+DEFAULTS = ("mean(1:)", "mean(-4:)", "concat(-4:)", "concat(all)", "learned(all)")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A mix under its name: the string that the user, or the list of defaults, has for it."""
+
+    name: str
+    mix: Mix
+    blocks: int
+
+    @property
+    def kind(self) -> str:
+        """`layer` or `mix`."""
+        return "layer" if self.mix.how == "layer" else "mix"
+
+    @property
+    def cost(self) -> float:
+        """The share of the full forward that the deepest layer needs, in blocks."""
+        return max(depth(name) for name in self.mix.layers) / max(self.blocks, 1)
+
+
+def depth(name: str) -> int:
+    """Return the number of blocks that a layer needs."""
+    return 0 if name == "emb" else int(name)
+
+
+def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]:
+    """Return every stored layer, then `mixes`, or the defaults that exist here and differ.
+
+    Raises:
+        RequestError: a broken mix string, or a mix of a layer that isn't stored.
+    """
+    out = [_candidate(name, name, dataset) for name in dataset.layers]
+    seen = {_what(one.mix) for one in out}
+    for text in DEFAULTS if mixes is None else mixes:
+        try:
+            one = _candidate(text, text, dataset)
+        except RequestError:
+            if mixes is not None:
+                raise
+            continue
+        if _what(one.mix) not in seen:
+            seen.add(_what(one.mix))
+            out.append(one)
+    return out
+
+
+def _candidate(name: str, text: str, dataset: Layered) -> Candidate:
+    return Candidate(name, parse_mix(text, dataset.blocks, dataset.layers), dataset.blocks)
+
+
+def _what(mix: Mix) -> tuple[object, ...]:
+    """Return what two mixes must share to be the same one: of one layer, every unweighted mix is that layer."""
+    if len(mix.layers) == 1 and mix.how != "weighted":
+        return ("layer", mix.layers)
+    how = "mean" if mix.how == "sum" else mix.how  # the same, once standardised
+    layers = tuple(sorted(mix.layers)) if mix.weights is None else mix.layers
+    norm = None if how in ("concat", "learned") else mix.norm
+    return (how, layers, mix.weights, norm)
+
+
+def scores(dataset: Layered, rows: I64, candidate: Candidate, fits: Fits) -> Iterator[Scores]:
+    """Fit a candidate on every training set at every strength.
+
+    Features are standardised by the rows of each training set, and so is each layer for `norm=layer`.
+
+    Args:
+        dataset: where the rows are.
+        rows: their numbers, (n,), or (n, 2) for pairs.
+        candidate: the mix.
+        fits: the training sets over these n rows.
+    """
+    mix = candidate.mix
+    if mix.how == "learned":
+        yield from Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers)).path()
+    elif mix.norm is None or mix.how in ("layer", "concat"):
+        everything = np.ones(len(rows), bool)
+        plain = Mix(mix.how, mix.layers, mix.weights)
+        (planes,) = read_planes(dataset, rows, [plain], [everything])
+        yield from Solver(planes.arrays[0], fits).path()
+    elif mix.how == "max" or rows.ndim == 2:
+        yield from _one_by_one(dataset, rows, mix, fits)
+    else:
+        weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
+        solver = Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers), mix=weights)
+        yield from solver.path()
+
+
+def _beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
+    """Return the layers of a mix side by side, (n, layers * inputs)."""
+    flat = rows.reshape(-1)
+    made = [dataset.layer(name, rows=flat) for name in mix.layers]
+    return np.concatenate([halves(v) for v in made] if rows.ndim == 2 else made, axis=1)
+
+
+def _one_by_one(dataset: Layered, rows: I64, mix: Mix, fits: Fits) -> Iterator[Scores]:
+    """Mix anew for each training set, where standardising isn't a matter of weights."""
+    for number, train in enumerate(fits.train):
+        (planes,) = read_planes(dataset, rows, [mix], [train])
+        own = Fits(train[None], fits.targets, fits.labels[[number]], fits.count)
+        for item in Solver(planes.arrays[0], own).path():
+            yield Scores(item.strength, np.array([number]), item.values, None)

@@ -1,0 +1,150 @@
+"""One candidate through the whole design: predictions, choices, bits."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from layerwise.learn.solver import STRENGTHS, Scores
+from layerwise.look.design import Block, Design, Outer
+from layerwise.look.judge import F64, Judge, Predicted
+from layerwise.states import F32, I64
+
+_FIRST = 2  # the strength of the first fitted block of an online code, which has no past to choose by
+
+
+@dataclass(slots=True, eq=False)
+class Evaluated:
+    """What a candidate gets in each outer fit, by the strength that its inner folds choose.
+
+    Attributes:
+        predicted: the predictions for each outer fit's test rows.
+        chosen: the position of the strength.
+        inner: the mean inner score of that strength.
+        control: the scores on the control task.
+        bits: of each order of the online code, or none.
+        mixes: softmax weights (outer fits, layers) of a learned mix.
+    """
+
+    predicted: list[Predicted]
+    chosen: list[int]
+    inner: list[float]
+    control: list[float]
+    bits: list[float]
+    mixes: F32 | None = None
+    strengths: tuple[float, ...] = STRENGTHS
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """What is wanted of one fit: places where its inner scores, its predictions, its bits go."""
+
+    inner: list[tuple[int, I64]] = field(default_factory=list)
+    outer: list[int] = field(default_factory=list)
+    block: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Evaluation:
+    """Takes the scores of fits as the solver makes them, and keeps only what the design asks for."""
+
+    def __init__(self, design: Design, judge: Judge, controls: Sequence[Judge]) -> None:
+        """`controls` judge the random labels of each repeat."""
+        self.design, self.judge, self._controls = design, judge, controls
+        self.outers = [*design.outers, *design.controls]
+        count = len(STRENGTHS)
+        self._inner = np.zeros((len(self.outers), count))
+        self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
+        self._bits = [np.zeros((len(order), count)) for order in design.orders]
+        self._mix: dict[tuple[int, int], F32] = {}
+        self._asked = [_Asked() for _ in design.fits.train]
+        for number, outer in enumerate(self.outers):
+            self._asked[outer.fit].outer.append(number)
+            for fit, rows in outer.inner:
+                self._asked[fit].inner.append((number, rows))
+        for order, blocks in enumerate(design.orders):
+            for place, block in enumerate(blocks):
+                if block.fit is not None:
+                    self._asked[block.fit].block.append((order, place))
+
+    def _judge_of(self, number: int) -> Judge:
+        outer = self.outers[number]
+        return self.judge if number < len(self.design.outers) else self._controls[self._label(outer) - 1]
+
+    def _label(self, outer: Outer) -> int:
+        return int(self.design.fits.labels[outer.fit])
+
+    def take(self, scores: Iterable[Scores]) -> Evaluated:
+        """Go through all scores and return what came of them."""
+        for item in scores:
+            for place, fit in enumerate(item.fits.tolist()):
+                self._take(item.strength, fit, item.values[place])
+                if item.mix is not None:
+                    self._mix[fit, item.strength] = item.mix[place]
+        return self._result()
+
+    def _take(self, strength: int, fit: int, values: F32) -> None:
+        asked = self._asked[fit]
+        for number, rows in asked.inner:
+            judge = self._judge_of(number)
+            score = judge.score(judge.decide(values[:, rows], rows), rows)
+            self._inner[number, strength] += score / len(self.outers[number].inner)
+        for number in asked.outer:
+            rows = self.outers[number].test
+            self._predicted[number][strength] = self._judge_of(number).decide(values[:, rows], rows)
+        for order, place in asked.block:
+            block = self.design.orders[order][place]
+            self._bits[order][place, strength] = block_bits(values, self._gold(block.rows), block)
+
+    def _gold(self, rows: I64) -> I64:
+        return np.asarray(self.design.fits.targets[0][rows], np.int64)
+
+    def _result(self) -> Evaluated:
+        best = self._inner.argmax(axis=1)  # the first of equals, which is the strongest regularisation
+        kept = len(self.design.outers)
+        predicted = [self._at(number, int(best[number])) for number in range(len(self.outers))]
+        control = [
+            self._judge_of(n).score(predicted[n], self.outers[n].test) for n in range(kept, len(self.outers))
+        ]
+        first_bits = [
+            len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
+        ]
+        bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
+        mixes = None
+        if self._mix:
+            mixes = np.stack([self._mix[o.fit, int(best[n])] for n, o in enumerate(self.design.outers)])
+        inner = [float(self._inner[n, best[n]]) for n in range(kept)]
+        return Evaluated(predicted[:kept], best[:kept].tolist(), inner, control, bits, mixes)
+
+    def _at(self, number: int, strength: int) -> Predicted:
+        found = self._predicted[number][strength]
+        assert found is not None  # the solver gives every fit at every strength
+        return found
+
+
+def block_bits(logp: F32, gold: I64, block: Block) -> float:
+    """Return the bits that a block's labels take, given log-probabilities (K, n) of all rows.
+
+    A class that no earlier row had would cost without end, so one row's worth of equal chances is mixed in:
+    p = (m · model + 1 / K) / (m + 1), m being the rows before.
+    """
+    chances = np.exp(logp[gold, block.rows].astype(np.float64))
+    mixed = (block.before * chances + 1 / len(logp)) / (block.before + 1)
+    return float(-np.log2(mixed).sum())
+
+
+def code_bits(table: F64, first: float) -> float:
+    """Return the length of an online code in bits.
+
+    Each block after the first is coded at the strength that was cheapest over all blocks before it; the
+    first of them, which has none before it, at a middling one.
+
+    Args:
+        table: bits (blocks, strengths) of every block by every strength; its first row isn't used.
+        first: bits of the first block, log2 K per label.
+    """
+    total = first
+    for place in range(1, len(table)):
+        past = table[1:place].sum(axis=0)
+        strength = int(past.argmin()) if place > 1 else _FIRST
+        total += float(table[place, strength])
+    return total
