@@ -5,6 +5,7 @@
     ├── SourceError      a corpus that can't be read
     ├── ModelError       a model or tokenizer that can't be used
     ├── DatasetError     a dataset on disk that is missing, changed, newer or busy
+    ├── HeadError        a trained head that is missing, damaged, newer, or of another model
     └── OutputError      a place that can't be written to
 
 A message is one line: what was got, what is allowed, what to do.
@@ -29,6 +30,10 @@ class ModelError(LayerwiseError):
 
 class DatasetError(LayerwiseError):
     """A dataset on disk that is missing, damaged, of a newer format, in use, or made with other settings."""
+
+
+class HeadError(LayerwiseError):
+    """A trained head that is missing, damaged, of a newer format, or doesn't belong to the model."""
 
 
 class OutputError(LayerwiseError):

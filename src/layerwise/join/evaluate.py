@@ -1,0 +1,125 @@
+"""evaluate: a head against labels that it hasn't seen, from a source of texts or from a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import RequestError
+from layerwise.join.inputs import check_dataset, chunks, encode
+from layerwise.join.opened import open_described
+from layerwise.join.predict import Head, open_source
+from layerwise.learn.decode import predicted
+from layerwise.learn.head import TaskHead
+from layerwise.learn.labels import Labelled, read_labels
+from layerwise.learn.scoring import cut, score
+from layerwise.learn.tags import convert, scheme_of
+from layerwise.states import F32, Layered
+from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.read.example import Example
+
+_BLOCK = 65_536  # rows of a dataset that are scored at once
+
+
+@dataclass
+class _Seen:
+    """The labels of one task so far, and the scores of the same rows."""
+
+    gold: list[NDArray[Any]] = field(default_factory=list)
+    docs: list[NDArray[np.int64]] = field(default_factory=list)
+    scores: list[F32] = field(default_factory=list)
+    dropped: int = 0
+
+
+def evaluate(
+    head: Head, source: str | Path | LayerDataset | Sequence[str | Path], **options: Any
+) -> dict[str, Any]:
+    """Return how a head does on labelled data: for each task `rows`, `dropped`, `scores` and `classes`.
+
+    Args:
+        head: the head; labels are looked for in the columns that it was trained on.
+        source: texts as `layerwise predict` takes them, or a dataset of rows as those of the training.
+        **options: of `read.open_corpus`, for texts.
+
+    Raises:
+        LayerwiseError: no such labels, texts that can't be read, or rows of another kind.
+    """
+    seen = [_Seen() for _ in head.data.tasks]
+    if isinstance(source, LayerDataset):
+        _add(head, open_described(source.path), 0, seen)
+    elif isinstance(source, str | Path) and (Path(source) / "manifest.json").is_file():
+        _add(head, open_described(source), 0, seen)
+    else:
+        corpus = open_source(head.data, source, **options)
+        first = 0
+        for examples in _labelled(head, chunks(head.data, corpus, [t.label for t in head.data.tasks])):
+            _add(head, encode(head.data, head.encoder, examples), first, seen)
+            first += len(examples)
+    return {task.name: _judge(task, found) for task, found in zip(head.data.tasks, seen, strict=True)}
+
+
+def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
+    """Yield the same, after making sure that the first part has the columns of labels."""
+    checked = False
+    for examples in parts:
+        there = {name for e in examples for name in (*e.columns, *e.word_columns)}
+        for task in head.data.tasks:
+            if not checked and task.label not in there:
+                raise RequestError(
+                    f"there is no column {task.label!r} with the labels of task {task.name!r} in the source; "
+                    "give one that has it"
+                )
+        checked = True
+        yield examples
+
+
+def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen]) -> None:
+    if isinstance(rows, LayerDataset):
+        check_dataset(head.data, rows)
+    for task, into in zip(head.data.tasks, seen, strict=True):
+        labels = read_labels(rows, task.task, task.label, task.separator)
+        if len(labels) and labels.multi != task.multi:
+            has, wants = ("lists", "one") if labels.multi else ("one", "lists")
+            raise RequestError(
+                f"column {task.label!r} has {has} of labels per row here and the head was trained on {wants}"
+            )
+        into.gold.append(labels.values)
+        into.docs.append(labels.docs + first_doc)
+        into.scores.append(_scores(task, rows, labels))
+        into.dropped += labels.dropped
+
+
+def _scores(task: TaskHead, rows: Layered, labels: Labelled) -> F32:
+    out = [np.zeros((0, len(task.classes) or 1), np.float32)]
+    for start in range(0, len(labels), _BLOCK):
+        chosen = labels.rows[start : start + _BLOCK].reshape(-1)
+
+        def read(name: str, chosen: NDArray[np.int64] = chosen) -> F32:
+            values: F32 = rows.layer(name, rows=chosen)
+            return values
+
+        out.append(task.scores(read, labels.pairs))
+    return np.concatenate(out)
+
+
+def _judge(task: TaskHead, seen: _Seen) -> dict[str, Any]:
+    gold, docs, scores = (np.concatenate(parts) for parts in (seen.gold, seen.docs, seen.scores))
+    dropped = seen.dropped
+    if task.task == "tag" and len(gold):
+        keep = ~np.isin(docs, docs[gold == ""])
+        dropped += int((~keep).sum())
+        gold, docs, scores = gold[keep], docs[keep], scores[keep]
+        sentences = cut(gold, docs)
+        gold = np.empty(len(docs), object)
+        gold[:] = [tag for sentence in convert(sentences, scheme_of(sentences)) for tag in sentence]
+    if not len(gold):
+        raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
+    found = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)
+    return {"task": task.task, "label": task.label, "dropped": dropped, **found.to_json()}

@@ -1,0 +1,241 @@
+"""train: labels and the rows of a dataset in, a head out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerwise.errors import RequestError
+from layerwise.join.opened import open_described
+from layerwise.join.predict import Head, new_about
+from layerwise.join.rows import describe_model, describe_pairs, describe_rows
+from layerwise.learn.fitted import LoopOptions
+from layerwise.learn.fitting import HEADS, HIDDEN, FittedTask, HeadOptions, fit_heads
+from layerwise.learn.head import HeadData
+from layerwise.learn.headfile import check_new
+from layerwise.learn.targets import Plan, Target, TaskSpec, check_task, make_plan
+from layerwise.mix import parse_mix
+from layerwise.names import one_of
+from layerwise.store import LayerDataset
+
+_RESERVED = ("doc", "id")
+
+
+def train(
+    dataset: LayerDataset | str | Path,
+    *,
+    task: str | None = None,
+    label: str | None = None,
+    mix: str | int | Mapping[str, str | int] | None = None,
+    head: str = "linear",
+    out: str | Path | None = None,
+    tasks: Mapping[str, str | Sequence[str]] | None = None,
+    groups: str | None = None,
+    split: str | None = None,
+    class_weight: str | None = None,
+    separator: str | None = None,
+    hidden: int = HIDDEN,
+    shared_hidden: int | None = None,
+    layer_dropout: float = 0.0,
+    epochs: int | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+) -> Head:
+    """Train a head on the rows of a dataset, and write it to the folder `out`.
+
+    How much a linear head is restrained is chosen on held-out rows (whole groups; identical texts stay
+    together), then all training rows are fitted. The gradient loop (`head="mlp"`, `learned` mixes) stops by
+    the held-out rows and is then run as long on all training rows. With a `split` that has a dev part, that
+    part is what is held out, and no head is ever fitted to it. Test rows are scored, and nothing else.
+
+    Args:
+        dataset: a dataset, or its folder.
+        task: `classify`, `regress` or `tag`.
+        label: the column of the labels; a column of lists has several labels per row.
+        mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
+        head: `linear` or `mlp`.
+        out: the folder of the head; nothing is written when left out.
+        tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
+        groups: a column; rows with equal values are never parted by a cut.
+        split: a column of `train`, `dev` (or `validation`) and `test`.
+        class_weight: `balanced` weighs rows so that all classes count alike.
+        separator: cuts a string of labels into several.
+        hidden: the width of an MLP's hidden layer.
+        shared_hidden: the width of one hidden layer that all tasks share.
+        layer_dropout: for `learned` mixes, the chance that a layer is left out of a step.
+        epochs, patience: of the gradient loop.
+        seed: of what is held out, of initial weights and of batches.
+
+    Returns:
+        the head; `training` holds its scores on held-out and test rows.
+
+    Raises:
+        LayerwiseError: in one line, what can't be done and what to do.
+    """
+    if out is not None:
+        check_new(out)
+    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
+    specs = _specs(opened, task, label, tasks, mix, separator)
+    options = _options(
+        head, specs, hidden, shared_hidden, class_weight, layer_dropout, epochs, patience, seed
+    )
+    rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
+    plan = make_plan(opened, specs, groups=groups, split=split, seed=seed)
+    _check_balance(plan, options)
+    fitted = fit_heads(opened, plan, options)
+    settings = {
+        "head": head,
+        "class_weight": class_weight,
+        "groups": groups,
+        "split": split,
+        "shared_hidden": shared_hidden,
+        "layer_dropout": layer_dropout,
+        "seed": seed,
+    }
+    training = {**settings, **_report(plan, fitted)}
+    made = Head(HeadData(model, rows, pairs, tuple(f.head for f in fitted), training), new_about())
+    if out is not None:
+        made.save(out)
+    return made
+
+
+def _specs(
+    dataset: LayerDataset,
+    task: str | None,
+    label: str | None,
+    tasks: Mapping[str, str | Sequence[str]] | None,
+    mix: str | int | Mapping[str, str | int] | None,
+    separator: str | None,
+) -> list[TaskSpec]:
+    if (task is None) == (tasks is None):
+        got = "neither" if task is None else "both"
+        raise RequestError(f"give one task with its label column, or several in tasks; got {got}")
+    if tasks is None:
+        if not label:
+            raise RequestError(f"task {task!r} needs the column of its labels; name it with --label COL")
+        wanted = {str(label): (str(task), label)}
+    else:
+        if label is not None:
+            raise RequestError(
+                f"--label {label!r} goes with one task; several are named as NAME=TASK:COL, "
+                "such as topic=classify:topic"
+            )
+        wanted = {name: _pair(name, what) for name, what in tasks.items()}
+    if not wanted:
+        raise RequestError("no task is named; give one, such as topic=classify:topic")
+    mixes = _mixes(dataset, list(wanted), mix, several=tasks is not None)
+    specs = []
+    for name, (kind, column) in wanted.items():
+        takes = tasks is None or check_task(kind) == "classify"
+        own = separator if takes else None
+        specs.append(
+            TaskSpec(name, kind, column, parse_mix(mixes[name], dataset.blocks, dataset.layers), own)
+        )
+    return specs
+
+
+def _pair(name: str, what: str | Sequence[str]) -> tuple[str, str]:
+    if not name or name in _RESERVED:
+        raise RequestError(
+            f"a task can't be called {name!r}; give it a name, but not {' or '.join(_RESERVED)}"
+        )
+    parts = what.split(":", 1) if isinstance(what, str) else list(what)
+    if len(parts) != 2 or not all(parts):
+        raise RequestError(f"task {name!r} is {what!r}; give TASK:COL, such as classify:topic")
+    return parts[0], parts[1]
+
+
+def _mixes(
+    dataset: LayerDataset,
+    names: Sequence[str],
+    mix: str | int | Mapping[str, str | int] | None,
+    *,
+    several: bool,
+) -> dict[str, str | int]:
+    given = dict(mix) if isinstance(mix, Mapping) else {} if mix is None else dict.fromkeys(names, mix)
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        what = f"there are {', '.join(names)}" if several else "there is one task without a name"
+        raise RequestError(f"a mix is given for task {unknown[0]!r} and there is no such task; {what}")
+    return {name: given.get(name, default_mix(dataset.layers)) for name in names}
+
+
+def default_mix(layers: Sequence[str]) -> str:
+    """Return the mix that is taken when none is named: the mean of all stored layers but `emb`."""
+    deep = [name for name in layers if name != "emb"] or list(layers)
+    return deep[0] if len(deep) == 1 else f"mean({','.join(deep)})"
+
+
+def _options(
+    head: str,
+    specs: Sequence[TaskSpec],
+    hidden: int,
+    shared_hidden: int | None,
+    class_weight: str | None,
+    layer_dropout: float,
+    epochs: int | None,
+    patience: int | None,
+    seed: int,
+) -> HeadOptions:
+    one_of("head", head, HEADS)
+    if class_weight is not None:
+        one_of("class weight", class_weight, ("balanced",))
+    for name, width in (("hidden", hidden), ("shared-hidden", shared_hidden)):
+        if width is not None and width < 1:
+            raise RequestError(f"--{name} {width} is too small; take at least 1")
+    if shared_hidden is not None and len(specs) < 2:
+        raise RequestError(
+            f"--shared-hidden {shared_hidden} goes with several tasks; for one take --head mlp --hidden N"
+        )
+    if layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
+        raise RequestError(f"--layer-dropout {layer_dropout} goes with a mix such as learned(all)")
+    if not 0 <= seed < 1 << 32:
+        raise RequestError(f"--seed {seed} is out of range; take 0 to {(1 << 32) - 1}")
+    given: dict[str, Any] = {"epochs": epochs, "patience": patience}
+    loop = LoopOptions(
+        seed=seed, layer_dropout=layer_dropout, **{k: v for k, v in given.items() if v is not None}
+    )
+    loop.check()
+    return HeadOptions(head, hidden, shared_hidden, class_weight, loop)
+
+
+def _check_balance(plan: Plan, options: HeadOptions) -> None:
+    for target in plan.targets:
+        spec = target.spec
+        looped = options.head == "mlp" or options.shared_hidden or spec.mix.how == "learned"
+        if options.balance and (spec.task == "regress" or (target.multi and looped)):
+            what = "regress" if spec.task == "regress" else "several labels per row and a fitted mix or MLP"
+            raise RequestError(f"--class-weight balanced doesn't go with {what}; leave it out")
+
+
+def _report(plan: Plan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
+    tasks = {
+        target.spec.name: _task_report(plan, target, found)
+        for target, found in zip(plan.targets, fitted, strict=True)
+    }
+    return {"refitted": bool(plan.refit and plan.held.any()), "notes": list(plan.notes), "tasks": tasks}
+
+
+def _task_report(plan: Plan, target: Target, found: FittedTask) -> dict[str, Any]:
+    fitting = plan.train | plan.held if plan.refit else plan.train
+    return {
+        "rows": int((target.has & fitting).sum()),
+        "held_out_rows": int((target.has & plan.held).sum()),
+        "test_rows": int((target.has & plan.test).sum()),
+        "dropped": target.dropped,
+        "scheme": target.scheme,
+        "strength": found.strength,
+        "epochs": found.epochs,
+        "converged": found.converged,
+        "mix_weights": _weights(found),
+        "held_out": found.held_out.to_json() if found.held_out else None,
+        "test": found.test.to_json() if found.test else None,
+        "alone": found.alone.to_json() if found.alone else None,
+    }
+
+
+def _weights(found: FittedTask) -> dict[str, float] | None:
+    """Return the weights of a learned mix, by layer."""
+    mix, weights = found.head.mix, found.head.fitted.mix_weights.tolist()
+    return dict(zip(mix.layers, weights, strict=True)) if mix.how == "learned" else None

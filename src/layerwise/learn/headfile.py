@@ -1,0 +1,240 @@
+"""A head on disk: a folder of `head.json` and `head.safetensors`, and nothing that could run.
+
+head.json           format, version, the model by its hashes, how rows are made, tasks, training, versions
+head.safetensors    the numbers of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `head.expected`
+
+A folder is written beside its place and renamed, so it is there as a whole or not at all.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from layerwise.errors import HeadError, OutputError, RequestError
+from layerwise.learn.head import HeadData, TaskHead, Tensor, expected, from_tensors, to_tensors
+from layerwise.learn.headcheck import check_head
+from layerwise.mix import parse_mix
+from layerwise.store import disk
+from layerwise.store.layout import to_json
+
+FORMAT = "layerwise-head"
+VERSION = 1
+JSON, TENSORS = "head.json", "head.safetensors"
+_LARGEST = 1 << 28  # bytes of head.json
+_NUMPY = {"F32": np.float32, "F64": np.float64}
+
+
+def is_head(path: str | Path) -> bool:
+    """Tell whether a folder holds a head."""
+    return (Path(path) / JSON).is_file()
+
+
+def check_new(path: str | Path) -> None:
+    """Make sure that nothing stands where a head is to be written.
+
+    Raises:
+        OutputError: something does.
+    """
+    if Path(path).exists() or Path(path).is_symlink():
+        raise OutputError(f"{path} exists already and isn't overwritten; remove it, or use another --out")
+
+
+def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
+    """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
+
+    Raises:
+        OutputError: a folder that exists, or can't be written to.
+    """
+    check_new(path)
+    target = Path(path)
+    tensors = save(
+        {
+            f"{number}.{name}": values
+            for number, task in enumerate(head.tasks)
+            for name, values in to_tensors(task).items()
+        }
+    )
+    content = to_json({**about, **_description(head, tensors)})
+    part = disk.aside(target)
+    with disk.writing(target, "{cure} and start the same command again"):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            disk.write_file(part / TENSORS, tensors)
+            disk.write_file(part / JSON, content)
+            disk.rename(part, target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        disk.sync_folder(target.parent)
+
+
+def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": dict(head.model),
+        "rows": dict(head.rows),
+        "pairs": None if head.pairs is None else list(head.pairs),
+        "tasks": [_task(task) for task in head.tasks],
+        "tensors": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
+        "training": _finite(dict(head.training)),
+    }
+
+
+def _task(task: TaskHead) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "task": task.task,
+        "label": task.label,
+        "mix": str(task.mix),
+        "classes": list(task.classes),
+        "multi": task.multi,
+        "separator": task.separator,
+        "hidden": None if task.fitted.hidden is None else len(task.fitted.hidden[1]),
+        "activation": task.fitted.activation,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with `None` for every number that JSON can't hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def describe_head(path: str | Path) -> dict[str, Any]:
+    """Return what `head.json` says, checked.
+
+    Raises:
+        HeadError: no head, a damaged one, or one of a newer format.
+    """
+    folder = Path(path)
+    file = folder / JSON
+    if not file.is_file():
+        what = (
+            "is a file" if folder.is_file() else "holds no head.json" if folder.exists() else "doesn't exist"
+        )
+        raise HeadError(f"{folder} {what}; a head is the folder that `layerwise train --out` writes")
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ValueError(f"{file.stat().st_size:,} bytes are too many")
+        value = json.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise HeadError(f"can't read {file}: {error.strerror}; make it readable") from None
+    except (ValueError, RecursionError) as error:
+        raise HeadError(f"{file} is damaged, it holds no JSON ({error}); restore it from a copy") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise HeadError(f"{file} isn't of a layerwise head; a head is what `layerwise train --out` writes")
+    version = value.get("version")
+    if type(version) is int and version > VERSION:
+        raise HeadError(
+            f"{file} has format version {version}, this layerwise reads up to {VERSION}; "
+            "update layerwise (pip install -U layerwise)"
+        )
+    wrong = "version" if version != VERSION else check_head(value)
+    if wrong:
+        raise HeadError(f"{file} is damaged: {wrong} is {_found(value, wrong)!r:.60}; restore it from a copy")
+    return value
+
+
+def _found(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def read_head(path: str | Path) -> HeadData:
+    """Return the head in a folder; its versions, shapes and hash are checked.
+
+    Raises:
+        HeadError: no head, a damaged one, or one of a newer format.
+    """
+    value = describe_head(path)
+    arrays = _arrays(Path(path) / TENSORS, value)
+    tasks = []
+    for number, entry in enumerate(value["tasks"]):
+        mix = parse_mix(entry["mix"], value["model"]["blocks"])
+        start = f"{number}."
+        own = {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
+        fitted, stats, norms = from_tensors(own, mix, entry["activation"])
+        tasks.append(
+            TaskHead(
+                name=entry["name"],
+                task=entry["task"],
+                label=entry["label"],
+                mix=mix,
+                classes=tuple(entry["classes"]),
+                multi=entry["multi"],
+                separator=entry["separator"],
+                norms=norms,
+                stats=stats,
+                fitted=fitted,
+            )
+        )
+    pairs = value["pairs"]
+    return HeadData(
+        value["model"],
+        value["rows"],
+        None if pairs is None else (pairs[0], pairs[1]),
+        tuple(tasks),
+        value["training"],
+    )
+
+
+def _arrays(file: Path, value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        data = file.read_bytes() if file.stat().st_size == value["tensors"]["bytes"] else b""
+    except OSError as error:
+        raise HeadError(f"can't read {file}: {error.strerror}; restore it from a copy") from None
+    if hashlib.sha256(data).hexdigest() != value["tensors"]["sha256"]:
+        raise HeadError(
+            f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
+        )
+    try:
+        arrays: dict[str, Any] = load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        why = str(error).partition("\n")[0]
+        raise HeadError(f"{file} is damaged: {why}; restore it from a copy") from None
+    _check_shapes(file, value, arrays)
+    return arrays
+
+
+def _check_shapes(file: Path, value: dict[str, Any], arrays: dict[str, Any]) -> None:
+    wanted: dict[str, Tensor] = {}
+    for number, entry in enumerate(value["tasks"]):
+        try:
+            mix = parse_mix(entry["mix"], value["model"]["blocks"])
+        except RequestError as error:
+            raise HeadError(f"{file.with_name(JSON)} is damaged: {error}; restore it from a copy") from None
+        sizes = len(entry["classes"]) or 1, entry["hidden"]
+        own = expected(mix, value["model"]["width"], value["pairs"] is not None, *sizes)
+        wanted |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+    for name in sorted({*wanted, *arrays}):
+        if not _fits(arrays.get(name), wanted.get(name)):
+            got = "missing" if name not in arrays else f"{arrays[name].dtype} {arrays[name].shape}"
+            kind = f"finite {wanted[name][0]} {wanted[name][1]}" if name in wanted else "there"
+            raise HeadError(
+                f"{file} is damaged: tensor {name!r} is {got}, not {kind}; restore it from a copy"
+            )
+
+
+def _fits(found: Any, wanted: Tensor | None) -> bool:
+    if found is None or wanted is None:
+        return False
+    kind, shape = wanted
+    return bool(found.shape == shape and found.dtype == _NUMPY[kind] and np.isfinite(found).all())
