@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from layerwise.join.extract import extract
     from layerwise.join.features import LayerFeatures
     from layerwise.join.pool import pool
+    from layerwise.join.probe import probe
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
     from layerwise.states import LayerStates
@@ -32,6 +33,7 @@ _HOMES = {
     "export": "join.export",
     "extract": "join.extract",
     "pool": "join.pool",
+    "probe": "join.probe",
     "verify": "join.verify",
     "LayerFeatures": "join.features",
     "LayerMix": "learn.layer_mix",
@@ -56,6 +58,7 @@ __all__ = [
     "load_encoder",
     "open_dataset",
     "pool",
+    "probe",
     "verify",
 ]
 

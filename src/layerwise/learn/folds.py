@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from layerwise.errors import RequestError
-from layerwise.learn.labels import read_column
+from layerwise.learn.labels import is_paired, read_column
 from layerwise.states import I64, Layered
 
 Mask = NDArray[np.bool_]
@@ -32,30 +32,29 @@ def text_groups(dataset: Layered, docs: I64, column: str | None = None) -> I64:
     Raises:
         RequestError: there is no such column.
     """
-    labels: list[NDArray[Any]] = [_keys(docs.tolist())]
-    labels.append(_texts(dataset, docs))
+    said = _texts(dataset, docs)
+    labels: list[list[NDArray[np.int64]]] = [[_keys(docs.tolist())], said]
     if column is not None:
         values = read_column(dataset, docs, column)
         missing = [
             f"missing {doc}" if value is None else value for doc, value in zip(docs, values, strict=True)
         ]
-        labels.append(_keys([str(value) for value in missing]))
+        labels.append([_keys([str(value) for value in missing])])
     return _components(len(docs), labels)
 
 
-def _texts(dataset: Layered, docs: I64) -> NDArray[np.int64]:
-    """Number the texts by what they say, those without a text by their own number; a pair by both halves."""
-    paired = None
+def _texts(dataset: Layered, docs: I64) -> list[NDArray[np.int64]]:
+    """Number the texts by what they say, those without a text by their own number; of a pair both."""
     known: dict[int, Any] = {}
     for part in dataset.parts():
         texts = part.texts
         numbers = texts["doc"].to_pylist()
-        said = texts["text"].to_pylist() if "text" in texts.column_names else numbers
-        known.update(zip(numbers, said, strict=True))
-        paired = "part" in texts.column_names
-    if paired:
-        return _keys([(known[int(doc)], known.get(int(doc) + 1)) for doc in docs])
-    return _keys([known[int(doc)] for doc in docs])
+        known.update(
+            zip(numbers, texts["text"].to_pylist() if "text" in texts.column_names else numbers, strict=True)
+        )
+    several = [docs, docs + 1] if is_paired(dataset) else [docs]
+    keys = _keys([known[int(doc)] for one in several for doc in one])
+    return np.split(keys, len(several))
 
 
 def _keys(values: list[Any]) -> NDArray[np.int64]:
@@ -63,12 +62,14 @@ def _keys(values: list[Any]) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
-def _components(count: int, labels: list[NDArray[Any]]) -> I64:
+def _components(count: int, labels: list[list[NDArray[np.int64]]]) -> I64:
+    """Return the connected components of rows that share a label; labels in one list are of one kind."""
     rows, columns, offset = [], [], count
-    for label in labels:
-        rows.append(np.arange(count))
-        columns.append(label + offset)
-        offset += int(label.max(initial=-1)) + 1
+    for kind in labels:
+        for label in kind:
+            rows.append(np.arange(count))
+            columns.append(label + offset)
+        offset += 1 + max(int(label.max(initial=-1)) for label in kind)
     row, column = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(offset, offset))
     found = connected_components(graph, directed=False)[1][:count]

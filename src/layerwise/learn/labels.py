@@ -85,13 +85,19 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
 
 def is_paired(dataset: Layered) -> bool:
     """Tell whether the rows are pairs: two texts of a record, one after the other (`extract --text a,b`)."""
-    if dataset.level != "text":
+    if dataset.level != "text" or dataset.rows % 2:
         return False
-    parts = [part.index["part"].to_pylist() for part in dataset.parts() if "part" in part.index.column_names]
-    names = [name for part in parts for name in part]
-    if not names or len(names) != dataset.rows or len(names) % 2:
-        return False
-    return names[0] != names[1] and names == names[:2] * (len(names) // 2)
+    names: list[str] = []
+    places: list[tuple[str, int]] = []
+    for part in dataset.parts():
+        texts = part.texts
+        if not {"part", "source", "line"} <= set(texts.column_names) or texts.num_rows != part.rows:
+            return False
+        names += texts["part"].to_pylist()
+        places += zip(texts["source"].to_pylist(), texts["line"].to_pylist(), strict=True)
+    # A column of the user's own may be called so; the two texts of a record stand on one line.
+    together = places[::2] == places[1::2]
+    return bool(names) and names[0] != names[1] and names == names[:2] * (len(names) // 2) and together
 
 
 def read_column(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:

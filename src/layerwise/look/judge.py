@@ -79,11 +79,13 @@ class Numbers(Judge):
 
     def decide(self, values: F32, rows: I64) -> Predicted:
         """The number."""
-        return values[0]
+        return np.asarray(values[0], np.float32)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
         """Moments, see `stats.moments`."""
-        return stats.moments(self.gold[rows], np.asarray(predicted, np.float64)[None])[0]
+        return np.asarray(
+            stats.moments(self.gold[rows], np.asarray(predicted, np.float64)[None])[0], np.float64
+        )
 
     def of_sums(self, sums: F64) -> F64:
         """R²."""

@@ -1,0 +1,109 @@
+"""probe: which layer, which mix, with evidence; and its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import OutputError, RequestError
+from layerwise.store import LayerDataset, open_dataset
+from layerwise.versions import versions
+
+if TYPE_CHECKING:
+    from layerwise.look.results import ProbeResult
+    from layerwise.states import Layered
+
+
+def probe(
+    dataset: Layered | str | Path,
+    task: str,
+    label: str,
+    *,
+    out: str | Path | None = None,
+    mixes: Sequence[str] | None = None,
+    groups: str | None = None,
+    split: str | None = None,
+    quick: bool = False,
+    seed: int = 0,
+    max_rows: int = 20_000,
+    tell: Callable[[str], None] = lambda name: None,
+) -> ProbeResult:
+    """Score every layer and several mixes of a dataset for a label, and say which to take.
+
+    Args:
+        dataset: a dataset, its folder, or states in memory.
+        task: `classify`, `regress` or `tag`.
+        label: the column of the labels.
+        out: a folder for probe.json, probe.md and a figure (SVG and PNG); it may not exist.
+        mixes, groups, split, quick, seed, max_rows, tell: see `look.probe.probe`.
+
+    Returns:
+        the result; its `advice.text` is the answer in words.
+
+    Raises:
+        RequestError: labels, classes, texts, columns or mixes that the question can't be answered with.
+        DatasetError: no dataset.
+        OutputError: an `out` that exists, or can't be written to.
+    """
+    from layerwise.look.probe import probe as look
+
+    target = Path(out) if out is not None else None
+    if target is not None and target.exists():
+        raise OutputError(f"{target} exists; name a new folder with --out, or remove that one")
+    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    found = look(
+        opened,
+        task,
+        label,
+        mixes=mixes,
+        groups=groups,
+        split=split,
+        quick=quick,
+        seed=seed,
+        max_rows=max_rows,
+        tell=tell,
+    )
+    found = replace(found, about=_about(opened))
+    if target is not None:
+        found = _write(found, target)
+    return found
+
+
+def _about(dataset: Layered) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "versions": versions(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "level": dataset.level,
+        "pool": dataset.pool,
+    }
+    if isinstance(dataset, LayerDataset):
+        manifest = dataset.manifest
+        made["dataset"] = {"path": str(dataset.path), "model": manifest.get("model")}
+    return made
+
+
+def _write(found: ProbeResult, target: Path) -> ProbeResult:
+    from layerwise.show.markdown import probe_markdown
+    from layerwise.show.plots import probe_figure, save_figure
+    from layerwise.store.layout import to_json
+
+    part = target.with_name(target.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            save_figure(probe_figure(found.to_json()), part / "probe")
+        except RequestError as error:  # the figure is an extra; the numbers aren't
+            found = replace(found, notes=(*found.notes, str(error)))
+        result = found.to_json()
+        (part / "probe.json").write_bytes(to_json(result))
+        (part / "probe.md").write_text(probe_markdown(result), encoding="utf-8")
+        part.rename(target)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise OutputError(f"can't write {error.filename or target}: {error.strerror}") from error
+    return found

@@ -1,0 +1,77 @@
+"""Labels and cuts: what belongs together stays together."""
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from layerwise.learn.folds import holdout, split_roles, stratified_folds, text_groups
+from layerwise.learn.labels import read_labels
+from planted import noise, states_of, words_of
+
+
+def test_folds_hold_out_every_row_once_and_whole_groups() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 60, 400)
+    classes = rng.integers(0, 3, 400)
+    folds = stratified_folds(groups, classes, 5, 1)
+    assert (np.sum(folds, axis=0) == 1).all()
+    for held in folds:
+        assert not set(groups[held]) & set(groups[~held])
+        assert 40 <= held.sum() <= 120
+
+
+def test_classes_are_spread() -> None:
+    classes = np.repeat([0, 1, 2], [300, 60, 10])
+    for held in stratified_folds(np.arange(370), classes, 5, 0):
+        assert np.bincount(classes[held]).tolist() == [60, 12, 2]
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds"):
+        stratified_folds(np.array([0, 1, 2, 2, 2]), None, 5, 0)
+    with pytest.raises(lw.RequestError, match="nothing can be held out"):
+        holdout(np.zeros(5, np.int64), None, 0.2, 0)
+
+
+def test_identical_texts_and_equal_groups_are_one() -> None:
+    texts = ["a", "b", "a", "c", "d", "e"]
+    states = states_of(noise(6, 2, 1), {"who": ["x", "y", "z", "y", None, None]}, texts)
+    docs = np.arange(6)
+    assert text_groups(states, docs).tolist() == [0, 1, 0, 2, 3, 4]
+    assert text_groups(states, docs, "who").tolist() == [0, 1, 0, 1, 2, 3]
+    with pytest.raises(lw.RequestError, match="no column 'nobody'"):
+        text_groups(states, docs, "nobody")
+
+
+def test_labels_are_read_and_missing_ones_counted() -> None:
+    states = states_of(
+        noise(4, 2, 1),
+        {"y": ["a", "", None, "b"], "z": ["1", "2.5", "", "x"], "t": [["u"], [], None, ["u", "v"]]},
+    )
+    found = read_labels(states, "classify", "y")
+    assert (found.rows.tolist(), found.values.tolist(), found.dropped) == ([0, 3], ["a", "b"], 2)
+    several = read_labels(states, "classify", "t")
+    assert several.multi
+    assert several.values.tolist() == [("u",), (), ("u", "v")]
+    with pytest.raises(lw.RequestError, match="holds 'x', which is no finite number"):
+        read_labels(states, "regress", "z")
+    with pytest.raises(lw.RequestError, match="task 'tag' needs rows that are words"):
+        read_labels(states, "tag", "y")
+    with pytest.raises(
+        lw.RequestError, match="there is no column 'q' in the dataset; there are doc, text, y"
+    ):
+        read_labels(states, "classify", "q")
+
+
+def test_words_have_their_own_labels() -> None:
+    states = words_of(noise(3, 2, 1), [["a", "b"], ["c"]], {"pos": ["X", None, "Y"]})
+    found = read_labels(states, "classify", "pos")
+    assert (found.rows.tolist(), found.docs.tolist(), found.dropped) == ([0, 2], [0, 1], 1)
+
+
+def test_a_split_is_read_by_its_names() -> None:
+    states = states_of(noise(4, 2, 1), {"part": ["Train", "validation", "test", None]})
+    assert split_roles(states, np.arange(4), "part").tolist() == ["train", "dev", "test", ""]
+    wrong = states_of(noise(2, 2, 1), {"part": ["train", "holdout"]})
+    with pytest.raises(lw.RequestError, match="'holdout' is no part; the values are train, dev"):
+        split_roles(wrong, np.arange(2), "part")

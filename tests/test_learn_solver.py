@@ -1,0 +1,78 @@
+"""The batched solver against scikit-learn, fit by fit."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+from layerwise.learn.solver import STRENGTHS, Fits, Solver
+
+
+def data(rows: int, width: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(rows, 8)) @ rng.normal(size=(8, width)) + rng.normal(size=(rows, width))) * 7 + 3
+    y = (x[:, :classes] + 6 * rng.gumbel(size=(rows, classes))).argmax(axis=1)
+    return x.astype(np.float32), y
+
+
+@pytest.mark.parametrize(("rows", "width", "classes"), [(300, 20, 2), (300, 20, 5), (60, 90, 3)])
+def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, classes: int) -> None:
+    x, y = data(rows, width, classes)
+    train = np.random.default_rng(1).random((4, rows)) < 0.7
+    fits = Fits(train, y[None], np.zeros(4, np.int64), classes)
+    for scores in Solver(x, fits).path():
+        for place, fit in enumerate(scores.fits):
+            scaler = StandardScaler().fit(x[train[fit]])
+            model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
+            model.fit(scaler.transform(x[train[fit]]), y[train[fit]])
+            wanted = model.predict_proba(scaler.transform(x))
+            # Our fits end within about 1e-6 of the least mean loss: a thousandth of its root in probability.
+            assert np.abs(np.exp(scores.values[place].T) - wanted).max() < 0.01
+            assert np.abs(np.exp(scores.values[place].T) - wanted).mean() < 0.002
+
+
+def test_numbers_are_ridge_regression() -> None:
+    x, _ = data(300, 20, 2)
+    target = (x[:, 0] - x[:, 3] + np.random.default_rng(2).normal(size=300) * 5).astype(np.float32)
+    target = (target - target.mean()) / target.std()
+    train = np.random.default_rng(1).random((3, 300)) < 0.7
+    for scores in Solver(x, Fits(train, target[None], np.zeros(3, np.int64), 1)).path():
+        for place, fit in enumerate(scores.fits):
+            scaler = StandardScaler().fit(x[train[fit]])
+            model = Ridge(alpha=1 / STRENGTHS[scores.strength]).fit(
+                scaler.transform(x[train[fit]]), target[train[fit]]
+            )
+            assert np.allclose(scores.values[place, 0], model.predict(scaler.transform(x)), atol=0.01)
+
+
+def test_a_learned_mix_finds_the_layer_that_knows() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    layers = [rng.normal(size=(400, 10)) * (1 + 9 * n) for n in range(4)]
+    layers[2][:, 0] += 40 * y
+    fits = Fits(np.ones((1, 400), bool), y[None], np.zeros(1, np.int64), 2)
+    *_, last = Solver(np.hstack(layers).astype(np.float32), fits, layers=4).path()
+    assert last.mix is not None
+    assert last.mix.sum() == pytest.approx(1, abs=1e-5)
+    assert last.mix[0].argmax() == 2
+
+
+def test_a_fixed_mix_is_the_mix_of_layers_standardised_by_the_training_rows() -> None:
+    x, y = data(300, 12, 2)
+    train = np.random.default_rng(1).random((1, 300)) < 0.7
+    fits = Fits(train, y[None], np.zeros(1, np.int64), 2)
+    scaled = StandardScaler().fit(x[train[0]]).transform(x)
+    mixed = 0.3 * scaled[:, :6] + 0.7 * scaled[:, 6:]
+    for scores in Solver(x, fits, layers=2, mix=(0.3, 0.7)).path():
+        model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
+        wanted = model.fit(mixed[train[0]], y[train[0]]).predict_proba(mixed)
+        assert np.abs(np.exp(scores.values[0].T) - wanted).max() < 0.01
+
+
+def test_a_constant_column_counts_for_nothing() -> None:
+    x, y = data(200, 6, 2)
+    fits = Fits(np.ones((1, 200), bool), y[None], np.zeros(1, np.int64), 2)
+    wide = np.hstack([x, np.full((200, 1), 5, np.float32)])
+    for plain, more in zip(Solver(x, fits).path(), Solver(wide, fits).path(), strict=True):
+        assert np.abs(np.exp(plain.values) - np.exp(more.values)).max() < 0.01

@@ -1,0 +1,223 @@
+"""The probe on planted data: it must find what is there, and say so when nothing is."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import layerwise as lw
+from layerwise.cli.main import main
+from layerwise.learn.solver import STRENGTHS
+from layerwise.look.control import control_labels
+from layerwise.look.design import Block, Builder, crossed, online_blocks
+from layerwise.look.evaluate import block_bits, code_bits
+from layerwise.look.probe import probe
+from planted import noise, states_of, words_of
+
+
+def test_one_layer_that_carries_the_label_is_found() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    layers = noise(300, 8, 5)
+    layers[3][:, 0] += 150 * y
+    found = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", quick=True)
+    assert found.advice.best == "3"
+    assert found["3"].score > 0.9
+    assert found.advice.differs
+    assert found["1"].p_vs_best is not None
+    assert found["1"].p_vs_best < 0.05
+    assert found["learned(all)"].score > 0.9, "the learned mix finds layer 3"
+    assert found.advice.cheapest == "3"
+    assert abs(found.baselines["majority"].score - 0.5) < 0.1
+    assert found["3"].codelength is not None
+    assert found["1"].codelength is not None
+    assert found["3"].codelength["compression"] > 1.5 > 1.1 > found["1"].codelength["compression"]
+    assert found["3"].selectivity is None, "there is no control task at text level"
+
+
+def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
+    y = np.random.default_rng(5).integers(0, 2, 200)
+    found = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
+    assert not found.advice.differs
+    assert "No candidate can be told apart" in found.advice.text
+    assert "doesn't show that they are equal" in found.advice.text
+
+
+def test_halves_in_two_layers_need_both() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 2, (2, 400))
+    layers = noise(400, 6, 4)
+    layers[1][:, 0] += 30 * a
+    layers[3][:, 0] += 60 * b
+    found = probe(states_of(layers, {"y": (2 * a + b).astype(str)}), "classify", "y", quick=True)
+    assert found.advice.best == "concat(-4:)", "all four layers, under the name that came first"
+    assert found["concat(-4:)"].score > found["1"].score + 0.2
+
+
+def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 240)
+    layers = noise(240, 10, 2)
+    layers[1][:, :3] += 4 * np.eye(3)[y]
+    found = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", mixes=[], quick=True)
+    build = Builder(np.arange(240), y, 3, spread=True)
+    design = crossed(build, 1, 5, 0, [])
+    for place, outer in enumerate(design.outers):
+        train = design.fits.train[outer.fit]
+        rows = np.flatnonzero(train)
+        cut = [
+            (np.flatnonzero(~np.isin(rows, held)), np.flatnonzero(np.isin(rows, held)))
+            for _, held in outer.inner
+        ]
+        grid = {"logisticregression__C": list(STRENGTHS)}
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-7)), grid, cv=cut
+        )
+        wanted = search.fit(layers[1][rows], y[rows]).score(layers[1][outer.test], y[outer.test])
+        # One row of 48 may fall on the other side of a boundary.
+        assert abs(found["1"].folds[place] - wanted) <= 1 / 48 + 1e-9
+
+
+def test_numbers() -> None:
+    rng = np.random.default_rng(0)
+    layers = noise(200, 6, 3)
+    y = layers[2][:, 0] + rng.normal(size=200)
+    found = probe(states_of(layers, {"y": [f"{v:.4f}" for v in y]}), "regress", "y", quick=True, mixes=[])
+    assert found.metric == "r2"
+    assert found.advice.best == "2"
+    assert found["2"].score > 0.9
+    assert found["2"].scores["spearman"] > 0.9
+    assert found["2"].codelength is None
+
+
+def test_tags_are_scored_by_spans_and_controlled_by_words() -> None:
+    rng = np.random.default_rng(0)
+    sentences = [[f"w{rng.integers(200)}" for _ in range(6)] for _ in range(120)]
+    tags = [
+        t for _ in sentences for t in ["O", "B-PER", "I-PER", "O", *rng.choice([["B-LOC", "O"], ["O", "O"]])]
+    ]
+    layers = noise(720, 8, 3)
+    codes = {tag: n for n, tag in enumerate(sorted(set(tags)))}
+    layers[2][:, : len(codes)] += 60 * np.eye(len(codes))[[codes[t] for t in tags]]
+    found = probe(words_of(layers, sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
+    assert found.metric == "span_f1"
+    assert found.advice.best == "2"
+    assert found["2"].score > 0.9 > 0.5 > found["1"].score
+    assert found["2"].selectivity is not None
+    assert found["2"].selectivity > 0.3
+
+
+def test_a_split_is_scored_once_on_test() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    layers = noise(300, 6, 3)
+    layers[2][:, 0] += 20 * y
+    part = ["train"] * 180 + ["dev"] * 50 + ["test"] * 70
+    found = probe(
+        states_of(layers, {"y": y.astype(str), "part": part}), "classify", "y", split="part", mixes=[]
+    )
+    assert len(found["2"].folds) == 1
+    assert found.advice.best == "2"
+    assert found["2"].low is not None
+    assert found["2"].high is not None
+    assert found["2"].low < found["2"].score <= found["2"].high
+    assert found.chosen.score == pytest.approx(found["2"].score)
+    assert "180 train, 50 dev, 70 test" in found.design
+
+
+def test_rare_classes_and_missing_labels_are_counted() -> None:
+    y = ["a", "b"] * 30 + ["rare"] * 2 + [""] * 3
+    found = probe(states_of(noise(65, 4, 2), {"y": y}), "classify", "y", quick=True, mixes=[])
+    assert found.rows == 60
+    assert any("3 rows without a label" in note for note in found.notes)
+    assert any("'rare' (2)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a"] * 30, "needs at least two classes with enough texts, and has only 'a'"),
+        ([""] * 30, "no row has a label in column 'y'"),
+        ([str(n) for n in range(30)], "needs at least two classes with enough texts, and has none"),
+    ],
+)
+def test_labels_that_answer_nothing_are_refused(labels: list[str], message: str) -> None:
+    with pytest.raises(lw.RequestError, match=message):
+        probe(states_of(noise(30, 4, 2), {"y": labels}), "classify", "y", quick=True)
+
+
+def test_an_online_code_by_hand() -> None:
+    # Two classes, 4 labels in the first block at 1 bit each; then blocks at the strength cheapest so far.
+    table = np.array([[0, 0, 0.0], [5, 4, 3.0], [9, 7, 8.0], [2, 6, 1.0]])
+    assert code_bits(table, 4.0) == 4 + 3 + 8 + 6, (
+        "second block by the third strength, then by sums 3, 4: 5+9, 4+7, 3+8"
+    )
+    logp = np.log(np.array([[0.5, 0.9], [0.5, 0.1]], np.float32))
+    wanted = -np.log2((3 * 0.9 + 0.5) / 4) - np.log2((3 * 0.5 + 0.5) / 4)
+    assert block_bits(logp, np.array([0, 1]), Block(np.array([1, 0]), 0, 3)) == pytest.approx(
+        wanted, abs=1e-5
+    )
+
+
+def test_blocks_are_whole_groups_and_large_enough() -> None:
+    groups = np.random.default_rng(0).integers(0, 500, 2000)
+    blocks = online_blocks(groups, np.ones(2000, bool), 6, 0)
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(2000))
+    assert all(len(block) >= 16 for block in blocks)
+    for a, b in itertools.pairwise(blocks):
+        assert not set(groups[a]) & set(groups[b])
+    assert len(blocks[-1]) > 900, "the last block is the second half"
+
+
+def test_control_labels_go_by_word_type() -> None:
+    words = ["a", "b", "a", "c"] * 100
+    labels = control_labels(words, np.array([0, 1, 2, 1] * 100), 3, 0)
+    assert all(len({labels[n] for n, w in enumerate(words) if w == word}) == 1 for word in "abc")
+
+
+def test_the_command_writes_its_files(
+    tmp_path: Path,
+    encoder_of: Callable[[str], Any],
+    model_folder: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "reviews.csv"
+    lines = [
+        f"{'good fine' if n % 2 else 'bad poor'} thing number {n},{'pos' if n % 2 else 'neg'}"
+        for n in range(60)
+    ]
+    source.write_text("text,label\n" + "\n".join(lines) + "\n")
+    lw.extract(source, tmp_path / "d", model=encoder_of("bert"))
+    out = tmp_path / "probe"
+    command = [
+        "probe",
+        str(tmp_path / "d"),
+        "--task",
+        "classify",
+        "--label",
+        "label",
+        "--quick",
+        "--out",
+        str(out),
+    ]
+    assert main([*command, "--mix", "mean:1:"]) == 0
+    assert "bag_of_words" in capsys.readouterr().out
+    result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
+    assert [one["mix"] for one in result["candidates"]] == ["emb", "1", "2", "3", "mean:1:"]
+    for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
+        assert name in result
+    assert {"probe.md", "probe.svg", "probe.png"} <= {path.name for path in out.iterdir()}
+    assert main(command) == 2
+    assert "exists; name a new folder" in capsys.readouterr().err
+    command[-1] = str(tmp_path / "other")
+    assert main([*command, "--mix", "mean(9:)"]) == 2
+    assert "layer 9 doesn't exist" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
