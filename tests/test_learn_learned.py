@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from layerwise.errors import RequestError
+from layerwise.learn import learned
 from layerwise.learn.fitted import Fitted
 from layerwise.learn.learned import LearnedMix, explain, likeness, logit_shares
 from layerwise.learn.loop import LoopOptions, LoopTask, apply, fit
@@ -189,6 +190,16 @@ def test_without_rows_held_out_there_are_no_scores() -> None:
 
 
 # ---- resampling
+
+
+def test_a_draw_has_as_many_groups_and_all_rows_of_each() -> None:
+    groups = rng(1).permutation(np.arange(60) // 3)
+    counts = [learned._redraw(groups, rng(seed)) for seed in range(200)]
+    for group in range(20):
+        drawn = np.stack([count[groups == group] for count in counts])
+        assert (drawn == drawn[:, :1]).all()
+        assert drawn.mean() == pytest.approx(1, abs=0.3)  # four standard errors
+    assert {int(count.sum()) for count in counts} == {60}
 
 
 def test_whole_groups_are_drawn() -> None:

@@ -175,6 +175,18 @@ def test_a_hidden_layer_learns_what_a_line_cannot_tell() -> None:
     assert (apply(curve, x).argmax(1) == y).mean() > 0.93
 
 
+def test_weight_decay_shrinks_the_weights_of_hidden_heads_alone() -> None:
+    free, shrunk = (
+        fit([planted(hidden=8)], NOBODY, LoopOptions(epochs=40, learning_rate=1e-2, weight_decay=decay))[0]
+        for decay in (0.0, 1.0)
+    )
+    assert free.hidden is not None
+    assert shrunk.hidden is not None
+    assert np.linalg.norm(shrunk.weight) < 0.9 * np.linalg.norm(free.weight)
+    assert np.linalg.norm(shrunk.hidden[0]) < 0.9 * np.linalg.norm(free.hidden[0])
+    assert shrunk.mix_weights[3] > 0.5
+
+
 # ---- several tasks
 
 
