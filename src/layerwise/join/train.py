@@ -11,9 +11,10 @@ from layerwise.join.opened import open_described
 from layerwise.join.predict import Head, new_about
 from layerwise.join.rows import describe_model, describe_pairs, describe_rows
 from layerwise.learn.fitted import LoopOptions
-from layerwise.learn.fitting import HEADS, HIDDEN, FittedTask, HeadOptions, fit_heads
+from layerwise.learn.fitting import FittedTask, fit_heads
 from layerwise.learn.head import HeadData
 from layerwise.learn.headfile import check_new
+from layerwise.learn.solve import HEADS, HIDDEN, HeadOptions
 from layerwise.learn.targets import Plan, Target, TaskSpec, check_task, make_plan
 from layerwise.mix import parse_mix
 from layerwise.names import one_of
@@ -40,6 +41,7 @@ def train(
     layer_dropout: float = 0.0,
     epochs: int | None = None,
     patience: int | None = None,
+    draws: int = 20,
     seed: int = 0,
 ) -> Head:
     """Train a head on the rows of a dataset, and write it to the folder `out`.
@@ -65,6 +67,7 @@ def train(
         shared_hidden: the width of one hidden layer that all tasks share.
         layer_dropout: for `learned` mixes, the chance that a layer is left out of a step.
         epochs, patience: of the gradient loop.
+        draws: for `learned` mixes, how many refits on resampled groups make the intervals of what they show.
         seed: of what is held out, of initial weights and of batches.
 
     Returns:
@@ -83,7 +86,7 @@ def train(
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(opened, specs, groups=groups, split=split, seed=seed)
     _check_balance(plan, options)
-    fitted = fit_heads(opened, plan, options)
+    fitted = fit_heads(opened, plan, options, draws)
     settings = {
         "head": head,
         "class_weight": class_weight,
@@ -231,6 +234,7 @@ def _task_report(plan: Plan, target: Target, found: FittedTask) -> dict[str, Any
         "mix_weights": _weights(found),
         "held_out": found.held_out.to_json() if found.held_out else None,
         "test": found.test.to_json() if found.test else None,
+        "learned": found.learned.to_json() if found.learned else None,
         "alone": found.alone.to_json() if found.alone else None,
     }
 

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,34 +15,26 @@ from scipy.special import logsumexp
 from layerwise.learn import linear
 from layerwise.learn.decode import predicted
 from layerwise.learn.features import Planes, read_planes, standardise
-from layerwise.learn.fitted import Fitted, LoopOptions, LoopTask, apply
+from layerwise.learn.fitted import Fitted, apply
 from layerwise.learn.head import TaskHead
-from layerwise.learn.loop import fit
+from layerwise.learn.learned import LearnedMix, explain
 from layerwise.learn.scoring import Score, score
+from layerwise.learn.solve import (
+    DEFAULT,
+    LOOP_GRID,
+    HeadOptions,
+    Way,
+    has_hidden,
+    is_learned,
+    loop_options,
+    loop_task,
+    solve,
+)
 from layerwise.learn.targets import Mask, Plan, Target
 from layerwise.mix import layer_stats
-from layerwise.states import F32, Layered
+from layerwise.states import F32, I64, Layered
 
-HEADS = ("linear", "mlp")
-HIDDEN = 128
-# Each costs a whole descent over all layers, so they are fewer than those of scikit-learn's solvers.
-_LOOP_GRID = {"classify": (1e-3, 1e-2, 1e-1), "tag": (1e-3, 1e-2, 1e-1), "regress": (1e-4, 1e-3, 1e-2)}
-_DEFAULT = {"classify": 0.1, "tag": 0.1, "regress": 1e-3}
-
-
-@dataclass(frozen=True, slots=True)
-class HeadOptions:
-    """How heads are fitted.
-
-    `head` is one of `HEADS`; `hidden` the width of an MLP's layer; `shared_hidden` that of one layer which
-    all tasks share; `balance` is `balanced` or `None`; `loop` holds what the gradient loop takes.
-    """
-
-    head: str = "linear"
-    hidden: int = HIDDEN
-    shared_hidden: int | None = None
-    balance: str | None = None
-    loop: LoopOptions = field(default_factory=LoopOptions)
+_EXPLAINED = 5_000  # rows on which a learned mix is looked at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +42,8 @@ class FittedTask:
     """A head, and how it came about: held-out scores are those of a head that hasn't seen these rows.
 
     `strength` is `None` for hidden layers and `epochs` for scikit-learn's solvers; `alone` are the held-out
-    scores of the task without the others, where they share a hidden layer.
+    scores of the task without the others, where they share a hidden layer; `learned` is what a learned mix
+    shows of itself, fitted without the held-out rows.
     """
 
     head: TaskHead
@@ -60,20 +53,14 @@ class FittedTask:
     held_out: Score | None
     test: Score | None
     alone: Score | None
+    learned: LearnedMix | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How far a head is restrained."""
-
-    strength: float | None = None
-    epochs: int | None = None
-
-
-def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions) -> tuple[FittedTask, ...]:
+def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 20) -> tuple[FittedTask, ...]:
     """Fit a head per task of `plan` to the rows of `dataset`, all from one reading of the layers.
 
-    (A mix with `norm=layer` is read once more for the last fit, since its statistics are those of other rows.)
+    A mix with `norm=layer` is read once more for the last fit, since its statistics are those of other rows.
+    `draws` is how often groups are resampled for the intervals of a learned mix.
     """
     rows = _Rows.read(dataset, plan, plan.train)
     groups = (
@@ -101,6 +88,7 @@ def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions) -> tuple[Fitte
                 held_out=_scores(plan, rows, number, trial.heads[place], plan.held),
                 test=_scores(plan, final, number, last.heads[place], plan.test),
                 alone=alone,
+                learned=_explain(plan, rows, number, trial.heads[place], way, options, draws),
             )
     return tuple(out[number] for number in range(len(plan.targets)))
 
@@ -136,104 +124,48 @@ class _Trial:
     converged: bool = True
 
 
-def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions) -> tuple[_Way, _Trial]:
+def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions) -> tuple[Way, _Trial]:
     """Return how far to restrain the heads of some tasks, and the heads fitted so without the held-out rows."""
     target = plan.targets[group[0]]
-    if _hidden(options):
-        trial = _fit(plan, rows, group, _Way(), options, stop=True)
-        return _Way(None, max(1, trial.heads[0].fitted.epochs)), trial
+    if has_hidden(options):
+        trial = _fit(plan, rows, group, Way(), options, stop=True)
+        return Way(None, max(1, trial.heads[0].fitted.epochs)), trial
     kind = target.spec.task
     if not plan.held.any():
-        way = _Way(_DEFAULT[kind])
+        way = Way(DEFAULT[kind])
         return way, _fit(plan, rows, group, way, options)
-    grid = _LOOP_GRID[kind] if _learned(target) else linear.grid(kind)
+    grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
     tried = []
     for strength in grid:
-        trial = _fit(plan, rows, group, _Way(strength), options, stop=True)
-        epochs = max(1, trial.heads[0].fitted.epochs) if _learned(target) else None
+        trial = _fit(plan, rows, group, Way(strength), options, stop=True)
+        epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
         found = _scores(plan, rows, group[0], trial.heads[0], plan.held)
         assert found is not None  # a plan holds rows of every task out, or none at all
         rank = (found.main(options.balance), -_loss(plan, rows, group[0], trial.heads[0]))
-        tried.append((rank, _Way(strength, epochs), trial))
+        tried.append((rank, Way(strength, epochs), trial))
     # Few held-out rows often score alike: then the likelihood of their labels decides.
     _, way, trial = max(tried, key=lambda entry: entry[0])
     return way, trial
 
 
-def _hidden(options: HeadOptions) -> bool:
-    return options.head == "mlp" or options.shared_hidden is not None
-
-
-def _learned(target: Target) -> bool:
-    return target.spec.mix.how == "learned"
-
-
 def _fit(
-    plan: Plan, rows: _Rows, group: Sequence[int], way: _Way, options: HeadOptions, *, stop: bool = False
+    plan: Plan, rows: _Rows, group: Sequence[int], way: Way, options: HeadOptions, *, stop: bool = False
 ) -> _Trial:
     """Fit the heads of some tasks; with `stop`, held-out rows say when, and no head is fitted to them."""
     nothing = np.zeros_like(plan.held)
-    held = plan.held if stop else nothing
     fitting = plan.train | (plan.held if plan.refit and not stop else nothing)
-    if not _hidden(options) and not _learned(plan.targets[group[0]]):
-        found = _fit_linear(plan.targets[group[0]], rows.x[group[0]], fitting, way, options)
-        fitted: tuple[Fitted, ...] = (_as_fitted(found),)
-        converged = found.converged
-    else:
-        fitted, converged = _fit_loop(plan, rows, group, fitting, held, way, options), True
+    fitted, converged = solve(
+        [plan.targets[number] for number in group],
+        [rows.x[number] for number in group],
+        fitting,
+        plan.held if stop else nothing,
+        way,
+        options,
+    )
     heads = tuple(
         _head(plan.targets[number], rows, number, one) for number, one in zip(group, fitted, strict=True)
     )
     return _Trial(heads, converged)
-
-
-def _fit_linear(target: Target, x: F32, fitting: Mask, way: _Way, options: HeadOptions) -> linear.Linear:
-    own = fitting[target.has]
-    x, y, strength = x[0][target.has & fitting], target.y[own], way.strength or 1.0
-    if target.spec.task == "regress":
-        return linear.fit_values(x, y, strength)
-    if target.multi:
-        return linear.fit_labels(x, y, strength, options.balance)
-    return linear.fit_classes(x, y, target.outputs, strength, options.balance)
-
-
-def _as_fitted(found: linear.Linear) -> Fitted:
-    return Fitted(np.ones(1, np.float32), 1.0, None, found.weight, found.bias, 0, float("nan"))
-
-
-def _fit_loop(
-    plan: Plan,
-    rows: _Rows,
-    group: Sequence[int],
-    fitting: Mask,
-    held: Mask,
-    way: _Way,
-    options: HeadOptions,
-) -> tuple[Fitted, ...]:
-    tasks = [_loop_task(plan.targets[number], rows.x[number], fitting, held, options) for number in group]
-    loop = replace(options.loop, shared_hidden=options.shared_hidden if len(group) > 1 else None)
-    if way.strength is not None:
-        count = int((plan.targets[group[0]].has & fitting).sum())
-        loop = replace(loop, l2=1 / (way.strength * count))
-    if way.epochs is not None:
-        loop = replace(loop, epochs=way.epochs)
-    return fit(tasks, held, loop)
-
-
-def _loop_task(target: Target, x: F32, fitting: Mask, held: Mask, options: HeadOptions) -> LoopTask:
-    count = len(target.has)
-    shape = (count, target.outputs) if target.multi else (count,)
-    kind = "multilabel" if target.multi else "regress" if target.spec.task == "regress" else "classify"
-    goal = np.zeros(shape, np.int64 if kind == "classify" else np.float32)
-    goal[target.has] = target.y
-    mask = target.has & (fitting | held)
-    weight = None
-    if options.balance == "balanced" and kind == "classify":
-        counts = np.bincount(goal[target.has & fitting], minlength=target.outputs)
-        each = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
-        weight = np.where(mask, each[np.maximum(goal, 0)], 1).astype(np.float32)
-    hidden = (options.shared_hidden or options.hidden) if _hidden(options) else None
-    return LoopTask(target.spec.name, kind, x, goal, target.outputs, mask, weight, _learned(target), hidden)
 
 
 def _head(target: Target, rows: _Rows, number: int, fitted: Fitted) -> TaskHead:
@@ -275,3 +207,42 @@ def _loss(plan: Plan, rows: _Rows, number: int, head: TaskHead) -> float:
         return float((np.logaddexp(0, scores) - y * scores).sum(axis=1).mean())
     picked = np.take_along_axis(scores, y[:, None], axis=1)[:, 0]
     return float((logsumexp(scores, axis=1) - picked).mean())
+
+
+def _explain(
+    plan: Plan, rows: _Rows, number: int, head: TaskHead, way: Way, options: HeadOptions, draws: int
+) -> LearnedMix | None:
+    """Look at a learned mix from several sides, on so many rows that the refits don't take too long."""
+    target = plan.targets[number]
+    if not is_learned(target) or len(target.spec.mix.layers) < 2:
+        return None
+    some = _some_groups(plan.groups, target.has & (plan.train | plan.held), options.loop.seed)
+    task = loop_task(target, rows.x[number], plan.train, plan.held, options)
+    task = replace(
+        task,
+        x=task.x[:, some],
+        target=task.target[some],
+        row_mask=task.row_mask[some],
+        weight=None if task.weight is None else task.weight[some],
+    )
+    if not (task.row_mask & ~plan.held[some]).any():
+        return None
+    loop = loop_options(options, way, int((target.has & plan.train).sum()))
+    return explain(
+        target.spec.mix.layers,
+        task,
+        head.fitted,
+        plan.held[some],
+        plan.groups[some],
+        loop,
+        draws=draws,
+        seed=loop.seed,
+    )
+
+
+def _some_groups(groups: I64, wanted: Mask, seed: int) -> I64:
+    """Return numbers of rows, ascending: all that are wanted, or whole groups of about `_EXPLAINED` rows."""
+    names, own = np.unique(groups[wanted], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    before = np.cumsum(np.bincount(own)[order]) - np.bincount(own)[order]
+    return np.flatnonzero(wanted)[np.isin(own, order[before < _EXPLAINED])]

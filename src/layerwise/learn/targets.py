@@ -67,12 +67,14 @@ class Target:
 class Plan:
     """The rows that a call is about, and what each is for.
 
-    `rows` are their numbers in the dataset, int64 (n,), or (n, 2) for pairs. `train`, `held` and `test` are
+    `rows` are their numbers in the dataset, int64 (n,), or (n, 2) for pairs; rows of one of the `groups` (n,)
+    stay together. `train`, `held` and `test` are
     masks (n,): a held-out row is one of those that say when to stop and how much to restrain the weights.
     Where `refit` is set, they are training rows as well, and the saved head is fitted on both.
     """
 
     rows: I64
+    groups: I64
     targets: tuple[Target, ...]
     train: Mask
     held: Mask
@@ -122,7 +124,7 @@ def make_plan(
         train = train & ~held
     if refit and not held.any():
         notes.append("too few texts to hold some out, so nothing is chosen or scored on held-out rows")
-    return Plan(rows, targets, train, held, test, refit, notes)
+    return Plan(rows, group, targets, train, held, test, refit, notes)
 
 
 def _read(dataset: Layered, spec: TaskSpec) -> tuple[Labelled, str | None]:
