@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from layerwise.errors import RequestError
-from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply, blocks
+from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply
+from layerwise.learn.taskrows import TaskRows, task_rows
 
 __all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
 _LITTLE = 1e-5  # a descent that gains less than this share of its loss in five steps has arrived
@@ -77,63 +78,6 @@ class _Head:
 
     def all(self) -> list[Tensor]:
         return [self.logits, self.scale, *self.hidden, self.weight, self.bias]
-
-
-@dataclass
-class _Rows:
-    """A task's rows as tensors, and how much each counts in training and held out; each sums to 1."""
-
-    kind: str
-    x: Tensor
-    target: Tensor
-    train: Tensor
-    held: Tensor
-    mean: float = 0.0
-    std: float = 1.0
-
-    def blocks(self, rows: int) -> list[slice]:
-        return list(blocks(rows, self.x.shape[0] * self.x.shape[2]))
-
-    def fewer(self) -> "_Rows":
-        """Leave out the rows that don't count, if copying the others costs less than passing over all."""
-        counts = self.train + self.held > 0
-        if counts.float().mean() > 0.5:
-            return self
-        own = counts.nonzero()[:, 0]
-        x, target = self.x[:, own], self.target[own]
-        return _Rows(self.kind, x, target, self.train[own], self.held[own], self.mean, self.std)
-
-
-def _rows(task: LoopTask, dev: NDArray[np.bool_]) -> _Rows:
-    weight = np.ones(len(dev)) if task.weight is None else task.weight.astype(np.float64)
-    train, held = (np.where(task.row_mask & part, weight, 0.0) for part in (~dev, dev))
-    if not train.sum() > 0:
-        raise RequestError(f"task {task.name!r}: no row to train on has a weight; give positive weights")
-    train, held = train / train.sum(), held / (held.sum() or 1.0)
-    target, mean, std = task.target, 0.0, 1.0
-    if task.kind == "regress":
-        values = np.where(task.row_mask, target, 0.0).astype(np.float64)
-        mean = float(train @ values)
-        std = float(np.sqrt(train @ (values - mean) ** 2)) or 1.0
-        target = (values - mean) / std
-    known = task.row_mask if target.ndim == 1 else task.row_mask[:, None]
-    target = np.where(known, target, 0).astype(np.int64 if task.kind == "classify" else np.float32)
-    masses = [torch.from_numpy(part.astype(np.float32)) for part in (train, held)]
-    return _Rows(task.kind, _tensor(task.x), torch.from_numpy(target), masses[0], masses[1], mean, std)
-
-
-class _Shared:
-    """The memory of a read-only array, as torch takes it without a warning: nothing here writes to it."""
-
-    def __init__(self, array: F32) -> None:
-        self.array = array
-        place = (array.__array_interface__["data"][0], False)
-        self.__array_interface__ = {**array.__array_interface__, "data": place}
-
-
-def _tensor(x: F32) -> Tensor:
-    x = np.ascontiguousarray(x, np.float32)
-    return torch.from_numpy(x if x.flags.writeable else np.asarray(_Shared(x)))
 
 
 def _scores(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None = None) -> Tensor:
@@ -198,7 +142,7 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
 
     The scale stays at 1 on the way, since only its product with the weight matters.
     """
-    rows = _rows(task, dev).fewer()
+    rows = task_rows(task, dev).fewer()
     sizes = ((len(rows.x),), (rows.x.shape[2], task.outputs), (task.outputs,))
     logits, weight, bias = (torch.zeros(size, dtype=torch.float64) for size in sizes)
     head = _Head(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
@@ -219,7 +163,7 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
     return _fitted(look.turned(), rows, best.epoch, best.loss, options)
 
 
-def _basis(rows: _Rows, l2: float) -> Tensor:
+def _basis(rows: TaskRows, l2: float) -> Tensor:
     """Directions (width, width) of weights along which the loss curves about equally; for wide rows, (width, 1).
 
     From the second moments of the mean layer, and the bound of Böhning (1992) on how a loss curves.
@@ -239,7 +183,7 @@ def _basis(rows: _Rows, l2: float) -> Tensor:
 class _Evaluate:
     """Loss and gradient of a linear head over all rows, block by block; the last states are remembered."""
 
-    def __init__(self, head: _Head, rows: _Rows, options: LoopOptions) -> None:
+    def __init__(self, head: _Head, rows: TaskRows, options: LoopOptions) -> None:
         self.head, self.rows, self.options = head, rows, options
         self.free = [head.logits, head.weight, head.bias]
         self.basis, self.pace = _basis(rows, options.l2), len(rows.x) ** 0.5
@@ -298,7 +242,7 @@ class _Evaluate:
 def _adam(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
     """Fit heads together by AdamW."""
     chance = torch.Generator().manual_seed(options.seed)
-    data = [_rows(task, dev) for task in tasks]
+    data = [task_rows(task, dev) for task in tasks]
     heads = _heads(tasks, options, chance)
     free = list({id(p): p.requires_grad_() for head in heads for p in head.all()}.values())
     descent = torch.optim.AdamW(_groups(heads, tasks, options), lr=options.learning_rate, weight_decay=0.0)
@@ -350,7 +294,7 @@ def _groups(heads: Sequence[_Head], tasks: Sequence[LoopTask], options: LoopOpti
 
 def _joint(
     heads: Sequence[_Head],
-    data: Sequence[_Rows],
+    data: Sequence[TaskRows],
     batch: Tensor,
     options: LoopOptions,
     chance: torch.Generator,
@@ -369,7 +313,7 @@ def _joint(
 
 
 @torch.no_grad()
-def _held(heads: Sequence[_Head], data: Sequence[_Rows], options: LoopOptions) -> float:
+def _held(heads: Sequence[_Head], data: Sequence[TaskRows], options: LoopOptions) -> float:
     """The mean over tasks of the held-out loss; NaN where no task has held-out rows."""
     means = []
     for head, rows in zip(heads, data, strict=True):
@@ -384,7 +328,7 @@ def _held(heads: Sequence[_Head], data: Sequence[_Rows], options: LoopOptions) -
     return sum(means) / len(means) if means else float("nan")
 
 
-def _fitted(head: _Head, rows: _Rows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:
+def _fitted(head: _Head, rows: TaskRows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:
     """The head as arrays, with the target's unit folded in."""
     weight, bias = (p.detach().double().numpy() * rows.std for p in (head.weight, head.bias))
     scale = float(head.scale.detach())
