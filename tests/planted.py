@@ -11,7 +11,9 @@ from layerwise.states import LayerStates
 
 
 def states_of(
-    layers: Sequence[NDArray[Any]], columns: Mapping[str, Sequence[Any] | NDArray[Any]], texts: Sequence[str] | None = None
+    layers: Sequence[NDArray[Any]],
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+    texts: Sequence[str] | None = None,
 ) -> LayerStates:
     """Text-level states with layers emb, 1, … as given, and carried columns."""
     count = len(layers[0])
@@ -30,7 +32,9 @@ def noise(rows: int, width: int, layers: int, seed: int = 0) -> list[NDArray[np.
 
 
 def words_of(
-    layers: Sequence[NDArray[Any]], sentences: Sequence[Sequence[str]], columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+    layers: Sequence[NDArray[Any]],
+    sentences: Sequence[Sequence[str]],
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
 ) -> LayerStates:
     """Word-level states: a row per word of `sentences`, and columns with a value per word."""
     docs = [doc for doc, words in enumerate(sentences) for _ in words]

@@ -77,7 +77,9 @@ def minimise(
 def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
     direction = -precondition(number, gradient)
     slope = (direction * gradient).sum(1)
-    return _State(number, x, value, gradient, torch.ones(len(x)), direction, slope, torch.ones(len(x)), [], [], [])
+    return _State(
+        number, x, value, gradient, torch.ones(len(x)), direction, slope, torch.ones(len(x)), [], [], []
+    )
 
 
 def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
