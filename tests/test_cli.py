@@ -25,7 +25,19 @@ from layerwise.cli import main as cli
 from layerwise.cli.main import main
 from layerwise.progress import Progress
 
-COMMANDS = ("show", "extract", "info", "verify", "pool", "export", "bench", "env")
+COMMANDS = (
+    "show",
+    "extract",
+    "info",
+    "verify",
+    "pool",
+    "train",
+    "predict",
+    "probe",
+    "export",
+    "bench",
+    "env",
+)
 REVIEWS = "text,label\nA fine film.,pos\nA dull one,neg\n,neg\nNot bad at all!,pos\n"
 
 

@@ -10,7 +10,15 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from layerwise.errors import DatasetError, LayerwiseError, ModelError, OutputError, RequestError, SourceError
+from layerwise.errors import (
+    DatasetError,
+    HeadError,
+    LayerwiseError,
+    ModelError,
+    OutputError,
+    RequestError,
+    SourceError,
+)
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -19,7 +27,9 @@ if TYPE_CHECKING:
     from layerwise.join.extract import extract
     from layerwise.join.features import LayerFeatures
     from layerwise.join.pool import pool
+    from layerwise.join.predict import Head, load_head
     from layerwise.join.probe import probe
+    from layerwise.join.train import train
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
     from layerwise.states import LayerStates
@@ -33,8 +43,11 @@ _HOMES = {
     "export": "join.export",
     "extract": "join.extract",
     "pool": "join.pool",
+    "load_head": "join.predict",
     "probe": "join.probe",
+    "train": "join.train",
     "verify": "join.verify",
+    "Head": "join.predict",
     "LayerFeatures": "join.features",
     "LayerMix": "learn.layer_mix",
     "LayerStates": "states",
@@ -44,6 +57,8 @@ _HOMES = {
 __all__ = [
     "DatasetError",
     "Encoder",
+    "Head",
+    "HeadError",
     "LayerDataset",
     "LayerFeatures",
     "LayerMix",
@@ -56,9 +71,11 @@ __all__ = [
     "export",
     "extract",
     "load_encoder",
+    "load_head",
     "open_dataset",
     "pool",
     "probe",
+    "train",
     "verify",
 ]
 

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-length", type=int, metavar="N", help="pieces that go through the model at once"
     )
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
-    _source_options(parser)
+    options.source_options(parser)
     parser.add_argument(
         "--no-text", action="store_true", help="store no texts, words, piece numbers or carried strings"
     )
@@ -61,21 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shard-texts", type=int, metavar="N", help="texts per shard")
     options.json_option(parser)
-
-
-def _source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)"
-    )
-    parser.add_argument(
-        "--text", metavar="COL", help="the column of the text (text); two, a,b, for pairs of texts"
-    )
-    parser.add_argument("--words", metavar="COL", help="the column of the words, for pre-split input")
-    parser.add_argument("--id", metavar="COL", help="the column of your own ids")
-    parser.add_argument("--columns", metavar="a,b,…", help="names of columns, where the file has none")
-    parser.add_argument("--encoding", default="utf-8", help="of the files (utf-8)")
-    parser.add_argument("--skip-bad", action="store_true", help="go on past bad records, and list them")
-    parser.add_argument("--limit", type=int, metavar="N", help="read at most N records")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,14 +1,15 @@
-"""Say what a dataset or a model is: layers, width, provenance, coverage, size."""
+"""Say what a dataset, a head or a model is: layers, width, provenance, coverage, size."""
 
 import argparse
 from typing import Any
 
 from layerwise.cli import options
 
-HELP = "what a model or dataset is"
+HELP = "what a model, dataset or head is"
 EXAMPLES = """\
   layerwise info minilm
   layerwise info reviews.lw
+  layerwise info sentiment.head
   layerwise info reviews.lw --json | jq .totals
 """
 
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         type=options.path,
         metavar="X",
-        help="a dataset's folder, a model's folder, minilm, or a Hugging Face id",
+        help="the folder of a dataset, a head or a model, minilm, or a Hugging Face id",
     )
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument(
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(found)
     else:
-        rows = _dataset(found) if found["kind"] == "dataset" else _model(found)
+        rows = {"dataset": _dataset, "head": _head, "model": _model}[found["kind"]](found)
         print(options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
     return 0
 
@@ -105,6 +106,44 @@ def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
         return f"{totals['windowed_texts']:,} in windows of {settings['max_length']} pieces, {settings['overlap']} shared"
     cut = f"{totals['truncated_texts']:,} cut, {totals['truncated_pieces']:,} pieces lost"
     return cut if settings["long"] == "truncate" else "none (they stop the run)"
+
+
+def _head(found: dict[str, Any]) -> list[tuple[str, Any]]:
+    model, made, training = found["model"], found["rows"], found["training"]
+    pool = f", pool {made['pool']}" if made["pool"] else ""
+    rows: list[tuple[str, Any]] = [
+        ("head", f"{found['path']} (format {found['version']}, {options.size(found['tensors']['bytes'])})"),
+        ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
+        ("weights", f"sha256 {model['weights']}"),
+        (
+            "rows",
+            f"of level {made['level']}{pool}"
+            + (f", pairs {'-'.join(found['pairs'])}" if found["pairs"] else ""),
+        ),
+    ]
+    for task in found["tasks"]:
+        shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
+        rows.append((f"task {task['name']}", f"{task['task']} of {task['label']} on {task['mix']}, {shape}"))
+        if task["classes"]:
+            rows.append(("classes", f"{len(task['classes'])}: {', '.join(task['classes'])}"))
+        rows += _scores(training.get("tasks", {}).get(task["name"], {}))
+    versions = found.get("versions") or {}
+    rows.append(("trained", found.get("made")))
+    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
+    return rows
+
+
+def _scores(made: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows = (
+        [("trained on", f"{made['rows']:,} rows, {made['dropped']:,} without a label left out")]
+        if "rows" in made
+        else []
+    )
+    for key in ("held_out", "test"):
+        if made.get(key):
+            scores = ", ".join(f"{name} {value}" for name, value in made[key]["scores"].items())
+            rows.append((key.replace("_", "-"), f"{made[key]['rows']:,} rows: {scores}"))
+    return rows
 
 
 def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -12,7 +12,19 @@ from typing import NoReturn
 
 from layerwise.errors import LayerwiseError
 
-_COMMANDS = ("show", "extract", "info", "verify", "pool", "probe", "export", "bench", "env")
+_COMMANDS = (
+    "show",
+    "extract",
+    "info",
+    "verify",
+    "pool",
+    "train",
+    "predict",
+    "probe",
+    "export",
+    "bench",
+    "env",
+)
 _RESUMABLE = ("extract", "pool")
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\

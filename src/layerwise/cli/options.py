@@ -16,12 +16,40 @@ def model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=path, default="minilm", help="minilm (default), a folder, or a Hugging Face id"
     )
+    loading_options(parser)
+
+
+def loading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a model that is known otherwise is loaded."""
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument(
         "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
     )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+
+
+def source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a source of texts is read."""
+    parser.add_argument(
+        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)"
+    )
+    parser.add_argument(
+        "--text", metavar="COL", help="the column of the text (text); two, a,b, for pairs of texts"
+    )
+    parser.add_argument("--words", metavar="COL", help="the column of the words, for pre-split input")
+    parser.add_argument("--id", metavar="COL", help="the column of your own ids")
+    parser.add_argument("--columns", metavar="a,b,…", help="names of columns, where the file has none")
+    parser.add_argument("--encoding", default="utf-8", help="of the files (utf-8)")
+    parser.add_argument("--skip-bad", action="store_true", help="go on past bad records, and list them")
+    parser.add_argument("--limit", type=int, metavar="N", help="read at most N records")
+
+
+def source_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `source_options` were given, as `open_corpus` takes it."""
+    given = ("format", "text", "words", "id", "encoding", "skip_bad", "limit")
+    columns = args.columns.split(",") if args.columns is not None else None
+    return {"columns": columns, **{name: getattr(args, name) for name in given}}
 
 
 def path(argument: str) -> str:

@@ -1,4 +1,4 @@
-"""info: what a dataset or a model is."""
+"""info: what a dataset, a head or a model is."""
 
 from __future__ import annotations
 
@@ -16,27 +16,33 @@ def info(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
-    """Return what `name` is, a dataset's folder or a model, as JSON holds it; `kind` says which of them.
+    """Return what `name` is, as JSON holds it; `kind` says which: a `dataset`, a `head` or a `model`.
 
     A model's weights are hashed and not loaded.
 
     Raises:
         RequestError: no name, or a revision of what is no model on the hub.
-        DatasetError: a folder that holds neither, or an unfinished dataset.
+        DatasetError: a folder that holds none of them, or an unfinished dataset.
+        HeadError: a damaged head.
         ModelError: a name that is neither here nor on the hub.
     """
     folder = Path(name)
     if not str(name):
-        raise RequestError("info needs a name: a dataset's folder, a model's folder, or a model's name")
+        raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
     if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
         if revision is not None:
             raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
-        return _dataset(folder)
+        return _head(folder) if is_head(folder) else _dataset(folder)
     if folder.is_file():
         raise DatasetError(
-            f"{folder} is a file; info takes a dataset's folder, a model's folder, or a model's name"
+            f"{folder} is a file; info takes the folder of a dataset, a head or a model, or a model's name"
         )
     return _model(str(name), revision, allow_pickle, trust_remote_code)
+
+
+def is_head(folder: Path) -> bool:
+    """Tell whether a folder holds a head; looks at the name of its file only, which costs no import."""
+    return (folder / "head.json").is_file()
 
 
 def stored_bytes(manifest: Mapping[str, Any]) -> int:
@@ -60,6 +66,12 @@ def _dataset(folder: Path) -> dict[str, Any]:
         "bytes": stored_bytes(dataset.manifest),
         "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    from layerwise.learn.headfile import describe_head
+
+    return {"kind": "head", "path": str(folder), **describe_head(folder)}
 
 
 def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,9 +181,8 @@ def load_head(
 
 def new_about() -> dict[str, Any]:
     """Return what is recorded of a head's making: the versions, and the time."""
-    from datetime import UTC, datetime
-
-    return {"versions": versions(), "made": datetime.now(UTC).isoformat(timespec="seconds")}
+    own = {name: version(name) for name in ("scikit-learn", "scipy")}
+    return {"versions": {**versions(), **own}, "made": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def open_source(head: HeadData, source: Any, **options: Any) -> Corpus:

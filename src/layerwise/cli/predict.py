@@ -1,0 +1,63 @@
+"""Apply a trained head to new text, end to end: labels with probabilities, numbers, or spans of characters.
+
+Text is encoded only up to the deepest layer that the head's mix takes. One line per input, in input order.
+"""
+
+import argparse
+
+from layerwise.cli import options
+
+HELP = "apply a head to new text, end to end"
+EXAMPLES = """\
+  layerwise predict sentiment.head new.csv
+  layerwise predict sentiment.head new.csv --to csv --id key
+  layerwise predict ner.head test.conll --words token --to conll
+  echo "A charming and often affecting journey." | layerwise predict sentiment.head -
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("head", type=options.path, metavar="HEAD", help="the folder of a head")
+    parser.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
+    )
+    parser.add_argument(
+        "--to", default="jsonl", metavar="{jsonl,csv,conll}", help="the format of what is printed (jsonl)"
+    )
+    parser.add_argument(
+        "--model", type=options.path, help="where the head's model is now (as it was trained)"
+    )
+    options.loading_options(parser)
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
+    options.source_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.predict import load_head, open_source, predict_source
+    from layerwise.join.written import check_format, lines
+    from layerwise.progress import Progress
+
+    head = load_head(
+        args.head,
+        model=args.model,
+        revision=args.revision,
+        device=args.device,
+        allow_pickle=args.allow_pickle,
+        trust_remote_code=args.trust_remote_code,
+    )
+    to = check_format(head.data, args.to)
+    corpus = open_source(head.data, args.source, **options.source_of(args))
+    progress = Progress()
+    try:
+        found = predict_source(head, corpus, batch_tokens=args.batch_tokens, progress=progress)
+        for line in lines(head.data, to, found):
+            print(line)
+    finally:
+        progress.close()
+    for message in corpus.notices:
+        options.note(message)
+    for record in corpus.skipped:
+        options.note(f"skipped {record.source}, line {record.line}: {record.why}")
+    return 0

@@ -1,0 +1,140 @@
+"""What `train` prints of a head: how it was fitted, its scores, and tables."""
+
+from typing import Any
+
+from layerwise.cli import options
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "r2": "R²",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "span_f1": "span F1",
+    "span_precision": "precision",
+    "span_recall": "recall",
+    "word_accuracy": "word accuracy",
+}
+
+
+def report(out: str, head: Any) -> str:
+    """Return what was trained, a block per task, and for several tasks the table of alone and together."""
+    tasks = head.training["tasks"]
+    blocks = ["\n".join(_task(task, tasks[task.name])) for task in head.tasks]
+    if len(head.tasks) > 1:
+        blocks.append(_together(tasks))
+    return f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}\n" + "\n\n".join(blocks)
+
+
+def _task(task: Any, made: dict[str, Any]) -> list[str]:
+    name = options.visible(task.name)
+    lines = [
+        f"{name}: {task.task} on {options.visible(str(task.mix), 200)}, {_rows(made)}",
+        f"  {_way(made)}",
+    ]
+    if task.task == "tag" and made["scheme"] != "IOB2":
+        lines.append(f"  tags were read as {made['scheme']}; inside and outside they are IOB2")
+    for key, what in (("held_out", "held-out"), ("test", "test")):
+        if made[key]:
+            lines += _scored(what, made[key])
+    if made["learned"]:
+        lines += _learned(made["learned"])
+    return lines
+
+
+def _rows(made: dict[str, Any]) -> str:
+    parts = [f"{made['rows']:,} rows"]
+    if made["dropped"]:
+        parts.append(f"{made['dropped']:,} without a label left out")
+    return ", ".join(parts)
+
+
+def _way(made: dict[str, Any]) -> str:
+    parts = []
+    if made["strength"] is not None:
+        parts.append(f"strength {made['strength']:g} (1 / penalty)")
+    if made["epochs"] is not None:
+        parts.append(f"{made['epochs']} epochs")
+    if not made["converged"]:
+        parts.append("the solver stopped before it converged")
+    return ", ".join(parts)
+
+
+def _scored(what: str, found: dict[str, Any]) -> list[str]:
+    """Return the scores in a line, and the table per class."""
+    scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in found["scores"].items())
+    lines = [f"  {found['rows']:,} {what} rows: {scores}"]
+    if found["classes"]:
+        lines += [f"    {line}" for line in _classes(found["classes"]).splitlines()]
+    return lines
+
+
+def _classes(classes: list[Any]) -> str:
+    rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "rows")]
+    for one in classes:
+        shares = [_number(one[name]) for name in ("precision", "recall", "f1")]
+        rows.append((options.visible(one["label"]), *shares, f"{one['support']:,}"))
+    return options.table(rows, right=(1, 2, 3, 4))
+
+
+def _learned(found: dict[str, Any]) -> list[str]:
+    """Return the table of a learned mix, and the caution that goes with it."""
+    head = [
+        "layer",
+        "weight",
+        "",
+        "share of logit variance",
+        "",
+        f"{found['metric']} without it",
+        "difference",
+        "",
+    ]
+    rows = [head]
+    for name in found["layers"]:
+        weight, share, left = (found[key].get(name) for key in ("weights", "logit_variance", "left_out"))
+        row = [name, _number(weight["value"]), _ends(weight), _number(share["value"]), _ends(share)]
+        row += (
+            [_number(left["value"]), _number(left["difference"]["value"]), _ends(left["difference"])]
+            if left
+            else [""] * 3
+        )
+        rows.append(row)
+    table = options.table(rows, right=(1, 3, 5, 6))
+    return [
+        "  the mix, fitted without the held-out rows:",
+        *(f"    {line}" for line in table.splitlines()),
+        f"  {found['caution']}",
+    ]
+
+
+def _together(tasks: dict[str, Any]) -> str:
+    rows = [("task", "score", "alone", "together")]
+    shares = any(made["alone"] for made in tasks.values())
+    for name, made in tasks.items():
+        if made["held_out"]:
+            metric, value = next(iter(made["held_out"]["scores"].items()))
+            alone = made["alone"]["scores"][metric] if made["alone"] else value
+            rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
+    same = "" if shares else "\n(nothing but the reading is shared, so each head is what it would be alone)"
+    return options.table(rows, right=(2, 3)) + same
+
+
+def evaluation(source: str, found: dict[str, Any]) -> str:
+    """Return the scores on a source, and a table per class."""
+    lines = []
+    for name, one in found.items():
+        lost = f", {one['dropped']:,} rows without a label left out" if one["dropped"] else ""
+        lines += [
+            f"{options.visible(source, 200)}: {options.visible(name)}{lost}",
+            *_scored("evaluated", one),
+        ]
+    return "\n".join(lines)
+
+
+def _ends(one: dict[str, Any]) -> str:
+    return "" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
