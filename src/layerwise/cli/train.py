@@ -100,7 +100,8 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.predict import load_head
-    from layerwise.join.train import named_tasks, train
+    from layerwise.join.tasks import named_tasks
+    from layerwise.join.train import train
 
     given = named_tasks(args.task, args.mix)
     optional = {"hidden": args.hidden} if args.hidden is not None else {}

@@ -17,7 +17,9 @@ from layerwise.learn.decode import predicted
 from layerwise.learn.features import Planes, read_planes, standardise
 from layerwise.learn.fitted import Fitted, apply
 from layerwise.learn.head import TaskHead
-from layerwise.learn.learned import LearnedMix, explain
+from layerwise.learn.learned import LearnedMix
+from layerwise.learn.mixview import show_mix
+from layerwise.learn.plan import Plan
 from layerwise.learn.scoring import Score, score
 from layerwise.learn.solve import (
     DEFAULT,
@@ -26,15 +28,11 @@ from layerwise.learn.solve import (
     Way,
     has_hidden,
     is_learned,
-    loop_options,
-    loop_task,
     solve,
 )
-from layerwise.learn.targets import Mask, Plan, Target
+from layerwise.learn.targets import Mask, Target
 from layerwise.mix import layer_stats
-from layerwise.states import F32, I64, Layered
-
-_EXPLAINED = 5_000  # rows on which a learned mix is looked at
+from layerwise.states import F32, Layered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +86,7 @@ def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 2
                 held_out=_scores(plan, rows, number, trial.heads[place], plan.held),
                 test=_scores(plan, final, number, last.heads[place], plan.test),
                 alone=alone,
-                learned=_explain(plan, rows, number, trial.heads[place], way, options, draws),
+                learned=show_mix(plan, number, rows.x[number], trial.heads[place], way, options, draws),
             )
     return tuple(out[number] for number in range(len(plan.targets)))
 
@@ -131,7 +129,7 @@ def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions)
         trial = _fit(plan, rows, group, Way(), options, stop=True)
         return Way(None, max(1, trial.heads[0].fitted.epochs)), trial
     kind = target.spec.task
-    if not plan.held.any():
+    if not (plan.held & target.has).any():
         way = Way(DEFAULT[kind])
         return way, _fit(plan, rows, group, way, options)
     grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
@@ -140,7 +138,7 @@ def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions)
         trial = _fit(plan, rows, group, Way(strength), options, stop=True)
         epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
         found = _scores(plan, rows, group[0], trial.heads[0], plan.held)
-        assert found is not None  # a plan holds rows of every task out, or none at all
+        assert found is not None  # there are held-out rows with a label
         rank = (found.main(options.balance), -_loss(plan, rows, group[0], trial.heads[0]))
         tried.append((rank, Way(strength, epochs), trial))
     # Few held-out rows often score alike: then the likelihood of their labels decides.
@@ -207,42 +205,3 @@ def _loss(plan: Plan, rows: _Rows, number: int, head: TaskHead) -> float:
         return float((np.logaddexp(0, scores) - y * scores).sum(axis=1).mean())
     picked = np.take_along_axis(scores, y[:, None], axis=1)[:, 0]
     return float((logsumexp(scores, axis=1) - picked).mean())
-
-
-def _explain(
-    plan: Plan, rows: _Rows, number: int, head: TaskHead, way: Way, options: HeadOptions, draws: int
-) -> LearnedMix | None:
-    """Look at a learned mix from several sides, on so many rows that the refits don't take too long."""
-    target = plan.targets[number]
-    if not is_learned(target) or len(target.spec.mix.layers) < 2:
-        return None
-    some = _some_groups(plan.groups, target.has & (plan.train | plan.held), options.loop.seed)
-    task = loop_task(target, rows.x[number], plan.train, plan.held, options)
-    task = replace(
-        task,
-        x=task.x[:, some],
-        target=task.target[some],
-        row_mask=task.row_mask[some],
-        weight=None if task.weight is None else task.weight[some],
-    )
-    if not (task.row_mask & ~plan.held[some]).any():
-        return None
-    loop = loop_options(options, way, int((target.has & plan.train).sum()))
-    return explain(
-        target.spec.mix.layers,
-        task,
-        head.fitted,
-        plan.held[some],
-        plan.groups[some],
-        loop,
-        draws=draws,
-        seed=loop.seed,
-    )
-
-
-def _some_groups(groups: I64, wanted: Mask, seed: int) -> I64:
-    """Return numbers of rows, ascending: all that are wanted, or whole groups of about `_EXPLAINED` rows."""
-    names, own = np.unique(groups[wanted], return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(np.bincount(own)[order]) - np.bincount(own)[order]
-    return np.flatnonzero(wanted)[np.isin(own, order[before < _EXPLAINED])]

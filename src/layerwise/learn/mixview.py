@@ -1,0 +1,62 @@
+"""The learned mix of a head, looked at on so many rows that its many refits don't take too long."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from layerwise.learn.head import TaskHead
+from layerwise.learn.learned import LearnedMix, explain
+from layerwise.learn.plan import Plan
+from layerwise.learn.solve import HeadOptions, Way, is_learned, loop_options, loop_task
+from layerwise.learn.targets import Mask
+from layerwise.states import F32, I64
+
+_EXPLAINED = 5_000  # rows on which a learned mix is looked at
+
+
+def show_mix(
+    plan: Plan, number: int, x: F32, head: TaskHead, way: Way, options: HeadOptions, draws: int
+) -> LearnedMix | None:
+    """Look at the learned mix of task `number` from several sides; `None` where there is no such mix.
+
+    Args:
+        plan: the rows, and what each is for.
+        number: of the task.
+        x: its layers, standardised, float32 (layers, n, width).
+        head: fitted without the held-out rows.
+        way, options: how it was fitted.
+        draws: how many refits on resampled groups make the intervals.
+    """
+    target = plan.targets[number]
+    if not is_learned(target) or len(target.spec.mix.layers) < 2:
+        return None
+    some = _some_groups(plan.groups, target.has & (plan.train | plan.held), options.loop.seed)
+    task = loop_task(target, x, plan.train, plan.held, options)
+    task = replace(
+        task,
+        x=task.x[:, some],
+        target=task.target[some],
+        row_mask=task.row_mask[some],
+        weight=None if task.weight is None else task.weight[some],
+    )
+    if not (task.row_mask & ~plan.held[some]).any():
+        return None
+    loop = loop_options(options, way, int((target.has & plan.train).sum()))
+    return explain(
+        target.spec.mix.layers,
+        task,
+        head.fitted,
+        plan.held[some],
+        plan.groups[some],
+        loop,
+        draws=draws,
+        seed=loop.seed,
+    )
+
+
+def _some_groups(groups: I64, wanted: Mask, seed: int) -> I64:
+    """Return numbers of rows, ascending: all that are wanted, or whole groups of about `_EXPLAINED` rows."""
+    names, own = np.unique(groups[wanted], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    before = np.cumsum(np.bincount(own)[order]) - np.bincount(own)[order]
+    return np.flatnonzero(wanted)[np.isin(own, order[before < _EXPLAINED])]
