@@ -10,6 +10,7 @@ from layerwise.names import LONG, POOLS, PRECISIONS
 
 LEVELS = ("token", "word", "text")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)
 _MOST = {"blocks": 10_000, "width": 1_000_000}
 Check = Callable[[Any], bool]
 
@@ -48,8 +49,12 @@ def _senseless(task: dict[str, Any], level: str) -> Iterator[str]:
         yield "classes"
     if task["multi"] and task["task"] != "classify":
         yield "multi"
-    if task["task"] == "tag" and level != "word":
-        yield "task"
+    if task["task"] == "tag":
+        if level != "word":
+            yield "task"
+        tags = task["classes"]
+        if not all(_TAG.fullmatch(tag) for tag in tags) or all(tag[0] == "I" for tag in tags):
+            yield "classes"
 
 
 def _string(value: Any) -> bool:

@@ -143,7 +143,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
             f"{file} has format version {version}, this layerwise reads up to {VERSION}; "
             "update layerwise (pip install -U layerwise)"
         )
-    wrong = "version" if version != VERSION else check_head(value)
+    wrong = check_head(value) if type(version) is int and version == VERSION else "version"
     if wrong:
         raise HeadError(f"{file} is damaged: {wrong} is {_found(value, wrong)!r:.60}; restore it from a copy")
     return value

@@ -1,0 +1,391 @@
+"""train: heads against scikit-learn on the same rows, what is held out, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
+
+import layerwise as lw
+from layerwise.errors import LayerwiseError, OutputError, RequestError
+from layerwise.learn.features import read_planes
+from layerwise.learn.linear import fit_classes, fit_labels, fit_values
+from layerwise.mix import apply_mix, layer_stats, parse_mix
+
+WORDS = ["good", "fine", "bad", "dull", "film", "plot", "cast", "music", "scene", "end"]
+
+
+def rows_of(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
+    """Texts of random words, with labels that follow from the words."""
+    chance = np.random.default_rng(seed)
+    out = []
+    for number in range(count):
+        words = chance.choice(WORDS, size=int(chance.integers(3, 9))).tolist()
+        mood = sum(word in ("good", "fine") for word in words) - sum(
+            word in ("bad", "dull") for word in words
+        )
+        out.append(
+            {
+                "text": " ".join(words) + f" {number}",
+                "label": "pos" if mood > 0 else "neg" if mood < 0 else "none",
+                "score": mood + 0.5,
+                "tags": [word for word in ("film", "plot", "cast") if word in words],
+                "joined": ";".join(word for word in ("film", "plot") if word in words),
+                "part": ["train", "train", "train", "dev", "test"][number % 5],
+                "author": f"a{number % 7}",
+            }
+        )
+    return out
+
+
+@pytest.fixture(scope="module")
+def made(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("train")
+    source = folder / "rows.jsonl"
+    rows = [{("own" if key == "part" else key): value for key, value in row.items()} for row in rows_of()]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return lw.extract(source, folder / "rows.lw", model=encoder_of("bert"), dtype="float32", shard_texts=25)
+
+
+def labels(dataset: Any, column: str) -> np.ndarray[Any, Any]:
+    return np.array(dataset.texts[column].to_pylist())
+
+
+# --- the solvers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("balance", [None, "balanced"])
+def test_classes_are_scikit_learns(classes: int, balance: str | None) -> None:
+    chance = np.random.default_rng(1)
+    x = chance.standard_normal((80, 6)).astype(np.float32)
+    y = (x[:, 0] * 2 + chance.standard_normal(80) > 0.8).astype(np.int64)
+    y = y + (x[:, 1] > 0.9) if classes == 3 else y
+    found = fit_classes(x, y, classes, 0.3, balance)
+    wanted = LogisticRegression(C=0.3, class_weight=balance, max_iter=2000).fit(x, y)
+    shares = np.exp(found(x)) / np.exp(found(x)).sum(axis=1, keepdims=True)
+    assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
+
+
+def test_a_class_without_rows_is_never_predicted() -> None:
+    x = np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32)
+    found = fit_classes(x, np.where(x[:, 0] > 0, 3, 1), 4, 1.0)
+    assert set(found(x).argmax(axis=1)) == {1, 3}
+
+
+def test_labels_are_one_against_the_rest() -> None:
+    chance = np.random.default_rng(2)
+    x = chance.standard_normal((70, 5)).astype(np.float32)
+    y = (x[:, :3] + chance.standard_normal((70, 3)) > 0).astype(np.float32)
+    wanted = OneVsRestClassifier(LogisticRegression(C=0.5, max_iter=2000)).fit(x, y)
+    shares = 1 / (1 + np.exp(-fit_labels(x, y, 0.5)(x)))
+    assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
+
+
+def test_a_label_that_all_or_none_have_keeps_its_odds() -> None:
+    x = np.zeros((9, 2), np.float32)
+    found = fit_labels(x, np.repeat([[1, 0]], 9, axis=0).astype(np.float32), 1.0)
+    assert found.bias == pytest.approx([np.log(19), -np.log(19)], abs=1e-5)
+
+
+def test_numbers_are_ridge() -> None:
+    chance = np.random.default_rng(3)
+    x = chance.standard_normal((50, 4)).astype(np.float32)
+    y = x @ [1.0, -2, 0, 3] + chance.standard_normal(50)
+    wanted = Ridge(alpha=20.0).fit(x.astype(np.float64), y).predict(x)
+    assert fit_values(x, y, 0.05)(x)[:, 0] == pytest.approx(wanted, abs=1e-4)
+
+
+# --- what a head is fitted on -----------------------------------------------------------------------------
+
+MIXES = [
+    "2",
+    "sum(1:)",
+    "mean(all)",
+    "max(-2:)",
+    "concat(3,1)",
+    "weighted(1,3; 2,-0.5)",
+    "mean(1:; norm=layer)",
+]
+
+
+def test_mixes_come_from_one_reading(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixes = [parse_mix(text, made.blocks) for text in (*MIXES, "learned(3,emb)")]
+    rows = np.array([1, 4, 5, 30, 59])
+    known = np.array([True, True, False, True, False])
+    seen: list[str] = []
+    layer = type(made).layer
+
+    def watched(self: Any, name: str, **options: Any) -> Any:
+        seen.append(name)
+        return layer(self, name, **options)
+
+    monkeypatch.setattr(type(made), "layer", watched)
+    found = read_planes(made, rows, mixes, [known] * len(mixes))
+    assert seen == ["emb", "1", "2", "3"]
+    stats = {name: layer_stats([layer(made, name, rows=rows[known])]) for name in made.layers}
+    for mix, planes in zip(mixes[:-1], found, strict=False):
+        wanted = apply_mix(mix, lambda name: layer(made, name, rows=rows), stats)
+        assert planes.arrays[0] == pytest.approx(wanted, abs=1e-5), str(mix)
+    assert np.array_equal(found[-1].arrays[0], layer(made, "3", rows=rows))
+    assert np.array_equal(found[-1].arrays[1], layer(made, "emb", rows=rows))
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_a_linear_head_is_scikit_learns(made: Any, mix: str) -> None:
+    head = lw.train(made, task="classify", label="label", mix=mix)
+    report = head.training["tasks"]["label"]
+    stats = {name: layer_stats([made.layer(name)]) for name in made.layers}
+    x = apply_mix(parse_mix(mix, made.blocks), made.layer, stats)
+    x = StandardScaler().fit_transform(x.astype(np.float64))
+    wanted = LogisticRegression(C=report["strength"], max_iter=5000, tol=1e-6).fit(x, labels(made, "label"))
+    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
+    assert list(head.classes["label"]) == list(wanted.classes_)
+    assert shares == pytest.approx(wanted.predict_proba(x), abs=3e-3)
+
+
+def test_ridge_is_scikit_learns(made: Any) -> None:
+    head = lw.train(made, task="regress", label="score", mix="2")
+    x = StandardScaler().fit_transform(made.layer("2").astype(np.float64))
+    strength = head.training["tasks"]["score"]["strength"]
+    wanted = Ridge(alpha=1 / strength).fit(x, labels(made, "score")).predict(x)
+    assert [one["value"] for one in head.predict_rows(made)] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_strength_is_the_best_on_held_out_rows(made: Any) -> None:
+    """With the user's own split: trained on train, chosen on dev, scored on test, dev never fitted."""
+    head = lw.train(made, task="classify", label="label", mix="2", split="own")
+    report, parts, y = head.training["tasks"]["label"], labels(made, "own"), labels(made, "label")
+    assert (report["rows"], report["held_out_rows"], report["test_rows"]) == (36, 12, 12)
+    scaler = StandardScaler().fit(made.layer("2")[parts == "train"].astype(np.float64))
+    x = scaler.transform(made.layer("2").astype(np.float64))
+    fits = {
+        c: LogisticRegression(C=c, max_iter=5000).fit(x[parts == "train"], y[parts == "train"])
+        for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    }
+    dev = {c: fit.score(x[parts == "dev"], y[parts == "dev"]) for c, fit in fits.items()}
+    assert dev[report["strength"]] == max(dev.values()) == report["held_out"]["scores"]["accuracy"]
+    test = fits[report["strength"]].score(x[parts == "test"], y[parts == "test"])
+    assert report["test"]["scores"]["accuracy"] == pytest.approx(test)
+    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
+    assert shares == pytest.approx(fits[report["strength"]].predict_proba(x), abs=3e-3)
+
+
+def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    rows = [{("own" if k == "part" else k): v for k, v in row.items()} for row in rows_of()]
+    for row in rows:
+        if row["own"] == "test":
+            row["label"] = "never seen"
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = lw.extract(source, tmp_path / "o.lw", model=encoder_of("bert"), dtype="float32")
+    a, b = (lw.train(d, task="classify", label="label", split="own") for d in (made, other))
+    assert a.predict_rows(made) == b.predict_rows(made)
+    assert b.training["tasks"]["label"]["test"]["scores"]["accuracy"] == 0
+
+
+def test_groups_stay_together(made: Any) -> None:
+    from layerwise.learn.plan import make_plan
+    from layerwise.learn.targets import TaskSpec
+
+    plan = make_plan(made, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
+    authors = labels(made, "author")
+    assert not set(authors[plan.held]) & set(authors[plan.train])
+    assert 0 < plan.held.sum() < 30
+    assert plan.refit
+    assert not (plan.held & plan.train).any()
+
+
+def test_the_same_seed_gives_the_same_head(made: Any) -> None:
+    heads = [lw.train(made, task="classify", label="label", head="mlp", epochs=3, seed=s) for s in (1, 1, 2)]
+    first, again, other = (head.predict_rows(made) for head in heads)
+    assert first == again
+    assert first != other
+
+
+# --- kinds of labels and heads ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
+def test_heads_learn(made: Any, kind: str, mix: str) -> None:
+    head = lw.train(made, task="classify", label="label", mix=mix, head=kind, draws=2)
+    right = np.array([one["label"] for one in head.predict_rows(made)]) == labels(made, "label")
+    assert right.mean() > 0.7  # the largest class has less than half of the rows
+    report = head.training["tasks"]["label"]
+    assert (report["learned"] is None) == (mix != "learned(all)")
+    if mix == "learned(all)":
+        assert sum(report["mix_weights"].values()) == pytest.approx(1, abs=1e-5)
+        assert list(report["learned"]["weights"]) == ["emb", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_several_labels_per_row(made: Any, kind: str) -> None:
+    head = lw.train(made, task="classify", label="tags", mix="concat(all)", head=kind)
+    assert head.classes["tags"] == ("cast", "film", "plot")
+    found = [set(one["labels"]) for one in head.predict_rows(made)]
+    wanted = [set(row["tags"]) for row in rows_of()]
+    assert np.mean([a == b for a, b in zip(found, wanted, strict=True)]) > 0.6
+    assert list(head.training["tasks"]["tags"]["held_out"]["scores"]) == ["micro_f1", "macro_f1", "accuracy"]
+
+
+def test_a_separator_cuts_labels(made: Any) -> None:
+    head = lw.train(made, task="classify", label="joined", separator=";")
+    assert head.classes["joined"] == ("film", "plot")
+    empty = sum(not row["joined"] for row in rows_of())
+    assert head.training["tasks"]["joined"]["dropped"] == empty
+    assert head.training["tasks"]["joined"]["rows"] == 60 - empty
+
+
+@pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
+def test_an_mlp_gives_numbers(made: Any, mix: str) -> None:
+    head = lw.train(made, task="regress", label="score", mix=mix, head="mlp", draws=0)
+    values = [one["value"] for one in head.predict_rows(made)]
+    assert np.corrcoef(values, labels(made, "score"))[0, 1] > 0.6
+
+
+def test_balance_favours_what_is_rare(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    source = tmp_path / "r.jsonl"
+    lines = [{"text": f"{'a' if n % 8 else 'b'} {'xyz'[n % 3]} {n}", "label": "no" if n % 8 else "yes"}
+             for n in range(64)]  # fmt: skip
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dataset = lw.extract(source, tmp_path / "r.lw", model=encoder_of("bert"), dtype="float32")
+    for mix in ("2", "learned(all)"):
+        plain, even = (
+            lw.train(dataset, task="classify", label="label", mix=mix, class_weight=w, draws=0, epochs=5)
+            for w in (None, "balanced")
+        )
+        p, e = (
+            np.mean([one["probabilities"]["yes"] for one in head.predict_rows(dataset)])
+            for head in (plain, even)
+        )
+        assert e > p
+
+
+def test_several_tasks_alone_are_what_they_are_together(made: Any) -> None:
+    both = lw.train(made, tasks={"mood": "classify:label", "n": ("regress", "score")}, mix={"mood": "2"})
+    assert both.mixes == {"mood": "2", "n": "mean(1,2,3)"}
+    one = lw.train(made, task="regress", label="score")
+    alone = [{key: value for key, value in found.items() if key != "doc"} for found in one.predict_rows(made)]
+    assert [found["n"] for found in both.predict_rows(made)] == alone
+    assert both.training["tasks"]["mood"]["alone"] is None
+
+
+def test_a_shared_hidden_layer_is_shared(made: Any) -> None:
+    head = lw.train(made, tasks={"mood": "classify:label", "n": "regress:score"}, shared_hidden=16)
+    one, two = (task.fitted.hidden for task in head.data.tasks)
+    assert one is not None
+    assert two is not None
+    assert one[0].shape == (32, 16)
+    assert np.array_equal(one[0], two[0])
+    for made_task in head.training["tasks"].values():
+        assert made_task["alone"]["rows"] == made_task["held_out"]["rows"] > 0
+    assert set(head.predict_rows(made)[0]) == {"doc", "mood", "n"}
+
+
+def test_missing_labels_are_dropped_and_counted(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    source = tmp_path / "r.csv"
+    source.write_text(
+        "text,label\n" + "".join(f"text {n} {n % 2},{['a', 'b', ''][n % 3]}\n" for n in range(30))
+    )
+    dataset = lw.extract(source, tmp_path / "r.lw", model=encoder_of("bert"))
+    report = lw.train(dataset, task="classify", label="label").training["tasks"]["label"]
+    assert (report["rows"], report["dropped"]) == (20, 10)
+
+
+def test_few_texts_are_trained_on_without_holding_out(
+    encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "r.csv"
+    source.write_text("text,label\ngood,a\nbad,b\n")
+    dataset = lw.extract(source, tmp_path / "r.lw", model=encoder_of("bert"))
+    head = lw.train(dataset, task="classify", label="label")
+    assert [one["label"] for one in head.predict_rows(dataset)] == ["a", "b"]
+    assert "too few texts" in head.training["notes"][0]
+    assert head.training["tasks"]["label"]["held_out"] is None
+    lw.train(dataset, task="classify", label="label", mix="learned(all)", head="mlp", epochs=3)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"task": "classify", "label": "nope"}, "there is no column 'nope' in the dataset; there are"),
+        ({"task": "guess", "label": "label"}, "task 'guess' doesn't exist; choose one of classify"),
+        ({"task": "classify"}, "needs the column of its labels; name it with --label"),
+        ({}, "give one task with its label column, or several in tasks; got neither"),
+        ({"task": "classify", "label": "label", "tasks": {}}, "got both"),
+        ({"tasks": {}}, "no task is named"),
+        ({"tasks": {"a": "classify"}}, "task 'a' is 'classify'; give TASK:COL"),
+        ({"tasks": {"doc": "classify:label"}}, "a task can't be called 'doc'"),
+        (
+            {"tasks": {"a": "classify:label"}, "mix": {"b": "1"}},
+            "a mix is given for task 'b' and there is no",
+        ),
+        ({"tasks": {"a": "classify:label"}, "label": "label"}, "--label 'label' goes with one task"),
+        ({"task": "tag", "label": "label"}, "task 'tag' needs rows that are words"),
+        ({"task": "regress", "label": "label"}, "which is no finite number"),
+        ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
+        ({"task": "classify", "label": "label", "head": "deep"}, "head 'deep' doesn't exist"),
+        ({"task": "classify", "label": "label", "class_weight": "even"}, "class weight 'even' doesn't exist"),
+        ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
+        ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
+        ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
+        ({"task": "classify", "label": "label", "epochs": 0}, "epochs can't be 0"),
+        ({"task": "classify", "label": "label", "seed": -1}, "--seed -1 is out of range"),
+        ({"task": "classify", "label": "label", "split": "label"}, "is no part; the values are train, dev"),
+        ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
+        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with regress"),
+        (
+            {"task": "regress", "label": "score", "separator": ";"},
+            "--separator ';' goes with task 'classify'",
+        ),
+        ({"task": "classify", "label": "level"}, "there is no column 'level'"),
+    ],
+)
+def test_what_cannot_be_trained(made: Any, arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        lw.train(made, **arguments)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "task", "says"),
+    [
+        (
+            "good,a\nfine,a\n",
+            "classify",
+            "all 2 training rows have the label 'a'; classify needs two or more",
+        ),
+        ("good,\nfine,\n", "classify", "no row has a label in 'label'"),
+        ("good,1\nfine,nan\n", "regress", "holds 'nan', which is no finite number"),
+        ("good,1\nfine,inf\n", "regress", "holds 'inf', which is no finite number"),
+    ],
+)
+def test_labels_that_teach_nothing(
+    encoder_of: Callable[[str], Any], tmp_path: Path, lines: str, task: str, says: str
+) -> None:
+    (tmp_path / "r.csv").write_text(f"text,label\n{lines}")
+    dataset = lw.extract(tmp_path / "r.csv", tmp_path / "r.lw", model=encoder_of("bert"))
+    with pytest.raises(LayerwiseError) as caught:
+        lw.train(dataset, task=task, label="label")
+    assert says in str(caught.value)
+
+
+def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OutputError, match="exists already and isn't overwritten"):
+        lw.train(made, task="classify", label="label", out=tmp_path / "there")
+    head = lw.train(made, task="classify", label="label", out=tmp_path / "new")
+    with pytest.raises(OutputError, match="exists already"):
+        head.save(tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "there"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["head.json", "head.safetensors"]
