@@ -15,6 +15,7 @@ from layerwise.learn.head import HeadData
 from layerwise.learn.headfile import describe_head, read_head, write_head
 from layerwise.read import open_corpus
 from layerwise.read.example import Example
+from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
 from layerwise.versions import versions
@@ -190,12 +191,10 @@ def open_source(head: HeadData, source: Any, **options: Any) -> Corpus:
 
     Options are those of `read.open_corpus`.
     """
-    plain = options.get("format") in ("txt", "docs") or options.get("text") or options.get("words")
-    if head.pairs is not None and not plain:
-        corpus = open_corpus(source, **options)
-        if corpus.format not in ("txt", "docs", "conll"):
-            return open_corpus(source, **{**options, "text": list(head.pairs)})
-        return corpus
+    if head.pairs is not None and not options.get("text") and not options.get("words"):
+        format, _ = find_files(source, options.get("format") or "auto")
+        if format not in ("txt", "docs", "conll"):  # these have no columns of texts
+            options = {**options, "text": head.pairs}
     return open_corpus(source, **options)
 
 
