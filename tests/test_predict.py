@@ -152,6 +152,17 @@ def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
         head.predict(["one", " "])
 
 
+@pytest.mark.parametrize("mix", ["mean(1,3)", "learned(all)"])
+def test_the_reader_in_the_document_reads(texts: Any, tmp_path: Path, mix: str) -> None:
+    head = lw.train(texts, task="classify", label="label", mix=mix, out=tmp_path / "h", draws=0)
+    document = (Path(__file__).parents[1] / "docs" / "heads.md").read_text(encoding="utf-8")
+    scope: dict[str, Any] = {}
+    exec(document.split("```python\n")[1].split("```")[0], scope)
+    found = scope["logits"](tmp_path / "h", {name: texts.layer(name) for name in texts.layers})
+    wanted = shares(head.predict_rows(texts))
+    assert np.exp(found) / np.exp(found).sum(axis=1, keepdims=True) == pytest.approx(wanted, abs=1e-4)
+
+
 # --- kinds of answers -------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ from layerwise.learn.targets import Mask, Target
 from layerwise.mix import layer_stats
 from layerwise.states import F32, Layered
 
+_MANY = 2000  # held-out rows on which a worse score is no accident
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedTask:
@@ -133,8 +135,11 @@ def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions)
         way = Way(DEFAULT[kind])
         return way, _fit(plan, rows, group, way, options)
     grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
-    tried = []
+    many = int((plan.held & target.has).sum()) >= _MANY
+    tried: list[tuple[tuple[float, float], Way, _Trial]] = []
     for strength in grid:
+        if len(tried) > 2 and many and max(tried[-1][0], tried[-2][0]) < max(rank for rank, *_ in tried[:-2]):
+            break  # freer weights take longest, and two steps have been worse
         trial = _fit(plan, rows, group, Way(strength), options, stop=True)
         epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
         found = _scores(plan, rows, group[0], trial.heads[0], plan.held)

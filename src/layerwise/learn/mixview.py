@@ -6,18 +6,22 @@ import numpy as np
 
 from layerwise.learn.head import TaskHead
 from layerwise.learn.learned import LearnedMix, explain
+from layerwise.learn.loop import fit
 from layerwise.learn.plan import Plan
 from layerwise.learn.solve import HeadOptions, Way, is_learned, loop_options, loop_task
 from layerwise.learn.targets import Mask
 from layerwise.states import F32, I64
 
-_EXPLAINED = 5_000  # rows on which a learned mix is looked at
+_EXPLAINED = 40_000_000  # numbers in the layers of the rows on which a learned mix is looked at
 
 
 def show_mix(
     plan: Plan, number: int, x: F32, head: TaskHead, way: Way, options: HeadOptions, draws: int
 ) -> LearnedMix | None:
     """Look at the learned mix of task `number` from several sides; `None` where there is no such mix.
+
+    Of very many rows some are drawn, by whole groups, and the head is fitted to these first, so that all that
+    is shown is of the same rows.
 
     Args:
         plan: the rows, and what each is for.
@@ -30,7 +34,8 @@ def show_mix(
     target = plan.targets[number]
     if not is_learned(target) or len(target.spec.mix.layers) < 2:
         return None
-    some = _some_groups(plan.groups, target.has & (plan.train | plan.held), options.loop.seed)
+    wanted = target.has & (plan.train | plan.held)
+    some = _some_groups(plan.groups, wanted, _EXPLAINED // (x.shape[0] * x.shape[2]), options.loop.seed)
     task = loop_task(target, x, plan.train, plan.held, options)
     task = replace(
         task,
@@ -42,21 +47,17 @@ def show_mix(
     if not (task.row_mask & ~plan.held[some]).any():
         return None
     loop = loop_options(options, way, int((target.has & plan.train).sum()))
-    return explain(
-        target.spec.mix.layers,
-        task,
-        head.fitted,
-        plan.held[some],
-        plan.groups[some],
-        loop,
-        draws=draws,
-        seed=loop.seed,
-    )
+    held, groups, fitted = plan.held[some], plan.groups[some], head.fitted
+    if len(some) < wanted.sum():
+        alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
+        fitted = fit([alone], held, loop)[0]
+    names = target.spec.mix.layers
+    return explain(names, task, fitted, held, groups, loop, draws=draws, seed=loop.seed)
 
 
-def _some_groups(groups: I64, wanted: Mask, seed: int) -> I64:
-    """Return numbers of rows, ascending: all that are wanted, or whole groups of about `_EXPLAINED` rows."""
+def _some_groups(groups: I64, wanted: Mask, most: int, seed: int) -> I64:
+    """Return numbers of rows, ascending: all that are wanted, or whole groups of about `most` rows."""
     names, own = np.unique(groups[wanted], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(names))
     before = np.cumsum(np.bincount(own)[order]) - np.bincount(own)[order]
-    return np.flatnonzero(wanted)[np.isin(own, order[before < _EXPLAINED])]
+    return np.flatnonzero(wanted)[np.isin(own, order[before < most])]
