@@ -380,6 +380,20 @@ def test_labels_that_teach_nothing(
     assert says in str(caught.value)
 
 
+def test_rows_in_memory_belong_to_no_dataset(encoder_of: Callable[[str], Any]) -> None:
+    with pytest.raises(RequestError, match="train takes a dataset or its folder, not LayerStates"):
+        lw.train(encoder_of("bert").encode(["a"]), task="classify", label="label")
+
+
+def test_a_class_of_one_row(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    rows = "".join(f"text {n},{'abc'[n % 2 if n else 2]}\n" for n in range(21))
+    (tmp_path / "r.csv").write_text(f"text,label\n{rows}")
+    dataset = lw.extract(tmp_path / "r.csv", tmp_path / "r.lw", model=encoder_of("bert"))
+    for seed in range(4):
+        head = lw.train(dataset, task="classify", label="label", seed=seed)
+        assert head.classes["label"] == ("a", "b", "c")
+
+
 def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(OutputError, match="exists already and isn't overwritten"):

@@ -77,6 +77,11 @@ def train(
     """
     if out is not None:
         check_new(out)
+    if not isinstance(dataset, LayerDataset | str | Path):
+        raise RequestError(
+            f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
+            "dataset; write one with lw.extract"
+        )
     opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
     specs = read_tasks(opened, task, label, tasks, mix, separator)
     options = _options(
