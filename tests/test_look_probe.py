@@ -115,6 +115,16 @@ def test_tags_are_scored_by_spans_and_controlled_by_words() -> None:
     assert found["2"].selectivity > 0.3
 
 
+def test_a_text_with_an_untagged_word_is_left_out_as_a_whole() -> None:
+    sentences = [[f"a{n}", "b", "c"] for n in range(30)]
+    tags: list[str | None] = ["S-PER", "O", "O"] * 30
+    tags[4] = None
+    found = probe(words_of(noise(90, 4, 2), sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
+    assert found.rows == 87
+    assert "3 rows of texts with an untagged word were left out." in found.notes
+    assert found.classes == ("B-PER", "O"), "any scheme goes in, IOB2 is inside"
+
+
 def test_a_split_is_scored_once_on_test() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300)

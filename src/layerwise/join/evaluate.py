@@ -17,8 +17,8 @@ from layerwise.join.predict import Head, open_source
 from layerwise.learn.decode import predicted
 from layerwise.learn.head import TaskHead
 from layerwise.learn.labels import Labelled, read_labels
-from layerwise.learn.scoring import cut, score
-from layerwise.learn.tags import convert, scheme_of
+from layerwise.learn.scoring import score
+from layerwise.learn.sentences import in_iob2, whole_texts
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
 
@@ -113,12 +113,10 @@ def _judge(task: TaskHead, seen: _Seen) -> dict[str, Any]:
     gold, docs, scores = (np.concatenate(parts) for parts in (seen.gold, seen.docs, seen.scores))
     dropped = seen.dropped
     if task.task == "tag" and len(gold):
-        keep = ~np.isin(docs, docs[gold == ""])
+        keep = whole_texts(docs, gold)
         dropped += int((~keep).sum())
         gold, docs, scores = gold[keep], docs[keep], scores[keep]
-        sentences = cut(gold, docs)
-        gold = np.empty(len(docs), object)
-        gold[:] = [tag for sentence in convert(sentences, scheme_of(sentences)) for tag in sentence]
+        gold, _ = in_iob2(docs, gold)
     if not len(gold):
         raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
     found = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.learn.head import HeadData, TaskHead
+from layerwise.learn.sentences import lengths
 from layerwise.learn.tags import spans
 from layerwise.learn.viterbi import decode
 from layerwise.states import F32, I64, Layered
@@ -49,12 +50,6 @@ def best_tags(scores: F32, docs: I64, tags: Sequence[str]) -> I64:
     top = scores.max(axis=1, keepdims=True)
     logs = scores - top - np.log(np.exp(scores - top).sum(axis=1, keepdims=True))
     return decode(logs, lengths(docs), tags)
-
-
-def lengths(docs: I64) -> list[int]:
-    """Return how many rows each text has, of rows that stand text by text."""
-    borders = np.flatnonzero(np.diff(docs)) + 1
-    return np.diff([0, *borders.tolist(), len(docs)]).tolist() if len(docs) else []
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from layerwise.learn import metrics
-from layerwise.learn.decode import lengths
+from layerwise.learn.sentences import cut
 from layerwise.states import I64
 
 
@@ -47,12 +47,3 @@ def score(task: str, multi: bool, gold: NDArray[Any], predicted: NDArray[Any], d
         metrics.scores(task, truth, said, multi),
         list(metrics.score_table(task, truth, said, multi)),
     )
-
-
-def cut(values: NDArray[Any], docs: I64) -> list[list[Any]]:
-    """Return the values text by text; `docs` (n,) says of which text each is."""
-    out, start = [], 0
-    for length in lengths(docs):
-        out.append(values[start : start + length].tolist())
-        start += length
-    return out

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
 from layerwise.learn.labels import TASKS, Labelled, read_labels
-from layerwise.learn.scoring import cut
-from layerwise.learn.tags import convert, scheme_of
+from layerwise.learn.sentences import tagged
 from layerwise.mix import Mix
 from layerwise.states import I64, Layered
 
@@ -74,19 +73,7 @@ def read_target(dataset: Layered, spec: TaskSpec) -> tuple[Labelled, str | None]
     found = read_labels(dataset, spec.task, spec.label, spec.separator)
     if spec.task != "tag" or not len(found):
         return found, None
-    found = _whole_texts(found)
-    sentences = cut(found.values, found.docs)
-    scheme = scheme_of(sentences)
-    values = np.empty(len(found), object)
-    values[:] = [tag for sentence in convert(sentences, scheme) for tag in sentence]
-    return Labelled(found.rows, found.docs, values, found.dropped), scheme
-
-
-def _whole_texts(found: Labelled) -> Labelled:
-    """Leave out the texts in which a word has no tag."""
-    bad = np.unique(found.docs[found.values == ""])
-    keep = ~np.isin(found.docs, bad)
-    return found.take(np.flatnonzero(keep), int((~keep).sum()))
+    return tagged(found)
 
 
 def make_target(spec: TaskSpec, found: Labelled, scheme: str | None, rows: I64, known: Mask) -> Target:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.learn import metrics
+from layerwise.learn.sentences import lengths
 from layerwise.learn.tags import f1_of_counts, span_counts_of_codes
 from layerwise.learn.viterbi import decode
 from layerwise.look import stats
@@ -108,23 +109,17 @@ class Tags(Judge):
     def __init__(self, gold: I64, docs: I64, tags: Sequence[str]) -> None:
         self.gold, self.docs, self.tags = gold, docs, tuple(tags)
 
-    def _lengths(self, rows: I64) -> tuple[I64, I64]:
-        """Return where each sentence begins among `rows`, and how long it is."""
-        docs = self.docs[rows]
-        starts = np.flatnonzero(np.diff(docs, prepend=docs[:1] - 1))
-        return starts, np.diff(np.append(starts, len(rows)))
-
     def decide(self, values: F32, rows: I64) -> Predicted:
         """The best legal sequence."""
-        lengths = self._lengths(rows)[1].tolist()
-        return np.asarray(decode(np.ascontiguousarray(values.T), lengths, self.tags))
+        return decode(np.ascontiguousarray(values.T), lengths(self.docs[rows]), self.tags)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
         """True positives, predicted and gold spans of each sentence, at its first row."""
-        starts, lengths = self._lengths(rows)
+        sizes = lengths(self.docs[rows])
         out = np.zeros((len(rows), 3))
         codes = np.asarray(predicted, np.int64)[None]
-        out[starts] = span_counts_of_codes(self.gold[rows], codes, lengths.tolist(), self.tags)[0]
+        starts = np.cumsum([0, *sizes])[:-1]
+        out[starts] = span_counts_of_codes(self.gold[rows], codes, sizes, self.tags)[0]
         return out
 
     def of_sums(self, sums: F64) -> F64:

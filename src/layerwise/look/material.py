@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from layerwise.errors import RequestError
 from layerwise.learn.folds import Mask, split_roles, text_groups
 from layerwise.learn.labels import Labelled, read_labels
-from layerwise.learn.tags import convert, scheme_of
+from layerwise.learn.sentences import tagged
 from layerwise.look.control import control_labels
 from layerwise.look.judge import Classes, Judge, Numbers, Tags
 from layerwise.states import I64, Layered
@@ -76,8 +76,11 @@ def gather(
         raise RequestError(
             f"column {label!r} has several labels per row; probe takes one, `layerwise train` takes several"
         )
+    if task == "tag" and len(labelled):
+        labelled, _ = tagged(labelled)
     if labelled.dropped:
-        notes.append(f"{labelled.dropped:,} rows without a label were left out.")
+        why = "of texts with an untagged word" if task == "tag" else "without a label"
+        notes.append(f"{labelled.dropped:,} rows {why} were left out.")
     if not len(labelled):
         raise RequestError(f"no row has a label in column {label!r}; name another column with --label")
     own = text_groups(dataset, labelled.docs, groups)
@@ -164,8 +167,7 @@ def _targets(
             )
         scaled = (values - values.mean()) / values.std()
         return scaled.astype(np.float32), (), Numbers(scaled)
-    given = _iob2(labelled) if task == "tag" else labelled.values
-    names, codes = np.unique(given.astype(str), return_inverse=True)
+    names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
     if len(names) < 2:
         got = f"only {str(names[0])!r}" if len(names) else "none"
         raise RequestError(
@@ -182,15 +184,6 @@ def _targets(
             raise RequestError(f"column {label!r} has no tag but O; name another column")
         return codes, shown, Tags(codes, labelled.docs, shown)
     return codes, shown, Classes(codes)
-
-
-def _iob2(labelled: Labelled) -> NDArray[np.object_]:
-    starts = np.flatnonzero(np.diff(labelled.docs, prepend=labelled.docs[:1] - 1))
-    sentences = [list(part) for part in np.split(labelled.values, starts[1:])]
-    made = convert(sentences, scheme_of(sentences))
-    out = np.empty(len(labelled), object)
-    out[:] = [tag for sentence in made for tag in sentence]
-    return out
 
 
 def row_texts(dataset: Layered, rows: I64) -> list[str] | None:
