@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise.errors import OutputError, RequestError
-from layerwise.store import LayerDataset, open_dataset
+from layerwise.errors import RequestError
+from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.store.layout import to_json
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def probe(
     from layerwise.look.probe import probe as look
 
     target = Path(out) if out is not None else None
-    if target is not None and target.exists():
-        raise OutputError(f"{target} exists; name a new folder with --out, or remove that one")
+    if target is not None:
+        disk.check_new(target)
     opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
     found = look(
         opened,
@@ -89,21 +89,14 @@ def _about(dataset: Layered) -> dict[str, Any]:
 def _write(found: ProbeResult, target: Path) -> ProbeResult:
     from layerwise.show.markdown import probe_markdown
     from layerwise.show.plots import probe_figure, save_figure
-    from layerwise.store.layout import to_json
 
-    part = target.with_name(target.name + ".part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with disk.new(target) as part:
+        part.mkdir()
         try:
             save_figure(probe_figure(found.to_json()), part / "probe")
         except RequestError as error:  # the figure is an extra; the numbers aren't
             found = replace(found, notes=(*found.notes, str(error)))
         result = found.to_json()
-        (part / "probe.json").write_bytes(to_json(result))
-        (part / "probe.md").write_text(probe_markdown(result), encoding="utf-8")
-        part.rename(target)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise OutputError(f"can't write {error.filename or target}: {error.strerror}") from error
+        disk.write_file(part / "probe.json", to_json(result))
+        disk.write_file(part / "probe.md", probe_markdown(result).encode())
     return found

@@ -14,12 +14,11 @@ from layerwise.join.tasks import read_tasks
 from layerwise.learn.fitted import LoopOptions
 from layerwise.learn.fitting import FittedTask, fit_heads
 from layerwise.learn.head import HeadData
-from layerwise.learn.headfile import check_new
 from layerwise.learn.plan import Plan, make_plan
 from layerwise.learn.solve import HEADS, HIDDEN, HeadOptions
 from layerwise.learn.targets import Target, TaskSpec
 from layerwise.names import one_of
-from layerwise.store import LayerDataset
+from layerwise.store import LayerDataset, disk
 
 
 def train(
@@ -76,7 +75,7 @@ def train(
         LayerwiseError: in one line, what can't be done and what to do.
     """
     if out is not None:
-        check_new(out)
+        disk.check_new(Path(out))
     if not isinstance(dataset, LayerDataset | str | Path):
         raise RequestError(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "

@@ -9,7 +9,6 @@ A folder is written beside its place and renamed, so it is there as a whole or n
 import hashlib
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from layerwise.errors import HeadError, OutputError, RequestError
+from layerwise.errors import HeadError, RequestError
 from layerwise.learn.head import HeadData, TaskHead, Tensor, expected, from_tensors, to_tensors
 from layerwise.learn.headcheck import check_head
 from layerwise.mix import parse_mix
@@ -36,24 +35,12 @@ def is_head(path: str | Path) -> bool:
     return (Path(path) / JSON).is_file()
 
 
-def check_new(path: str | Path) -> None:
-    """Make sure that nothing stands where a head is to be written.
-
-    Raises:
-        OutputError: something does.
-    """
-    if Path(path).exists() or Path(path).is_symlink():
-        raise OutputError(f"{path} exists already and isn't overwritten; remove it, or use another --out")
-
-
 def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
     """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
 
     Raises:
         OutputError: a folder that exists, or can't be written to.
     """
-    check_new(path)
-    target = Path(path)
     tensors = save(
         {
             f"{number}.{name}": values
@@ -61,19 +48,10 @@ def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
             for name, values in to_tensors(task).items()
         }
     )
-    content = to_json({**about, **_description(head, tensors)})
-    part = disk.aside(target)
-    with disk.writing(target, "{cure} and start the same command again"):
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        try:
-            disk.write_file(part / TENSORS, tensors)
-            disk.write_file(part / JSON, content)
-            disk.rename(part, target)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        disk.sync_folder(target.parent)
+    with disk.new(Path(path)) as part:
+        part.mkdir()
+        disk.write_file(part / TENSORS, tensors)
+        disk.write_file(part / JSON, to_json({**about, **_description(head, tensors)}))
 
 
 def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:

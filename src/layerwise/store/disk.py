@@ -6,6 +6,7 @@ Errors of the operating system become one line for people. Nothing here knows wh
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,44 @@ def aside(path: Path) -> Path:
 def is_aside(path: Path) -> bool:
     """Return whether this is a file that was being written."""
     return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def check_new(path: Path) -> None:
+    """Make sure that nothing stands where something is to be written.
+
+    Raises:
+        OutputError: something does.
+    """
+    if path.exists() or path.is_symlink():
+        raise OutputError(f"{path} is there already; give a new name, or remove it first")
+
+
+@contextmanager
+def new(path: Path) -> Iterator[Path]:
+    """Give a place aside for a new file or folder, which is put at `path` when all went well, else removed.
+
+    Raises:
+        OutputError: something stands at `path`, or it can't be written to.
+    """
+    check_new(path)
+    part = aside(path)
+    with writing(path, "{cure} and start the same command again"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(part)
+        try:
+            yield part
+            rename(part, path)
+            sync_folder(path.parent)
+        except BaseException:  # also when interrupted: nothing half-made stays
+            _clear(part)
+            raise
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        remove(path)
 
 
 def sync(descriptor: int, path: Path) -> None:

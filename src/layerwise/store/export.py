@@ -1,6 +1,5 @@
 """Other people's formats: one Parquet file, or a folder of NumPy arrays. Goes by parts, in bounded memory."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
-from layerwise.errors import OutputError
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mix import LayerStats, Mix, apply_mix, layer_stats, parse_mix, warn_of_stats
 from layerwise.names import one_of
@@ -19,7 +17,6 @@ from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
 
 TARGETS = ("parquet", "npy")
-_AGAIN = "{cure} and export again"
 _GROUP_BYTES = 1 << 27  # of vectors, held at once for a row group
 
 Column = tuple[str, int, Callable[[Layered, slice], F32]]
@@ -53,27 +50,9 @@ def export(
     one_of("format", to, TARGETS)
     columns = _mixed(states, mix) if mix is not None else _layers(states, layers)
     target = Path(out)
-    if target.exists():
-        raise OutputError(f"{target} is there already; give a new name, or remove it first")
-    part = disk.aside(target)
-    with disk.writing(target, _AGAIN):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
-        try:
-            (_write_parquet if to == "parquet" else _write_npy)(states, part, columns)
-            disk.rename(part, target)
-            disk.sync_folder(target.parent)
-        except BaseException:
-            _remove(part)
-            raise
+    with disk.new(target) as part:
+        (_write_parquet if to == "parquet" else _write_npy)(states, part, columns)
     return target
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        disk.remove(path)
 
 
 def _layers(states: Layered, layers: LayerSpec) -> list[Column]:
