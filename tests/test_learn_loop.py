@@ -13,7 +13,7 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise.errors import RequestError
-from layerwise.learn import loop
+from layerwise.learn import forward, loop
 from layerwise.learn.loop import Fitted, LoopOptions, LoopTask, apply, fit
 
 F32 = NDArray[np.float32]
@@ -161,7 +161,7 @@ def test_the_layer_that_knows_is_found(hidden: int | None, layer_dropout: float)
 
 def test_where_all_layers_drop_out_one_is_kept() -> None:
     chance = torch.Generator().manual_seed(0)
-    dropped = torch.stack([loop._dropped(4, 0.999, chance) for _ in range(200)])
+    dropped = torch.stack([forward._dropped(4, 0.999, chance) for _ in range(200)])
     assert (dropped.sum(1) == 3).all()
     assert (~dropped).any(0).all()
 

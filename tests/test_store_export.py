@@ -152,7 +152,9 @@ def test_a_full_disk_leaves_nothing_and_an_earlier_try_is_no_hindrance(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disk, "sync", fail)
-    with pytest.raises(LayerwiseError, match="No space left on device; free some space and start the same command again"):
+    with pytest.raises(
+        LayerwiseError, match="No space left on device; free some space and start the same command again"
+    ):
         export(dataset, to, tmp_path / "x")
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
     monkeypatch.undo()

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from layerwise.errors import RequestError
-from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply
+from layerwise.learn.fitted import Fitted, LoopOptions, LoopTask, apply
+from layerwise.learn.forward import Parameters, fitted, layer, losses, scores
 from layerwise.learn.taskrows import TaskRows, task_rows
 
 __all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
@@ -67,56 +67,6 @@ def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitt
 
 
 @dataclass
-class _Head:
-    """The parameters of one task; `hidden` may be the same tensors as another's."""
-
-    logits: Tensor
-    scale: Tensor
-    hidden: list[Tensor]
-    weight: Tensor
-    bias: Tensor
-
-    def all(self) -> list[Tensor]:
-        return [self.logits, self.scale, *self.hidden, self.weight, self.bias]
-
-
-def _scores(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None = None) -> Tensor:
-    """Scores (rows, outputs) of x (layers, rows, width); with `chance`, units and layers drop out."""
-    mixed = x[0] if len(x) == 1 else _mixed(head, x, options, chance)
-    if head.hidden:
-        inner = mixed @ head.hidden[0] + head.hidden[1]
-        mixed = torch.relu(inner) if options.activation == "relu" else functional.gelu(inner)
-        if chance is not None and options.dropout:
-            keep = torch.rand(mixed.shape, generator=chance) >= options.dropout
-            mixed = mixed * keep / (1 - options.dropout)
-    return mixed @ head.weight + head.bias
-
-
-def _mixed(head: _Head, x: Tensor, options: LoopOptions, chance: torch.Generator | None) -> Tensor:
-    logits = head.logits
-    if chance is not None and options.layer_dropout:
-        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, chance), -torch.inf)
-    weights = torch.softmax(logits, 0) * head.scale
-    return (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
-
-
-def _dropped(layers: int, share: float, chance: torch.Generator) -> Tensor:
-    dropped = torch.rand(layers, generator=chance) < share
-    if bool(dropped.all()):
-        dropped[torch.randint(layers, (1,), generator=chance)] = False
-    return dropped
-
-
-def _losses(kind: str, scores: Tensor, target: Tensor) -> Tensor:
-    """The loss of each row, (rows,)."""
-    if kind == "classify":
-        return functional.cross_entropy(scores, target, reduction="none")
-    if kind == "multilabel":
-        return functional.binary_cross_entropy_with_logits(scores, target, reduction="none").sum(1)
-    return (scores[:, 0] - target) ** 2 / 2
-
-
-@dataclass
 class _Best:
     """The best state so far, by held-out loss where there is one, else the last."""
 
@@ -145,7 +95,7 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
     rows = task_rows(task, dev).fewer()
     sizes = ((len(rows.x),), (rows.x.shape[2], task.outputs), (task.outputs,))
     logits, weight, bias = (torch.zeros(size, dtype=torch.float64) for size in sizes)
-    head = _Head(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
+    head = Parameters(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
     look = _Evaluate(head, rows, options)
     descent, past = look.lbfgs(), [float("inf")] * 5
     best = _Best(options.patience)
@@ -160,7 +110,7 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
         past.append(loss)
         descent.step(look)  # type: ignore[no-untyped-call]
     best.restore(head.all())
-    return _fitted(look.turned(), rows, best.epoch, best.loss, options)
+    return fitted(look.turned(), rows, best.epoch, best.loss, options)
 
 
 def _basis(rows: TaskRows, l2: float) -> Tensor:
@@ -183,7 +133,7 @@ def _basis(rows: TaskRows, l2: float) -> Tensor:
 class _Evaluate:
     """Loss and gradient of a linear head over all rows, block by block; the last states are remembered."""
 
-    def __init__(self, head: _Head, rows: TaskRows, options: LoopOptions) -> None:
+    def __init__(self, head: Parameters, rows: TaskRows, options: LoopOptions) -> None:
         self.head, self.rows, self.options = head, rows, options
         self.free = [head.logits, head.weight, head.bias]
         self.basis, self.pace = _basis(rows, options.l2), len(rows.x) ** 0.5
@@ -203,7 +153,7 @@ class _Evaluate:
             line_search_fn="strong_wolfe",
         )
 
-    def turned(self) -> _Head:
+    def turned(self) -> Parameters:
         """The head in the terms of its rows, not of the basis in which it is moved."""
         weight = self.head.weight
         weight = self.basis @ weight if self.basis.shape[1] > 1 else self.basis * weight
@@ -223,11 +173,11 @@ class _Evaluate:
     def _pass(self) -> tuple[list[Tensor], float, float]:
         now = self.turned()
         leaves = [p.float().requires_grad_() for p in (now.logits, now.weight, now.bias.clone())]
-        head = _Head(leaves[0], torch.ones(()), [], leaves[1], leaves[2])
+        head = Parameters(leaves[0], torch.ones(()), [], leaves[1], leaves[2])
         loss, held = 0.0, 0.0
         for block in self.rows.blocks(self.rows.x.shape[1]):
-            scores = _scores(head, self.rows.x[:, block], self.options)
-            each = _losses(self.rows.kind, scores, self.rows.target[block])
+            found = scores(head, self.rows.x[:, block], self.options)
+            each = losses(self.rows.kind, found, self.rows.target[block])
             part = each @ self.rows.train[block]
             part.backward()  # type: ignore[no-untyped-call]
             loss, held = loss + part.item(), held + (each.detach() @ self.rows.held[block]).item()
@@ -258,29 +208,26 @@ def _adam(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOption
             break
     best.restore(free)
     return tuple(
-        _fitted(head, rows, best.epoch, _held([head], [rows], options), options)
+        fitted(head, rows, best.epoch, _held([head], [rows], options), options)
         for head, rows in zip(heads, data, strict=True)
     )
 
 
-def _heads(tasks: Sequence[LoopTask], options: LoopOptions, chance: torch.Generator) -> list[_Head]:
+def _heads(tasks: Sequence[LoopTask], options: LoopOptions, chance: torch.Generator) -> list[Parameters]:
     shared = options.shared_hidden
-    common = _layer(tasks[0].x.shape[2], shared, chance) if shared else []
+    common = layer(tasks[0].x.shape[2], shared, chance) if shared else []
     heads = []
     for task in tasks:
         width = task.x.shape[2]
-        hidden = _layer(width, task.hidden, chance) if task.hidden and not shared else common
-        weight, bias = _layer(hidden[0].shape[1] if hidden else width, task.outputs, chance)
-        heads.append(_Head(torch.zeros(len(task.x)), torch.ones(()), hidden, weight, bias))
+        hidden = layer(width, task.hidden, chance) if task.hidden and not shared else common
+        weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, chance)
+        heads.append(Parameters(torch.zeros(len(task.x)), torch.ones(()), hidden, weight, bias))
     return heads
 
 
-def _layer(inputs: int, outputs: int, chance: torch.Generator) -> list[Tensor]:
-    sizes = ((inputs, outputs), (outputs,))
-    return [(torch.rand(size, generator=chance) * 2 - 1) * inputs**-0.5 for size in sizes]
-
-
-def _groups(heads: Sequence[_Head], tasks: Sequence[LoopTask], options: LoopOptions) -> list[dict[str, Any]]:
+def _groups(
+    heads: Sequence[Parameters], tasks: Sequence[LoopTask], options: LoopOptions
+) -> list[dict[str, Any]]:
     learned = [head for head, task in zip(heads, tasks, strict=True) if task.learned]
     hidden = {id(head.hidden[0]): head.hidden for head in heads if head.hidden}
     decayed = [weight for weight, _ in hidden.values()] + [head.weight for head in heads if head.hidden]
@@ -293,7 +240,7 @@ def _groups(heads: Sequence[_Head], tasks: Sequence[LoopTask], options: LoopOpti
 
 
 def _joint(
-    heads: Sequence[_Head],
+    heads: Sequence[Parameters],
     data: Sequence[TaskRows],
     batch: Tensor,
     options: LoopOptions,
@@ -304,8 +251,8 @@ def _joint(
     for head, rows in zip(heads, data, strict=True):
         own = batch[rows.train[batch] > 0]
         if len(own):
-            scores = _scores(head, rows.x.index_select(1, own), options, chance)
-            total = total + _losses(rows.kind, scores, rows.target[own]) @ rows.train[own]
+            found = scores(head, rows.x.index_select(1, own), options, chance)
+            total = total + losses(rows.kind, found, rows.target[own]) @ rows.train[own]
         if not head.hidden:
             share = len(own) / int((rows.train > 0).sum())
             total = total + share * options.l2 / 2 * ((head.scale * head.weight) ** 2).sum()
@@ -313,7 +260,7 @@ def _joint(
 
 
 @torch.no_grad()
-def _held(heads: Sequence[_Head], data: Sequence[TaskRows], options: LoopOptions) -> float:
+def _held(heads: Sequence[Parameters], data: Sequence[TaskRows], options: LoopOptions) -> float:
     """The mean over tasks of the held-out loss; NaN where no task has held-out rows."""
     means = []
     for head, rows in zip(heads, data, strict=True):
@@ -321,32 +268,8 @@ def _held(heads: Sequence[_Head], data: Sequence[TaskRows], options: LoopOptions
         total = 0.0
         for block in rows.blocks(len(held)):
             own = held[block]
-            scores = _scores(head, rows.x.index_select(1, own), options)
-            total += (_losses(rows.kind, scores, rows.target[own]) @ rows.held[own]).item()
+            found = scores(head, rows.x.index_select(1, own), options)
+            total += (losses(rows.kind, found, rows.target[own]) @ rows.held[own]).item()
         if len(held):
             means.append(total)
     return sum(means) / len(means) if means else float("nan")
-
-
-def _fitted(head: _Head, rows: TaskRows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:
-    """The head as arrays, with the target's unit folded in."""
-    weight, bias = (p.detach().double().numpy() * rows.std for p in (head.weight, head.bias))
-    scale = float(head.scale.detach())
-    if not head.hidden and len(rows.x) > 1:
-        product = weight * scale
-        scale = float(np.sqrt((product**2).sum() / product.shape[1])) or 1.0
-        weight = product / scale
-    return Fitted(
-        mix_weights=_array(torch.softmax(head.logits.detach(), 0)),
-        scale=scale,
-        hidden=(_array(head.hidden[0]), _array(head.hidden[1])) if head.hidden else None,
-        weight=weight.astype(np.float32),
-        bias=(bias + rows.mean).astype(np.float32),
-        epochs=epochs,
-        dev_loss=dev_loss,
-        activation=options.activation,
-    )
-
-
-def _array(values: Tensor) -> F32:
-    return values.detach().numpy().astype(np.float32)
