@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
-from layerwise.learn.solver import STRENGTHS
+from layerwise.learn.linear import STRENGTHS
 from layerwise.look.candidates import Candidate, candidates, scores
 from layerwise.look.design import Builder, Design, crossed
 from layerwise.look.evaluate import Evaluation
@@ -86,8 +86,9 @@ def _ours(
 ) -> tuple[float, list[float]]:
     """Return the seconds that a candidate takes, and its score in each outer fold."""
     start = time.perf_counter()
-    made = scores(dataset, material.labelled.rows, one, design.fits)
-    found = Evaluation(design, material.judge, []).take(made)
+    evaluation = Evaluation(design, material.judge, [])
+    made = scores(dataset, material.labelled.rows, one, design.fits, evaluation.over)
+    found = evaluation.take(made)
     pairs = zip(found.predicted, design.outers, strict=True)
     folds = [material.judge.score(predicted, outer.test) for predicted, outer in pairs]
     return time.perf_counter() - start, folds

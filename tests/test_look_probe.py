@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.learn.solver import STRENGTHS
+from layerwise.learn.linear import STRENGTHS
 from layerwise.look.control import control_labels
 from layerwise.look.design import Block, Builder, crossed, online_blocks
 from layerwise.look.evaluate import block_bits, code_bits

@@ -17,6 +17,7 @@ Precondition = Callable[[Tensor, Tensor], Tensor]
 _MEMORY = 8
 _ARMIJO = 1e-4
 _SHRINK = 0.35
+_LEAST = 1e-3  # float32 sums of losses can't tell smaller ones apart
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ def minimise(
     """Return the minimisers (problems, size) of smooth problems, each walked to from its row of `start`.
 
     A problem ends when half its squared Newton decrement, as the preconditioner sees it (about how far its
-    value is from the least), is below `tolerance`, or after `most` evaluations.
+    value is from the least), is below `tolerance` times its value (at most 1), or after `most` evaluations.
 
     Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
     """
@@ -63,7 +64,7 @@ def minimise(
     value, gradient = evaluate(number, result)
     state = _begin(number, result.clone(), value, gradient, precondition)
     for _ in range(most):
-        moving = -0.5 * state.slope > tolerance
+        moving = -0.5 * state.slope > tolerance * state.value.clamp(_LEAST, 1.0)
         if not bool(moving.all()):
             result[state.number] = state.x
             state.keep(moving)

@@ -9,7 +9,7 @@ have one vector of weights (a sigmoid), more have one per class. Numbers are fit
 error of the standardised target, which is ridge regression with alpha = 1 / C.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerwise.learn.lbfgs import minimise
+from layerwise.learn.linear import STRENGTHS
 from layerwise.states import F32, I64
 
-STRENGTHS = tuple(10.0**power for power in range(-4, 1))
-"""Values of C that are tried, from strong to weak regularisation."""
 _SCORES = 1 << 25  # numbers of one batch of scores: 128 MiB
 
 
@@ -35,12 +34,14 @@ class Fits:
         targets: of all rows, (label sets, n): numbers of classes, int64, or standardised numbers, float32.
         labels: which label set each fit learns, int64 (fits,).
         count: how many classes there are, K; 1 for numbers.
+        family: int64 (fits,), ascending: fits that are judged together, and so solved in one batch.
     """
 
     train: NDArray[np.bool_]
     targets: NDArray[Any]
     labels: I64
     count: int
+    family: I64
 
     @property
     def columns(self) -> int:
@@ -100,14 +101,31 @@ class Solver:
         values, left = values[kept], left[:, kept]
         return values, x.T @ left / (values * n).sqrt()
 
-    def path(self, strengths: Sequence[float] = STRENGTHS) -> Iterator[Scores]:
-        """Fit every training set at every strength, from strong to weak, each from where the last ended."""
-        together = max(1, _SCORES // (len(self._x) * self.fits.count))
-        for begin in range(0, len(self.fits.train), together):
-            batch = np.arange(begin, min(begin + together, len(self.fits.train)))
+    def path(self, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
+        """Fit every training set at every strength, from strong to weak, each from where the last ended.
+
+        Weak regularisation takes longest and seldom helps: after each strength `over` is asked for each
+        family whether its path may end there.
+        """
+        for batch in self._batches():
             solver = _Batch(self, torch.from_numpy(batch))
-            for place, strength in enumerate(strengths):
+            for place, strength in enumerate(STRENGTHS):
                 yield solver.solve(place, strength)
+                going = [not over(int(family)) for family in self.fits.family[solver.batch.numpy()]]
+                if not any(going):
+                    break
+                solver.keep(torch.tensor(going))
+
+    def _batches(self) -> Iterator[I64]:
+        """Cut the fits into batches of whole families whose scores fit into memory."""
+        together = max(1, _SCORES // (len(self._x) * self.fits.count))
+        starts = np.flatnonzero(np.diff(self.fits.family, prepend=-1))
+        begin = 0
+        for start, end in zip(starts, [*starts[1:], len(self.fits.family)], strict=True):
+            if end - begin > together and start > begin:
+                yield np.arange(begin, start)
+                begin = int(start)
+        yield np.arange(begin, len(self.fits.family))
 
 
 class _Batch:
@@ -116,9 +134,9 @@ class _Batch:
     def __init__(self, shared: Solver, batch: Tensor) -> None:
         self.shared, self.batch = shared, batch
         fits = shared.fits
-        self.train = torch.from_numpy(fits.train[batch.numpy()]).float()
-        self.count = self.train.sum(1).clamp_min(1.0)
-        self.share = self.train / self.count[:, None]
+        train = torch.from_numpy(fits.train[batch.numpy()]).float()
+        self.count = train.sum(1).clamp_min(1.0)
+        self.share = train / self.count[:, None]
         self.targets = torch.from_numpy(fits.targets[fits.labels[batch.numpy()]])
         x = shared._x
         self.mean = self.share @ x
@@ -145,6 +163,12 @@ class _Batch:
         biases = torch.log(share / (1 - share)) if self.columns == 1 else share.log()
         self.found[:, self.columns * self.width : self.columns * (self.width + 1)] = biases
         return share * (1 - share)
+
+    def keep(self, mask: Tensor) -> None:
+        """Go on with some of the fits alone."""
+        if not bool(mask.all()):
+            for name in ("batch", "count", "share", "targets", "mean", "scale", "found", "curve"):
+                setattr(self, name, getattr(self, name)[mask])
 
     def solve(self, place: int, strength: float) -> Scores:
         """Return the scores of all rows at one strength, from where the last strength ended."""

@@ -1,6 +1,6 @@
 """What is compared: every layer alone, and mixes of several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,9 @@ def _what(mix: Mix) -> tuple[object, ...]:
     return (how, layers, mix.weights, norm)
 
 
-def scores(dataset: Layered, rows: I64, candidate: Candidate, fits: Fits) -> Iterator[Scores]:
+def scores(
+    dataset: Layered, rows: I64, candidate: Candidate, fits: Fits, over: Callable[[int], bool]
+) -> Iterator[Scores]:
     """Fit a candidate on every training set at every strength.
 
     Features are standardised by the rows of each training set, and so is each layer for `norm=layer`.
@@ -84,21 +86,22 @@ def scores(dataset: Layered, rows: I64, candidate: Candidate, fits: Fits) -> Ite
         rows: their numbers, (n,), or (n, 2) for pairs.
         candidate: the mix.
         fits: the training sets over these n rows.
+        over: see `Solver.path`.
     """
     mix = candidate.mix
     if mix.how == "learned":
-        yield from Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers)).path()
+        yield from Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers)).path(over)
     elif mix.norm is None or mix.how in ("layer", "concat"):
         everything = np.ones(len(rows), bool)
         plain = Mix(mix.how, mix.layers, mix.weights)
         (planes,) = read_planes(dataset, rows, [plain], [everything])
-        yield from Solver(planes.arrays[0], fits).path()
+        yield from Solver(planes.arrays[0], fits).path(over)
     elif mix.how == "max" or rows.ndim == 2:
         yield from _one_by_one(dataset, rows, mix, fits)
     else:
         weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
         solver = Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers), mix=weights)
-        yield from solver.path()
+        yield from solver.path(over)
 
 
 def _beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
@@ -112,6 +115,6 @@ def _one_by_one(dataset: Layered, rows: I64, mix: Mix, fits: Fits) -> Iterator[S
     """Mix anew for each training set, where standardising isn't a matter of weights."""
     for number, train in enumerate(fits.train):
         (planes,) = read_planes(dataset, rows, [mix], [train])
-        own = Fits(train[None], fits.targets, fits.labels[[number]], fits.count)
+        own = Fits(train[None], fits.targets, fits.labels[[number]], fits.count, fits.family[[number]])
         for item in Solver(planes.arrays[0], own).path():
             yield Scores(item.strength, np.array([number]), item.values, None)

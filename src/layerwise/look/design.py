@@ -75,18 +75,24 @@ class Builder:
         self.classes = np.asarray(targets, np.int64) if spread else None
         self._train: list[Mask] = []
         self._labels: list[int] = []
+        self._family: list[int] = []
+        self._families = 0
+
+    def family(self) -> None:
+        """Begin a family: the fits that follow are judged together."""
+        self._families += 1
 
     def fit(self, train: Mask, labels: int = 0) -> int:
         """Add a training set and return its number."""
         self._train.append(train)
         self._labels.append(labels)
+        self._family.append(self._families)
         return len(self._train) - 1
 
     def fits(self) -> Fits:
         """Return all training sets."""
-        return Fits(
-            np.array(self._train), np.stack(self.targets), np.array(self._labels, np.int64), self.count
-        )
+        labels, family = np.array(self._labels, np.int64), np.array(self._family, np.int64)
+        return Fits(np.array(self._train), np.stack(self.targets), labels, self.count, family)
 
     def folds(self, among: Mask, folds: int, seed: int) -> list[Mask]:
         """Cut the rows of a mask into held-out masks, by whole groups."""
@@ -101,6 +107,7 @@ class Builder:
 
     def nested(self, train: Mask, test: Mask, repeat: int, seed: int, labels: int = 0) -> Outer:
         """Add an outer fit and the inner fits that choose for it."""
+        self.family()
         inner = tuple(
             (self.fit(train & ~held, labels), np.flatnonzero(held)) for held in self.folds(train, INNER, seed)
         )
@@ -137,6 +144,7 @@ def split(build: Builder, roles: NDArray[np.str_], seed: int, controls: list[I64
     def outer(labels: int) -> Outer:
         if not dev.any():
             return build.nested(train, test, 0, _seed(seed, 0), labels)
+        build.family()
         number = build.fit(train, labels)
         return Outer(number, np.flatnonzero(test), ((number, np.flatnonzero(dev)),))
 
@@ -153,6 +161,7 @@ def _orders(build: Builder, among: Mask, seed: int) -> tuple[tuple[Block, ...], 
         return ()
     orders = []
     for order in range(_ORDERS):
+        build.family()
         blocks, before = [], np.zeros(len(among), bool)
         for rows in online_blocks(build.groups, among, build.count, _seed(seed, order, 1000)):
             seen = int(before.sum())

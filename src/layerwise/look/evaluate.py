@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from layerwise.learn.solver import STRENGTHS, Scores
+from layerwise.learn.linear import STRENGTHS
+from layerwise.learn.solver import Scores
 from layerwise.look.design import Block, Design, Outer
 from layerwise.look.judge import F64, Judge, Predicted
 from layerwise.states import F32, I64
@@ -52,18 +53,28 @@ class Evaluation:
         self.design, self.judge, self._controls = design, judge, controls
         self.outers = [*design.outers, *design.controls]
         count = len(STRENGTHS)
-        self._inner = np.zeros((len(self.outers), count))
+        self._inner = np.full((len(self.outers), count), -np.inf)  # not reached
         self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
-        self._bits = [np.zeros((len(order), count)) for order in design.orders]
+        self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
         self._mix: dict[tuple[int, int], F32] = {}
         self._asked = [_Asked() for _ in design.fits.train]
+        # What decides, by the number of the family, how far its path goes.
+        self._curves: dict[int, F64] = {}
+        self._codes: dict[int, F64] = {}
+        self._ask()
+
+    def _ask(self) -> None:
+        """Note for each fit what its scores are wanted for."""
+        family = self.design.fits.family.tolist()
         for number, outer in enumerate(self.outers):
+            self._curves[family[outer.fit]] = self._inner[number]
             self._asked[outer.fit].outer.append(number)
             for fit, rows in outer.inner:
                 self._asked[fit].inner.append((number, rows))
-        for order, blocks in enumerate(design.orders):
+        for order, blocks in enumerate(self.design.orders):
             for place, block in enumerate(blocks):
                 if block.fit is not None:
+                    self._codes[family[block.fit]] = self._bits[order]
                     self._asked[block.fit].block.append((order, place))
 
     def _judge_of(self, number: int) -> Judge:
@@ -72,6 +83,12 @@ class Evaluation:
 
     def _label(self, outer: Outer) -> int:
         return int(self.design.fits.labels[outer.fit])
+
+    def over(self, family: int) -> bool:
+        """Tell whether weaker regularisation has been worse twice in a row, for fits that are judged together."""
+        curve = self._curves[family] if family in self._curves else -self._codes[family][1:].sum(axis=0)
+        reached = curve[np.isfinite(curve)]
+        return len(reached) > 2 and bool(reached[-2:].max() < reached[:-2].max())
 
     def take(self, scores: Iterable[Scores]) -> Evaluated:
         """Go through all scores and return what came of them."""
@@ -86,8 +103,9 @@ class Evaluation:
         asked = self._asked[fit]
         for number, rows in asked.inner:
             judge = self._judge_of(number)
-            score = judge.score(judge.decide(values[:, rows], rows), rows)
-            self._inner[number, strength] += score / len(self.outers[number].inner)
+            score = judge.score(judge.decide(values[:, rows], rows), rows) / len(self.outers[number].inner)
+            before = self._inner[number, strength]
+            self._inner[number, strength] = score + (before if np.isfinite(before) else 0.0)
         for number in asked.outer:
             rows = self.outers[number].test
             self._predicted[number][strength] = self._judge_of(number).decide(values[:, rows], rows)

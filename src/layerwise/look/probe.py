@@ -99,7 +99,8 @@ class _Run:
     def evaluate(self, dataset: Layered, one: Candidate) -> Evaluated:
         """Fit and score one candidate."""
         evaluation = Evaluation(self.design, self.material.judge, self.controls)
-        return evaluation.take(scores(dataset, self.material.labelled.rows, one, self.design.fits))
+        rows, fits = self.material.labelled.rows, self.design.fits
+        return evaluation.take(scores(dataset, rows, one, fits, evaluation.over))
 
     @property
     def judge(self) -> Judge:
