@@ -1,5 +1,6 @@
 """What the documents show works: README's commands and code, and the reader in docs/format.md."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
+from layerwise.read.docstrings import paragraphs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +26,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 def test_the_readme_works_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    demo = tmp_path / "build" / "demo" / "docstrings.jsonl"  # as `make demo` leaves it
+    demo.parent.mkdir(parents=True)
+    lines = [json.dumps({"text": text, "package": package}) + "\n" for package, text in paragraphs()]
+    demo.write_text("".join(lines), encoding="utf-8")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     for block in blocks(README, "console")[1:]:
         for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):

@@ -49,7 +49,7 @@ def minimise(
     precondition: Precondition,
     start: Tensor,
     *,
-    tolerance: float = 1e-6,
+    tolerance: float = 4e-6,
     most: int = 200,
 ) -> Tensor:
     """Return the minimisers (problems, size) of smooth problems, each walked to from its row of `start`.

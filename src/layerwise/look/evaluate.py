@@ -59,7 +59,7 @@ class Evaluation:
         self._mix: dict[tuple[int, int], F32] = {}
         self._asked = [_Asked() for _ in design.fits.train]
         # What decides, by the number of the family, how far its path goes.
-        self._curves: dict[int, F64] = {}
+        self._curves: dict[int, int] = {}
         self._codes: dict[int, F64] = {}
         self._ask()
 
@@ -67,7 +67,7 @@ class Evaluation:
         """Note for each fit what its scores are wanted for."""
         family = self.design.fits.family.tolist()
         for number, outer in enumerate(self.outers):
-            self._curves[family[outer.fit]] = self._inner[number]
+            self._curves[family[outer.fit]] = number
             self._asked[outer.fit].outer.append(number)
             for fit, rows in outer.inner:
                 self._asked[fit].inner.append((number, rows))
@@ -85,10 +85,20 @@ class Evaluation:
         return int(self.design.fits.labels[outer.fit])
 
     def over(self, family: int) -> bool:
-        """Tell whether weaker regularisation has been worse twice in a row, for fits that are judged together."""
-        curve = self._curves[family] if family in self._curves else -self._codes[family][1:].sum(axis=0)
-        reached = curve[np.isfinite(curve)]
-        return len(reached) > 2 and bool(reached[-2:].max() < reached[:-2].max())
+        """Tell whether a path may end, for fits that are judged together.
+
+        It may where weaker regularisation has been worse twice in a row, or once by more than an error that a
+        share of so many rows can have; a code, whose length goes smoothly, where it has become longer.
+        """
+        if family in self._codes:
+            bits = self._codes[family][1:].sum(axis=0)
+            bits = bits[np.isfinite(bits)]
+            return len(bits) > _FIRST and bool(bits[-1] > bits.min())
+        number = self._curves[family]
+        curve = self._inner[number][np.isfinite(self._inner[number])]
+        rows = sum(len(rows) for _, rows in self.outers[number].inner)
+        fell = curve.max() - curve
+        return len(curve) > 1 and bool(fell[-1] > 0.5 / rows**0.5 or (fell[-2:] > 0).all())
 
     def take(self, scores: Iterable[Scores]) -> Evaluated:
         """Go through all scores and return what came of them."""
