@@ -22,25 +22,31 @@ _LEAST = 1e-3  # float32 sums of losses can't tell smaller ones apart
 
 @dataclass(slots=True)
 class _State:
-    """What is known of the problems that are still under way; each tensor's first axis is the problem."""
+    """What is known of the problems that are still under way; each tensor's first axis is the problem.
+
+    `eased` is the preconditioned gradient, and `eases` the preconditioned changes of the gradient: as the
+    preconditioner is linear, differences of the former, so that it is applied once a step.
+    """
 
     number: Tensor
     x: Tensor
     value: Tensor
     gradient: Tensor
+    eased: Tensor
     step: Tensor
     direction: Tensor
     slope: Tensor
     scale: Tensor
     steps: list[Tensor]
     changes: list[Tensor]
+    eases: list[Tensor]
     curvature: list[Tensor]
 
     def keep(self, mask: Tensor) -> None:
         """Drop the problems outside `mask`."""
-        for name in ("number", "x", "value", "gradient", "step", "direction", "slope", "scale"):
+        for name in ("number", "x", "value", "gradient", "eased", "step", "direction", "slope", "scale"):
             setattr(self, name, getattr(self, name)[mask])
-        for history in (self.steps, self.changes, self.curvature):
+        for history in (self.steps, self.changes, self.eases, self.curvature):
             history[:] = [item[mask] for item in history]
 
 
@@ -76,11 +82,10 @@ def minimise(
 
 
 def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
-    direction = -precondition(number, gradient)
-    slope = (direction * gradient).sum(1)
-    return _State(
-        number, x, value, gradient, torch.ones(len(x)), direction, slope, torch.ones(len(x)), [], [], []
-    )
+    eased = precondition(number, gradient)
+    slope = -(eased * gradient).sum(1)
+    one = torch.ones(len(x))
+    return _State(number, x, value, gradient, eased, one, -eased, slope, one.clone(), [], [], [], [])
 
 
 def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
@@ -94,11 +99,14 @@ def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> N
     moved = (good & torch.isfinite(value))[:, None]
     step = torch.where(moved, x - state.x, 0.0)
     change = torch.where(moved, gradient - state.gradient, 0.0)
+    eased = precondition(state.number, gradient)
+    ease = torch.where(moved, eased - state.eased, 0.0)
     state.x = torch.where(moved, x, state.x)
     state.value = torch.where(moved[:, 0], value, state.value)
     state.gradient = torch.where(moved, gradient, state.gradient)
-    _remember(state, step, change)
-    direction = -_two_loops(state, precondition)
+    state.eased = torch.where(moved, eased, state.eased)
+    _remember(state, step, change, ease)
+    direction = -_two_loops(state)
     slope = (direction * state.gradient).sum(1)
     slope = torch.where(stuck, 0.0, slope)  # ends it
     renewed = moved[:, 0] | stuck
@@ -107,40 +115,34 @@ def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> N
     state.step = torch.where(renewed, 1.0, state.step * _SHRINK)
 
 
-def _remember(state: _State, step: Tensor, change: Tensor) -> None:
+def _remember(state: _State, step: Tensor, change: Tensor, ease: Tensor) -> None:
     product = (step * change).sum(1)
     useful = product > 1e-10 * (change * change).sum(1).clamp_min(1e-30)
     state.curvature.append(torch.where(useful, 1.0 / product.clamp_min(1e-30), 0.0))
     state.steps.append(step)
     state.changes.append(change)
-    if len(state.steps) > _MEMORY:
-        del state.steps[0], state.changes[0], state.curvature[0]
+    state.eases.append(ease)
+    # By how much the preconditioner overrates the curvature along this step.
+    own = product / (change * ease).sum(1).clamp_min(1e-30)
+    state.scale = torch.where(useful & (own > 0), own, state.scale)
+    for history in (state.steps, state.changes, state.eases, state.curvature):
+        del history[:-_MEMORY]
 
 
-def _scale(state: _State, precondition: Precondition) -> Tensor:
-    """Return by how much the preconditioner overrates the curvature along the last step (a,)."""
-    change, step, rho = state.changes[-1], state.steps[-1], state.curvature[-1]
-    curved = (change * precondition(state.number, change)).sum(1)
-    own = (step * change).sum(1) / curved.clamp_min(1e-30)
-    state.scale = torch.where((rho > 0) & (own > 0), own, state.scale)
-    return state.scale
-
-
-def _two_loops(state: _State, precondition: Precondition) -> Tensor:
-    vector = state.gradient.clone()
+def _two_loops(state: _State) -> Tensor:
+    vector, eased = state.gradient.clone(), state.eased.clone()
     shares = []
-    for step, change, rho in zip(
-        reversed(state.steps), reversed(state.changes), reversed(state.curvature), strict=True
+    for step, change, ease, rho in zip(
+        *map(reversed, (state.steps, state.changes, state.eases, state.curvature)), strict=True
     ):
         share = rho * (step * vector).sum(1)
         vector.sub_(share[:, None] * change)
+        eased.sub_(share[:, None] * ease)
         shares.append(share)
-    vector = precondition(state.number, vector)
-    if state.changes:
-        vector.mul_(_scale(state, precondition)[:, None])
+    eased.mul_(state.scale[:, None])
     for step, change, rho, share in zip(
         state.steps, state.changes, state.curvature, reversed(shares), strict=True
     ):
-        back = rho * (change * vector).sum(1)
-        vector.add_((share - back)[:, None] * step)
-    return vector
+        back = rho * (change * eased).sum(1)
+        eased.add_((share - back)[:, None] * step)
+    return eased
