@@ -16,6 +16,9 @@ from typing import Any
 from layerwise.cli.options import table
 from layerwise.read.docstrings import paragraphs
 
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+_RESULTS = ROOT / "docs" / "results.md"
 _STAT = Path("/proc/stat")
 _since: tuple[float, float] | None = None
 _VERSIONS = ("layerwise", "python", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
@@ -118,3 +121,20 @@ def write_jsonl(path: Path, texts: Sequence[str]) -> Path:
     """Write texts as a source for `extract`."""
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     return path
+
+
+def put(name: str, text: str, versions: Mapping[str, str]) -> None:
+    """Put a text, with date and versions, between the two marks of `name` in docs/results.md.
+
+    What stands around them is written by hand.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = _RESULTS.read_text(encoding="utf-8")
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"{_RESULTS} lacks the lines {begin} and {end}, between which the text goes")
+    made = f"{datetime.now(UTC):%Y-%m-%d}, " + ", ".join(f"{library} {v}" for library, v in versions.items())
+    whole = f"{before}{begin}\n{text}\n\nMade {made}, by `make results`.\n{end}{after}"
+    _RESULTS.write_text(whole, encoding="utf-8")
+    print(f"written to {_RESULTS.relative_to(ROOT)}")

@@ -8,22 +8,17 @@ import csv
 import re
 import sys
 from collections import Counter
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import show
+from common import SHARED, put, show
 from numpy.typing import NDArray
 from scipy import stats
 
 import layerwise as lw
 from layerwise.versions import versions
 
-ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT.parent / "shared" / "data" / "stsb_en" / "stsb-en-test.csv"
-RESULTS = ROOT / "docs" / "results.md"
-BEGIN, END = "<!-- stsb.py: begin -->", "<!-- stsb.py: end -->"
+SOURCE = SHARED / "stsb_en" / "stsb-en-test.csv"
 ELSEWHERE, DRAWS = 0.8203, 1000
 Floats = NDArray[Any]
 
@@ -47,9 +42,8 @@ def main() -> int:
         f"samples of the pairs. Another implementation gave {ELSEWHERE} for the last layer; the difference "
         f"is {last - ELSEWHERE:+.4f}."
     )
-    made = f"{datetime.now(UTC):%Y-%m-%d}, " + ", ".join(f"{name} {v}" for name, v in versions().items())
-    print(f"{note}\n{made}")
-    _put("\n".join([_markdown(rows), "", note, "", f"Made {made}, by `make results`."]))
+    print(note)
+    put("stsb.py", f"{_markdown(rows)}\n\n{note}", versions())
     return 0
 
 
@@ -94,17 +88,6 @@ def _markdown(rows: list[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "| --- | ---: | --- | ---: | --- |")
     return "\n".join(lines)
-
-
-def _put(text: str) -> None:
-    """Put the text between the two marks of docs/results.md; what stands around them is written by hand."""
-    page = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"# Results\n\n{BEGIN}\n{END}\n"
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{RESULTS} lacks the lines {BEGIN} and {END}, between which the table goes")
-    RESULTS.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-    print(f"written to {RESULTS.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

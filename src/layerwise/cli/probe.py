@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--groups", metavar="COL", help="texts with equal values stay on one side of a cut")
     parser.add_argument("--split", metavar="COL", help="your own split: a column with train, dev and test")
+    parser.add_argument(
+        "--random-model",
+        action="store_true",
+        help="score the best on the same architecture with random weights too, by three seeds",
+    )
     parser.add_argument("--quick", action="store_true", help="1 × 5 folds instead of 5 × 5")
     parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of folds and samples (0)")
     parser.add_argument(
@@ -62,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         quick=args.quick,
         seed=args.seed,
         max_rows=args.max_rows,
+        random_model=args.random_model,
         tell=_teller(quiet=args.json),
     )
     result = found.to_json()

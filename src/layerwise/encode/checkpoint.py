@@ -27,7 +27,8 @@ class Checkpoint:
 
     `folder` holds config, weights and tokenizer. `pool`, `max_length` (pieces) and `lowercase` are what a
     sentence-transformers folder asks for; `modules` are the names of its modules after the pooling, which
-    are recorded and not applied.
+    are recorded and not applied. With a `random` seed the weights of these files aren't used: those that the
+    architecture begins with are drawn by it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Checkpoint:
     lowercase: bool = False
     modules: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    random: int | None = None
 
 
 def find_checkpoint(
@@ -71,7 +73,12 @@ def local_folder(name: str | Path) -> Path | None:
 
 
 def weights_hash(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of the weights: of the one file, or of the list of the files' hashes."""
+    """Return the SHA-256 of the weights: of the one file, or of the list of the files' hashes.
+
+    Of random weights it is that of their configuration and seed.
+    """
+    if checkpoint.random is not None:
+        return hashlib.sha256(f"{config_hash(checkpoint)} random {checkpoint.random}".encode()).hexdigest()
     return _hash_files(weight_files(checkpoint.folder, allow_pickle=True))
 
 

@@ -77,7 +77,8 @@ class Encoder:
 
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"
-        return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}, {self.device}>"
+        drawn = ", random weights" if self.checkpoint.random is not None else ""
+        return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}{drawn}, {self.device}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Encoder":
         """Return the encoder itself: its use doesn't change it, and scikit-learn copies what estimators hold."""
@@ -88,7 +89,8 @@ class Encoder:
         from layerwise.encode.load import shared_encoder
 
         name = str(checkpoints.local_folder(self.checkpoint.name) or self.checkpoint.name)
-        return shared_encoder, (name, self.checkpoint.revision, self.device, self.precision)
+        found = self.checkpoint
+        return shared_encoder, (name, found.revision, self.device, self.precision, found.random)
 
     @property
     def engine(self) -> dict[str, str]:
@@ -110,6 +112,7 @@ class Encoder:
         return {
             "id": self.checkpoint.name,
             "revision": self.checkpoint.revision,
+            **({"random": self.checkpoint.random} if self.checkpoint.random is not None else {}),
             "family": self.family,
             "blocks": self.blocks,
             "width": self.width,

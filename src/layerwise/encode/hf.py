@@ -200,6 +200,11 @@ def _load_model(
     trust_remote_code: bool,
 ) -> nn.Module:
     loader = _loader(checkpoint, config)
+    if checkpoint.random is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(checkpoint.random)
+            made: nn.Module = _of_config(loader, config, trust_remote_code)
+        return made.to(dtype)
     safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
     try:
         model, info = loader.from_pretrained(
@@ -222,6 +227,13 @@ def _load_model(
             f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed"
         )
     return model  # type: ignore[no-any-return]
+
+
+def _of_config(loader: Any, config: PretrainedConfig, trust_remote_code: bool) -> Any:
+    """Return the model that a configuration describes, with the weights that training begins with."""
+    if loader is AutoModel:
+        return AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    return loader(config)
 
 
 def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:

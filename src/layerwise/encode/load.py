@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ def load_encoder(
     revision: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    random: int | None = None,
 ) -> Encoder:
     """Load a pretrained encoder.
 
@@ -35,6 +37,8 @@ def load_encoder(
         revision: a branch, tag or commit on the hub.
         allow_pickle: load weights from a pickle, which can run code.
         trust_remote_code: run code that comes with the model.
+        random: a seed; the same architecture with weights drawn by it, as before any training, instead of the
+            trained ones: what architecture and tokenizer give alone.
 
     Raises:
         ModelError: an unknown model, no network, or no text encoder.
@@ -42,7 +46,7 @@ def load_encoder(
     """
     names.one_of("precision", precision, names.PRECISIONS)
     device = _device(device)
-    found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
+    found = replace(find_checkpoint(model, revision, allow_pickle=allow_pickle), random=random)
     loaded = hf.load(
         found,
         device=device,
@@ -58,6 +62,7 @@ def shared_encoder(
     revision: str | None = None,
     device: str | None = None,
     precision: str = "fp32",
+    random: int | None = None,
 ) -> Encoder:
     """Return an encoder that is loaded once a process, whoever asks; a folder that changed is loaded anew.
 
@@ -68,12 +73,14 @@ def shared_encoder(
     files = sorted(path for path in found if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     with _LOADING:  # two threads would load it twice
-        return _shared(str(folder or model), revision, device, precision, stamp)
+        return _shared(str(folder or model), revision, device, precision, random, stamp)
 
 
 @functools.lru_cache(_KEPT)
-def _shared(model: str, revision: str | None, device: str | None, precision: str, _: object) -> Encoder:
-    return load_encoder(model, revision=revision, device=device, precision=precision)
+def _shared(
+    model: str, revision: str | None, device: str | None, precision: str, random: int | None, _: object
+) -> Encoder:
+    return load_encoder(model, revision=revision, device=device, precision=precision, random=random)
 
 
 def load_plain_encoder(

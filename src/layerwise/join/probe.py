@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
+from layerwise.join.untrained import untrained
 from layerwise.store import LayerDataset, disk, open_dataset
 from layerwise.store.layout import to_json
 from layerwise.versions import versions
@@ -30,6 +31,7 @@ def probe(
     quick: bool = False,
     seed: int = 0,
     max_rows: int = 20_000,
+    random_model: bool = False,
     tell: Callable[[str], None] = lambda name: None,
 ) -> ProbeResult:
     """Score every layer and several mixes of a dataset for a label, and say which to take.
@@ -40,6 +42,8 @@ def probe(
         label: the column of the labels.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it may not exist.
         mixes, groups, split, quick, seed, max_rows, tell: see `look.probe.probe`.
+        random_model: score the best candidate on the same architecture with random weights as well, by three
+            seeds; the dataset must hold its texts.
 
     Returns:
         the result; its `advice.text` is the answer in words.
@@ -65,6 +69,7 @@ def probe(
         quick=quick,
         seed=seed,
         max_rows=max_rows,
+        random_models=untrained(opened, seed) if random_model else (),
         tell=tell,
     )
     found = replace(found, about=_about(opened))

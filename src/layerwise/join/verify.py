@@ -6,12 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from layerwise.errors import DatasetError, ModelError
+from layerwise.errors import DatasetError
+from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.opened import open_described
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
@@ -95,11 +96,11 @@ def verify(
             (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
         )
     encoder = _plain(dataset, model, device, allow_pickle, trust_remote_code)
-    request = _request(encoder, dataset.manifest["settings"])
+    request = same_request(encoder, dataset.manifest["settings"])
     errors = [
-        _compare(part, encoder, request, doc, given.get(doc) or _stored(part, row))
-        for part, doc, row in _places(dataset, docs)
-        if len(given[doc].text if given else _stored(part, row).text) <= _LONGEST
+        _compare(part, encoder, request, doc, given.get(doc) or stored_example(part, row))
+        for part, doc, row in places(dataset, docs)
+        if len(given[doc].text if given else stored_example(part, row).text) <= _LONGEST
     ]
     return _judge(dataset, errors, len(docs) - len(errors))
 
@@ -122,24 +123,6 @@ def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int
 def _sample(texts: int, sample: int, seed: int) -> list[int]:
     """Return the numbers of some texts, spread by chance, in order."""
     return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
-
-
-def _places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDataset, int, int]]:
-    """Yield the part that holds each text, its number, and its row among the part's texts."""
-    begin = 0
-    left = list(docs)
-    for part, record in zip(dataset.parts(), dataset.manifest["shards"], strict=True):
-        end = begin + record["texts"]
-        while left and left[0] < end:
-            yield part, left[0], left[0] - begin
-            left.pop(0)
-        begin = end
-
-
-def _stored(part: LayerDataset, row: int) -> Example:
-    found = part.texts.slice(row, 1).to_pylist()[0]
-    words = found.get("words")
-    return Example(found["text"], tuple(words) if words is not None else None)
 
 
 def _from_source(
@@ -181,25 +164,8 @@ def _plain(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    for part, digest in encoder.hashes.items():
-        if digest != made[part]:
-            raise ModelError(
-                f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; "
-                "name the right one with --model"
-            )
+    check_same(encoder, made)
     return encoder
-
-
-def _request(encoder: Encoder, settings: dict[str, Any]) -> Request:
-    return encoder.request(
-        settings["layers"],
-        settings["level"],
-        settings["pool"],
-        special_tokens=settings["special_tokens"],
-        long=settings["long"],
-        max_length=settings["max_length"],
-        overlap=settings["overlap"] if settings["long"] == "window" else None,
-    )
 
 
 def _compare(

@@ -24,7 +24,6 @@ class Evaluated:
         inner: the mean inner score of that strength.
         control: the scores on the control task.
         bits: of each order of the online code, or none.
-        mixes: softmax weights (outer fits, layers) of a learned mix.
     """
 
     predicted: list[Predicted]
@@ -32,7 +31,6 @@ class Evaluated:
     inner: list[float]
     control: list[float]
     bits: list[float]
-    mixes: F32 | None = None
     strengths: tuple[float, ...] = STRENGTHS
 
 
@@ -56,7 +54,6 @@ class Evaluation:
         self._inner = np.full((len(self.outers), count), -np.inf)  # not reached
         self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
         self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
-        self._mix: dict[tuple[int, int], F32] = {}
         self._asked = [_Asked() for _ in design.fits.train]
         # What decides, by the number of the family, how far its path goes.
         self._curves: dict[int, int] = {}
@@ -105,8 +102,6 @@ class Evaluation:
         for item in scores:
             for place, fit in enumerate(item.fits.tolist()):
                 self._take(item.strength, fit, item.values[place])
-                if item.mix is not None:
-                    self._mix[fit, item.strength] = item.mix[place]
         return self._result()
 
     def _take(self, strength: int, fit: int, values: F32) -> None:
@@ -137,11 +132,8 @@ class Evaluation:
             len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
         ]
         bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
-        mixes = None
-        if self._mix:
-            mixes = np.stack([self._mix[o.fit, int(best[n])] for n, o in enumerate(self.design.outers)])
         inner = [float(self._inner[n, best[n]]) for n in range(kept)]
-        return Evaluated(predicted[:kept], best[:kept].tolist(), inner, control, bits, mixes)
+        return Evaluated(predicted[:kept], best[:kept].tolist(), inner, control, bits)
 
     def _at(self, number: int, strength: int) -> Predicted:
         found = self._predicted[number][strength]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,18 @@ from layerwise.look.evaluate import Evaluated, Evaluation
 from layerwise.look.judge import F64, Judge, Predicted
 from layerwise.look.material import Material, gather
 from layerwise.look.results import Estimate, ProbeResult, Scored
-from layerwise.states import Layered
+from layerwise.look.weighed import weighed
+from layerwise.states import I64, Layered
 
 MOST_ROWS = 20_000
 FOLDS = 5
 _REPEATS = 5
 _CONTROLS = 3
-_DRAWS = 2000
+_DRAWS = 2000  # bootstrap samples of a test set
+_RESAMPLED = 20  # refits of a learned mix
 Tell = Callable[[str], None]
+RandomModel = Callable[[Sequence[str], I64], Layered]
+"""(names of layers, numbers of texts, ascending) -> the rows of these texts from a model with random weights"""
 
 
 def probe(
@@ -36,7 +41,7 @@ def probe(
     quick: bool = False,
     seed: int = 0,
     max_rows: int = MOST_ROWS,
-    random_models: Sequence[Layered] = (),
+    random_models: Sequence[RandomModel] = (),
     tell: Tell = lambda name: None,
 ) -> ProbeResult:
     """Return what every layer and mix of a dataset is worth for a label, with evidence.
@@ -54,7 +59,7 @@ def probe(
         quick: 1 × 5 folds instead of 5 × 5.
         seed: of folds, orders, samples and draws.
         max_rows: at most about so many rows are looked at, drawn by whole texts.
-        random_models: the same rows from models with random weights.
+        random_models: give the best candidate's layers as models with random weights make them.
         tell: is called with the name of each candidate before it is fitted.
 
     Raises:
@@ -68,7 +73,7 @@ def probe(
     found = []
     for one in several:
         tell(one.name)
-        found.append(run.evaluate(dataset, one))
+        found.append(run.evaluate(one))
     return _Report(run, several, found, task, label).make(random_models, tell)
 
 
@@ -96,11 +101,22 @@ class _Run:
             return False
         return True
 
-    def evaluate(self, dataset: Layered, one: Candidate) -> Evaluated:
+    def evaluate(self, one: Candidate) -> Evaluated:
         """Fit and score one candidate."""
+        return self._evaluate(self.dataset, self.material.labelled.rows, one)
+
+    def evaluate_on(self, model: RandomModel, one: Candidate) -> Evaluated:
+        """Fit and score one candidate on the same rows as another model makes them."""
+        rows = self.material.labelled.rows
+        every = self.dataset.index["doc"].to_numpy()
+        docs = np.unique(every[rows])
+        kept = np.flatnonzero(np.isin(every, docs))  # what these texts have of rows, in order
+        made = model(one.mix.layers, docs)
+        return self._evaluate(made, np.searchsorted(kept, rows), one)
+
+    def _evaluate(self, dataset: Layered, rows: I64, one: Candidate) -> Evaluated:
         evaluation = Evaluation(self.design, self.material.judge, self.controls)
-        rows, fits = self.material.labelled.rows, self.design.fits
-        return evaluation.take(scores(dataset, rows, one, fits, evaluation.over))
+        return evaluation.take(scores(dataset, rows, one, self.design.fits, evaluation.over))
 
     @property
     def judge(self) -> Judge:
@@ -142,7 +158,7 @@ class _Report:
     task: str
     label: str
 
-    def make(self, random_models: Sequence[Layered], tell: Tell) -> ProbeResult:
+    def make(self, random_models: Sequence[RandomModel], tell: Tell) -> ProbeResult:
         """Return the result."""
         run = self.run
         folds = np.stack([run.folds(one.predicted) for one in self.found])
@@ -157,6 +173,7 @@ class _Report:
         tell("baselines")
         beaten = self._baselines(estimates)
         best = self.several[compared.best]
+        learned = self._learned(estimates, tell)
         if random_models:
             beaten["random_model"] = self._random(random_models, best, tell)
         return ProbeResult(
@@ -172,7 +189,20 @@ class _Report:
             advice,
             tuple(self.run.notes),
             run.seed,
+            learned,
         )
+
+    def _learned(self, estimates: list[Estimate], tell: Tell) -> Mapping[str, Any] | None:
+        """Return what the best of the learned mixes weighs."""
+        mixes = [n for n, one in enumerate(self.several) if one.mix.how == "learned"]
+        if not mixes:
+            return None
+        place = max(mixes, key=lambda n: estimates[n].score)
+        one, got, run = self.several[place], self.found[place], self.run
+        tell(f"weights of {one.name}")
+        strength = got.strengths[got.chosen[0]]
+        found = weighed(run.dataset, run.material, run.design, one, strength, draws=_RESAMPLED, seed=run.seed)
+        return None if found is None else {"mix": one.name, "strength": strength, **found.to_json()}
 
     def _compare(self, folds: F64) -> tuple[list[Estimate], Compared]:
         run, count = self.run, len(self.several)
@@ -262,12 +292,12 @@ class _Report:
                 )
         return out
 
-    def _random(self, models: Sequence[Layered], best: Candidate, tell: Tell) -> Estimate:
+    def _random(self, models: Sequence[RandomModel], best: Candidate, tell: Tell) -> Estimate:
         """Return the mean score of the best candidate on models with random weights, and their extremes."""
         got = []
         for number, model in enumerate(models, 1):
             tell(f"random model {number}")
-            got.append(float(self.run.folds(self.run.evaluate(model, best).predicted).mean()))
+            got.append(float(self.run.folds(self.run.evaluate_on(model, best).predicted).mean()))
         self.run.notes.append(
             f"random_model is {best.name} of the same architecture with random weights, "
             f"{len(got)} seeds; its interval is the lowest and the highest."

@@ -22,21 +22,25 @@ def probe_markdown(result: Result) -> str:
     A column without any value is left out. Labels, mixes and notes show as they are: nothing in them is
     taken for Markdown or HTML.
     """
+    legend = "\n".join(f"- {line}" for line in _legend(result))
+    title = f"# Which layer for {escape(result['label'])}"
+    parts = [title, probe_body(result, "##"), "## How to read this", legend, _made(result)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def probe_body(result: Result, heading: str) -> str:
+    """Return the advice and the tables of a probe, each table under a heading of the level `heading` (`##`)."""
     parts = [
-        f"# Which layer for {escape(result['label'])}",
         escape(result["advice"]["text"]),
         _setting(result),
-        "## Candidates",
+        f"{heading} Candidates",
         _candidates(result),
         _chosen(result),
-        *_baselines(result),
-        *_learned(result),
-        *_notes(result),
-        "## How to read this",
-        "\n".join(f"- {line}" for line in _legend(result)),
-        _made(result),
+        *_under(f"{heading} Baselines", _baselines(result)),
+        *_under(f"{heading} What the learned mix weighs", _learned(result)),
+        *_under(f"{heading} Notes", _notes(result)),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in parts if part)
 
 
 def escape(text: Any) -> str:
@@ -55,6 +59,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -
     lines = [[header[i] for i in kept], ["---" if i < left else "---:" for i in kept]]
     lines += [[row[i] for i in kept] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _under(heading: str, parts: list[str]) -> list[str]:
+    return [heading, *parts] if parts else []
 
 
 def _setting(result: Result) -> str:
@@ -112,28 +120,35 @@ def _baselines(result: Result) -> list[str]:
         for name, value in baselines.items()
         if value is not None
     ]
-    return ["## Baselines", table(header, rows)] if rows else []
+    return [table(header, rows)] if rows else []
 
 
 def _learned(result: Result) -> list[str]:
     learned = result.get("learned") or {}
+    without = learned.get("left_out") or {}
+    metric = escape(words(learned.get("metric") or "score"))
     columns = {
         "weight": learned.get("weights") or {},
         "share of logit variance": learned.get("logit_variance") or {},
-        "score without it": learned.get("left_out") or {},
+        f"{metric} without it": without,
+        "what it adds": {layer: _value(left, "difference") for layer, left in without.items()},
     }
     layers = dict.fromkeys(layer for values in columns.values() for layer in values)
     if not layers:
         return []
     rows = [[escape(layer), *(_with_interval(c.get(layer)) for c in columns.values())] for layer in layers]
-    caution = learned.get("caution")
-    shown = table(["layer", *columns], rows)
-    return ["## What the learned mix weighs", *([escape(caution)] if caution else []), shown]
+    with_all = _fixed(learned.get("score"))
+    said = [
+        f"{_mix(learned['mix'])}, fitted on the first outer training set." if learned.get("mix") else "",
+        f"With all layers it scores {metric} {with_all} on the rows held out." if with_all != _NONE else "",
+        escape(learned.get("caution") or ""),
+    ]
+    return [" ".join(filter(None, said)), table(["layer", *columns], rows)]
 
 
 def _notes(result: Result) -> list[str]:
     notes = result.get("notes") or []
-    return ["## Notes", "\n".join(f"- {escape(note)}" for note in notes)] if notes else []
+    return ["\n".join(f"- {escape(note)}" for note in notes)] if notes else []
 
 
 def _legend(result: Result) -> Iterable[str]:
@@ -173,18 +188,19 @@ def _legend(result: Result) -> Iterable[str]:
             "than it is."
         )
 
+    if result.get("learned"):
+        yield (
+            "Of the learned mix: its softmax weights; each layer's share of the variance of the logits; what "
+            "the head scores when it is fitted without the layer, and the difference, which is what the layer "
+            "adds to the others. Intervals of weights and shares come from refits on resampled texts, those "
+            "of scores from resampling the texts held out."
+        )
+
 
 def _made(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
-    seeds = result.get("seeds")
-    listed = (
-        ", ".join(map(str, seeds)) if isinstance(seeds, Sequence) and not isinstance(seeds, str) else seeds
-    )
-    facts = [
-        str(result.get("made") or ""),
-        f"seeds {listed}" if listed not in (None, "") else "",
-        versions,
-    ]
+    seed = result.get("seed")
+    facts = [str(result.get("made") or ""), f"seed {seed}" if seed is not None else "", versions]
     return escape("; ".join(fact for fact in facts if fact))
 
 
