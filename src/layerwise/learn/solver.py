@@ -134,11 +134,14 @@ class _Batch:
     def __init__(self, shared: Solver, batch: Tensor) -> None:
         self.shared, self.batch = shared, batch
         fits = shared.fits
-        train = torch.from_numpy(fits.train[batch.numpy()]).float()
+        train = torch.from_numpy(fits.train[batch.numpy()])
+        # Rows that none of these fits trains on are scored at the end alone.
+        some = train.any(0)
+        self.x = x = shared._x if bool(some.all()) else shared._x[some]
+        train = train[:, some].float()
         self.count = train.sum(1).clamp_min(1.0)
         self.share = train / self.count[:, None]
-        self.targets = torch.from_numpy(fits.targets[fits.labels[batch.numpy()]])
-        x = shared._x
+        self.targets = torch.from_numpy(fits.targets[fits.labels[batch.numpy()]])[:, some]
         self.mean = self.share @ x
         spread = (self.share @ (x * x) - self.mean**2).clamp_min(0.0).sqrt()
         self.scale = torch.where(spread > 1e-5, 1.0 / spread, 0.0)
@@ -175,7 +178,7 @@ class _Batch:
         self.penalty = 1.0 / (strength * self.count)
         self.found = minimise(self._evaluate, self._precondition, self.found)
         everyone = torch.arange(len(self.batch))
-        scores = self._scores(everyone, self.found)
+        scores = self._scores(everyone, self.found, self.shared._x)
         mix = self._mix(self.found).numpy() if self.learns else None
         if self.shared.fits.count > 1:
             scores = _log_probabilities(scores)
@@ -198,20 +201,21 @@ class _Batch:
         weights = weights * self.scale[which][:, None]
         return weights, bias - (weights @ self.mean[which][:, :, None])[..., 0]
 
-    def _scores(self, which: Tensor, x: Tensor) -> Tensor:
+    def _scores(self, which: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+        """Return the scores (f, columns, n) of some rows (n, layers * width)."""
         weights, bias = self._effective(which, x)
-        scores = (weights.flatten(0, 1) @ self.shared._x.T).view(*bias.shape, -1)
+        scores = (weights.flatten(0, 1) @ rows.T).view(*bias.shape, -1)
         return scores.add_(bias[..., None])
 
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        scores = self._scores(which, x)
+        scores = self._scores(which, x, self.x)
         residual_of = _squared if self.shared.fits.count == 1 else _cross_entropy
         loss, residual = residual_of(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
         total = residual.sum(2)
-        moved = (residual.flatten(0, 1) @ self.shared._x).view(*total.shape, -1)
+        moved = (residual.flatten(0, 1) @ self.x).view(*total.shape, -1)
         moved = (moved - total[..., None] * self.mean[which][:, None]) * self.scale[which][:, None]
         parts = [weights * penalty[:, None, None], total]
         if self.layers > 1:

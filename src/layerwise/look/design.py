@@ -1,6 +1,6 @@
 """Who trains on what and is scored on what: the same for every candidate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,23 @@ class Design:
     orders: tuple[tuple[Block, ...], ...]
     fixed: bool
     text: str
+
+    def scored(self) -> "Design":
+        """Return the outer fits and those that choose for them alone, without control tasks and codes."""
+        kept = sorted({fit for o in self.outers for fit in (o.fit, *(number for number, _ in o.inner))})
+        place = {old: new for new, old in enumerate(kept)}
+        outers = tuple(
+            replace(o, fit=place[o.fit], inner=tuple((place[number], rows) for number, rows in o.inner))
+            for o in self.outers
+        )
+        all_fits = self.fits
+        fits = replace(
+            all_fits,
+            train=all_fits.train[kept],
+            labels=all_fits.labels[kept],
+            family=all_fits.family[kept],
+        )
+        return replace(self, fits=fits, outers=outers, controls=(), orders=())
 
     @property
     def n_train(self) -> float:

@@ -103,20 +103,18 @@ class _Run:
 
     def evaluate(self, one: Candidate) -> Evaluated:
         """Fit and score one candidate."""
-        return self._evaluate(self.dataset, self.material.labelled.rows, one)
+        return _through(
+            self.design, self.dataset, self.material.labelled.rows, one, self.judge, self.controls
+        )
 
     def evaluate_on(self, model: RandomModel, one: Candidate) -> Evaluated:
-        """Fit and score one candidate on the same rows as another model makes them."""
+        """Fit and score one candidate on the same rows as another model makes them; without controls and codes."""
         rows = self.material.labelled.rows
         every = self.dataset.index["doc"].to_numpy()
         docs = np.unique(every[rows])
         kept = np.flatnonzero(np.isin(every, docs))  # what these texts have of rows, in order
         made = model(one.mix.layers, docs)
-        return self._evaluate(made, np.searchsorted(kept, rows), one)
-
-    def _evaluate(self, dataset: Layered, rows: I64, one: Candidate) -> Evaluated:
-        evaluation = Evaluation(self.design, self.material.judge, self.controls)
-        return evaluation.take(scores(dataset, rows, one, self.design.fits, evaluation.over))
+        return _through(self.design.scored(), made, np.searchsorted(kept, rows), one, self.judge, [])
 
     @property
     def judge(self) -> Judge:
@@ -146,6 +144,14 @@ class _Run:
         counts = np.stack([self.judge.counts(predicted[0], rows) for predicted in several])
         units = stats.unit_sums(counts, self.material.groups[rows])
         return stats.paired_bootstrap(units, self.judge.of_sums, _DRAWS, self.seed)
+
+
+def _through(
+    design: Design, dataset: Layered, rows: I64, one: Candidate, judge: Judge, controls: Sequence[Judge]
+) -> Evaluated:
+    """Take one candidate through a design."""
+    evaluation = Evaluation(design, judge, controls)
+    return evaluation.take(scores(dataset, rows, one, design.fits, evaluation.over))
 
 
 @dataclass
