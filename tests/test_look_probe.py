@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -41,6 +42,26 @@ def test_one_layer_that_carries_the_label_is_found() -> None:
     assert found["1"].codelength is not None
     assert found["3"].codelength["compression"] > 1.5 > 1.1 > found["1"].codelength["compression"]
     assert found["3"].selectivity is None, "there is no control task at text level"
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_what_the_learned_mix_weighs_is_shown(task: str) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 300)
+    layers = noise(300, 8, 4)
+    layers[2][:, 0] += 20 * y
+    found = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=["learned(all)"])
+    shown = found.to_json()["learned"]
+    assert shown["mix"] == "learned(all)"
+    assert shown["weights"]["2"]["low"] > 0.5, "the weight, over resampled texts, is layer 2's"
+    assert shown["logit_variance"]["2"]["value"] > 0.8
+    assert shown["left_out"]["2"]["difference"]["low"] > 0.2, "nothing can stand in for layer 2"
+    assert abs(shown["left_out"]["1"]["difference"]["value"]) < 0.05
+    assert "share weight" in shown["caution"]
+    # The same head by another solver: one row of 60 may fall on the other side.
+    assert shown["score"] == pytest.approx(found["learned(all)"].folds[0], abs=1 / 60 + 1e-9)
+    plain = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=[], quick=True)
+    assert plain.learned is None
 
 
 def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
@@ -84,6 +105,30 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
         wanted = search.fit(layers[1][rows], y[rows]).score(layers[1][outer.test], y[outer.test])
         # One row of 48 may fall on the other side of a boundary.
         assert abs(found["1"].folds[place] - wanted) <= 1 / 48 + 1e-9
+
+
+def test_baselines_are_a_pipeline_of_scikit_learn_and_the_commonest_class() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
+    vocabulary = [f"w{number}" for number in range(60)]
+    texts = [" ".join([*rng.choice(vocabulary, 8), *rng.choice(vocabulary[4 * k : 4 * k + 4], 2)]) for k in y]
+    found = probe(
+        states_of(noise(200, 4, 1), {"y": y.astype(str)}, texts), "classify", "y", mixes=[], quick=True
+    )
+    design = crossed(Builder(np.arange(200), y, 3, spread=True), 1, 5, 0, [])
+    bag, common = [], []
+    for outer in design.outers:
+        rows = np.flatnonzero(design.fits.train[outer.fit])
+        cut = [(np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner]
+        steps = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000, tol=1e-3))
+        search = GridSearchCV(steps, {"logisticregression__C": [0.1, 1, 10, 100]}, cv=cut)
+        said = [texts[row] for row in rows]
+        test = [texts[row] for row in outer.test]
+        bag.append(search.fit(said, y[rows]).score(test, y[outer.test]))
+        common.append(np.mean(y[outer.test] == np.bincount(y[rows]).argmax()))
+    assert found.baselines["bag_of_words"].score == pytest.approx(np.mean(bag), abs=1e-9)
+    assert found.baselines["majority"].score == pytest.approx(np.mean(common), abs=1e-9)
+    assert np.mean(bag) > np.mean(common) + 0.1, "the words say the label"
 
 
 def test_numbers() -> None:

@@ -46,7 +46,9 @@ def load_encoder(
     """
     names.one_of("precision", precision, names.PRECISIONS)
     device = _device(device)
-    found = replace(find_checkpoint(model, revision, allow_pickle=allow_pickle), random=random)
+    # Of weights that aren't read no pickle can do harm.
+    found = find_checkpoint(model, revision, allow_pickle=allow_pickle or random is not None)
+    found = replace(found, random=random)
     loaded = hf.load(
         found,
         device=device,

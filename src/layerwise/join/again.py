@@ -47,13 +47,9 @@ def same_request(encoder: Encoder, settings: Mapping[str, Any], layers: LayerSpe
     )
 
 
-def check_same(
-    encoder: Encoder, made: Mapping[str, Any], of: Sequence[str] = ("weights", "tokenizer", "config")
-) -> None:
-    """Raise ModelError where an encoder isn't the one of a dataset, by the hashes of some of its parts."""
+def check_same(encoder: Encoder, made: Mapping[str, Any], of: Sequence[str], remedy: str) -> None:
+    """Raise ModelError where some parts of an encoder aren't those of a dataset, by their hashes."""
     for part in of:
         if encoder.hashes[part] != made[part]:
-            raise ModelError(
-                f"model {encoder.checkpoint.name!r} isn't the one of the dataset: its {part} differ; "
-                "name the right one with --model"
-            )
+            name = encoder.checkpoint.name
+            raise ModelError(f"model {name!r} isn't the one of the dataset: its {part} differs; {remedy}")

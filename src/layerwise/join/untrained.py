@@ -60,5 +60,5 @@ def _load(dataset: LayerDataset, seed: int) -> Encoder:
 
     made = dataset.manifest["model"]
     encoder = load_encoder(made["id"], revision=made["revision"], random=seed)
-    check_same(encoder, made, ("tokenizer", "config"))
+    check_same(encoder, made, ("tokenizer", "config"), "put that one back, or leave --random-model out")
     return encoder

@@ -164,7 +164,7 @@ def _plain(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    check_same(encoder, made)
+    check_same(encoder, made, ("weights", "tokenizer", "config"), "name the right one with --model")
     return encoder
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -98,6 +99,8 @@ def _classes(x: Any, targets: I64, features: Any, strength: float, count: int) -
     if len(there) == 1:
         values[there[0]] = 0.0
         return values
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(x, targets)
-    values[there] = model.predict_log_proba(features).T
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3).fit(x, targets)
+    found = np.asarray(model.decision_function(features), np.float64)
+    found = np.stack([np.zeros_like(found), found]) if found.ndim == 1 else found.T
+    values[there] = log_softmax(found, axis=0)  # a probability itself may be too small for float32
     return values
