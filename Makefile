@@ -29,6 +29,7 @@ bench: $(VENV)/.dev  ## speed, memory and storage on this machine
 
 results: $(VENV)/.dev  ## the tables of docs/results.md, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
+	$(BIN)/python benchmarks/tasks.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,12 +22,14 @@ from layerwise.look.candidates import Candidate, candidates, scores
 from layerwise.look.design import Builder, Design, crossed
 from layerwise.look.evaluate import Evaluation
 from layerwise.look.material import Material, gather
-from layerwise.look.probe import FOLDS
+from layerwise.look.probe import FOLDS, RESAMPLED
+from layerwise.look.weighed import weighed
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import LayerDataset
 
 TEXTS, TIMED, LAYER = 5000, 3, "4"
-WIDE = ("concat(-4:)", "concat(all)", "learned(all)")
+WEIGHTS = "weights of learned(all)"
+WIDE = ("concat(-4:)", "concat(all)", "learned(all)", WEIGHTS)
 
 
 def main() -> int:
@@ -45,6 +47,9 @@ def main() -> int:
         seconds, found = {}, {}
         for one in candidates(dataset, None):
             seconds[one.name], found[one.name] = _ours(dataset, material, design, one)
+        start = time.perf_counter()
+        weighed(dataset, material, design, one, 0.1, draws=RESAMPLED, seed=0)
+        seconds[WEIGHTS] = time.perf_counter() - start
         one_fold, plain = _plain(dataset, material, design)
     show([("candidate", "seconds"), *((name, f"{s:.1f}") for name, s in seconds.items())], right=(1,))
     print(f"\nextracting: {extracting:.1f} s; scikit-learn's grid for layer {LAYER}: {one_fold * 25:.0f} s")

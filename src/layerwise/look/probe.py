@@ -21,10 +21,10 @@ from layerwise.states import I64, Layered
 
 MOST_ROWS = 20_000
 FOLDS = 5
+RESAMPLED = 20  # refits of a learned mix, for the intervals of its weights
 _REPEATS = 5
 _CONTROLS = 3
 _DRAWS = 2000  # bootstrap samples of a test set
-_RESAMPLED = 20  # refits of a learned mix
 Tell = Callable[[str], None]
 RandomModel = Callable[[Sequence[str], I64], Layered]
 """(names of layers, numbers of texts, ascending) -> the rows of these texts from a model with random weights"""
@@ -207,7 +207,7 @@ class _Report:
         one, got, run = self.several[place], self.found[place], self.run
         tell(f"weights of {one.name}")
         strength = got.strengths[got.chosen[0]]
-        found = weighed(run.dataset, run.material, run.design, one, strength, draws=_RESAMPLED, seed=run.seed)
+        found = weighed(run.dataset, run.material, run.design, one, strength, draws=RESAMPLED, seed=run.seed)
         return None if found is None else {"mix": one.name, "strength": strength, **found.to_json()}
 
     def _compare(self, folds: F64) -> tuple[list[Estimate], Compared]:
