@@ -1,6 +1,7 @@
-"""Peak memory of extracting ten times as many texts, each run in a process of its own, with minilm.
+"""Peak memory of extracting, and of probing, ten times as many texts, each in a process of its own, with minilm.
 
-The larger source is the smaller one ten times over, so that both have the same lengths.
+The larger source is the smaller one ten times over, so that both have the same lengths. A probe looks at some of
+the rows of a dataset, here at as many of the larger as of the smaller one.
 """
 
 import json
@@ -11,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import Goal, documentation, heading, show, show_goals, write_jsonl
+from common import Goal, documentation, heading, show, show_goals
 
 SIZES = {"text": (2_000, 20_000), "token": (500, 5_000)}
+PROBED = 2_000  # rows
 ROUNDS = 1  # a peak hardly varies, and 20,000 texts take their time
 
 
@@ -28,13 +30,22 @@ def child(source: str, out: str, level: str) -> None:
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 
 
+def probing(dataset: str) -> None:
+    """Probe some rows of a dataset, and print the peak memory before the dataset is opened and at the end, in MB."""
+    import layerwise as lw
+
+    loaded = _peak()
+    lw.probe(dataset, "classify", "third", mixes=["mean(-4:)"], quick=True, max_rows=PROBED)
+    print(json.dumps({"loaded": loaded, "peak": _peak()}))
+
+
 def _peak() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _measure(source: Path, out: Path, level: str) -> dict[str, float]:
-    command = [sys.executable, __file__, str(source), str(out), level]
+def _measure(*arguments: str | Path) -> dict[str, float]:
+    command = [sys.executable, __file__, *map(str, arguments)]
     found: dict[str, float] = json.loads(
         subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     )
@@ -43,36 +54,43 @@ def _measure(source: Path, out: Path, level: str) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    heading(f"memory: peak resident memory of lw.extract with minilm, {ROUNDS} process each")
-    rows = [("level", "texts", "model loaded, MB", "peak, MB")]
+    heading(f"memory: peak resident memory of lw.extract and lw.probe with minilm, {ROUNDS} process each")
+    rows = [("what", "texts", "loaded before, MB", "peak, MB")]
     goals = []
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)
         for level, (few, many) in SIZES.items():
             texts = documentation(few)
-            found: dict[int, list[dict[str, float]]] = {few: [], many: []}
-            for size in found:
-                write_jsonl(folder / f"{size}.jsonl", (texts * (size // few + 1))[:size])
+            for size in (few, many):
+                _write(folder / f"{size}.jsonl", (texts * (size // few + 1))[:size])
+            extracted: dict[int, list[dict[str, float]]] = {few: [], many: []}
+            probed: dict[int, list[dict[str, float]]] = {few: [], many: []}
             for turn in range(ROUNDS):
-                for size, runs in found.items():
+                for size in extracted:
                     out = folder / f"{level}-{size}-{turn}.lw"
-                    runs.append(_measure(folder / f"{size}.jsonl", out, level))
-            peaks = {size: statistics.median(run["peak"] for run in runs) for size, runs in found.items()}
-            for size, runs in found.items():
-                loaded = statistics.median(run["loaded"] for run in runs)
-                rows.append((level, f"{size:,}", f"{loaded:,.0f}", f"{peaks[size]:,.0f}"))
-            goals.append(
-                Goal(
-                    f"{many:,} texts against {few:,}, {level} level",
-                    peaks[many] / peaks[few],
-                    1.2,
-                    " x",
-                    True,
-                )
-            )
+                    extracted[size].append(_measure(folder / f"{size}.jsonl", out, level))
+                    probed[size].append(_measure(out))
+            for what, found in ((f"extract, {level} level", extracted), (f"probe, {level} level", probed)):
+                goals.append(_compare(what, found, rows))
     show(rows, right=(1, 2, 3))
     show_goals(goals)
 
 
+def _write(path: Path, texts: list[str]) -> None:
+    """Write texts with a label each."""
+    lines = (json.dumps({"text": text, "third": str(len(text) % 3)}) + "\n" for text in texts)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _compare(what: str, found: dict[int, list[dict[str, float]]], rows: list[tuple[str, ...]]) -> Goal:
+    """Add a row per size to the table; return the goal for the larger one against the smaller."""
+    few, many = found
+    peaks = {size: statistics.median(run["peak"] for run in runs) for size, runs in found.items()}
+    for size, runs in found.items():
+        loaded = statistics.median(run["loaded"] for run in runs)
+        rows.append((what, f"{size:,}", f"{loaded:,.0f}", f"{peaks[size]:,.0f}"))
+    return Goal(f"{what}: {many:,} texts against {few:,}", peaks[many] / peaks[few], 1.2, " x", True)
+
+
 if __name__ == "__main__":
-    child(*sys.argv[1:]) if len(sys.argv) == 4 else main()
+    {1: main, 2: probing, 4: child}[len(sys.argv)](*sys.argv[1:])
