@@ -48,7 +48,7 @@ def main() -> int:
         for one in candidates(dataset, None):
             seconds[one.name], found[one.name] = _ours(dataset, material, design, one)
         start = time.perf_counter()
-        weighed(dataset, material, design, one, 0.1, draws=RESAMPLED, seed=0)
+        weighed(dataset, material, design, one, STRENGTHS.index(0.1), draws=RESAMPLED, seed=0)
         seconds[WEIGHTS] = time.perf_counter() - start
         one_fold, plain = _plain(dataset, material, design)
     show([("candidate", "seconds"), *((name, f"{s:.1f}") for name, s in seconds.items())], right=(1,))

@@ -194,7 +194,7 @@ def test_without_rows_held_out_there_are_no_scores() -> None:
 
 def test_a_draw_has_as_many_groups_and_all_rows_of_each() -> None:
     groups = rng(1).permutation(np.arange(60) // 3)
-    counts = [learned._redraw(groups, rng(seed)) for seed in range(200)]
+    counts = [learned.redraw(groups, rng(seed)) for seed in range(200)]
     for group in range(20):
         drawn = np.stack([count[groups == group] for count in counts])
         assert (drawn == drawn[:, :1]).all()

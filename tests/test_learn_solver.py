@@ -35,6 +35,33 @@ def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, cla
             assert np.abs(np.exp(scores.values[place].T) - wanted).mean() < 0.002
 
 
+def test_a_row_that_counts_twice_is_there_twice() -> None:
+    x, y = data(200, 10, 3)
+    times = np.random.default_rng(1).integers(0, 4, (3, 200))
+    nothing = np.zeros(3, np.int64)
+    solver = Solver(x, Fits(times, y[None], nothing, 3, nothing))
+    scores = solver.at(STRENGTHS.index(0.1))
+    for fit in range(3):
+        rows = np.repeat(np.arange(200), times[fit])
+        scaler = StandardScaler().fit(x[rows])
+        model = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(scaler.transform(x[rows]), y[rows])
+        wanted = model.predict_proba(scaler.transform(x))
+        gap = np.abs(np.exp(scores.values[fit].T) - wanted).max()
+        assert gap < 0.01, f"fit {fit} is {gap} from scikit-learn's on repeated rows"
+
+
+def test_weights_of_a_learned_mix_make_its_logits() -> None:
+    x, y = data(200, 12, 3)
+    fits = Fits(np.ones((1, 200), bool), y[None], np.zeros(1, np.int64), 3, np.zeros(1, np.int64))
+    solver = Solver(x, fits, layers=3)
+    scores = solver.at(3)
+    assert scores.weights is not None
+    logits = solver.features @ scores.weights[0].T
+    # Log-probabilities are logits but for a number per row, and the biases, a number per class.
+    rest = (scores.values[0].T - logits) - (scores.values[0].T - logits).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(rest, np.broadcast_to(rest[:1], rest.shape), atol=1e-3)
+
+
 def test_numbers_are_ridge_regression() -> None:
     x, _ = data(300, 20, 2)
     target = (x[:, 0] - x[:, 3] + np.random.default_rng(2).normal(size=300) * 5).astype(np.float32)

@@ -129,14 +129,14 @@ def explain(
     # A head from a shared hidden layer is refitted alone, with one of its own.
     options = replace(options, epochs=max(1, fitted.epochs), shared_hidden=None)
     chance = np.random.default_rng(seed)
-    pair, most = _most_alike(task.x, np.flatnonzero(train), chance)
+    pair, most = most_alike(task.x, np.flatnonzero(train), chance)
     drawn = [_redrawn(own, groups, options, chance) for _ in range(draws)]
     shares = logit_shares(fitted, task.x, train.astype(np.float64), softmax=task.kind == "classify")
     score, left_out = _left_out(own, test, groups, options, chance) if test.any() else (None, ())
     return LearnedMix(
         layers=tuple(names),
-        weights=_ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in drawn]),
-        logit_variance=_ranges(shares, [share for _, share in drawn]),
+        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in drawn]),
+        logit_variance=ranges(shares, [share for _, share in drawn]),
         left_out=left_out,
         metric=METRICS[task.kind],
         score=score,
@@ -222,14 +222,14 @@ def _redrawn(
 ) -> tuple[F64, F64]:
     """Refit on resampled groups of the rows to train on; return weights and shares, (layers,) each."""
     counts = np.zeros(len(groups))
-    counts[task.row_mask] = _redraw(groups[task.row_mask], chance)
+    counts[task.row_mask] = redraw(groups[task.row_mask], chance)
     weight = counts.astype(np.float32) * (1 if task.weight is None else task.weight)
     found = _refit(replace(task, weight=weight.astype(np.float32)), options)
     shares = logit_shares(found, task.x, counts, softmax=task.kind == "classify")
     return found.mix_weights.astype(np.float64), shares
 
 
-def _redraw(groups: I64, chance: np.random.Generator) -> I64:
+def redraw(groups: I64, chance: np.random.Generator) -> I64:
     """Draw as many groups as there are, with replacement; return how often each row is in, (rows,)."""
     names, own = np.unique(groups, return_inverse=True)
     drawn = np.bincount(chance.integers(len(names), size=len(names)), minlength=len(names))
@@ -237,14 +237,16 @@ def _redraw(groups: I64, chance: np.random.Generator) -> I64:
     return counts
 
 
-def _ranges(values: F64, drawn: Sequence[F64]) -> tuple[Range, ...]:
+def ranges(values: F64, drawn: Sequence[F64]) -> tuple[Range, ...]:
+    """Return values (layers,) with the 95% intervals of the same values drawn again."""
     if not drawn:
         return tuple(Range(float(value)) for value in values)
     low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
     return tuple(Range(*map(float, item)) for item in zip(values, low, high, strict=True))
 
 
-def _most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[int, int], float]:
+def most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[int, int], float]:
+    """Return the two layers that resemble each other most, and how much, on some of `rows`; x as `likeness`."""
     if len(rows) > _ALIKE_ROWS:
         rows = np.sort(chance.choice(rows, _ALIKE_ROWS, replace=False))
     found = likeness(x[:, rows])
@@ -265,10 +267,10 @@ def _left_out(
     sums = np.zeros((own.max() + 1, len(units), units[0].shape[1]))
     np.add.at(sums, own, np.stack(units, axis=1))
     scores = _score(task.kind, sums.sum(axis=0))
-    counts = (_redraw(np.arange(len(sums)), chance) for _ in range(_SCORE_DRAWS))
+    counts = (redraw(np.arange(len(sums)), chance) for _ in range(_SCORE_DRAWS))
     drawn = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
     low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
-    apart = _ranges(scores[0] - scores, [one[0] - one for one in drawn])
+    apart = ranges(scores[0] - scores, [one[0] - one for one in drawn])
     items = zip(scores, low, high, apart, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
 

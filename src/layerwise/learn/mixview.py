@@ -1,11 +1,9 @@
 """The learned mix of a head, looked at on so many rows that its many refits don't take too long."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from layerwise.learn.fitted import Fitted, LoopOptions, LoopTask
 from layerwise.learn.head import TaskHead
 from layerwise.learn.learned import LearnedMix, explain
 from layerwise.learn.loop import fit
@@ -36,38 +34,25 @@ def show_mix(
     target = plan.targets[number]
     if not is_learned(target) or len(target.spec.mix.layers) < 2:
         return None
+    wanted = target.has & (plan.train | plan.held)
+    some = _some_groups(plan.groups, wanted, _EXPLAINED // (x.shape[0] * x.shape[2]), options.loop.seed)
     task = loop_task(target, x, plan.train, plan.held, options)
-    loop = loop_options(options, way, int((target.has & plan.train).sum()))
-    names, fitted = target.spec.mix.layers, head.fitted
-    return show_some(names, task, plan.held, plan.groups, loop, draws=draws, fitted=fitted)
-
-
-def show_some(
-    names: Sequence[str],
-    task: LoopTask,
-    held: Mask,
-    groups: I64,
-    options: LoopOptions,
-    *,
-    draws: int,
-    fitted: Fitted | None = None,
-) -> LearnedMix | None:
-    """Look at the learned mix of a task on all of its rows, or on some, by whole groups; arguments as `explain`'s.
-
-    Without `fitted`, or where not all rows are taken, the head is fitted first. `None` where no row that is
-    taken trains.
-    """
-    numbers = task.x.shape[0] * task.x.shape[2]
-    some = _some_groups(groups, task.row_mask, _EXPLAINED // numbers, options.seed)
-    weight = None if task.weight is None else task.weight[some]
-    taken = replace(
-        task, x=task.x[:, some], target=task.target[some], row_mask=task.row_mask[some], weight=weight
+    task = replace(
+        task,
+        x=task.x[:, some],
+        target=task.target[some],
+        row_mask=task.row_mask[some],
+        weight=None if task.weight is None else task.weight[some],
     )
-    if not (taken.row_mask & ~held[some]).any():
+    if not (task.row_mask & ~plan.held[some]).any():
         return None
-    if fitted is None or len(some) < task.row_mask.sum():
-        fitted = fit([taken], held[some], options)[0]
-    return explain(names, taken, fitted, held[some], groups[some], options, draws=draws, seed=options.seed)
+    loop = loop_options(options, way, int((target.has & plan.train).sum()))
+    held, groups, fitted = plan.held[some], plan.groups[some], head.fitted
+    if len(some) < wanted.sum():
+        alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
+        fitted = fit([alone], held, loop)[0]
+    names = target.spec.mix.layers
+    return explain(names, task, fitted, held, groups, loop, draws=draws, seed=loop.seed)
 
 
 def _some_groups(groups: I64, wanted: Mask, most: int, seed: int) -> I64:

@@ -30,14 +30,14 @@ class Fits:
     """Training sets over the same rows, and what is learned from each.
 
     Attributes:
-        train: which rows each trains on, bool (fits, n).
+        train: which rows each trains on, bool (fits, n), or how often, int64.
         targets: of all rows, (label sets, n): numbers of classes, int64, or standardised numbers, float32.
         labels: which label set each fit learns, int64 (fits,).
         count: how many classes there are, K; 1 for numbers.
         family: int64 (fits,), ascending: fits that are judged together, and so solved in one batch.
     """
 
-    train: NDArray[np.bool_]
+    train: NDArray[np.bool_] | I64
     targets: NDArray[Any]
     labels: I64
     count: int
@@ -58,12 +58,14 @@ class Scores:
         fits: int64 (f,), which fits these are.
         values: float32 (f, K, n), logarithms (natural) of probabilities, or predicted numbers (f, 1, n).
         mix: softmax weights (f, layers) of a learned mix, else `None`.
+        weights: (f, columns, layers * width) of a learned mix, what makes logits of `Solver.features`.
     """
 
     strength: int
     fits: I64
     values: F32
     mix: F32 | None = None
+    weights: F32 | None = None
 
 
 class Solver:
@@ -100,6 +102,17 @@ class Solver:
         kept = values > 1e-6 * values.max().clamp_min(1e-12)
         values, left = values[kept], left[:, kept]
         return values, x.T @ left / (values * n).sqrt()
+
+    @property
+    def features(self) -> F32:
+        """The rows, standardised as a whole, float32 (n, width) or (n, layers * width)."""
+        made: F32 = self._x.numpy()
+        return made
+
+    def at(self, place: int) -> Scores:
+        """Fit every training set at one strength, by its position, from stronger ones; all in one batch."""
+        assert len(set(self.fits.family.tolist())) == 1  # else there is one of each batch
+        return next(scores for scores in self.path() if scores.strength == place)
 
     def path(self, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak, each from where the last ended.
@@ -180,9 +193,10 @@ class _Batch:
         everyone = torch.arange(len(self.batch))
         scores = self._scores(everyone, self.found, self.shared._x)
         mix = self._mix(self.found).numpy() if self.learns else None
+        weights = self._effective(everyone, self.found)[0].numpy() if self.learns else None
         if self.shared.fits.count > 1:
             scores = _log_probabilities(scores)
-        return Scores(place, self.batch.numpy(), scores.numpy(), mix)
+        return Scores(place, self.batch.numpy(), scores.numpy(), mix, weights)
 
     def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = x[:, : self.columns * self.width].view(len(x), self.columns, self.width)

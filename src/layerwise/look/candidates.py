@@ -90,7 +90,7 @@ def scores(
     """
     mix = candidate.mix
     if mix.how == "learned":
-        yield from Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers)).path(over)
+        yield from Solver(beside(dataset, rows, mix), fits, layers=len(mix.layers)).path(over)
     elif mix.norm is None or mix.how in ("layer", "concat"):
         everything = np.ones(len(rows), bool)
         plain = Mix(mix.how, mix.layers, mix.weights)
@@ -100,11 +100,11 @@ def scores(
         yield from _one_by_one(dataset, rows, mix, fits)
     else:
         weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
-        solver = Solver(_beside(dataset, rows, mix), fits, layers=len(mix.layers), mix=weights)
+        solver = Solver(beside(dataset, rows, mix), fits, layers=len(mix.layers), mix=weights)
         yield from solver.path(over)
 
 
-def _beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
+def beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
     """Return the layers of a mix side by side, (n, layers * inputs)."""
     flat = rows.reshape(-1)
     made = [dataset.layer(name, rows=flat) for name in mix.layers]

@@ -206,9 +206,11 @@ class _Report:
         place = max(mixes, key=lambda n: estimates[n].score)
         one, got, run = self.several[place], self.found[place], self.run
         tell(f"weights of {one.name}")
-        strength = got.strengths[got.chosen[0]]
-        found = weighed(run.dataset, run.material, run.design, one, strength, draws=RESAMPLED, seed=run.seed)
-        return None if found is None else {"mix": one.name, "strength": strength, **found.to_json()}
+        place = got.chosen[0]
+        found = weighed(run.dataset, run.material, run.design, one, place, draws=RESAMPLED, seed=run.seed)
+        if found is None:
+            return None
+        return {"mix": one.name, "strength": got.strengths[place], **found.to_json()}
 
     def _compare(self, folds: F64) -> tuple[list[Estimate], Compared]:
         run, count = self.run, len(self.several)

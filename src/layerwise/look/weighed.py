@@ -2,59 +2,137 @@
 
 import numpy as np
 
-from layerwise.learn.features import read_planes, standardise
-from layerwise.learn.fitted import LoopOptions, LoopTask
-from layerwise.learn.learned import LearnedMix
-from layerwise.learn.mixview import show_some
-from layerwise.look.candidates import Candidate
+from layerwise.learn.learned import F64, LearnedMix, LeftOut, Range, most_alike, ranges, redraw
+from layerwise.learn.solver import Fits, Scores, Solver
+from layerwise.look import stats
+from layerwise.look.candidates import Candidate, beside
 from layerwise.look.design import Design
+from layerwise.look.judge import Predicted
 from layerwise.look.material import Material
-from layerwise.mix import layer_stats
-from layerwise.states import Layered
+from layerwise.states import F32, I64, Layered
+
+_DRAWS = 1000  # bootstrap samples of the rows that score
 
 
 def weighed(
-    dataset: Layered,
-    material: Material,
-    design: Design,
-    one: Candidate,
-    strength: float,
-    *,
-    draws: int,
-    seed: int,
+    dataset: Layered, material: Material, design: Design, one: Candidate, place: int, *, draws: int, seed: int
 ) -> LearnedMix | None:
     """Return what there is to show of a learned mix, fitted on the training rows of the first outer fit.
 
+    All fits are those of the probe's own solver: once with all layers, once without each, scored on the outer
+    test rows; and with all layers on `draws` samples of the training groups, drawn with replacement.
+
     Args:
         dataset: where the rows are; all layers of the mix are in memory at once.
-        material: the rows and their targets.
+        material: the rows, their targets and groups, and what judges them.
         design: who trains, and which rows score what a layer adds.
         one: the learned mix.
-        strength: C, as the inner fits of that outer fit chose it.
-        draws: how many refits on resampled groups make the intervals.
-        seed: of the draws.
+        place: of the strength that the inner fits of that outer fit chose.
+        draws: how many refits on resampled groups make the intervals of weights and shares.
+        seed: of all draws.
 
     Returns:
         the evidence, or `None` for a mix of a single layer.
     """
-    if len(one.mix.layers) < 2:
+    count = len(one.mix.layers)
+    if count < 2:
         return None
-    outer = design.outers[0]
-    train = design.fits.train[outer.fit]
-    held = np.zeros_like(train)
-    held[outer.test] = True
-    (planes,) = read_planes(dataset, material.labelled.rows, [one.mix], [train])
-    x = standardise(planes.arrays, [layer_stats([values[train]]) for values in planes.arrays])
-    numbers = design.fits.count == 1
-    task = LoopTask(
-        one.name,
-        "regress" if numbers else "classify",
-        x,
-        np.asarray(material.targets, np.float32 if numbers else np.int64),
-        design.fits.count,
-        train | held,
-        learned=True,
+    x = beside(dataset, material.labelled.rows, one.mix)
+    chance, outer = np.random.default_rng(seed), design.outers[0]
+    train = design.fits.train[outer.fit].astype(np.int64)
+    drawn = [_redrawn(train, material.groups, chance) for _ in range(draws)]
+    samples = np.stack([train, *drawn])
+    solver = Solver(x, _fits(design, samples), layers=count)
+    found = solver.at(place)
+    assert found.mix is not None  # several layers are mixed
+    assert found.weights is not None
+    shares = [
+        logit_shares(solver.features, weights, times, count)
+        for weights, times in zip(found.weights, samples, strict=True)
+    ]
+    layers = solver.features.reshape(len(x), count, -1).transpose(1, 0, 2)
+    pair, likeness = most_alike(layers, np.flatnonzero(train), chance)
+    score, left_out = _left_out(x, material, design, found, place, count, seed)
+    return LearnedMix(
+        layers=one.mix.layers,
+        weights=ranges(found.mix[0].astype(np.float64), list(found.mix[1:].astype(np.float64))),
+        logit_variance=ranges(shares[0], shares[1:]),
+        left_out=left_out,
+        metric=material.judge.metric,
+        score=score,
+        alike=(one.mix.layers[pair[0]], one.mix.layers[pair[1]]),
+        likeness=likeness,
+        draws=draws,
     )
-    options = LoopOptions(seed=seed, l2=1 / (strength * int(train.sum())))
-    # The held-out rows score, so they may not say when to stop: the head is fitted to its optimum.
-    return show_some(one.mix.layers, task, held, material.groups, options, draws=draws)
+
+
+def logit_shares(x: F32, weights: F32, times: I64, layers: int) -> F64:
+    """Return which share of the variance of the logits each layer makes up, float64 (layers,), of sum 1.
+
+    As `learn.learned.logit_shares`, of layers that stand side by side.
+
+    Args:
+        x: float32 (n, layers * width).
+        weights: float32 (columns, layers * width), what makes logits of x; several columns compete.
+        times: int64 (n,), how often each row counts.
+        layers: how many there are.
+    """
+    if len(weights) > 1:
+        weights = weights - weights.mean(axis=0)
+    known = np.flatnonzero(times)
+    parts = np.stack(
+        [
+            some @ w.T
+            for some, w in zip(
+                np.split(x[known], layers, axis=1), np.split(weights, layers, axis=1), strict=True
+            )
+        ]
+    ).astype(np.float64)
+    share = (times[known] / times.sum())[:, None]
+    parts -= (parts * share).sum(axis=1, keepdims=True)
+    covariance: F64 = (parts * share * parts.sum(axis=0)).sum(axis=(1, 2))
+    total = covariance.sum()
+    return covariance / total if total > 0 else np.zeros(layers)
+
+
+def _redrawn(train: I64, groups: I64, chance: np.random.Generator) -> I64:
+    """Return how often each row is in a sample of the training groups, (n,)."""
+    rows, times = np.flatnonzero(train), np.zeros_like(train)
+    times[rows] = redraw(groups[rows], chance)
+    return times
+
+
+def _fits(design: Design, samples: I64) -> Fits:
+    nothing = np.zeros(len(samples), np.int64)
+    return Fits(samples, design.fits.targets[:1], nothing, design.fits.count, nothing)
+
+
+def _left_out(
+    x: F32, material: Material, design: Design, whole: Scores, place: int, count: int, seed: int
+) -> tuple[float, tuple[LeftOut, ...]]:
+    """Return the score with all layers, and those without each, on the outer test rows."""
+    outer, judge = design.outers[0], material.judge
+    fits = _fits(design, design.fits.train[[outer.fit]].astype(np.int64))
+    by_layer = x.reshape(len(x), count, -1)
+
+    def predicted(scores: Scores) -> Predicted:
+        return judge.decide(scores.values[0][:, outer.test], outer.test)
+
+    several = [predicted(whole)]
+    for layer in range(count):
+        rest = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
+        several.append(predicted(Solver(rest, fits, layers=count - 1).at(place)))
+    counts = np.stack([judge.counts(one, outer.test) for one in several])
+    units = stats.unit_sums(counts, material.groups[outer.test])
+    made = stats.paired_bootstrap(units, judge.of_sums, _DRAWS, seed)
+    apart = made.scores[0] - made.scores
+    low, high = np.nanpercentile(made.samples[:, :1] - made.samples, [2.5, 97.5], axis=0)
+    return float(made.scores[0]), tuple(
+        LeftOut(
+            float(made.scores[n]),
+            float(made.low[n]),
+            float(made.high[n]),
+            Range(float(apart[n]), float(low[n]), float(high[n])),
+        )
+        for n in range(1, count + 1)
+    )
