@@ -30,7 +30,8 @@ class ParquetReader(Reader):
         with _opened(file) as parquet:
             self.agree(file, _columns(file, parquet.schema_arrow))
             start = 0
-            for batch in parquet.iter_batches(batch_size=_BATCH):
+            # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
+            for batch in parquet.iter_batches(batch_size=_BATCH, use_threads=False):
                 for item in _records(file, batch, start):
                     file.done += 1
                     yield item

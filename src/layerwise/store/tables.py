@@ -39,7 +39,8 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
     try:
         # Not read_table, which takes folders called a=b in the path for columns.
         with path.open("rb") as raw, pq.ParquetFile(raw) as file:
-            table = file.read()
+            # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]
         raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
