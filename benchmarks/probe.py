@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.learn.linear import STRENGTHS
-from layerwise.look.candidates import Candidate, candidates, scores
+from layerwise.look.candidates import Candidate, candidates, fitter
 from layerwise.look.design import Builder, Design, crossed
 from layerwise.look.evaluate import Evaluation
 from layerwise.look.material import Material, gather
@@ -91,9 +91,9 @@ def _ours(
 ) -> tuple[float, list[float]]:
     """Return the seconds that a candidate takes, and its score in each outer fold."""
     start = time.perf_counter()
-    evaluation = Evaluation(design, material.judge, [])
-    made = scores(dataset, material.labelled.rows, one, design.fits, evaluation.over)
-    found = evaluation.take(made)
+    evaluation = Evaluation(design, material.judge)
+    fits = fitter(dataset, material.labelled.rows, one)
+    found = evaluation.take(fits.path(design.fits, evaluation.over))
     pairs = zip(found.predicted, design.outers, strict=True)
     folds = [material.judge.score(predicted, outer.test) for predicted, outer in pairs]
     return time.perf_counter() - start, folds

@@ -22,7 +22,7 @@ def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, cla
     x, y = data(rows, width, classes)
     train = np.random.default_rng(1).random((4, rows)) < 0.7
     fits = Fits(train, y[None], np.zeros(4, np.int64), classes, np.arange(4))
-    for scores in Solver(x, fits).path():
+    for scores in Solver(x).path(fits):
         for place, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
             model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
@@ -39,8 +39,7 @@ def test_a_row_that_counts_twice_is_there_twice() -> None:
     x, y = data(200, 10, 3)
     times = np.random.default_rng(1).integers(0, 4, (3, 200))
     nothing = np.zeros(3, np.int64)
-    solver = Solver(x, Fits(times, y[None], nothing, 3, nothing))
-    scores = solver.at(STRENGTHS.index(0.1))
+    scores = Solver(x).at(Fits(times, y[None], nothing, 3, nothing), STRENGTHS.index(0.1))
     for fit in range(3):
         rows = np.repeat(np.arange(200), times[fit])
         scaler = StandardScaler().fit(x[rows])
@@ -53,8 +52,8 @@ def test_a_row_that_counts_twice_is_there_twice() -> None:
 def test_weights_of_a_learned_mix_make_its_logits() -> None:
     x, y = data(200, 12, 3)
     fits = Fits(np.ones((1, 200), bool), y[None], np.zeros(1, np.int64), 3, np.zeros(1, np.int64))
-    solver = Solver(x, fits, layers=3)
-    scores = solver.at(3)
+    solver = Solver(x, layers=3)
+    scores = solver.at(fits, 3)
     assert scores.weights is not None
     logits = solver.features @ scores.weights[0].T
     # Log-probabilities are logits but for a number per row, and the biases, a number per class.
@@ -67,7 +66,8 @@ def test_numbers_are_ridge_regression() -> None:
     target = (x[:, 0] - x[:, 3] + np.random.default_rng(2).normal(size=300) * 5).astype(np.float32)
     target = (target - target.mean()) / target.std()
     train = np.random.default_rng(1).random((3, 300)) < 0.7
-    for scores in Solver(x, Fits(train, target[None], np.zeros(3, np.int64), 1, np.arange(3))).path():
+    fits = Fits(train, target[None], np.zeros(3, np.int64), 1, np.arange(3))
+    for scores in Solver(x).path(fits):
         for place, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
             model = Ridge(alpha=1 / STRENGTHS[scores.strength]).fit(
@@ -82,7 +82,7 @@ def test_a_learned_mix_finds_the_layer_that_knows() -> None:
     layers = [rng.normal(size=(400, 10)) * (1 + 9 * n) for n in range(4)]
     layers[2][:, 0] += 40 * y
     fits = Fits(np.ones((1, 400), bool), y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
-    *_, last = Solver(np.hstack(layers).astype(np.float32), fits, layers=4).path()
+    *_, last = Solver(np.hstack(layers).astype(np.float32), layers=4).path(fits)
     assert last.mix is not None
     assert last.mix.sum() == pytest.approx(1, abs=1e-5)
     assert last.mix[0].argmax() == 2
@@ -94,7 +94,7 @@ def test_a_fixed_mix_is_the_mix_of_layers_standardised_by_the_training_rows() ->
     fits = Fits(train, y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
     scaled = StandardScaler().fit(x[train[0]]).transform(x)
     mixed = 0.3 * scaled[:, :6] + 0.7 * scaled[:, 6:]
-    for scores in Solver(x, fits, layers=2, mix=(0.3, 0.7)).path():
+    for scores in Solver(x, layers=2, mix=(0.3, 0.7)).path(fits):
         model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
         wanted = model.fit(mixed[train[0]], y[train[0]]).predict_proba(mixed)
         assert np.abs(np.exp(scores.values[0].T) - wanted).max() < 0.01
@@ -104,7 +104,7 @@ def test_a_constant_column_counts_for_nothing() -> None:
     x, y = data(200, 6, 2)
     fits = Fits(np.ones((1, 200), bool), y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
     wide = np.hstack([x, np.full((200, 1), 5, np.float32)])
-    for plain, more in zip(Solver(x, fits).path(), Solver(wide, fits).path(), strict=True):
+    for plain, more in zip(Solver(x).path(fits), Solver(wide).path(fits), strict=True):
         assert np.abs(np.exp(plain.values) - np.exp(more.values)).max() < 0.01
 
 
@@ -113,7 +113,7 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
     train = np.random.default_rng(1).random((6, 200)) < 0.7
     fits = Fits(train, y[None], np.zeros(6, np.int64), 2, np.array([0, 0, 0, 1, 1, 2]))
     whole = {
-        (fit, s.strength): s.values[place] for s in Solver(x, fits).path() for place, fit in enumerate(s.fits)
+        (fit, s.strength): s.values[place] for s in Solver(x).path(fits) for place, fit in enumerate(s.fits)
     }
     monkeypatch.setattr("layerwise.learn.solver._SCORES", 4 * 200 * 2)  # room for four fits
     seen: list[tuple[int, list[int]]] = []
@@ -121,7 +121,7 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
     def over(family: int) -> bool:
         return family == 1 and seen[-1][0] == 2
 
-    for scores in Solver(x, fits).path(over):
+    for scores in Solver(x).path(fits, over):
         seen.append((scores.strength, scores.fits.tolist()))
         for place, fit in enumerate(scores.fits):
             # Fits that are solved beside others end at the same place but for rounding.

@@ -75,16 +75,15 @@ class Solver:
     softmax weights of the layers, together with the weights of the classes (whose size is the scale).
     """
 
-    def __init__(self, x: F32, fits: Fits, *, layers: int = 1, mix: Sequence[float] | None = None) -> None:
+    def __init__(self, x: F32, *, layers: int = 1, mix: Sequence[float] | None = None) -> None:
         """Standardise the rows as a whole (the fits correct it) and find the directions they vary in.
 
         Args:
             x: features, float32 (n, width), or (n, layers * width).
-            fits: the training sets.
             layers: how many layers stand side by side, to be mixed after each is standardised.
             mix: their weights; without them each fit learns its own.
         """
-        self.fits, self.layers, self.mix = fits, layers, mix
+        self.layers, self.mix = layers, mix
         rows = torch.from_numpy(x)
         mean, std = rows.mean(0), rows.std(0, correction=0)
         self._x = (rows - mean) / torch.where(std > 1e-12 * (1 + mean.abs()), std, torch.inf)
@@ -109,44 +108,43 @@ class Solver:
         made: F32 = self._x.numpy()
         return made
 
-    def at(self, place: int) -> Scores:
-        """Fit every training set at one strength, by its position, from stronger ones; all in one batch."""
-        assert len(set(self.fits.family.tolist())) == 1  # else there is one of each batch
-        return next(scores for scores in self.path() if scores.strength == place)
+    def at(self, fits: Fits, place: int) -> Scores:
+        """Fit every training set, of one family, at one strength, by its position, from stronger ones."""
+        assert len(set(fits.family.tolist())) == 1  # else there is one of each batch
+        return next(scores for scores in self.path(fits) if scores.strength == place)
 
-    def path(self, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
+    def path(self, fits: Fits, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak, each from where the last ended.
 
         Weak regularisation takes longest and seldom helps: after each strength `over` is asked for each
         family whether its path may end there.
         """
-        for batch in self._batches():
-            solver = _Batch(self, torch.from_numpy(batch))
+        for batch in self._batches(fits):
+            solver = _Batch(self, fits, torch.from_numpy(batch))
             for place, strength in enumerate(STRENGTHS):
                 yield solver.solve(place, strength)
-                going = [not over(int(family)) for family in self.fits.family[solver.batch.numpy()]]
+                going = [not over(int(family)) for family in fits.family[solver.batch.numpy()]]
                 if not any(going):
                     break
                 solver.keep(torch.tensor(going))
 
-    def _batches(self) -> Iterator[I64]:
+    def _batches(self, fits: Fits) -> Iterator[I64]:
         """Cut the fits into batches of whole families whose scores fit into memory."""
-        together = max(1, _SCORES // (len(self._x) * self.fits.count))
-        starts = np.flatnonzero(np.diff(self.fits.family, prepend=-1))
+        together = max(1, _SCORES // (len(self._x) * fits.count))
+        starts = np.flatnonzero(np.diff(fits.family, prepend=-1))
         begin = 0
-        for start, end in zip(starts, [*starts[1:], len(self.fits.family)], strict=True):
+        for start, end in zip(starts, [*starts[1:], len(fits.family)], strict=True):
             if end - begin > together and start > begin:
                 yield np.arange(begin, start)
                 begin = int(start)
-        yield np.arange(begin, len(self.fits.family))
+        yield np.arange(begin, len(fits.family))
 
 
 class _Batch:
     """Some of the fits, solved together. Parameters of a fit: classes × width weights, biases, mix logits."""
 
-    def __init__(self, shared: Solver, batch: Tensor) -> None:
-        self.shared, self.batch = shared, batch
-        fits = shared.fits
+    def __init__(self, shared: Solver, fits: Fits, batch: Tensor) -> None:
+        self.shared, self.fits, self.batch = shared, fits, batch
         train = torch.from_numpy(fits.train[batch.numpy()])
         # Rows that none of these fits trains on are scored at the end alone.
         some = train.any(0)
@@ -166,10 +164,10 @@ class _Batch:
 
     def _begin(self) -> Tensor:
         """Set the biases to the shares of the classes; return how much the loss curves there (f, columns)."""
-        if self.shared.fits.count == 1:
+        if self.fits.count == 1:
             return torch.ones(len(self.batch), 1)
         first = 1 if self.columns == 1 else 0
-        classes = torch.arange(first, self.shared.fits.count)
+        classes = torch.arange(first, self.fits.count)
         there = [(self.share * (self.targets == number)).sum(1) for number in classes]
         share = (
             torch.stack(there, 1)
@@ -194,7 +192,7 @@ class _Batch:
         scores = self._scores(everyone, self.found, self.shared._x)
         mix = self._mix(self.found).numpy() if self.learns else None
         weights = self._effective(everyone, self.found)[0].numpy() if self.learns else None
-        if self.shared.fits.count > 1:
+        if self.fits.count > 1:
             scores = _log_probabilities(scores)
         return Scores(place, self.batch.numpy(), scores.numpy(), mix, weights)
 
@@ -223,7 +221,7 @@ class _Batch:
 
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self._scores(which, x, self.x)
-        residual_of = _squared if self.shared.fits.count == 1 else _cross_entropy
+        residual_of = _squared if self.fits.count == 1 else _cross_entropy
         loss, residual = residual_of(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]

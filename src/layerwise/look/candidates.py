@@ -1,7 +1,8 @@
 """What is compared: every layer alone, and mixes of several."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -74,10 +75,18 @@ def _what(mix: Mix) -> tuple[object, ...]:
     return (how, layers, mix.weights, norm)
 
 
-def scores(
-    dataset: Layered, rows: I64, candidate: Candidate, fits: Fits, over: Callable[[int], bool]
-) -> Iterator[Scores]:
-    """Fit a candidate on every training set at every strength.
+class Fitter(Protocol):
+    """Fits one candidate on training sets; see `Solver`."""
+
+    def path(self, fits: Fits, over: Callable[[int], bool]) -> Iterator[Scores]:
+        """Fit every training set at every strength, from strong to weak."""
+
+    def at(self, fits: Fits, place: int) -> Scores:
+        """Fit every training set at one strength."""
+
+
+def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
+    """Return what fits a candidate.
 
     Features are standardised by the rows of each training set, and so is each layer for `norm=layer`.
 
@@ -85,23 +94,19 @@ def scores(
         dataset: where the rows are.
         rows: their numbers, (n,), or (n, 2) for pairs.
         candidate: the mix.
-        fits: the training sets over these n rows.
-        over: see `Solver.path`.
     """
     mix = candidate.mix
     if mix.how == "learned":
-        yield from Solver(beside(dataset, rows, mix), fits, layers=len(mix.layers)).path(over)
-    elif mix.norm is None or mix.how in ("layer", "concat"):
+        return Solver(beside(dataset, rows, mix), layers=len(mix.layers))
+    if mix.norm is None or mix.how in ("layer", "concat"):
         everything = np.ones(len(rows), bool)
         plain = Mix(mix.how, mix.layers, mix.weights)
         (planes,) = read_planes(dataset, rows, [plain], [everything])
-        yield from Solver(planes.arrays[0], fits).path(over)
-    elif mix.how == "max" or rows.ndim == 2:
-        yield from _one_by_one(dataset, rows, mix, fits)
-    else:
-        weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
-        solver = Solver(beside(dataset, rows, mix), fits, layers=len(mix.layers), mix=weights)
-        yield from solver.path(over)
+        return Solver(planes.arrays[0])
+    if mix.how == "max" or rows.ndim == 2:
+        return _OneByOne(dataset, rows, mix)
+    weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
+    return Solver(beside(dataset, rows, mix), layers=len(mix.layers), mix=weights)
 
 
 def beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
@@ -111,10 +116,30 @@ def beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
     return np.concatenate([halves(v) for v in made] if rows.ndim == 2 else made, axis=1)
 
 
-def _one_by_one(dataset: Layered, rows: I64, mix: Mix, fits: Fits) -> Iterator[Scores]:
-    """Mix anew for each training set, where standardising isn't a matter of weights."""
-    for number, train in enumerate(fits.train):
-        (planes,) = read_planes(dataset, rows, [mix], [train])
-        own = Fits(train[None], fits.targets, fits.labels[[number]], fits.count, fits.family[[number]])
-        for item in Solver(planes.arrays[0], own).path():
-            yield Scores(item.strength, np.array([number]), item.values, None)
+class _OneByOne:
+    """Mixes anew for each training set, where standardising isn't a matter of weights."""
+
+    def __init__(self, dataset: Layered, rows: I64, mix: Mix) -> None:
+        self._dataset, self._rows, self._mix = dataset, rows, mix
+
+    def path(self, fits: Fits, over: Callable[[int], bool]) -> Iterator[Scores]:
+        """Fit every training set at every strength; `over` isn't asked, as families are not fitted together."""
+        for number in range(len(fits.train)):
+            for item in self._solver(fits, number).path(_only(fits, number)):
+                yield Scores(item.strength, np.array([number]), item.values)
+
+    def at(self, fits: Fits, place: int) -> Scores:
+        """Fit every training set at one strength."""
+        every = range(len(fits.train))
+        made = [self._solver(fits, number).at(_only(fits, number), place).values for number in every]
+        return Scores(place, np.array(every), np.concatenate(made))
+
+    def _solver(self, fits: Fits, number: int) -> Solver:
+        known = fits.train[number] > 0
+        (planes,) = read_planes(self._dataset, self._rows, [self._mix], [known])
+        return Solver(planes.arrays[0])
+
+
+def _only(fits: Fits, number: int) -> Fits:
+    one = [number]
+    return replace(fits, train=fits.train[one], labels=fits.labels[one], family=fits.family[one])

@@ -41,7 +41,8 @@ class Design:
     Attributes:
         fits: the training sets, over n rows.
         outers: what is scored: a fold of a repeat each, or the one test set.
-        controls: the same with random labels, for the control task.
+        controls: for each fit of the control task the place of the outer fit that it repeats with random
+            labels, and the number of these among the targets.
         orders: the blocks of each order of the online code.
         fixed: whether the user's own split is scored, instead of folds.
         text: what was done, in words.
@@ -49,7 +50,7 @@ class Design:
 
     fits: Fits
     outers: tuple[Outer, ...]
-    controls: tuple[Outer, ...]
+    controls: tuple[tuple[int, int], ...]
     orders: tuple[tuple[Block, ...], ...]
     fixed: bool
     text: str
@@ -91,7 +92,6 @@ class Builder:
         self.targets: list[NDArray[np.float32] | I64] = [targets]
         self.classes = np.asarray(targets, np.int64) if spread else None
         self._train: list[Mask] = []
-        self._labels: list[int] = []
         self._family: list[int] = []
         self._families = 0
 
@@ -99,16 +99,16 @@ class Builder:
         """Begin a family: the fits that follow are judged together."""
         self._families += 1
 
-    def fit(self, train: Mask, labels: int = 0) -> int:
+    def fit(self, train: Mask) -> int:
         """Add a training set and return its number."""
         self._train.append(train)
-        self._labels.append(labels)
         self._family.append(self._families)
         return len(self._train) - 1
 
     def fits(self) -> Fits:
         """Return all training sets."""
-        labels, family = np.array(self._labels, np.int64), np.array(self._family, np.int64)
+        family = np.array(self._family, np.int64)
+        labels = np.zeros(len(family), np.int64)  # those of the task
         return Fits(np.array(self._train), np.stack(self.targets), labels, self.count, family)
 
     def folds(self, among: Mask, folds: int, seed: int) -> list[Mask]:
@@ -122,26 +122,24 @@ class Builder:
             out.append(mask)
         return out
 
-    def nested(self, train: Mask, test: Mask, repeat: int, seed: int, labels: int = 0) -> Outer:
+    def nested(self, train: Mask, test: Mask, repeat: int, seed: int) -> Outer:
         """Add an outer fit and the inner fits that choose for it."""
         self.family()
         inner = tuple(
-            (self.fit(train & ~held, labels), np.flatnonzero(held)) for held in self.folds(train, INNER, seed)
+            (self.fit(train & ~held), np.flatnonzero(held)) for held in self.folds(train, INNER, seed)
         )
-        return Outer(self.fit(train, labels), np.flatnonzero(test), inner, repeat)
+        return Outer(self.fit(train), np.flatnonzero(test), inner, repeat)
 
 
 def crossed(build: Builder, repeats: int, folds: int, seed: int, controls: list[I64]) -> Design:
     """Return repeated nested cross-validation; `controls` are random labels for as many repeats."""
     everything = np.ones(len(build.groups), bool)
-    outers, random = [], []
+    outers = []
     build.targets += controls
     for repeat in range(repeats):
         for number, held in enumerate(build.folds(everything, folds, _seed(seed, repeat))):
-            inner_seed = _seed(seed, repeat, number + 1)
-            outers.append(build.nested(~held, held, repeat, inner_seed))
-            if repeat < len(controls):
-                random.append(build.nested(~held, held, repeat, inner_seed, repeat + 1))
+            outers.append(build.nested(~held, held, repeat, _seed(seed, repeat, number + 1)))
+    random = [(place, o.repeat + 1) for place, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(build, everything, seed)
     text = f"{repeats} × {folds}-fold cross-validation, {INNER} inner folds choose"
     return Design(build.fits(), tuple(outers), tuple(random), orders, False, text)
@@ -158,19 +156,17 @@ def split(build: Builder, roles: NDArray[np.str_], seed: int, controls: list[I64
         raise RequestError("--split: no labelled row is 'test'; give one part the value test")
     build.targets += controls
 
-    def outer(labels: int) -> Outer:
-        if not dev.any():
-            return build.nested(train, test, 0, _seed(seed, 0), labels)
+    if dev.any():
         build.family()
-        number = build.fit(train, labels)
-        return Outer(number, np.flatnonzero(test), ((number, np.flatnonzero(dev)),))
-
-    outers = (outer(0),)
-    random = tuple(outer(number + 1) for number in range(len(controls)))
+        number = build.fit(train)
+        outer = Outer(number, np.flatnonzero(test), ((number, np.flatnonzero(dev)),))
+    else:
+        outer = build.nested(train, test, 0, _seed(seed, 0))
+    random = tuple((0, number + 1) for number in range(len(controls)))
     chosen = "dev chooses" if dev.any() else f"{INNER} inner folds of train choose"
     counts = f"{train.sum():,} train, {dev.sum():,} dev, {test.sum():,} test"
     orders = _orders(build, train, seed)
-    return Design(build.fits(), outers, random, orders, True, f"your own split ({counts} rows): {chosen}")
+    return Design(build.fits(), (outer,), random, orders, True, f"your own split ({counts} rows): {chosen}")
 
 
 def _orders(build: Builder, among: Mask, seed: int) -> tuple[tuple[Block, ...], ...]:

@@ -1,13 +1,14 @@
 """One candidate through the whole design: predictions, choices, bits."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from layerwise.learn.linear import STRENGTHS
 from layerwise.learn.solver import Scores
-from layerwise.look.design import Block, Design, Outer
+from layerwise.look.candidates import Fitter
+from layerwise.look.design import Block, Design
 from layerwise.look.judge import F64, Judge, Predicted
 from layerwise.states import F32, I64
 
@@ -46,10 +47,9 @@ class _Asked:
 class Evaluation:
     """Takes the scores of fits as the solver makes them, and keeps only what the design asks for."""
 
-    def __init__(self, design: Design, judge: Judge, controls: Sequence[Judge]) -> None:
-        """`controls` judge the random labels of each repeat."""
-        self.design, self.judge, self._controls = design, judge, controls
-        self.outers = [*design.outers, *design.controls]
+    def __init__(self, design: Design, judge: Judge) -> None:
+        """Begin with nothing known."""
+        self.design, self.judge, self.outers = design, judge, design.outers
         count = len(STRENGTHS)
         self._inner = np.full((len(self.outers), count), -np.inf)  # not reached
         self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
@@ -73,13 +73,6 @@ class Evaluation:
                 if block.fit is not None:
                     self._codes[family[block.fit]] = self._bits[order]
                     self._asked[block.fit].block.append((order, place))
-
-    def _judge_of(self, number: int) -> Judge:
-        outer = self.outers[number]
-        return self.judge if number < len(self.design.outers) else self._controls[self._label(outer) - 1]
-
-    def _label(self, outer: Outer) -> int:
-        return int(self.design.fits.labels[outer.fit])
 
     def over(self, family: int) -> bool:
         """Tell whether a path may end, for fits that are judged together.
@@ -107,13 +100,14 @@ class Evaluation:
     def _take(self, strength: int, fit: int, values: F32) -> None:
         asked = self._asked[fit]
         for number, rows in asked.inner:
-            judge = self._judge_of(number)
-            score = judge.score(judge.decide(values[:, rows], rows), rows) / len(self.outers[number].inner)
+            score = self.judge.score(self.judge.decide(values[:, rows], rows), rows) / len(
+                self.outers[number].inner
+            )
             before = self._inner[number, strength]
             self._inner[number, strength] = score + (before if np.isfinite(before) else 0.0)
         for number in asked.outer:
             rows = self.outers[number].test
-            self._predicted[number][strength] = self._judge_of(number).decide(values[:, rows], rows)
+            self._predicted[number][strength] = self.judge.decide(values[:, rows], rows)
         for order, place in asked.block:
             block = self.design.orders[order][place]
             self._bits[order][place, strength] = block_bits(values, self._gold(block.rows), block)
@@ -123,22 +117,43 @@ class Evaluation:
 
     def _result(self) -> Evaluated:
         best = self._inner.argmax(axis=1)  # the first of equals, which is the strongest regularisation
-        kept = len(self.design.outers)
         predicted = [self._at(number, int(best[number])) for number in range(len(self.outers))]
-        control = [
-            self._judge_of(n).score(predicted[n], self.outers[n].test) for n in range(kept, len(self.outers))
-        ]
         first_bits = [
             len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
         ]
         bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
-        inner = [float(self._inner[n, best[n]]) for n in range(kept)]
-        return Evaluated(predicted[:kept], best[:kept].tolist(), inner, control, bits)
+        inner = [float(self._inner[n, best[n]]) for n in range(len(self.outers))]
+        return Evaluated(predicted, best.tolist(), inner, [], bits)
 
     def _at(self, number: int, strength: int) -> Predicted:
         found = self._predicted[number][strength]
         assert found is not None  # the solver gives every fit at every strength
         return found
+
+
+def control_scores(
+    fitter: Fitter, design: Design, judges: Sequence[Judge], chosen: Sequence[int]
+) -> list[float]:
+    """Return what a candidate scores on the control task: the same probe, so with the strengths chosen for the task.
+
+    Args:
+        fitter: of the candidate.
+        design: which outer fits are repeated, with which random labels.
+        judges: of each set of random labels.
+        chosen: the position of the strength of each outer fit.
+
+    Source: Hewitt and Liang 2019: selectivity is a property of a probe with its hyperparameters.
+    """
+    out = []
+    for place in sorted({chosen[number] for number, _ in design.controls}):
+        some = [(design.outers[n], labels) for n, labels in design.controls if chosen[n] == place]
+        labels = np.array([label for _, label in some])
+        train = design.fits.train[[outer.fit for outer, _ in some]]
+        fits = replace(design.fits, train=train, labels=labels, family=np.zeros_like(labels))
+        for values, (outer, label) in zip(fitter.at(fits, place).values, some, strict=True):
+            judge = judges[label - 1]
+            out.append(judge.score(judge.decide(values[:, outer.test], outer.test), outer.test))
+    return out
 
 
 def block_bits(logp: F32, gold: I64, block: Block) -> float:

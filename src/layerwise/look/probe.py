@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from layerwise.errors import RequestError
 from layerwise.look import baselines, stats
 from layerwise.look.advice import Compared, advise
-from layerwise.look.candidates import Candidate, candidates, scores
+from layerwise.look.candidates import Candidate, Fitter, candidates, fitter
 from layerwise.look.design import Builder, Design, crossed, split
-from layerwise.look.evaluate import Evaluated, Evaluation
+from layerwise.look.evaluate import Evaluated, Evaluation, control_scores
 from layerwise.look.judge import F64, Judge, Predicted
 from layerwise.look.material import Material, gather
 from layerwise.look.results import Estimate, ProbeResult, Scored
@@ -103,9 +103,10 @@ class _Run:
 
     def evaluate(self, one: Candidate) -> Evaluated:
         """Fit and score one candidate."""
-        return _through(
-            self.design, self.dataset, self.material.labelled.rows, one, self.judge, self.controls
-        )
+        fits = fitter(self.dataset, self.material.labelled.rows, one)
+        found = _through(self.design, fits, self.judge)
+        found.control = control_scores(fits, self.design, self.controls, found.chosen)
+        return found
 
     def evaluate_on(self, model: RandomModel, one: Candidate) -> Evaluated:
         """Fit and score one candidate on the same rows as another model makes them; without controls and codes."""
@@ -114,7 +115,7 @@ class _Run:
         docs = np.unique(every[rows])
         kept = np.flatnonzero(np.isin(every, docs))  # what these texts have of rows, in order
         made = model(one.mix.layers, docs)
-        return _through(self.design.scored(), made, np.searchsorted(kept, rows), one, self.judge, [])
+        return _through(self.design.scored(), fitter(made, np.searchsorted(kept, rows), one), self.judge)
 
     @property
     def judge(self) -> Judge:
@@ -146,12 +147,10 @@ class _Run:
         return stats.paired_bootstrap(units, self.judge.of_sums, _DRAWS, self.seed)
 
 
-def _through(
-    design: Design, dataset: Layered, rows: I64, one: Candidate, judge: Judge, controls: Sequence[Judge]
-) -> Evaluated:
+def _through(design: Design, fits: Fitter, judge: Judge) -> Evaluated:
     """Take one candidate through a design."""
-    evaluation = Evaluation(design, judge, controls)
-    return evaluation.take(scores(dataset, rows, one, design.fits, evaluation.over))
+    evaluation = Evaluation(design, judge)
+    return evaluation.take(fits.path(design.fits, evaluation.over))
 
 
 @dataclass

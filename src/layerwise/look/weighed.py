@@ -42,8 +42,8 @@ def weighed(
     train = design.fits.train[outer.fit].astype(np.int64)
     drawn = [_redrawn(train, material.groups, chance) for _ in range(draws)]
     samples = np.stack([train, *drawn])
-    solver = Solver(x, _fits(design, samples), layers=count)
-    found = solver.at(place)
+    solver = Solver(x, layers=count)
+    found = solver.at(_fits(design, samples), place)
     assert found.mix is not None  # several layers are mixed
     assert found.weights is not None
     shares = [
@@ -121,7 +121,7 @@ def _left_out(
     several = [predicted(whole)]
     for layer in range(count):
         rest = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
-        several.append(predicted(Solver(rest, fits, layers=count - 1).at(place)))
+        several.append(predicted(Solver(rest, layers=count - 1).at(fits, place)))
     counts = np.stack([judge.counts(one, outer.test) for one in several])
     units = stats.unit_sums(counts, material.groups[outer.test])
     made = stats.paired_bootstrap(units, judge.of_sums, _DRAWS, seed)
