@@ -1,0 +1,353 @@
+"""The shape of one layer: lengths, directions and dimensions of its rows, and how they lie in texts and classes.
+
+Rows are x, float32 or float64 (n, d); sums are float64. Cosines of raw vectors are high because one to three
+rogue dimensions dominate them (Timkey and van Schijndel 2021): `standardise(x)` has none, and similarities are
+also given less the mean cosine of any two rows (Ethayarajh 2019).
+
+What isn't defined is NaN, or empty where it is a list: a value that isn't finite, a row of zeros where cosines
+are asked for, no spread, too few rows. It raises and warns of nothing but labels that don't fit the rows.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from layerwise.errors import RequestError
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.float32] | F64
+Labels = npt.ArrayLike  # integers or strings, one per row
+# What a float64 product of a few thousand rows may be off by, as a share.
+_SAME = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Euclidean lengths of rows, in the unit of the vectors: mean, median, 5th and 95th percentile."""
+
+    mean: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """A mean cosine, and the same less the mean cosine of any two rows of the layer (`anisotropy`)."""
+
+    mean: float
+    adjusted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Dimensions (k,), that which tells classes apart best first, with their F (k,) and eta² (k,)."""
+
+    dimensions: I64
+    f: F64
+    eta2: F64
+
+
+def finite(x: Rows) -> bool:
+    """Say whether x holds any number, and nothing but finite ones."""
+    return x.size > 0 and bool(np.isfinite(x).all())
+
+
+def centred(x: Rows) -> tuple[F64, float]:
+    """Return finite x with columns of mean 0, float64 (n, d), and the length up to which that is rounding.
+
+    The unit is the largest absolute value, so that no square overflows. Columns that only vary by rounding
+    of x's own type are 0. The length is the Frobenius norm of the others as they were, times relative rounding.
+    """
+    values = np.asarray(x, np.float64) / (float(np.abs(x).max()) or 1.0)
+    rounding = max(float(np.finfo(x.dtype).eps), _SAME)
+    lengths = _lengths(values.T)
+    values -= values.mean(axis=0)
+    flat = _lengths(values.T) <= rounding * lengths
+    values[:, flat] = 0
+    return values, rounding * float(np.linalg.norm(lengths[~flat]))
+
+
+def standardise(x: Rows) -> F64:
+    """Return x with columns of mean 0 and standard deviation 1, float64 (n, d); constant columns are 0.
+
+    All of it is NaN where a value of x isn't finite.
+    """
+    if not finite(x):
+        return np.full(x.shape, np.nan)
+    values, _ = centred(x)
+    deviation = _lengths(values.T) / math.sqrt(len(x))
+    found: F64 = np.divide(values, deviation, out=values, where=deviation > 0)
+    return found
+
+
+def unit_rows(x: Rows) -> F64 | None:
+    """Return rows divided by their lengths, float64 (n, d); `None` where a row is 0 or a value isn't finite."""
+    if not finite(x):
+        return None
+    largest = np.abs(x).max(axis=1, keepdims=True).astype(np.float64)
+    if not largest.all():
+        return None
+    values: F64 = np.asarray(x, np.float64) / largest
+    values /= _lengths(values)[:, None]
+    return values
+
+
+def norms(x: Rows) -> Norms:
+    """Return how long rows are, of x (n, d)."""
+    if not finite(x):
+        return Norms(math.nan, math.nan, math.nan, math.nan)
+    unit = float(np.abs(x).max()) or 1.0
+    lengths = _lengths(np.asarray(x, np.float64) / unit)
+    low, median, high = np.percentile(lengths, [5, 50, 95])
+    return Norms(*(float(value * unit) for value in (lengths.mean(), median, low, high)))
+
+
+def anisotropy(x: Rows) -> float:
+    """Return the mean cosine of two different rows, over all pairs, in [-1 / (n - 1), 1] (Ethayarajh 2019).
+
+    (‖Σu‖² - n) / (n (n - 1)), u being the n rows at length 1. 0 where directions are spread evenly; near 0
+    for `standardise(x)`, whose columns sum to 0.
+    """
+    return float(contributions(x).sum())
+
+
+def contributions(x: Rows) -> F64:
+    """Return what each dimension adds to the mean cosine of two different rows, float64 (d,); sum `anisotropy`.
+
+    ((Σu_i)² - Σu_i²) / (n (n - 1)) for dimension i: Timkey and van Schijndel (2021), but over all pairs.
+    """
+    unit = unit_rows(x)
+    if unit is None or len(unit) < 2:
+        return np.full(max(1, x.shape[1]), np.nan)
+    pairs = len(unit) * (len(unit) - 1)
+    found: F64 = (unit.sum(axis=0) ** 2 - (unit**2).sum(axis=0)) / pairs
+    return found
+
+
+def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
+    """Return the dimensions that add most to the mean cosine (k,), and their shares of it (k,), the largest first.
+
+    Shares of all dimensions sum to 1; one may exceed 1 where others are below 0. Even shares are 1/d. Empty
+    where the mean cosine isn't above 0, which leaves nothing to share (Timkey and van Schijndel 2021).
+    """
+    parts = contributions(x)
+    total = parts.sum()
+    if not total > _SAME:
+        return np.empty(0, np.int64), np.empty(0)
+    order = np.argsort(-parts, kind="stable")[:top]
+    return order, parts[order] / total
+
+
+def effective_rank(x: Rows) -> float:
+    """Return how many directions rows of x (n, d) fill, in [1, min(n - 1, d)] (Roy and Vetterli 2007).
+
+    exp(-Σ p log p), p being the singular values of the centred rows divided by their sum.
+    """
+    if not finite(x):
+        return math.nan
+    values, _ = centred(x)
+    if not values.any():
+        return math.nan
+    singular = np.linalg.svd(values, compute_uv=False)
+    return math.exp(special.entr(singular / singular.sum()).sum())
+
+
+def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
+    """Return the mean cosine of a row with the mean row of its text, averaged over texts (Ethayarajh 2019).
+
+    A row is part of its mean: m rows without anything in common still have about 1/√m. Texts of one row,
+    and those whose mean is 0, are left out.
+
+    Args:
+        x: (n, d), such as words.
+        docs: (n,), which text a row is of.
+    """
+    unit, groups = unit_rows(x), _groups(docs, len(x))
+    if unit is None:
+        return Similarity(math.nan, math.nan)
+    values = np.asarray(x, np.float64)[groups.order] / float(np.abs(x).max())
+    sums, lengths = _sums(values, groups), _sums(_lengths(values)[:, None], groups)[:, 0]
+    length = _lengths(sums)
+    told = (groups.counts > 1) & (length > _SAME * lengths)
+    cosines = np.einsum("td,td->t", _sums(unit[groups.order], groups), sums)[told]
+    return _adjusted(cosines / length[told] / groups.counts[told], x)
+
+
+def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
+    """Return the mean cosine of two occurrences of a word type, averaged over types (Ethayarajh 2019).
+
+    (‖Σu‖² - m) / (m (m - 1)) for a type of m occurrences, u being their rows at length 1. Types that occur
+    once are left out; of those that occur more than `most` times, as many are taken, evenly spaced.
+
+    Args:
+        x: (n, d), words in context.
+        words: (n,), the type of each.
+        most: occurrences of a type.
+    """
+    unit, groups = unit_rows(x), _groups(words, len(x))
+    if unit is None:
+        return Similarity(math.nan, math.nan)
+    groups = _thinned(groups, most)
+    counts = groups.counts
+    squares = (_sums(unit[groups.order], groups) ** 2).sum(axis=1)
+    several = counts > 1
+    return _adjusted(((squares - counts)[several] / (counts * (counts - 1))[several]), x)
+
+
+def curvature(x: Rows, docs: Labels) -> float:
+    """Return the mean angle by which a text turns from row to row, averaged over texts, radians in [0, π].
+
+    The angle of x_{t+1} - x_t and x_{t+2} - x_{t+1} (Hosseini and Fedorenko 2023; Skean et al. 2025, whose
+    code takes the absolute cosine, so that turning back counts as straight). Rows without anything in common
+    turn by about 2π/3. Texts of fewer than 3 rows are left out, and angles where two neighbours are equal.
+
+    Args:
+        x: (n, d), rows of a text in its order.
+        docs: (n,), which text a row is of.
+    """
+    groups = _groups(docs, len(x))
+    if len(x) < 3 or not finite(x):
+        return math.nan
+    steps = np.diff(np.asarray(x, np.float64)[groups.order] / (float(np.abs(x).max()) or 1.0), axis=0)
+    lengths = _lengths(steps)
+    steps /= np.where(lengths > 0, lengths, 1)[:, None]
+    text = np.repeat(np.arange(len(groups.counts)), groups.counts)
+    told = (text[:-2] == text[2:]) & (lengths[:-1] > 0) & (lengths[1:] > 0)
+    # The arc cosine loses half of the digits of small angles (Kahan's formula doesn't).
+    angles = 2 * np.arctan2(_lengths(steps[:-1] - steps[1:]), _lengths(steps[:-1] + steps[1:]))[told]
+    found = np.bincount(text[:-2][told])
+    sums = np.bincount(text[:-2][told], weights=angles)
+    return _mean(sums[found > 0] / found[found > 0])
+
+
+def prompt_entropy(x: Rows, docs: Labels) -> float:
+    """Return how evenly the rows of a text fill directions, averaged over texts, in [0, 1] (Skean et al. 2025).
+
+    `dataset_entropy` of each text: 0 where its rows are parallel, 1 where they are orthogonal. Texts of one
+    row are left out.
+
+    Args:
+        x: (n, d), such as words.
+        docs: (n,), which text a row is of.
+    """
+    unit, groups = unit_rows(x), _groups(docs, len(x))
+    if unit is None or x.shape[1] < 2:
+        return math.nan
+    texts = np.split(unit[groups.order], groups.starts[1:])
+    return _mean(np.array([_entropy(text) for text in texts if len(text) > 1]))
+
+
+def dataset_entropy(x: Rows) -> float:
+    """Return how evenly the rows of x (n, d) fill directions, in [0, 1], such as one vector per text.
+
+    The matrix-based entropy in its limit α = 1 (von Neumann), -Σ p log p, p being the eigenvalues of UUᵀ / n
+    and U the rows at length 1, divided by log min(n, d): "maxEntropy" in the code of Skean et al. (2025).
+    That code also centres rows and cuts negative cosines off, which their formula and this one do not.
+    """
+    unit = unit_rows(x)
+    return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
+
+
+def class_separation(x: Rows, labels: Labels) -> float:
+    """Return which share of the scatter of x (n, d) lies between classes, in [0, 1].
+
+    The trace of between-class scatter over that of total scatter, columns standardised: the mean of eta² over
+    dimensions that vary. C classes without any meaning give about (C - 1) / (n - 1). NaN with one class.
+
+    Args:
+        x: (n, d).
+        labels: (n,), classes.
+    """
+    shares = _eta2(x, labels)[0]
+    return _mean(shares[~np.isnan(shares)])
+
+
+def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> Ranked:
+    """Return the dimensions that tell classes apart best, by one-way analysis of variance (Fisher 1925).
+
+    F = (eta² / (C - 1)) / ((1 - eta²) / (n - C)), infinite where a dimension is constant within classes.
+    Dimensions that don't vary at all are left out.
+
+    Args:
+        x: (n, d).
+        labels: (n,), C classes.
+        top: dimensions to return.
+    """
+    shares, classes = _eta2(x, labels)
+    varying = np.flatnonzero(~np.isnan(shares)) if len(x) > classes else np.empty(0, np.int64)
+    order = varying[np.argsort(-shares[varying], kind="stable")][:top]
+    eta2 = shares[order]
+    ratio = np.divide(eta2, 1 - eta2, out=np.full(len(eta2), np.inf), where=1 - eta2 > _SAME)
+    return Ranked(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
+
+
+class _Groups(NamedTuple):
+    """Rows by label: `order` (n,) brings them together, in their own order, `starts` and `counts` (groups,)."""
+
+    order: I64
+    starts: I64
+    counts: I64
+
+
+def _groups(labels: Labels, rows: int) -> _Groups:
+    values = np.asarray(labels)
+    if values.shape != (rows,):
+        raise RequestError(f"labels of shape {values.shape} don't fit {rows} rows; give one per row")
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if rows else order
+    return _Groups(order, starts, np.diff(starts, append=rows))
+
+
+def _thinned(groups: _Groups, most: int) -> _Groups:
+    """At most `most` rows of a group, evenly spaced."""
+    place = np.arange(len(groups.order)) - np.repeat(groups.starts, groups.counts)
+    size, counts = np.repeat(groups.counts, groups.counts), np.minimum(groups.counts, most)
+    taken = np.repeat(counts, groups.counts)
+    kept = (place + 1) * taken // size > place * taken // size
+    return _Groups(groups.order[kept], np.cumsum(counts) - counts, counts)
+
+
+def _sums(values: F64, groups: _Groups) -> F64:
+    """Sums (groups, d) over rows that are in the order of `groups`."""
+    sums: F64 = np.add.reduceat(values, groups.starts, axis=0)
+    return sums
+
+
+def _lengths(rows: F64) -> F64:
+    lengths: F64 = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return lengths
+
+
+def _mean(values: F64) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _adjusted(cosines: F64, x: Rows) -> Similarity:
+    mean = _mean(cosines)
+    return Similarity(mean, mean - anisotropy(x))
+
+
+def _entropy(unit: F64) -> float:
+    """Of rows of length 1, (n, d); the smaller of the two Gram matrices has the same eigenvalues above 0."""
+    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
+    shares = np.maximum(np.linalg.eigvalsh(gram / len(unit)), 0)
+    return float(special.entr(shares).sum() / math.log(len(gram)))
+
+
+def _eta2(x: Rows, labels: Labels) -> tuple[F64, int]:
+    """Share of each dimension's scatter that lies between classes, (d,), NaN where undefined; number of classes."""
+    groups, values = _groups(labels, len(x)), standardise(x)
+    classes = len(groups.counts)
+    if classes < 2 or not finite(values):
+        return np.full(x.shape[1], np.nan), classes
+    means = _sums(values[groups.order], groups) / groups.counts[:, None]
+    shares: F64 = np.minimum((means**2 * groups.counts[:, None]).sum(axis=0) / len(x), 1)
+    shares[~values.any(axis=0)] = np.nan
+    return shares, classes
