@@ -19,11 +19,15 @@ from layerwise.cli.main import main
 from layerwise.learn import learned
 from layerwise.learn.fitted import Fitted
 from layerwise.learn.linear import STRENGTHS
+from layerwise.look.advice import Compared, advise
+from layerwise.look.candidates import Candidate
 from layerwise.look.control import control_labels
 from layerwise.look.design import Block, Builder, crossed, online_blocks
 from layerwise.look.evaluate import block_bits, code_bits
 from layerwise.look.probe import probe
+from layerwise.look.results import Estimate
 from layerwise.look.weighed import logit_shares
+from layerwise.mix import parse_mix
 from planted import noise, states_of, words_of
 
 
@@ -216,12 +220,68 @@ def test_rare_classes_and_missing_labels_are_counted() -> None:
     [
         (["a"] * 30, "needs at least two classes with enough texts, and has only 'a'"),
         ([""] * 30, "no row has a label in column 'y'"),
-        ([str(n) for n in range(30)], "needs at least two classes with enough texts, and has none"),
+        (
+            [str(n) for n in range(30)],
+            "column 'y' has 30 classes for 30 rows; for numbers use --task regress",
+        ),
+        ([str(n // 2) for n in range(30)], r"and has none \(Classes with fewer texts than the 5 folds"),
     ],
 )
 def test_labels_that_answer_nothing_are_refused(labels: list[str], message: str) -> None:
     with pytest.raises(lw.RequestError, match=message):
         probe(states_of(noise(30, 4, 2), {"y": labels}), "classify", "y", quick=True)
+
+
+def test_groups_too_few_to_cut_are_named_as_the_fault() -> None:
+    columns = {"y": ["a", "b"] * 30, "team": ["x", "y", "z"] * 20}
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*--groups stay"):
+        probe(states_of(noise(60, 4, 1), columns), "classify", "y", groups="team")
+    same = states_of(noise(60, 4, 1), columns, ["the same text"] * 60)
+    with pytest.raises(lw.RequestError, match="1 groups of texts can't be cut.*identical texts"):
+        probe(same, "classify", "y")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x", 1 << 32])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(lw.RequestError, match="take a whole number from 0"):
+        probe(states_of(noise(20, 4, 1), {"y": ["a", "b"] * 10}), "classify", "y", seed=seed)
+
+
+def test_one_mix_may_be_a_string_and_another_name_is_told() -> None:
+    states = states_of(noise(60, 4, 2), {"y": ["a", "b"] * 30})
+    found = probe(states, "classify", "y", mixes="concat(0:2)", quick=True)
+    assert [one.mix for one in found.candidates] == ["emb", "1", "concat(0:2)"]
+    with pytest.raises(lw.RequestError, match="'7'; there are emb, 1, concat"):
+        found["7"]
+
+
+def compared(scores: list[float], p: float, error: float = 0.01) -> Compared:
+    """Candidates of which each pair has the p and the error."""
+    count = len(scores)
+    values = np.array(scores)
+    gaps = values[:, None] - values
+    ps = np.full((count, count), p)
+    np.fill_diagonal(ps, 1)
+    spread = np.full((count, count), error)
+    return Compared(values, ps, spread, gaps - 2 * error, gaps + 2 * error, 5.0, True)
+
+
+def advice_of(found: Compared) -> str:
+    names = ["emb", *map(str, range(1, len(found.scores)))]
+    several = [Candidate(name, parse_mix(name, 3, names), 3) for name in names]
+    return advise(found, several, [8] * len(names), Estimate(0.7, None, None), "accuracy").text
+
+
+def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
+    text = advice_of(compared([0.70, 0.73, 0.72], p=0.3))
+    assert "difference is 0.030 (95%: -0.020 to 0.080)" in text, "five errors to both sides, not two"
+    assert "allows for all pairs" in text
+    assert "all have the same accuracy, 0.700" in advice_of(compared([0.7, 0.7], p=1))
+    odd = compared([0.70, 0.80, 0.75], p=0.3)
+    odd.p[0, 2] = odd.p[2, 0] = 0.01
+    assert "Highest: 1, accuracy 0.800, but it can't be told apart" in advice_of(odd)
+    assert "emb and 2 can be from each other" in advice_of(odd)
+    assert "There is one candidate" in advice_of(compared([0.7], p=1))
 
 
 def test_an_online_code_by_hand() -> None:

@@ -11,10 +11,12 @@ from sklearn.metrics import r2_score
 from layerwise.look.stats import (
     F64,
     accuracy,
+    bonferroni_critical,
     corrected_error,
     corrected_interval,
     corrected_test,
     holm,
+    max_critical,
     max_statistic,
     moments,
     paired_bootstrap,
@@ -243,3 +245,32 @@ def test_nulls_are_kept_over_all_pairs() -> None:
         unadjusted += any(low > 0 or high < 0 for low, high in gaps)
     # 200 runs at .05: 10 expected, above 18 with a chance of less than 1 in 100.
     assert alarms <= 18 < unadjusted
+
+
+def test_intervals_for_all_pairs_hold_just_where_no_pair_is_distinguished() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        folds = rng.normal(size=(4, 1)) * 0.5 + rng.normal(size=(4, 10))
+        told = (paired_tests(folds, 80, 20) < 0.05).any()
+        critical = bonferroni_critical(4, 10)
+        out = [
+            abs((folds[i] - folds[j]).mean()) > critical * corrected_error(folds[i] - folds[j], 80, 20)
+            for i in range(4)
+            for j in range(i)
+        ]
+        assert told == any(out), "Holm's first step and Bonferroni's intervals say the same"
+        samples = folds.mean(axis=1) + rng.normal(size=(500, 4)) * 0.3
+        p = max_statistic(samples, folds.mean(axis=1))
+        critical = max_critical(samples, folds.mean(axis=1))
+        gaps = samples[:, :, None] - samples[:, None]
+        outside = np.abs(folds.mean(axis=1)[:, None] - folds.mean(axis=1)) > critical * gaps.std(axis=0)
+        np.fill_diagonal(outside, False)
+        # One draw of 500 may lie between.
+        assert not (outside & (p > 0.05 + 1 / 250)).any()
+        assert not (~outside & (p < 0.05 - 1 / 250)).any()
+
+
+def test_a_critical_value_is_that_of_student() -> None:
+    assert bonferroni_critical(3, 25) == pytest.approx(reference.t.ppf(1 - 0.025 / 3, 24))
+    assert np.isnan(bonferroni_critical(1, 25))
+    assert np.isnan(bonferroni_critical(3, 1))

@@ -12,6 +12,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
+from layerwise.cli.main import main
 from layerwise.errors import LayerwiseError, OutputError, RequestError
 from layerwise.learn.features import read_planes
 from layerwise.learn.linear import fit_classes, fit_labels, fit_values
@@ -403,3 +404,53 @@ def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
         head.save(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "there"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["head.json", "head.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--eval", "nofile.csv"], "nofile.csv"),
+        (["--eval", "other.csv"], "no column 'label' with the labels"),
+        (["--eval", "other.lw"], "no column 'label' with the labels"),
+        (["--hidden", "8"], "--hidden 8 goes with --head mlp"),
+        (["--separator", ""], "separates nothing"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_trained(
+    made: Any,
+    encoder_of: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.csv").write_text("text,kind\nfilm,a\n")
+    lw.extract("other.csv", "other.lw", model=encoder_of("bert"))
+    command = ["train", str(made.path), "--task", "classify", "--label", "label", "--out", "head"]
+    assert main([*command, *options]) == 2
+    caught = capsys.readouterr()
+    assert says in caught.err
+    assert caught.err.count("\n") == 1, caught.err
+    assert not caught.out
+    assert not Path("head").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "task", "says"),
+    [("uniq", "classify", "60 classes for 60 rows"), ("same", "regress", "all 60 numbers are 3")],
+)
+def test_labels_without_anything_to_learn_are_refused(
+    encoder_of: Callable[[str], Any], tmp_path: Path, column: str, task: str, says: str
+) -> None:
+    lines = "".join(f"text {n},u{n},3\n" for n in range(60))
+    (tmp_path / "r.csv").write_text(f"text,uniq,same\n{lines}")
+    dataset = lw.extract(tmp_path / "r.csv", tmp_path / "r.lw", model=encoder_of("bert"))
+    with pytest.raises(RequestError, match=says):
+        lw.train(dataset, task=task, label=column)
+
+
+def test_groups_on_both_sides_of_a_split_are_told(made: Any) -> None:
+    head = lw.train(made, task="classify", label="label", mix="1", split="own", groups="author")
+    assert any("12 test rows stand in training as well" in note for note in head.training["notes"])

@@ -97,6 +97,21 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_sources(args: argparse.Namespace, given: Any) -> None:
+    """Look at what the head is to be evaluated on before it is trained."""
+    if not args.eval:
+        return
+    from layerwise.join.evaluate import check_labels
+    from layerwise.join.opened import open_described
+    from layerwise.join.rows import describe_pairs
+
+    labels = [(args.label, args.label)] if args.label else []
+    labels += [(name, what.partition(":")[2]) for name, what in (given.tasks or {}).items()]
+    pairs = describe_pairs(open_described(args.dataset))
+    for source in args.eval:
+        check_labels(source, labels, pairs, **options.source_of(args))
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.predict import load_head
@@ -104,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.train import train
 
     given = named_tasks(args.task, args.mix)
-    optional = {"hidden": args.hidden} if args.hidden is not None else {}
+    _check_sources(args, given)
     head = train(
         args.dataset,
         task=given.task,
@@ -123,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         patience=args.patience,
         draws=args.draws,
         seed=args.seed,
-        **optional,
+        hidden=args.hidden,
     )
     for message in head.training["notes"]:
         options.note(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from layerwise.errors import RequestError
 from layerwise.join.inputs import check_dataset, chunks, encode
 from layerwise.join.opened import open_described
-from layerwise.join.predict import Head, open_source
+from layerwise.join.predict import Head, open_records, open_source
 from layerwise.learn.decode import predicted
 from layerwise.learn.head import TaskHead
 from layerwise.learn.labels import Labelled, read_labels
@@ -65,18 +65,45 @@ def evaluate(
     return {task.name: _judge(task, found) for task, found in zip(head.data.tasks, seen, strict=True)}
 
 
+def check_labels(
+    source: str, labels: Sequence[tuple[str, str]], pairs: tuple[str, str] | None, **options: Any
+) -> None:
+    """Make sure, before anything takes long, that a source can be read and has the columns of labels.
+
+    Args:
+        source: as `evaluate` takes it; standard input can't be looked at before.
+        labels: name and column of each task.
+        pairs: the names of the two texts of a record, or `None`.
+        **options: of `read.open_corpus`.
+
+    Raises:
+        LayerwiseError: it can't, or it hasn't.
+    """
+    if source == "-":
+        return
+    if (Path(source) / "manifest.json").is_file():
+        part = next(open_described(source).parts(), None)
+        there = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
+    else:
+        first = next(iter(open_records(pairs, source, **options)), ())
+        there = {name for example in first for name in (*example.columns, *example.word_columns)}
+    _check_columns(there, labels)
+
+
+def _check_columns(there: Collection[str], labels: Sequence[tuple[str, str]]) -> None:
+    for name, column in labels:
+        if column not in there:
+            raise RequestError(
+                f"there is no column {column!r} with the labels of task {name!r} in the source; give one that has it"
+            )
+
+
 def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
     """Yield the same, after making sure that the first part has the columns of labels."""
-    checked = False
-    for examples in parts:
-        there = {name for e in examples for name in (*e.columns, *e.word_columns)}
-        for task in head.data.tasks:
-            if not checked and task.label not in there:
-                raise RequestError(
-                    f"there is no column {task.label!r} with the labels of task {task.name!r} in the source; "
-                    "give one that has it"
-                )
-        checked = True
+    labels = [(task.name, task.label) for task in head.data.tasks]
+    for number, examples in enumerate(parts):
+        if number == 0:
+            _check_columns({name for e in examples for name in (*e.columns, *e.word_columns)}, labels)
         yield examples
 
 

@@ -191,10 +191,19 @@ def open_source(head: HeadData, source: Any, **options: Any) -> Corpus:
 
     Options are those of `read.open_corpus`.
     """
-    if head.pairs is not None and not options.get("text") and not options.get("words"):
+    return _open(head.pairs, source, **options)
+
+
+def open_records(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Iterator[tuple[Example, ...]]:
+    """Return the records of a source for a head of these `pairs`, or of single texts; see `open_source`."""
+    return _open(pairs, source, **options).records()
+
+
+def _open(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
+    if pairs is not None and not options.get("text") and not options.get("words"):
         format, _ = find_files(source, options.get("format") or "auto")
         if format not in ("txt", "docs", "conll"):  # these have no columns of texts
-            options = {**options, "text": head.pairs}
+            options = {**options, "text": pairs}
     return open_corpus(source, **options)
 
 

@@ -34,7 +34,7 @@ def train(
     split: str | None = None,
     class_weight: str | None = None,
     separator: str | None = None,
-    hidden: int = HIDDEN,
+    hidden: int | None = None,
     shared_hidden: int | None = None,
     layer_dropout: float = 0.0,
     epochs: int | None = None,
@@ -61,7 +61,7 @@ def train(
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weighs rows so that all classes count alike.
         separator: cuts a string of labels into several.
-        hidden: the width of an MLP's hidden layer.
+        hidden: the width of an MLP's hidden layer, 128 when left out.
         shared_hidden: the width of one hidden layer that all tasks share.
         layer_dropout: for `learned` mixes, the chance that a layer is left out of a step.
         epochs, patience: of the gradient loop.
@@ -109,7 +109,7 @@ def train(
 def _options(
     head: str,
     specs: Sequence[TaskSpec],
-    hidden: int,
+    hidden: int | None,
     shared_hidden: int | None,
     class_weight: str | None,
     layer_dropout: float,
@@ -123,6 +123,8 @@ def _options(
     for name, width in (("hidden", hidden), ("shared-hidden", shared_hidden)):
         if width is not None and width < 1:
             raise RequestError(f"--{name} {width} is too small; take at least 1")
+    if hidden is not None and head != "mlp":
+        raise RequestError(f"--hidden {hidden} goes with --head mlp; add that, or leave it out")
     if shared_hidden is not None and len(specs) < 2:
         raise RequestError(
             f"--shared-hidden {shared_hidden} goes with several tasks; for one take --head mlp --hidden N"
@@ -136,7 +138,7 @@ def _options(
         seed=seed, layer_dropout=layer_dropout, **{k: v for k, v in given.items() if v is not None}
     )
     loop.check()
-    return HeadOptions(head, hidden, shared_hidden, class_weight, loop)
+    return HeadOptions(head, hidden or HIDDEN, shared_hidden, class_weight, loop)
 
 
 def _check_balance(plan: Plan, options: HeadOptions) -> None:

@@ -85,11 +85,16 @@ def _pairs(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
 
 
+def _training(value: Any) -> bool:
+    tasks = value.get("tasks", {}) if isinstance(value, dict) else None
+    return isinstance(tasks, dict) and all(isinstance(made, dict) for made in tasks.values())
+
+
 _TOP: dict[str, Check] = {
     "model": lambda value: isinstance(value, dict),
     "rows": lambda value: isinstance(value, dict),
     "tensors": lambda value: isinstance(value, dict),
-    "training": lambda value: isinstance(value, dict),
+    "training": _training,
     "tasks": lambda value: isinstance(value, list) and bool(value),
     "pairs": _pairs,
 }

@@ -74,7 +74,17 @@ def make_plan(
         held = _hold(targets, group, train, seed)
         train = train & ~held
     if refit and not held.any():
-        notes.append("too few texts to hold some out, so nothing is chosen or scored on held-out rows")
+        count = len(np.unique(group[roles == "train"]))
+        notes.append(
+            f"too few texts to hold some out ({count} that differ and aren't held together), so nothing is chosen or "
+            "scored on held-out rows"
+        )
+    leaked = int(np.isin(group[test], group[~test & (train | held)]).sum())
+    if leaked:
+        notes.append(
+            f"{leaked:,} test rows stand in training as well (the same text, or the same group): the split is yours "
+            "and was kept; the test scores may flatter"
+        )
     return Plan(rows, group, targets, train, held, test, refit, notes)
 
 

@@ -68,6 +68,8 @@ def read_target(dataset: Layered, spec: TaskSpec) -> tuple[Labelled, str | None]
     Raises:
         RequestError: no such column, or labels that the task can't have.
     """
+    if spec.separator == "":
+        raise RequestError("--separator '' separates nothing; give what stands between labels, such as ';'")
     if spec.separator is not None and spec.task != "classify":
         raise RequestError(f"--separator {spec.separator!r} goes with task 'classify', not {spec.task!r}")
     found = read_labels(dataset, spec.task, spec.label, spec.separator)
@@ -124,12 +126,21 @@ def check_target(target: Target, train: Mask) -> None:
     if not rows:
         raise RequestError(f"{what}: none of the training rows has a label; give rows with labels")
     if spec.task == "regress":
+        values = np.asarray(target.y[train], np.float64)
+        if values.std() == 0:
+            raise RequestError(
+                f"{what}: all {rows} numbers are {values[0]:g}, so nothing varies; name another column"
+            )
         return
     if target.multi:
         if not target.classes:
             raise RequestError(f"{what}: no row has a label in its list; give some that have")
         return
     seen = np.unique(target.y[train])
+    if rows > 2 and len(seen) >= rows:
+        raise RequestError(
+            f"{what}: {len(seen)} classes for {rows} rows leave nothing to learn; for numbers use --task regress"
+        )
     if len(seen) < 2:
         name = target.classes[int(seen[0])]
         raise RequestError(

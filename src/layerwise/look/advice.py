@@ -17,7 +17,8 @@ class Compared:
     """All candidates against each other.
 
     `scores` (C,); `p` (C, C) adjusted over all pairs; `error` (C, C) the standard error of each difference;
-    `low` and `high` (C, C) its 95% interval, of the row's score less the column's.
+    `low` and `high` (C, C) its 95% interval, of the row's score less the column's; `critical` errors to both
+    sides make one that holds for all pairs at once; `corrected` tells whether errors are those of Nadeau and Bengio.
     """
 
     scores: F64
@@ -25,6 +26,8 @@ class Compared:
     error: F64
     low: F64
     high: F64
+    critical: float
+    corrected: bool
 
     @property
     def best(self) -> int:
@@ -47,7 +50,7 @@ def advise(
     if cheap != best:
         lines.append(_saving(found, candidates, sizes, cheap, metric))
     else:
-        lines.append("No cheaper candidate lies within one corrected standard error of it (a rule of thumb).")
+        lines.append(f"No cheaper candidate lies within one {_error(found)} of it (a rule of thumb).")
     lines.append(
         f"Choosing by this procedure earns {NAMES[metric]} {_interval(chosen.score, chosen.low, chosen.high)} "
         "on texts that had no part in the choice."
@@ -60,22 +63,38 @@ def advise(
 def _first(found: Compared, candidates: list[Candidate], metric: str) -> str:
     best = found.best
     name, score = candidates[best].name, found.scores[best]
+    if len(candidates) == 1:
+        return f"There is one candidate: {name}, {NAMES[metric]} {score:.3f}."
     if not found.differs:
-        other = int(found.scores.argmin())
-        gap = found.scores[best] - found.scores[other]
-        return (
-            f"No candidate can be told apart from another with these texts: the highest {NAMES[metric]} is "
-            f"{score:.3f} ({name}), the lowest {found.scores[other]:.3f} ({candidates[other].name}), and the "
-            f"difference is {_interval(gap, found.low[best, other], found.high[best, other])}. That doesn't show that "
-            "they are equal; more texts may tell them apart."
-        )
-    rivals = [i for i in range(len(candidates)) if i != best and not found.p[best, i] < 0.05]
-    worse = len(candidates) - 1 - len(rivals)
+        return _nothing_differs(found, candidates, metric)
+    worse = [i for i in range(len(candidates)) if found.p[best, i] < 0.05]
+    rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     text = f"Best: {name}, {NAMES[metric]} {score:.3f}"
-    if rivals:
-        names = ", ".join(candidates[i].name for i in rivals)
-        return f"{text}; it can be told apart from {worse} of the others, and not from {names}."
-    return f"{text}; it can be told apart from all {worse} others."
+    if not rivals:
+        return f"{text}; it can be told apart from all {len(worse)} others."
+    names = ", ".join(candidates[i].name for i in rivals)
+    if worse:
+        return f"{text}; it can be told apart from {len(worse)} of the others, and not from {names}."
+    one, other = np.unravel_index(int(np.nanargmin(found.p)), found.p.shape)
+    return (
+        f"Highest: {name}, {NAMES[metric]} {score:.3f}, but it can't be told apart from any other; "
+        f"{candidates[one].name} and {candidates[other].name} can be from each other."
+    )
+
+
+def _nothing_differs(found: Compared, candidates: list[Candidate], metric: str) -> str:
+    best = found.best
+    last = len(candidates) - 1 - int(found.scores[::-1].argmin())  # of equals the last
+    start = "No candidate can be told apart from another with these texts"
+    gap, half = found.scores[best] - found.scores[last], found.critical * found.error[best, last]
+    if gap == 0:
+        return f"{start}: all have the same {NAMES[metric]}, {found.scores[best]:.3f}."
+    return (
+        f"{start}: the highest {NAMES[metric]} is {found.scores[best]:.3f} ({candidates[best].name}), the lowest "
+        f"{found.scores[last]:.3f} ({candidates[last].name}), and the difference is {_interval(gap, gap - half, gap + half)}, "
+        "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
+        "may tell them apart."
+    )
 
 
 def _saving(found: Compared, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str) -> str:
@@ -88,10 +107,14 @@ def _saving(found: Compared, candidates: list[Candidate], sizes: list[int], chea
     if sizes[cheap] < sizes[best]:
         saved.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
     return (
-        f"Cheapest within one corrected standard error of it (a rule of thumb): {one.name}, "
+        f"Cheapest within one {_error(found)} of it (a rule of thumb): {one.name}, "
         f"{NAMES[metric]} {found.scores[cheap]:.3f}, lower by {_interval(gap, found.low[best, cheap], found.high[best, cheap])}; "
         f"it needs {' and '.join(saved)}."
     )
+
+
+def _error(found: Compared) -> str:
+    return "corrected standard error" if found.corrected else "standard error"
 
 
 def _cheapest(found: Compared, candidates: list[Candidate], sizes: list[int]) -> int:

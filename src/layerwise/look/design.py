@@ -153,7 +153,10 @@ def split(build: Builder, roles: NDArray[np.str_], seed: int, controls: list[I64
     """
     train, dev, test = (roles == name for name in ("train", "dev", "test"))
     if not test.any():
-        raise RequestError("--split: no labelled row is 'test'; give one part the value test")
+        raise RequestError(
+            "--split: its column has no labelled row with the value test, on which to score; name another column, or "
+            "leave --split out for cross-validation"
+        )
     build.targets += controls
 
     if dev.any():

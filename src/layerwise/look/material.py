@@ -88,7 +88,13 @@ def gather(
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
         notes.append(f"{int((~keep).sum()):,} rows that are in no part of --split {split} were left out.")
+    if roles is None and len(np.unique(own)) < folds:
+        raise RequestError(
+            f"{len(np.unique(own))} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair "
+            "and equal values of --groups stay together; give more texts, finer --groups, or your own --split"
+        )
     if task == "classify":
+        _check_classes(label, labelled)
         keep &= _big_enough(labelled, own, roles, folds, notes)
     keep &= _sampled(own, keep, roles, most, seed, notes)
     places = np.flatnonzero(keep)
@@ -96,9 +102,17 @@ def gather(
     roles = roles[places] if roles is not None else None
     if roles is not None:
         _check_leaks(own, roles, notes)
-    targets, names, judge = _targets(task, label, labelled)
+    targets, names, judge = _targets(task, label, labelled, notes)
     words = row_texts(dataset, labelled.rows)
     return Material(labelled, own, targets, names, judge, roles, words, notes)
+
+
+def _check_classes(label: str, labelled: Labelled) -> None:
+    names = len(np.unique(labelled.values.astype(str)))
+    if names > 2 and names >= len(labelled):
+        raise RequestError(
+            f"column {label!r} has {names:,} classes for {len(labelled):,} rows; for numbers use --task regress"
+        )
 
 
 def _big_enough(
@@ -157,7 +171,7 @@ def _check_leaks(groups: I64, roles: NDArray[np.str_], notes: list[str]) -> None
 
 
 def _targets(
-    task: str, label: str, labelled: Labelled
+    task: str, label: str, labelled: Labelled, notes: Sequence[str]
 ) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Judge]:
     if task == "regress":
         values = labelled.values.astype(np.float64)
@@ -169,9 +183,10 @@ def _targets(
         return scaled.astype(np.float32), (), Numbers(scaled)
     names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
     if len(names) < 2:
-        got = f"only {str(names[0])!r}" if len(names) else "none"
+        got = f"only {str(names[0])!r:.60}" if len(names) else "none"
+        left_out = f" ({notes[-1]})" if notes else ""
         raise RequestError(
-            f"column {label!r} needs at least two classes with enough texts, and has {got}; "
+            f"column {label!r} needs at least two classes with enough texts, and has {got}{left_out}; "
             "give more texts, or another column"
         )
     if len(names) >= len(codes):

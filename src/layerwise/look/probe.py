@@ -65,9 +65,11 @@ def probe(
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise RequestError(f"--seed {seed!r} is out of range; take a whole number from 0 to {(1 << 32) - 1}")
     if max_rows < 1:
         raise RequestError(f"--max-rows {max_rows} is too small; take at least 1")
-    several = candidates(dataset, mixes)
+    several = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     material = gather(dataset, task, label, groups=groups, split=split, folds=FOLDS, most=max_rows, seed=seed)
     run = _Run(dataset, material, 1 if quick else _REPEATS, seed)
     found = []
@@ -221,7 +223,8 @@ class _Report:
             estimates = [
                 Estimate(*map(float, ends)) for ends in zip(made.scores, made.low, made.high, strict=True)
             ]
-            return estimates, Compared(made.scores, p, np.nanstd(gaps, axis=0), low, high)
+            critical = stats.max_critical(made.samples, made.scores)
+            return estimates, Compared(made.scores, p, np.nanstd(gaps, axis=0), low, high, critical, False)
         n_train, n_test = run.design.n_train, run.design.n_test
         low, high, error = np.zeros((3, count, count))
         for i in range(count):
@@ -231,7 +234,8 @@ class _Report:
                 _, low[i, j], high[i, j] = stats.corrected_interval(gap, n_train, n_test)
         estimates = [run.of_folds(row) for row in folds]
         p = stats.paired_tests(folds, n_train, n_test)
-        return estimates, Compared(folds.mean(axis=1), p, error, low, high)
+        critical = stats.bonferroni_critical(count, folds.shape[1])
+        return estimates, Compared(folds.mean(axis=1), p, error, low, high, critical, True)
 
     def _scored(self, place: int, estimate: Estimate, compared: Compared, folds: F64) -> Scored:
         one, got, run = self.several[place], self.found[place], self.run

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.errors import RequestError
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -81,8 +83,15 @@ class ProbeResult:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, mix: str) -> Scored:
-        """Return the candidate of a mix string."""
-        return {one.mix: one for one in self.candidates}[mix]
+        """Return the candidate of a mix string.
+
+        Raises:
+            RequestError: naming those that there are.
+        """
+        known = {one.mix: one for one in self.candidates}
+        if mix not in known:
+            raise RequestError(f"no candidate is called {mix!r}; there are {', '.join(known)}")
+        return known[mix]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON holds it; numbers that aren't finite are null."""

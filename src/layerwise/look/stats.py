@@ -154,6 +154,36 @@ def max_statistic(samples: F64, scores: F64) -> F64:
     standard deviation; a pair's p is (1 + draws whose largest statistic of any pair reaches the pair's own)
     / (1 + draws). Candidates that never differ have p = 1, and no part in the maximum. 1 on the diagonal.
     """
+    ordered, observed = _largest(samples, scores)
+    upper = observed[np.triu_indices(len(scores), 1)]
+    reached = len(ordered) - np.searchsorted(ordered, upper, side="left")
+    return _square(len(scores), (1 + reached) / (1 + len(ordered)))
+
+
+def max_critical(samples: F64, scores: F64, level: float = 0.95) -> float:
+    """Return how many standard errors make intervals that hold for all pairs of candidates at once.
+
+    The quantile of the maximum that `max_statistic` compares with: no pair has a p below 1 - `level` whose
+    interval includes 0, but for one draw.
+    """
+    ordered, _ = _largest(samples, scores)
+    return float(np.quantile(ordered, level, method="higher")) if len(ordered) else math.nan
+
+
+def bonferroni_critical(candidates: int, folds: int, level: float = 0.95) -> float:
+    """Return how many corrected standard errors make intervals that hold for all pairs of candidates at once.
+
+    Of a t with `folds` - 1 degrees, at (1 - `level`) / pairs: Holm's first step, so that where no pair is
+    distinguished all of these intervals include 0.
+    """
+    pairs = candidates * (candidates - 1) // 2
+    if folds < 2 or not pairs:
+        return math.nan
+    return float(special.stdtrit(folds - 1, 1 - (1 - level) / pairs / 2))
+
+
+def _largest(samples: F64, scores: F64) -> tuple[F64, F64]:
+    """Return the largest statistic of any pair in each draw, ascending, and the statistics of all pairs (C, C)."""
     samples = samples[~np.isnan(samples).any(axis=1)]
     count = len(scores)
     largest, observed = np.zeros(len(samples)), np.zeros((count, count))
@@ -167,10 +197,7 @@ def max_statistic(samples: F64, scores: F64) -> F64:
         if varies.any():
             centred = np.abs(gaps - (scores[i] - scores[i + 1 :]))[:, varies]
             np.maximum(largest, (centred / spread[varies]).max(axis=1), out=largest)
-    ordered = np.sort(largest)
-    upper = observed[np.triu_indices(count, 1)]
-    reached = len(ordered) - np.searchsorted(ordered, upper, side="left")
-    return _square(count, (1 + reached) / (1 + len(ordered)))
+    return np.sort(largest), observed
 
 
 def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:

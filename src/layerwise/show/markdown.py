@@ -88,7 +88,7 @@ def _candidates(result: Result) -> str:
         "95% interval": _interval,
         "p vs best": lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
         **{escape(words(n)): _further(n) for n in further if n != metric},
-        "control": lambda c: _fixed(c.get("control")),
+        "control" if metric == "accuracy" else "control accuracy": lambda c: _fixed(c.get("control")),
         "selectivity": lambda c: _fixed(c.get("selectivity")),
         "bits": lambda c: _whole((c.get("codelength") or {}).get("bits")),
         "compression": lambda c: _fixed((c.get("codelength") or {}).get("compression"), "{:.2f}×"),
@@ -169,8 +169,8 @@ def _legend(result: Result) -> Iterable[str]:
         )
     if _any(candidates, "selectivity"):
         yield (
-            "Selectivity is the score minus the score on a control task, one random label per word type "
-            "(Hewitt and Liang 2019): what is owed to the layer and not to the classifier."
+            "Selectivity is the accuracy (of tags: that of single words) minus the accuracy on a control task, one "
+            "random label per word type (Hewitt and Liang 2019): what is owed to the layer and not to the classifier."
         )
     if _any(candidates, "codelength"):
         yield (

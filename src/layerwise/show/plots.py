@@ -63,7 +63,8 @@ def probe_figure(result: Mapping[str, Any]) -> Figure:
         _draw(axes, layers, BLUE, "o", "one layer", line=True)
         _draw(axes, mixes, VERMILLION, "s", "mix of layers")
         _draw(axes, chosen, GREEN, "D", "chosen")
-        _controls(axes, [*layers, *mixes])
+        if result["metric"] == "accuracy":  # the control task is scored so, whatever the task's own metric
+            _controls(axes, [*layers, *mixes])
         _best(axes, everything, result["advice"].get("best"))
         right = everything[-1].x if everything else 0.0
         labels = _baselines(axes, result.get("baselines") or {}, right + _BAR_STEP)

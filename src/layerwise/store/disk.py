@@ -7,6 +7,7 @@ Errors of the operating system become one line for people. Nothing here knows wh
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,13 +53,16 @@ def is_aside(path: Path) -> bool:
 
 
 def check_new(path: Path) -> None:
-    """Make sure that nothing stands where something is to be written.
+    """Make sure that nothing stands where something is to be written, and that it can be written there.
 
     Raises:
-        OutputError: something does.
+        OutputError: something does, or it can't.
     """
     if path.exists() or path.is_symlink():
         raise OutputError(f"{path} is there already; give a new name, or remove it first")
+    near = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
+    with writing(path, "{cure} and start the same command again"), tempfile.TemporaryDirectory(dir=near):
+        pass
 
 
 @contextmanager
