@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+from layerwise.cli.main import main
 from layerwise.errors import HeadError
 from layerwise.learn.fitted import Fitted
 from layerwise.learn.head import HeadData, TaskHead, from_tensors, to_tensors
@@ -223,6 +224,9 @@ def put_tensors(folder: Path, data: bytes) -> None:
         ("version", 0),
         ("version", "1"),
         ("version", True),
+        ("training", {"tasks": 5}),
+        ("training", {"tasks": {"label": 5}}),
+        ("versions", 5),
     ],
 )
 def test_entries_that_make_no_sense(folder: Path, path: str, value: Any) -> None:
@@ -308,3 +312,10 @@ def test_another_model_is_refused() -> None:
     for part in hashes:
         with pytest.raises(HeadError, match=f"trained on 'a model' \\({part} .*another one .*--model"):
             head.check_model({**hashes, part: "0" * 64}, "other")
+
+
+def test_info_shows_no_head_whose_tensors_are_gone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(folder)]) == 0
+    (folder / TENSORS).unlink()
+    assert main(["info", str(folder)]) == 2
+    assert "can't read" in capsys.readouterr().err

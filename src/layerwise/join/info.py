@@ -69,8 +69,9 @@ def _dataset(folder: Path) -> dict[str, Any]:
 
 
 def _head(folder: Path) -> dict[str, Any]:
-    from layerwise.learn.headfile import describe_head
+    from layerwise.learn.headfile import describe_head, read_head
 
+    read_head(folder)  # a head whose tensors are damaged isn't shown as one
     return {"kind": "head", "path": str(folder), **describe_head(folder)}
 
 

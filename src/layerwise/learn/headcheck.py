@@ -95,6 +95,7 @@ _TOP: dict[str, Check] = {
     "rows": lambda value: isinstance(value, dict),
     "tensors": lambda value: isinstance(value, dict),
     "training": _training,
+    "versions": lambda value: isinstance(value, dict),
     "tasks": lambda value: isinstance(value, list) and bool(value),
     "pairs": _pairs,
 }
