@@ -22,6 +22,7 @@ from layerwise.learn.lbfgs import minimise
 from layerwise.learn.linear import STRENGTHS
 from layerwise.states import F32, I64
 
+_PARTS = ("values", "mix", "weights")
 _SCORES = 1 << 25  # numbers of one batch of scores: 128 MiB
 
 
@@ -109,9 +110,19 @@ class Solver:
         return made
 
     def at(self, fits: Fits, place: int) -> Scores:
-        """Fit every training set, of one family, at one strength, by its position, from stronger ones."""
-        assert len(set(fits.family.tolist())) == 1  # else there is one of each batch
-        return next(scores for scores in self.path(fits) if scores.strength == place)
+        """Fit every training set at one strength, by its position, from stronger ones."""
+        last, found = -1, []
+
+        def there(_: int) -> bool:
+            return last == place
+
+        for scores in self.path(fits, there):
+            last = scores.strength
+            found += [scores] if last == place else []
+        order = np.argsort(np.concatenate([one.fits for one in found]))
+        values, mix, weights = (_joined([getattr(one, n) for one in found], order) for n in _PARTS)
+        assert values is not None
+        return Scores(place, np.arange(len(order)), values, mix, weights)
 
     def path(self, fits: Fits, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak, each from where the last ended.
@@ -120,13 +131,11 @@ class Solver:
         family whether its path may end there.
         """
         for batch in self._batches(fits):
-            solver = _Batch(self, fits, torch.from_numpy(batch))
+            solvers = [_Batch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
             for place, strength in enumerate(STRENGTHS):
-                yield solver.solve(place, strength)
-                going = [not over(int(family)) for family in fits.family[solver.batch.numpy()]]
-                if not any(going):
-                    break
-                solver.keep(torch.tensor(going))
+                for solver in solvers:
+                    yield solver.solve(place, strength)
+                solvers = [solver for solver in solvers if solver.keep(over)]
 
     def _batches(self, fits: Fits) -> Iterator[I64]:
         """Cut the fits into batches of whole families whose scores fit into memory."""
@@ -138,6 +147,18 @@ class Solver:
                 yield np.arange(begin, start)
                 begin = int(start)
         yield np.arange(begin, len(fits.family))
+
+
+def _joined(parts: Sequence[F32 | None], order: I64) -> F32 | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there)[order] if there else None
+
+
+def _by_size(fits: Fits, batch: I64) -> list[I64]:
+    """Cut a batch into fits on about as many rows, within a factor of two, so that few don't pay for many."""
+    rows = (fits.train[batch] > 0).sum(axis=1)
+    size = np.ceil(np.log2(np.maximum(rows, 1) / max(int(rows.max()), 1)))
+    return [batch[size == one] for one in np.unique(size)]
 
 
 class _Batch:
@@ -178,11 +199,14 @@ class _Batch:
         self.found[:, self.columns * self.width : self.columns * (self.width + 1)] = biases
         return share * (1 - share)
 
-    def keep(self, mask: Tensor) -> None:
-        """Go on with some of the fits alone."""
-        if not bool(mask.all()):
+    def keep(self, over: Callable[[int], bool]) -> bool:
+        """Go on with the fits of families whose path isn't over; tell whether there are any."""
+        going = [not over(int(family)) for family in self.fits.family[self.batch.numpy()]]
+        if not all(going):
+            mask = torch.tensor(going)
             for name in ("batch", "count", "share", "targets", "mean", "scale", "found", "curve"):
                 setattr(self, name, getattr(self, name)[mask])
+        return any(going)
 
     def solve(self, place: int, strength: float) -> Scores:
         """Return the scores of all rows at one strength, from where the last strength ended."""
