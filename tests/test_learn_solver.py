@@ -88,6 +88,24 @@ def test_a_learned_mix_finds_the_layer_that_knows() -> None:
     assert last.mix[0].argmax() == 2
 
 
+def test_a_learned_mix_leaves_the_layer_that_strong_regularisation_prefers() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    sign = 2.0 * y - 1
+    # Many numbers that say the same little, against one that says it all.
+    many = 0.4 * sign[:, None] + rng.normal(size=(400, 1)) + 0.1 * rng.normal(size=(400, 60))
+    one = rng.normal(size=(400, 60))
+    one[:, 0] = 3 * sign + rng.normal(size=400)
+    fits = Fits(np.ones((1, 400), bool), y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
+    mixes = [
+        s.mix[0]
+        for s in Solver(np.hstack([many, one]).astype(np.float32), layers=2).path(fits)
+        if s.mix is not None
+    ]
+    assert mixes[0][0] > 0.9, "where weights must be small, many numbers add up"
+    assert mixes[-1][1] > 0.9, "else the layer that knows wins"
+
+
 def test_a_fixed_mix_is_the_mix_of_layers_standardised_by_the_training_rows() -> None:
     x, y = data(300, 12, 2)
     train = np.random.default_rng(1).random((1, 300)) < 0.7

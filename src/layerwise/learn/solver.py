@@ -211,6 +211,8 @@ class _Batch:
     def solve(self, place: int, strength: float) -> Scores:
         """Return the scores of all rows at one strength, from where the last strength ended."""
         self.penalty = 1.0 / (strength * self.count)
+        if self.learns:  # from an even mix, as one that has settled on a layer doesn't leave it again
+            self.found[:, self.columns * (self.width + 1) :] = 0
         self.found = minimise(self._evaluate, self._precondition, self.found)
         everyone = torch.arange(len(self.batch))
         scores = self._scores(everyone, self.found, self.shared._x)
