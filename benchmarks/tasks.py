@@ -4,13 +4,12 @@ With names of tasks as arguments, only those. The corpora are those of ../shared
 is done. Datasets are made in a temporary folder, of about 3 GB at most.
 """
 
-import csv
 import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ FIGURES = ROOT / "docs" / "figures"
 class Task:
     """A corpus and what is asked of it.
 
-    `files` are those of each part of its split (`train`, `dev`, `test`), or of none (""); `read` gives the
-    records of a file, and `reading` goes to it; `making` goes to `extract` and `task`, `label` to `probe`.
+    `files` are those of each part of its split (`train`, `dev`, `test`), or of none (""); `reading`
+    goes to `open_corpus`, `making` goes to `extract` and `task`, `label` to `probe`.
     """
 
     name: str
@@ -100,8 +99,8 @@ TASKS = (
         {p: f"stsb_en/stsb-en-{p}.csv" for p in ("train", "dev", "test")},
         "regress",
         "score",
-        {"pairs": True},
-        {"text": ("first", "second")},
+        {"columns": ("text", "second", "score")},
+        {"text": ("text", "second")},
     ),
 )
 
@@ -140,22 +139,10 @@ def _probe(task: Task) -> None:
 
 
 def _records(task: Task) -> Iterator[Record]:
-    read: Callable[..., Iterator[Record]] = _pairs if task.reading.get("pairs") else _texts
     for part, name in task.files.items():
-        for record in read(SHARED / name, task.reading):
-            yield {**record, "split": part}
-
-
-def _texts(path: Path, reading: Mapping[str, Any]) -> Iterator[Record]:
-    for example in open_corpus(path, **reading):
-        said = {"text": example.text} if example.words is None else {"words": example.words}
-        yield {**said, **example.columns, **example.word_columns}
-
-
-def _pairs(path: Path, _: Mapping[str, Any]) -> Iterator[Record]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for first, second, score in csv.reader(file):
-            yield {"first": first, "second": second, "score": float(score)}
+        for example in open_corpus(SHARED / name, **task.reading):
+            said = {"text": example.text} if example.words is None else {"words": example.words}
+            yield {**said, **example.columns, **example.word_columns, "split": part}
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ from scipy.stats import entropy, zscore
 from sklearn.feature_selection import f_classif
 
 from layerwise.errors import RequestError
-from layerwise.look import geometry
 from layerwise.look.geometry import (
     F64,
     Norms,
     Similarity,
     anisotropy,
-    class_separation,
     contributions,
     curvature,
     dataset_entropy,
@@ -26,11 +24,11 @@ from layerwise.look.geometry import (
     intra_text_similarity,
     norms,
     prompt_entropy,
-    ranked_dimensions,
     rogue_shares,
     self_similarity,
     standardise,
 )
+from layerwise.look.separation import Ranked, class_separation, ranked_dimensions
 
 rng = np.random.default_rng
 # Sums of a few hundred float64 products, in another order.
@@ -318,7 +316,7 @@ def numbers(found: object) -> list[float]:
         return [found.mean, found.median, found.low, found.high]
     if isinstance(found, Similarity):
         return [found.mean, found.adjusted]
-    if isinstance(found, geometry.Ranked):
+    if isinstance(found, Ranked):
         return [*found.f, *found.eta2]
     if isinstance(found, tuple):
         return [float(share) for share in found[1]]

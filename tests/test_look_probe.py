@@ -16,8 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.learn import learned
-from layerwise.learn.fitted import Fitted
 from layerwise.learn.linear import STRENGTHS
 from layerwise.look.advice import Compared, advise
 from layerwise.look.candidates import Candidate
@@ -26,7 +24,6 @@ from layerwise.look.design import Block, Builder, crossed, online_blocks
 from layerwise.look.evaluate import block_bits, code_bits
 from layerwise.look.probe import probe
 from layerwise.look.results import Estimate
-from layerwise.look.weighed import logit_shares
 from layerwise.mix import parse_mix
 from planted import noise, states_of, words_of
 
@@ -68,19 +65,6 @@ def test_what_the_learned_mix_weighs_is_shown(task: str) -> None:
     assert shown["score"] == pytest.approx(found["learned(all)"].folds[0], abs=1e-6), "it is the same head"
     plain = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=[], quick=True)
     assert plain.learned is None
-
-
-@pytest.mark.parametrize("columns", [1, 3])
-def test_shares_of_logit_variance_are_those_of_layers_one_after_the_other(columns: int) -> None:
-    rng = np.random.default_rng(2)
-    layers = rng.normal(size=(3, 50, 4)).astype(np.float32)
-    mix, weight = np.array([0.2, 0.5, 0.3], np.float32), rng.normal(size=(4, columns)).astype(np.float32)
-    times = rng.integers(0, 3, 50)
-    head = Fitted(mix, 1.0, None, weight, np.zeros(columns, np.float32), 1, 0.0)
-    wanted = learned.logit_shares(head, layers, times.astype(np.float64), softmax=columns > 1)
-    beside = np.concatenate([m * weight.T for m in mix], axis=1)
-    got = logit_shares(np.concatenate(layers, axis=1), beside, times, 3)
-    np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
 def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         trust_remote_code=args.trust_remote_code,
     )
     to = check_format(head.data, args.to)
-    corpus = open_source(head.data, args.source, **options.source_of(args))
+    corpus = open_source(head.data.pairs, args.source, **options.source_of(args))
     progress = Progress()
     try:
         found = predict_source(head, corpus, batch_tokens=args.batch_tokens, progress=progress)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from layerwise.errors import RequestError
 from layerwise.join.inputs import check_dataset, chunks, encode
 from layerwise.join.opened import open_described
-from layerwise.join.predict import Head, open_records, open_source
+from layerwise.join.predict import Head, open_source
 from layerwise.learn.decode import predicted
 from layerwise.learn.head import TaskHead
 from layerwise.learn.labels import Labelled, read_labels
@@ -57,7 +57,7 @@ def evaluate(
     elif isinstance(source, str | Path) and (Path(source) / "manifest.json").is_file():
         _add(head, open_described(source), 0, seen)
     else:
-        corpus = open_source(head.data, source, **options)
+        corpus = open_source(head.data.pairs, source, **options)
         first = 0
         for examples in _labelled(head, chunks(head.data, corpus, [t.label for t in head.data.tasks])):
             _add(head, encode(head.data, head.encoder, examples), first, seen)
@@ -85,7 +85,7 @@ def check_labels(
         part = next(open_described(source).parts(), None)
         there = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:
-        first = next(iter(open_records(pairs, source, **options)), ())
+        first = next(iter(open_source(pairs, source, **options).records()), ())
         there = {name for example in first for name in (*example.columns, *example.word_columns)}
     _check_columns(there, labels)
 

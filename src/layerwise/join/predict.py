@@ -186,20 +186,11 @@ def new_about() -> dict[str, Any]:
     return {"versions": {**versions(), **own}, "made": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def open_source(head: HeadData, source: Any, **options: Any) -> Corpus:
-    """Open the texts of a source for a head; a head of pairs looks for the columns of its training texts.
+def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
+    """Open the texts of a source for a head; one of `pairs` looks for the columns of its training texts.
 
     Options are those of `read.open_corpus`.
     """
-    return _open(head.pairs, source, **options)
-
-
-def open_records(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Iterator[tuple[Example, ...]]:
-    """Return the records of a source for a head of these `pairs`, or of single texts; see `open_source`."""
-    return _open(pairs, source, **options).records()
-
-
-def _open(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
     if pairs is not None and not options.get("text") and not options.get("words"):
         format, _ = find_files(source, options.get("format") or "auto")
         if format not in ("txt", "docs", "conll"):  # these have no columns of texts

@@ -161,12 +161,18 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
         softmax: logits compete, so that only their differences within a row matter: they are centred.
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
-    if softmax and fitted.hidden is None:
-        first = first - first.mean(axis=1, keepdims=True)
+    softmax = softmax and fitted.hidden is None
+    return layer_shares(x, fitted.mix_weights[:, None, None] * first, weight, softmax=softmax)
+
+
+def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:
+    """Return the shares of `logit_shares` where z_l = x_l weights_l; `weights` are float32 (layers, width, outputs)."""
+    if softmax:
+        weights = weights - weights.mean(axis=2, keepdims=True)
     weight = weight / weight.sum()
-    mean, product = np.zeros((len(x), first.shape[1])), np.zeros((len(x), first.shape[1]))
+    mean, product = np.zeros((len(x), weights.shape[2])), np.zeros((len(x), weights.shape[2]))
     for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
-        parts = (fitted.mix_weights[:, None, None] * (x[:, rows] @ first)).astype(np.float64)
+        parts = (x[:, rows] @ weights).astype(np.float64)
         weighted = parts * weight[rows][:, None]
         mean += weighted.sum(axis=1)
         product += np.einsum("lrk,rk->lk", weighted, parts.sum(axis=0))

@@ -1,4 +1,4 @@
-"""The shape of one layer: lengths, directions and dimensions of its rows, and how they lie in texts and classes.
+"""The shape of one layer: lengths, directions and dimensions of its rows, and how they lie in texts.
 
 Rows are x, float32 or float64 (n, d); sums are float64. Cosines of raw vectors are high because one to three
 rogue dimensions dominate them (Timkey and van Schijndel 2021): `standardise(x)` has none, and similarities are
@@ -23,7 +23,7 @@ I64 = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float32] | F64
 Labels = npt.ArrayLike  # integers or strings, one per row
 # What a float64 product of a few thousand rows may be off by, as a share.
-_SAME = 1e-12
+SAME = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,6 @@ class Similarity:
     adjusted: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """Dimensions (k,), that which tells classes apart best first, with their F (k,) and eta² (k,)."""
-
-    dimensions: I64
-    f: F64
-    eta2: F64
-
-
 def finite(x: Rows) -> bool:
     """Say whether x holds any number, and nothing but finite ones."""
     return x.size > 0 and bool(np.isfinite(x).all())
@@ -65,7 +56,7 @@ def centred(x: Rows) -> tuple[F64, float]:
     of x's own type are 0. The length is the Frobenius norm of the others as they were, times relative rounding.
     """
     values = np.asarray(x, np.float64) / (float(np.abs(x).max()) or 1.0)
-    rounding = max(float(np.finfo(x.dtype).eps), _SAME)
+    rounding = max(float(np.finfo(x.dtype).eps), SAME)
     lengths = _lengths(values.T)
     values -= values.mean(axis=0)
     flat = _lengths(values.T) <= rounding * lengths
@@ -138,7 +129,7 @@ def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
     """
     parts = contributions(x)
     total = parts.sum()
-    if not total > _SAME:
+    if not total > SAME:
         return np.empty(0, np.int64), np.empty(0)
     order = np.argsort(-parts, kind="stable")[:top]
     return order, parts[order] / total
@@ -168,14 +159,14 @@ def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
         x: (n, d), such as words.
         docs: (n,), which text a row is of.
     """
-    unit, groups = unit_rows(x), _groups(docs, len(x))
+    unit, groups = unit_rows(x), groups_of(docs, len(x))
     if unit is None:
         return Similarity(math.nan, math.nan)
     values = np.asarray(x, np.float64)[groups.order] / float(np.abs(x).max())
-    sums, lengths = _sums(values, groups), _sums(_lengths(values)[:, None], groups)[:, 0]
+    sums, lengths = sums_of(values, groups), sums_of(_lengths(values)[:, None], groups)[:, 0]
     length = _lengths(sums)
-    told = (groups.counts > 1) & (length > _SAME * lengths)
-    cosines = np.einsum("td,td->t", _sums(unit[groups.order], groups), sums)[told]
+    told = (groups.counts > 1) & (length > SAME * lengths)
+    cosines = np.einsum("td,td->t", sums_of(unit[groups.order], groups), sums)[told]
     return _adjusted(cosines / length[told] / groups.counts[told], x)
 
 
@@ -190,12 +181,12 @@ def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
         words: (n,), the type of each.
         most: occurrences of a type.
     """
-    unit, groups = unit_rows(x), _groups(words, len(x))
+    unit, groups = unit_rows(x), groups_of(words, len(x))
     if unit is None:
         return Similarity(math.nan, math.nan)
     groups = _thinned(groups, most)
     counts = groups.counts
-    squares = (_sums(unit[groups.order], groups) ** 2).sum(axis=1)
+    squares = (sums_of(unit[groups.order], groups) ** 2).sum(axis=1)
     several = counts > 1
     return _adjusted(((squares - counts)[several] / (counts * (counts - 1))[several]), x)
 
@@ -211,7 +202,7 @@ def curvature(x: Rows, docs: Labels) -> float:
         x: (n, d), rows of a text in its order.
         docs: (n,), which text a row is of.
     """
-    groups = _groups(docs, len(x))
+    groups = groups_of(docs, len(x))
     if len(x) < 3 or not finite(x):
         return math.nan
     steps = np.diff(np.asarray(x, np.float64)[groups.order] / (float(np.abs(x).max()) or 1.0), axis=0)
@@ -223,7 +214,7 @@ def curvature(x: Rows, docs: Labels) -> float:
     angles = 2 * np.arctan2(_lengths(steps[:-1] - steps[1:]), _lengths(steps[:-1] + steps[1:]))[told]
     found = np.bincount(text[:-2][told])
     sums = np.bincount(text[:-2][told], weights=angles)
-    return _mean(sums[found > 0] / found[found > 0])
+    return mean_of(sums[found > 0] / found[found > 0])
 
 
 def prompt_entropy(x: Rows, docs: Labels) -> float:
@@ -236,11 +227,11 @@ def prompt_entropy(x: Rows, docs: Labels) -> float:
         x: (n, d), such as words.
         docs: (n,), which text a row is of.
     """
-    unit, groups = unit_rows(x), _groups(docs, len(x))
+    unit, groups = unit_rows(x), groups_of(docs, len(x))
     if unit is None or x.shape[1] < 2:
         return math.nan
     texts = np.split(unit[groups.order], groups.starts[1:])
-    return _mean(np.array([_entropy(text) for text in texts if len(text) > 1]))
+    return mean_of(np.array([_entropy(text) for text in texts if len(text) > 1]))
 
 
 def dataset_entropy(x: Rows) -> float:
@@ -254,40 +245,7 @@ def dataset_entropy(x: Rows) -> float:
     return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
 
 
-def class_separation(x: Rows, labels: Labels) -> float:
-    """Return which share of the scatter of x (n, d) lies between classes, in [0, 1].
-
-    The trace of between-class scatter over that of total scatter, columns standardised: the mean of eta² over
-    dimensions that vary. C classes without any meaning give about (C - 1) / (n - 1). NaN with one class.
-
-    Args:
-        x: (n, d).
-        labels: (n,), classes.
-    """
-    shares = _eta2(x, labels)[0]
-    return _mean(shares[~np.isnan(shares)])
-
-
-def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> Ranked:
-    """Return the dimensions that tell classes apart best, by one-way analysis of variance (Fisher 1925).
-
-    F = (eta² / (C - 1)) / ((1 - eta²) / (n - C)), infinite where a dimension is constant within classes.
-    Dimensions that don't vary at all are left out.
-
-    Args:
-        x: (n, d).
-        labels: (n,), C classes.
-        top: dimensions to return.
-    """
-    shares, classes = _eta2(x, labels)
-    varying = np.flatnonzero(~np.isnan(shares)) if len(x) > classes else np.empty(0, np.int64)
-    order = varying[np.argsort(-shares[varying], kind="stable")][:top]
-    eta2 = shares[order]
-    ratio = np.divide(eta2, 1 - eta2, out=np.full(len(eta2), np.inf), where=1 - eta2 > _SAME)
-    return Ranked(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
-
-
-class _Groups(NamedTuple):
+class Groups(NamedTuple):
     """Rows by label: `order` (n,) brings them together, in their own order, `starts` and `counts` (groups,)."""
 
     order: I64
@@ -295,26 +253,27 @@ class _Groups(NamedTuple):
     counts: I64
 
 
-def _groups(labels: Labels, rows: int) -> _Groups:
+def groups_of(labels: Labels, rows: int) -> Groups:
+    """Return rows by label; raise RequestError for labels that aren't one per row."""
     values = np.asarray(labels)
     if values.shape != (rows,):
         raise RequestError(f"labels of shape {values.shape} don't fit {rows} rows; give one per row")
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if rows else order
-    return _Groups(order, starts, np.diff(starts, append=rows))
+    return Groups(order, starts, np.diff(starts, append=rows))
 
 
-def _thinned(groups: _Groups, most: int) -> _Groups:
+def _thinned(groups: Groups, most: int) -> Groups:
     """At most `most` rows of a group, evenly spaced."""
     place = np.arange(len(groups.order)) - np.repeat(groups.starts, groups.counts)
     size, counts = np.repeat(groups.counts, groups.counts), np.minimum(groups.counts, most)
     taken = np.repeat(counts, groups.counts)
     kept = (place + 1) * taken // size > place * taken // size
-    return _Groups(groups.order[kept], np.cumsum(counts) - counts, counts)
+    return Groups(groups.order[kept], np.cumsum(counts) - counts, counts)
 
 
-def _sums(values: F64, groups: _Groups) -> F64:
+def sums_of(values: F64, groups: Groups) -> F64:
     """Sums (groups, d) over rows that are in the order of `groups`."""
     sums: F64 = np.add.reduceat(values, groups.starts, axis=0)
     return sums
@@ -325,12 +284,13 @@ def _lengths(rows: F64) -> F64:
     return lengths
 
 
-def _mean(values: F64) -> float:
+def mean_of(values: F64) -> float:
+    """Return the mean, NaN of nothing."""
     return float(values.mean()) if len(values) else math.nan
 
 
 def _adjusted(cosines: F64, x: Rows) -> Similarity:
-    mean = _mean(cosines)
+    mean = mean_of(cosines)
     return Similarity(mean, mean - anisotropy(x))
 
 
@@ -339,15 +299,3 @@ def _entropy(unit: F64) -> float:
     gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
     shares = np.maximum(np.linalg.eigvalsh(gram / len(unit)), 0)
     return float(special.entr(shares).sum() / math.log(len(gram)))
-
-
-def _eta2(x: Rows, labels: Labels) -> tuple[F64, int]:
-    """Share of each dimension's scatter that lies between classes, (d,), NaN where undefined; number of classes."""
-    groups, values = _groups(labels, len(x)), standardise(x)
-    classes = len(groups.counts)
-    if classes < 2 or not finite(values):
-        return np.full(x.shape[1], np.nan), classes
-    means = _sums(values[groups.order], groups) / groups.counts[:, None]
-    shares: F64 = np.minimum((means**2 * groups.counts[:, None]).sum(axis=0) / len(x), 1)
-    shares[~values.any(axis=0)] = np.nan
-    return shares, classes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layerwise.learn.learned import F64, LearnedMix, LeftOut, Range, most_alike, ranges, redraw
+from layerwise.learn.learned import LearnedMix, LeftOut, Range, layer_shares, most_alike, ranges, redraw
 from layerwise.learn.solver import Fits, Scores, Solver
 from layerwise.look import stats
 from layerwise.look.candidates import Candidate, beside
@@ -46,11 +46,16 @@ def weighed(
     found = solver.at(_fits(design, samples), place)
     assert found.mix is not None  # several layers are mixed
     assert found.weights is not None
+    layers = solver.features.reshape(len(x), count, -1).transpose(1, 0, 2)
     shares = [
-        logit_shares(solver.features, weights, times, count)
+        layer_shares(
+            layers,
+            weights.reshape(len(weights), count, -1).transpose(1, 2, 0),
+            times.astype(np.float64),
+            softmax=len(weights) > 1,
+        )
         for weights, times in zip(found.weights, samples, strict=True)
     ]
-    layers = solver.features.reshape(len(x), count, -1).transpose(1, 0, 2)
     pair, likeness = most_alike(layers, np.flatnonzero(train), chance)
     score, left_out = _left_out(x, material, design, found, place, count, seed)
     return LearnedMix(
@@ -64,35 +69,6 @@ def weighed(
         likeness=likeness,
         draws=draws,
     )
-
-
-def logit_shares(x: F32, weights: F32, times: I64, layers: int) -> F64:
-    """Return which share of the variance of the logits each layer makes up, float64 (layers,), of sum 1.
-
-    As `learn.learned.logit_shares`, of layers that stand side by side.
-
-    Args:
-        x: float32 (n, layers * width).
-        weights: float32 (columns, layers * width), what makes logits of x; several columns compete.
-        times: int64 (n,), how often each row counts.
-        layers: how many there are.
-    """
-    if len(weights) > 1:
-        weights = weights - weights.mean(axis=0)
-    known = np.flatnonzero(times)
-    parts = np.stack(
-        [
-            some @ w.T
-            for some, w in zip(
-                np.split(x[known], layers, axis=1), np.split(weights, layers, axis=1), strict=True
-            )
-        ]
-    ).astype(np.float64)
-    share = (times[known] / times.sum())[:, None]
-    parts -= (parts * share).sum(axis=1, keepdims=True)
-    covariance: F64 = (parts * share * parts.sum(axis=0)).sum(axis=(1, 2))
-    total = covariance.sum()
-    return covariance / total if total > 0 else np.zeros(layers)
 
 
 def _redrawn(train: I64, groups: I64, chance: np.random.Generator) -> I64:
