@@ -94,3 +94,15 @@ def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any],
         for name in names:
             assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
     assert f"version {dataset.manifest['version']}" in text
+
+
+def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    text = (ROOT / "docs/analysis.md").read_text(encoding="utf-8")
+    lines = [{"words": ["Every", "layer", str(n)], "tag": ["a", "b", "a"]} for n in range(9)]
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dataset = lw.extract(
+        tmp_path / "words.jsonl", tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word"
+    )
+    result = lw.analyze(dataset, label="tag", sample=20).to_json()
+    for name in {*result, *result["measures"], *(key for one in result["measures"].values() for key in one)}:
+        assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"

@@ -11,7 +11,7 @@ import pytest
 import layerwise
 
 ROOT = Path(layerwise.__file__).parent
-GROUND = {"errors", "names", "layers", "words", "tolerance", "versions", "progress"}
+GROUND = {"errors", "display", "names", "layers", "words", "tolerance", "versions", "progress"}
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {
     "ground": set(),
@@ -48,7 +48,9 @@ SOLE_TENANTS = {
     "filelock": {"store/writer.py"},
     "sentence_transformers": {"join/bench.py"},
     "flair": {"join/bench.py"},
-    "matplotlib": {"show/plots.py"},
+    "matplotlib": {"show/canvas.py"},
+    "skdim": {"look/dimension.py"},
+    "umap": {"look/umap.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
 NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "cli"}

@@ -1,27 +1,18 @@
-"""What a probe's result looks like as text and as a figure."""
+"""What a probe's result looks like as text."""
 
 import copy
-import json
 import re
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
-from layerwise.errors import OutputError, RequestError
 from layerwise.mix import HOWS, parse_mix
 from layerwise.show.markdown import escape, probe_markdown
 from layerwise.show.names import short_mix
-from layerwise.show.plots import probe_figure, save_figure
 from layerwise.show.spread import spread
 
 BASELINES: dict[str, dict[str, float | None]] = {
@@ -214,133 +205,6 @@ def test_a_short_mix_is_the_same_mix(how: str, depths: list[int], run: bool) -> 
 @pytest.mark.parametrize("mix", ["8", "emb", "mean(1,2)", "mean(2,1,0)", "weird((", "8; norm=layer", ""])
 def test_other_mixes_stay(mix: str) -> None:
     assert short_mix(mix) == mix
-
-
-def boxes(figure: Figure) -> list[Any]:
-    """The extents of all words on the axes, in pixels, once laid out."""
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    texts = list(axes.texts)
-    # A turned label's box holds its neighbours' corners; upright words are what can be compared.
-    texts += [t for t in axes.get_xticklabels() if t.get_rotation() == 0]
-    # Text's own: an annotation's holds its arrow too.
-    return [Text.get_window_extent(t) for t in texts if t.get_text()]
-
-
-@pytest.mark.parametrize("blocks", [6, 24, 48])
-@pytest.mark.parametrize("control", [False, True])
-def test_no_words_overlap_or_leave_the_page(blocks: int, control: bool) -> None:
-    figure = probe_figure(probe_result(blocks, control))
-    legend = figure.axes[0].get_legend()
-    assert legend is not None
-    found = boxes(figure)
-    for i, box in enumerate(found):
-        assert not any(box.overlaps(other) for other in found[i + 1 :])
-    for box in (*found, legend.get_window_extent()):
-        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
-        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
-
-
-def drawn(figure: Figure, marker: str) -> list[tuple[float, float]]:
-    """The points drawn one at a time with a marker, from left to right."""
-    lines = [line for line in figure.axes[0].lines if line.get_marker() == marker]
-    data = [
-        (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), line.get_markersize()) for line in lines
-    ]
-    return sorted((float(x[0]), float(y[0])) for x, y, size in data if len(x) == 1 and size == 5)
-
-
-def test_the_figure_shows_every_score_in_its_place() -> None:
-    result = probe_result()
-    figure = probe_figure(result)
-    axes = figure.axes[0]
-    scores = {c["mix"]: c["score"] for c in result["candidates"]}
-    layers = ["emb", *map(str, range(1, 7))]
-    assert drawn(figure, "o") == [(i, scores[name]) for i, name in enumerate(layers)]
-    mixes = [mix for mix in scores if mix not in layers]
-    assert drawn(figure, "s") == [(8 + i, scores[mix]) for i, mix in enumerate(mixes)]
-    assert drawn(figure, "D") == [(11, 0.835)]
-    ticks = [t.get_text() for t in axes.get_xticklabels()]
-    assert ticks == [*layers, "mean(0:7)", "concat(0:7)", "learned(0:7)", "chosen"]
-    ends = {tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.lines}
-    for item in [*result["candidates"], result["chosen"]]:
-        assert (item["low"], item["high"]) in ends
-    for item in BASELINES.values():
-        assert item["low"] is None or (item["low"], item["high"]) in ends
-    low, high = axes.get_ylim()
-    assert low < 0.5
-    assert high > max(c["high"] for c in result["candidates"])
-    assert "accuracy (share of rows" in axes.get_ylabel()
-    names = " ".join(t.get_text() for t in axes.texts)
-    for baseline in ("majority 0.509", "bag of words 0.805", "shuffled labels 0.500"):
-        assert baseline in names
-
-
-def test_hollow_is_what_a_test_tells_from_the_best() -> None:
-    result = probe_result()
-    result["candidates"][2]["p_vs_best"] = 0.0  # the best itself is never hollow
-    figure = probe_figure(result)
-    lines = [
-        line for line in figure.axes[0].lines if line.get_marker() in "os" and line.get_markersize() < 10
-    ]
-    hollow = {
-        float(np.asarray(line.get_ydata())[0])
-        for line in lines
-        if line.get_markerfacecolor() == "white" and len(np.asarray(line.get_xdata()))
-    }
-    told = {c["score"] for i, c in enumerate(result["candidates"]) if c["p_vs_best"] < 0.05 and i != 2}
-    assert hollow == told
-
-
-def test_nulls_and_bare_results_are_drawn() -> None:
-    figure = probe_figure(bare_result())
-    assert drawn(figure, "s") == [(0, -0.25)]
-    nothing = bare_result()
-    nothing["candidates"][0]["score"] = None
-    probe_figure(nothing)
-    probe_figure(json.loads(json.dumps(probe_result())))
-
-
-def test_any_label_can_be_drawn() -> None:
-    result = probe_result() | {"label": "标签 $x^ \U0001f9a5\n\x00"}
-    result["baselines"]["标签 $"] = 0.6
-    figure = probe_figure(result)
-    legend = figure.axes[0].get_legend()
-    assert legend is not None
-    assert legend.get_title().get_text().startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classify")
-
-
-def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
-    first = save_figure(probe_figure(probe_result()), tmp_path / "probe.v1")
-    assert [path.name for path in first] == ["probe.v1.svg", "probe.v1.png"]
-    with mpl.rc_context({"font.size": 20, "savefig.dpi": 30, "svg.fonttype": "none"}):
-        second = save_figure(probe_figure(probe_result()), str(tmp_path / "again"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert b"<dc:date>" not in first[0].read_bytes()
-    assert first[1].read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_figure_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="can't be written"):
-        save_figure(probe_figure(bare_result()), tmp_path / "nowhere" / "probe")
-
-
-def test_without_matplotlib_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(RequestError, match=r"pip install 'layerwise\[plots\]'"):
-        probe_figure(probe_result())
-
-
-def test_no_global_state_is_touched() -> None:
-    # Reading rcParams["backend"] would itself import pyplot, so all but that are compared.
-    code = (
-        "import sys; import layerwise.show.plots as p; assert 'matplotlib' not in sys.modules; import matplotlib;"
-        "read = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"
-        "before = read();"
-        "p.probe_figure({'task': 't', 'label': 'l', 'metric': 'm', 'candidates': [], 'advice': {}});"
-        "assert read() == before; assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 @given(st.lists(st.floats(0, 100), max_size=8))

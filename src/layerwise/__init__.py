@@ -23,6 +23,7 @@ from layerwise.errors import (
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
+    from layerwise.join.analyze import analyze
     from layerwise.join.export import export
     from layerwise.join.extract import extract
     from layerwise.join.features import LayerFeatures
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from layerwise.join.train import train
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
+    from layerwise.show import plots
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
@@ -40,6 +42,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
+    "analyze": "join.analyze",
     "export": "join.export",
     "extract": "join.extract",
     "pool": "join.pool",
@@ -53,6 +56,7 @@ _HOMES = {
     "LayerStates": "states",
     "LayerDataset": "store",
     "open_dataset": "store",
+    "plots": "show",
 }
 __all__ = [
     "DatasetError",
@@ -68,11 +72,13 @@ __all__ = [
     "OutputError",
     "RequestError",
     "SourceError",
+    "analyze",
     "export",
     "extract",
     "load_encoder",
     "load_head",
     "open_dataset",
+    "plots",
     "pool",
     "probe",
     "train",

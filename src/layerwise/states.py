@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from layerwise.display import html
 from layerwise.errors import RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.mix import LayerStats, Mix, apply_mix, block_slices, layer_stats, parse_mix, refuse_learned
@@ -66,6 +67,11 @@ class Layered(ABC):
     @abstractmethod
     def texts(self) -> pa.Table:
         """A row per text: at least `doc`, its number."""
+
+    @property
+    def text_count(self) -> int:
+        """How many texts there are."""
+        return int(self.texts.num_rows)
 
     @abstractmethod
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
@@ -179,6 +185,14 @@ class Layered(ABC):
         what = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
         pool = f", pool {self.pool}" if self.pool else ""
         return f"<{type(self).__name__} {what}, level {self.level}{pool}>"
+
+    def _repr_html_(self) -> str:
+        part = next(iter(self.parts()), self)
+        index = part.index.slice(0, 5)
+        names = index.column_names
+        rows = zip(*(index[name].to_pylist() for name in names), strict=True)
+        more = f"… {self.rows - index.num_rows:,} rows more." if self.rows > index.num_rows else ""
+        return html(repr(self)[1:-1], names, rows, more)
 
 
 class LayerStates(Layered):

@@ -21,6 +21,7 @@ _COMMANDS = (
     "train",
     "predict",
     "probe",
+    "analyze",
     "export",
     "bench",
     "env",

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,17 @@ def source_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"columns": columns, **{name: getattr(args, name) for name in given}}
 
 
+def teller(*, quiet: bool) -> Callable[[str], None]:
+    """Return what shows in place, on a terminal, what is being done."""
+    shows = not quiet and sys.stderr.isatty()
+
+    def tell(name: str) -> None:
+        if shows:
+            print(f"\r{visible(name).ljust(40)}", end="\r", file=sys.stderr, flush=True)
+
+    return tell
+
+
 def path(argument: str) -> str:
     """Return an argument that is a path or a name; an empty one is a variable that the shell hasn't set."""
     if not argument:
@@ -64,6 +75,11 @@ def count(argument: str) -> int:
     if not (argument.isascii() and argument.isdecimal()):
         raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of 0 or more")
     return int(argument)
+
+
+def numbers(argument: str) -> list[int]:
+    """Return an argument that is a list of whole numbers, `0,17,42`."""
+    return [count(one.strip()) for one in argument.split(",")]
 
 
 def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], default: str) -> None:

@@ -4,8 +4,6 @@ Writes probe.json (everything), probe.md (the table and the advice) and a figure
 """
 
 import argparse
-import sys
-from collections.abc import Callable
 from typing import Any
 
 from layerwise.cli import options
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         max_rows=args.max_rows,
         random_model=args.random_model,
-        tell=_teller(quiet=args.json),
+        tell=options.teller(quiet=args.json),
     )
     result = found.to_json()
     for text in result["notes"]:
@@ -80,16 +78,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{options.visible(result['advice']['text'], 5000)}")
     print(f"\n{result['rows']:,} rows, {result['design']}; everything is in {args.out}")
     return 0
-
-
-def _teller(*, quiet: bool) -> Callable[[str], None]:
-    shows = not quiet and sys.stderr.isatty()
-
-    def tell(name: str) -> None:
-        if shows:
-            print(f"\r{options.visible(name).ljust(40)}", end="\r", file=sys.stderr, flush=True)
-
-    return tell
 
 
 def _table(result: dict[str, Any]) -> str:

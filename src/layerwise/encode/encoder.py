@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -21,7 +22,7 @@ from layerwise.encode.request import Request
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
-from layerwise.states import LayerStates
+from layerwise.states import F32, LayerStates
 from layerwise.tables import Carried, Coverage, index_table, texts_table
 from layerwise.tolerance import COMPUTED
 
@@ -231,6 +232,25 @@ class Encoder:
             index=shard.index,
             texts=shard.texts,
         )
+
+    def attention(self, text: str | Sequence[str]) -> F32:
+        """Return who looks at whom in one text: float32 of shape (blocks, heads, pieces, pieces).
+
+        Each row sums to 1: the piece in the row looks at those in the columns, special ones included, as at
+        level `token`. Of a text that is longer than the model takes at once, only the first pieces that fit.
+
+        Args:
+            text: a string, or a list of words.
+
+        Raises:
+            ModelError: a family that gives no attention, or runs on an engine without it.
+        """
+        examples = _examples([text])
+        shard = self.plan(examples, self.request("emb", "token", long="truncate"))
+        found = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
+        if found is None:
+            raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
+        return np.stack([block.numpy() for block in found])
 
     def plan(
         self,

@@ -59,6 +59,11 @@ class Engine:
         self.final_norm = self._taps.final_norm
         self._settle(reference, probes, COMPUTED[precision])
 
+    def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
+        """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
+        types = sequences.types[0] if sequences.types is not None else None
+        return hf.attention_maps(self._model, sequences.ids[0], types)
+
     def begins(self, batch: Batch) -> list[int]:
         """Return where each window of a batch begins on the axis of pieces, padding included."""
         if self.packing == "packed":

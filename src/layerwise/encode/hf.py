@@ -121,6 +121,32 @@ def plain_states(model: nn.Module, ids: Sequence[int], type_ids: Sequence[int] |
     return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
 
 
+@torch.inference_mode()
+def attention_maps(
+    model: nn.Module, ids: Sequence[int], type_ids: Sequence[int] | None
+) -> list[torch.Tensor] | None:
+    """Return each block's attention in one text, (heads, pieces, pieces) in float32 on the CPU.
+
+    `None` for a family that doesn't give any. Only the plain ("eager") attention of transformers keeps them.
+    """
+    before: Any = model.config._attn_implementation  # type: ignore[union-attr]
+    device = next(model.parameters()).device
+    inputs = {"input_ids": torch.tensor([ids], device=device)}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if type_ids is not None:
+        inputs["token_type_ids"] = torch.tensor([type_ids], device=device)
+    try:
+        use_attention(model, "eager")
+        found = model(**inputs, output_attentions=True).attentions
+    except (ValueError, TypeError, AttributeError):
+        return None
+    finally:
+        use_attention(model, before)
+    if not found or any(one is None or one.dim() != 4 for one in found):
+        return None
+    return [one[0].float().cpu() for one in found]
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that the numbers depend on."""
     import tokenizers

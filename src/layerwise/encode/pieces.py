@@ -73,6 +73,10 @@ class Tokenizer:
         encodings = backend.encode_batch([list(words) for words in texts], is_pretokenized=True)
         return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
 
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Return what the tokenizer calls pieces, by their numbers: `[CLS]`, `##ing`."""
+        return [self._backend.id_to_token(int(number)) or "" for number in ids]
+
     def cls_place(self, pieces: Pieces) -> int:
         """Return where the classification piece stands among the special pieces of a text; it `has_cls`."""
         special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]

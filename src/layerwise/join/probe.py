@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
+from layerwise.join.about import about
 from layerwise.join.untrained import untrained
-from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.store import disk, open_dataset
 from layerwise.store.layout import to_json
-from layerwise.versions import versions
 
 if TYPE_CHECKING:
     from layerwise.look.results import ProbeResult
@@ -72,33 +71,20 @@ def probe(
         random_models=untrained(opened, seed) if random_model else (),
         tell=tell,
     )
-    found = replace(found, about=_about(opened))
+    found = replace(found, about=about(opened))
     if target is not None:
         found = _write(found, target)
     return found
 
 
-def _about(dataset: Layered) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "versions": versions(),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "level": dataset.level,
-        "pool": dataset.pool,
-    }
-    if isinstance(dataset, LayerDataset):
-        manifest = dataset.manifest
-        made["dataset"] = {"path": str(dataset.path), "model": manifest.get("model")}
-    return made
-
-
 def _write(found: ProbeResult, target: Path) -> ProbeResult:
+    from layerwise.show import plots
     from layerwise.show.markdown import probe_markdown
-    from layerwise.show.plots import probe_figure, save_figure
 
     with disk.new(target) as part:
         part.mkdir()
         try:
-            save_figure(probe_figure(found.to_json()), part / "probe")
+            plots.save(plots.layer_curve(found), part / "probe")
         except RequestError as error:  # the figure is an extra; the numbers aren't
             found = replace(found, notes=(*found.notes, str(error)))
         result = found.to_json()

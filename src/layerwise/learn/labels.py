@@ -122,7 +122,7 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
     values: list[Any] = []
     found = False
     for part in dataset.parts():
-        own, there = _column(part, column)
+        own, there = column_values(part, column)
         docs.append(part.index["doc"].to_numpy())
         values += own
         found |= there
@@ -131,7 +131,12 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
     return np.concatenate([np.zeros(0, np.int64), *docs]), values
 
 
-def _column(part: Layered, column: str) -> tuple[list[Any], bool]:
+def column_values(part: Layered, column: str) -> tuple[list[Any], bool]:
+    """Return what a column says of each row, and whether there is such a column (else all is `None`).
+
+    A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
+    piece has what a list says of its word.
+    """
     index, texts = part.index, part.texts
     if column in index.column_names:
         return index[column].to_pylist(), True

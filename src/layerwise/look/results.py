@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.display import html
 from layerwise.errors import RequestError
 
 
@@ -93,19 +94,27 @@ class ProbeResult:
             raise RequestError(f"no candidate is called {mix!r}; there are {', '.join(known)}")
         return known[mix]
 
+    def _repr_html_(self) -> str:
+        header = ("mix", self.metric, "low", "high", "p vs best", "cost")
+        rows = [(c.mix, c.score, c.low, c.high, c.p_vs_best, f"{c.cost:.0%}") for c in self.candidates]
+        return html(f"{self.task} {self.label}: {self.rows:,} rows", header, rows, self.advice.text)
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON holds it; numbers that aren't finite are null."""
         made = asdict(self)
         made |= made.pop("about")
-        cleaned: dict[str, Any] = _plain(made)
+        cleaned: dict[str, Any] = plain(made)
         return cleaned
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: numbers that aren't finite are `None`, arrays are lists."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

@@ -1,5 +1,6 @@
 """Reading a dataset: the manifest at once, everything else when it is asked for."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +93,11 @@ class LayerDataset(Layered):
         return manifest
 
     @property
+    def sha256(self) -> str:
+        """The hash of the manifest, which holds those of all files: what tells datasets apart."""
+        return hashlib.sha256(self._folder.manifest.read_bytes()).hexdigest()
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The stored layers, by name."""
         return tuple(self._manifest["layers"])
@@ -126,6 +132,11 @@ class LayerDataset(Layered):
     def rows(self) -> int:
         """How many rows there are."""
         return int(self._starts[-1])
+
+    @property
+    def text_count(self) -> int:
+        """How many texts there are, by the manifest."""
+        return sum(int(shard.record["texts"]) for shard in self._shards)
 
     @cached_property
     def index(self) -> pa.Table:

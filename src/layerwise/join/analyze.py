@@ -1,0 +1,99 @@
+"""analyze: geometry and similarity of layers, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import RequestError
+from layerwise.join.about import about
+from layerwise.store import disk, open_dataset
+from layerwise.store.layout import to_json
+
+if TYPE_CHECKING:
+    from layerwise.look.analysis import Analysis
+    from layerwise.states import Layered
+
+
+def analyze(
+    dataset: Layered | str | Path,
+    *,
+    out: str | Path | None = None,
+    label: str | None = None,
+    against: Layered | str | Path | None = None,
+    pairs: str | None = None,
+    sides: str | None = None,
+    sample: int = 2000,
+    seed: int = 0,
+    measures: Sequence[str] | None = None,
+    intervals: str = "quick",
+    tell: Callable[[str], None] = lambda name: None,
+) -> Analysis:
+    """Measure how the layers of a dataset are shaped, and how alike they are.
+
+    Args:
+        dataset: a dataset, its folder, or states in memory.
+        out: a folder for analysis.json and figures (SVG and PNG); it may not exist.
+        against: another dataset of the same texts, or its folder.
+        label, pairs, sides, sample, seed, measures, intervals, tell: see `look.analyze.analyze`.
+
+    Returns:
+        the result; `analysis["linear_cka"].values` is a matrix layers × layers.
+
+    Raises:
+        RequestError: a column, a measure or a choice that doesn't exist, or other texts in `against`.
+        DatasetError: no dataset.
+        OutputError: an `out` that exists, or can't be written to.
+    """
+    from layerwise.look.analyze import analyze as look
+
+    target = Path(out) if out is not None else None
+    if target is not None:
+        disk.check_new(target)
+    opened, other = _open(dataset), None if against is None else _open(against)
+    found = look(
+        opened,
+        label=label,
+        against=other,
+        pairs=pairs,
+        sides=sides,
+        sample=sample,
+        seed=seed,
+        measures=measures,
+        intervals=intervals,
+        tell=tell,
+    )
+    made = about(opened)
+    if other is not None:
+        made["against"] = about(other).get("dataset", {})
+    found = replace(found, about=made)
+    if target is not None:
+        found = _write(found, target)
+    return found
+
+
+def _open(dataset: Layered | str | Path) -> Layered:
+    return open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+
+
+def _write(found: Analysis, target: Path) -> Analysis:
+    with disk.new(target) as part:
+        part.mkdir()
+        try:
+            _figures(found.to_json(), part)
+        except RequestError as error:  # the figures are an extra; the numbers aren't
+            found = replace(found, notes=(*found.notes, str(error)))
+        disk.write_file(part / "analysis.json", to_json(found.to_json()))
+    return found
+
+
+def _figures(result: dict[str, Any], part: Path) -> None:
+    from layerwise.show import plots
+    from layerwise.show.given import of_pairs, per_layer
+
+    for name in of_pairs(result):
+        plots.save(plots.heatmap(result, name), part / name)
+    if per_layer(result):
+        plots.save(plots.geometry(result), part / "geometry")

@@ -1,0 +1,79 @@
+"""Nearest rows by cosine, in blocks, so that any layer can be searched."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.states import F32, I64, Layered
+
+# Cosines that are held at once (64 MiB).
+_CELLS = 1 << 24
+
+
+def units(x: F32) -> F32:
+    """Return rows at length 1, float32 (n, d); rows of zeros, or with values that aren't finite, are 0."""
+    values = np.where(np.isfinite(x).all(axis=1, keepdims=True), x, 0).astype(np.float32)
+    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
+    np.divide(values, largest, out=values, where=largest > 0)
+    lengths = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
+    np.divide(values, lengths, out=values, where=lengths > 0)
+    return values
+
+
+def nearest(x: F32, k: int) -> tuple[I64, F32]:
+    """Return for each row of x (n, d) the k nearest others, nearest first: numbers and cosines, (n, k) each.
+
+    Of equally near ones the first. k is at most n - 1.
+    """
+    unit, count = units(x), len(x)
+    k = min(k, count - 1)
+    rows, cosines = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
+    step = max(1, _CELLS // max(count, 1))
+    for begin in range(0, count, step):
+        found = unit[begin : begin + step] @ unit.T
+        own = np.arange(len(found))
+        found[own, begin + own] = -np.inf
+        rows[begin : begin + step], cosines[begin : begin + step] = _top(found, k)
+    return rows, cosines
+
+
+def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32]:
+    """Return the k rows nearest to one row of a layer, over the whole dataset, itself left out.
+
+    The layer is read part by part, and of each part in blocks; nothing else is held.
+    """
+    vector = units(dataset.layer(layer, rows=[row]))[0]
+    rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
+    for begin, block in _blocks(dataset, layer):
+        found = units(block) @ vector
+        if begin <= row < begin + len(found):
+            found[row - begin] = -np.inf
+        best, theirs = _top(found[None], min(k, len(found)))
+        rows, cosines = np.append(rows, best[0] + begin), np.append(cosines, theirs[0])
+        order = np.lexsort((rows, -cosines))[:k]
+        rows, cosines = rows[order], cosines[order]
+    there = np.isfinite(cosines)
+    return rows[there], cosines[there]
+
+
+def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32]]:
+    begin, step = 0, max(1, _CELLS // dataset.width)
+    for part in dataset.parts():
+        for start in range(0, part.rows, step):
+            yield begin + start, part.layer(layer, rows=slice(start, start + step))
+        begin += part.rows
+
+
+def _top(cosines: NDArray[np.float32], k: int) -> tuple[I64, F32]:
+    """The k largest of each row of cosines, the largest first and of equal ones the first."""
+    if not k:
+        return np.empty((len(cosines), 0), np.int64), np.empty((len(cosines), 0), np.float32)
+    # A stable sort of all would take ten times as long; ties at the border are looked at again.
+    last = -np.partition(-cosines, k - 1, axis=1)[:, k - 1, None]
+    nearer, tied = cosines > last, cosines == last
+    chosen = nearer | (tied & (np.cumsum(tied, axis=1) <= k - nearer.sum(axis=1, keepdims=True)))
+    places = np.nonzero(chosen)[1].reshape(len(cosines), k)
+    values = np.take_along_axis(cosines, places, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -1,0 +1,47 @@
+"""Attention maps: those that plain transformers gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from layerwise.encode.load import load_encoder
+from layerwise.errors import ModelError
+
+
+@pytest.mark.parametrize(
+    "family", ["bert", "roberta", "distilbert", "albert", "modernbert", "deberta-v2", "mpnet"]
+)
+def test_it_is_that_of_plain_transformers(family: str, model_folder: Callable[[str], Path]) -> None:
+    """Within 1e-5: our products are prepacked, theirs are torch's."""
+    folder = model_folder(family)
+    encoder = load_encoder(str(folder))
+    text = "Every layer knows where a word stands."
+    before = encoder.encode([text]).stack()
+    found = encoder.attention(text)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.inference_mode():
+        inputs = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+        wanted = torch.stack(model(**inputs, output_attentions=True).attentions)[:, 0].numpy()
+    assert found.shape == wanted.shape
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert found.sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert len(encoder.encode([text], level="token").index) == found.shape[-1]
+    assert np.array_equal(encoder.encode([text]).stack(), before), "the encoder isn't what it was"
+
+
+def test_words_and_long_texts(encoder_of: Callable[[str], Any]) -> None:
+    encoder = encoder_of("bert")
+    assert encoder.attention(["Every", "layer"]).shape == encoder.attention("Every layer").shape
+    assert encoder.attention("word " * 500).shape[-1] == encoder.max_length
+
+
+def test_a_family_without(encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoder_of("bert")
+    monkeypatch.setattr("layerwise.encode.hf.attention_maps", lambda *given: None)
+    with pytest.raises(ModelError, match=r"\(bert\) gives no attention maps"):
+        encoder.attention("a")

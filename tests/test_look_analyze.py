@@ -1,0 +1,363 @@
+"""analyze: planted layers, what isn't defined, other datasets, pairs, and its files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import layerwise as lw
+from conftest import CORPUS
+from layerwise.cli.main import main
+from layerwise.errors import OutputError, RequestError
+from layerwise.look import geometry, separation, similarity
+from layerwise.look.dimension import two_nn
+from layerwise.look.retrieval import accuracy
+from planted import noise, states_of, words_of
+
+MATRICES = {measure.name for measure in similarity.MEASURES}
+
+
+def turned(x: np.ndarray[Any, Any], seed: int = 5) -> np.ndarray[Any, Any]:
+    """The same rows, turned, scaled and shifted."""
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(x.shape[1],) * 2))
+    return np.asarray(3 * x @ turn + 7, np.float32)
+
+
+# --- planted ----------------------------------------------------------------------------------------------
+
+
+def test_two_layers_that_are_turned_copies() -> None:
+    first, second, other = noise(200, 8, 3)
+    found = lw.analyze(states_of([first, second, turned(first), other], {}))
+    for name in MATRICES:
+        values = found[name].values
+        alike = found[name].alike
+        assert alike is not None
+        # Cosines hang on the origin, which a shift moves: neighbours and their kin aren't the same.
+        if name not in ("neighbour_overlap", "rsa"):
+            assert values[0, 2] == pytest.approx(alike, abs=1e-5), name
+            assert abs(values[0, 1] - alike) > 0.05, name
+        assert np.diag(values) == pytest.approx(alike, abs=1e-6), name
+
+
+def test_a_rogue_dimension() -> None:
+    layers = noise(300, 16, 2)
+    layers[1] = layers[0].copy()
+    layers[1][:, 11] += 40
+    found = lw.analyze(states_of(layers, {}))
+    assert found.dimensions["rogue"]["1"][0]["dimension"] == 11
+    assert found["rogue_share_1"].values[1] > 0.95
+    assert found["anisotropy"].values[1] > 0.9
+    assert abs(found["anisotropy_standardised"].values[1]) < 0.02
+
+
+def test_classes_stand_in_one_layer_and_dimension() -> None:
+    layers = noise(200, 8, 3)
+    classes = np.arange(200) % 2
+    layers[2][:, 5] += 30 * classes
+    label = ["ab"[c] for c in classes]
+    found = lw.analyze(states_of(layers, {"label": label}), label="label")
+    assert np.argmax(found["class_separation"].values) == 2
+    assert found.dimensions["classes"]["2"][0]["dimension"] == 5
+
+
+def test_every_number_is_that_of_its_function() -> None:
+    rng = np.random.default_rng(3)
+    sentences = [[f"w{n}" for n in rng.integers(0, 9, rng.integers(1, 7))] for _ in range(40)]
+    count = sum(map(len, sentences))
+    docs = np.repeat(np.arange(40), [len(s) for s in sentences])
+    words = np.unique([w for s in sentences for w in s], return_inverse=True)[1]
+    layers = noise(count, 6, 2)
+    tags = [str(n % 3) for n in range(count)]
+    found = lw.analyze(words_of(layers, sentences, {"tag": tags}), label="tag")
+    x = layers[1]
+    wanted = {
+        "norm": geometry.norms(x).mean,
+        "anisotropy": geometry.anisotropy(x),
+        "rogue_share_2": geometry.rogue_shares(x)[1][1],
+        "effective_rank": geometry.effective_rank(x),
+        "dataset_entropy": geometry.dataset_entropy(x),
+        "intra_text_similarity": geometry.intra_text_similarity(x, docs).mean,
+        "intra_text_similarity_adjusted": geometry.intra_text_similarity(x, docs).adjusted,
+        "self_similarity": geometry.self_similarity(x, words).mean,
+        "self_similarity_adjusted": geometry.self_similarity(x, words).adjusted,
+        "curvature": geometry.curvature(x, docs),
+        "prompt_entropy": geometry.prompt_entropy(x, docs),
+        "class_separation": separation.class_separation(x, tags),
+    }
+    for name, value in wanted.items():
+        assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
+    for measure in similarity.MEASURES:
+        assert np.array_equal(found[measure.name].values, similarity.matrix(measure, layers)), measure.name
+    rest = {"anisotropy_standardised", "rogue_share_1", "rogue_share_3", "intrinsic_dimension"}
+    assert set(found.measures) == set(wanted) | MATRICES | rest
+    assert not found.notes
+
+
+def test_intrinsic_dimension() -> None:
+    """Five planted dimensions in thirty; TwoNN on 1,500 rows is within a half."""
+    rng = np.random.default_rng(0)
+    dimension = two_nn()
+    assert dimension is not None
+    flat = rng.uniform(size=(1500, 5)) @ rng.normal(size=(5, 30))
+    assert dimension(flat) == pytest.approx(5, abs=0.5)
+    assert dimension(np.concatenate([flat, flat[:700]])) == pytest.approx(dimension(flat)), (
+        "equal rows count once"
+    )
+    assert np.isnan(dimension(np.ones((100, 4))))
+    assert np.isnan(dimension(np.full((100, 4), np.nan)))
+
+
+def test_without_scikit_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "skdim.id", None)
+    found = lw.analyze(states_of(noise(30, 4, 2), {}))
+    assert "intrinsic_dimension" not in found.measures
+    assert any("pip install 'layerwise[dimension]'" in note for note in found.notes)
+
+
+# --- sampling ---------------------------------------------------------------------------------------------
+
+
+def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
+    states = states_of(noise(300, 6, 2), {})
+    whole, some = lw.analyze(states), lw.analyze(states, sample=100, seed=4)
+    assert all(one.low is None for one in whole.measures.values())
+    assert (whole.rows, some.rows, some.of) == (300, 100, 300)
+    slow = {"svcca", "pwcca", "procrustes"}
+    assert {name for name, one in some.measures.items() if one.low is None} == slow
+    low, high = some["norm"].low, some["norm"].high
+    assert low is not None
+    assert high is not None
+    assert (low < some["norm"].values).all()
+    assert (some["norm"].values < high).all()
+    every = lw.analyze(states, sample=100, seed=4, intervals="all")
+    assert all(one.low is not None for one in every.measures.values())
+    assert np.array_equal(every["rsa"].values, some["rsa"].values)
+    none = lw.analyze(states, sample=100, seed=4, intervals="none")
+    assert all(one.low is None for one in none.measures.values())
+
+
+def test_only_some_measures() -> None:
+    told: list[str] = []
+    found = lw.analyze(states_of(noise(30, 4, 2), {}), measures=["rsa", "norm"], tell=told.append)
+    assert set(found.measures) == {"rsa", "norm"}
+    assert set(told) == {"rsa", "norm"}
+
+
+# --- what isn't defined -----------------------------------------------------------------------------------
+
+
+def test_one_row_one_layer() -> None:
+    found = lw.analyze(states_of(noise(1, 4, 1), {"label": ["a"]}), label="label")
+    assert np.isfinite(found["norm"].values).all()
+    assert np.isnan(found["linear_cka"].values).all()
+    assert "Only 1 row: most measures need 4 or more." in found.notes
+    assert any(note.startswith("Not defined anywhere:") and "linear_cka" in note for note in found.notes)
+    assert any("1 classes in 1 rows" in note for note in found.notes)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_bad_layers_are_named_and_the_rest_goes_on() -> None:
+    layers = noise(50, 4, 5)
+    layers[1][7, 2] = np.nan
+    layers[2][:] = 3
+    layers[3][9] = 0
+    found = lw.analyze(states_of(layers, {}))
+    assert "Layer 1 holds values that aren't finite: hardly anything is defined there." in found.notes
+    assert "Layer 2 is the same in every row: what needs spread isn't defined there." in found.notes
+    assert "Layer 3 has rows of zeros: cosines aren't defined there." in found.notes
+    cka = found["linear_cka"].values
+    assert np.isnan(cka[[1, 2]]).all()
+    assert np.isfinite(cka[np.ix_([0, 3, 4], [0, 3, 4])]).all()
+    result = found.to_json()
+    assert result["measures"]["linear_cka"]["values"][1][0] is None
+    json.dumps(result, allow_nan=False)
+
+
+def test_labels_that_are_missing() -> None:
+    label = ["a", "b", None, ""] * 10
+    layers = noise(40, 4, 1)
+    found = lw.analyze(states_of(layers, {"label": label}), label="label")
+    assert "20 of 40 rows looked at have no label 'label'." in found.notes
+    told = np.arange(40) % 4 < 2
+    wanted = separation.class_separation(layers[0][told], (np.arange(40) % 4)[told])
+    assert found["class_separation"].values[0] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
+        ({"pairs": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
+        ({"pairs": "text"}, "no two texts share a value of column 'text'"),
+        ({"sides": "text"}, "give --pairs COL with it"),
+        ({"pairs": "key", "sides": "text"}, "must tell two sides of pairs apart, and has 10: text number 0"),
+        ({"measures": ["nonsense"]}, "'nonsense' isn't at hand here; there are norm, "),
+        ({"intervals": "some"}, "choose one of quick, all, none"),
+        ({"sample": 0}, "take at least 1"),
+        ({"seed": -1}, "take a whole number"),
+    ],
+)
+def test_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        lw.analyze(states_of(noise(10, 4, 1), {"key": list("aabbccddee")}), **options)
+
+
+def test_no_rows() -> None:
+    empty = pa.table({"doc": pa.array([], pa.int64()), "text": pa.array([], pa.string())})
+    states = lw.LayerStates(
+        {"emb": np.zeros((0, 4), np.float32)}, index=empty, texts=empty, blocks=0, level="text"
+    )
+    with pytest.raises(RequestError, match="no rows to analyze"):
+        lw.analyze(states)
+
+
+# --- against another --------------------------------------------------------------------------------------
+
+
+def test_against_the_same_and_a_turned_copy() -> None:
+    layers = noise(100, 6, 3)
+    states = states_of(layers, {})
+    changed = states_of([layers[0], turned(layers[1]), noise(100, 6, 1, seed=9)[0]], {})
+    found = lw.analyze(states, against=changed, measures=[f"against_{name}" for name in MATRICES])
+    assert found["against_linear_cka"].values[:2] == pytest.approx(1, abs=1e-5)
+    assert found["against_linear_cka"].values[2] < 0.5
+    assert found["against_procrustes"].values[:2] == pytest.approx(0, abs=1e-5)
+    assert found["against_neighbour_overlap"].values[0] == 1
+
+
+def test_layers_that_the_other_lacks() -> None:
+    layers = noise(50, 6, 4)
+    found = lw.analyze(states_of(layers, {}), against=states_of(layers[:2], {}), measures=["against_rsa"])
+    assert np.isnan(found["against_rsa"].values).tolist() == [False, False, True, True]
+    assert "Not defined for layer 2, 3: against_rsa." in found.notes
+
+
+def test_against_other_texts() -> None:
+    layers = noise(20, 4, 1)
+    states = states_of(layers, {})
+    other = states_of(layers, {}, [f"text number {n}" if n != 7 else "another" for n in range(20)])
+    with pytest.raises(RequestError, match=r"row 7 has text 'another', and in the dataset 'text number 7'"):
+        lw.analyze(states, against=other)
+    with pytest.raises(RequestError, match="has 19 rows and the dataset 20"):
+        lw.analyze(states, against=states_of(noise(19, 4, 1), {}))
+    with pytest.raises(RequestError, match="level 'word' and the dataset of level 'text'"):
+        lw.analyze(states, against=words_of(layers, [["a"]] * 20, {}))
+
+
+# --- pairs ------------------------------------------------------------------------------------------------
+
+
+def brute(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    hits = 0
+    for i, row in enumerate(a):
+        cosines = [row @ other / np.linalg.norm(row) / np.linalg.norm(other) for other in b]
+        hits += int(np.argmax(cosines) == i)
+    return hits / len(a)
+
+
+def test_retrieval_by_brute_force() -> None:
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(40, 6))
+    b = a + rng.normal(size=(40, 6))
+    assert accuracy(a, b) == (brute(a, b), brute(b, a))
+    assert 0 < brute(a, b) < 1
+    ac, bc = a - a.mean(axis=0), b - b.mean(axis=0)
+    assert accuracy(a, b, centred=True) == (brute(ac, bc), brute(bc, ac))
+
+
+def test_retrieval_of_what_is_all_alike_is_chance() -> None:
+    assert accuracy(np.ones((8, 3)), np.ones((8, 3))) == (1 / 8, 1 / 8)
+    assert np.isnan(accuracy(np.ones((1, 3)), np.ones((1, 3)))).all()
+    assert np.isnan(accuracy(np.zeros((3, 3)), np.ones((3, 3)))).all()
+
+
+def test_pairs_by_a_column() -> None:
+    """Layer 1 holds translations that a constant of the language has moved: centring finds them."""
+    rng = np.random.default_rng(0)
+    meaning = rng.normal(size=(60, 12))
+    shift = np.concatenate([np.zeros(12), 3 * rng.normal(size=12)]).reshape(2, 12)
+    order = rng.permutation(120)
+    of, side = np.tile(np.arange(60), 2)[order], np.repeat([0, 1], 60)[order]
+    layer = meaning[of] + 0.2 * rng.normal(size=(120, 12)) + shift[side]
+    keys: list[Any] = [f"p{n}" for n in of]
+    states = states_of(
+        [noise(123, 12, 1)[0], np.concatenate([layer, rng.normal(size=(3, 12))])],
+        {
+            "pair": [*keys, None, "x", "y"],
+            "language": [*("en" if n else "de" for n in side), "en", "en", "de"],
+        },
+    )
+    names = [f"retrieval_{way}" for way in ("ab", "ba", "ab_centred", "ba_centred")]
+    found = lw.analyze(states, pairs="pair", sides="language", measures=names)
+    assert found["retrieval_ab"].values[0] < 0.1
+    assert found["retrieval_ab_centred"].values[1] > 0.8
+    assert "2 texts have no partner, or several, by column 'pair', and were left out." in found.notes
+    assert found["retrieval_ab"].note == "Among 60 pairs; by chance 0.017."
+    some = lw.analyze(states, pairs="pair", sides="language", measures=names, sample=30)
+    assert some["retrieval_ab"].low is not None
+    first, second = (layer[side == which][np.argsort(of[side == which])] for which in (0, 1))  # de, en
+    assert found["retrieval_ba"].values[1] == pytest.approx(brute(second, first), abs=1e-12)
+    # Without sides, the earlier of two is a.
+    mixed = lw.analyze(states, pairs="pair", measures=names)
+    earlier = np.array([np.flatnonzero(of == n) for n in range(60)])
+    assert mixed["retrieval_ab"].values[1] == pytest.approx(brute(layer[earlier[:, 0]], layer[earlier[:, 1]]))
+
+
+# --- files and the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> Path:
+    place = tmp_path_factory.mktemp("analyze")
+    lines = [{"text": f"{text} {n}", "label": "ab"[n % 2]} for n, text in enumerate(CORPUS * 2)]
+    (place / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lw.extract(place / "texts.jsonl", place / "texts.lw", model=encoder_of("bert"))
+    return place
+
+
+def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "analysis"
+    assert main(["analyze", str(stored / "texts.lw"), "--label", "label", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "class_separation" in printed
+    assert "linear_cka with 3" in printed
+    result = json.loads((out / "analysis.json").read_text())
+    dataset = lw.open_dataset(stored / "texts.lw")
+    assert result["dataset"]["sha256"] == dataset.sha256
+    assert result["layers"] == ["emb", "1", "2", "3"]
+    for one in result["measures"].values():
+        assert set(one) >= {"values", "unit", "source"}
+    assert result["measures"]["linear_cka"]["values"] == lw.analyze(dataset)["linear_cka"].values.tolist()
+    for name in ("geometry", "linear_cka", "procrustes"):
+        assert (out / f"{name}.svg").stat().st_size > 1000
+        assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(["analyze", str(stored / "texts.lw"), "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    with pytest.raises(OutputError):
+        lw.analyze(dataset, out=out)
+
+
+def test_the_command_says_json(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["analyze", str(stored / "texts.lw"), "--against", str(stored / "texts.lw"), "--measure"]
+    assert main([*argv, "against_procrustes", "--json", "--out", str(tmp_path / "a")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["measures"]["against_procrustes"]["values"] == pytest.approx([0, 0, 0, 0], abs=1e-6)
+    assert main([*argv, "nonsense", "--out", str(tmp_path / "b")]) == 2
+    assert "there are norm" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_pair_dataset(stored: Path, tmp_path: Path, encoder_of: Callable[[str], Any]) -> None:
+    lines = [{"a": f"{text} {n}", "b": f"{text} {n}!"} for n, text in enumerate(CORPUS)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dataset = lw.extract(
+        tmp_path / "pairs.jsonl", tmp_path / "pairs.lw", model=encoder_of("bert"), text="a,b"
+    )
+    found = lw.analyze(dataset, pairs="part")
+    a, b = (dataset.layer(3, rows=dataset.where(part=side)) for side in "ab")
+    assert found["retrieval_ab"].values[3] == pytest.approx(brute(a, b))
