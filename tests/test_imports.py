@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "look",
         "show",
     },
-    "cli": {"join"},
+    "server": {"join"},
+    "cli": {"join", "server"},
 }
 SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
@@ -53,7 +54,7 @@ SOLE_TENANTS = {
     "umap": {"look/umap.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
-NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "cli"}
+NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "server", "cli"}
 
 
 def modules() -> list[Path]:

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
     from layerwise.join.analyze import analyze
+    from layerwise.join.explore import explore
     from layerwise.join.export import export
     from layerwise.join.extract import extract
     from layerwise.join.features import LayerFeatures
     from layerwise.join.pool import pool
     from layerwise.join.predict import Head, load_head
     from layerwise.join.probe import probe
+    from layerwise.join.report import report
     from layerwise.join.train import train
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
@@ -43,11 +45,13 @@ _HOMES = {
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "join.analyze",
+    "explore": "join.explore",
     "export": "join.export",
     "extract": "join.extract",
     "pool": "join.pool",
     "load_head": "join.predict",
     "probe": "join.probe",
+    "report": "join.report",
     "train": "join.train",
     "verify": "join.verify",
     "Head": "join.predict",
@@ -73,6 +77,7 @@ __all__ = [
     "RequestError",
     "SourceError",
     "analyze",
+    "explore",
     "export",
     "extract",
     "load_encoder",
@@ -81,6 +86,7 @@ __all__ = [
     "plots",
     "pool",
     "probe",
+    "report",
     "train",
     "verify",
 ]

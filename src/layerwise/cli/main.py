@@ -22,6 +22,8 @@ _COMMANDS = (
     "predict",
     "probe",
     "analyze",
+    "report",
+    "explore",
     "export",
     "bench",
     "env",

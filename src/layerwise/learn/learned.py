@@ -244,11 +244,16 @@ def redraw(groups: I64, chance: np.random.Generator) -> I64:
 
 
 def ranges(values: F64, drawn: Sequence[F64]) -> tuple[Range, ...]:
-    """Return values (layers,) with the 95% intervals of the same values drawn again."""
+    """Return values (layers,) with the 95% intervals of the same values drawn again.
+
+    A fit on resampled rows sees some of them several times, and so settles further than the one on all: where
+    the interval would leave a value out, it reaches to it.
+    """
     if not drawn:
         return tuple(Range(float(value)) for value in values)
     low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
-    return tuple(Range(*map(float, item)) for item in zip(values, low, high, strict=True))
+    ends = np.minimum(low, values), np.maximum(high, values)
+    return tuple(Range(*map(float, item)) for item in zip(values, *ends, strict=True))
 
 
 def most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[int, int], float]:

@@ -1,0 +1,51 @@
+"""Serve the page of a dataset to the browser of this machine, with the data behind it: for sets too large for a file.
+
+The map shows a sample of the rows; neighbours and search are of all of them. Ctrl-C ends it.
+"""
+
+import argparse
+import sys
+from contextlib import suppress
+
+from layerwise.cli import options
+from layerwise.cli.report import page_options
+
+HELP = "the page of a large set, with the data behind it"
+EXAMPLES = """\
+  layerwise explore reviews.lw
+  layerwise explore reviews.lw --probe probe --points 20000 --port 8123
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    page_options(parser, points=50_000)
+    parser.add_argument(
+        "--port", type=options.count, default=0, metavar="N", help="of 127.0.0.1 (a free one)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.explore import served
+    from layerwise.server.loopback import Loopback
+
+    page, answer = served(
+        args.dataset,
+        probe=args.probe,
+        analysis=args.analysis,
+        lang=args.lang,
+        points=args.points,
+        seed=args.seed,
+        umap=args.umap,
+        texts=args.texts,
+        attention=args.attention,
+        tell=options.teller(quiet=False),
+    )
+    with Loopback(page, answer, args.port) as server:
+        print(server.url, flush=True)
+        print("open it in a browser of this machine; Ctrl-C ends it", file=sys.stderr)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            server.serve()
+    return 0

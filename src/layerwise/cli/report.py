@@ -1,0 +1,68 @@
+"""Write one HTML page that shows a dataset: a map of its rows at every layer, its probe, its analysis, its pieces.
+
+The page needs no network and opens from disk. Give it the folders that probe and analyze wrote.
+"""
+
+import argparse
+
+from layerwise.cli import options
+
+HELP = "one self-contained page that shows it all"
+EXAMPLES = """\
+  layerwise report reviews.lw --out page.html
+  layerwise report reviews.lw --probe probe --analysis analysis --out page.html
+  layerwise report reviews.lw --texts 0,17,42 --attention --lang zh --out page.html
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("--out", required=True, type=options.path, metavar="FILE", help="the page")
+    page_options(parser)
+    options.json_option(parser)
+
+
+def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
+    """Add the options that say what is on the page."""
+    parser.add_argument("--probe", type=options.path, metavar="DIR", help="what `probe --out` wrote")
+    parser.add_argument("--analysis", type=options.path, metavar="DIR", help="what `analyze --out` wrote")
+    parser.add_argument("--lang", default="en", metavar="{en,zh}", help="the language of the page (en)")
+    parser.add_argument(
+        "--points",
+        type=options.count,
+        default=points,
+        metavar="N",
+        help=f"rows on the map, drawn by whole texts ({points})",
+    )
+    parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of what is drawn (0)")
+    parser.add_argument("--umap", action="store_true", help="lay the map out by UMAP and not by PCA")
+    parser.add_argument(
+        "--texts", type=options.numbers, metavar="N,…", help="texts whose pieces are shown (a few)"
+    )
+    parser.add_argument("--attention", action="store_true", help="with attention maps of these texts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.report import report
+
+    path = report(
+        args.dataset,
+        args.out,
+        probe=args.probe,
+        analysis=args.analysis,
+        lang=args.lang,
+        points=args.points,
+        seed=args.seed,
+        umap=args.umap,
+        texts=args.texts,
+        attention=args.attention,
+        tell=options.teller(quiet=args.json),
+    )
+    size = path.stat().st_size
+    if args.json:
+        options.print_json({"path": str(path), "bytes": size})
+        return 0
+    print(f"{path}: {options.size(size)}; open it in a browser")
+    return 0

@@ -1,0 +1,182 @@
+"""What the page shows of a dataset: points of every layer on a plane, their columns, texts and neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from layerwise.join.info import stored_bytes
+from layerwise.look import neighbours
+from layerwise.look.projection import project
+from layerwise.look.sample import Sample
+from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.look.projection import Flat
+    from layerwise.states import Layered
+
+CLIP = 400  # characters of a text that the page shows
+NEIGHBOURS = 10
+_MISSING = 65535
+_CATEGORIES = 1000  # a column with more different values tells points apart, not groups
+_FEW = 12  # numbers with so few different values are categories
+# Columns that place a row; what is left belongs to the user.
+_OURS = {
+    *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
+    *("id", "source", "line", "windows", "truncated", "words", "special_only"),
+}
+Tell = Callable[[str], None]
+
+
+def about(dataset: Layered) -> dict[str, Any]:
+    """Return what a dataset is: its model, layers, corpus, coverage and size."""
+    made: dict[str, Any] = {
+        "model": None,
+        "layers": list(dataset.layers),
+        "blocks": dataset.blocks,
+        "width": dataset.width,
+        "level": dataset.level,
+        "pool": dataset.pool,
+        "rows": dataset.rows,
+        "texts": dataset.text_count,
+    }
+    if not isinstance(dataset, LayerDataset):
+        return made
+    manifest = dataset.manifest
+    totals = manifest.get("totals", {})
+    return made | {
+        "model": manifest.get("model"),
+        "pieces": totals.get("pieces"),
+        "windows": totals.get("windows"),
+        "truncated": totals.get("truncated_texts"),
+        "lost_words": totals.get("lost_words"),
+        "skipped": len(manifest.get("skipped", [])),
+        "bytes": stored_bytes(manifest),
+        "dtype": dataset.dtype,
+        "precision": manifest.get("settings", {}).get("precision"),
+        "finished": manifest.get("finished"),
+        "versions": manifest.get("versions"),
+        "sha256": dataset.sha256,
+    }
+
+
+def points(drawn: Sample, *, flat: Flat | None, near: bool, tell: Tell) -> dict[str, Any]:
+    """Return the drawn rows as the page shows them.
+
+    Args:
+        drawn: the rows.
+        flat: another projection than PCA.
+        near: find the nearest neighbours of every point among the points.
+        tell: is called with what is being done.
+    """
+    tell("projecting the layers")
+    layers = [drawn.layer(name) for name in drawn.layers]
+    laid = project(layers, flat)
+    found: dict[str, Any] = {
+        "count": len(drawn),
+        "of": drawn.whole.rows,
+        "method": "pca" if flat is None else "umap",
+        "row": drawn.chosen.astype(np.uint32),
+        "doc": drawn.docs.astype(np.uint32),
+        "coords": fixed(laid.coords),
+        "explained": None if laid.explained is None else laid.explained,
+        "columns": columns(drawn),
+        **said(drawn),
+        "neighbours": None,
+    }
+    if near and len(drawn) > 1:
+        tell("finding neighbours")
+        each = [neighbours.nearest(layer, NEIGHBOURS) for layer in layers]
+        found["neighbours"] = {
+            "k": each[0][0].shape[1],
+            "points": np.stack([rows for rows, _ in each]).astype(np.uint32),
+            "cosines": hundredths(np.stack([cosines for _, cosines in each])),
+        }
+    return found
+
+
+def fixed(coords: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return coordinates in [-1, 1] as int16."""
+    return np.round(coords * 32767).astype(np.int16)
+
+
+def hundredths(cosines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return cosines as int8, × 127."""
+    made: np.ndarray[Any, Any] = np.round(np.clip(cosines, -1, 1) * 127).astype(np.int8)
+    return made
+
+
+def said(drawn: Sample) -> dict[str, Any]:
+    """Return what each point says, and below text level where in which text; nothing where no texts are stored."""
+    empty: dict[str, Any] = {"texts": None, "clipped": [], "context": None, "span": None}
+    if "text" not in drawn.index.column_names:
+        return empty
+    clipped: list[int] = []
+    texts = list(_clip(drawn.index["text"].to_pylist(), clipped))
+    if "start" not in drawn.index.column_names or "text" not in drawn.texts.column_names:
+        return {**empty, "texts": texts, "clipped": clipped}
+    whole = {
+        "docs": drawn.texts["doc"].to_numpy().astype(np.uint32),
+        "texts": [text or "" for text in drawn.texts["text"].to_pylist()],
+    }
+    span = np.stack([drawn.index[name].to_numpy() for name in ("start", "end")], axis=1)
+    return {"texts": texts, "clipped": clipped, "context": whole, "span": span.astype(np.uint32)}
+
+
+def _clip(texts: Iterable[str | None], clipped: list[int]) -> Iterable[str]:
+    for number, text in enumerate(texts):
+        if text is not None and len(text) > CLIP:
+            clipped.append(number)
+            yield text[: CLIP - 1] + "…"
+        else:
+            yield text or ""
+
+
+def columns(drawn: Sample) -> list[dict[str, Any]]:
+    """Return the columns that points can be coloured by: carried ones, those of the rows first."""
+    found: dict[str, dict[str, Any]] = {}
+    place = np.searchsorted(drawn.texts["doc"].to_numpy(), drawn.docs)
+    for table, rows in ((drawn.index, None), (drawn.texts, place)):
+        for name in table.column_names:
+            if name in _OURS or name in found:
+                continue
+            values = table[name] if rows is None else table[name].take(pa.array(rows))
+            made = _column(name, values.to_pylist())
+            if made is not None:
+                found[name] = made
+    # The number of pieces comes with every dataset; what the user carried is more telling.
+    pieces = found.pop("pieces", None)
+    return [*found.values(), *([pieces] if pieces else [])]
+
+
+def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
+    there = [value for value in values if value is not None and value != ""]
+    different = len({str(value) for value in there})
+    numbers = _numbers(values)
+    if numbers is not None and different > _FEW:
+        return {"name": name, "kind": "number", "values": numbers}
+    if not there or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
+        return None
+    shown = [", ".join(map(str, v)) if isinstance(v, list) else "" if v is None else str(v) for v in values]
+    names, codes = np.unique(np.array(shown, object).astype(str), return_inverse=True)
+    if "" in names:  # it sorts first
+        names, codes = names[1:], np.where(codes == 0, _MISSING, codes - 1)
+    return {
+        "name": name,
+        "kind": "category",
+        "values": [str(one) for one in names],
+        "codes": codes.astype(np.uint16),
+    }
+
+
+def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
+    """Numbers, NaN where there is none; `None` for a column that holds anything else."""
+    try:
+        found = [np.nan if v is None or v == "" or isinstance(v, bool | list) else float(v) for v in values]
+    except (TypeError, ValueError):
+        return None
+    made = np.array(found, np.float32)
+    return made if np.isfinite(made).any() else None

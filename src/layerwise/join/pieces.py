@@ -1,0 +1,124 @@
+"""The pieces of a few texts, layer by layer: from the rows of a token dataset, or by its model once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layerwise.errors import LayerwiseError, RequestError
+from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.pagedata import fixed, hundredths
+from layerwise.look.pieces import moves
+from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+    from layerwise.read.example import Example
+    from layerwise.states import F32, Layered
+
+MOST = 64  # pieces of a text that are shown
+TEXTS = 6
+
+
+def some_docs(texts: Any) -> list[int]:
+    """Return the numbers of a few texts of a table, spread over it, those preferred that are shown whole."""
+    docs = texts["doc"].to_numpy()
+    pieces = texts["pieces"].to_numpy() if "pieces" in texts.column_names else np.full(len(docs), MOST)
+    short = docs[(pieces > 3) & (pieces <= MOST)]
+    chosen = short if len(short) else docs
+    return sorted(
+        {int(chosen[n]) for n in np.linspace(0, len(chosen) - 1, min(TEXTS, len(chosen))).round().astype(int)}
+    )
+
+
+def pieces_of(
+    dataset: Layered, docs: Sequence[int], *, attention: bool
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the pieces of texts as the page shows them, and in words why there are none.
+
+    Args:
+        dataset: a dataset on disk; of one at token level the pieces are its rows, else its model encodes the
+            texts once more.
+        docs: numbers of texts, ascending.
+        attention: with attention maps, which need the model.
+
+    Raises:
+        RequestError: numbers of texts that aren't there; `attention` where it can't be had.
+        ModelError: `attention` from a model that isn't here, or gives none.
+    """
+    if not isinstance(dataset, LayerDataset):
+        return [], "these are rows in memory"
+    unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
+    if unknown:
+        raise RequestError(f"there is no text {unknown[0]}; texts are 0 to {dataset.text_count - 1}")
+    try:
+        encoder = _encoder(dataset) if attention or dataset.level != "token" else None
+        return [
+            _one(dataset, part, doc, row, encoder, attention) for part, doc, row in places(dataset, docs)
+        ], None
+    except LayerwiseError as error:
+        if attention:
+            raise
+        return [], str(error)
+
+
+def _encoder(dataset: LayerDataset) -> Encoder:
+    from layerwise.encode.load import load_encoder
+
+    if "text" not in next(dataset.parts()).texts.column_names:
+        raise RequestError("pieces come from the model once more, and the dataset holds no texts")
+    made = dataset.manifest["model"]
+    encoder = load_encoder(made["id"], revision=made["revision"])
+    check_same(encoder, made, ("weights", "tokenizer", "config"), "put that one back")
+    return encoder
+
+
+def _one(
+    dataset: LayerDataset, part: LayerDataset, doc: int, row: int, encoder: Encoder | None, attention: bool
+) -> dict[str, Any]:
+    text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
+    if encoder is None:
+        rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
+        stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in part.layers])
+        return _shown(doc, text, stack, part.index.take(rows), len(rows))
+    example = stored_example(part, row)
+    made = _as_tokens(encoder, dataset, example)
+    stack = np.stack([made.layer(name, rows=slice(0, MOST)) for name in made.layers])
+    found = _shown(doc, text, stack, made.index, made.rows)
+    names = encoder.tokenizer.names(made.index["token_id"].to_pylist()[:MOST])
+    both = zip(found["pieces"], names, found["special"], strict=True)
+    found["pieces"] = [name if special else piece for piece, name, special in both]
+    if attention:
+        maps = encoder.attention(example.words if example.words is not None else example.text)
+        found["attention"] = np.round(maps[:, :, :MOST, :MOST] * 255).astype(np.uint8)
+        found["attention_layers"] = [str(block + 1) for block in range(len(maps))]
+    return found
+
+
+def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
+    from dataclasses import replace
+
+    settings = dataset.manifest["settings"]
+    request = same_request(encoder, settings, list(dataset.layers))
+    return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
+
+
+def _shown(doc: int, text: str | None, stack: F32, index: Any, count: int) -> dict[str, Any]:
+    found = moves(stack)
+    special = index["special"].to_pylist()[:MOST]
+    names = index["text"].to_pylist()[:MOST] if "text" in index.column_names else [""] * len(special)
+    return {
+        "doc": doc,
+        "text": text,
+        "count": count,
+        "pieces": ["" if lone else name for name, lone in zip(names, special, strict=True)],
+        "special": special,
+        "norms": found.norms,
+        "moves": found.moves,
+        "cosines": hundredths(found.cosines),
+        "coords": fixed(found.coords),
+        "attention": None,
+        "attention_layers": None,
+    }

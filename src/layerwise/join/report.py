@@ -1,0 +1,166 @@
+"""report: one page that shows a dataset, its probe and its analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import RequestError
+from layerwise.join import pagedata
+from layerwise.join.pieces import pieces_of, some_docs
+from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.versions import versions
+
+if TYPE_CHECKING:
+    from layerwise.states import Layered
+
+POINTS = 5000
+Result = Any
+"""A result in memory, the folder that it was written to, or `None`."""
+
+
+def report(
+    dataset: Layered | str | Path,
+    out: str | Path,
+    *,
+    probe: Result = None,
+    analysis: Result = None,
+    lang: str = "en",
+    points: int = POINTS,
+    seed: int = 0,
+    umap: bool = False,
+    texts: Sequence[int] | None = None,
+    attention: bool = False,
+    tell: Callable[[str], None] = lambda what: None,
+) -> Path:
+    """Write one HTML file that shows a dataset: it opens from disk, and needs no network.
+
+    Args:
+        dataset: a dataset, its folder, or states in memory.
+        out: the file; it may not exist.
+        probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
+        lang: `en` or `zh`.
+        points: at most so many rows are on the map, drawn by whole texts.
+        seed: of what is drawn.
+        umap: lay layers out by UMAP and not by PCA (the extra `umap`).
+        texts: numbers of the texts whose pieces are shown; a few when left out.
+        attention: with attention maps of these texts.
+        tell: is called with what is being done.
+
+    Returns:
+        the path of the file.
+
+    Raises:
+        RequestError: results of another dataset, a language, a text or an extra that isn't there.
+        DatasetError: no dataset.
+        ModelError: attention from a model that isn't here, or gives none.
+        OutputError: an `out` that exists, or can't be written to.
+    """
+    from layerwise.show.page import page
+
+    target = Path(out)
+    disk.check_new(target)
+    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    data = page_data(
+        opened,
+        probe=probe,
+        analysis=analysis,
+        points=points,
+        seed=seed,
+        umap=umap,
+        texts=texts,
+        attention=attention,
+        tell=tell,
+    )
+    tell("writing the page")
+    html = page(data, lang)
+    with disk.new(target) as part:
+        disk.write_file(part, html.encode("utf-8", "replace"))
+    return target
+
+
+def page_data(
+    dataset: Layered,
+    *,
+    probe: Result = None,
+    analysis: Result = None,
+    points: int = POINTS,
+    seed: int = 0,
+    umap: bool = False,
+    texts: Sequence[int] | None = None,
+    attention: bool = False,
+    near: bool = True,
+    tell: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """Return all that the page shows; see `report`, and `show.page` for its shape.
+
+    Args:
+        near: with the neighbours of every point among the points.
+    """
+    from layerwise.look.sample import draw
+    from layerwise.look.umap import umap as by_umap
+
+    results = {
+        "probe": _result(probe, "probe", dataset),
+        "analysis": _result(analysis, "analysis", dataset),
+    }
+    flat = by_umap(seed) if umap else None
+    drawn = draw(dataset, points, seed)
+    if not len(drawn):
+        raise RequestError("the dataset has no rows to show; extract some texts first")
+    shown = pagedata.points(drawn, flat=flat, near=near, tell=tell)
+    tell("looking at the pieces of some texts")
+    docs = sorted(set(texts)) if texts is not None else some_docs(drawn.texts)
+    pieces, why = pieces_of(dataset, docs, attention=attention)
+    return {
+        "title": title(dataset),
+        "about": pagedata.about(dataset),
+        "points": shown | {"seed": seed},
+        **results,
+        "pieces": pieces,
+        "pieces_note": why,
+        "versions": versions(),
+        "notes": [],
+    }
+
+
+def title(dataset: Layered) -> str:
+    """Return what a page of a dataset is called."""
+    return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else "states in memory"
+
+
+def _result(given: Result, name: str, dataset: Layered) -> Mapping[str, Any] | None:
+    """Return a result as JSON holds it, after making sure that it is of this dataset."""
+    if given is None:
+        return None
+    if isinstance(given, str | Path):
+        found = _read(Path(given), name)
+    else:
+        found = dict(given) if isinstance(given, Mapping) else given.to_json()
+    own = dataset.sha256 if isinstance(dataset, LayerDataset) else None
+    other = found.get("dataset") or {}
+    if other.get("sha256") != own:
+        raise RequestError(
+            f"--{name} is of another dataset ({other.get('path', 'rows in memory')!s:.80}, or one since "
+            f"changed), not of this one; make it again with `layerwise {'probe' if name == 'probe' else 'analyze'}`"
+        )
+    return found
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    file = folder / f"{name}.json" if folder.is_dir() else folder
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        what = error.strerror or error
+        raise RequestError(
+            f"--{name} {folder}: {what}; give the folder that `layerwise {'probe' if name == 'probe' else 'analyze'} "
+            "--out` wrote"
+        ) from None
+    except ValueError:
+        raise RequestError(f"{file} isn't JSON; make it again") from None
+    if not isinstance(found, dict) or ("candidates" if name == "probe" else "measures") not in found:
+        raise RequestError(f"{file} holds no {name}; give the folder of one")
+    return found

@@ -1,0 +1,1 @@
+"""The doors that meet HTTP: they know nothing themselves, and ask `join`."""

@@ -1,0 +1,91 @@
+// Where pieces look, block by block and head by head.
+function attentionPart(one, names) {
+  if (!one.attention) return [note(t("attention.none"))];
+  const [blocks, heads, n] = one.attention.shape;
+  const state = { block: blocks - 1, head: "mean" };
+  const body = el("div", {});
+  const value = (row, column) => {
+    const at = (head) => one.attention[((state.block * heads + head) * n + row) * n + column] / 255;
+    if (state.head !== "mean") return at(Number(state.head));
+    let sum = 0;
+    for (let head = 0; head < heads; head += 1) sum += at(head);
+    return sum / heads;
+  };
+  const draw = () => {
+    const lines = (row, column) => [
+      t("attention.cell", { from: names[row], to: names[column] }),
+      percent(value(row, column), 1),
+    ];
+    let most = 0;
+    for (let i = 0; i < n * n; i += 1) most = Math.max(most, value(Math.floor(i / n), i % n));
+    body.replaceChildren(
+      chart(
+        heat({
+          rows: names,
+          columns: names,
+          value,
+          range: [0, most || 1],
+          lines,
+          label: t("attention"),
+          numbers: false,
+          most: 26,
+          axes: [t("attention.from"), t("attention.to")],
+        }),
+        { id: "attention" },
+      ),
+      rampLegend(0, most),
+      asTable(() => attentionTable(names, value)),
+    );
+  };
+  const block = select(
+    t("block"),
+    Array.from({ length: blocks }, (_, i) => [i, shown(one.attention_layers?.[i] ?? i + 1)]),
+    (given) => {
+      state.block = Number(given);
+      draw();
+    },
+    { id: "block" },
+  );
+  block.box.value = state.block;
+  const head = select(
+    t("head"),
+    [["mean", t("head.mean")], ...Array.from({ length: heads }, (_, i) => [i, String(i + 1)])],
+    (given) => {
+      state.head = given;
+      draw();
+    },
+    { id: "attention-head" },
+  );
+  draw();
+  return [
+    el(
+      "div",
+      { class: "part" },
+      el("h3", {}, t("attention")),
+      el("div", { class: "row" }, block.label, head.label),
+      note(t("attention.hint")),
+      body,
+    ),
+  ];
+}
+
+/** For every piece those three at which it looks most: a matrix of all would be wider than any page. */
+function attentionTable(names, value) {
+  const rows = names.map((name, row) => {
+    const order = names
+      .map((_, column) => column)
+      .sort((a, b) => value(row, b) - value(row, a))
+      .slice(0, 3);
+    return [
+      el("bdi", {}, name),
+      el(
+        "span",
+        { class: "closest" },
+        order.map((column) =>
+          el("span", {}, el("bdi", {}, names[column]), " ", el("small", {}, percent(value(row, column), 1))),
+        ),
+      ),
+    ];
+  });
+  return table([t("piece"), t("attention.most")], rows, 9);
+}

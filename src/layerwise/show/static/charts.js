@@ -1,0 +1,203 @@
+// Charts as inline SVG, drawn at the width that they get, and anew when it changes.
+const charts = new Set();
+
+/** A chart in a box: `draw(width)` gives its SVG. */
+function chart(draw, attributes = {}) {
+  const box = el("div", { class: "chart", ...attributes });
+  box.redraw = () => {
+    const wide = Math.round(box.clientWidth);
+    if (!wide || wide === box.drawn) return;
+    box.drawn = wide;
+    box.replaceChildren(draw(wide));
+  };
+  charts.add(box);
+  sizes.observe(box);
+  return box;
+}
+
+const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => target.redraw()));
+
+function redrawCharts() {
+  for (const box of charts) {
+    box.drawn = null;
+    box.redraw();
+  }
+}
+
+const sheet = (wide, high, label, ...children) =>
+  svg(
+    "svg",
+    { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "group", "aria-label": label },
+    ...children,
+  );
+const words = (x, y, text, attributes = {}) => svg("text", { x, y, ...attributes }, text);
+const line = (x1, y1, x2, y2, name) => svg("line", { x1, y1, x2, y2, class: name });
+
+/** Round numbers that part a range in about `many` steps. */
+function ticksOf(low, high, many) {
+  const rough = (high - low) / Math.max(1, many) || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 2.5, 5, 10].find((one) => one * power >= rough * 0.999) ?? 10);
+  const found = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) found.push(at * step);
+  const digits = Math.max(
+    0,
+    Math.min(8, -Math.floor(Math.log10(step) + 1e-9) + (step / power === 2.5 ? 1 : 0)),
+  );
+  return { at: found, word: (value) => (Math.abs(value) >= 1e5 ? num(value) : minus(value.toFixed(digits))) };
+}
+
+/** The range of numbers with a margin; a range of no width gets one. */
+function rangeOf(values) {
+  const there = values.filter(isNumber);
+  if (!there.length) return [0, 1];
+  const [low, high] = [Math.min(...there), Math.max(...there)];
+  const margin = (high - low || Math.abs(high) || 1) * 0.07;
+  return [low - margin, high + margin];
+}
+
+/** Names along an axis, as many as fit. */
+function namesAlong(names, place, room, y, attributes = {}) {
+  const longest = Math.max(...names.map((name) => name.length), 1);
+  const every = Math.max(1, Math.ceil((7 * longest + 6) / Math.max(1, room)));
+  return names.map((name, i) =>
+    i % every ? null : words(place(i), y, name, { class: "tick", "text-anchor": "middle", ...attributes }),
+  );
+}
+
+/** Lines of numbers along the layers: `series` [{name, values, low, high, style}]; null is a gap. */
+function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
+  return (wide) => {
+    const [left, right, top, bottom] = [52, 12, 12, 40];
+    const all = series.flatMap((one) => [...one.values, ...(one.low ?? []), ...(one.high ?? [])]);
+    const range = rangeOf(bars ? [...all, 0] : all);
+    if (bars) range[0] = Math.max(0, range[0]);
+    const step = (wide - left - right) / layers.length;
+    const x = (i) => left + step * (i + 0.5);
+    const y = (value) => top + (high - top - bottom) * (1 - (value - range[0]) / (range[1] - range[0]));
+    const ticks = ticksOf(range[0], range[1], high / 34);
+    const grid = ticks.at.flatMap((value) => [
+      line(left, y(value), wide - right, y(value), "grid"),
+      words(left - 6, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),
+    ]);
+    const marks = [];
+    const bodies = series.map((one, s) => {
+      const inks = `ink${one.ink ?? s}`;
+      const parts = [];
+      if (!bars)
+        for (const run of runs(one.values))
+          parts.push(
+            svg("polyline", {
+              class: `curve ${inks}`,
+              points: run.map((i) => `${x(i)},${y(one.values[i])}`).join(" "),
+            }),
+          );
+      if (!bars && one.low)
+        for (const run of runs(
+          one.low.map((low, i) => (isNumber(low) && isNumber(one.high[i]) ? low : null)),
+        ))
+          parts.unshift(
+            band(
+              run,
+              x,
+              (i) => y(one.low[i]),
+              (i) => y(one.high[i]),
+              inks,
+            ),
+          );
+      one.values.forEach((value, i) => {
+        if (!isNumber(value)) return;
+        const span = step * 0.7;
+        const thick = span / series.length;
+        const at = bars ? x(i) - span / 2 + thick * (s + 0.5) : x(i);
+        const spread = interval(one.low?.[i], one.high?.[i]);
+        const said =
+          `${series.length > 1 ? `${one.name}, ` : ""}${layerWord(layers[i])}: ${num(value)} ${spread}`.trim();
+        const body = bars
+          ? svg("rect", {
+              x: at - thick * 0.45,
+              y: y(value),
+              width: thick * 0.9,
+              height: Math.max(0.5, y(range[0]) - y(value)),
+              class: `bar ${inks}`,
+            })
+          : svg("circle", { cx: at, cy: y(value), r: 3.2, class: `dot ${inks}` });
+        const mark = svg("g", { class: "mark", role: "img" }, body);
+        if (bars && spread) mark.append(line(at, y(one.low[i]), at, y(one.high[i]), "whisker"));
+        if (!bars) mark.append(svg("circle", { cx: at, cy: y(value), r: 11, class: "touch" }));
+        marks.push([i, s, tell(mark, said)]);
+      });
+      return parts;
+    });
+    const gaps = layers.map((name, i) =>
+      series.some((one) => isNumber(one.values[i]))
+        ? null
+        : words(x(i), high - bottom - 4, "–", { class: "tick", "text-anchor": "middle" }),
+    );
+    marks.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    roving(marks.map(([, , mark]) => mark));
+    return sheet(
+      wide,
+      high,
+      label,
+      grid,
+      line(left, high - bottom, wide - right, high - bottom, "axis"),
+      bodies,
+      marks.map(([, , mark]) => mark),
+      gaps,
+      namesAlong(layers.map(shown), x, step, high - bottom + 16),
+      words((left + wide - right) / 2, high - 6, t("axis.layer"), {
+        class: "axis-name",
+        "text-anchor": "middle",
+      }),
+      unit
+        ? words(
+            -(high - bottom) / 2,
+            12,
+            unit.length > high / 6 ? `${unit.slice(0, Math.floor(high / 6))}…` : unit,
+            { class: "axis-name", transform: "rotate(-90)", "text-anchor": "middle" },
+          )
+        : null,
+    );
+  };
+}
+
+const band = (run, x, low, high, inks) =>
+  svg("polygon", {
+    class: `band ${inks}`,
+    points: [
+      ...run.map((i) => `${x(i)},${low(i)}`),
+      ...run.toReversed().map((i) => `${x(i)},${high(i)}`),
+    ].join(" "),
+  });
+
+/** Stretches of places with a number. */
+function runs(values) {
+  const found = [];
+  values.forEach((value, i) => {
+    if (!isNumber(value)) return;
+    if (found.length && found.at(-1).at(-1) === i - 1) found.at(-1).push(i);
+    else found.push([i]);
+  });
+  return found;
+}
+
+/** What colours of lines stand for. */
+function keys(names) {
+  return el(
+    "p",
+    { class: "keys" },
+    names.map(([name, shape], i) =>
+      el(
+        "span",
+        {},
+        svg(
+          "svg",
+          { viewBox: "0 0 14 12", class: "dot", "aria-hidden": "true" },
+          shape ?? svg("rect", { x: 1, y: 1, width: 10, height: 10, class: `ink${i} bar` }),
+        ),
+        name,
+      ),
+    ),
+  );
+}

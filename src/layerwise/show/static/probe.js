@@ -1,0 +1,257 @@
+// The probe: scores of layers and mixes with their intervals, baselines as lines, and what the learned mix weighs.
+const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
+
+function probeSection(probe) {
+  if (!probe?.candidates) return section("probe", t("probe"), note(t("probe.none")));
+  const metric = known(`metric.${probe.metric}`, plainName(probe.metric));
+  const lead = t("probe.lead", {
+    label: short(probe.label, 60),
+    rows: count(probe.rows),
+    task: known(`task.${probe.task}`, shown(probe.task)),
+  });
+  const layers = probe.candidates.filter(isLayer).sort((a, b) => depthOf(a.mix) - depthOf(b.mix));
+  const mixes = probe.candidates.filter((one) => !isLayer(one));
+  const chosen = isNumber(probe.chosen?.score)
+    ? [{ ...probe.chosen, mix: t("probe.chosen"), kind: "chosen" }]
+    : [];
+  const shape = [
+    svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" }),
+    svg("rect", { x: 2, y: 2, width: 8, height: 8, class: "dot ink1" }),
+    svg("path", { d: "M6 1 L11 6 L6 11 L1 6Z", class: "dot ink2" }),
+  ];
+  const legend = keys([
+    [t("probe.layer"), shape[0]],
+    ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
+    ...(chosen.length ? [[t("probe.chosen.long"), shape[2]]] : []),
+  ]);
+  const label = t("probe.chart", { metric });
+  const curve = chart(
+    (wide) =>
+      probeChart(wide, {
+        layers,
+        others: [...mixes, ...chosen],
+        baselines: probe.baselines ?? {},
+        metric,
+        unit: known(`metric.unit.${probe.metric}`, ""),
+        best: probe.advice?.best,
+        label,
+      }),
+    { id: "probe-curve" },
+  );
+  const box = section(
+    "probe",
+    t("probe"),
+    el("p", { class: "lead said" }, lead),
+    legend,
+    curve,
+    asTable(() => probeTable(probe, metric)),
+  );
+  if (probe.design) box.append(note(shown(probe.design)));
+  if (probe.learned?.weights) box.append(weightsPart(probe.learned));
+  return box;
+}
+
+const isLayer = (one) => (one.kind ? one.kind === "layer" : /^(emb|\d+)$/.test(one.mix));
+
+function probeChart(wide, { layers, others, baselines, metric, unit, best, label }) {
+  const lines = Object.entries(baselines)
+    .map(([name, value]) => ({
+      name: known(`baseline.${name}`, plainName(name)),
+      ...(typeof value === "object" ? value : { score: value }),
+    }))
+    .filter((one) => isNumber(one.score));
+  const all = [...layers, ...others];
+  const narrow = wide < 560;
+  const right = narrow || !lines.length ? 12 : 186;
+  // Names of mixes stand aslant; the longest says how much room they take.
+  const names = all.map((one) => short(shortMix(one.mix), 24));
+  const slant = Math.max(0, ...others.map((one, i) => names[layers.length + i].length)) * 4;
+  const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant)];
+  const high = (narrow ? 260 : 320) + slant / 2;
+  const range = rangeOf([...all, ...lines].flatMap((one) => [one.score, one.low, one.high]));
+  const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
+  const step = (wide - left - right) / slots;
+  const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
+  const y = (value) => top + (high - top - bottom) * (1 - (value - range[0]) / (range[1] - range[0]));
+  const ticks = ticksOf(range[0], range[1], high / 55);
+  const grid = ticks.at.flatMap((value) => [
+    line(left, y(value), wide - right, y(value), "grid"),
+    words(left - 7, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),
+  ]);
+  const rules = lines.map((one, i) =>
+    tell(
+      svg(
+        "g",
+        { class: "mark rule", role: "img" },
+        svg("line", {
+          x1: left,
+          x2: wide - right,
+          y1: y(one.score),
+          y2: y(one.score),
+          "stroke-dasharray": DASHES[i % DASHES.length],
+        }),
+        svg("line", { x1: left, x2: wide - right, y1: y(one.score), y2: y(one.score), class: "touch" }),
+      ),
+      `${one.name}: ${num(one.score)} ${interval(one.low, one.high)}`.trim(),
+    ),
+  );
+  const labels = narrow ? [] : baselineNames(lines, y, wide - right, top, high - bottom);
+  const curve = svg("polyline", {
+    class: "curve ink0",
+    points: layers.map((one, i) => (isNumber(one.score) ? `${x(i)},${y(one.score)}` : "")).join(" "),
+  });
+  const marks = all
+    .map((one, i) =>
+      isNumber(one.score)
+        ? scoreMark(
+            one,
+            x(i),
+            y,
+            i < layers.length ? 0 : one.kind === "chosen" ? 2 : 1,
+            one.mix === best,
+            metric,
+          )
+        : null,
+    )
+    .filter(Boolean);
+  roving([...marks, ...rules]);
+  const foot = [
+    ...namesAlong(names.slice(0, layers.length), x, step, high - bottom + 17),
+    ...others.map((one, i) =>
+      words(0, 0, names[layers.length + i], {
+        class: "tick",
+        "text-anchor": "end",
+        transform: `translate(${x(layers.length + i) + 4} ${high - bottom + 15}) rotate(-38)`,
+      }),
+    ),
+  ];
+  const about = layers.length
+    ? words(x((layers.length - 1) / 2), high - bottom + 36, t("axis.layer"), {
+        class: "axis-name",
+        "text-anchor": "middle",
+      })
+    : null;
+  return sheet(
+    wide,
+    high,
+    label,
+    grid,
+    line(left, high - bottom, wide - right, high - bottom, "axis"),
+    rules,
+    labels,
+    curve,
+    marks,
+    foot,
+    about,
+    words(-(high - bottom + top) / 2, 13, unit ? `${metric} (${unit})` : metric, {
+      class: "axis-name",
+      transform: "rotate(-90)",
+      "text-anchor": "middle",
+    }),
+  );
+}
+
+/** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
+function scoreMark(one, x, y, ink, best, metric) {
+  const [at, worse] = [y(one.score), isNumber(one.p_vs_best) && one.p_vs_best < 0.05 && !best];
+  const shape = [
+    svg("circle", { cx: x, cy: at, r: 4.5 }),
+    svg("rect", { x: x - 4.2, y: at - 4.2, width: 8.4, height: 8.4 }),
+    svg("path", { d: `M${x} ${at - 6} L${x + 6} ${at} L${x} ${at + 6} L${x - 6} ${at}Z` }),
+  ][ink];
+  shape.setAttribute("class", `dot ink${ink}${worse ? " hollow" : ""}`);
+  const body = svg("g", { class: "mark", role: "img" });
+  if (isNumber(one.low) && isNumber(one.high))
+    body.append(line(x, y(one.low), x, y(one.high), `whisker ink${ink}`));
+  body.append(shape, svg("circle", { cx: x, cy: at, r: 12, class: "touch" }));
+  if (best) body.append(svg("circle", { cx: x, cy: at, r: 8.5, class: "best" }));
+  const lines = [
+    `${ink ? shortMix(one.mix) : layerWord(one.mix)}${best ? ` · ${t("probe.best")}` : ""}`,
+    `${metric} ${num(one.score)} ${interval(one.low, one.high)}`.trim(),
+  ];
+  if (isNumber(one.p_vs_best) && !best)
+    lines.push(t("probe.p", { p: one.p_vs_best < 0.001 ? "< 0.001" : num(one.p_vs_best) }));
+  if (isNumber(one.cost)) lines.push(t("probe.cost", { share: percent(one.cost) }));
+  return tell(body, lines);
+}
+
+/** Names of baselines at the right, moved apart where their lines lie close. */
+function baselineNames(lines, y, x, top, bottom) {
+  const sorted = lines.map((one) => ({ ...one, own: y(one.score) })).sort((a, b) => a.own - b.own);
+  let last = top - 14;
+  for (const one of sorted) last = one.at = Math.max(one.own, last + 15);
+  let limit = bottom;
+  for (const one of sorted.toReversed()) limit = (one.at = Math.min(one.at, limit)) - 15;
+  return sorted.flatMap((one) => [
+    svg("polyline", { class: "leader", points: `${x},${one.own} ${x + 12},${one.at} ${x + 18},${one.at}` }),
+    words(x + 22, one.at + 4, short(`${one.name} ${num(one.score)}`, 26), { class: "tick" }),
+  ]);
+}
+
+function probeTable(probe, metric) {
+  const row = (one, name) => [
+    name,
+    num(one.score),
+    interval(one.low, one.high) || "–",
+    isNumber(one.p_vs_best) ? (one.p_vs_best < 0.001 ? "< 0.001" : num(one.p_vs_best)) : "–",
+    percent(one.cost),
+  ];
+  const rows = probe.candidates.map((one) =>
+    row(one, shortMix(one.mix) + (one.mix === probe.advice?.best ? ` · ${t("probe.best")}` : "")),
+  );
+  if (probe.chosen) rows.push(row(probe.chosen, t("probe.chosen.long")));
+  for (const [name, value] of Object.entries(probe.baselines ?? {}))
+    rows.push(
+      row(
+        typeof value === "object" && value ? value : { score: value },
+        known(`baseline.${name}`, plainName(name)),
+      ),
+    );
+  return table(
+    [t("probe.candidate"), metric, t("interval.name"), t("probe.p.name"), t("probe.cost.name")],
+    rows,
+  );
+}
+
+/** The learned mix from two sides: weights, and shares of the variance of the logits. */
+function weightsPart(learned) {
+  const layers = byDepth(Object.keys(learned.weights));
+  const side = (given) => ({
+    values: layers.map((name) => given?.[name]?.value ?? null),
+    low: layers.map((name) => given?.[name]?.low ?? null),
+    high: layers.map((name) => given?.[name]?.high ?? null),
+  });
+  const series = [{ name: t("learned.weight"), ...side(learned.weights) }];
+  if (learned.logit_variance) series.push({ name: t("learned.variance"), ...side(learned.logit_variance) });
+  const make = () =>
+    table(
+      [t("layer"), ...series.flatMap((one) => [one.name, t("interval.name")])],
+      layers.map((name, i) => [
+        shown(name),
+        ...series.flatMap((one) => [num(one.values[i]), interval(one.low[i], one.high[i]) || "–"]),
+      ]),
+    );
+  const alike =
+    learned.alike?.length === 2
+      ? note(
+          t("learned.alike", {
+            a: shown(learned.alike[0]),
+            b: shown(learned.alike[1]),
+            cka: num(learned.likeness),
+          }),
+        )
+      : null;
+  return el(
+    "div",
+    { class: "part" },
+    el("h3", {}, t("learned")),
+    keys(series.map((one) => [one.name])),
+    chart(
+      layerLines({ layers, series, unit: t("learned.unit"), high: 240, label: t("learned"), bars: true }),
+      { id: "weights" },
+    ),
+    asTable(make),
+    alike ?? "",
+    learned.caution ? note(shown(learned.caution)) : "",
+  );
+}

@@ -1,0 +1,228 @@
+// Where data comes from: from within the page, or from the server that the page came from. All ask here, and wait.
+const TYPES = {
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  float32: Float32Array,
+  float64: Float64Array,
+};
+const PAGE = 5000; // points that are asked for at once
+
+/** Base64 to bytes; the browser's own decoder where it has one. */
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i += 1) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+/** `{dtype, shape, data}` to a typed array that knows its shape. Every machine with a browser is little-endian. */
+function arrayOf(given) {
+  if (!given) return null;
+  if (Array.isArray(given)) return Object.assign(given.flat(Infinity), { shape: [given.length] });
+  const bytes = bytesOf(given.data);
+  const Type = TYPES[given.dtype];
+  const array = new Type(bytes.buffer, bytes.byteOffset, bytes.byteLength / Type.BYTES_PER_ELEMENT);
+  array.shape = given.shape;
+  return array;
+}
+
+async function payload() {
+  const bytes = bytesOf($("data").textContent.trim());
+  $("data").textContent = "";
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+/** Fixed-point coordinates to -1 … 1. */
+function placed(fixed, into, start = 0) {
+  for (let i = 0; i < fixed.length; i += 1) into[2 * start + i] = fixed[i] / 32767;
+  return into;
+}
+
+/** What a head has in common wherever it is from: typed arrays in place of what stood for them. */
+function opened(head) {
+  const points = head.points;
+  if (points) {
+    points.row = arrayOf(points.row);
+    points.doc = arrayOf(points.doc);
+    for (const column of points.columns ?? []) {
+      if (column.kind === "number") column.values = arrayOf(column.values);
+      else column.codes = arrayOf(column.codes);
+    }
+    const explained = points.explained;
+    if (explained && !Array.isArray(explained)) {
+      const flat = arrayOf(explained);
+      points.explained = Array.from({ length: explained.shape[0] }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+    }
+  }
+  for (const one of head.pieces ?? []) {
+    for (const name of ["norms", "moves", "cosines", "coords", "attention"]) one[name] = arrayOf(one[name]);
+  }
+  return head;
+}
+
+class Embedded {
+  constructor(data) {
+    this.data = data;
+    this.cache = new Map();
+  }
+
+  async head() {
+    const data = opened(this.data);
+    const points = data.points;
+    if (points) {
+      this.fixed = arrayOf(points.coords);
+      this.span = arrayOf(points.span);
+      this.clipped = new Set(points.clipped ?? []);
+      this.around = new Map(
+        (points.context?.docs ? Array.from(arrayOf(points.context.docs)) : []).map((doc, i) => [
+          doc,
+          points.context.texts[i],
+        ]),
+      );
+      const near = points.neighbours;
+      this.near = near ? { k: near.k, points: arrayOf(near.points), cosines: arrayOf(near.cosines) } : null;
+    }
+    return data;
+  }
+
+  /** Where points stand in a layer: x, y, x, y, … in -1 … 1. */
+  async coords(layer) {
+    const wide = 2 * this.data.points.count;
+    if (!this.cache.has(layer)) {
+      this.cache.set(
+        layer,
+        placed(this.fixed.subarray(layer * wide, (layer + 1) * wide), new Float32Array(wide)),
+      );
+    }
+    return this.cache.get(layer);
+  }
+
+  /** What a point says, and in which text around it. */
+  async text(point) {
+    const { texts, doc } = this.data.points;
+    const found = {
+      point,
+      row: this.data.points.row[point],
+      text: texts ? texts[point] : null,
+      clipped: this.clipped.has(point),
+    };
+    const context = this.span ? this.around.get(doc[point]) : undefined;
+    if (context !== undefined)
+      Object.assign(found, { context, start: this.span[2 * point], end: this.span[2 * point + 1] });
+    return found;
+  }
+
+  /** The nearest of the points shown, nearest first; null where they aren't known. */
+  async neighbours(point, layer) {
+    if (!this.near) return null;
+    const { k, points, cosines } = this.near;
+    const from = (layer * this.data.points.count + point) * k;
+    const found = Array.from({ length: k }, (_, i) => ({
+      at: points[from + i],
+      cosine: cosines[from + i] / 127,
+    }));
+    return Promise.all(found.map(async ({ at, cosine }) => ({ ...(await this.text(at)), cosine })));
+  }
+
+  /** Points whose text contains a string, in any case; `hits` are the first of them with their texts. */
+  async search(query) {
+    const texts = this.data.points.texts ?? [];
+    this.lower ??= texts.map((text) => text.toLowerCase());
+    const wanted = query.toLowerCase();
+    const points = [];
+    this.lower.forEach((text, i) => text.includes(wanted) && points.push(i));
+    return {
+      points,
+      total: points.length,
+      hits: await Promise.all(points.slice(0, 30).map((i) => this.text(i))),
+    };
+  }
+
+  /** Mean share of a point's neighbours that two layers have in common; null where they aren't known. */
+  async shared(one, other) {
+    if (!this.near || !this.near.k) return null;
+    const { k, points } = this.near;
+    const total = this.data.points.count * k;
+    const [a, b] = [one, other].map((layer) => points.subarray(layer * total, (layer + 1) * total));
+    let common = 0;
+    for (let from = 0; from < total; from += k) {
+      for (let i = from; i < from + k; i += 1)
+        for (let j = from; j < from + k; j += 1) common += a[i] === b[j];
+    }
+    return common / total;
+  }
+}
+
+class Remote {
+  constructor() {
+    this.cache = new Map();
+    this.texts = new Map();
+    this.onpart = () => {};
+  }
+
+  async ask(what, query = {}) {
+    const reply = await fetch(`api/${what}?${new URLSearchParams(query)}`);
+    if (!reply.ok) throw new Error(await reply.text());
+    return reply.json();
+  }
+
+  async head() {
+    this.data = opened(await this.ask("head"));
+    return this.data;
+  }
+
+  /** As within the page, but it fills as parts arrive: points that aren't there yet are NaN. */
+  coords(layer) {
+    if (!this.cache.has(layer)) {
+      const all = new Float32Array(2 * this.data.points.count).fill(NaN);
+      this.cache.set(layer, Promise.resolve(all));
+      this.fetched(layer, all).catch(report);
+    }
+    return this.cache.get(layer);
+  }
+
+  async fetched(layer, all) {
+    for (let start = 0; start < this.data.points.count; start += PAGE) {
+      const asked = {
+        layer: this.data.about.layers[layer],
+        start,
+        count: Math.min(PAGE, this.data.points.count - start),
+      };
+      placed(arrayOf(await this.ask("coords", asked)), all, start);
+      this.onpart();
+    }
+  }
+
+  async text(point) {
+    const row = this.data.points.row[point];
+    if (!this.texts.has(row)) this.texts.set(row, this.ask("text", { rows: row }));
+    const [found] = await this.texts.get(row);
+    return { point, ...found };
+  }
+
+  neighbours(point, layer) {
+    return this.ask("neighbours", {
+      row: this.data.points.row[point],
+      layer: this.data.about.layers[layer],
+      k: 10,
+    });
+  }
+
+  async search(query) {
+    const { points, rows, total } = await this.ask("search", { q: query });
+    const some = rows.slice(0, 30);
+    const texts = some.length ? await this.ask("text", { rows: some.join(",") }) : [];
+    const at = new Map(Array.from(points, (point) => [this.data.points.row[point], point]));
+    return { points, total, hits: texts.map((one) => ({ ...one, point: at.get(one.row) ?? null })) };
+  }
+
+  async shared() {
+    return null;
+  }
+}

@@ -1,0 +1,81 @@
+// Words of the interface, and numbers as people write them.
+const WORDS = JSON.parse(document.getElementById("words").textContent);
+const LOCALE = document.documentElement.lang;
+
+/** The words of a key, with {names} filled in; nothing in them is ever markup. */
+function t(key, values = {}) {
+  const words = WORDS[key] ?? key;
+  return words.replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
+}
+
+/** The words of a key where there are any, else what was given. */
+const known = (key, other) => WORDS[key] ?? other;
+
+/**
+ * User text as it can be seen: control characters and those that turn the direction of writing as escapes,
+ * half surrogate pairs as the replacement character.
+ */
+function shown(text) {
+  const code = (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0");
+  return String(text ?? "")
+    .replace(
+      /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]/g,
+      code,
+    )
+    .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
+}
+
+/** Text of at most so many characters, in one line. */
+function short(text, most = 160) {
+  const line = shown(text).replace(/\s+/g, " ").trim();
+  const letters = Array.from(line.slice(0, 2 * most + 2));
+  return letters.length > most ? letters.slice(0, most - 1).join("") + "…" : line;
+}
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const count = (value) => (isNumber(value) ? value.toLocaleString(LOCALE) : "–");
+const percent = (value, digits = 0) => (isNumber(value) ? `${minus((100 * value).toFixed(digits))}%` : "–");
+const minus = (text) => (/^-[0.]*$/.test(text) ? text.slice(1) : text).replace("-", "−");
+
+/** A number in about three digits; a dash where there is none. */
+function num(value) {
+  if (!isNumber(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e6 || (size > 0 && size < 1e-3)) return minus(value.toExponential(1));
+  return minus(
+    size >= 1000
+      ? Math.round(value).toLocaleString(LOCALE)
+      : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3),
+  );
+}
+
+const interval = (low, high) =>
+  isNumber(low) && isNumber(high) ? t("interval", { low: num(low), high: num(high) }) : "";
+
+function size(bytes) {
+  if (!isNumber(bytes)) return "–";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  while (bytes >= 1000 && at < units.length - 1) [bytes, at] = [bytes / 1000, at + 1];
+  return `${at && bytes < 100 ? bytes.toFixed(1) : Math.round(bytes)} ${units[at]}`;
+}
+
+/** `mean(9,10,11,12)` as `mean(9:13)`: the same mix, shorter. */
+function shortMix(mix) {
+  const match = /^(\w+)\(((?:emb|\d+)(?:,\d+){2,})(;.*)?\)$/.exec(String(mix));
+  if (!match) return shown(mix);
+  const depths = match[2].split(",").map((name) => (name === "emb" ? 0 : Number(name)));
+  const run = depths.every((depth, i) => depth === depths[0] + i);
+  return run ? `${match[1]}(${depths[0]}:${depths.at(-1) + 1}${match[3] ?? ""})` : mix;
+}
+
+/** Names of layers by depth: an object would list `emb` after the numbers. */
+const byDepth = (names) => [...names].sort((a, b) => depthOf(a) - depthOf(b));
+const depthOf = (name) => (name === "emb" ? 0 : Number(name));
+const layerWord = (name) => t("layer.named", { name: shown(name) });
+const plainName = (name) => shown(name).replaceAll("_", " ");
+const measureName = (name) =>
+  name.startsWith("against_")
+    ? t("measure.against", { name: measureName(name.slice(8)) })
+    : known(`measure.${name}`, plainName(name));
+const unitName = (unit) => known(`unit.${unit}`, shown(unit));

@@ -1,0 +1,61 @@
+"""What notebooks show: tables of states, datasets and results, in which nothing of the user's is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise.display import html
+from planted import noise, states_of
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\ud800'\""
+
+
+def test_cells_are_text() -> None:
+    made = html(HOSTILE, ("a<b>", "n"), [(HOSTILE, 0.123456), (None, "x" * 500)], HOSTILE)
+    assert "<script" not in made
+    assert "&lt;script&gt;" in made
+    assert "a&lt;b&gt;" in made
+    assert "0.1235" in made
+    assert "–" in made
+    assert "x" * 201 not in made
+    for sign in "\x1b\u202e\ud800":
+        assert sign not in made
+    made.encode()
+
+
+def test_states_and_datasets(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    states = encoder_of("bert").encode(["<b>one</b>", "two", "3", "4", "5", "6", "7"])
+    shown = states._repr_html_()
+    assert "7 rows × 4 layers" in shown
+    assert "&lt;b&gt;one" in shown
+    assert "2 rows more" in shown
+    (tmp_path / "texts.txt").write_text("<i>one</i>\ntwo\n")
+    dataset = lw.extract(tmp_path / "texts.txt", tmp_path / "d", model=encoder_of("bert"))
+    assert "&lt;i&gt;one" in dataset._repr_html_()
+    assert "more." not in dataset._repr_html_()
+
+
+def test_results() -> None:
+    states = states_of(noise(40, 4, 2), {"<y>": list("ab") * 20})
+    found = lw.probe(states, "classify", "<y>", mixes=[], quick=True)
+    shown = found._repr_html_()
+    assert "classify &lt;y&gt;: 40 rows" in shown
+    assert f"{found['1'].score:.4g}" in shown
+    assert found.advice.text[:20] in shown
+    analysis = lw.analyze(states, measures=["norm", "rsa"])
+    shown = analysis._repr_html_()
+    assert f"{analysis['norm'].values[0]:.4g}" in shown
+    assert f"{analysis['rsa'].values[0, 1]:.4g}" in shown
+
+
+def test_explore_shows_the_page() -> None:
+    shown = states_of(noise(12, 4, 2), {"y": list("abc") * 4}).explore()
+    assert shown.html.startswith("<!doctype html>")
+    frame = shown._repr_html_()
+    assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+    assert 'sandbox="allow-scripts"' in frame
+    with pytest.raises(lw.LayerwiseError, match="en, zh"):
+        states_of(noise(12, 4, 2), {}).explore(lang="fr")

@@ -1,0 +1,92 @@
+"""explore: the page in a browser, with the data of a dataset behind it on loopback."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from browser import Opened, browser
+from layerwise.join.explore import served
+from layerwise.server.loopback import Loopback
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> Path:
+    place = tmp_path_factory.mktemp("explore")
+    lines = [f"text number {n} about {'cats' if n % 2 else 'dogs <b>'}" for n in range(60)]
+    (place / "texts.txt").write_text("\n".join(lines) + "\n")
+    lw.extract(place / "texts.txt", place / "texts.lw", model=encoder_of("bert"), shard_texts=25)
+    return place / "texts.lw"
+
+
+@pytest.fixture(scope="module")
+def address(dataset: Path) -> Iterator[str]:
+    page, answer = served(dataset, points=40)
+    with Loopback(page, answer) as server:
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        yield server.url
+        server.close()
+        thread.join(10)
+
+
+def test_the_page_asks_for_what_it_shows(address: str) -> None:
+    with browser() as started:
+        page = Opened(started, address)
+        page.tab.locator("#map canvas").scroll_into_view_if_needed()
+        before = page.pixels()
+        page.tab.locator("#map input[type=range]").first.focus()
+        page.tab.keyboard.press("ArrowRight")
+        page.tab.wait_for_timeout(700)
+        assert page.pixels() != before, "another layer shows the same points"
+        page.tab.mouse.click(*page.place(3))
+        page.wait("document.body.innerText.includes('text number')")
+        own = [url for url in page.asked if not url.startswith("data:")]
+        assert all(url.startswith(address) for url in own), own
+        assert any("api/neighbours" in url for url in own)
+        page.tab.locator("input[type=search]").first.fill("CATS")
+        page.wait("document.body.innerText.includes('30')")
+        assert not page.complaints
+        page.context.close()
+
+
+def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:
+    command = [sys.executable, "-m", "layerwise", "explore", str(dataset), "--points", "10", "--texts", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
+    assert "Traceback" not in told
+
+
+def test_wrong_arguments(dataset: Path) -> None:
+    for wrong, message in {
+        "--port=99999": "take another",
+        "--lang=fr": "en, zh",
+        "--probe=nothing": "--probe",
+    }.items():
+        command = [
+            sys.executable,
+            "-m",
+            "layerwise",
+            "explore",
+            str(dataset),
+            "--points",
+            "10",
+            "--texts",
+            "0",
+            wrong,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
