@@ -208,7 +208,7 @@ def test_whole_groups_are_drawn() -> None:
     (fitted,) = fit([task], NOBODY, LoopOptions())
     found = explain(NAMES, task, fitted, HELD, np.zeros(ROWS, np.int64), LoopOptions(), draws=3)
     for item in (*found.weights, *found.logit_variance):
-        assert item.low == pytest.approx(item.high or 0, abs=1e-6)  # two descents to one place
+        assert item.low == pytest.approx(item.high or 0, abs=1e-4)  # two descents to one place
     for left in found.left_out:
         assert left.low == left.high == left.value
 
