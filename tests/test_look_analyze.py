@@ -333,7 +333,7 @@ def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     for one in result["measures"].values():
         assert set(one) >= {"values", "unit", "source"}
     assert result["measures"]["linear_cka"]["values"] == lw.analyze(dataset)["linear_cka"].values.tolist()
-    for name in ("geometry", "linear_cka", "procrustes"):
+    for name in ("geometry", "linear_cka", "procrustes", "projection"):
         assert (out / f"{name}.svg").stat().st_size > 1000
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["analyze", str(stored / "texts.lw"), "--out", str(out)]) == 2

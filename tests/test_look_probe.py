@@ -322,13 +322,15 @@ def test_the_command_writes_its_files(
         "--out",
         str(out),
     ]
-    assert main([*command, "--mix", "mean:1:"]) == 0
+    assert main([*command, "--mix", "mean:1:", "--mix", "learned:all"]) == 0
     assert "bag_of_words" in capsys.readouterr().out
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
-    assert [one["mix"] for one in result["candidates"]] == ["emb", "1", "2", "3", "mean:1:"]
+    assert [one["mix"] for one in result["candidates"]] == [*("emb", "1", "2", "3", "mean:1:", "learned:all")]
     for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
         assert name in result
-    assert {"probe.md", "probe.svg", "probe.png"} <= {path.name for path in out.iterdir()}
+    assert {"probe.md", "probe.svg", "probe.png", "weights.svg", "weights.png"} <= {
+        path.name for path in out.iterdir()
+    }
     assert main(command) == 2
     assert "is there already; give a new name" in capsys.readouterr().err
     command[-1] = str(tmp_path / "other")

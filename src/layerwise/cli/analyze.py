@@ -1,7 +1,7 @@
 """Measure how the layers of a dataset are shaped (geometry), and how alike they are.
 
-Writes analysis.json (everything), a figure of what is measured along the layers (geometry.svg, .png), and one of
-each matrix (linear_cka.svg, …).
+Writes analysis.json (everything), and as SVG and PNG a figure of what is measured along the layers (geometry), one of
+each matrix (linear_cka, …), and the rows on a plane at every layer (projection).
 """
 
 import argparse

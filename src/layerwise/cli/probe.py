@@ -1,6 +1,7 @@
 """Score every layer, and mixes of several, for your own labels; and say which to take, with evidence.
 
-Writes probe.json (everything), probe.md (the table and the advice) and a figure (probe.svg, probe.png).
+Writes probe.json (everything), probe.md (the table and the advice), and as SVG and PNG the layer curve (probe) and what
+a learned mix weighs (weights).
 """
 
 import argparse

@@ -14,6 +14,7 @@ from layerwise.store.layout import to_json
 
 if TYPE_CHECKING:
     from layerwise.look.analysis import Analysis
+    from layerwise.look.sample import Sample
     from layerwise.states import Layered
 
 
@@ -48,6 +49,7 @@ def analyze(
         OutputError: an `out` that exists, or can't be written to.
     """
     from layerwise.look.analyze import analyze as look
+    from layerwise.look.sample import draw
 
     target = Path(out) if out is not None else None
     if target is not None:
@@ -70,7 +72,7 @@ def analyze(
         made["against"] = about(other).get("dataset", {})
     found = replace(found, about=made)
     if target is not None:
-        found = _write(found, target)
+        found = _write(found, draw(opened, sample, seed), target)
     return found
 
 
@@ -78,22 +80,33 @@ def _open(dataset: Layered | str | Path) -> Layered:
     return open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
 
 
-def _write(found: Analysis, target: Path) -> Analysis:
+def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:
     with disk.new(target) as part:
         part.mkdir()
         try:
-            _figures(found.to_json(), part)
+            _figures(found, drawn, part)
         except RequestError as error:  # the figures are an extra; the numbers aren't
             found = replace(found, notes=(*found.notes, str(error)))
         disk.write_file(part / "analysis.json", to_json(found.to_json()))
     return found
 
 
-def _figures(result: dict[str, Any], part: Path) -> None:
+def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
+    from layerwise.learn.labels import column_values
+    from layerwise.look.projection import project
     from layerwise.show import plots
     from layerwise.show.given import of_pairs, per_layer
 
+    result = found.to_json()
     for name in of_pairs(result):
         plots.save(plots.heatmap(result, name), part / name)
     if per_layer(result):
         plots.save(plots.geometry(result), part / "geometry")
+    laid = project([drawn.layer(name) for name in drawn.layers])
+    labels = None if found.label is None else list(map(_class, column_values(drawn, found.label)[0]))
+    figure = plots.projection(laid.coords, drawn.layers, labels, explained=laid.explained, name=found.label)
+    plots.save(figure, part / "projection")
+
+
+def _class(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)

@@ -85,6 +85,8 @@ def _write(found: ProbeResult, target: Path) -> ProbeResult:
         part.mkdir()
         try:
             plots.save(plots.layer_curve(found), part / "probe")
+            if found.learned is not None:
+                plots.save(plots.weights(found), part / "weights")
         except RequestError as error:  # the figure is an extra; the numbers aren't
             found = replace(found, notes=(*found.notes, str(error)))
         result = found.to_json()

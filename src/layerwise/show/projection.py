@@ -33,7 +33,7 @@ def projection(
     labels: Sequence[Any] | NDArray[Any] | None = None,
     *,
     title: str | None = None,
-    explained: Sequence[Sequence[float]] | None = None,
+    explained: Sequence[Sequence[float]] | NDArray[Any] | None = None,
     name: str | None = None,
 ) -> Figure:
     """Return the rows of each layer as points, a panel per layer, as a `matplotlib.figure.Figure`.
