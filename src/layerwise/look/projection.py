@@ -48,7 +48,8 @@ def project(layers: Sequence[Rows], flat: Flat | None = None) -> Projection:
             found, explained[place] = _pca(rows)
         else:
             found = flat(rows, before)
-        coords[place] = before = _fitted(found, before)
+        before = _turned(found, before)
+        coords[place] = _fitted(before)
     return Projection(coords.astype(np.float32), explained if flat is None else None)
 
 
@@ -63,8 +64,8 @@ def _pca(rows: F64) -> tuple[F64, F64]:
     return np.pad(found, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
 
 
-def _fitted(found: F64, before: F64 | None) -> F64:
-    """Turned towards `before`, and the farthest point at 1."""
+def _turned(found: F64, before: F64 | None) -> F64:
+    """About the mean, towards `before`, and the farthest point at 1."""
     found = found - found.mean(axis=0)
     if before is not None:
         left, _, right = np.linalg.svd(found.T @ before)
@@ -75,3 +76,10 @@ def _fitted(found: F64, before: F64 | None) -> F64:
         found = found * np.where(signs == 0, 1, signs)
     farthest = float(np.sqrt((found**2).sum(axis=1).max()))
     return found / farthest if farthest else found
+
+
+def _fitted(found: F64) -> F64:
+    """In the middle of the square, and as large as goes into it."""
+    low, high = found.min(axis=0), found.max(axis=0)
+    half = float((high - low).max()) / 2
+    return (found - (low + high) / 2) / (half or 1)
