@@ -14,7 +14,7 @@ from layerwise.look.against import same_rows
 from layerwise.look.analysis import Analysis, Measured
 from layerwise.look.depth import Depth
 from layerwise.look.dimension import PIP, two_nn
-from layerwise.look.jackknife import Keep, Repeated
+from layerwise.look.jackknife import FEW, Keep, Repeated
 from layerwise.look.sample import Sample, draw, pick
 from layerwise.look.similarity import MEASURES, Measure
 from layerwise.states import F32, I64, Layered
@@ -103,9 +103,10 @@ class _Looked:
         self.names, self.level, self.about = drawn.layers, drawn.level, about
         self.layers = [drawn.layer(name) for name in drawn.layers]
         self.once = Repeated((), 1)
-        sampled = Repeated.of(drawn.docs, seed, 1 if drawn.all else len(drawn) / drawn.whole.rows)
-        self.repeated = self.once if intervals == "none" else sampled
-        self.repeated_slow = sampled if intervals == "all" else self.once
+        share = 1 if drawn.all or intervals == "none" else len(drawn) / drawn.whole.rows
+        self.repeated = Repeated.of(drawn.docs, seed, share)
+        self.few = Repeated.of(drawn.docs, seed, share, FEW)
+        self.slow = self.few if intervals == "all" else self.once
 
     def jobs(self, notes: list[str]) -> Jobs:
         """Return what is to be taken of each layer, and of each pair of layers, by name."""
@@ -153,7 +154,7 @@ class _Looked:
         return self._of(measure).take(values, unit=measure.unit, source=measure.source)
 
     def _of(self, measure: Measure[Any]) -> Repeated:
-        return self.repeated_slow if measure.name in _SLOW else self.repeated
+        return self.slow if measure.name in _SLOW else self.few
 
     def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
         """Return the foremost dimensions of each layer: those that make cosines high, and tell classes apart."""

@@ -13,14 +13,15 @@ from layerwise.states import I64
 
 F64 = NDArray[np.float64]
 GROUPS = 10
+FEW = 5  # for what takes long
 Keep = NDArray[np.bool_] | None
 """Which rows stay; all for `None`."""
 
 
 def cut(docs: I64, seed: int, groups: int = GROUPS) -> list[NDArray[np.bool_]]:
-    """Return which rows stay when a random tenth of the texts goes, for each tenth: bool (n,) each.
+    """Return which rows stay when one of so many random groups of texts goes: bool (n,) for each.
 
-    Fewer where there are fewer texts than tenths; none where there is one text.
+    Fewer where there are fewer texts than groups; none where there is one text.
     """
     names, own = np.unique(docs, return_inverse=True)
     groups = min(groups, len(names))
@@ -51,10 +52,10 @@ def interval(value: Any, without: Sequence[Any], share: float) -> tuple[F64, F64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repeated:
-    """Takes a measure on all rows, and where they are a sample, once without each tenth of the texts.
+    """Takes a measure on all rows, and where they are a sample, once without each group of texts.
 
     Attributes:
-        folds: the rows that stay, one mask for each tenth; none where all there is was looked at.
+        folds: the rows that stay, one mask for each group; none where all there is was looked at.
         share: which share of what there is was looked at.
     """
 
@@ -62,9 +63,9 @@ class Repeated:
     share: float
 
     @classmethod
-    def of(cls, docs: I64, seed: int, share: float) -> "Repeated":
+    def of(cls, docs: I64, seed: int, share: float, groups: int = GROUPS) -> "Repeated":
         """Return it for rows of these texts."""
-        return cls(cut(docs, seed) if share < 1 else (), share)
+        return cls(cut(docs, seed, groups) if share < 1 else (), share)
 
     def take(self, values: Callable[[Keep], Any], **about: Any) -> Measured:
         """Return what `values` gives of all rows, and of those that a mask keeps for the interval."""

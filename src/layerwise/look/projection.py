@@ -82,4 +82,5 @@ def _fitted(found: F64) -> F64:
     """In the middle of the square, and as large as goes into it."""
     low, high = found.min(axis=0), found.max(axis=0)
     half = float((high - low).max()) / 2
-    return (found - (low + high) / 2) / (half or 1)
+    fitted: F64 = (found - (low + high) / 2) / (half or 1)
+    return fitted
