@@ -1,0 +1,49 @@
+"""How long `lw.analyze` takes, measure by measure: 2,000 of 8,000 rows of random layers, with intervals.
+
+Random layers that drift apart; what they hold hardly matters to how long it takes.
+"""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+from common import heading, show
+
+import layerwise as lw
+
+SHAPES = {"7 layers × 384 (minilm)": (7, 384), "13 layers × 768 (BERT-base)": (13, 768)}
+ROWS = 8000
+
+
+def main() -> None:
+    """Measure and print."""
+    heading("analyze: seconds per measure, once; 2,000 of 8,000 rows at text level")
+    found = {name: _measured(_states(*shape)) for name, shape in SHAPES.items()}
+    measures = next(iter(found.values()))
+    rows = [("measure", *found)]
+    rows += [(name, *(f"{seconds[name]:.1f}" for seconds in found.values())) for name in measures]
+    rows.append(("all", *(f"{sum(seconds.values()):.0f}" for seconds in found.values())))
+    show(rows, right=range(1, len(rows[0])))
+
+
+def _states(layers: int, width: int) -> lw.LayerStates:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(ROWS, width)).astype(np.float32)
+    vectors = {}
+    for name in ("emb", *map(str, range(1, layers))):
+        vectors[name] = rows
+        turn = rng.normal(size=(width, width)).astype(np.float32) / np.float32(np.sqrt(width))
+        rows = rows + np.tanh(rows @ turn)
+    table = pa.table({"doc": np.arange(ROWS), "text": [f"text {n}" for n in range(ROWS)]})
+    return lw.LayerStates(vectors, index=table, texts=table, blocks=layers - 1, level="text", pool="mean")
+
+
+def _measured(states: lw.LayerStates) -> dict[str, float]:
+    begun: list[tuple[str, float]] = []
+    lw.analyze(states, tell=lambda name: begun.append((name, time.perf_counter())))
+    ends = [*(at for _, at in begun[1:]), time.perf_counter()]
+    return {name: end - at for (name, at), end in zip(begun, ends, strict=True)}
+
+
+if __name__ == "__main__":
+    main()
