@@ -141,6 +141,12 @@ def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
     assert all(one.low is None for one in none.measures.values())
 
 
+def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
+    found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), sample=20)
+    assert found["norm"].low is None
+    assert any("All rows looked at are of one text" in note for note in found.notes)
+
+
 def test_only_some_measures() -> None:
     told: list[str] = []
     found = lw.analyze(states_of(noise(30, 4, 2), {}), measures=["rsa", "norm"], tell=told.append)
@@ -180,9 +186,12 @@ def test_bad_layers_are_named_and_the_rest_goes_on() -> None:
 
 def test_labels_that_are_missing() -> None:
     label = ["a", "b", None, ""] * 10
+    numbers = [0.0, 1.0, None, float("nan")] * 10
     layers = noise(40, 4, 1)
     found = lw.analyze(states_of(layers, {"label": label}), label="label")
     assert "20 of 40 rows looked at have no label 'label'." in found.notes
+    again = lw.analyze(states_of(layers, {"label": numbers}), label="label")
+    assert "20 of 40 rows looked at have no label 'label'." in again.notes, "NaN is no class"
     told = np.arange(40) % 4 < 2
     wanted = separation.class_separation(layers[0][told], (np.arange(40) % 4)[told])
     assert found["class_separation"].values[0] == pytest.approx(wanted)
@@ -193,9 +202,11 @@ def test_labels_that_are_missing() -> None:
     [
         ({"label": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
         ({"pairs": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
-        ({"pairs": "text"}, "no two texts share a value of column 'text'"),
+        ({"pairs": "text"}, "no value of column 'text' is shared by exactly two texts"),
         ({"sides": "text"}, "give --pairs COL with it"),
         ({"pairs": "key", "sides": "text"}, "must tell two sides of pairs apart, and has 10: text number 0"),
+        ({"pairs": "text", "measures": ["class_separation"], "label": None}, "exactly two texts"),
+        ({"measures": "class_separation"}, r"'class_separation' isn't at hand here \(it needs --label\)"),
         ({"measures": ["nonsense"]}, "'nonsense' isn't at hand here; there are norm, "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
         ({"sample": 0}, "take at least 1"),
@@ -247,6 +258,17 @@ def test_against_other_texts() -> None:
         lw.analyze(states, against=states_of(noise(19, 4, 1), {}))
     with pytest.raises(RequestError, match="level 'word' and the dataset of level 'text'"):
         lw.analyze(states, against=words_of(layers, [["a"]] * 20, {}))
+
+
+def test_against_without_texts_says_so() -> None:
+    layers = noise(20, 4, 2)
+    table = pa.table({"doc": range(20)})
+    silent = lw.LayerStates({"emb": layers[0]}, index=table, texts=table, blocks=1, level="text", pool="mean")
+    found = lw.analyze(states_of(layers, {}), against=silent, measures=["against_rsa"])
+    assert any(note.startswith("No texts are stored, so nothing but their number") for note in found.notes)
+    deep = lw.LayerStates({"2": layers[0]}, index=table, texts=table, blocks=2, level="text", pool="mean")
+    with pytest.raises(RequestError, match="holds layers 2 and the dataset emb, 1: none in common"):
+        lw.analyze(states_of(layers, {}), against=deep)
 
 
 # --- pairs ------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 import base64
 import gzip
 import io
+import itertools
 import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
@@ -491,6 +493,55 @@ def test_one_text(show: Show) -> None:
     opened.tab.select_option("#attention-head", "1")
     opened.tab.select_option("#block", "0")
     opened.tab.wait_for_selector(cell)
+
+
+def test_numbers_that_differ_by_rounding_are_as_good_as_equal(show: Show) -> None:
+    data = whole()
+    rounding = [1 - 8e-16, 1 - 11e-16, 1.0, 1 - 2e-16]
+    data["analysis"]["measures"] = {
+        "against_pwcca": {"values": rounding, "unit": "mean correlation", "source": "s"},
+        "norm": {"values": [1.0, 2.0, 3.0, 4.0], "unit": "length of a vector", "source": "s"},
+        "svcca": {"values": [rounding] * 4, "unit": "CKA", "source": "s", "alike": 1},
+    }
+    opened = show(data)
+    assert opened.tab.locator("#geometry .chart svg").count() == 2
+    assert opened.tab.locator("#geometry .chart polyline").count() == 2
+    colours = opened.tab.locator("#matrix .cell rect").evaluate_all(
+        "(all) => all.map((one) => one.getAttribute('fill'))"
+    )
+    shades = np.array([[int(one) for one in re.findall(r"\d+", colour)] for colour in colours])
+    assert np.ptp(shades, axis=0).max() <= 1, "rounding is drawn as a difference"
+
+
+@pytest.mark.parametrize(("wide", "high"), [(1280, 800), (390, 800)])
+def test_long_lists_are_read_line_by_line(show: Show, wide: int, high: int) -> None:
+    opened = show(whole(), wide=wide, high=high)
+    opened.tab.locator("input[type=search]").first.fill("text")
+    opened.wait("document.querySelectorAll('.list .entry').length > 15")
+    boxes = opened.tab.locator(".list .entry").evaluate_all(
+        "(all) => all.map((one) => [one.getBoundingClientRect().top, one.clientHeight, one.scrollHeight])"
+    )
+    assert all(inner <= outer + 1 for _, outer, inner in boxes), "entries are squeezed"
+    assert all(b[0] >= a[0] + a[1] - 1 for a, b in itertools.pairwise(boxes)), "entries overlap"
+
+
+def test_in_a_frame_of_a_notebook_links_stay_on_the_page(started: Any, tmp_path: Path) -> None:
+    frame = (
+        f'<iframe srcdoc="{escape(page(whole()))}" sandbox="allow-scripts" width="900" height="700"></iframe>'
+    )
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><title>n</title>{frame}", encoding="utf-8")
+    tab = started.new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.goto((tmp_path / "notebook.html").as_uri())
+    inner = tab.frames[1]
+    inner.wait_for_selector("html[data-ready]")
+    inner.locator("#nav a").nth(2).click()
+    tab.wait_for_timeout(300)
+    assert inner.url == "about:srcdoc"
+    assert inner.locator("#matrix").count() == 1
+    tab.close()
+    assert not complaints
 
 
 def test_keys(show: Show) -> None:

@@ -97,6 +97,37 @@ def test_missing_labels() -> None:
     assert column["codes"].tolist() == [0, 65535, 65535, 1, 0, 1, 0, 1]
 
 
+def test_pieces_have_the_labels_of_their_words(
+    place: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    dataset = lw.extract(
+        place / "words.jsonl", tmp_path / "d", model=encoder_of("bert"), words="words", level="token"
+    )
+    points = page_data(dataset)["points"]
+    assert points["of"] == points["count"], "what is left out are special pieces, not a sample"
+    (tags,) = (one for one in points["columns"] if one["name"] == "tag")
+    assert tags["values"] == ["a", "b"]
+    assert {code for code, text in zip(tags["codes"], points["texts"], strict=True) if text == "layer"} <= {1}
+
+
+def test_numbers_among_which_one_is_infinite() -> None:
+    values = [*map(str, range(59)), "inf"]
+    underscores = [f"1_{n:03}" for n in range(60)]
+    found = page_data(
+        states_of(noise(60, 4, 1), {"n": values, "u": underscores, "nan": [float("nan"), 1.0] * 30})
+    )
+    numbers, few = found["points"]["columns"]
+    assert numbers["values"][:3].tolist() == [0, 1, 2]
+    assert np.isnan(numbers["values"][-1])
+    assert few["values"] == ["1.0"], "NaN is no class"
+
+
+def test_the_label_that_was_asked_for_comes_first() -> None:
+    states = states_of(noise(40, 4, 1), {"first": list("xy") * 20, "label": list("aabb") * 10})
+    data = page_data(states, analysis=lw.analyze(states, label="label", measures=["norm"]))
+    assert [one["name"] for one in data["points"]["columns"]] == ["label", "first"]
+
+
 def test_words_stand_in_their_texts(place: Path) -> None:
     points = page_data(opened(place, "words.lw"))["points"]
     assert points["texts"][:3] == ["Every", "layer", "0"]
@@ -168,6 +199,22 @@ def test_results_of_this_dataset_and_of_no_other(place: Path, tmp_path: Path) ->
         page_data(dataset, probe=tmp_path / "nothing")
     with pytest.raises(RequestError, match="holds no analysis"):
         page_data(dataset, analysis=place / "probe" / "probe.json")
+    wrong: list[Any] = [{"measures": 5}, {"measures": {"norm": {"values": [1]}}, "layers": None}, [], "x"]
+    for broken in wrong:
+        (tmp_path / "analysis.json").write_text(json.dumps(broken))
+        with pytest.raises(RequestError, match="holds no analysis, or a damaged one"):
+            page_data(dataset, analysis=tmp_path)
+    with pytest.raises(RequestError, match="probe can't be 3"):
+        page_data(dataset, probe=3)
+    with pytest.raises(RequestError, match="holds no probe"):
+        page_data(dataset, probe=lw.analyze(dataset, measures=["norm"]))
+    here, there = (states_of(noise(40, 4, 2, seed=n), {"y": list("ab") * 20}) for n in (0, 1))
+    with pytest.raises(RequestError, match="--analysis is of another dataset"):
+        page_data(there, analysis=lw.analyze(here, measures=["norm"]))
+    asks: list[dict[str, Any]] = [{"attention": True}, {"texts": [0]}]
+    for asked in asks:
+        with pytest.raises(RequestError, match="come from a dataset on disk"):
+            page_data(here, **asked)
     (tmp_path / "probe.json").write_text("{")
     with pytest.raises(RequestError, match="isn't JSON"):
         page_data(dataset, probe=tmp_path)
@@ -255,7 +302,9 @@ def test_words_behind_the_page(place: Path) -> None:
     ("what", "query", "message"),
     [
         ("coords", {"layer": "9", "start": "0", "count": "1"}, "no layer '9'; there are emb, 1"),
-        ("coords", {}, "'layer' is missing"),
+        ("coords", {}, "'start' is missing"),
+        ("coords", {"layer": "1", "start": "-5", "count": "1"}, "no number of 0 or more"),
+        ("text", {"rows": "9" * 30}, "no number of 0 or more"),
         ("text", {"rows": "a"}, "no number"),
         ("text", {"rows": "999"}, "no row 999"),
         ("neighbours", {"row": "0", "layer": "1", "k": "0"}, "take 1 to 100"),

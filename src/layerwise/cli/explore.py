@@ -28,9 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from layerwise.errors import RequestError
     from layerwise.join.explore import served
     from layerwise.server.loopback import Loopback
 
+    if args.port > 65535:
+        raise RequestError(
+            f"--port {args.port} is out of range; take another up to 65535, or 0 for a free one"
+        )
     page, answer = served(
         args.dataset,
         probe=args.probe,

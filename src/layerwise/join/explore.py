@@ -85,7 +85,7 @@ class Explored:
                 total += len(rows)
                 found += (rows[: _HITS - len(found)] + begin).tolist()
             begin += part.rows
-        points = [point for row, point in self._point.items() if row in set(found)] if found else []
+        points = sorted(self._point[row] for row in found if row in self._point)
         return {"rows": found, "points": points, "total": total}
 
     def _layer(self, name: str) -> int:
@@ -158,17 +158,30 @@ def answer(explored: Explored, what: str, query: Mapping[str, str]) -> Any:
     Raises:
         RequestError: a request that makes no sense.
     """
-    try:
-        if what == "head":
-            return explored.head
-        if what == "coords":
-            return explored.coords(query["layer"], int(query["start"]), int(query["count"]))
-        if what == "text":
-            return explored.texts([int(row) for row in query["rows"].split(",")])
-        if what == "neighbours":
-            return explored.neighbours(int(query["row"]), query["layer"], int(query.get("k", 10)))
-        if what == "search":
-            return explored.search(query["q"])
-    except (KeyError, ValueError) as error:
-        raise RequestError(f"{what}: {error} is missing, or no number") from None
+    if what == "head":
+        return explored.head
+    if what == "coords":
+        start, count = _numbers(query, "start"), _numbers(query, "count")
+        return explored.coords(_given(query, "layer"), start[0], count[0])
+    if what == "text":
+        return explored.texts(_numbers(query, "rows"))
+    if what == "neighbours":
+        (row, *_), (k, *_) = _numbers(query, "row"), _numbers({"k": "10", **query}, "k")
+        return explored.neighbours(row, _given(query, "layer"), k)
+    if what == "search":
+        return explored.search(_given(query, "q"))
     raise RequestError(f"there is no {what!r} here")
+
+
+def _given(query: Mapping[str, str], name: str) -> str:
+    if name not in query:
+        raise RequestError(f"{name!r} is missing")
+    return query[name]
+
+
+def _numbers(query: Mapping[str, str], name: str) -> list[int]:
+    """The numbers of rows and the like, `1,2`: whole ones that no integer of ours is too small for."""
+    found = _given(query, name).split(",")
+    if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in found):
+        raise RequestError(f"{name} {query[name]!r:.60} is no number of 0 or more")
+    return [int(one) for one in found]

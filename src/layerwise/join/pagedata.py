@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from layerwise.join.info import stored_bytes
+from layerwise.learn.labels import column_values, there
 from layerwise.look import neighbours
 from layerwise.look.projection import project
 from layerwise.look.sample import Sample
@@ -63,12 +63,15 @@ def about(dataset: Layered) -> dict[str, Any]:
     }
 
 
-def points(drawn: Sample, *, flat: Flat | None, near: bool, tell: Tell) -> dict[str, Any]:
+def points(
+    drawn: Sample, *, flat: Flat | None, near: bool, first: Sequence[str], tell: Tell
+) -> dict[str, Any]:
     """Return the drawn rows as the page shows them.
 
     Args:
         drawn: the rows.
         flat: another projection than PCA.
+        first: columns that come first.
         near: find the nearest neighbours of every point among the points.
         tell: is called with what is being done.
     """
@@ -77,13 +80,13 @@ def points(drawn: Sample, *, flat: Flat | None, near: bool, tell: Tell) -> dict[
     laid = project(layers, flat)
     found: dict[str, Any] = {
         "count": len(drawn),
-        "of": drawn.whole.rows,
+        "of": len(drawn) if drawn.all else drawn.whole.rows,
         "method": "pca" if flat is None else "umap",
         "row": drawn.chosen.astype(np.uint32),
         "doc": drawn.docs.astype(np.uint32),
         "coords": fixed(laid.coords),
         "explained": None if laid.explained is None else laid.explained,
-        "columns": columns(drawn),
+        "columns": columns(drawn, first),
         **said(drawn),
         "neighbours": None,
     }
@@ -135,48 +138,54 @@ def _clip(texts: Iterable[str | None], clipped: list[int]) -> Iterable[str]:
             yield text or ""
 
 
-def columns(drawn: Sample) -> list[dict[str, Any]]:
-    """Return the columns that points can be coloured by: carried ones, those of the rows first."""
-    found: dict[str, dict[str, Any]] = {}
-    place = np.searchsorted(drawn.texts["doc"].to_numpy(), drawn.docs)
-    for table, rows in ((drawn.index, None), (drawn.texts, place)):
-        for name in table.column_names:
-            if name in _OURS or name in found:
-                continue
-            values = table[name] if rows is None else table[name].take(pa.array(rows))
-            made = _column(name, values.to_pylist())
-            if made is not None:
-                found[name] = made
-    # The number of pieces comes with every dataset; what the user carried is more telling.
-    pieces = found.pop("pieces", None)
-    return [*found.values(), *([pieces] if pieces else [])]
+def columns(drawn: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the columns that points can be coloured by: those named `first`, then carried ones of rows, of texts."""
+    named = dict.fromkeys([*drawn.index.column_names, *drawn.texts.column_names])
+    carried = [name for name in named if name not in _OURS]
+    # The number of pieces comes with every dataset, and what had one of our names is seldom asked for.
+    carried.sort(key=lambda name: (name not in first, name == "pieces", name.startswith("source.")))
+    made = (_column(name, column_values(drawn, name)[0]) for name in carried)
+    return [column for column in made if column is not None]
 
 
 def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
-    there = [value for value in values if value is not None and value != ""]
-    different = len({str(value) for value in there})
+    known = [value for value in values if there(value)]
+    different = len({str(value) for value in known})
     numbers = _numbers(values)
     if numbers is not None and different > _FEW:
         return {"name": name, "kind": "number", "values": numbers}
-    if not there or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
+    if not known or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
         return None
-    shown = [", ".join(map(str, v)) if isinstance(v, list) else "" if v is None else str(v) for v in values]
-    names, codes = np.unique(np.array(shown, object).astype(str), return_inverse=True)
-    if "" in names:  # it sorts first
-        names, codes = names[1:], np.where(codes == 0, _MISSING, codes - 1)
+    shown = [_shown(value) for value in values]
+    names = sorted(set(shown) - {""})
+    numbered = {name: number for number, name in enumerate(names)} | {"": _MISSING}
+    codes = np.array([numbered[one] for one in shown])
     return {
         "name": name,
         "kind": "category",
-        "values": [str(one) for one in names],
+        "values": names,
         "codes": codes.astype(np.uint16),
     }
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if there(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
     """Numbers, NaN where there is none; `None` for a column that holds anything else."""
     try:
-        found = [np.nan if v is None or v == "" or isinstance(v, bool | list) else float(v) for v in values]
+        found = [_number(value) for value in values]
     except (TypeError, ValueError):
         return None
     made = np.array(found, np.float32)
+    made[~np.isfinite(made)] = np.nan
     return made if np.isfinite(made).any() else None
+
+
+def _number(value: Any) -> float:
+    if not there(value):
+        return np.nan
+    if isinstance(value, bool | list) or "_" in str(value):
+        raise ValueError
+    return float(value)

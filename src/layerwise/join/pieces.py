@@ -34,7 +34,7 @@ def some_docs(texts: Any) -> list[int]:
 
 
 def pieces_of(
-    dataset: Layered, docs: Sequence[int], *, attention: bool
+    dataset: Layered, docs: Sequence[int], *, attention: bool, asked: bool = False
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return the pieces of texts as the page shows them, and in words why there are none.
 
@@ -43,12 +43,17 @@ def pieces_of(
             texts once more.
         docs: numbers of texts, ascending.
         attention: with attention maps, which need the model.
+        asked: these texts were asked for, and not only the first at hand.
 
     Raises:
         RequestError: numbers of texts that aren't there; `attention` where it can't be had.
         ModelError: `attention` from a model that isn't here, or gives none.
     """
     if not isinstance(dataset, LayerDataset):
+        if attention or asked:
+            raise RequestError(
+                "pieces and attention come from a dataset on disk, and these are rows in memory"
+            )
         return [], "these are rows in memory"
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:

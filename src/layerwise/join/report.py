@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
 from layerwise.join import pagedata
+from layerwise.join.about import fingerprint
 from layerwise.join.pieces import pieces_of, some_docs
 from layerwise.store import LayerDataset, disk, open_dataset
 from layerwise.versions import versions
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from layerwise.states import Layered
 
 POINTS = 5000
+_VERBS = {"probe": "probe", "analysis": "analyze"}
 Result = Any
 """A result in memory, the folder that it was written to, or `None`."""
 
@@ -110,10 +112,11 @@ def page_data(
     drawn = draw(dataset, points, seed)
     if not len(drawn):
         raise RequestError("the dataset has no rows to show; extract some texts first")
-    shown = pagedata.points(drawn, flat=flat, near=near, tell=tell)
+    asked = [found["label"] for found in results.values() if found and isinstance(found.get("label"), str)]
+    shown = pagedata.points(drawn, flat=flat, near=near, first=asked, tell=tell)
     tell("looking at the pieces of some texts")
     docs = sorted(set(texts)) if texts is not None else some_docs(drawn.texts)
-    pieces, why = pieces_of(dataset, docs, attention=attention)
+    pieces, why = pieces_of(dataset, docs, attention=attention, asked=texts is not None)
     return {
         "title": title(dataset),
         "about": pagedata.about(dataset),
@@ -138,14 +141,22 @@ def _result(given: Result, name: str, dataset: Layered) -> Mapping[str, Any] | N
     if isinstance(given, str | Path):
         found = _read(Path(given), name)
     else:
-        found = dict(given) if isinstance(given, Mapping) else given.to_json()
-    own = dataset.sha256 if isinstance(dataset, LayerDataset) else None
-    other = found.get("dataset") or {}
-    if other.get("sha256") != own:
+        found = dict(given) if isinstance(given, Mapping) else _content(given, name)
+    _check_kind(found, name, name)
+    other = found.get("dataset")
+    other = other if isinstance(other, dict) else {}
+    if other.get("sha256") != fingerprint(dataset):
         raise RequestError(
             f"--{name} is of another dataset ({other.get('path', 'rows in memory')!s:.80}, or one since "
-            f"changed), not of this one; make it again with `layerwise {'probe' if name == 'probe' else 'analyze'}`"
+            f"changed), not of this one; make it again with `layerwise {_VERBS[name]}`"
         )
+    return found
+
+
+def _content(given: Any, name: str) -> dict[str, Any]:
+    if not hasattr(given, "to_json"):
+        raise RequestError(f"{name} can't be {given!r:.60}; give a result, or the folder of one")
+    found: dict[str, Any] = given.to_json()
     return found
 
 
@@ -156,11 +167,29 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     except OSError as error:
         what = error.strerror or error
         raise RequestError(
-            f"--{name} {folder}: {what}; give the folder that `layerwise {'probe' if name == 'probe' else 'analyze'} "
-            "--out` wrote"
+            f"--{name} {folder}: {what}; give the folder that `layerwise {_VERBS[name]} --out` wrote"
         ) from None
     except ValueError:
         raise RequestError(f"{file} isn't JSON; make it again") from None
-    if not isinstance(found, dict) or ("candidates" if name == "probe" else "measures") not in found:
-        raise RequestError(f"{file} holds no {name}; give the folder of one")
-    return found
+    _check_kind(found, name, str(file))
+    return dict(found)
+
+
+def _check_kind(found: Any, name: str, where: str) -> None:
+    """Raise RequestError for what is no result of the kind `name`, or a damaged one."""
+    if name == "probe":
+        fine = isinstance(found, Mapping) and isinstance(found.get("candidates"), list | tuple)
+    else:
+        fine = (
+            isinstance(found, Mapping)
+            and isinstance(found.get("measures"), Mapping)
+            and bool(found.get("layers"))
+        )
+        fine = fine and all(
+            isinstance(one, Mapping) and len(one.get("values") or ()) == len(found["layers"])
+            for one in found["measures"].values()
+        )
+    if not fine:
+        raise RequestError(
+            f"{where} holds no {name}, or a damaged one; make it again with `layerwise {_VERBS[name]}`"
+        )

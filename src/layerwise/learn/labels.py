@@ -77,7 +77,7 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
     convert, multi = _converter(task, column, values, separator)
     if task == "tag":
         return Labelled(rows, docs, _objects([_text(v) for v in values]), 0)
-    kept = np.array([_there(value) for value in values], bool)
+    kept = np.array([there(value) for value in values], bool)
     made = [convert(value) for value, keep in zip(values, kept, strict=True) if keep]
     out = np.array(made, np.float64) if task == "regress" else _objects(made)
     return Labelled(rows[kept], docs[kept], out, int(len(kept) - kept.sum()), multi)
@@ -122,10 +122,10 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
     values: list[Any] = []
     found = False
     for part in dataset.parts():
-        own, there = column_values(part, column)
+        own, known = column_values(part, column)
         docs.append(part.index["doc"].to_numpy())
         values += own
-        found |= there
+        found |= known
     if not found:
         raise _no_column(dataset, column)
     return np.concatenate([np.zeros(0, np.int64), *docs]), values
@@ -173,7 +173,7 @@ def _converter(
     if lists:
         if task == "tag":
             raise RequestError(f"column {column!r} holds lists; task 'tag' needs one tag per word")
-        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if _there(v))), True
+        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if there(v))), True
     return _text, False
 
 
@@ -190,7 +190,8 @@ def _number(column: str, value: Any) -> float:
     return number
 
 
-def _there(value: Any) -> bool:
+def there(value: Any) -> bool:
+    """Tell whether a label is one: not missing, not empty, not NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
 
 

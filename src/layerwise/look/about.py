@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
-from layerwise.learn.labels import column_values
+from layerwise.learn.labels import column_values, there
 from layerwise.look.sample import Sample
 from layerwise.states import I64
 
@@ -51,11 +51,11 @@ def about_rows(drawn: Sample, label: str | None) -> tuple[About, list[str]]:
 
 
 def _labels(drawn: Sample, label: str, notes: list[str]) -> I64 | None:
-    values, there = column_values(drawn, label)
-    if not there:
+    values, known = column_values(drawn, label)
+    if not known:
         names = dict.fromkeys([*drawn.index.column_names, *drawn.texts.column_names])
         raise RequestError(f"there is no column {label!r} in the dataset; there are {', '.join(names)}")
-    missing = [value is None or value == "" for value in values]
+    missing = [not there(value) for value in values]
     if any(missing):
         notes.append(f"{sum(missing):,} of {len(values):,} rows looked at have no label {label!r}.")
     codes = _numbers([str(value) for value in values])
@@ -65,8 +65,10 @@ def _labels(drawn: Sample, label: str, notes: list[str]) -> I64 | None:
         notes.append(
             f"Column {label!r} has {classes:,} classes in {(codes >= 0).sum():,} rows: nothing can be separated."
         )
+        return None
     return codes
 
 
 def _numbers(values: Sequence[str]) -> I64:
-    return np.unique(np.array(values, object).astype(str), return_inverse=True)[1].astype(np.int64)
+    numbers = {value: number for number, value in enumerate(sorted(set(values)))}
+    return np.array([numbers[value] for value in values], np.int64)

@@ -10,11 +10,13 @@ from layerwise.states import Layered
 _PLACES = ("doc", "start", "end", "word")
 
 
-def same_rows(drawn: Sample, other: Layered) -> Sample:
+def same_rows(drawn: Sample, other: Layered, notes: list[str]) -> Sample:
     """Return the rows of another dataset that stand for the drawn ones: the same numbers, places and texts.
 
+    Where texts aren't stored, `notes` say so.
+
     Raises:
-        RequestError: another level, another number of rows, or rows of other texts.
+        RequestError: another level, another number of rows, no layer in common, or rows of other texts.
     """
     whole = drawn.whole
     if other.level != whole.level:
@@ -26,10 +28,18 @@ def same_rows(drawn: Sample, other: Layered) -> Sample:
             f"--against has {other.rows:,} rows and the dataset {whole.rows:,}; extract the same texts with both models"
             + (", at level word or text: pieces differ between tokenizers" if whole.level == "token" else "")
         )
+    if not set(other.layers) & set(whole.layers):
+        raise RequestError(
+            f"--against holds layers {', '.join(other.layers)} and the dataset {', '.join(whole.layers)}: none in common"
+        )
     found = pick(other, drawn.chosen)
     for name in (*_PLACES, "text"):
         if name in found.index.column_names and name in drawn.index.column_names:
             _check(name, drawn.index[name], found.index[name], drawn)
+    if not {"text"} <= {*found.index.column_names} & {*drawn.index.column_names}:
+        notes.append(
+            "No texts are stored, so nothing but their number says that --against holds the same ones."
+        )
     return found
 
 

@@ -22,6 +22,7 @@ from layerwise.states import F32, I64, Layered
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
 _SLOW = ("svcca", "pwcca", "procrustes")  # to repeat them would take most of the time
+_NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
 _FOREMOST = 10  # dimensions that are named per layer
 Tell = Callable[[str], None]
 
@@ -66,8 +67,12 @@ def analyze(
         raise RequestError("the dataset has no rows to analyze; extract some texts first")
     about, notes = about_rows(drawn, label)
     looked = _Looked(drawn, about, seed, intervals)
+    if not drawn.all and len(np.unique(drawn.docs)) == 1:
+        notes.append(
+            "All rows looked at are of one text, its first ones, so there are no intervals; --sample sets how many."
+        )
     jobs = looked.jobs(notes)
-    other = None if against is None else same_rows(drawn, against)
+    other = None if against is None else same_rows(drawn, against, notes)
     if other is not None:
         jobs |= looked.against(other)
     if sides is not None and pairs is None:
@@ -81,7 +86,7 @@ def analyze(
     return Analysis(
         layers=drawn.layers,
         rows=len(drawn),
-        of=dataset.rows,
+        of=len(drawn) if drawn.all else dataset.rows,
         texts=len(np.unique(drawn.docs)),
         seed=seed,
         level=drawn.level,
@@ -229,9 +234,13 @@ def _retrieval(
 def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
     if names is None:
         return jobs
+    names = [names] if isinstance(names, str) else names
     unknown = [name for name in names if name not in jobs]
     if unknown:
-        raise RequestError(f"--measure {unknown[0]!r} isn't at hand here; there are {', '.join(jobs)}")
+        needs = next(
+            (f" (it needs {option})" for start, option in _NEED.items() if unknown[0].startswith(start)), ""
+        )
+        raise RequestError(f"--measure {unknown[0]!r} isn't at hand here{needs}; there are {', '.join(jobs)}")
     return {name: job for name, job in jobs.items() if name in names}
 
 

@@ -15,7 +15,7 @@ def two_nn() -> Callable[[Rows], float] | None:
     """Return what gives the intrinsic dimension of rows (n, d), or `None` where scikit-dimension isn't installed.
 
     TwoNN (Facco et al. 2017): by the ratios of the distances to the first two neighbours. Equal rows count once.
-    NaN for fewer than 20 rows that differ, or a value that isn't finite.
+    NaN for fewer than 20 rows that differ, a single column, or a value that isn't finite.
     """
     try:
         from skdim.id import TwoNN
@@ -23,7 +23,7 @@ def two_nn() -> Callable[[Rows], float] | None:
         return None
 
     def dimension(x: Rows) -> float:
-        if not finite(x):
+        if not finite(x) or x.shape[1] < 2:
             return math.nan
         different = np.unique(np.asarray(x, np.float64), axis=0)
         if len(different) < 20:

@@ -1,6 +1,7 @@
 """Nearest rows by cosine, in blocks, so that any layer can be searched."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +40,15 @@ def nearest(x: F32, k: int) -> tuple[I64, F32]:
 
 
 def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32]:
-    """Return the k rows nearest to one row of a layer, over the whole dataset, itself left out.
+    """Return the k rows nearest to one row of a layer, over the whole dataset, itself and special pieces left out.
 
     The layer is read part by part, and of each part in blocks; nothing else is held.
     """
     vector = units(dataset.layer(layer, rows=[row]))[0]
     rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
-    for begin, block in _blocks(dataset, layer):
+    for begin, block, out in _blocks(dataset, layer):
         found = units(block) @ vector
+        found[out] = -np.inf
         if begin <= row < begin + len(found):
             found[row - begin] = -np.inf
         best, theirs = _top(found[None], min(k, len(found)))
@@ -57,11 +59,14 @@ def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32
     return rows[there], cosines[there]
 
 
-def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32]]:
+def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32, Any]]:
+    """Yield the number of a block's first row, the block, and which of its rows are special pieces."""
     begin, step = 0, max(1, _CELLS // dataset.width)
     for part in dataset.parts():
+        special = part.index["special"].to_numpy() if part.level == "token" else np.zeros(part.rows, bool)
         for start in range(0, part.rows, step):
-            yield begin + start, part.layer(layer, rows=slice(start, start + step))
+            rows = slice(start, start + step)
+            yield begin + start, part.layer(layer, rows=rows), special[rows]
         begin += part.rows
 
 

@@ -60,6 +60,10 @@ def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[
             "derive texts with `layerwise pool --level text`"
         )
     if column == "part" and is_paired(dataset):
+        if sides is not None:
+            raise RequestError(
+                f"--sides {sides!r} doesn't go with --pairs part, which tells the sides itself; leave it out"
+            )
         return np.arange(dataset.rows).reshape(-1, 2), 0
     values = _values(dataset, column)
     rows: dict[str, list[int]] = {}
@@ -71,7 +75,7 @@ def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[
         pairs = _sided(pairs, _values(dataset, sides), sides)
     if not pairs:
         raise RequestError(
-            f"no two texts share a value of column {column!r}; name the column that joins pairs"
+            f"no value of column {column!r} is shared by exactly two texts; name the column that joins pairs"
         )
     return np.array(pairs, np.int64), sum(map(bool, values)) - 2 * len(pairs)
 

@@ -76,7 +76,7 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
     Raises:
         RequestError: a language that there isn't.
     """
-    one_of("lang", lang, LANGS)
+    one_of("--lang", lang, LANGS)
     shown = {"title": data.get("title"), "remote": True} if remote else data
     # A module: strict, and its names are nobody else's.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)

@@ -8,7 +8,13 @@ function chart(draw, attributes = {}) {
     const wide = Math.round(box.clientWidth);
     if (!wide || wide === box.drawn) return;
     box.drawn = wide;
-    box.replaceChildren(draw(wide));
+    try {
+      box.replaceChildren(draw(wide));
+    } catch (error) {
+      // The charts after this one are drawn all the same.
+      box.replaceChildren(note(t("failed", { why: error.message })));
+      console.error(error);
+    }
   };
   charts.add(box);
   sizes.observe(box);
@@ -51,8 +57,13 @@ function ticksOf(low, high, many) {
 function rangeOf(values) {
   const there = values.filter(isNumber);
   if (!there.length) return [0, 1];
-  const [low, high] = [Math.min(...there), Math.max(...there)];
-  const margin = (high - low || Math.abs(high) || 1) * 0.07;
+  return widened(Math.min(...there), Math.max(...there), 0.07);
+}
+
+/** A range with a margin; what differs by rounding alone is as good as equal, and gets room around it. */
+function widened(low, high, share) {
+  const flat = high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high));
+  const margin = flat ? Math.max(Math.abs(high) * 0.07, 1e-3) : (high - low) * share;
   return [low - margin, high + margin];
 }
 

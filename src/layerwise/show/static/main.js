@@ -61,11 +61,21 @@ async function start() {
       el("a", { href: `#${id}` }, t(`nav.${id}`)),
     ),
   );
+  for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", within);
   showFooter(head);
   drawn.slider?.set(0);
   listen(scene, drawn);
   window.layerwise = { frames, scene, slider: drawn.slider, map: drawn.map };
   document.documentElement.dataset.ready = "";
+}
+
+/** Goes to a part of the page itself: within a notebook's frame an address would lead out of it. */
+function within(event) {
+  event.preventDefault();
+  const target = document.querySelector(event.currentTarget.getAttribute("href"));
+  target?.scrollIntoView({ behavior: STILL.matches ? "auto" : "smooth" });
+  target?.setAttribute("tabindex", -1);
+  target?.focus({ preventScroll: true });
 }
 
 function listen(scene, { slider, map }) {

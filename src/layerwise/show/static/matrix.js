@@ -113,7 +113,7 @@ function matrixSection(scene, analysis, compare) {
   const show = (name) => {
     const one = Object.fromEntries(found)[name];
     const flat = one.values.flat().filter(isNumber);
-    const range = [Math.min(...flat, one.alike ?? Infinity), Math.max(...flat, one.alike ?? -Infinity)];
+    const range = widened(Math.min(...flat, one.alike ?? Infinity), Math.max(...flat, one.alike ?? -Infinity), 0);
     const spread = (r, c) => interval(one.low?.[r]?.[c], one.high?.[r]?.[c]);
     const value = (r, c) => one.values[r]?.[c] ?? null;
     const lines = (r, c) => [

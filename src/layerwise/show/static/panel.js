@@ -115,7 +115,7 @@ function legendOf(scene) {
       },
       dot,
       said(group.name, "bdi", 60),
-      el("span", { class: "quiet" }, count(group.count)),
+      el("span", { class: "quiet amount" }, count(group.count)),
     );
     return button;
   });

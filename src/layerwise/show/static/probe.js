@@ -252,6 +252,6 @@ function weightsPart(learned) {
     ),
     asTable(make),
     alike ?? "",
-    learned.caution ? note(shown(learned.caution)) : "",
+    note(t("learned.caution")),
   );
 }
