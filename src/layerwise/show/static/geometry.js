@@ -61,7 +61,7 @@ function small(layers, name, one) {
     el(
       "p",
       { class: "note said" },
-      [shown(one.source), one.note && shown(one.note), some && gaps && t("undefined.note")]
+      [noteWord(one.source), one.note && noteWord(one.note), some && gaps && t("undefined.note")]
         .filter(Boolean)
         .join(" · "),
     ),

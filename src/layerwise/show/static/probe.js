@@ -95,7 +95,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
       `${one.name}: ${num(one.score)} ${interval(one.low, one.high)}`.trim(),
     ),
   );
-  const labels = narrow ? [] : baselineNames(lines, y, wide - right, top, high - bottom);
+  const labels = (narrow ? namesOnLines : baselineNames)(lines, y, wide - right, top, high - bottom);
   const curve = svg("polyline", {
     class: "curve ink0",
     points: layers.map((one, i) => (isNumber(one.score) ? `${x(i)},${y(one.score)}` : "")).join(" "),
@@ -186,6 +186,19 @@ function baselineNames(lines, y, x, top, bottom) {
     svg("polyline", { class: "leader", points: `${x},${one.own} ${x + 12},${one.at} ${x + 18},${one.at}` }),
     words(x + 22, one.at + 4, short(`${one.name} ${num(one.score)}`, 26), { class: "tick" }),
   ]);
+}
+
+/** The same on a narrow page: on the lines themselves, at their right ends. */
+function namesOnLines(lines, y, x, top) {
+  const sorted = lines.map((one) => ({ ...one, own: y(one.score) })).sort((a, b) => a.own - b.own);
+  let last = top - 6;
+  return sorted.map((one) => {
+    last = Math.max(one.own - 4, last + 12);
+    return words(x - 2, last, short(`${one.name} ${num(one.score)}`, 26), {
+      class: "tick halo",
+      "text-anchor": "end",
+    });
+  });
 }
 
 function probeTable(probe, metric) {

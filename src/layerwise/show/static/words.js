@@ -4,7 +4,7 @@ const LOCALE = document.documentElement.lang;
 
 /** The words of a key, with {names} filled in; nothing in them is ever markup. */
 function t(key, values = {}) {
-  const words = WORDS[key] ?? key;
+  const words = (String(values.n) === "1" ? WORDS[`${key}.one`] : null) ?? WORDS[key] ?? key;
   return words.replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
 }
 
@@ -24,6 +24,9 @@ function shown(text) {
     )
     .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
 }
+
+/** What results say of a measure, in the page's language where it knows it. */
+const noteWord = (text) => known(`note.${text}`, shown(text));
 
 /** Text of at most so many characters, in one line. */
 function short(text, most = 160) {
