@@ -777,6 +777,9 @@ def test_words_in_their_texts(show: Show) -> None:
         opened.tab.evaluate("(point) => layerwise.scene.choose(point)", point)
         opened.wait("(text) => document.querySelector('#chosen .whole')?.textContent === text", text)
         assert opened.text("#chosen .whole mark") == mark
+    opened.tab.locator("input[type=search]").first.fill("two")
+    opened.wait("document.querySelectorAll('#hits .entry').length === 1")
+    assert opened.text("#hits .entry") == "two 🙂 two", "a hit stands in its text"
 
 
 # --- with the data behind it ------------------------------------------------------------------------------

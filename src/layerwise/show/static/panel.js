@@ -190,7 +190,8 @@ function searchCard(scene) {
 function snippet(hit, query) {
   const text = hit.text ?? "";
   const at = text.toLowerCase().indexOf(query.toLowerCase());
-  if (at < 0) return textOf(hit, 120);
+  // A word is shown in its text: it alone would be the same line again and again.
+  if (at < 0 || hit.context !== undefined) return textOf(hit, 120);
   const from = Math.max(0, at - 30);
   const part = (a, b) => shown(text.slice(a, b));
   return el(
