@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         attention=args.attention,
         tell=options.teller(quiet=False),
     )
-    with Loopback(page, answer, args.port) as server:
+    # Ctrl-C is the way to end it, however early it comes.
+    with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)
         print("open it in a browser of this machine; Ctrl-C ends it", file=sys.stderr)
-        with suppress(KeyboardInterrupt):  # the way to end it
-            server.serve()
+        server.serve()
     return 0
