@@ -58,12 +58,22 @@ def test_the_page_asks_for_what_it_shows(address: str) -> None:
 
 def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:
     command = [sys.executable, "-m", "layerwise", "explore", str(dataset), "--points", "10", "--texts", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests run in the background, SIGINT may be ignored, and would be by the child.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        try:
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 0, told
     assert "Traceback" not in told
 
