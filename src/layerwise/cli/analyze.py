@@ -80,10 +80,7 @@ def run(args: argparse.Namespace) -> int:
         tell=options.teller(quiet=args.json),
     )
     result = found.to_json()
-    for text in result["notes"]:
-        options.note(text)
-    if args.json:
-        options.print_json(result)
+    if options.told(result, as_json=args.json):
         return 0
     print(_table(result))
     print(f"\n{result['rows']:,} of {result['of']:,} rows; everything is in {args.out}")

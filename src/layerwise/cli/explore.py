@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 from layerwise.cli import options
-from layerwise.cli.report import page_options
+from layerwise.cli.report import page_of, page_options
 
 HELP = "the page of a large set, with the data behind it"
 EXAMPLES = """\
@@ -36,18 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(
             f"--port {args.port} is out of range; take another up to 65535, or 0 for a free one"
         )
-    page, answer = served(
-        args.dataset,
-        probe=args.probe,
-        analysis=args.analysis,
-        lang=args.lang,
-        points=args.points,
-        seed=args.seed,
-        umap=args.umap,
-        texts=args.texts,
-        attention=args.attention,
-        tell=options.teller(quiet=False),
-    )
+    page, answer = served(args.dataset, **page_of(args), tell=options.teller(quiet=False))
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)

@@ -142,6 +142,15 @@ def note(text: str) -> None:
     print(f"layerwise: {visible(text, 1000)}", file=sys.stderr)
 
 
+def told(result: dict[str, Any], *, as_json: bool) -> bool:
+    """Show the notes of a result, and print it when JSON is asked for; tell whether that is all."""
+    for text in result["notes"]:
+        note(text)
+    if as_json:
+        print_json(result)
+    return as_json
+
+
 def finished(out: str) -> bool:
     """Tell whether a finished dataset stands at `out`."""
     return (Path(out) / "manifest.json").is_file()

@@ -70,10 +70,7 @@ def run(args: argparse.Namespace) -> int:
         tell=options.teller(quiet=args.json),
     )
     result = found.to_json()
-    for text in result["notes"]:
-        options.note(text)
-    if args.json:
-        options.print_json(result)
+    if options.told(result, as_json=args.json):
         return 0
     print(_table(result))
     print(f"\n{options.visible(result['advice']['text'], 5000)}")

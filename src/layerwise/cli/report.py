@@ -4,6 +4,7 @@ The page needs no network and opens from disk. Give it the folders that probe an
 """
 
 import argparse
+from typing import Any
 
 from layerwise.cli import options
 
@@ -43,23 +44,17 @@ def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
     parser.add_argument("--attention", action="store_true", help="with attention maps of these texts")
 
 
+def page_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `page_options` were given, as `join.report` takes it."""
+    given = ("probe", "analysis", "lang", "points", "seed", "umap", "texts", "attention")
+    return {name: getattr(args, name) for name in given}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.report import report
 
-    path = report(
-        args.dataset,
-        args.out,
-        probe=args.probe,
-        analysis=args.analysis,
-        lang=args.lang,
-        points=args.points,
-        seed=args.seed,
-        umap=args.umap,
-        texts=args.texts,
-        attention=args.attention,
-        tell=options.teller(quiet=args.json),
-    )
+    path = report(args.dataset, args.out, **page_of(args), tell=options.teller(quiet=args.json))
     size = path.stat().st_size
     if args.json:
         options.print_json({"path": str(path), "bytes": size})

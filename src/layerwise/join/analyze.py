@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
 from layerwise.join.about import about
@@ -92,7 +92,7 @@ def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:
 
 
 def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
-    from layerwise.learn.labels import column_values
+    from layerwise.learn.labels import column_values, there
     from layerwise.look.projection import project
     from layerwise.show import plots
     from layerwise.show.given import of_pairs, per_layer
@@ -103,10 +103,7 @@ def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
     if per_layer(result):
         plots.save(plots.geometry(result), part / "geometry")
     laid = project([drawn.layer(name) for name in drawn.layers])
-    labels = None if found.label is None else list(map(_class, column_values(drawn, found.label)[0]))
+    values = [] if found.label is None else column_values(drawn, found.label)[0]
+    labels = [str(value) if there(value) else None for value in values] or None
     figure = plots.projection(laid.coords, drawn.layers, labels, explained=laid.explained, name=found.label)
     plots.save(figure, part / "projection")
-
-
-def _class(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)

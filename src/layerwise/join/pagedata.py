@@ -80,12 +80,12 @@ def points(
     laid = project(layers, flat)
     found: dict[str, Any] = {
         "count": len(drawn),
-        "of": len(drawn) if drawn.all else drawn.whole.rows,
+        "of": drawn.of,
         "method": "pca" if flat is None else "umap",
         "row": drawn.chosen.astype(np.uint32),
         "doc": drawn.docs.astype(np.uint32),
         "coords": fixed(laid.coords),
-        "explained": None if laid.explained is None else laid.explained,
+        "explained": laid.explained,
         "columns": columns(drawn, first),
         **said(drawn),
         "neighbours": None,

@@ -86,7 +86,7 @@ def analyze(
     return Analysis(
         layers=drawn.layers,
         rows=len(drawn),
-        of=len(drawn) if drawn.all else dataset.rows,
+        of=drawn.of,
         texts=len(np.unique(drawn.docs)),
         seed=seed,
         level=drawn.level,
@@ -108,7 +108,7 @@ class _Looked:
         self.names, self.level, self.about = drawn.layers, drawn.level, about
         self.layers = [drawn.layer(name) for name in drawn.layers]
         self.once = Repeated((), 1)
-        share = 1 if drawn.all or intervals == "none" else len(drawn) / drawn.whole.rows
+        share = 1 if intervals == "none" else len(drawn) / drawn.of
         self.repeated = Repeated.of(drawn.docs, seed, share)
         self.few = Repeated.of(drawn.docs, seed, share, FEW)
         self.slow = self.few if intervals == "all" else self.once

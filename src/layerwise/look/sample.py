@@ -81,6 +81,11 @@ class Sample(Layered):
         """Whether nothing but special pieces was left out."""
         return self.rows + self.special == self.whole.rows
 
+    @property
+    def of(self) -> int:
+        """How many rows there are to draw from; of all but special pieces, as many as were drawn."""
+        return self.rows if self.all else self.whole.rows
+
     def keep(self, mask: NDArray[np.bool_]) -> "Sample":
         """Return those of these rows that a mask names."""
         index = self._index.filter(pa.array(mask))

@@ -66,6 +66,7 @@ def _handler(page: bytes, answer: Answer) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def do_GET(self) -> None:
+            """Answer with the page, or with what it asks for."""
             # A page of another site may send its visitors' browsers here under a name of its own.
             port = cast(ThreadingHTTPServer, self.server).server_port
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
