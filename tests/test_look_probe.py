@@ -17,14 +17,12 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.learn.linear import STRENGTHS
-from layerwise.look.advice import Compared, advise
-from layerwise.look.candidates import Candidate
+from layerwise.look.candidates import candidates
 from layerwise.look.control import control_labels
 from layerwise.look.design import Block, Builder, crossed, online_blocks
 from layerwise.look.evaluate import block_bits, code_bits
-from layerwise.look.probe import probe
-from layerwise.look.results import Estimate
-from layerwise.mix import parse_mix
+from layerwise.look.material import gather
+from layerwise.look.probe import _Report, _Run, probe
 from planted import noise, states_of, words_of
 
 
@@ -40,6 +38,8 @@ def test_one_layer_that_carries_the_label_is_found() -> None:
     assert found["1"].p_vs_best is not None
     assert found["1"].p_vs_best < 0.05
     assert found["learned(all)"].score > 0.9, "the learned mix finds layer 3"
+    weights = found.to_json()["learned"]["weights"]
+    assert max(weights, key=lambda name: weights[name]["value"]) == "3", "and weighs it most"
     assert found.advice.cheapest == "3"
     assert abs(found.baselines["majority"].score - 0.5) < 0.1
     assert found["3"].codelength is not None
@@ -191,6 +191,43 @@ def test_a_split_is_scored_once_on_test() -> None:
     assert "180 train, 50 dev, 70 test" in found.design
 
 
+def test_with_a_split_dev_chooses_and_test_scores() -> None:
+    """Layer 1 knows the labels of dev and few of test, layer 2 those of test and few of dev."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    misheard = np.where(rng.random(400) < 0.7, y, 1 - y)
+    part = np.repeat(["train", "dev", "test"], [200, 100, 100])
+    layers = noise(400, 6, 3)
+    layers[1][:, 0] += 30 * np.where(part == "test", misheard, y)
+    layers[2][:, 0] += 60 * np.where(part == "dev", misheard, y)
+    states = states_of(layers, {"y": y.astype(str), "part": part})
+    found = probe(states, "classify", "y", split="part", mixes=[])
+    assert found.advice.best == "2"
+    assert found["2"].score > 0.9 > 0.8 > found["1"].score
+    assert found.chosen.score == found["1"].score, "chosen is what dev takes, whatever test says of it"
+
+
+def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
+    y = np.random.default_rng(0).integers(0, 2, 200)
+    layers = noise(200, 6, 3)
+    layers[1][:, 0] += 8 * y
+    layers[2][:, 0] += 10 * y
+    states = states_of(layers, {"y": y.astype(str)})
+    material = gather(states, "classify", "y", groups=None, split=None, folds=5, most=200, seed=0)
+    run = _Run(states, material, 2, 0)
+    several = candidates(states, [])
+    found = [run.evaluate(one) for one in several]
+    inner = np.array([one.inner for one in found])
+    taken = inner.argmax(axis=0)
+    assert set(taken) == {1, 2}, "both are taken somewhere"
+    chosen = run.folds(_Report(run, several, found, "classify", "y")._chosen())
+    folds = np.stack([run.folds(one.predicted) for one in found])
+    assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
+    assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"
+    public = probe(states, "classify", "y", mixes=[], quick=True)
+    assert public.chosen.score == pytest.approx(chosen[:5].mean())
+
+
 def test_rare_classes_and_missing_labels_are_counted() -> None:
     y = ["a", "b"] * 30 + ["rare"] * 2 + [""] * 3
     found = probe(states_of(noise(65, 4, 2), {"y": y}), "classify", "y", quick=True, mixes=[])
@@ -239,35 +276,6 @@ def test_one_mix_may_be_a_string_and_another_name_is_told() -> None:
         found["7"]
 
 
-def compared(scores: list[float], p: float, error: float = 0.01) -> Compared:
-    """Candidates of which each pair has the p and the error."""
-    count = len(scores)
-    values = np.array(scores)
-    gaps = values[:, None] - values
-    ps = np.full((count, count), p)
-    np.fill_diagonal(ps, 1)
-    spread = np.full((count, count), error)
-    return Compared(values, ps, spread, gaps - 2 * error, gaps + 2 * error, 5.0, True)
-
-
-def advice_of(found: Compared) -> str:
-    names = ["emb", *map(str, range(1, len(found.scores)))]
-    several = [Candidate(name, parse_mix(name, 3, names), 3) for name in names]
-    return advise(found, several, [8] * len(names), Estimate(0.7, None, None), "accuracy").text
-
-
-def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
-    text = advice_of(compared([0.70, 0.73, 0.72], p=0.3))
-    assert "difference is 0.030 (95%: -0.020 to 0.080)" in text, "five errors to both sides, not two"
-    assert "allows for all pairs" in text
-    assert "all have the same accuracy, 0.700" in advice_of(compared([0.7, 0.7], p=1))
-    odd = compared([0.70, 0.80, 0.75], p=0.3)
-    odd.p[0, 2] = odd.p[2, 0] = 0.01
-    assert "Highest: 1, accuracy 0.800, but it can't be told apart" in advice_of(odd)
-    assert "emb and 2 can be from each other" in advice_of(odd)
-    assert "There is one candidate" in advice_of(compared([0.7], p=1))
-
-
 def test_an_online_code_by_hand() -> None:
     # Two classes, 4 labels in the first block at 1 bit each; then blocks at the strength cheapest so far.
     table = np.array([[0, 0, 0.0], [5, 4, 3.0], [9, 7, 8.0], [2, 6, 1.0]])
@@ -295,6 +303,44 @@ def test_control_labels_go_by_word_type() -> None:
     words = ["a", "b", "a", "c"] * 100
     labels = control_labels(words, np.array([0, 1, 2, 1] * 100), 3, 0)
     assert all(len({labels[n] for n, w in enumerate(words) if w == word}) == 1 for word in "abc")
+
+
+def test_control_labels_are_as_frequent_as_the_tasks_own_and_drawn_anew_per_seed() -> None:
+    classes = np.repeat([0, 1, 2], [600, 300, 100])
+    words = [f"w{number}" for number in range(1000)]
+    drawn = [control_labels(words, classes, 3, seed) for seed in range(3)]
+    for labels in drawn:
+        # Three standard errors of a share of 1,000 types are at most 0.047.
+        np.testing.assert_allclose(np.bincount(labels) / 1000, [0.6, 0.3, 0.1], atol=0.05)
+        assert 0.4 < np.mean(labels == classes) < 0.52, "a type's own class says nothing of it: 0.46"
+    assert (control_labels(words, classes, 3, 0) == drawn[0]).all()
+    for a, b in itertools.combinations(drawn, 2):
+        assert (a != b).mean() > 0.4, "another seed, other labels"
+
+
+def test_selectivity_is_the_tasks_score_less_that_of_scikit_learn_on_the_control_task() -> None:
+    rng = np.random.default_rng(6)
+    kinds = rng.integers(0, 40, (80, 5))
+    sentences = [[f"w{kind}" for kind in row] for row in kinds]
+    y, words = kinds.reshape(-1) % 3, [word for sentence in sentences for word in sentence]
+    layers = noise(400, 12, 2)
+    layers[1][:, :3] += 5 * np.eye(3)[y]
+    layers[1][:, 3:] += 8 * rng.normal(size=(40, 9))[kinds.reshape(-1)]
+    states = words_of(layers, sentences, {"pos": y.astype(str)})
+    found = probe(states, "classify", "pos", mixes=[], quick=True)["1"]
+    material = gather(states, "classify", "pos", groups=None, split=None, folds=5, most=400, seed=0)
+    labels = control_labels(words, y, 3, 0)
+    design = crossed(Builder(material.groups, y, 3, spread=True), 1, 5, 0, [])
+    wanted = []
+    for outer, strength in zip(design.outers, found.strength, strict=True):
+        train = design.fits.train[outer.fit]
+        steps = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000, tol=1e-7))
+        model = steps.fit(layers[1][train], labels[train])
+        wanted.append(model.score(layers[1][outer.test], labels[outer.test]))
+    assert found.control is not None
+    assert found.control == pytest.approx(np.mean(wanted), abs=1 / 400), "with the strengths of the task"
+    assert found.control > np.bincount(labels).max() / 400 + 0.05, "words are remembered"
+    assert found.selectivity == pytest.approx(found.score - found.control)
 
 
 def test_the_command_writes_its_files(

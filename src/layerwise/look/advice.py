@@ -71,7 +71,8 @@ def _first(found: Compared, candidates: list[Candidate], metric: str) -> str:
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     text = f"Best: {name}, {NAMES[metric]} {score:.3f}"
     if not rivals:
-        return f"{text}; it can be told apart from all {len(worse)} others."
+        others = f"all {len(worse)} others" if len(worse) > 1 else "the other"
+        return f"{text}; it can be told apart from {others}."
     names = ", ".join(candidates[i].name for i in rivals)
     if worse:
         return f"{text}; it can be told apart from {len(worse)} of the others, and not from {names}."

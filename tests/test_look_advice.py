@@ -1,0 +1,90 @@
+"""The advice in words: what may be said, and what is cheapest."""
+
+import numpy as np
+import pytest
+
+from layerwise.look.advice import Compared, advise
+from layerwise.look.candidates import Candidate
+from layerwise.look.results import Advice, Estimate
+from layerwise.mix import parse_mix
+
+
+def compared(scores: list[float], p: float, error: float = 0.01, *, corrected: bool = True) -> Compared:
+    """Candidates of which each pair has the p and the error."""
+    count = len(scores)
+    values = np.array(scores)
+    gaps = values[:, None] - values
+    ps = np.full((count, count), p)
+    np.fill_diagonal(ps, 1)
+    spread = np.full((count, count), error)
+    return Compared(values, ps, spread, gaps - 2 * error, gaps + 2 * error, 5.0, corrected)
+
+
+def advised(found: Compared, mixes: list[str] | None = None, sizes: list[int] | None = None) -> Advice:
+    layers = ["emb", "1", "2", "3"]
+    names = mixes or layers[: len(found.scores)]
+    several = [Candidate(name, parse_mix(name, 3, layers), 3) for name in names]
+    return advise(found, several, sizes or [8] * len(names), Estimate(0.7, 0.65, 0.75), "accuracy")
+
+
+def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
+    text = advised(compared([0.70, 0.73, 0.72], p=0.3)).text
+    assert "difference is 0.030 (95%: -0.020 to 0.080)" in text, "five errors to both sides, not two"
+    assert "allows for all pairs" in text
+    assert "all have the same accuracy, 0.700" in advised(compared([0.7, 0.7], p=1)).text
+    odd = compared([0.70, 0.80, 0.75], p=0.3)
+    odd.p[0, 2] = odd.p[2, 0] = 0.01
+    assert "Highest: 1, accuracy 0.800, but it can't be told apart" in advised(odd).text
+    assert "emb and 2 can be from each other" in advised(odd).text
+    assert "There is one candidate" in advised(compared([0.7], p=1)).text
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_the_cheapest_is_within_one_standard_error_of_the_best(corrected: bool) -> None:
+    error = "corrected standard error" if corrected else "standard error"
+    inside = advised(compared([0.7001, 0.71], p=0.3, corrected=corrected))
+    assert (inside.best, inside.cheapest) == ("1", "emb"), "0.0099 is less than an error of 0.01"
+    assert f"Cheapest within one {error} of it (a rule of thumb): emb, accuracy 0.700" in inside.text
+    outside = advised(compared([0.6999, 0.71], p=0.3, corrected=corrected))
+    assert (outside.best, outside.cheapest) == ("1", "1"), "0.0101 is more"
+    assert f"No cheaper candidate lies within one {error} of it (a rule of thumb)." in outside.text
+
+
+@pytest.mark.parametrize(
+    ("mixes", "sizes", "cheapest", "saves"),
+    [
+        (["1", "3"], [8, 8], "1", "it needs 33% of the forward instead of 100%."),
+        (["3", "concat(all)"], [8, 32], "3", "it needs 8 bytes per row instead of 32."),
+        (
+            ["2", "concat(all)"],
+            [8, 1032],
+            "2",
+            "it needs 67% of the forward instead of 100% and 8 bytes per row instead of 1,032.",
+        ),
+        (["concat(1,2)", "3"], [16, 8], "concat(1,2)", "it needs 67% of the forward instead of 100%."),
+        (["3", "2", "concat(1:)"], [8, 8, 24], "2", "it needs 67% of the forward instead of 100% and 8 b"),
+    ],
+)
+def test_what_the_cheapest_saves_is_said(
+    mixes: list[str], sizes: list[int], cheapest: str, saves: str
+) -> None:
+    scores = [0.705, 0.705, 0.71][-len(mixes) :]
+    found = advised(compared(scores, p=0.3), mixes, sizes)
+    assert (found.best, found.cheapest) == (mixes[-1], cheapest)
+    assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: -0.015 to 0.025); {saves}" in found.text
+
+
+def test_what_choosing_earns_is_said() -> None:
+    text = advised(compared([0.7, 0.8], p=0.01)).text
+    earns = (
+        "Choosing by this procedure earns accuracy 0.700 (95%: 0.650 to 0.750) on texts that had no part in"
+    )
+    assert earns in text
+    assert text.startswith("Best: 1, accuracy 0.800; it can be told apart from the other.")
+
+
+def test_that_mean_and_sum_are_the_same_is_said_where_there_is_one() -> None:
+    said = "(mean and sum of the same layers are the same here, as features are standardised.)"
+    assert said in advised(compared([0.7, 0.8], p=1), ["3", "mean(1:)"]).text
+    assert said in advised(compared([0.7, 0.8], p=1), ["3", "sum(1:)"]).text
+    assert said not in advised(compared([0.7, 0.8], p=1), ["3", "concat(1:)"]).text
