@@ -98,20 +98,33 @@ def shares(found: Lines) -> np.ndarray[Any, Any]:
 # --- the same wherever it is asked ------------------------------------------------------------------------
 
 
-def test_a_new_process_says_the_same(place: Path, mood: lw.Head) -> None:
+def test_a_new_process_says_the_same(place: Path, texts: Any, mood: lw.Head, tagger: lw.Head) -> None:
+    """Of every kind of head: of classes, tags and numbers, on a fixed and a learned mix, linear and MLP."""
+    number: dict[str, Any] = {"task": "regress", "label": "n", "mix": "2"}
+    some: dict[str, Any] = {"task": "classify", "label": "label", "epochs": 5, "draws": 0}
+    heads = {
+        "mood.head": mood,
+        "tag.head": tagger,
+        "number.head": lw.train(texts, **number, out=place / "number.head"),
+        "learned.head": lw.train(texts, **some, mix="learned(all)", out=place / "learned.head"),
+        "mlp.head": lw.train(texts, **some, mix="2", head="mlp", out=place / "mlp.head"),
+    }
     code = (
-        "import json, sys, torch, layerwise as lw; torch.set_num_threads(1); "
-        "head = lw.load_head(sys.argv[1], device='cpu'); print(json.dumps(head.predict(json.loads(sys.argv[2]))))"
+        "import json, sys, torch, layerwise as lw; torch.set_num_threads(1); asked = json.loads(sys.argv[1]); "
+        "print(json.dumps({path: lw.load_head(path, device='cpu').predict(t) for path, t in asked.items()}))"
     )
-    asked = ["Every layer", "", "天气很好", "word " * 60]
+    said = ["Every layer", "", "天气很好", "word " * 60]
+    words = [words for words, _ in SENTENCES_ONCE]
+    asked: dict[str, list[Any]] = {str(place / name): words if name == "tag.head" else said for name in heads}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(place / "mood.head"), json.dumps(asked)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", code, json.dumps(asked)], capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == lw.load_head(place / "mood.head", device="cpu").predict(asked)
-    assert json.loads(done.stdout) == mood.predict(asked)
+    found = json.loads(done.stdout)
+    for name, head in heads.items():
+        path = str(place / name)
+        assert found[path] == lw.load_head(path, device="cpu").predict(asked[path]), f"{name}, loaded"
+        assert found[path] == head.predict(asked[path]), f"{name}, as it was trained"
+    assert any(one["spans"] for one in found[str(place / "tag.head")]), "there are spans to compare"
 
 
 @pytest.mark.parametrize("mix", ["2", "max(all)", "learned(all)", "concat(1,2; norm=layer)"])

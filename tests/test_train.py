@@ -289,6 +289,18 @@ def test_a_shared_hidden_layer_is_shared(made: Any) -> None:
     assert set(head.predict_rows(made)[0]) == {"doc", "mood", "n"}
 
 
+def test_alone_is_what_training_that_task_alone_scores(made: Any) -> None:
+    tasks = {"mood": "classify:label", "n": "regress:score"}
+    both = lw.train(made, tasks=tasks, shared_hidden=16, split="own").training["tasks"]
+    for name, task in tasks.items():
+        kind, label = task.split(":")
+        one = lw.train(made, task=kind, label=label, head="mlp", hidden=16, split="own").training["tasks"][
+            label
+        ]
+        assert both[name]["alone"] == one["held_out"]
+    assert both["n"]["alone"] != both["n"]["held_out"], "together it is another head"
+
+
 def test_missing_labels_are_dropped_and_counted(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
     source = tmp_path / "r.csv"
     source.write_text(
