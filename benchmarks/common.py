@@ -123,8 +123,8 @@ def write_jsonl(path: Path, texts: Sequence[str]) -> Path:
     return path
 
 
-def put(name: str, text: str, versions: Mapping[str, str]) -> None:
-    """Put a text, with date and versions, between the two marks of `name` in docs/results.md.
+def put(name: str, text: str, versions: Mapping[str, str], seed: int = 0) -> None:
+    """Put a text, with date, versions and seed, between the two marks of `name` in docs/results.md.
 
     What stands around them is written by hand.
     """
@@ -135,6 +135,6 @@ def put(name: str, text: str, versions: Mapping[str, str]) -> None:
     if not found or not closed:
         raise SystemExit(f"{_RESULTS} lacks the lines {begin} and {end}, between which the text goes")
     made = f"{datetime.now(UTC):%Y-%m-%d}, " + ", ".join(f"{library} {v}" for library, v in versions.items())
-    whole = f"{before}{begin}\n{text}\n\nMade {made}, by `make results`.\n{end}{after}"
+    whole = f"{before}{begin}\n{text}\n\nMade {made}, seed {seed}, by `make results`.\n{end}{after}"
     _RESULTS.write_text(whole, encoding="utf-8")
     print(f"written to {_RESULTS.relative_to(ROOT)}")

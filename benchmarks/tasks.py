@@ -135,7 +135,7 @@ def _probe(task: Task) -> None:
         shutil.copy(out / "probe.svg", FIGURES / f"{task.name}.svg")
     result = found.to_json()
     figure = f"![Scores of {task.name} along the layers](figures/{task.name}.svg)"
-    put(task.name, f"{probe_body(result, '####')}\n\n{figure}", result["versions"])
+    put(task.name, f"{probe_body(result, '####')}\n\n{figure}", result["versions"], result["seed"])
 
 
 def _records(task: Task) -> Iterator[Record]:
