@@ -1,9 +1,11 @@
 """Run by test_extract: forks an extraction for each of many points, at which it is killed by SIGKILL.
 
-usage: kill_extract.py MODEL FOLDER; prints the number of kills, exits with 1 when bytes differ.
+usage: kill_extract.py MODEL FOLDER [shares]; with `shares` two workers are killed at random points.
+Prints the number of kills, exits with 1 when bytes differ.
 """
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -13,14 +15,17 @@ from typing import Any
 import torch
 
 import layerwise as lw
-from layerwise.store import disk
+from layerwise.join.extract import extract_share
+from layerwise.store import check_files, disk
 from layerwise.store.tensors import TensorWriter
 
 torch.set_num_threads(1)  # a fork keeps only the thread that forks
 TEXTS = [f"text number {n} " + "word " * (n % 7) for n in range(10)]
 
 
-def extract(source: Path, out: Path, encoder: Any, die_at: int | None) -> int:
+def extract(
+    source: Path, out: Path, encoder: Any, die_at: int | None, share: tuple[int, int] | None = None
+) -> int:
     """Extract in a child that dies at a point; returns the points passed, or -1 when it was killed."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -41,7 +46,10 @@ def extract(source: Path, out: Path, encoder: Any, die_at: int | None) -> int:
 
         disk.reached = reached  # type: ignore[assignment]
         TensorWriter.put = put_and_count  # type: ignore[method-assign,assignment]
-        lw.extract(source, out, model=encoder, shard_texts=4)
+        if share is None:
+            lw.extract(source, out, model=encoder, shard_texts=4)
+        else:
+            extract_share(source, out, share, model=encoder, shard_texts=4)
         os.write(writer, str(points).encode())
         os._exit(0)
     os.close(writer)
@@ -55,6 +63,26 @@ def extract(source: Path, out: Path, encoder: Any, die_at: int | None) -> int:
     return int(said)
 
 
+def kill_shares(source: Path, folder: Path, encoder: Any, expected: dict[str, bytes], points: int) -> int:
+    """Kill two workers in turn until there were fifty kills; each round ends in a finished dataset."""
+    rng = random.Random(0)
+    kills = 0
+    while kills < 50:
+        out = folder / "killed"
+        left = [(0, 2), (1, 2)]
+        while left:
+            share = rng.choice(left)
+            killed = extract(source, out, encoder, rng.randint(1, points), share) == -1
+            kills += killed
+            left = left if killed else [one for one in left if one != share]
+        lw.finish(out)
+        found = {p.name: p.read_bytes() for p in (out / "shards").iterdir()}
+        if found != expected or check_files(out):
+            sys.exit(f"after {kills} kills: {sorted(set(found) ^ set(expected)) or 'other bytes'}")
+        shutil.rmtree(out)
+    return kills
+
+
 def main() -> None:
     """Count the points of a whole run, then kill at each of them."""
     model, folder = sys.argv[1], Path(sys.argv[2])
@@ -64,6 +92,9 @@ def main() -> None:
     source.write_text("".join(text + "\n" for text in TEXTS))
     points = extract(source, folder / "whole", encoder, None)
     expected = {p.name: p.read_bytes() for p in (folder / "whole" / "shards").iterdir()}
+    if "shares" in sys.argv:
+        print(kill_shares(source, folder, encoder, expected, points))
+        return
     kills = 0
     for point in range(1, points + 1):
         out = folder / "killed"

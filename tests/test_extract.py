@@ -62,7 +62,7 @@ def test_what_is_stored_is_what_encode_gives(
     assert dataset.texts["number"].type == pa.int64()
     assert dataset.manifest["totals"]["texts"] == len(CORPUS)
     assert dataset.manifest["totals"]["pieces"] == sum(states.texts["pieces"].to_pylist())
-    assert len(dataset.manifest["shards"]) == 4
+    assert dataset.manifest["shards"]["count"] == 4
     assert check_files(tmp_path / "out") == []
 
 
@@ -73,7 +73,8 @@ def test_columns_at_text_level_stand_in_the_index(encoder: Any, corpus: Path, tm
 
 
 def test_the_manifest_says_where_it_comes_from(encoder: Any, corpus: Path, tmp_path: Path) -> None:
-    manifest = lw.extract(corpus, tmp_path / "out", model=encoder, layers="emb,2", pool="max").manifest
+    dataset = lw.extract(corpus, tmp_path / "out", model=encoder, layers="emb,2", pool="max")
+    manifest = dataset.manifest
     assert manifest["layers"] == ["emb", "2"]
     assert (manifest["level"], manifest["pool"], manifest["width"], manifest["blocks"]) == (
         "text",
@@ -87,7 +88,7 @@ def test_the_manifest_says_where_it_comes_from(encoder: Any, corpus: Path, tmp_p
     assert {"torch", "transformers", "tokenizers", "python", "layerwise"} <= set(manifest["versions"])
     assert set(manifest["error"]) == {"emb", "2"}
     assert all(0 < error["max_rel"] < 2**-11 for error in manifest["error"].values())
-    assert all(len(shard["input"]) == 64 for shard in manifest["shards"])
+    assert all(len(shard["input"]) == 64 for shard in dataset.shards)
 
 
 def test_the_same_call_again_changes_nothing(encoder: Any, corpus: Path, tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learn": {"mix", "states", "store"},
     "look": {"learn", "mix", "states", "store"},
     "show": {"look"},
+    "cluster": set(),
     "join": {
+        "cluster",
         "read",
         "mix",
         "states",
@@ -46,7 +48,7 @@ SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/writer.py"},
+    "filelock": {"store/writer.py", "store/work.py"},
     "sentence_transformers": {"join/bench.py"},
     "flair": {"join/bench.py"},
     "matplotlib": {"show/canvas.py"},
@@ -54,7 +56,7 @@ SOLE_TENANTS = {
     "umap": {"look/umap.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
-NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "server", "cli"}
+NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "server", "cli", "cluster"}
 
 
 def modules() -> list[Path]:

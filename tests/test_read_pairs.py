@@ -253,7 +253,7 @@ def test_the_dataset_has_two_rows_per_record(encoder: Any) -> None:
         {"doc": doc, "text": text, "part": "ab"[doc % 2], "n": doc // 2} for doc, text in enumerate(texts)
     ]
     assert dataset.texts["line"].to_pylist() == [n + 1 for n in range(7) for _ in "ab"]
-    assert [shard["texts"] for shard in dataset.manifest["shards"]] == [4, 4, 4, 2]
+    assert [shard["texts"] for shard in dataset.shards] == [4, 4, 4, 2]
     assert dataset.manifest["columns"] == {"text": ["part", "n"], "word": []}
     assert dataset.manifest["settings"]["reading"]["text"] == ["a", "b"]
     expected = encoder.encode(texts)

@@ -46,7 +46,7 @@ def tables_of(start: int, rows: int) -> tuple[pa.Table, pa.Table]:
 def write_shard(writer: DatasetWriter, rows: int, dtype: str = "float16") -> None:
     """Write the next shard: its rows in an order of its own, in pieces."""
     number = len(writer.committed)
-    start = sum(record["rows"] for record in writer.committed)
+    start = sum(record["rows"] for record in writer.committed.values())
     order = np.random.default_rng(rows).permutation(rows)
     shard = writer.begin(LAYERS, rows, WIDTH, dtype)
     for layer, values in vectors(number, rows).items():
@@ -206,14 +206,17 @@ def test_the_manifest_says_what_there_is(tmp_path: Path) -> None:
     manifest = dataset.manifest
     assert (manifest["format"], manifest["version"], manifest["model"]) == ("layerwise", 1, "tiny")
     assert manifest["settings"] == SETTINGS
-    assert manifest["totals"] == {"texts": 11, "rows": 11, "pieces": 33}
-    assert [record["rows"] for record in manifest["shards"]] == [7, 0, 4]
-    assert manifest["shards"][2]["input"] == "digest 2"
-    assert manifest["shards"][2]["files"]["texts"]["name"] == "00002.texts.parquet"
+    size = sum(path.stat().st_size for path in (dataset.path / "shards").iterdir())
+    assert manifest["totals"] == {"texts": 11, "rows": 11, "pieces": 33, "bytes": size, "seconds": 0}
+    assert manifest["shards"]["count"] == 3
+    records = list(dataset.shards)
+    assert [record["rows"] for record in records] == [7, 0, 4]
+    assert records[2]["input"] == "digest 2"
+    assert records[2]["files"]["texts"]["name"] == "00002.texts.parquet"
     text = (tmp_path / "d" / "manifest.json").read_text()
     assert text == json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     manifest["shards"].clear()
-    assert len(dataset.manifest["shards"]) == 3, "the manifest handed out must be a copy"
+    assert dataset.manifest["shards"]["count"] == 3, "the manifest handed out must be a copy"
 
 
 def test_parts_are_the_shards_and_make_up_the_whole(tmp_path: Path) -> None:

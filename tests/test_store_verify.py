@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import DatasetError
@@ -19,6 +21,22 @@ def rewrite(out: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (out / "manifest.json.sha256").write_text(f"{digest}  manifest.json\n")
+
+
+def rewrite_records(out: Path, change: Any) -> None:
+    """Change the records of the shards, and all hashes with them."""
+    (path,) = out.glob("shards-*.parquet")
+    table = pq.read_table(path)
+    records = [json.loads(record) for record in table["record"].to_pylist()]
+    change(records)
+    columns = {name: [record[name] if record else 0 for record in records] for name in ("texts", "rows")} | {
+        "record": [json.dumps(record) for record in records]
+    }
+    pq.write_table(pa.table(columns), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    named = path.rename(out / f"shards-{digest[:12]}.parquet")
+    entry = {"name": named.name, "count": len(records), "bytes": named.stat().st_size, "sha256": digest}
+    rewrite(out, shards=entry)
 
 
 def test_an_untouched_dataset_has_no_problem(tmp_path: Path) -> None:
@@ -81,8 +99,8 @@ def test_files_that_are_whole_but_not_what_the_manifest_says_are_named(tmp_path:
     assert [(p.file, "where the manifest says F16 [3, 4]" in p.what) for p in check_files(out)] == [
         ("shards/00000.safetensors", True)
     ]
-    shards = open_dataset(out).manifest["shards"]
-    rewrite(out, width=5, shards=[{**shards[0], "rows": 2, "texts": 1}])
+    rewrite(out, width=5)
+    rewrite_records(out, lambda records: records[0].update(rows=2, texts=1))
     assert [problem.file for problem in check_files(out)] == [f"shards/{p.name}" for p in in_order(out)]
     assert "has 3 rows where the manifest says 2" in check_files(out)[1].what
 
@@ -134,8 +152,9 @@ def test_a_newer_format_is_an_error_and_not_a_fault(tmp_path: Path) -> None:
         ({"layers": ["3"]}, "layers is"),
         ({"layers": [["1"]]}, "layers is"),
         ({"shards": {}}, r"shards is \{\}"),
-        ({"shards": [{}]}, "damaged in its record of shard 0"),
-        ({"shards": [None]}, "damaged in its record of shard 0"),
+        ({"shards": [{}]}, r"shards is \[\{\}\]"),
+        ({"shards": {"name": "../x", "sha256": "ab" * 32, "count": 1, "bytes": 1}}, "shards is"),
+        ({"shards": {"name": "shards-abababababab.parquet", "sha256": "ab" * 32, "count": -1}}, "shards is"),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused(
@@ -147,13 +166,33 @@ def test_a_manifest_that_makes_no_sense_is_refused(
         open_dataset(out)
 
 
-def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda records: records[1]["files"]["tensors"].update(name="../../secret"),
+        lambda records: records[1].update(number=7),
+        lambda records: records[1]["files"].pop("index"),
+        lambda records: records.__setitem__(1, []),
+    ],
+)
+def test_a_record_cannot_point_outside_its_folder(tmp_path: Path, change: Any) -> None:
     out = make(tmp_path / "d").path
-    shards = open_dataset(out).manifest["shards"]
-    shards[1]["files"]["tensors"]["name"] = "../../secret"
-    rewrite(out, shards=shards)
-    with pytest.raises(DatasetError, match="damaged in its record of shard 1"):
-        open_dataset(out)
+    rewrite_records(out, change)
+    assert [
+        (p.file[:7], p.what.endswith("is damaged; restore it from a copy")) for p in check_files(out)
+    ] == [("shards-", True)]
+    with pytest.raises(DatasetError, match=r"shards-.*parquet is damaged"):
+        list(open_dataset(out).shards)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"PAR1 nothing PAR1"])
+def test_records_that_cannot_be_read_are_told(tmp_path: Path, data: bytes | None) -> None:
+    out = make(tmp_path / "d").path
+    (path,) = out.glob("shards-*.parquet")
+    path.unlink() if data is None else path.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"can't read .*shards-.*parquet: .*; restore it from a copy"):
+        _ = open_dataset(out).rows
+    assert [problem.file for problem in check_files(out)] == [path.name]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"null"])

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from layerwise.join.export import export
     from layerwise.join.extract import extract
     from layerwise.join.features import LayerFeatures
+    from layerwise.join.finish import finish
+    from layerwise.join.merge import merge
     from layerwise.join.pool import pool
     from layerwise.join.predict import Head, load_head
     from layerwise.join.probe import probe
+    from layerwise.join.repair import repair
     from layerwise.join.report import report
     from layerwise.join.train import train
     from layerwise.join.verify import verify
@@ -48,6 +51,9 @@ _HOMES = {
     "explore": "join.explore",
     "export": "join.export",
     "extract": "join.extract",
+    "finish": "join.finish",
+    "merge": "join.merge",
+    "repair": "join.repair",
     "pool": "join.pool",
     "load_head": "join.predict",
     "probe": "join.probe",
@@ -80,12 +86,15 @@ __all__ = [
     "explore",
     "export",
     "extract",
+    "finish",
     "load_encoder",
     "load_head",
+    "merge",
     "open_dataset",
     "plots",
     "pool",
     "probe",
+    "repair",
     "report",
     "train",
     "verify",

@@ -6,6 +6,7 @@ from typing import Any
 
 from layerwise import names
 from layerwise.cli import options
+from layerwise.errors import RequestError
 
 HELP = "every layer of a whole corpus, on disk"
 EXAMPLES = """\
@@ -13,6 +14,9 @@ EXAMPLES = """\
   layerwise extract train.conll --words token --level word --out ner.lw
   layerwise extract 'books/**/*.txt' --format docs --layers -4: --dtype int8 --out books.lw
   layerwise extract sts.csv --columns a,b,score --text a,b --out sts.lw
+  layerwise extract reviews.csv --out reviews.lw --workers 2
+  layerwise extract more.csv --out reviews.lw --append
+  layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index "$SLURM_ARRAY_TASK_ID"
   zcat lines.gz | layerwise extract - --model bert-base-uncased --out lines.lw
 """
 
@@ -60,65 +64,108 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --no-text: columns to keep",
     )
     parser.add_argument("--shard-texts", type=int, metavar="N", help="texts per shard")
+    parser.add_argument(
+        "--append", action="store_true", help="add what is new to a finished dataset, as new shards"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the cores, or the GPUs (1)"
+    )
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        metavar="N",
+        help="for job queues: this is one of N such commands, in any order",
+    )
+    parser.add_argument(
+        "--worker-index",
+        type=int,
+        metavar="I",
+        help="which of them, 0 to N - 1; `layerwise finish` joins them",
+    )
     options.json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.extract import extract
-    from layerwise.join.info import stored_bytes
+    from layerwise.join.extract import extract, extract_share
     from layerwise.progress import Progress
 
-    before = options.finished(args.out)
+    share = _share(args)
+    before = options.stamp(args.out)
     progress = Progress(quiet=args.json)
     try:
-        dataset = extract(
-            args.source,
-            args.out,
-            model=args.model,
-            layers=args.layers,
-            level=args.level,
-            pool=args.pool,
-            precision=args.precision,
-            dtype=args.dtype,
-            long=args.long,
-            overlap=args.overlap,
-            max_length=args.max_length,
-            batch_tokens=args.batch_tokens,
-            device=args.device,
-            special_tokens=not args.no_special_tokens,
-            format=args.format,
-            text=args.text,
-            words=args.words,
-            id=args.id,
-            columns=args.columns.split(",") if args.columns is not None else None,
-            encoding=args.encoding,
-            no_text=args.no_text,
-            keep=args.keep,
-            skip_bad=args.skip_bad,
-            limit=args.limit,
-            shard_texts=args.shard_texts,
-            revision=args.revision,
-            allow_pickle=args.allow_pickle,
-            trust_remote_code=args.trust_remote_code,
-            progress=progress,
-        )
+        if share is not None:
+            found = extract_share(args.source, args.out, share, progress=progress, **_options(args))
+        else:
+            dataset = extract(
+                args.source,
+                args.out,
+                append=args.append,
+                workers=args.workers,
+                progress=progress,
+                **_options(args),
+            )
     finally:
         progress.close()
+    if share is not None:
+        return _tell_share(args, share, found)
     manifest = dataset.manifest
-    size = stored_bytes(manifest)
+    nothing = before is not None and before == options.stamp(args.out)
     for message in manifest["notices"]:
         options.note(message)
     for record in manifest["skipped"]:
         options.note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        options.print_json({"out": args.out, "already_finished": before, **_summary(manifest, size)})
+        options.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
     else:
-        print(_report(args.out, manifest, size, before))
+        print(_report(args.out, manifest, nothing))
     return 0
 
 
-def _summary(manifest: dict[str, Any], size: int) -> dict[str, Any]:
+def _share(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Return which worker of how many this is.
+
+    Raises:
+        RequestError: options that don't go together.
+    """
+    if args.num_workers is None and args.worker_index is None:
+        return None
+    if args.num_workers is None or args.worker_index is None:
+        raise RequestError("--num-workers and --worker-index go together: --num-workers 4 --worker-index 0")
+    if args.append or args.workers != 1:
+        other = "--append" if args.append else f"--workers {args.workers}"
+        raise RequestError(f"{other} doesn't go with --num-workers; leave one of them out")
+    return args.worker_index, args.num_workers
+
+
+def _tell_share(args: argparse.Namespace, share: tuple[int, int], found: dict[str, Any]) -> int:
+    if args.json:
+        options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **found})
+        return 0
+    print(
+        f"{args.out}: worker {share[0]} of {share[1]} is through: {found['shards']:,} of {found['of_shards']:,} "
+        f"shards, {found['texts']:,} of {found['of_texts']:,} texts"
+    )
+    print(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
+    return 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the command line says of how to extract, in the words of `extract`."""
+    same = (
+        *("model", "layers", "level", "pool", "precision", "dtype", "long", "overlap", "max_length"),
+        *("batch_tokens", "device", "format", "text", "words", "id", "encoding", "no_text", "keep"),
+        *("skip_bad", "limit", "shard_texts", "revision", "allow_pickle", "trust_remote_code"),
+    )
+    columns = args.columns.split(",") if args.columns is not None else None
+    return {
+        **{name: getattr(args, name) for name in same},
+        "special_tokens": not args.no_special_tokens,
+        "columns": columns,
+    }
+
+
+def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
     totals = manifest["totals"]
     return {
         "layers": manifest["layers"],
@@ -127,20 +174,18 @@ def _summary(manifest: dict[str, Any], size: int) -> dict[str, Any]:
         "pool": manifest["pool"],
         **totals,
         "skipped": len(manifest["skipped"]),
-        "bytes": size,
-        "seconds": sum(shard["seconds"] for shard in manifest["shards"]),
     }
 
 
-def _report(out: str, manifest: dict[str, Any], size: int, before: bool) -> str:
+def _report(out: str, manifest: dict[str, Any], before: bool) -> str:
     if before:
         return f"{out} is already finished: the same settings and the same source; nothing to do."
-    found = _summary(manifest, size)
+    found = _summary(manifest)
     seconds = max(found["seconds"], 1e-9)
     pool = f", pool {found['pool']}" if found["pool"] else ""
     lines = [
         f"{out}: {found['rows']:,} rows × {len(found['layers'])} layers × {found['width']} "
-        f"({manifest['dtype']}, {options.size(size)}), level {found['level']}{pool}",
+        f"({manifest['dtype']}, {options.size(found['bytes'])}), level {found['level']}{pool}",
         f"  {found['texts']:,} texts, {found['pieces']:,} pieces in {seconds:,.1f} s "
         f"({found['pieces'] / seconds:,.0f} pieces/s)",
     ]

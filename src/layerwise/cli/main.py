@@ -17,6 +17,9 @@ _COMMANDS = (
     "extract",
     "info",
     "verify",
+    "finish",
+    "merge",
+    "repair",
     "pool",
     "train",
     "predict",
@@ -28,7 +31,7 @@ _COMMANDS = (
     "bench",
     "env",
 )
-_RESUMABLE = ("extract", "pool")
+_RESUMABLE = ("extract", "merge", "pool", "repair")
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:

@@ -156,6 +156,12 @@ def finished(out: str) -> bool:
     return (Path(out) / "manifest.json").is_file()
 
 
+def stamp(out: str) -> bytes | None:
+    """Return what tells one finished dataset at `out` from another; `None` where there is none."""
+    path = Path(out) / "manifest.json"
+    return path.read_bytes() if path.is_file() else None
+
+
 def read_text(argument: str) -> str:
     """Return the argument, or all of stdin for `-`, without its last line break.
 

@@ -26,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.info import stored_bytes
     from layerwise.join.pool import pool
 
     before = options.finished(args.out)
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         special_tokens=not args.no_special_tokens,
         dtype=args.dtype,
     )
-    size = stored_bytes(made.manifest)
+    size = made.manifest["totals"]["bytes"]
     if args.json:
         shape = {"level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
         options.print_json({"out": args.out, "already_finished": before, **shape})

@@ -103,6 +103,18 @@ def load_plain_encoder(
     return Encoder(found, loaded, device=device, precision="fp32", engine=PlainEngine)
 
 
+def device_of(device: str | None, process: int | None = None) -> str:
+    """Return the device that is meant: the fastest there is without a name, and of several GPUs one per `process`.
+
+    Raises:
+        RequestError: a device that isn't here.
+    """
+    name = _device(device)
+    if name == "cuda" and process is not None:
+        return f"cuda:{process % torch.cuda.device_count()}"
+    return name
+
+
 def _device(device: str | None) -> str:
     present = ["cpu"]
     if torch.cuda.is_available():

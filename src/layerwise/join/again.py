@@ -19,8 +19,8 @@ def places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDa
     """Yield the part that holds each text, its number, and its row among the part's texts; `docs` ascend."""
     begin = 0
     left = list(reversed(docs))
-    for part, record in zip(dataset.parts(), dataset.manifest["shards"], strict=True):
-        end = begin + record["texts"]
+    for part in dataset.parts():
+        end = begin + part.text_count
         while left and left[-1] < end:
             yield part, left[-1], left[-1] - begin
             left.pop()

@@ -1,22 +1,24 @@
-"""extract: a corpus in, a dataset of all layers out; resumable."""
+"""extract: a corpus in, a dataset of all layers out; resumable, and by as many processes as there are."""
 
 from __future__ import annotations
 
 import codecs
 import itertools
-import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from layerwise import names
+from layerwise.cluster.crew import Alone, Crew
+from layerwise.cluster.local import Local
 from layerwise.errors import DatasetError, RequestError
+from layerwise.join.finish import described, manifest_of
+from layerwise.join.making import Recipe, Task
 from layerwise.join.opened import open_described
+from layerwise.join.sources import Begun, begun, with_source
 from layerwise.layers import LayerSpec
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
@@ -28,11 +30,9 @@ from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
 from layerwise.store.tables import read_table
 from layerwise.tables import Carried, carried_columns
-from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
-    from layerwise.encode.request import Request
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def extract(
     revision: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    append: bool = False,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> LayerDataset:
     """Write every wanted layer of every text of a corpus to the dataset `out`.
@@ -89,6 +91,9 @@ def extract(
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`.
         no_text, keep: leave out texts and carried columns of strings, but for those in `keep`.
         shard_texts: texts per shard.
+        append: add what is new to a finished dataset, as new shards: the rest of a source that has grown, or
+            all of another one. Until that is done the dataset stays as it was.
+        workers: how many processes share the work and the cores (or the GPUs); the bytes are the same.
 
     Returns:
         the dataset, opened.
@@ -96,54 +101,163 @@ def extract(
     Raises:
         LayerwiseError: in one line, what can't be done and what to do.
     """
-    names.one_of("level", level, ("token", "word", "text"))
-    names.fit_pool(level, pool)
-    names.one_of("dtype", dtype, names.DTYPES)
-    corpus = open_corpus(
-        source,
+    options = Options(
+        model=model,
+        layers=layers,
+        level=level,
+        pool=pool,
+        precision=precision,
+        dtype=dtype,
+        long=long,
+        overlap=overlap,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+        device=device,
+        special_tokens=special_tokens,
         format=format,
         text=text,
         words=words,
         id=id,
         columns=columns,
         encoding=encoding,
+        no_text=no_text,
+        keep=keep,
         skip_bad=skip_bad,
         limit=limit,
+        shard_texts=shard_texts,
+        revision=revision,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
     )
-    rule = ShardRule(shard_texts if shard_texts is not None else TEXTS, CHARACTERS[level])
-    stream = shards(corpus.records(), rule.texts, rule.characters)
-    first = next(stream)
-    _check_keep(keep, no_text, first)
-    stream = itertools.chain([first], stream)
-    encoder = _encoder(model, device, precision, revision, allow_pickle, trust_remote_code)
-    request = encoder.request(
-        layers,
-        level,
-        pool,
-        special_tokens=special_tokens,
-        long=long,
-        max_length=max_length,
-        overlap=overlap,
-        batch_tokens=batch_tokens,
-    )
+    if workers < 1:
+        raise RequestError(f"--workers {workers} is too small; take at least 1")
+    job = _prepare(source, out, options, together=workers > 1)
+    with Alone(job.recipe) if workers == 1 else Local(job.recipe, workers) as crew:
+        job.run(crew, progress or Progress(quiet=True), append=append)
+    return open_described(out)
+
+
+def extract_share(
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    share: tuple[int, int],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write the shards of worker `share[0]` of `share[1]`; `finish` makes a dataset of them when all are there.
+
+    No worker needs another, or to run at the same time. Each reads the whole source, to know where its shards
+    begin.
+
+    Args:
+        source, out: as in `extract`.
+        share: (index, number of workers).
+        progress, **options: as in `extract`.
+
+    Returns:
+        `shards` and `texts`: how many this worker's share has; `of_shards` and `of_texts`: how many there are.
+
+    Raises:
+        LayerwiseError: in one line, what can't be done and what to do.
+    """
+    index, count = share
+    if count < 1 or not 0 <= index < count:
+        raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
+    job = _prepare(source, out, Options(**options))
+    return job.run_share(Alone(job.recipe), progress or Progress(quiet=True), share)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `extract` is asked for; see there."""
+
+    model: str | Path | Encoder = "minilm"
+    layers: LayerSpec = "all"
+    level: str = "text"
+    pool: str | None = None
+    precision: str = "fp32"
+    dtype: str = "float16"
+    long: str = "window"
+    overlap: int | None = None
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    device: str | None = None
+    special_tokens: bool = True
+    format: str = "auto"
+    text: str | Sequence[str] | None = None
+    words: str | None = None
+    id: str | None = None
+    columns: Sequence[str] | None = None
+    encoding: str = "utf-8"
+    no_text: bool = False
+    keep: Sequence[str] = ()
+    skip_bad: bool = False
+    limit: int | None = None
+    shard_texts: int | None = None
+    revision: str | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+    def some(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return some of them by name."""
+        return {name: getattr(self, name) for name in names}
+
+
+_READING = ("format", "text", "words", "id", "columns", "encoding", "skip_bad", "limit")
+_LOADING = ("device", "precision", "revision", "allow_pickle", "trust_remote_code")
+_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "overlap", "batch_tokens")
+
+
+def _prepare(
+    source: str | Path | Sequence[str | Path], out: str | Path, options: Options, *, together: bool = False
+) -> _Job:
+    """Check what can be checked without the model, and read the first shard."""
+    names.one_of("level", options.level, ("token", "word", "text"))
+    names.fit_pool(options.level, options.pool)
+    names.one_of("dtype", options.dtype, names.DTYPES)
+    corpus = open_corpus(source, **options.some(_READING))
+    texts = options.shard_texts if options.shard_texts is not None else TEXTS
+    rule = ShardRule(texts, CHARACTERS[options.level])
+    records = corpus.records()
+    read: list[Sequence[Example]] = []
+    first = next(shards(_noting(records, read), rule.texts, rule.characters))
+    _check_keep(options.keep, options.no_text, first)
     reading = {
         "format": corpus.format,
         "text": corpus.text,
-        "words": words,
-        "id": id,
-        "columns": columns,
-        "encoding": codecs.lookup(encoding).name,
+        "words": options.words,
+        "id": options.id,
+        "columns": options.columns,
+        "encoding": codecs.lookup(options.encoding).name,
     }
-    settings = _settings(encoder, request, dtype, rule, reading, no_text, keep)
+    settings = {
+        "shard": asdict(rule),
+        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
+        "no_text": options.no_text,
+        "keep": sorted(options.keep),
+    }
     # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
-    carried = Carried(corpus.types, no_text, (*keep, PART) if corpus.paired else tuple(keep))
-    with DatasetWriter(Path(out), settings) as writer:
-        _Job(Path(out), encoder, request, writer, corpus, carried, dtype).run(
-            stream, progress or Progress(quiet=True)
-        )
-        if not writer.finished:
-            writer.finish(_manifest(encoder, request, dtype, corpus, writer.committed))
-    return open_described(out)
+    kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
+    recipe = Recipe(
+        Path(out),
+        options.model,
+        options.some(_LOADING),
+        options.some(_REQUEST),
+        options.dtype,
+        together,
+    )
+    carried = Carried(corpus.types, options.no_text, kept)
+    sources = [str(one) for one in ([source] if isinstance(source, str | Path) else source)]
+    return _Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
+
+
+def _noting(
+    records: Iterator[Sequence[Example]], read: list[Sequence[Example]]
+) -> Iterator[Sequence[Example]]:
+    for record in records:
+        read.append(record)
+        yield record
 
 
 class _Job:
@@ -151,40 +265,84 @@ class _Job:
 
     def __init__(
         self,
-        out: Path,
-        encoder: Encoder,
-        request: Request,
-        writer: DatasetWriter,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        rule: ShardRule,
+        sources: Sequence[str],
         corpus: Corpus,
         carried: Carried,
-        dtype: str,
+        records: Iterator[Sequence[Example]],
     ) -> None:
-        self._out = out
-        self._encoder, self._request, self._dtype = encoder, request, dtype
-        self._writer, self._corpus, self._carried = writer, corpus, carried
+        self.recipe, self._settings, self._rule = recipe, settings, rule
+        self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
+        self.shards = self.texts = 0
+        self._begun = Begun()
 
-    def run(self, stream: Iterator[list[Example]], progress: Progress) -> None:
-        """Write the shards that aren't committed, after making sure that the others are those of this source."""
-        first_doc = shard = 0
-        read = 0.0
-        for shard, examples in enumerate(stream, 1):
-            if not self._stands(shard - 1, examples):
-                if self._writer.finished:
-                    raise _grown(examples[0])
-                self._write(examples, first_doc, progress, read)
-            first_doc += len(examples)
-            read = self._corpus.fraction or 0.0
-        if shard < len(self._writer.committed):
-            held = sum(record["texts"] for record in self._writer.committed)
+    def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
+        """Make all shards that are missing, and the manifest."""
+        with self._writer(crew, more=append) as writer:
+            self._go_through(crew, progress, writer)
+            if not writer.finished and len(writer.committed) > writer.base:
+                writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
+
+    def run_share(self, crew: Crew, progress: Progress, share: tuple[int, int]) -> dict[str, Any]:
+        """Make the shards of one of several workers that are missing, and note what there is in all."""
+        with self._writer(crew, share=share) as writer:
+            self._go_through(crew, progress, writer, share)
+            own = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
+            if not writer.finished:
+                made = self._manifest(crew, writer)
+                writer.through({"share": share, "shards": self.shards, "texts": self.texts, "manifest": made})
+        return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
+
+    def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
+        return DatasetWriter(self.recipe.out, {**crew.about.settings, **self._settings}, **how)
+
+    def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
+        made = manifest_of(crew.about, self._corpus)
+        before = writer.made
+        if before is not None and not self._begun.texts:  # another source: what was said of the first stays
+            for name in ("skipped", "notices"):
+                made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
+        made["sources"] = with_source(before, self._begun, self._sources, self.shards)
+        return made
+
+    def _go_through(
+        self, crew: Crew, progress: Progress, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
+        for record in crew.map(self._tasks(writer, share), progress.add):
+            writer.add(record)
+        end = self._begun.shard + self.shards
+        held = [n for n in writer.committed if n >= end and (n >= writer.base or self._begun.last)]
+        if held:
+            texts = sum(writer.committed[n]["texts"] for n in held)
             raise DatasetError(
-                f"the source gives {first_doc} texts now and {held} are in the dataset; use another --out"
+                f"the source gives {self.texts:,} texts now and {self.texts + texts:,} are in the dataset; "
+                "use another --out"
             )
 
-    def _stands(self, shard: int, examples: list[Example]) -> bool:
+    def _tasks(self, writer: DatasetWriter, share: tuple[int, int]) -> Iterator[Task]:
+        """Yield the shards that aren't committed, after making sure that the others are those of this source."""
+        before = 0.0
+        first_doc = self._begun.doc
+        stream = shards(self._records, self._rule.texts, self._rule.characters, self._begun.texts)
+        for number, examples in enumerate(stream, self._begun.shard):
+            behind = self._corpus.fraction
+            if _is_of(share, number) and not self._stands(writer, number, examples):
+                yield Task(number, first_doc, examples, self._carried, before, behind)
+            first_doc += len(examples)
+            self.shards, self.texts = self.shards + 1, self.texts + len(examples)
+            before = behind or 0.0
+
+    def _stands(self, writer: DatasetWriter, shard: int, examples: list[Example]) -> bool:
         """Tell whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
-        if shard >= len(self._writer.committed):
+        known = self._begun.shard + len(self._begun.texts)
+        if shard >= known and (writer.finished or not self._begun.last):
+            raise self._grown(examples[0], writer)
+        if shard not in writer.committed:
             return False
-        record = self._writer.committed[shard]
+        record = writer.committed[shard]
         texts = record["texts"]
         if texts > len(examples) or digest(examples[:texts]) != record["input"]:
             raise DatasetError(
@@ -193,37 +351,32 @@ class _Job:
             )
         if texts == len(examples):
             return True
-        if self._writer.finished or shard + 1 < len(self._writer.committed):
-            raise _grown(examples[texts])
-        self._writer.drop_last()
+        if shard < max(writer.committed):
+            raise self._grown(examples[texts], writer)
+        writer.drop_last()
         return False
 
     def _stored(self, shard: int) -> pa.Table:
-        return read_table(Folder(self._out).shard(shard, "texts"))
+        return read_table(Folder(self.recipe.out).shard(shard, "texts"))
 
-    def _write(self, examples: list[Example], first_doc: int, progress: Progress, before: float) -> None:
-        start = time.perf_counter()
-        shard = self._encoder.plan(examples, self._request, first_doc=first_doc, carried=self._carried)
-        windows = len(shard.plan.whole)
-        done = 0
+    def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
+        if not self._begun.last:
+            return DatasetError(
+                f"{example.where} is new, and texts of another source stand behind this one's in the dataset; "
+                "put what is new in a file of its own and give that with --append"
+            )
+        if writer.finished:
+            return DatasetError(
+                f"the source has grown since the dataset was finished: {example.where} is new; "
+                "give --append to add what is new, or use another --out for all of it"
+            )
+        return DatasetError(
+            f"{example.where} is new where other texts follow; put the source back as it was, or use another --out"
+        )
 
-        def tell(pieces: int, batch: int) -> None:
-            nonlocal done
-            texts = len(examples) * (done + batch) // windows - len(examples) * done // windows
-            done += batch
-            read = self._corpus.fraction
-            share = None if read is None else before + (read - before) * done / windows
-            progress.add(texts=texts, pieces=pieces, fraction=share)
 
-        into = self._writer.begin(self._request.layers, shard.rows, self._encoder.width, self._dtype)
-        self._encoder.run(shard, into, tell)
-        record = {
-            "input": digest(examples),
-            "counts": shard.counts,
-            "columns": carried_columns(examples),
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-        into.commit(shard.index, shard.texts, record)
+def _is_of(share: tuple[int, int], number: int) -> bool:
+    return number % share[1] == share[0]
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
@@ -244,12 +397,6 @@ def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
     return f"a record from {examples[0].where} to {examples[min(len(examples), stored.num_rows) - 1].where}"
 
 
-def _grown(example: Example) -> DatasetError:
-    return DatasetError(
-        f"the source has grown since the dataset was finished: {example.where} is new; use another --out for all of it"
-    )
-
-
 def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
     if keep and not no_text:
         raise RequestError(
@@ -262,78 +409,3 @@ def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example])
             raise RequestError(
                 f"--keep {name}: no such column is carried; there are {', '.join(there) or 'none'}"
             )
-
-
-def _encoder(
-    model: str | Path | Encoder,
-    device: str | None,
-    precision: str,
-    revision: str | None,
-    allow_pickle: bool,
-    trust_remote_code: bool,
-) -> Encoder:
-    from layerwise.encode.encoder import Encoder
-    from layerwise.encode.load import load_encoder
-
-    if isinstance(model, Encoder):
-        return model
-    return load_encoder(
-        model,
-        device=device,
-        precision=precision,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
-    )
-
-
-def _settings(
-    encoder: Encoder,
-    request: Request,
-    dtype: str,
-    rule: ShardRule,
-    reading: Mapping[str, Any],
-    no_text: bool,
-    keep: Sequence[str],
-) -> dict[str, Any]:
-    """Return everything that can change a stored byte."""
-    return {
-        "model": encoder.hashes,
-        **asdict(request),
-        "layers": list(request.layers),
-        "precision": encoder.precision,
-        "dtype": dtype,
-        "device": encoder.device.split(":")[0],
-        "engine": encoder.engine,
-        "shard": asdict(rule),
-        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
-        "no_text": no_text,
-        "keep": sorted(keep),
-    }
-
-
-def _manifest(
-    encoder: Encoder, request: Request, dtype: str, corpus: Corpus, shards: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return what a reader of the dataset wants to know beyond the settings."""
-    from layerwise.versions import versions
-
-    return {
-        "model": encoder.description,
-        "layers": list(request.layers),
-        "blocks": encoder.blocks,
-        "width": encoder.width,
-        "level": request.level,
-        "pool": request.pool,
-        "dtype": dtype,
-        "columns": {
-            kind: list(dict.fromkeys(name for shard in shards for name in shard["columns"][kind]))
-            for kind in ("text", "word")
-        },
-        "tolerance": tolerance(encoder.precision, dtype),
-        "skipped": [asdict(record) for record in corpus.skipped],
-        "notices": [*corpus.notices, *encoder.notes],
-        "versions": versions(),
-        "machine": {"processor": platform.machine(), "system": platform.system()},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

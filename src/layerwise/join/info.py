@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +44,19 @@ def is_head(folder: Path) -> bool:
     return (folder / "head.json").is_file()
 
 
-def stored_bytes(manifest: Mapping[str, Any]) -> int:
-    """Return the bytes of all shards that a manifest lists."""
-    return sum(int(file["bytes"]) for shard in manifest["shards"] for file in shard["files"].values())
-
-
 def _dataset(folder: Path) -> dict[str, Any]:
     from layerwise.join.opened import open_described
     from layerwise.store.dtypes import itemsize
 
     dataset = open_described(folder)
-    manifest = dict(dataset.manifest)
-    shards = manifest.pop("shards")
+    manifest = dataset.manifest
     return {
         "kind": "dataset",
         "path": str(folder),
         **manifest,
-        "shards": len(shards),
-        "seconds": round(sum(shard["seconds"] for shard in shards), 3),
-        "bytes": stored_bytes(dataset.manifest),
+        "shards": manifest["shards"]["count"],
+        "seconds": manifest["totals"]["seconds"],
+        "bytes": manifest["totals"]["bytes"],
         "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.join.info import stored_bytes
 from layerwise.learn.labels import column_values, there
 from layerwise.look import neighbours
 from layerwise.look.projection import project
@@ -54,7 +53,7 @@ def about(dataset: Layered) -> dict[str, Any]:
         "truncated": totals.get("truncated_texts"),
         "lost_words": totals.get("lost_words"),
         "skipped": len(manifest.get("skipped", [])),
-        "bytes": stored_bytes(manifest),
+        "bytes": totals.get("bytes"),
         "dtype": dataset.dtype,
         "precision": manifest.get("settings", {}).get("precision"),
         "finished": manifest.get("finished"),

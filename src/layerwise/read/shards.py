@@ -10,10 +10,13 @@ TEXTS = 2048
 CHARACTERS = {"text": 4_194_304, "word": 262_144, "token": 262_144}
 
 
-def shards(records: Iterable[Sequence[Example]], texts: int, characters: int) -> Iterator[list[Example]]:
+def shards(
+    records: Iterable[Sequence[Example]], texts: int, characters: int, begun: Sequence[int] = ()
+) -> Iterator[list[Example]]:
     """Cut a stream of records into shards: one closes after `texts` texts or `characters` characters.
 
-    The texts of a record never part, so a shard may hold one text or many characters more.
+    The texts of a record never part, so a shard may hold one text or many characters more. The first shards
+    have the numbers of texts in `begun`, whatever the rule says.
 
     Raises:
         RequestError: a size below 1.
@@ -22,11 +25,13 @@ def shards(records: Iterable[Sequence[Example]], texts: int, characters: int) ->
         raise RequestError(f"--shard-texts {texts} is too small; take at least 1")
     shard: list[Example] = []
     size = 0
+    left = list(reversed(begun))
     for examples in records:
         shard += examples
         size += sum(len(example.text) for example in examples)
-        if len(shard) >= texts or size >= characters:
+        if len(shard) >= left[-1] if left else (len(shard) >= texts or size >= characters):
             yield shard
             shard, size = [], 0
+            left = left[:-1]
     if shard:
         yield shard

@@ -2,9 +2,11 @@
 
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
+out/shards-HASH.parquet     a record per shard
 out/shards/00000.safetensors, 00000.index.parquet, 00000.texts.parquet
-out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard
-out/.lock                   held by the one writer
+out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard; where
+                            several write it, I-of-N.lock held by each, and I-of-N.end.json when it is through
+out/.lock                   held by the one writer, or for a moment by each of several
 """
 
 import json
@@ -54,6 +56,14 @@ class Folder:
     def lock(self) -> Path:
         """The file whose lock the writer holds."""
         return self.root / ".lock"
+
+    def share_lock(self, share: tuple[int, int]) -> Path:
+        """The file whose lock is held by one of several writers: (index, count)."""
+        return self.work / f"{share[0]}-of-{share[1]}.lock"
+
+    def share_end(self, share: tuple[int, int]) -> Path:
+        """What one of several writers leaves when it has been through the whole source."""
+        return self.work / f"{share[0]}-of-{share[1]}.end.json"
 
     def record(self, number: int) -> Path:
         """Return the commit record of a shard; it is written after the shard's other files."""

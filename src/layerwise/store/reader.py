@@ -17,6 +17,7 @@ from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import read_manifest
+from layerwise.store.records import Record, Records
 from layerwise.store.tables import join_tables, read_table
 from layerwise.store.tensors import TensorFile
 
@@ -29,8 +30,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
     """
     folder = Folder(Path(path))
     manifest = read_manifest(folder)
-    shards = [Shard(folder, manifest, number) for number in range(len(manifest["shards"]))]
-    return LayerDataset(folder, manifest, shards)
+    return LayerDataset(folder, manifest, Records(folder, manifest["shards"]))
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class Shard:
 
     folder: Folder
     manifest: dict[str, Any]
+    records: Records
     number: int
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What the manifest says of the shard."""
-        record: dict[str, Any] = self.manifest["shards"][self.number]
-        return record
+    def record(self) -> Record:
+        """What is known of the shard."""
+        return self.records[self.number]
 
     @property
     def rows(self) -> int:
         """How many rows the shard has."""
-        return int(self.record["rows"])
+        return int(self.records.rows[self.number])
 
     @cached_property
     def tensors(self) -> TensorFile:
@@ -61,8 +61,8 @@ class Shard:
 
     def table(self, kind: str) -> pa.Table:
         """Return the `index` or the `texts` of the shard."""
-        rows = self.record["rows" if kind == "index" else "texts"]
-        return read_table(self.folder.shard(self.number, kind), rows)
+        counts = self.records.rows if kind == "index" else self.records.texts
+        return read_table(self.folder.shard(self.number, kind), int(counts[self.number]))
 
     def codes(self, layer: str) -> Codes:
         """Return one layer as it is stored, (rows, width), memory-mapped."""
@@ -76,10 +76,21 @@ class Shard:
 class LayerDataset(Layered):
     """Rows on disk, the same face as rows in memory; one layer is read without touching the others."""
 
-    def __init__(self, folder: Folder, manifest: dict[str, Any], shards: list[Shard]) -> None:
-        """Made by `open_dataset`, and by `parts` for one shard."""
-        self._folder, self._manifest, self._shards = folder, manifest, shards
-        self._starts = np.cumsum([0, *(shard.rows for shard in shards)])
+    def __init__(
+        self, folder: Folder, manifest: dict[str, Any], records: Records, only: int | None = None
+    ) -> None:
+        """Made by `open_dataset`, and by `parts` for `only` one shard."""
+        self._folder, self._manifest, self._records = folder, manifest, records
+        self._numbers = range(len(records)) if only is None else range(only, only + 1)
+
+    @cached_property
+    def _shards(self) -> list[Shard]:
+        return [Shard(self._folder, self._manifest, self._records, number) for number in self._numbers]
+
+    @cached_property
+    def _starts(self) -> I64:
+        own = self._records.rows[self._numbers.start : self._numbers.stop]
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(own)])
 
     @property
     def path(self) -> Path:
@@ -135,8 +146,13 @@ class LayerDataset(Layered):
 
     @property
     def text_count(self) -> int:
-        """How many texts there are, by the manifest."""
-        return sum(int(shard.record["texts"]) for shard in self._shards)
+        """How many texts there are."""
+        return int(self._records.texts[self._numbers.start : self._numbers.stop].sum())
+
+    @property
+    def shards(self) -> Iterator[Record]:
+        """What is known of each shard, in order: `texts`, `rows`, `files` with their hashes, `counts` and more."""
+        return (self._records[number] for number in self._numbers)
 
     @cached_property
     def index(self) -> pa.Table:
@@ -153,10 +169,8 @@ class LayerDataset(Layered):
 
     def parts(self) -> Iterator["LayerDataset"]:
         """Yield the dataset shard by shard; what a part has read goes with it."""
-        for shard in self._shards:
-            yield LayerDataset(
-                self._folder, self._manifest, [Shard(self._folder, self._manifest, shard.number)]
-            )
+        for number in self._numbers:
+            yield LayerDataset(self._folder, self._manifest, self._records, number)
 
     def scales(self, spec: str | int, rows: Rows = None) -> F32:
         """Return the scales that the int8 codes of a layer are multiplied by: float32 of shape (rows,).

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError
+from layerwise.store import work
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.manifest import read_manifest
 from layerwise.store.reader import Shard
+from layerwise.store.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,17 @@ def check_files(path: str | Path, seen: Callable[[int], None] | None = None) -> 
             raise
         return [*changed, Problem(folder.manifest.name, str(error))] if folder.manifest.exists() else changed
     problems = list(_check_manifest(folder))
-    for number in range(len(manifest["shards"])):
-        problems += _check_shard(Shard(folder, manifest, number), seen)
-    return problems + list(_unexpected(folder, len(manifest["shards"])))
+    entry = manifest["shards"]
+    wrong = _compare(folder.root / entry["name"], entry)
+    if wrong:
+        return [*problems, Problem(entry["name"], f"{wrong}; what it says of the shards can't be used")]
+    records = Records(folder, entry)
+    try:
+        for number in range(len(records)):
+            problems += _check_shard(Shard(folder, manifest, records, number), seen)
+    except DatasetError as error:
+        problems.append(Problem(entry["name"], str(error)))
+    return problems + list(_unexpected(folder, entry))
 
 
 def _check_manifest(folder: Folder) -> Iterator[Problem]:
@@ -98,11 +108,14 @@ def _check_contents(shard: Shard) -> Iterator[Problem]:
             yield Problem(_name(shard.folder, shard.folder.shard(shard.number, kind)), str(error))
 
 
-def _unexpected(folder: Folder, count: int) -> Iterator[Problem]:
-    wanted = {folder.shard(number, kind).name for number in range(count) for kind in KINDS}
-    for path in sorted(folder.shards.iterdir()) if folder.shards.is_dir() else []:
-        if path.name not in wanted:
-            yield Problem(_name(folder, path), "isn't in the manifest")
+def _unexpected(folder: Folder, entry: dict[str, Any]) -> Iterator[Problem]:
+    # What has a commit record belongs to shards that are being added.
+    there = [*range(entry["count"]), *work.numbers(folder, entry["count"])]
+    wanted = {folder.shard(number, kind).name for number in there for kind in KINDS}
+    inside = sorted(folder.shards.iterdir()) if folder.shards.is_dir() else []
+    records = [path for path in sorted(folder.root.glob("shards-*.parquet")) if path.name != entry["name"]]
+    for path in [path for path in inside if path.name not in wanted] + records:
+        yield Problem(_name(folder, path), "isn't in the manifest")
 
 
 def _name(folder: Folder, path: Path) -> str:

@@ -1,15 +1,24 @@
 """What a writer finds in its folder: nothing, work to go on with, a dataset, or a reason to refuse."""
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from layerwise.errors import DatasetError, OutputError
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
+from layerwise.store.records import Record
 
-Record = dict[str, Any]
+_END = "*-of-*.end.json"
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or (name.startswith("shards-") and name.endswith(".parquet"))
 
 
 def refuse_foreign(folder: Folder) -> None:
@@ -24,7 +33,7 @@ def refuse_foreign(folder: Folder) -> None:
     if folder.manifest.exists() or folder.settings.exists():
         return
     with disk.writing(root):
-        strange = [path for path in _files(root) if not disk.is_aside(path) and path.name not in _OURS]
+        strange = [path for path in _files(root) if not (disk.is_aside(path) or _is_ours(path.name))]
         for inner in (folder.work, folder.shards):
             strange += [path for path in _files(inner) if not disk.is_aside(path)]
     if strange:
@@ -86,31 +95,95 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-def read_records(folder: Folder) -> list[Record]:
-    """Return the commit records of unfinished work, in order.
+def numbers(folder: Folder, least: int = 0) -> list[int]:
+    """Return the numbers of the shards that have a commit record, from `least` on."""
+    found = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdigit())
+    return [number for number in found if number >= least]
+
+
+def read_records(folder: Folder, is_own: Callable[[int], bool]) -> dict[int, Record]:
+    """Return the commit records of unfinished work by their numbers, in order, of those that are wanted.
+
+    There may be gaps where there were several writers.
 
     Raises:
-        DatasetError: a record that is damaged or missing, or a file of a shard that is missing or cut.
+        DatasetError: a record that is damaged, or a file of a shard that is missing or cut.
     """
-    numbers = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdigit())
-    for expected, number in enumerate(numbers):
-        if number != expected:
-            missing = folder.record(expected)
-            raise DatasetError(
-                f"{missing} is missing, and later ones are there; start anew in another folder"
-            )
-    records = [from_json(folder.record(number)) for number in numbers]
+    records = {number: from_json(folder.record(number)) for number in numbers(folder) if is_own(number)}
     check_files_there(folder, records)
     return records
 
 
-def check_files_there(folder: Folder, records: list[Record]) -> None:
+def stored_settings(folder: Folder) -> Record:
+    """Return the settings of unfinished work.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    if not folder.settings.exists():
+        raise DatasetError(
+            f"{folder.root} holds no unfinished work; it has no {folder.settings.name} in work/"
+        )
+    stored = from_json(folder.settings)
+    check_version(stored, folder.settings)
+    settings: Record = stored.get("settings", {})
+    return settings
+
+
+def share_locks(folder: Folder) -> list[Path]:
+    """Return the locks of several writers."""
+    return sorted(folder.work.glob("*-of-*.lock"))
+
+
+def hold_share(folder: Folder, share: tuple[int, int]) -> filelock.BaseFileLock:
+    """Hold the lock of one of several writers, for as long as what is returned is there.
+
+    Raises:
+        DatasetError: another process holds it.
+    """
+    lock = filelock.FileLock(folder.share_lock(share), thread_local=False)
+    acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
+    return lock
+
+
+def acquire(folder: Folder, lock: filelock.BaseFileLock, who: str, timeout: float = 0) -> None:
+    """Acquire a lock of a dataset.
+
+    Raises:
+        DatasetError: somebody else has it, `who`.
+    """
+    with disk.writing(Path(lock.lock_file)):
+        try:
+            lock.acquire(timeout=timeout)
+        except filelock.Timeout:
+            what = f"{folder.root} is in use: {who} is writing it"
+            raise DatasetError(f"{what}; wait for it, or take another output folder") from None
+
+
+def check_alone(folder: Folder) -> None:
+    """Make sure that none of several writers is at work.
+
+    Raises:
+        DatasetError: one is.
+    """
+    for path in share_locks(folder):
+        lock = filelock.FileLock(path, thread_local=False)
+        acquire(folder, lock, f"worker {path.stem}")
+        lock.release()
+
+
+def read_ends(folder: Folder) -> list[Record]:
+    """Return what several writers left when they were through the source."""
+    return [from_json(path) for path in sorted(folder.work.glob(_END))]
+
+
+def check_files_there(folder: Folder, records: dict[int, Record]) -> None:
     """Check that every file of these shards is there and has its size; the contents aren't read.
 
     Raises:
         DatasetError: naming the first that isn't.
     """
-    for number, record in enumerate(records):
+    for number, record in records.items():
         for kind in KINDS:
             path = folder.shard(number, kind)
             try:
@@ -124,20 +197,32 @@ def check_files_there(folder: Folder, records: list[Record]) -> None:
                 raise DatasetError(f"{what}; restore it from a copy")
 
 
-def sweep(folder: Folder, records: list[Record]) -> None:
-    """Remove what a crash left: files that were being written, and shards without a commit record."""
-    kept = {folder.shard(number, kind).name for number in range(len(records)) for kind in KINDS}
-    inside = [*_files(folder.work), *_files(folder.shards)]
-    left = [disk.aside(folder.manifest), disk.aside(folder.checksum), *filter(disk.is_aside, inside)]
-    left += [path for path in _files(folder.shards) if _is_shard_file(path.name) and path.name not in kept]
-    for path in left:
-        if path.exists():
+def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool]) -> None:
+    """Remove what a crash left: files that were being written, and shards without a commit record.
+
+    Of several writers each removes only what has to do with shards of its own.
+    """
+    kept = set(records)
+    for path in [*_files(folder.root), *_files(folder.work), *_files(folder.shards)]:
+        number = _shard_number(path.name)
+        if number is None:
+            left = path in (
+                disk.aside(folder.manifest),
+                disk.aside(folder.checksum),
+                disk.aside(folder.settings),
+            )
+        else:
+            left = is_own(number) and (
+                disk.is_aside(path) or (path.parent == folder.shards and number not in kept)
+            )
+        if left:
             disk.remove(path)
 
 
-def _is_shard_file(name: str) -> bool:
-    number, _, rest = name.partition(".")
-    return number.isdigit() and rest in KINDS.values()
+def _shard_number(name: str) -> int | None:
+    """Return the number of the shard that a file, or one that was being written, belongs to."""
+    number, _, rest = name.removeprefix(".").removesuffix(".part").partition(".")
+    return int(number) if number.isdigit() and rest in {*KINDS.values(), "json"} else None
 
 
 def remove_empty(folder: Folder) -> None:
@@ -152,7 +237,21 @@ def clear_work(folder: Folder) -> None:
     """Remove the folder of unfinished work, the settings last; it is only a matter of tidiness."""
     with suppress(OSError):
         for path in _files(folder.work):
-            if disk.is_aside(path) or (path.suffix == ".json" and path.stem.isdigit()):
+            numbered = path.suffix == ".json" and path.stem.isdigit()
+            if (
+                disk.is_aside(path)
+                or numbered
+                or fnmatch(path.name, "*-of-*.lock")
+                or fnmatch(path.name, _END)
+            ):
                 disk.remove(path)
         disk.remove(folder.settings)
         folder.work.rmdir()
+
+
+def clear_records(folder: Folder, name: str) -> None:
+    """Remove the files of records but that called `name`: those of earlier versions of a dataset."""
+    with suppress(OSError):
+        for path in _files(folder.root):
+            if path.name != name and path.name.startswith("shards-") and _is_ours(path.name):
+                disk.remove(path)

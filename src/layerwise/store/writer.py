@@ -9,7 +9,7 @@ with DatasetWriter(out, settings) as writer:
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,32 +20,49 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from layerwise.errors import DatasetError
 from layerwise.store import disk, work
 from layerwise.store.dtypes import F32
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
+from layerwise.store.records import Record, Records, records_bytes
 from layerwise.store.tables import table_bytes
 from layerwise.store.tensors import TensorWriter
-from layerwise.store.work import Record
+
+Share = tuple[int, int]
+_PATIENCE = 20.0  # seconds that one of several writers waits for the others to look at the folder
 
 
 class DatasetWriter:
     """The one writer of a dataset; holds its lock until it is closed.
 
     `finished` says that there is nothing to do: a manifest of the same settings is there. `committed` are
-    the records of the shards that are safe on the disk, in order.
+    the records of the shards that are safe on the disk, by their numbers. `made` is the manifest of a
+    finished dataset, also of one that is added to, and `records` what it knows of its shards.
     """
 
     finished: bool
-    committed: list[Record]
+    committed: dict[int, Record]
+    made: Record | None = None
+    records: Records | None = None
 
-    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        settings: dict[str, Any],
+        share: Share | None = None,
+        *,
+        more: bool = False,
+        mend: bool = False,
+    ) -> None:
         """Open `out`, new, unfinished or finished.
 
         Args:
             out: the folder of the dataset; made when it isn't there.
             settings: everything that can change a stored byte, as JSON holds it.
+            share: (index, count) of one of several writers that work at the same time, each on the shards
+                whose number has the remainder `index` by `count`; without it there is only one writer.
+            more: open a finished dataset so that shards can be added; it is whole until `finish`.
+            mend: open a finished dataset, files of which are damaged, so that shards can be made again.
 
         Raises:
             OutputError: a file or a foreign folder, or a place that can't be written to.
@@ -53,66 +70,97 @@ class DatasetWriter:
         """
         self._folder = Folder(Path(out))
         self._settings: Record = json.loads(to_json(settings))
+        self._share, self._more, self._mend = share, more or mend, mend
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
         self._made = not self._folder.root.exists()
         with disk.writing(self._folder.root):
             self._folder.root.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(self._folder.lock, thread_local=False)
-        if self._folder.manifest.exists():
+        self._lock: filelock.BaseFileLock = filelock.FileLock(self._folder.lock, thread_local=False)
+        if self._folder.manifest.exists() and not self._more:
             self._look_at_finished()
             return
-        self._acquire()
+        # Others of several writers hold it for a moment only.
+        work.acquire(self._folder, self._lock, "another process", 0 if share is None else _PATIENCE)
         try:
             self._look_at_unfinished()
+            if share is not None and not self.finished:
+                own = work.hold_share(self._folder, share)
+                self._lock.release()
+                self._lock = own
         except BaseException:
             self._lock.release()
             raise
 
-    def _acquire(self) -> None:
-        with disk.writing(self._folder.lock):
-            try:
-                self._lock.acquire(timeout=0)
-            except filelock.Timeout:
-                what = f"{self._folder.root} is in use: another process is writing it"
-                raise DatasetError(f"{what}; wait for it, or take another output folder") from None
+    @property
+    def base(self) -> int:
+        """How many shards the finished dataset has."""
+        return len(self.records) if self.records is not None else 0
+
+    def _is_own(self, number: int) -> bool:
+        return self._share is None or number % self._share[1] == self._share[0]
 
     def _look_at_finished(self) -> None:
-        manifest = read_manifest(self._folder)
+        self.made = read_manifest(self._folder)
         work.check_settings(self._folder.manifest, self._settings, self._folder.root)
-        self.finished, self.committed = True, manifest["shards"]
-        work.check_files_there(self._folder, self.committed)
-        if self._folder.work.exists():  # killed between its last two steps; nobody needs it any more
+        self.finished = True
+        self.records = Records(self._folder, self.made["shards"])
+        self.committed = dict(enumerate(self.records))
+        if not self._mend:
+            work.check_files_there(self._folder, self.committed)
+        # Killed between its last two steps; nobody needs it any more, unless shards are being added.
+        if self._folder.work.exists() and not work.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
                 work.clear_work(self._folder)
 
+    def _look_at_more(self) -> None:
+        self._look_at_finished()
+        self.finished = False
+        with disk.writing(self._folder.root):
+            added = work.read_records(self._folder, lambda number: number >= len(self.committed))
+            work.begin(self._folder, self._settings)
+            self.committed |= added
+            work.sweep(self._folder, self.committed, self._is_own)
+
     def _look_at_unfinished(self) -> None:
-        if self._folder.manifest.exists():  # finished by another process since we looked
-            self._look_at_finished()
+        if self._folder.manifest.exists():
+            # To be added to, or finished by another process since we looked.
+            (self._look_at_more if self._more else self._look_at_finished)()
             return
         with disk.writing(self._folder.root):
-            self.finished, self.committed = False, work.read_records(self._folder)
-            if self.committed:
+            if self._share is None:
+                work.check_alone(self._folder)
+            self.finished, self.committed = False, work.read_records(self._folder, self._is_own)
+            if self.committed or (self._share is not None and self._folder.settings.exists()):
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)
             else:  # nothing depends on the settings of a run that committed nothing
                 work.begin(self._folder, self._settings)
-            work.sweep(self._folder, self.committed)
+            work.sweep(self._folder, self.committed, self._is_own)
 
-    def begin(self, layers: Sequence[str], rows: int, width: int, dtype: str) -> "ShardWriter":
-        """Return the writer of the next shard, whose number is `len(committed)`.
+    def begin(
+        self, layers: Sequence[str], rows: int, width: int, dtype: str, number: int | None = None
+    ) -> "ShardWriter":
+        """Return the writer of a shard; without its `number`, of the one after the last.
 
         Raises:
             OutputError: no room for the whole shard on the disk, or a place that can't be written to.
         """
         if self.finished or self._open is not None:
             raise ValueError("a finished dataset takes no shard, and an unfinished one takes one at a time")
-        self._open = ShardWriter(self, self._folder, len(self.committed), tuple(layers), rows, width, dtype)
+        number = max(self.committed, default=-1) + 1 if number is None else number
+        if number in self.committed or not self._is_own(number):
+            raise ValueError(f"shard {number} is committed already, or another writer's")
+        self._open = ShardWriter(self._folder, number, layers, rows, width, dtype, self._closed)
         return self._open
 
     def _closed(self, record: Record | None) -> None:
         self._open = None
         if record is not None:
-            self.committed.append(record)
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Know of a shard that was committed on behalf of this writer, by a `ShardWriter` elsewhere."""
+        self.committed[record["number"]] = record
 
     def drop_last(self) -> Record:
         """Forget the last committed shard, so that it can be written again; returns its record."""
@@ -120,31 +168,43 @@ class DatasetWriter:
             raise ValueError(
                 "only the last committed shard of unfinished work can be dropped, between shards"
             )
-        number = len(self.committed) - 1
+        number = max(self.committed)
         with disk.writing(self._folder.record(number)):
             disk.remove(self._folder.record(number))
             disk.sync_folder(self._folder.work)
             for kind in KINDS:
                 disk.remove(self._folder.shard(number, kind))
-        return self.committed.pop()
+        return self.committed.pop(number)
+
+    def through(self, end: dict[str, Any]) -> None:
+        """Note, for `finish`, what one of several writers knows when it has been through the whole source."""
+        assert self._share is not None
+        path = self._folder.share_end(self._share)
+        with disk.writing(path):
+            disk.write_file(path, to_json(end))
 
     def finish(self, manifest: dict[str, Any]) -> Record:
         """Write the manifest, which makes a dataset of the shards; returns it.
 
         Args:
             manifest: at least `layers`, `level`, `pool`, `blocks`, `width` and `dtype`; provenance besides.
-                Added are `format`, `version`, `settings`, `shards` (their records), `totals` (texts, rows
-                and the sums of the records' counts) and `error` (per layer, the largest over the shards).
+                Added are `format`, `version`, `settings`, `shards` (the file of their records), `totals`
+                (texts, rows, bytes, seconds and the sums of the records' counts) and `error` (per layer, the
+                largest over the shards).
 
         Raises:
             OutputError: a place that can't be written to; what was committed is kept.
         """
         if self.finished or self._open is not None:
             raise ValueError("the dataset is finished, or a shard is still open")
-        whole = self._whole(manifest)
-        data, folder = to_json(whole), self._folder
+        folder = self._folder
+        if sorted(self.committed) != list(range(len(self.committed))):
+            raise ValueError(f"the shards aren't whole: {sorted(self.committed)}")
+        records, entry = records_bytes([self.committed[number] for number in sorted(self.committed)])
+        data = to_json(self._whole(manifest, entry))
         line = f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n"
         with disk.writing(folder.manifest):
+            disk.write_file(folder.root / entry["name"], records)
             disk.write_aside(folder.manifest, data)
             disk.write_aside(folder.checksum, line.encode())
             disk.rename(disk.aside(folder.checksum), folder.checksum)
@@ -152,21 +212,24 @@ class DatasetWriter:
             disk.sync_folder(folder.root)
             self.finished = True
             work.clear_work(folder)
+            work.clear_records(folder, entry["name"])
+        whole: Record = json.loads(data)
         return whole
 
-    def _whole(self, manifest: dict[str, Any]) -> Record:
+    def _whole(self, manifest: dict[str, Any], entry: Record) -> Record:
         missing, taken = REQUIRED - manifest.keys(), OWN & manifest.keys()
         if missing or taken:
             raise ValueError(f"a manifest needs {sorted(missing)} and gets {sorted(taken)} from the writer")
-        own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": self.committed}
-        sums = {"totals": _totals(self.committed), "error": _errors(self.committed, manifest["layers"])}
+        own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": entry}
+        records = list(self.committed.values())
+        sums = {"totals": _totals(records), "error": _errors(records, manifest["layers"])}
         whole: Record = json.loads(to_json({**manifest, **own, **sums}))
         check_manifest(whole, self._folder.manifest)
         return whole
 
     def close(self) -> None:
         """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
-        nothing = not self.finished and not self.committed
+        nothing = not self.finished and len(self.committed) == self.base and self._share is None
         try:
             if self._open is not None:
                 self._open.abandon()
@@ -187,21 +250,26 @@ class DatasetWriter:
 
 
 class ShardWriter:
-    """Writes one shard; nothing of it counts before `commit` has returned."""
+    """Writes one shard; nothing of it counts before `commit` has returned.
+
+    Made by `DatasetWriter.begin`, or by a process that writes on behalf of one.
+    """
 
     def __init__(
         self,
-        writer: DatasetWriter,
         folder: Folder,
         number: int,
-        layers: tuple[str, ...],
+        layers: Sequence[str],
         rows: int,
         width: int,
         dtype: str,
+        closed: Callable[[Record | None], None] = lambda record: None,
     ) -> None:
+        """Begin; `closed` is called with the record when it is committed, with `None` when it is abandoned."""
         self.number, self.rows = number, rows
-        self._writer, self._folder = writer, folder
-        self._tensors = TensorWriter(disk.aside(folder.shard(number, "tensors")), layers, rows, width, dtype)
+        self._closed, self._folder = closed, folder
+        place = disk.aside(folder.shard(number, "tensors"))
+        self._tensors = TensorWriter(place, tuple(layers), rows, width, dtype)
 
     def put(self, layer: str, rows: NDArray[np.int64], values: F32) -> None:
         """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).
@@ -224,49 +292,20 @@ class ShardWriter:
         """
         if index.num_rows != self.rows:
             raise ValueError(f"an index of {index.num_rows} rows for {self.rows} vectors")
-        counts = record.get("counts", {})
-        if not all(isinstance(count, int | float) for count in counts.values()):
-            raise ValueError(f"counts are numbers, which are summed up at the end, and these are {counts}")
-        files = self._write({"index": index, "texts": texts})
         error = {
             layer: {"max_abs": most, "max_rel": share}
             for layer, (most, share) in self._tensors.losses.items()
         }
-        own = {
-            "number": self.number,
-            "texts": texts.num_rows,
-            "rows": self.rows,
-            "files": files,
-            "error": error,
-        }
-        whole: Record = json.loads(to_json({"counts": {}, **record, **own}))
-        path = self._folder.record(self.number)
-        with disk.writing(path):
-            disk.write_file(path, to_json(whole))
-        self._writer._closed(whole)
+        tensors = self._tensors.close()
+        own = {**record, "error": error}
+        whole = commit_shard(self._folder, self.number, tensors, {"index": index, "texts": texts}, own)
+        self._closed(whole)
         return whole
-
-    def _write(self, tables: dict[str, pa.Table]) -> Record:
-        size, digest = self._tensors.close()
-        files = {"tensors": self._entry("tensors", size, digest)}
-        with disk.writing(self._folder.shards):
-            for kind, table in tables.items():
-                data = table_bytes(table)
-                files[kind] = self._entry(kind, len(data), hashlib.sha256(data).hexdigest())
-                disk.write_aside(self._folder.shard(self.number, kind), data)
-            for kind in KINDS:
-                path = self._folder.shard(self.number, kind)
-                disk.rename(disk.aside(path), path)
-            disk.sync_folder(self._folder.shards)
-        return files
-
-    def _entry(self, kind: str, size: int, digest: str) -> Record:
-        return {"name": self._folder.shard(self.number, kind).name, "bytes": size, "sha256": digest}
 
     def abandon(self) -> None:
         """Throw away what was put; a shard whose commit record stands is left alone."""
         self._tensors.discard()
-        self._writer._closed(None)
+        self._closed(None)
         if self._folder.record(self.number).exists():
             return  # interrupted in the last moment of its commit
         for kind in KINDS:
@@ -276,12 +315,49 @@ class ShardWriter:
                 disk.remove(path)
 
 
+def commit_shard(
+    folder: Folder, number: int, tensors: tuple[int, str], tables: dict[str, pa.Table], record: Record
+) -> Record:
+    """Put a shard in its place and commit it, its tensors standing aside whole and synced; returns its record.
+
+    Args:
+        folder, number: of the shard.
+        tensors: bytes and SHA-256 of the file of tensors.
+        tables: `index` and `texts`.
+        record: what else is to be known of it.
+    """
+    counts = record.get("counts", {})
+    if not all(isinstance(count, int | float) for count in counts.values()):
+        raise ValueError(f"counts are numbers, which are summed up at the end, and these are {counts}")
+
+    def entry(kind: str, size: int, digest: str) -> Record:
+        return {"name": folder.shard(number, kind).name, "bytes": size, "sha256": digest}
+
+    files = {"tensors": entry("tensors", *tensors)}
+    with disk.writing(folder.shards):
+        for kind, table in tables.items():
+            data = table_bytes(table)
+            files[kind] = entry(kind, len(data), hashlib.sha256(data).hexdigest())
+            disk.write_aside(folder.shard(number, kind), data)
+        for kind in KINDS:
+            path = folder.shard(number, kind)
+            disk.rename(disk.aside(path), path)
+        disk.sync_folder(folder.shards)
+    shape = {"texts": tables["texts"].num_rows, "rows": tables["index"].num_rows}
+    whole: Record = json.loads(to_json({"counts": {}, **record, "number": number, **shape, "files": files}))
+    with disk.writing(folder.record(number)):
+        disk.write_file(folder.record(number), to_json(whole))
+    return whole
+
+
 def _totals(records: list[Record]) -> dict[str, Any]:
-    totals: dict[str, Any] = {}
+    totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
     for record in records:
-        for name, count in {**record["counts"], "texts": record["texts"], "rows": record["rows"]}.items():
+        own = {name: record[name] for name in ("texts", "rows")}
+        own["bytes"] = sum(file["bytes"] for file in record["files"].values())
+        for name, count in {**record["counts"], **own, "seconds": record.get("seconds", 0.0)}.items():
             totals[name] = totals.get(name, 0) + count
-    return {"texts": 0, "rows": 0, **totals}
+    return {**totals, "seconds": round(totals["seconds"], 3)}
 
 
 def _errors(records: list[Record], layers: Sequence[str]) -> dict[str, Any]:

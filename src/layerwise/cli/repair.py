@@ -1,0 +1,54 @@
+"""Make the shards again that `verify` finds changed, cut or missing, from the source of the dataset."""
+
+import argparse
+
+from layerwise.cli import options
+
+HELP = "make damaged shards again"
+EXAMPLES = """\
+  layerwise repair reviews.lw
+  layerwise repair reviews.lw --source /elsewhere/reviews.csv
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="its folder")
+    parser.add_argument(
+        "--source", nargs="+", metavar="SOURCE", help="where its corpus is now, if the files have moved"
+    )
+    parser.add_argument("--model", type=options.path, help="where the model is now, if its name has changed")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (that of the dataset)")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
+    )
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    options.json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from layerwise.join.repair import repair
+
+    found = repair(
+        args.dataset,
+        source=args.source,
+        model=args.model,
+        device=args.device,
+        allow_pickle=args.allow_pickle,
+        trust_remote_code=args.trust_remote_code,
+    )
+    if args.json:
+        options.print_json(
+            {"dataset": args.dataset, "shards": list(found.shards), "changed": list(found.changed)}
+        )
+    elif not found.shards:
+        print(f"{args.dataset}: every file is as it was written; nothing to do.")
+    else:
+        print(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in found.shards)}")
+        if found.changed:
+            print(
+                f"  of other bytes than before ({', '.join(map(str, found.changed))}), as another machine or other "
+                "versions make them; the manifest says so now"
+            )
+    return 0

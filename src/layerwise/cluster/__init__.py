@@ -1,0 +1,1 @@
+"""Work in several processes; nothing here knows what the work is."""

@@ -1,0 +1,148 @@
+"""Making the shards of a dataset: what a process needs to know, and how one is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise.cluster.crew import Tell
+from layerwise.read.example import Example, digest
+from layerwise.store import ShardWriter
+from layerwise.store.layout import Folder
+from layerwise.store.work import hold_share
+from layerwise.tables import Carried, carried_columns
+from layerwise.tolerance import tolerance
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard to be made.
+
+    Attributes:
+        number, first_doc: its number, and that of its first text.
+        examples, carried: its texts, and how their columns are carried.
+        before, behind: the share of the source that was read before it, and with it.
+    """
+
+    number: int
+    first_doc: int
+    examples: Sequence[Example]
+    carried: Carried
+    before: float = 0.0
+    behind: float | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What all processes that make shards of a dataset agree on: settings, and what the manifest says besides."""
+
+    settings: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shards of a dataset are made; travels to other processes.
+
+    Attributes:
+        out: the folder of the dataset.
+        model: a name for `load_encoder`, or an encoder.
+        loading: what `load_encoder` takes besides.
+        request: what `Encoder.request` takes.
+        dtype: the type at rest.
+        together: several processes make shards at the same time.
+    """
+
+    out: Path
+    model: str | Path | Encoder
+    loading: Mapping[str, Any]
+    request: Mapping[str, Any]
+    dtype: str
+    together: bool = False
+
+    def start(self, index: int, count: int) -> ShardMaker:
+        """Load the encoder, on one of the devices where there are several."""
+        from layerwise.encode.encoder import Encoder
+        from layerwise.encode.load import device_of, load_encoder
+
+        if isinstance(self.model, Encoder):
+            encoder = self.model
+        else:
+            device = device_of(self.loading["device"], index if self.together else None)
+            encoder = load_encoder(self.model, **{**self.loading, "device": device})
+        return ShardMaker(self, encoder, (index, count) if self.together else None)
+
+
+class ShardMaker:
+    """Makes shards, one after the other."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
+        self._recipe, self._encoder, self._share = recipe, encoder, share
+        self._request = encoder.request(**recipe.request)
+        self._held: Any = None
+
+    def about(self) -> About:
+        """Return settings and provenance."""
+        encoder, request, dtype = self._encoder, self._request, self._recipe.dtype
+        settings = {
+            "model": encoder.hashes,
+            **asdict(request),
+            "layers": list(request.layers),
+            "precision": encoder.precision,
+            "dtype": dtype,
+            "device": encoder.device.split(":")[0],
+            "engine": encoder.engine,
+        }
+        manifest = {
+            "model": encoder.description,
+            "layers": list(request.layers),
+            "blocks": encoder.blocks,
+            "width": encoder.width,
+            "level": request.level,
+            "pool": request.pool,
+            "dtype": dtype,
+            "tolerance": tolerance(encoder.precision, dtype),
+        }
+        return About(settings, manifest, encoder.notes)
+
+    def make(self, task: Task, tell: Tell) -> dict[str, Any]:
+        """Write a shard and commit it; returns its record."""
+        folder = Folder(self._recipe.out)
+        if self._share is not None and self._held is None:
+            self._held = hold_share(folder, self._share)
+        start = time.perf_counter()
+        examples = task.examples
+        shard = self._encoder.plan(examples, self._request, first_doc=task.first_doc, carried=task.carried)
+        windows = len(shard.plan.whole)
+        done = 0
+
+        def progress(pieces: int, batch: int) -> None:
+            nonlocal done
+            texts = len(examples) * (done + batch) // windows - len(examples) * done // windows
+            done += batch
+            behind = task.behind
+            share = None if behind is None else task.before + (behind - task.before) * done / windows
+            tell(texts=texts, pieces=pieces, fraction=share)
+
+        into = ShardWriter(
+            folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype
+        )
+        try:
+            self._encoder.run(shard, into, progress)
+            record = {
+                "input": digest(examples),
+                "counts": shard.counts,
+                "columns": carried_columns(examples),
+                "seconds": round(time.perf_counter() - start, 3),
+            }
+            return into.commit(shard.index, shard.texts, record)
+        except BaseException:
+            into.abandon()
+            raise

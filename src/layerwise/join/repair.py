@@ -1,0 +1,182 @@
+"""repair: shards that were changed or lost, made again from their source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from layerwise.errors import DatasetError, RequestError
+from layerwise.join.finish import described
+from layerwise.join.making import Recipe, ShardMaker, Task
+from layerwise.join.opened import open_described
+from layerwise.join.sources import STDIN, entries_of
+from layerwise.read import open_corpus
+from layerwise.read.carry import PART
+from layerwise.read.example import digest
+from layerwise.read.shards import shards
+from layerwise.store import DatasetWriter, LayerDataset, check_files
+from layerwise.store.manifest import OWN
+from layerwise.store.work import difference
+from layerwise.tables import Carried
+
+_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens")
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done.
+
+    Attributes:
+        shards: the numbers of those that were made again.
+        changed: of these, the ones whose bytes are others now: made on another machine, or by other versions.
+    """
+
+    shards: tuple[int, ...]
+    changed: tuple[int, ...]
+
+
+def repair(
+    path: str | Path,
+    *,
+    source: str | Path | Sequence[str | Path] | None = None,
+    model: str | Path | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> Repair:
+    """Make the shards again whose files aren't what was written, from the records that they were made from.
+
+    Args:
+        path: the dataset.
+        source: where its corpus is now, when the names of the files in its manifest have changed.
+        model: where the model is now, when its name has changed; its hash must be the same.
+        device, allow_pickle, trust_remote_code: see `load_encoder`.
+
+    Raises:
+        DatasetError: a manifest that is damaged itself, a source that isn't what it was, or a dataset that
+            wasn't made from texts.
+        ModelError: the model can't be had, or is another one.
+    """
+    wrong = _damaged(Path(path))
+    dataset = open_described(path)
+    if not wrong:
+        return Repair((), ())
+    if "derived" in dataset.manifest["settings"]:
+        raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
+    tasks = list(_tasks(dataset, source, wrong))
+    loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
+    changed = []
+    with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
+        maker = _maker(dataset, model, loading)
+        for task in tasks:
+            record = maker.make(task, lambda **_: None)
+            if record["files"] != writer.committed[task.number]["files"]:
+                changed.append(task.number)
+            writer.add(record)
+        if changed:
+            made = {name: value for name, value in dataset.manifest.items() if name not in OWN}
+            writer.finish(described(made, writer.committed.values()))
+    return Repair(tuple(wrong), tuple(changed))
+
+
+def _damaged(path: Path) -> list[int]:
+    """Return the numbers of the shards that have a file that isn't what was written."""
+    count = open_described(path).manifest["shards"]["count"]
+    numbers = set()
+    for problem in check_files(path):
+        folder, _, name = problem.file.partition("/")
+        number = name.partition(".")[0]
+        if folder != "shards":
+            raise DatasetError(
+                f"{path}/{problem.file} {problem.what}; it can't be made again, restore it from a copy"
+            )
+        if number.isdigit() and int(number) < count:
+            numbers.add(int(number))
+    return sorted(numbers)
+
+
+def _tasks(
+    dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, wrong: Sequence[int]
+) -> Iterator[Task]:
+    """Yield the damaged shards with their texts, read again and found to be those of then."""
+    manifest = dataset.manifest
+    records = list(dataset.shards)
+    first = doc = 0
+    concerned = 0
+    for entry in entries_of(manifest):
+        own = records[first : first + entry["shards"]]
+        if any(record["number"] in wrong for record in own):
+            concerned += 1
+            if source is not None and concerned > 1:
+                raise RequestError(
+                    "--source names one source, and the damaged shards come from several; leave it out"
+                )
+            yield from _of_entry(dataset, entry, source, own, doc, set(wrong))
+        first += len(own)
+        doc += sum(record["texts"] for record in own)
+
+
+def _of_entry(
+    dataset: LayerDataset,
+    entry: Mapping[str, Any],
+    source: str | Path | Sequence[str | Path] | None,
+    own: Sequence[Mapping[str, Any]],
+    doc: int,
+    wrong: set[int],
+) -> Iterator[Task]:
+    settings, manifest = dataset.manifest["settings"], dataset.manifest
+    given = entry["files"] if source is None else [source] if isinstance(source, str | Path) else list(source)
+    if STDIN in given:
+        raise DatasetError(
+            f"the texts of {dataset.path} came through standard input; give a file with the same texts as --source"
+        )
+    corpus = open_corpus(
+        given, **entry.get("reading", settings["reading"]), skip_bad=bool(manifest["skipped"])
+    )
+    named = dict(zip(map(str, given), entry["files"], strict=False))
+    begun = [record["texts"] for record in own]
+    stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)
+    left = [record["number"] for record in own if record["number"] in wrong]
+    for record, examples in zip(own, stream, strict=False):
+        if record["number"] in wrong:
+            # The name of the file is part of what was read; it may stand elsewhere now.
+            then = [replace(one, source=named.get(str(one.source), one.source)) for one in examples]
+            if digest(then) != record["input"]:
+                raise DatasetError(
+                    f"what stands from {examples[0].where} to {examples[-1].where} isn't what it was when shard "
+                    f"{record['number']} was written; put the source back, or name the right one with --source"
+                )
+            kept = (*settings["keep"], PART) if corpus.paired else tuple(settings["keep"])
+            carried = Carried(corpus.types, settings["no_text"], kept)
+            yield Task(record["number"], doc, then, carried)
+            left.remove(record["number"])
+        doc += record["texts"]
+    if left:
+        raise DatasetError(f"the source ends before shard {left[0]}; put it back as it was, or give --source")
+
+
+def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str, Any]) -> ShardMaker:
+    """Return what makes shards as those of the dataset were made.
+
+    Raises:
+        DatasetError: it can't be done in the same way here.
+    """
+    manifest, settings = dataset.manifest, dataset.manifest["settings"]
+    request = {name: settings[name] for name in _REQUEST}
+    request["overlap"] = settings["overlap"] if settings["long"] == "window" else None
+    name = manifest["model"]["id"] if model is None else model
+    revision = manifest["model"]["revision"] if model is None else None
+    device = loading["device"] or settings["device"]
+    own = {**loading, "device": device, "revision": revision, "precision": settings["precision"]}
+    maker = Recipe(dataset.path, name, own, request, settings["dtype"]).start(0, 1)
+    here = maker.about().settings
+    found = difference({name: settings[name] for name in here}, dict(here))
+    if found is not None:
+        what, there, now = found
+        raise DatasetError(
+            f"{dataset.path} can't be repaired here: {what} is {there} there and {now} here; "
+            "name the right model with --model, or extract it anew"
+        )
+    return maker

@@ -1,0 +1,69 @@
+"""Shards of other datasets as shards of one: their tensors byte for byte, their texts numbered anew."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from layerwise.errors import DatasetError
+from layerwise.store import disk
+from layerwise.store.layout import KINDS, Folder
+from layerwise.store.records import Record
+from layerwise.store.tables import read_table
+from layerwise.store.writer import commit_shard
+
+_BLOCK = 1 << 22
+
+
+def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs: int) -> Record:
+    """Copy a shard under another number; returns its new record.
+
+    Args:
+        source, record: the dataset that it stands in, and what is known of it.
+        target, number: where it goes.
+        docs: how much higher its texts are numbered there.
+
+    Raises:
+        DatasetError: a file that isn't what its record says.
+        OutputError: a place that can't be written to.
+    """
+    aside = disk.aside(target.shard(number, "tensors"))
+    tensors = _copy(source.shard(record["number"], "tensors"), aside)
+    entry = record["files"]["tensors"]
+    if tensors != (entry["bytes"], entry["sha256"]):
+        disk.remove(aside)
+        raise _changed(source, record, "tensors")
+    tables = {kind: _moved(source, record, kind, docs) for kind in KINDS if kind != "tensors"}
+    return commit_shard(target, number, tensors, tables, record)
+
+
+def _copy(source: Path, target: Path) -> tuple[int, str]:
+    """Copy a file, synced; return its bytes and its SHA-256."""
+    state, size = hashlib.sha256(), 0
+    with disk.writing(target), open(target, "wb") as into:
+        try:
+            with open(source, "rb") as file:
+                while block := file.read(_BLOCK):
+                    state.update(block)
+                    size += into.write(block)
+        except FileNotFoundError as error:
+            raise DatasetError(f"can't read {source}: {error.strerror}; see `layerwise verify`") from error
+        into.flush()
+        disk.sync(into.fileno(), target)
+    return size, state.hexdigest()
+
+
+def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
+    path = source.shard(record["number"], kind)
+    table = read_table(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["files"][kind]["sha256"]:
+        raise _changed(source, record, kind)
+    place = table.column_names.index("doc")
+    moved = pa.array(table["doc"].to_numpy() + docs, pa.int64())
+    return table.set_column(place, "doc", moved)
+
+
+def _changed(source: Folder, record: Record, kind: str) -> DatasetError:
+    path = os.fspath(source.shard(record["number"], kind))
+    return DatasetError(f"{path} isn't the file that was written; see `layerwise verify {source.root}`")

@@ -1,0 +1,345 @@
+"""Several processes make one dataset: the same bytes as one, whatever happens to them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+import layerwise as lw
+from layerwise.cluster import local
+from layerwise.cluster.local import Local
+from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
+from layerwise.join.extract import extract_share
+from layerwise.progress import Progress
+from layerwise.store import check_files
+
+TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
+OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(model_folder: Callable[[str], Path]) -> str:
+    return str(model_folder("bert"))
+
+
+@pytest.fixture
+def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
+    """What one process writes."""
+    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+class Count(Progress):
+    """Progress that is only counted."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.fractions: list[float] = []
+
+    def add(self, *, texts: int = 0, pieces: int = 0, fraction: float | None = None) -> None:
+        super().add(texts=texts, pieces=pieces, fraction=fraction)
+        self.fractions.append(fraction or 0.0)
+
+
+def test_two_processes_write_what_one_writes(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    progress = Count()
+    dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=progress, **OPTIONS)
+    assert contents(dataset.path) == whole
+    assert check_files(dataset.path) == []
+    assert (progress.texts, progress.pieces) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert max(progress.fractions) == 1.0
+    again = lw.extract(corpus, tmp_path / "out", model=model, workers=2, **OPTIONS)
+    assert again.sha256 == dataset.sha256, "workers are no setting, and a finished dataset is left alone"
+
+
+def killing(crew: Local, kills: int, seed: int) -> threading.Thread:
+    """Kill one of a crew's processes at random moments, so many times."""
+
+    def run() -> None:
+        rng = random.Random(seed)
+        for _ in range(kills):
+            time.sleep(rng.uniform(0.0, 0.6))
+            hand = rng.choice(crew._hands)
+            while not hand._ended and hand._process.poll() is not None:
+                time.sleep(0.01)
+            hand._process.kill()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def slowly(tasks: Iterable[Any]) -> Iterator[Any]:
+    for task in tasks:
+        time.sleep(0.2)
+        yield task
+
+
+def survive(corpus: Path, model: str, out: Path, kills: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Extract with two processes that are killed so many times; returns how often one was started."""
+    monkeypatch.setattr(local, "_TRIES", 10 * kills)
+    started = 0
+    start = local._Hand._start
+    threads: list[threading.Thread] = []
+
+    def counted(self: Any) -> Any:
+        nonlocal started
+        started += 1
+        return start(self)
+
+    map_ = Local.map
+
+    def killed(self: Local, tasks: Any, tell: Any) -> Iterator[Any]:
+        threads.append(killing(self, kills, seed=kills))
+        yield from map_(self, slowly(tasks), tell)
+
+    monkeypatch.setattr(local._Hand, "_start", counted)
+    monkeypatch.setattr(Local, "map", killed)
+    lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
+    for thread in threads:
+        thread.join()
+    return started
+
+
+def test_killed_processes_are_started_again_and_the_bytes_are_the_same(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survive(corpus, model, tmp_path / "out", 3, monkeypatch) >= 3
+    assert contents(tmp_path / "out") == whole
+    assert check_files(tmp_path / "out") == []
+
+
+def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
+    corpus: Path, model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="layer 9"):
+        lw.extract(corpus, tmp_path / "out", model=model, layers="9", workers=2, **OPTIONS)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RequestError, match="--workers 0 is too small"):
+        lw.extract(corpus, tmp_path / "out", model=model, workers=0, **OPTIONS)
+    corpus.write_text("good\n" * 4 + "bad " * 200 + "\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"text 4 .* has \d+ pieces and the limit is"):
+        lw.extract(corpus, tmp_path / "out", model=model, long="error", workers=2, **OPTIONS)
+    lw.extract(corpus, tmp_path / "out", model=model, workers=2, **OPTIONS)  # other settings would be refused
+    assert lw.open_dataset(tmp_path / "out").text_count == 5
+
+
+class Fatal:
+    """A recipe whose makers die of a task, or of being started."""
+
+    def __init__(self, at_once: bool) -> None:
+        self.at_once = at_once
+
+    def start(self, index: int, count: int) -> "Fatal":
+        if self.at_once:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    def about(self) -> str:
+        return "about"
+
+    def make(self, task: Any, tell: Any) -> Any:
+        print("what libraries print does no harm")
+        if task == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task == "fail":
+            raise ValueError("a fault of ours")
+        return task
+
+
+def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
+    with Local(Fatal(False), 2) as crew:
+        assert crew.about == "about"
+        assert sorted(crew.map(["a", "b", "c"], lambda **_: None)) == ["a", "b", "c"]
+        with pytest.raises(
+            LayerwiseError, match=r"worker \d was killed by signal 9, 3 times; .*fewer workers"
+        ):
+            list(crew.map(["a", "die"], lambda **_: None))
+    with Local(Fatal(False), 1) as crew, pytest.raises(RuntimeError, match="a fault of ours"):
+        list(crew.map(["fail"], lambda **_: None))
+    with pytest.raises(LayerwiseError, match="was killed by signal 9, 3 times"):
+        Local(Fatal(True), 1)
+
+
+def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:
+    script = (
+        "import layerwise as lw, sys, time\n"
+        "lw.extract(sys.argv[1], sys.argv[2], model=sys.argv[3], workers=2, shard_texts=1, device='cpu')\n"
+    )
+    corpus.write_text("word " * 60 + "\n" + "".join(f"text {n}\n" for n in range(3000)), encoding="utf-8")
+    out = tmp_path / "out"
+    parent = subprocess.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
+    wait_for(lambda: len(list((out / "work").glob("0*.json"))) > 3, "a few shards")
+    parent.kill()
+    parent.wait()
+    locks = sorted((out / "work").glob("*-of-2.lock"))
+    assert len(locks) == 2
+
+    def free() -> bool:
+        for path in locks:
+            lock = filelock.FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                return False
+            lock.release()
+        return True
+
+    wait_for(free, "the end of the processes")
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:600]), encoding="utf-8")
+    made = len(list((out / "work").glob("0*.json")))
+    assert 3 < made < 600, "killed in the middle"
+    assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == 600
+    assert check_files(out) == []
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, f"waited a minute for {what}"
+        time.sleep(0.02)
+
+
+def shares(corpus: Path, out: Path, model: str, order: list[int]) -> list[dict[str, Any]]:
+    return [extract_share(corpus, out, (i, len(order)), model=model, **OPTIONS) for i in order]
+
+
+def test_workers_in_any_order_write_what_one_writes(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    found = shares(corpus, out, model, [2, 0, 1])
+    assert [one["shards"] for one in found] == [5, 5, 5]
+    assert {(one["of_shards"], one["of_texts"]) for one in found} == {(15, len(TEXTS))}
+    with pytest.raises(DatasetError, match="is unfinished"):
+        lw.open_dataset(out)
+    dataset = lw.finish(out)
+    assert contents(out) == whole
+    assert check_files(out) == []
+    assert not (out / "work").exists()
+    assert lw.finish(out).sha256 == dataset.sha256
+    assert lw.extract(corpus, out, model=model, **OPTIONS).sha256 == dataset.sha256
+
+
+def test_one_process_goes_on_where_workers_stopped(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    extract_share(corpus, out, (1, 3), model=model, **OPTIONS)
+    kept = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    lw.extract(corpus, out, model=model, **OPTIONS)
+    assert contents(out) == whole
+    assert {n: (out / "shards" / n).stat().st_mtime_ns for n in kept} == kept, "not made twice"
+
+
+def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DatasetError, match="holds no unfinished work"):
+        lw.finish(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("layerwise.store.DatasetWriter.through", lambda *_: None)
+        extract_share(corpus, out, (0, 3), model=model, **OPTIONS)
+    with pytest.raises(DatasetError, match="isn't ready: no worker has been through its source"):
+        lw.finish(out)
+    extract_share(corpus, out, (0, 3), model=model, **OPTIONS)
+    says = r"10 of 15 shards are missing \(1, 2, 4, 5, 7, 8, 10, 11, 13, 14\); run again worker 1, 2 of 3"
+    with pytest.raises(DatasetError, match=says):
+        lw.finish(out)
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:30]), encoding="utf-8")
+    extract_share(corpus, out, (1, 3), model=model, **OPTIONS)
+    with pytest.raises(
+        DatasetError, match="didn't see the same source: worker 0 found 60 texts and worker 1"
+    ):
+        lw.finish(out)
+
+
+def test_a_share_that_is_in_work_is_refused_and_so_is_all_of_it(
+    corpus: Path, model: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    extract_share(corpus, out, (0, 2), model=model, **OPTIONS)
+    (out / "work" / "1-of-2.lock").touch()
+    with filelock.FileLock(out / "work" / "1-of-2.lock"):
+        with pytest.raises(DatasetError, match="in use: another process with worker index 1 of 2"):
+            extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+        with pytest.raises(DatasetError, match="in use: worker 1-of-2 is writing it"):
+            lw.extract(corpus, out, model=model, **OPTIONS)
+        with pytest.raises(DatasetError, match="in use: worker 1-of-2 is writing it"):
+            lw.finish(out)
+        extract_share(corpus, out, (0, 2), model=model, **OPTIONS)  # the others aren't in its way
+    extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+    assert lw.finish(out).text_count == len(TEXTS)
+
+
+@pytest.mark.parametrize(("share", "says"), [((2, 2), "0 to 1"), ((-1, 3), "0 to 2"), ((0, 0), "0")])
+def test_a_worker_that_does_not_exist(
+    corpus: Path, share: tuple[int, int], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=f"--worker-index {share[0]} doesn't fit .*; take {says}"):
+        extract_share(corpus, tmp_path / "out", share)
+
+
+def test_shares_with_other_settings_are_refused(corpus: Path, model: str, tmp_path: Path) -> None:
+    extract_share(corpus, tmp_path / "out", (0, 2), model=model, **OPTIONS)
+    with pytest.raises(DatasetError, match="made with other settings: dtype"):
+        extract_share(corpus, tmp_path / "out", (1, 2), model=model, dtype="int8", **OPTIONS)
+
+
+def test_a_full_disk_stops_a_share_and_nothing_is_lost(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.store import tensors
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    extract_share(corpus, out, (0, 2), model=model, **OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(tensors, "_reserve", full)
+        with pytest.raises(
+            OutputError, match="No space left on device; what was committed is kept; free some"
+        ):
+            extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+    extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+    lw.finish(out)
+    assert contents(out) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_shares_killed_fifty_times_give_the_same_bytes(model: str, tmp_path: Path) -> None:
+    """Each of two workers is killed by SIGKILL at random points of its work, and started again."""
+    script = Path(__file__).with_name("kill_extract.py")
+    command = [sys.executable, str(script), model, str(tmp_path), "shares"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[-1]) >= 50
+
+
+@pytest.mark.slow
+def test_processes_killed_fifty_times_give_the_same_bytes(
+    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survive(corpus, model, tmp_path / "out", 50, monkeypatch) >= 50
+    assert contents(tmp_path / "out") == whole
