@@ -36,7 +36,7 @@ class Chain:
     """A dataset with the results of it."""
 
     dataset: lw.LayerDataset
-    results: dict[str, Path]
+    results: dict[str, Any]
 
 
 def chain(place: Path, encoder: Any, texts: list[str], label: str, classes: list[str]) -> Chain:
