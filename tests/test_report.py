@@ -172,6 +172,19 @@ def test_attention_is_asked_for(place: Path, encoder_of: Callable[[str], Any]) -
     assert one["pieces"][0] == "[CLS]"
 
 
+def test_maps_have_a_bound(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three blocks of four heads are twelve maps a text."""
+    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2 * 12 * 18**2)
+    dataset = opened(place, "texts.lw")
+    both = page_data(dataset, texts=[12, 16], attention=True)["pieces"]
+    assert [one["attention"].shape[2:] for one in both] == [(18, 18), (18, 18)]
+    assert all(len(one["pieces"]) > 18 for one in both)
+    (alone,) = page_data(dataset, texts=[12], attention=True)["pieces"]
+    assert alone["attention"].shape[2:] == (25, 25)
+    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2)
+    assert page_data(dataset, texts=[12, 16], attention=True)["pieces"][0]["attention"].shape[2:] == (8, 8)
+
+
 def test_a_model_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*given: Any, **options: Any) -> None:
         raise ModelError("model 'x' isn't here")
