@@ -198,6 +198,16 @@ def test_labels_that_are_missing() -> None:
     assert found["class_separation"].values[0] == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("label", [[None, ""] * 10, ["a"] * 20, [f"u{n}" for n in range(20)]])
+def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]) -> None:
+    states = states_of(noise(20, 4, 2), {"label": label})
+    found = lw.analyze(states, label="label", measures=["class_separation"], sample=19)
+    assert found.to_json()["measures"]["class_separation"]["values"] == [None, None]
+    assert any("nothing can be separated" in note for note in found.notes)
+    assert "Not defined anywhere: class_separation." in found.notes
+    assert set(found.dimensions) == {"rogue"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -356,6 +366,8 @@ def test_pairs_by_a_column() -> None:
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     # Without sides, the earlier of two is a.
     mixed = lw.analyze(states, pairs="pair", measures=names)
+    assert any(note.startswith("Without --sides a pair's earlier row is a") for note in mixed.notes)
+    assert not any("--sides" in note for note in found.notes)
     earlier = np.array([np.flatnonzero(of == n) for n in range(60)])
     assert mixed["retrieval_ab"].values[1] == pytest.approx(brute(layer[earlier[:, 0]], layer[earlier[:, 1]]))
 
@@ -374,11 +386,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str],
 
 def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "analysis"
-    assert main(["analyze", str(stored / "texts.lw"), "--label", "label", "--out", str(out)]) == 0
+    argv = ["analyze", str(stored / "texts.lw"), "--label", "label", "--seed", "7"]
+    assert main([*argv, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "class_separation" in printed
     assert "linear_cka with 3" in printed
+    assert "32 of 32 rows, seed 7;" in printed
     result = json.loads((out / "analysis.json").read_text())
+    assert result["seed"] == 7
     dataset = lw.open_dataset(stored / "texts.lw")
     assert result["dataset"]["sha256"] == dataset.sha256
     assert result["layers"] == ["emb", "1", "2", "3"]
@@ -413,3 +428,4 @@ def test_a_pair_dataset(stored: Path, tmp_path: Path, encoder_of: Callable[[str]
     found = lw.analyze(dataset, pairs="part")
     a, b = (dataset.layer(3, rows=dataset.where(part=side)) for side in "ab")
     assert found["retrieval_ab"].values[3] == pytest.approx(brute(a, b))
+    assert not any("--sides" in note for note in found.notes), "the dataset tells the sides itself"

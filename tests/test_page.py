@@ -94,6 +94,7 @@ def analysis(layers: list[str]) -> dict[str, Any]:
         "layers": layers,
         "rows": 50,
         "of": 180,
+        "seed": 4,
         "measures": {
             "norm": {
                 "values": depth,
@@ -402,6 +403,8 @@ def test_what_it_says(show: Show) -> None:
     for words in ("layerwise 0.3", "ab" * 32, "a note", "curvature isn't defined at emb", "seed 0"):
         assert words in foot
     body = opened.text("body")
+    assert "60 of 180 rows, drawn by whole texts with seed 0;" in body
+    assert "Measured on 50 of 180 rows, seed 4;" in body
     assert "not defined here" in body
     assert not opened.tab.locator(".failure").count()
 
