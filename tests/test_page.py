@@ -968,18 +968,22 @@ def test_data_behind_the_page(started: Any, served: tuple[str, list[str]]) -> No
 
 @pytest.mark.slow
 def test_fifty_thousand_points_stay_smooth(show: Show) -> None:
+    """What drawing takes, and the time from frame to frame; `make test-slow` runs it, on a machine at rest."""
     rng = np.random.default_rng(0)
     made = points(50_000, 7, ["a text"] * 50_000, 1) | {"neighbours": None}
     made["coords"] = np.clip(rng.normal(0, 12_000, (7, 50_000, 2)), -32767, 32767).astype(np.int16)
     data = whole(points=made, pieces=[], analysis=None)
     data["about"] = data["about"] | {"layers": ["emb", *map(str, range(1, 7))]}
     opened = show(data)
-    opened.tab.evaluate(
-        "new Promise((done) => { layerwise.frames.length = 0; let at = 0; const step = () => {"
-        " layerwise.slider.set(at); at += 0.05; at < 6 ? requestAnimationFrame(step) : done(); }; step(); })"
+    gaps = opened.tab.evaluate(
+        "new Promise((done) => { layerwise.frames.length = 0; const gaps = []; let [at, last] = [0, null];"
+        " const step = (now) => { if (last !== null) gaps.push(now - last); last = now;"
+        " layerwise.slider.set(at); at += 0.05; at < 6 ? requestAnimationFrame(step) : done(gaps); };"
+        " requestAnimationFrame(step); })"
     )
-    frames = opened.tab.evaluate("layerwise.frames")
-    middle, late = np.percentile(frames, [50, 95])
-    print(f"{len(frames)} frames of 50,000 points: median {middle:.1f} ms, 95% under {late:.1f} ms")
-    assert len(frames) > 60
-    assert middle < 33
+    drawing = opened.tab.evaluate("layerwise.frames")
+    middle, late = np.median(drawing), np.percentile(gaps, 95)
+    print(f"{len(gaps)} frames of 50,000 points: drawing {middle:.1f} ms, 95% come within {late:.1f} ms")
+    assert min(len(gaps), len(drawing)) > 60
+    assert middle < 33, "drawing takes longer than a frame may"
+    assert late < 33, "frames come too seldom while the slider moves"
