@@ -1,7 +1,7 @@
-"""Peak memory of extracting, and of probing, ten times as many texts, each in a process of its own, with minilm.
+"""Peak memory of extracting, probing and analyzing ten times as many texts, each in a process of its own, with minilm.
 
-The larger source is the smaller one ten times over, so that both have the same lengths. A probe looks at some of
-the rows of a dataset, here at as many of the larger as of the smaller one.
+The larger source is the smaller one ten times over, so that both have the same lengths. A probe and an analysis look
+at some of the rows of a dataset, here at as many of the larger as of the smaller one.
 """
 
 import json
@@ -17,6 +17,7 @@ from common import Goal, documentation, heading, show, show_goals
 SIZES = {"text": (2_000, 20_000), "token": (500, 5_000)}
 # Rows: of pieces more, as what stands in the larger source ten times is never cut apart.
 PROBED = {"text": 2_000, "token": 10_000}
+ANALYZED = 1_000  # rows: fewer than there are, so that both have intervals
 ROUNDS = 1  # a peak hardly varies, and 20,000 texts take their time
 
 
@@ -41,12 +42,21 @@ def probing(dataset: str) -> None:
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 
 
+def analyzing(dataset: str, rows: str) -> None:
+    """Analyze some rows of a dataset, and print the peak memory before it is opened and at the end, in MB."""
+    import layerwise as lw
+
+    loaded = _peak()
+    lw.analyze(lw.open_dataset(dataset), label="third", sample=int(rows))
+    print(json.dumps({"loaded": loaded, "peak": _peak()}))
+
+
 def _peak() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _measure(*arguments: str | Path) -> dict[str, float]:
+def _measure(*arguments: str | Path | int) -> dict[str, float]:
     command = [sys.executable, __file__, *map(str, arguments)]
     found: dict[str, float] = json.loads(
         subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -56,7 +66,9 @@ def _measure(*arguments: str | Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    heading(f"memory: peak resident memory of lw.extract and lw.probe with minilm, {ROUNDS} process each")
+    heading(
+        f"memory: peak resident memory of lw.extract, lw.probe and lw.analyze with minilm, {ROUNDS} process each"
+    )
     rows = [("what", "texts", "loaded before, MB", "peak, MB")]
     goals = []
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
@@ -67,13 +79,15 @@ def main() -> None:
                 _write(folder / f"{size}.jsonl", (texts * (size // few + 1))[:size])
             extracted: dict[int, list[dict[str, float]]] = {few: [], many: []}
             probed: dict[int, list[dict[str, float]]] = {few: [], many: []}
+            analyzed: dict[int, list[dict[str, float]]] = {few: [], many: []}
             for turn in range(ROUNDS):
                 for size in extracted:
                     out = folder / f"{level}-{size}-{turn}.lw"
                     extracted[size].append(_measure(folder / f"{size}.jsonl", out, level))
                     probed[size].append(_measure(out))
-            for what, found in ((f"extract, {level} level", extracted), (f"probe, {level} level", probed)):
-                goals.append(_compare(what, found, rows))
+                    analyzed[size].append(_measure(out, ANALYZED))
+            for what, found in (("extract", extracted), ("probe", probed), ("analyze", analyzed)):
+                goals.append(_compare(f"{what}, {level} level", found, rows))
     show(rows, right=(1, 2, 3))
     show_goals(goals)
 
@@ -95,4 +109,4 @@ def _compare(what: str, found: dict[int, list[dict[str, float]]], rows: list[tup
 
 
 if __name__ == "__main__":
-    {1: main, 2: probing, 4: child}[len(sys.argv)](*sys.argv[1:])
+    {1: main, 2: probing, 3: analyzing, 4: child}[len(sys.argv)](*sys.argv[1:])

@@ -14,6 +14,7 @@ import layerwise as lw
 from browser import Opened, browser
 from layerwise.join.explore import served
 from layerwise.server.loopback import Loopback
+from test_page import held
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +46,66 @@ def test_the_page_asks_for_what_it_shows(address: str) -> None:
         page.tab.keyboard.press("ArrowRight")
         page.tab.wait_for_timeout(700)
         assert page.pixels() != before, "another layer shows the same points"
+        assert not page.tab.locator("#chosen .whole").count()
         page.tab.mouse.click(*page.place(3))
-        page.wait("document.body.innerText.includes('text number')")
+        page.tab.wait_for_selector("#chosen .beside")
+        row = page.tab.evaluate("layerwise.scene.points.row[layerwise.scene.chosen]")
+        assert page.text("#chosen .whole").startswith(f"text number {row} about")
+        assert page.tab.locator("#chosen .beside li").count() == 20
         own = [url for url in page.asked if not url.startswith("data:")]
         assert all(url.startswith(address) for url in own), own
         assert any("api/neighbours" in url for url in own)
+        assert page.text("#hit-count") == ""
         page.tab.locator("input[type=search]").first.fill("CATS")
-        page.wait("document.body.innerText.includes('30')")
+        page.tab.wait_for_selector("#hits mark")
+        assert page.text("#hit-count") == "30 found"
         assert not page.complaints
         page.context.close()
+
+
+DRAWN = """(canvas) => { const [wide, high] = [canvas.width, canvas.height];
+    const copy = new OffscreenCanvas(wide, high).getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const pixels = new Uint32Array(copy.getImageData(0, 0, wide, high).data.buffer);
+    return pixels.some((one) => one !== pixels[0]) && canvas.toDataURL(); }"""
+
+
+def drawn(page: Opened, layers: tuple[int, int]) -> list[str]:
+    """What stands side by side of two layers, once their points are there."""
+    for side, layer in enumerate(layers):
+        page.tab.select_option(f"#side-{side}", str(layer))
+    page.tab.mouse.move(0, 0)
+    page.tab.wait_for_timeout(100)
+    found: list[str] = []
+    for canvas in page.tab.locator("#compare canvas").all():
+        page.wait(DRAWN, canvas.element_handle())
+        found.append(canvas.evaluate(DRAWN))
+    return found
+
+
+def test_two_layers_stand_side_by_side(address: str) -> None:
+    with browser() as started:
+        page = Opened(started, address)
+        page.tab.locator("#compare-open").click()
+        one, other = drawn(page, (0, 0))
+        assert one == other, "a layer beside itself is the same picture"
+        left, right = drawn(page, (0, 3))
+        assert left == one
+        assert right != left, "another layer is another picture"
+        asked = {url.split("layer=")[1].split("&")[0] for url in page.asked if "api/coords" in url}
+        assert asked == {"emb", "3"}
+        assert not page.complaints
+        page.context.close()
+
+
+def test_a_dataset_shows_its_page_in_a_notebook(dataset: Path) -> None:
+    shown = lw.open_dataset(dataset).explore(points=20, texts=[0], lang="zh")
+    head, _ = held(shown.html)
+    assert head["title"] == "texts.lw"
+    assert head["points"]["count"] == 20
+    assert head["points"]["of"] == 60
+    assert [one["doc"] for one in head["pieces"]] == [0]
+    assert shown._repr_html_().startswith("<iframe srcdoc=")
 
 
 def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:

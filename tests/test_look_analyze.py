@@ -1,6 +1,7 @@
 """analyze: planted layers, what isn't defined, other datasets, pairs, and its files."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
 from layerwise.look import geometry, separation, similarity
 from layerwise.look.dimension import two_nn
-from layerwise.look.retrieval import accuracy
+from layerwise.look.retrieval import accuracy, pair_rows
 from planted import noise, states_of, words_of
 
 MATRICES = {measure.name for measure in similarity.MEASURES}
@@ -197,6 +198,16 @@ def test_labels_that_are_missing() -> None:
     assert found["class_separation"].values[0] == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("label", [[None, ""] * 10, ["a"] * 20, [f"u{n}" for n in range(20)]])
+def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]) -> None:
+    states = states_of(noise(20, 4, 2), {"label": label})
+    found = lw.analyze(states, label="label", measures=["class_separation"], sample=19)
+    assert found.to_json()["measures"]["class_separation"]["values"] == [None, None]
+    assert any("nothing can be separated" in note for note in found.notes)
+    assert "Not defined anywhere: class_separation." in found.notes
+    assert set(found.dimensions) == {"rogue"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -298,6 +309,27 @@ def test_retrieval_of_what_is_all_alike_is_chance() -> None:
     assert np.isnan(accuracy(np.zeros((3, 3)), np.ones((3, 3)))).all()
 
 
+def test_retrieval_in_blocks_is_the_same_and_holds_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    a, b = (rng.normal(size=(1500, 4)) for _ in range(2))
+    b[700:] = b[:800]  # equally near ones, in other blocks
+    whole = accuracy(a, b)
+    monkeypatch.setattr("layerwise.look.retrieval._CELLS", 1 << 16)
+    tracemalloc.start()
+    found = accuracy(a, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == pytest.approx(whole, abs=1e-12)
+    assert peak < 3e6, f"{peak / 1e6:.1f} MB: all cosines of 1,500 rows are 18 MB"
+
+
+def test_three_of_a_value_are_no_pair() -> None:
+    states = states_of(noise(9, 4, 1), {"key": ["a", "b", "a", "b", "b", "b", "c", None, "c"]})
+    pairs, alone = pair_rows(states, "key")
+    assert pairs.tolist() == [[0, 2], [6, 8]]
+    assert alone == 4
+
+
 def test_pairs_by_a_column() -> None:
     """Layer 1 holds translations that a constant of the language has moved: centring finds them."""
     rng = np.random.default_rng(0)
@@ -323,9 +355,19 @@ def test_pairs_by_a_column() -> None:
     some = lw.analyze(states, pairs="pair", sides="language", measures=names, sample=30)
     assert some["retrieval_ab"].low is not None
     first, second = (layer[side == which][np.argsort(of[side == which])] for which in (0, 1))  # de, en
-    assert found["retrieval_ba"].values[1] == pytest.approx(brute(second, first), abs=1e-12)
+    centred = [x - x.mean(axis=0) for x in (first, second)]
+    wanted = [
+        brute(first, second),
+        brute(second, first),
+        brute(centred[0], centred[1]),
+        brute(centred[1], centred[0]),
+    ]
+    for name, value in zip(names, wanted, strict=True):
+        assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     # Without sides, the earlier of two is a.
     mixed = lw.analyze(states, pairs="pair", measures=names)
+    assert any(note.startswith("Without --sides a pair's earlier row is a") for note in mixed.notes)
+    assert not any("--sides" in note for note in found.notes)
     earlier = np.array([np.flatnonzero(of == n) for n in range(60)])
     assert mixed["retrieval_ab"].values[1] == pytest.approx(brute(layer[earlier[:, 0]], layer[earlier[:, 1]]))
 
@@ -344,11 +386,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str],
 
 def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "analysis"
-    assert main(["analyze", str(stored / "texts.lw"), "--label", "label", "--out", str(out)]) == 0
+    argv = ["analyze", str(stored / "texts.lw"), "--label", "label", "--seed", "7"]
+    assert main([*argv, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "class_separation" in printed
     assert "linear_cka with 3" in printed
+    assert "32 of 32 rows, seed 7;" in printed
     result = json.loads((out / "analysis.json").read_text())
+    assert result["seed"] == 7
     dataset = lw.open_dataset(stored / "texts.lw")
     assert result["dataset"]["sha256"] == dataset.sha256
     assert result["layers"] == ["emb", "1", "2", "3"]
@@ -383,3 +428,4 @@ def test_a_pair_dataset(stored: Path, tmp_path: Path, encoder_of: Callable[[str]
     found = lw.analyze(dataset, pairs="part")
     a, b = (dataset.layer(3, rows=dataset.where(part=side)) for side in "ab")
     assert found["retrieval_ab"].values[3] == pytest.approx(brute(a, b))
+    assert not any("--sides" in note for note in found.notes), "the dataset tells the sides itself"

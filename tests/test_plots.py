@@ -490,6 +490,22 @@ def test_all_figures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
         assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
+def test_colours_are_those_of_okabe_and_ito(tmp_path: Path) -> None:
+    """All that is neither grey nor of a ramp; as published, in Okabe and Ito (2008)."""
+    okabe_ito = {"000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7"}
+    labels = [f"c{i}" for i in range(8) for _ in range(9 - i)]
+    many = projection(scattered(1, len(labels)), ["6"], labels)
+    used: set[str] = set()
+    for n, figure in enumerate(
+        (layer_curve(probe_result(6)), geometry(analysis(5)), weights(weighed(5)), many)
+    ):
+        svg = save(figure, tmp_path / str(n))[0].read_text()
+        used |= set(re.findall(r"(?:fill|stroke): #([0-9a-f]{6})", svg))
+    chromatic = {one for one in used if not one[:2] == one[2:4] == one[4:]} | {"000000"}
+    assert chromatic <= okabe_ito, f"{chromatic - okabe_ito} can't be told apart by all"
+    assert chromatic == okabe_ito, "a legend of eight classes uses all of them"
+
+
 def test_plots_are_found_when_first_used() -> None:
     code = (
         "import sys, layerwise as lw; assert 'layerwise.show' not in sys.modules; lw.plots.heatmap;"

@@ -17,6 +17,7 @@ from layerwise.join.pagedata import CLIP
 from layerwise.join.report import page_data
 from layerwise.look.neighbours import nearest
 from planted import noise, states_of, words_of
+from test_page import held
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,19 @@ def test_attention_is_asked_for(place: Path, encoder_of: Callable[[str], Any]) -
     assert one["pieces"][0] == "[CLS]"
 
 
+def test_maps_have_a_bound(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three blocks of four heads are twelve maps a text."""
+    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2 * 12 * 18**2)
+    dataset = opened(place, "texts.lw")
+    both = page_data(dataset, texts=[12, 16], attention=True)["pieces"]
+    assert [one["attention"].shape[2:] for one in both] == [(18, 18), (18, 18)]
+    assert all(len(one["pieces"]) > 18 for one in both)
+    (alone,) = page_data(dataset, texts=[12], attention=True)["pieces"]
+    assert alone["attention"].shape[2:] == (25, 25)
+    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2)
+    assert page_data(dataset, texts=[12, 16], attention=True)["pieces"][0]["attention"].shape[2:] == (8, 8)
+
+
 def test_a_model_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*given: Any, **options: Any) -> None:
         raise ModelError("model 'x' isn't here")
@@ -237,6 +251,29 @@ def test_rows_in_memory(tmp_path: Path) -> None:
     assert lw.report(states, tmp_path / "page.html").exists()
     states = states_of(noise(40, 4, 2), {"y": list("ab") * 20})
     assert lw.report(states, tmp_path / "other.html", probe=found).exists()
+
+
+def test_umap_lays_the_map_out(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def flat_of(seed: int) -> Callable[[Any, Any], Any]:
+        seeds.append(seed)
+        return lambda rows, before: np.stack([np.arange(len(rows)), np.arange(len(rows)) ** 2], axis=1)
+
+    monkeypatch.setattr("layerwise.look.umap.umap", flat_of)
+    out = tmp_path / "page.html"
+    argv = ["report", str(place / "texts.lw"), "--umap", "--seed", "5", "--texts", "0", "--out", str(out)]
+    assert main(argv) == 0
+    points = held(out.read_text())[0]["points"]
+    assert (points["method"], points["seed"], seeds) == ("umap", 5, [5])
+    wanted, plain = (
+        page_data(opened(place, "texts.lw"), umap=umap, texts=[0])["points"] for umap in (True, False)
+    )
+    assert plain["method"] == "pca"
+    assert np.array_equal(wanted["coords"][0], wanted["coords"][3]), (
+        "every layer is laid out by what was given"
+    )
+    assert not np.array_equal(wanted["coords"], plain["coords"])
 
 
 def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
     if options.told(result, as_json=args.json):
         return 0
     print(_table(result))
-    print(f"\n{result['rows']:,} of {result['of']:,} rows; everything is in {args.out}")
+    drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
+    print(f"\n{drawn}; everything is in {args.out}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 64  # pieces of a text that are shown
 TEXTS = 6
+MAPS = 1 << 20  # numbers of all attention maps together, a byte each
+_LEAST = 8  # pieces of a text that have maps in any case
 
 
 def some_docs(texts: Any) -> list[int]:
@@ -42,7 +45,8 @@ def pieces_of(
         dataset: a dataset on disk; of one at token level the pieces are its rows, else its model encodes the
             texts once more.
         docs: numbers of texts, ascending.
-        attention: with attention maps, which need the model.
+        attention: with attention maps, which need the model; of all texts together they are at most `MAPS`
+            numbers, so that of deep models or many texts fewer pieces have them (8 at least).
         asked: these texts were asked for, and not only the first at hand.
 
     Raises:
@@ -61,7 +65,8 @@ def pieces_of(
     try:
         encoder = _encoder(dataset) if attention or dataset.level != "token" else None
         return [
-            _one(dataset, part, doc, row, encoder, attention) for part, doc, row in places(dataset, docs)
+            _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
+            for part, doc, row in places(dataset, docs)
         ], None
     except LayerwiseError as error:
         if attention:
@@ -81,8 +86,9 @@ def _encoder(dataset: LayerDataset) -> Encoder:
 
 
 def _one(
-    dataset: LayerDataset, part: LayerDataset, doc: int, row: int, encoder: Encoder | None, attention: bool
+    dataset: LayerDataset, part: LayerDataset, doc: int, row: int, encoder: Encoder | None, most: int
 ) -> dict[str, Any]:
+    """The pieces of a text, with attention maps of about `most` numbers; of 0 with none."""
     text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
@@ -95,9 +101,10 @@ def _one(
     names = encoder.tokenizer.names(made.index["token_id"].to_pylist()[:MOST])
     both = zip(found["pieces"], names, found["special"], strict=True)
     found["pieces"] = [name if special else piece for piece, name, special in both]
-    if attention:
+    if most:
         maps = encoder.attention(example.words if example.words is not None else example.text)
-        found["attention"] = np.round(maps[:, :, :MOST, :MOST] * 255).astype(np.uint8)
+        side = min(MOST, max(_LEAST, math.isqrt(most // (maps.shape[0] * maps.shape[1]))))
+        found["attention"] = np.round(maps[:, :, :side, :side] * 255).astype(np.uint8)
         found["attention_layers"] = [str(block + 1) for block in range(len(maps))]
     return found
 

@@ -48,7 +48,8 @@ def report(
         seed: of what is drawn.
         umap: lay layers out by UMAP and not by PCA (the extra `umap`).
         texts: numbers of the texts whose pieces are shown; a few when left out.
-        attention: with attention maps of these texts.
+        attention: with attention maps of these texts; a million numbers at most, so that of deep models or
+            many texts the first pieces have them, which the page says.
         tell: is called with what is being done.
 
     Returns:

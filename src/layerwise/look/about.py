@@ -19,7 +19,7 @@ class About:
     Attributes:
         docs: the text of each, int64 (n,).
         words: what each says, numbered, int64 (n,); `None` where texts aren't stored, or rows are texts.
-        labels: numbers of classes, int64 (n,), -1 where there is none; `None` without labels.
+        labels: numbers of classes, int64 (n,), -1 where there is none; `None` where none were asked for.
     """
 
     docs: I64
@@ -50,7 +50,8 @@ def about_rows(drawn: Sample, label: str | None) -> tuple[About, list[str]]:
     return About(drawn.docs, words, labels), notes
 
 
-def _labels(drawn: Sample, label: str, notes: list[str]) -> I64 | None:
+def _labels(drawn: Sample, label: str, notes: list[str]) -> I64:
+    """Numbers of classes; all -1 where they tell nothing apart."""
     values, known = column_values(drawn, label)
     if not known:
         names = dict.fromkeys([*drawn.index.column_names, *drawn.texts.column_names])
@@ -65,7 +66,7 @@ def _labels(drawn: Sample, label: str, notes: list[str]) -> I64 | None:
         notes.append(
             f"Column {label!r} has {classes:,} classes in {(codes >= 0).sum():,} rows: nothing can be separated."
         )
-        return None
+        codes[:] = -1
     return codes
 
 

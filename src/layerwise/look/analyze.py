@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
+from layerwise.learn.labels import is_paired
 from layerwise.look import depth, geometry, retrieval, separation, similarity
 from layerwise.look.about import About, about_rows
 from layerwise.look.against import same_rows
@@ -164,8 +165,7 @@ class _Looked:
     def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
         """Return the foremost dimensions of each layer: those that make cosines high, and tell classes apart."""
         found = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
-        if self.about.labels is not None:
-            told = self.about.labels >= 0
+        if self.about.labels is not None and (told := self.about.labels >= 0).any():
             labels = self.about.labels[told]
             ranked = [_ranked(layer[told], labels) for layer in self.layers]
             found["classes"] = dict(zip(self.names, ranked, strict=True))
@@ -209,6 +209,11 @@ def _retrieval(
     pairs, alone = retrieval.pair_rows(dataset, column, sides)
     if alone:
         notes.append(f"{alone:,} texts have no partner, or several, by column {column!r}, and were left out.")
+    if sides is None and not (column == "part" and is_paired(dataset)):
+        notes.append(
+            "Without --sides a pair's earlier row is a and its later one b: centring takes the mean of the earlier "
+            "and of the later ones off, not of languages."
+        )
     total = len(pairs)
     if total > most:
         pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, most, replace=False))]

@@ -14,8 +14,10 @@ PIP = "pip install 'layerwise[dimension]'"
 def two_nn() -> Callable[[Rows], float] | None:
     """Return what gives the intrinsic dimension of rows (n, d), or `None` where scikit-dimension isn't installed.
 
-    TwoNN (Facco et al. 2017): by the ratios of the distances to the first two neighbours. Equal rows count once.
-    NaN for fewer than 20 rows that differ, a single column, or a value that isn't finite.
+    TwoNN (Facco et al. 2017): μ = r₂ / r₁, the ratio of a row's distances to its first two neighbours, is Pareto
+    with the dimension d as its exponent, P(μ' ≤ μ) = 1 - μ⁻ᵈ. d is the slope through 0 of -log(1 - i / n) over
+    log μ₍ᵢ₎, for the n rows in the order of μ but the tenth with the largest. Equal rows count once. NaN for fewer
+    than 20 rows that differ, a single column, or a value that isn't finite.
     """
     try:
         from skdim.id import TwoNN

@@ -67,7 +67,8 @@ def centred(x: Rows) -> tuple[F64, float]:
 def standardise(x: Rows) -> F64:
     """Return x with columns of mean 0 and standard deviation 1, float64 (n, d); constant columns are 0.
 
-    All of it is NaN where a value of x isn't finite.
+    (x - mean) / √(Σ(x - mean)² / n), column by column: the z-scores by which Timkey and van Schijndel (2021) take
+    rogue dimensions out. All of it is NaN where a value of x isn't finite.
     """
     if not finite(x):
         return np.full(x.shape, np.nan)
@@ -90,7 +91,10 @@ def unit_rows(x: Rows) -> F64 | None:
 
 
 def norms(x: Rows) -> Norms:
-    """Return how long rows are, of x (n, d)."""
+    """Return how long rows are, of x (n, d): √Σx² of each, then the mean and percentiles.
+
+    The definition (Euclid's); percentiles are interpolated between rows, as NumPy does.
+    """
     if not finite(x):
         return Norms(math.nan, math.nan, math.nan, math.nan)
     unit = float(np.abs(x).max()) or 1.0

@@ -1,5 +1,8 @@
 """Retrieval among pairs of texts, such as translations: is a text's partner the nearest of all?"""
 
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 
 from layerwise.errors import RequestError
@@ -8,6 +11,8 @@ from layerwise.look.geometry import I64, SAME, Rows, finite, unit_rows
 from layerwise.states import Layered
 
 WAYS = ("ab", "ba", "ab_centred", "ba_centred")
+# Cosines that are held at once (32 MiB).
+_CELLS = 1 << 22
 SOURCE = "nearest by cosine; centred per side as in Libovický et al. 2020"
 
 
@@ -29,14 +34,18 @@ def accuracy(a: Rows, b: Rows, *, centred: bool = False) -> tuple[float, float]:
     first, second = unit_rows(a), unit_rows(b)
     if first is None or second is None:
         return float("nan"), float("nan")
-    cosines = first @ second.T
-    return _hits(cosines), _hits(cosines.T)
+    return _hits(first, second), _hits(second, first)
 
 
-def _hits(cosines: Rows) -> float:
-    nearest = cosines >= cosines.max(axis=1, keepdims=True) - SAME
-    own = np.arange(len(cosines))
-    return float((nearest[own, own] / nearest.sum(axis=1)).mean())
+def _hits(unit: Rows, other: Rows) -> float:
+    """Which share of rows of length 1 has its partner as the nearest of the others, in blocks."""
+    found, step = np.empty(len(unit)), max(1, _CELLS // len(unit))
+    for begin in range(0, len(unit), step):
+        cosines = unit[begin : begin + step] @ other.T
+        nearest = cosines >= cosines.max(axis=1, keepdims=True) - SAME
+        own = np.arange(len(cosines))
+        found[begin : begin + step] = nearest[own, begin + own] / nearest.sum(axis=1)
+    return float(found.mean())
 
 
 def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[I64, int]:
@@ -65,19 +74,22 @@ def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[
                 f"--sides {sides!r} doesn't go with --pairs part, which tells the sides itself; leave it out"
             )
         return np.arange(dataset.rows).reshape(-1, 2), 0
-    values = _values(dataset, column)
-    rows: dict[str, list[int]] = {}
-    for row, value in enumerate(values):
+    rows: dict[str, tuple[int, ...]] = {}
+    told = 0
+    for row, value in enumerate(_values(dataset, column)):
         if value:
-            rows.setdefault(value, []).append(row)
-    pairs = [tuple(found) for found in rows.values() if len(found) == 2]
+            told += 1
+            rows[value] = (*rows.get(value, ())[:2], row)  # three rows are no pair, and more aren't either
+    pairs: list[tuple[int, ...]] = [found for found in rows.values() if len(found) == 2]
+    del rows
     if sides is not None:
-        pairs = _sided(pairs, _values(dataset, sides), sides)
+        # One string for all rows that say the same.
+        pairs = _sided(pairs, list(map(sys.intern, _values(dataset, sides))), sides)
     if not pairs:
         raise RequestError(
             f"no value of column {column!r} is shared by exactly two texts; name the column that joins pairs"
         )
-    return np.array(pairs, np.int64), sum(map(bool, values)) - 2 * len(pairs)
+    return np.array(pairs, np.int64), told - 2 * len(pairs)
 
 
 def _sided(pairs: list[tuple[int, ...]], side: list[str], column: str) -> list[tuple[int, ...]]:
@@ -91,15 +103,13 @@ def _sided(pairs: list[tuple[int, ...]], side: list[str], column: str) -> list[t
     return [pair for pair in ordered if [side[row] for row in pair] == known]
 
 
-def _values(dataset: Layered, column: str) -> list[str]:
-    """What a column says of each row; nothing where it says nothing."""
-    found: list[str] = []
+def _values(dataset: Layered, column: str) -> Iterator[str]:
+    """Yield what a column says of each row; nothing where it says nothing."""
     known = False
     for part in dataset.parts():
         values, there = column_values(part, column)
         known |= there
-        found += ["" if value is None else str(value) for value in values]
+        yield from ("" if value is None else str(value) for value in values)
     if not known:
         names = dict.fromkeys([*dataset.index.column_names, *dataset.texts.column_names])
         raise RequestError(f"there is no column {column!r} in the dataset; there are {', '.join(names)}")
-    return found

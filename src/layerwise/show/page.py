@@ -1,7 +1,7 @@
 """The page: one HTML file that holds a dataset's map, probe, analysis and pieces, and all that it needs to show them.
 
-It opens from disk and asks the network for nothing. What users wrote stands in it only as compressed JSON in base64:
-the page puts it on screen as text, and a Content-Security-Policy runs no script but ours.
+It opens from disk and asks the network for nothing. What users wrote stands in it only compressed and in base64
+(`show.packing`): the page puts it on screen as text, and a Content-Security-Policy runs no script but ours.
 
 The data is a mapping. Arrays are numpy arrays; everything else is what JSON holds. All but `title` may be missing or
 null, then the page says what isn't there.
@@ -27,7 +27,8 @@ null, then the page says what isn't there.
     pieces      a list of texts: `doc`, `text` (or null), `count` (of its pieces), `pieces`, `special`,
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with itself a layer before,
                 `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
-                `attention` uint8 (blocks, heads, n, n), × 255, row looks at column, or null; `attention_layers`
+                `attention` uint8 (blocks, heads, m, m), × 255, row looks at column, of the first m pieces, or null;
+                `attention_layers`
     pieces_note why there are none, or null
     versions    by library
     notes       sentences
@@ -49,13 +50,14 @@ import hashlib
 import json
 import math
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from layerwise.names import one_of
+from layerwise.show.packing import Array, Packing, letters, narrow
 
 LANGS = ("en", "zh")
 # In the order in which they run: each file uses what stands above it.
@@ -86,7 +88,7 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         "policy": _policy(script, style, remote),
         "style": style,
         "words": _static(f"{lang}.json").replace("<", "\\u003c"),
-        "data": b64encode(gzip.compress(as_json(shown).encode(), 6, mtime=0)).decode(),
+        "data": b64encode(gzip.compress(_packed(shown), 6, mtime=0)).decode(),
         "script": script,
     }
     html = _static("page.html")
@@ -101,34 +103,37 @@ def as_json(data: Any) -> str:
     return json.dumps(encoded(data), allow_nan=False, separators=(",", ":"))
 
 
-def encoded(value: Any) -> Any:
-    """Return a value as JSON holds it; an array is `{dtype, shape, data}`, its bytes little-endian in base64."""
+def encoded(value: Any, array: Callable[[Array], Any] | None = None) -> Any:
+    """Return a value as JSON holds it.
+
+    Args:
+        value: mappings, sequences, strings, numbers and arrays.
+        array: what an array becomes; when left out `{dtype, shape, data}`, its bytes little-endian in base64.
+    """
     if isinstance(value, np.ndarray):
-        return _array(value)
+        return (array or _in_base64)(value)
     if isinstance(value, Mapping):
-        return {str(key): encoded(item) for key, item in value.items()}
+        return {str(key): encoded(item, array) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [encoded(item) for item in value]
+        return [encoded(item, array) for item in value]
     if isinstance(value, np.generic):
         return encoded(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32)
-    elif array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    elif array.dtype.kind == "u" and array.size and array.max() < 1 << 16 and array.itemsize > 2:
-        array = array.astype(np.uint16)
-    elif array.itemsize == 8:
-        array = array.astype(np.float64)  # JavaScript counts in them
-    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return {
-        "dtype": array.dtype.name,
-        "shape": list(array.shape),
-        "data": b64encode(data.tobytes()).decode(),
-    }
+def _in_base64(array: Array) -> dict[str, Any]:
+    made = narrow(array)
+    return {"dtype": made.dtype.name, "shape": list(made.shape), "data": b64encode(made.tobytes()).decode()}
+
+
+def _packed(data: Mapping[str, Any]) -> bytes:
+    points = data.get("points") or {}
+    short = {"texts": points["texts"] and letters(points["texts"])} if "texts" in points else {}
+    if points.get("context"):
+        short["context"] = points["context"] | {"texts": letters(points["context"]["texts"])}
+    packing = Packing()
+    whole = {**data, "points": {**points, **short}} if short else data
+    return packing.packed(encoded(whole, packing.array))
 
 
 def _policy(script: str, style: str, remote: bool) -> str:

@@ -1,7 +1,8 @@
 // Where pieces look, block by block and head by head.
-function attentionPart(one, names) {
+function attentionPart(one, all) {
   if (!one.attention) return [note(t("attention.none"))];
   const [blocks, heads, n] = one.attention.shape;
+  const names = all.slice(0, n);
   const state = { block: blocks - 1, head: "mean" };
   const body = el("div", {});
   const value = (row, column) => {
@@ -64,6 +65,7 @@ function attentionPart(one, names) {
       el("h3", {}, t("attention")),
       el("div", { class: "row" }, block.label, head.label),
       note(t("attention.hint")),
+      n < all.length ? note(t("attention.cut", { shown: n, of: all.length })) : "",
       body,
     ),
   ];

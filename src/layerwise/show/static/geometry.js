@@ -3,7 +3,11 @@ function geometrySection(analysis) {
   const found = measuresOf(analysis, false);
   if (!found.length) return section("geometry", t("geometry"), note(t("geometry.none")));
   const layers = analysis.layers.map(String);
-  const lead = t("geometry.lead", { rows: count(analysis.rows), of: count(analysis.of) });
+  const lead = t("geometry.lead", {
+    rows: count(analysis.rows),
+    of: count(analysis.of),
+    seed: analysis.seed ?? "–",
+  });
   const box = section(
     "geometry",
     t("geometry"),

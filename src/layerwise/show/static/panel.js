@@ -4,7 +4,7 @@ function mapSection(scene) {
   const points = scene.points;
   const drawn =
     points.of > points.count
-      ? t("map.sample", { n: count(points.count), of: count(points.of) })
+      ? t("map.sample", { n: count(points.count), of: count(points.of), seed: points.seed ?? "–" })
       : t("map.all", { n: count(points.count) });
   const method = t(points.method === "umap" ? "map.umap" : "map.pca");
   const box = section("map", t("map"), el("p", { class: "lead" }, `${drawn} ${method}`));

@@ -9,6 +9,7 @@ const TYPES = {
   float32: Float32Array,
   float64: Float64Array,
 };
+const ONE = 224; // letters that take one byte
 const PAGE = 5000; // points that are asked for at once
 
 /** Base64 to bytes; the browser's own decoder where it has one. */
@@ -20,22 +21,56 @@ function bytesOf(text) {
   return bytes;
 }
 
-/** `{dtype, shape, data}` to a typed array that knows its shape. Every machine with a browser is little-endian. */
+let held = null; // the bytes of the arrays of this page
+
+/** The numbers of an array of this page, whose first bytes stand together, then the second ones, and so on. */
+function planesOf({ at, shape }, size) {
+  const count = shape.reduce((product, side) => product * side, 1);
+  const bytes = new Uint8Array(count * size);
+  for (let byte = 0; byte < size; byte += 1)
+    for (let i = 0; i < count; i += 1) bytes[i * size + byte] = held[at + byte * count + i];
+  return bytes;
+}
+
+/** `{dtype, shape, data}` or `{dtype, shape, at}` to a typed array that knows its shape; machines are little-endian. */
 function arrayOf(given) {
   if (!given) return null;
   if (Array.isArray(given)) return Object.assign(given.flat(Infinity), { shape: [given.length] });
-  const bytes = bytesOf(given.data);
   const Type = TYPES[given.dtype];
+  const bytes =
+    given.data === undefined ? planesOf(given, Type.BYTES_PER_ELEMENT) : bytesOf(given.data);
   const array = new Type(bytes.buffer, bytes.byteOffset, bytes.byteLength / Type.BYTES_PER_ELEMENT);
   array.shape = given.shape;
   return array;
 }
 
+/** `{letters, lengths, codes}` to strings: letters by their place, the most frequent in one byte. */
+function textsOf(given) {
+  if (!given) return null;
+  const letters = Array.from(arrayOf(given.letters), (point) => String.fromCodePoint(point));
+  const codes = arrayOf(given.codes);
+  let at = 0;
+  const next = () => codes[at++];
+  return Array.from(arrayOf(given.lengths), (length) => {
+    let text = "";
+    for (let i = 0; i < length; i += 1) {
+      let place = next();
+      if (place === 255) place = (next() << 16) | (next() << 8) | next();
+      else if (place >= ONE) place = ONE + (((place - ONE) << 8) | next());
+      text += letters[place];
+    }
+    return text;
+  });
+}
+
 async function payload() {
-  const bytes = bytesOf($("data").textContent.trim());
+  const packed = bytesOf($("data").textContent.trim());
   $("data").textContent = "";
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const buffer = await new Response(stream).arrayBuffer();
+  const told = 4 + new DataView(buffer).getUint32(0, true);
+  held = new Uint8Array(buffer, told);
+  return JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, told - 4)));
 }
 
 /** Fixed-point coordinates to -1 … 1. */
@@ -76,15 +111,12 @@ class Embedded {
     const data = opened(this.data);
     const points = data.points;
     if (points) {
+      points.texts = textsOf(points.texts);
       this.fixed = arrayOf(points.coords);
       this.span = arrayOf(points.span);
       this.clipped = new Set(points.clipped ?? []);
-      this.around = new Map(
-        (points.context?.docs ? Array.from(arrayOf(points.context.docs)) : []).map((doc, i) => [
-          doc,
-          points.context.texts[i],
-        ]),
-      );
+      const whole = textsOf(points.context?.texts);
+      this.around = new Map(whole && Array.from(arrayOf(points.context.docs), (doc, i) => [doc, whole[i]]));
       const near = points.neighbours;
       this.near = near ? { k: near.k, points: arrayOf(near.points), cosines: arrayOf(near.cosines) } : null;
     }
