@@ -137,8 +137,9 @@ def token_set(reviews: Path, run: Run, tiny: list[str]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder but the lock, by its path in it."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    """Every file of a folder but the lock and what says how long it took, by its path in it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.match(".lock")]
+    files = [path for path in files if not path.match("shards-*.parquet")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

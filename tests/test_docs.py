@@ -82,11 +82,14 @@ def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any],
     source.write_text("a\tX\n\u200d\tY\n")
     for level in ("token", "word", "text"):
         dataset = lw.extract(source, tmp_path / level, model=encoder_of("bert"), level=level)
-        shard = dataset.manifest["shards"][0]
+        shard = next(dataset.shards)
         names = {
             *dataset.manifest,
             *dataset.manifest["settings"],
             *dataset.manifest["model"],
+            *dataset.manifest["shards"],
+            *dataset.manifest["totals"],
+            *dataset.manifest["sources"][0],
             *shard,
             *shard["counts"],
         }

@@ -171,6 +171,8 @@ def test_a_shard_must_be_whole_and_alone(tmp_path: Path) -> None:
             shard.commit(index.slice(1), texts, {})
         with pytest.raises(ValueError, match="counts are numbers"):
             shard.commit(index, texts, {"counts": {"pieces": "many"}})
+        with pytest.raises(ValueError, match="shard 1 is committed already, or another writer's"):
+            DatasetWriter(tmp_path / "e", SETTINGS, (0, 2)).begin(LAYERS, 4, WIDTH, "float16", number=1)
         shard.abandon()
         assert writer.committed == {}
         assert list((tmp_path / "d" / "shards").iterdir()) == []

@@ -16,7 +16,7 @@ EXAMPLES = """\
   layerwise extract sts.csv --columns a,b,score --text a,b --out sts.lw
   layerwise extract reviews.csv --out reviews.lw --workers 2
   layerwise extract more.csv --out reviews.lw --append
-  layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index "$SLURM_ARRAY_TASK_ID"
+  layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index 7
   zcat lines.gz | layerwise extract - --model bert-base-uncased --out lines.lw
 """
 

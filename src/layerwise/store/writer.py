@@ -292,13 +292,15 @@ class ShardWriter:
         """
         if index.num_rows != self.rows:
             raise ValueError(f"an index of {index.num_rows} rows for {self.rows} vectors")
+        counts = record.get("counts", {})
+        if not all(isinstance(count, int | float) for count in counts.values()):
+            raise ValueError(f"counts are numbers, which are summed up at the end, and these are {counts}")
         error = {
             layer: {"max_abs": most, "max_rel": share}
             for layer, (most, share) in self._tensors.losses.items()
         }
-        tensors = self._tensors.close()
-        own = {**record, "error": error}
-        whole = commit_shard(self._folder, self.number, tensors, {"index": index, "texts": texts}, own)
+        tensors, tables = self._tensors.close(), {"index": index, "texts": texts}
+        whole = commit_shard(self._folder, self.number, tensors, tables, {**record, "error": error})
         self._closed(whole)
         return whole
 
@@ -326,9 +328,6 @@ def commit_shard(
         tables: `index` and `texts`.
         record: what else is to be known of it.
     """
-    counts = record.get("counts", {})
-    if not all(isinstance(count, int | float) for count in counts.values()):
-        raise ValueError(f"counts are numbers, which are summed up at the end, and these are {counts}")
 
     def entry(kind: str, size: int, digest: str) -> Record:
         return {"name": folder.shard(number, kind).name, "bytes": size, "sha256": digest}
