@@ -148,9 +148,9 @@ def test_the_tolerance_is_that_of_the_manifest(
 
 
 def test_parity_is_what_numpy_says() -> None:
-    from layerwise.join.verify import _parity
+    from layerwise.join.parity import parity
 
     got, expected = np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 4.0]], np.float32)
-    found = _parity(got, expected)
+    found = parity(got, expected)
     assert (found.max_abs, found.max_rel) == (2.0, 0.5)
     assert found.cosine == pytest.approx(9 / (5**0.5 * 17**0.5))

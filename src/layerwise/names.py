@@ -4,7 +4,7 @@ from layerwise.errors import RequestError
 
 LEVELS = ("token", "word", "span", "text")
 POOLS = ("mean", "max", "sum", "first", "last", "first_last", "cls")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 LONG = ("window", "truncate", "error")
 FORMATS = ("auto", "txt", "docs", "jsonl", "csv", "tsv", "parquet", "conll")

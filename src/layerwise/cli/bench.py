@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument("--no-bf16", action="store_true", help="leave bf16 out")
+    parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
     options.json_option(parser)
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         rounds=args.rounds,
         device=args.device,
         bf16=not args.no_bf16,
+        int8=not args.no_int8,
     )
     if args.json:
         options.print_json(asdict(found))

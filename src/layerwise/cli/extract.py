@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
     parser.add_argument(
-        "--precision", default="fp32", metavar="{fp32,bf16}", help="of the computation (fp32)"
+        "--precision", default="fp32", metavar="{fp32,bf16,int8}", help="of the computation (fp32)"
     )
     parser.add_argument(
         "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(names.DTYPES)} (float16)"

@@ -11,7 +11,7 @@ import torch
 
 from layerwise import names, pooling
 from layerwise.encode import checkpoint as checkpoints
-from layerwise.encode import hf
+from layerwise.encode import hf, int8
 from layerwise.encode import rows as rowing
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.engine import Engine, PlainEngine, Sequences
@@ -69,7 +69,9 @@ class Encoder:
         self.family: str = loaded.config.model_type
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
         self.position_limit = loaded.max_length
-        self._engine = engine(loaded, precision, _probes(self.tokenizer, checkpoint.name), checkpoint.name)
+        probes = _probes(self.tokenizer, checkpoint.name)
+        samples = _samples(self.tokenizer, loaded) if precision == "int8" else None
+        self._engine = engine(loaded, precision, probes, checkpoint.name, samples)
         self.blocks, self.width = self._engine.blocks, self._engine.width
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
@@ -352,3 +354,15 @@ def _probes(tokenizer: Tokenizer, name: str) -> Sequences:
         )
     types = [pieces.types.tolist() for pieces in found] if tokenizer.takes_types else None
     return Sequences([pieces.ids.tolist() for pieces in found], types)
+
+
+def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
+    """Return the texts from which fixed scales of int8 products are found: some in words, some of random pieces."""
+    most = loaded.max_length - tokenizer.special
+    found = tokenizer.texts(int8.SAMPLES)
+    frame = found[0]
+    before, behind = frame.ids[: frame.prefix].tolist(), frame.ids[len(frame) - frame.suffix :].tolist()
+    bodies = [one.ids[one.prefix : len(one) - one.suffix].tolist() for one in found]
+    bodies += int8.drawn(loaded.config.vocab_size, loaded.tokenizer.all_special_ids)
+    ids = [[*before, *body[:most], *behind] for body in bodies]
+    return Sequences(ids, [[0] * len(one) for one in ids] if tokenizer.takes_types else None)

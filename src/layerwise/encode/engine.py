@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.encode import attention, hf, linear
+from layerwise.encode import attention, hf, int8, linear
 from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Taps, find_taps
 from layerwise.errors import ModelError
@@ -17,6 +17,7 @@ from layerwise.tolerance import COMPUTED
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
 
 
+_SAMPLED = 1024  # pieces of a batch while scales are found
 _ROUND = 64  # packed batches are filled up to a multiple of so many pieces
 
 
@@ -40,14 +41,31 @@ class Engine:
 
     Attributes:
         packing: `packed` (no padding, our attention), `padded`, or `even` (only equal lengths together).
-        products: `onednn` (reordered weights) or `torch`.
+        products: `onednn` (reordered weights), `int8`, or `torch`.
         blocks, width: the shape of the layer axis.
         final_norm: the last layer is normed, the others are not.
     """
 
     together = True  # windows share a forward
 
-    def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
+    def __init__(
+        self,
+        loaded: hf.Loaded,
+        precision: str,
+        probes: Sequences,
+        name: str,
+        samples: Sequences | None = None,
+    ) -> None:
+        """Find out how the model can be run.
+
+        Args:
+            loaded, precision, name: the model.
+            probes: two texts, on which all ways are compared with plain forwards.
+            samples: for int8, texts from which the scales of inputs are found.
+
+        Raises:
+            ModelError: no text encoder, or one that int8 changes too much.
+        """
         self._model, self._first = loaded.model, loaded.first_position
         self._pad = getattr(loaded.config, "pad_token_id", None) or 0
         self.device = next(loaded.model.parameters()).device
@@ -57,7 +75,10 @@ class Engine:
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
         self._taps = self._find_taps(probes)
         self.final_norm = self._taps.final_norm
-        self._settle(reference, probes, COMPUTED[precision])
+        exact = "fp32" if samples is not None else precision
+        self._settle(reference, probes, COMPUTED[exact], repack=samples is None)
+        if samples is not None:
+            self._to_int8(samples, reference, probes, name)
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
@@ -130,7 +151,9 @@ class Engine:
             taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
         return Taps(taps) if taps is not None else Collected()
 
-    def _settle(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> None:
+    def _settle(
+        self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float, *, repack: bool
+    ) -> None:
         """Choose the fastest way that agrees with plain one-text forwards on the probes."""
         usual = hf.use_packed_attention(self._model)
         self.packing = "packed"
@@ -141,8 +164,21 @@ class Engine:
                 self.packing = "even"
                 if not self._agrees(reference, probes, tolerance):
                     self._taps = Collected()
-        if self.device.type == "cpu" and linear.available():
+        if repack and self.device.type == "cpu" and linear.available():
             self._repack(reference, probes, tolerance)
+
+    def _to_int8(
+        self, samples: Sequences, reference: list[list[torch.Tensor]], probes: Sequences, name: str
+    ) -> None:
+        def run() -> None:
+            for batch in batches(samples.lengths(), _SAMPLED, self.packing):
+                self.run(samples, batch, frozenset(range(self.blocks + 1)), lambda layer, hidden: None)
+
+        int8.convert(self._model, run)
+        linear.repack(self._model)
+        self.products = "int8"
+        if not self._agrees(reference, probes, COMPUTED["int8"]):
+            raise ModelError(f"model {name!r} loses too much in int8; take --precision bf16 or fp32")
 
     def _repack(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> None:
         before = [(module, dict(module.named_children())) for module in self._model.modules()]
@@ -179,7 +215,14 @@ class PlainEngine:
     together = False
     final_norm = False
 
-    def __init__(self, loaded: hf.Loaded, precision: str, probes: Sequences, name: str) -> None:
+    def __init__(
+        self,
+        loaded: hf.Loaded,
+        precision: str,
+        probes: Sequences,
+        name: str,
+        samples: Sequences | None = None,
+    ) -> None:
         self._model = loaded.model
         reference = _references(loaded.model, probes, name)
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]

@@ -25,7 +25,8 @@ from layerwise.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# int8 is made of fp32.
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.

@@ -6,6 +6,8 @@ for, and whoever uses them compares the result with `torch.nn.Linear`.
 
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -44,11 +46,14 @@ def available() -> bool:
 
 
 def repack(model: nn.Module) -> None:
-    """Replace every `torch.nn.Linear` of `model`, in place; an exact GELU right behind one is fused."""
+    """Replace every `torch.nn.Linear` of `model`, in place; an exact GELU right behind one is fused.
+
+    One that is hooked stays, as what comes out of it is wanted.
+    """
     for module in list(model.modules()):
-        fused = _fusable(module)
+        fused = fusable(module)
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear:
+            if type(child) is nn.Linear and not child._forward_hooks:
                 setattr(module, name, PackedLinear(child, gelu=name == fused))
         if fused is not None:
             module.intermediate_act_fn = nn.Identity()
@@ -66,22 +71,23 @@ def ceiling(precision: str, device: str, repeats: int = 7) -> float:
     if torch.device(device).type == "cpu" and available():
         ways.append(PackedLinear(linear))
     flop = 2 * _ROWS * 768 * 3072
-    with torch.inference_mode():
-        return max(flop / 1e9 / _median_seconds(way, x, repeats) for way in ways)
+    return max(flop / 1e9 / median_seconds(partial(way, x), device, repeats) for way in ways)
 
 
-def _median_seconds(way: nn.Module, x: torch.Tensor, repeats: int) -> float:
+def median_seconds(product: Callable[[], torch.Tensor], device: str, repeats: int) -> float:
+    """Return the median time of a product, after two runs that don't count."""
     seconds = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        way(x)
-        if x.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+    with torch.inference_mode():
+        for _ in range(repeats + 2):
+            start = time.perf_counter()
+            product()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[2:])
 
 
-def _fusable(module: nn.Module) -> str | None:
+def fusable(module: nn.Module) -> str | None:
     """Return the name of the linear layer that is followed by an exact GELU, as in BERT and its kin."""
     activation = getattr(module, "intermediate_act_fn", None)
     exact = (

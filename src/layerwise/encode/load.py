@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from layerwise import names
-from layerwise.encode import hf
+from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import find_checkpoint, local_folder
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
@@ -33,7 +33,8 @@ def load_encoder(
     Args:
         model: `minilm` (the offline default), a folder, or a Hugging Face id.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; the fastest one present by default.
-        precision: `fp32`, or `bf16` (faster where the processor has it, less exact).
+        precision: `fp32`; `bf16` (faster where the processor has it, less exact); or `int8` (on CPUs with VNNI;
+            fastest, least exact).
         revision: a branch, tag or commit on the hub.
         allow_pickle: load weights from a pickle, which can run code.
         trust_remote_code: run code that comes with the model.
@@ -42,10 +43,17 @@ def load_encoder(
 
     Raises:
         ModelError: an unknown model, no network, or no text encoder.
-        RequestError: an unknown device or precision.
+        RequestError: an unknown device or precision, or one that this machine hasn't.
     """
     names.one_of("precision", precision, names.PRECISIONS)
     device = _device(device)
+    if precision == "int8":
+        if device != "cpu":
+            raise RequestError(
+                f"precision 'int8' runs on a CPU and this is {device!r}; take bf16 or --device cpu"
+            )
+        if not int8.available():
+            raise RequestError("precision 'int8' needs a processor with VNNI instructions; take bf16 or fp32")
     # Of weights that aren't read no pickle can do harm.
     found = find_checkpoint(model, revision, allow_pickle=allow_pickle or random is not None)
     found = replace(found, random=random)

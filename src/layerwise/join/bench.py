@@ -26,8 +26,10 @@ LOOP = "loop: one text at a time"
 PADDED = "padded: batches of 32 in input order"
 OURS = "layerwise fp32"
 OURS_BF16 = "layerwise bf16"
+OURS_INT8 = "layerwise int8"
 FIRST_LAYER = "layerwise fp32, layer 1 only"
 SHAPES = ("bert-base",)
+_ROUGH = {OURS_BF16: "bf16", OURS_INT8: "int8"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def bench(
     rounds: int = 3,
     device: str | None = None,
     bf16: bool = True,
+    int8: bool = True,
 ) -> Bench:
     """Measure, in interleaved rounds, the ways to get every layer of every piece into memory.
 
@@ -80,7 +83,7 @@ def bench(
         texts: how many texts, drawn by chance with a fixed seed.
         rounds: every way runs once per round; its median counts.
         device: where ours and the plain ways run.
-        bf16: run ours in bf16 as well.
+        bf16, int8: run ours in these as well, int8 where it can be.
     """
     if texts < 1 or rounds < 1:
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
@@ -92,11 +95,11 @@ def bench(
         )
     chosen = _texts(source, texts)
     with _model(model, shape) as name:
-        field = _field(name, chosen, device, bf16)
-        rates, ceilings = _race(field, chosen, rounds, ("fp32", "bf16") if bf16 else ("fp32",))
+        field = _field(name, chosen, device, bf16, int8)
+        rates, ceilings = _race(field, chosen, rounds)
     speeds = {}
     for way, rate in rates.items():
-        ceiling = ceilings["bf16" if way == OURS_BF16 else "fp32"]
+        ceiling = ceilings[_ROUGH.get(way, "fp32")]
         needed = field.flop * field.shares.get(way, 1.0)
         speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
     name = shape or str(model)
@@ -115,19 +118,18 @@ class _Field:
     flop: float
 
 
-def _race(
-    field: _Field, texts: Sequence[str], rounds: int, precisions: Sequence[str]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _race(field: _Field, texts: Sequence[str], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Return each way's median pieces per second, and the best matrix product per precision."""
-    from layerwise.encode import linear
+    from layerwise.encode import int8, linear
 
     for run in field.ways.values():
         run(texts[:8])
     seconds: dict[str, list[float]] = {way: [] for way in field.ways}
-    ceilings = dict.fromkeys(precisions, 0.0)
+    ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
+    measures = {precision: int8.ceiling if precision == "int8" else linear.ceiling for precision in ceilings}
     for _ in range(rounds):
-        for precision in precisions:
-            ceilings[precision] = max(ceilings[precision], linear.ceiling(precision, field.device))
+        for precision, measure in measures.items():
+            ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
         for way, run in field.ways.items():
             start = time.perf_counter()
             run(texts)
@@ -154,8 +156,9 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield folder
 
 
-def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool) -> _Field:
+def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool) -> _Field:
     from layerwise.encode import hf
+    from layerwise.encode.int8 import available
     from layerwise.encode.load import load_encoder
 
     ours = load_encoder(name, device=device)
@@ -171,6 +174,11 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool) -> _
     if bf16:
         rough = load_encoder(name, device=device, precision="bf16")
         ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
+    if int8 and ours.device == "cpu" and available():
+        roughest = load_encoder(name, device=device, precision="int8")
+        ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
+    elif int8:
+        left_out[OURS_INT8] = "it needs a CPU with VNNI instructions"
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"

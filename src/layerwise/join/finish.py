@@ -13,6 +13,7 @@ from layerwise.errors import DatasetError
 from layerwise.join.opened import open_described
 from layerwise.store import DatasetWriter, LayerDataset, work
 from layerwise.store.layout import Folder
+from layerwise.tolerance import measured_tolerance
 
 if TYPE_CHECKING:
     from layerwise.join.making import About
@@ -103,4 +104,8 @@ def described(made: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> 
         kind: list(dict.fromkeys(name for record in several for name in record["columns"][kind]))
         for kind in ("text", "word")
     }
-    return {**made, "columns": columns, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    whole = {**made, "columns": columns, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    errors = [record["int8_error"] for record in several if "int8_error" in record]
+    if errors:
+        whole["tolerance"] = measured_tolerance(errors[0], made["dtype"])
+    return whole

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.cluster.crew import Tell
+from layerwise.join.parity import measured
 from layerwise.read.example import Example, digest
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
@@ -136,13 +137,28 @@ class ShardMaker:
         )
         try:
             self._encoder.run(shard, into, progress)
-            record = {
+            record: dict[str, Any] = {
                 "input": digest(examples),
                 "counts": shard.counts,
                 "columns": carried_columns(examples),
                 "seconds": round(time.perf_counter() - start, 3),
             }
+            if task.number == 0 and self._encoder.precision == "int8":
+                record["int8_error"] = self._measured(examples)
             return into.commit(shard.index, shard.texts, record)
         except BaseException:
             into.abandon()
             raise
+
+    def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
+        from layerwise.encode.load import load_plain_encoder
+
+        loading, name = dict(self._recipe.loading), self._encoder.checkpoint
+        plain = load_plain_encoder(
+            name.name,
+            device=self._encoder.device,
+            revision=name.revision,
+            allow_pickle=bool(loading.get("allow_pickle")),
+            trust_remote_code=bool(loading.get("trust_remote_code")),
+        )
+        return measured(examples, self._encoder, plain, self._request)

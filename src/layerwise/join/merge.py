@@ -78,15 +78,18 @@ def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _manifest(several: Sequence[LayerDataset], merged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     made = [dataset.manifest for dataset in several]
-    kept = ("model", "layers", "blocks", "width", "level", "pool", "dtype", "tolerance", "machine")
+    kept = ("model", "layers", "blocks", "width", "level", "pool", "dtype", "machine")
     columns = {
         kind: list(dict.fromkeys(name for one in made for name in one["columns"][kind]))
         for kind in ("text", "word")
     }
+    # Where the error was measured, that of the set that is furthest off.
+    loosest = max((one["tolerance"] for one in made), key=lambda tolerance: float(tolerance["value"]))
     derived = {"derived": made[0]["derived"]} if "derived" in made[0] else {}
     return {
         **{name: made[0][name] for name in kept if name in made[0]},
         **derived,
+        "tolerance": loosest,
         "columns": columns,
         "skipped": [record for one in made for record in one["skipped"]],
         "notices": list(dict.fromkeys(notice for one in made for notice in one["notices"])),

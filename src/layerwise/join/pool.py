@@ -148,7 +148,13 @@ def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, A
         "pool": wish.pool,
         "dtype": dtype,
         "derived": derived,
-        "tolerance": {**made["tolerance"], "value": made["tolerance"]["value"] + AT_REST[dtype]},
+        "tolerance": _tolerance(made["tolerance"], AT_REST[dtype]),
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _tolerance(made: dict[str, Any], more: float) -> dict[str, Any]:
+    """Return a tolerance with the rounding of another storing."""
+    layers = {"layers": {n: value + more for n, value in made["layers"].items()}} if "layers" in made else {}
+    return {**made, "value": made["value"] + more, **layers}

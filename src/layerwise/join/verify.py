@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from layerwise.errors import DatasetError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.opened import open_described
+from layerwise.join.parity import LONGEST, Parity, parity, worst
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
@@ -23,20 +21,6 @@ if TYPE_CHECKING:
     from layerwise.encode.request import Request
 
 SAMPLE = 32
-_LONGEST = 100_000  # characters: a sampled text beyond this would take longer than all the others
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far one layer is from plain transformers over the sampled texts.
-
-    `max_abs` is the largest |a − b|; `max_rel` the largest |a − b| / max(1, max |b|), the maximum of |b| taken
-    per text; `cosine` the smallest cosine of a row with its reference.
-    """
-
-    max_abs: float
-    max_rel: float
-    cosine: float
 
 
 @dataclass(frozen=True)
@@ -100,24 +84,28 @@ def verify(
     errors = [
         _compare(part, encoder, request, doc, given.get(doc) or stored_example(part, row))
         for part, doc, row in places(dataset, docs)
-        if len(given[doc].text if given else stored_example(part, row).text) <= _LONGEST
+        if len(given[doc].text if given else stored_example(part, row).text) <= LONGEST
     ]
     return _judge(dataset, errors, len(docs) - len(errors))
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
     """Hold what was compared against the tolerance of the manifest."""
-    note = f"{long} sampled texts of more than {_LONGEST:,} characters were left out" if long else None
+    note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
-    parity = {layer: _worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers}
-    limit = float(dataset.manifest["tolerance"]["value"])
-    out = [
-        Problem(f"layer {layer}", f"max_rel {found.max_rel:.2e} is out of the tolerance of {limit:.2e}")
-        for layer, found in parity.items()
-        if not found.max_rel <= limit
-    ]
-    return Verification(tuple(out), parity, limit, len(errors), note)
+    parities = {
+        layer: worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers
+    }
+    tolerance = dataset.manifest["tolerance"]
+    limit = float(tolerance["value"])
+    out = []
+    for layer, found in parities.items():
+        own = float(tolerance.get("layers", {}).get(layer, limit))
+        if not found.max_rel <= own:
+            what = f"max_rel {found.max_rel:.2e} is out of the tolerance of {own:.2e}"
+            out.append(Problem(f"layer {layer}", what))
+    return Verification(tuple(out), parities, limit, len(errors), note)
 
 
 def _sample(texts: int, sample: int, seed: int) -> list[int]:
@@ -179,18 +167,4 @@ def _compare(
         )
     if not len(rows):
         return {}
-    return {layer: _parity(dataset.layer(layer, rows), expected.layer(layer)) for layer in dataset.layers}
-
-
-def _parity(got: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> Parity:
-    a, b = got.astype(np.float64), expected.astype(np.float64)
-    worst = float(np.abs(a - b).max())
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = np.divide((a * b).sum(axis=1), norms, out=np.ones(len(a)), where=norms > 0)
-    return Parity(worst, worst / max(1.0, float(np.abs(b).max())), float(cosines.min()))
-
-
-def _worst(found: Sequence[Parity]) -> Parity:
-    if not found:
-        return Parity(0.0, 0.0, 1.0)
-    return Parity(max(p.max_abs for p in found), max(p.max_rel for p in found), min(p.cosine for p in found))
+    return {layer: parity(dataset.layer(layer, rows), expected.layer(layer)) for layer in dataset.layers}

@@ -1,0 +1,263 @@
+"""int8 products on a CPU: integer weights with a scale per output, inputs as codes of fixed scales.
+
+Each channel of an input has a fixed shift and spread, found once from texts that are built in, so that a
+piece's codes don't depend on what else is in the batch. Spreads are moved between inputs and weights so
+that neither has outliers (SmoothQuant, Xiao et al. 2023). The few channels in which a feed-forward layer is
+a multiple of all others ("massive activations", Sun et al. 2024) are computed beside, unrounded.
+
+The operators are those that torch's compiler emits; they are private in name, so they are looked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.encode.linear import fusable, median_seconds
+
+_ROWS = 2048  # the number of input rows that weights are laid out for
+_HIGHEST = 255  # codes are 0 … 255
+_SHARE = 0.6  # of an outlier's size that goes to the weights
+_MARGIN = 1.5  # how far beyond what was seen an input may lie before it is clipped
+_BESIDE = 32  # channels of a feed-forward layer that aren't rounded
+_GELU_LEAST = -0.17  # the minimum of GELU
+_TINY = 1e-5
+
+
+def available() -> bool:
+    """Tell whether this torch has the operators, and the processor the instructions (VNNI).
+
+    Without these the operators add pairs of products in 16 bits, which overflow.
+    """
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    names = ("qlinear_prepack", "qlinear_pointwise")
+    return bool(
+        there and all(hasattr(torch.ops.onednn, name) for name in names) and torch.cpu._is_vnni_supported()
+    )
+
+
+def convert(model: nn.Module, run: Callable[[], object]) -> None:
+    """Replace every `torch.nn.Linear` that `run` reaches, in place.
+
+    A linear layer with an exact GELU behind it and the one that follows become one module. One that is
+    hooked stays, as what comes out of it is wanted.
+    """
+    seen = _watch(model, run)
+    slot = _Slot()
+    for module in list(model.modules()):
+        pair = _feed_forward(module, seen)
+        if pair is not None:
+            first, second = pair
+            outer, merged = (
+                module.get_submodule("output"),
+                FeedForward(first, second, seen[first], seen[second]),
+            )
+            outer.dense = merged
+            module.intermediate = nn.Identity()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and child in seen and not child._forward_hooks:
+                setattr(module, name, QuantisedLinear(child, seen[child], slot))
+
+
+@dataclass(eq=False)
+class _Seen:
+    """The inputs of linear layers that share one: extremes (width,), and the layers."""
+
+    low: Tensor
+    high: Tensor
+    users: list[nn.Linear]
+
+
+def _watch(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _Seen]:
+    """Return what every linear layer saw; layers that got the very same tensor share it."""
+    seen: dict[nn.Module, _Seen] = {}
+    last: tuple[Tensor, _Seen] | None = None
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal last
+        assert isinstance(module, nn.Linear)
+        x = inputs[0]
+        if last is not None and last[0] is x:
+            known = last[1]
+            if module not in seen:
+                seen[module] = known
+                known.users.append(module)
+            return
+        low, high = x.flatten(0, -2).amin(0), x.flatten(0, -2).amax(0)
+        known = seen.get(module) or _Seen(low, high, [module])
+        known.low, known.high = torch.minimum(known.low, low), torch.maximum(known.high, high)
+        seen[module] = known
+        last = (x, known)
+
+    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if type(m) is nn.Linear]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _feed_forward(module: nn.Module, seen: dict[nn.Module, _Seen]) -> tuple[nn.Linear, nn.Linear] | None:
+    """Return both linear layers of a feed-forward block as BERT and its kin have it."""
+    inner = getattr(module, "intermediate", None)
+    outer = getattr(getattr(module, "output", None), "dense", None)
+    if inner is None or fusable(inner) is None or type(outer) is not nn.Linear:
+        return None
+    first = inner.dense
+    return (first, outer) if first in seen and outer in seen and first.bias is not None else None
+
+
+class _Slot:
+    """The last input that was turned into codes, as query, key and value take the same one after the other."""
+
+    def __init__(self) -> None:
+        self.last: tuple[Tensor, int, Tensor] | None = None
+
+
+class _Codes:
+    """How an input becomes codes: x · factor + shift, rounded and clipped to 0 … 255.
+
+    `spread` (width,) is what a step of the code is in each channel, but for the common factor `step`, and
+    `center` (width,) what the middle code stands for.
+    """
+
+    zero = 128
+
+    def __init__(self, seen: _Seen) -> None:
+        self.center = (seen.high + seen.low) / 2
+        half = ((seen.high - seen.low) / 2).clamp_min(_TINY) * _MARGIN
+        weights = torch.stack([user.weight.detach().abs().amax(0) for user in seen.users]).amax(0)
+        self.spread = half**_SHARE / weights.clamp_min(_TINY) ** (1 - _SHARE)
+        self.step = float((half / self.spread).max()) / (_HIGHEST - self.zero)
+        factor = 1 / (self.spread * self.step)
+        self._factor, self._shift = factor, self.zero + 0.5 - self.center * factor
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return the codes of `x` (…, width), uint8."""
+        # A conversion to integers cuts, which is rounding after a half was added.
+        return torch.addcmul(self._shift, x, self._factor).clamp_(0, _HIGHEST).to(torch.uint8)
+
+
+class _Weights:
+    """Weights (outputs, inputs) as integers with a scale per output, laid out for the operator."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        scale = weight.abs().amax(1).clamp_min(1e-12) / 127
+        codes = (weight / scale[:, None]).round().clamp(-127, 127).to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(codes, [_ROWS, weight.shape[1]])
+        self._scale, self._bias = scale, bias.clone()
+        self._zeros = torch.zeros(len(scale), dtype=torch.int32)
+
+    def times(
+        self, codes: Tensor, step: float, zero: int, out: tuple[float, int, torch.dtype], gelu: bool = False
+    ) -> Tensor:
+        """Return the product with `codes`, of step and zero as told; `out` is its own step, zero and type."""
+        after: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
+        operands = (codes, step, zero, self._packed, self._scale, self._zeros, self._bias)
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(*operands, *out, *after)
+        return product
+
+
+def _bias(linear: nn.Linear) -> Tensor:
+    found: Tensor | None = linear.bias
+    return torch.zeros(linear.out_features) if found is None else found.detach()
+
+
+class QuantisedLinear(nn.Module):
+    """`torch.nn.Linear` in int8: (…, in_features) to (…, out_features), float32."""
+
+    def __init__(self, linear: nn.Linear, seen: _Seen, slot: _Slot) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        # Some families read the type of `weight`; nothing reads its numbers.
+        self.weight = torch.empty(0, dtype=linear.weight.dtype)
+        self._codes, self._slot, self._group = _Codes(seen), slot, id(seen)
+        weight = linear.weight.detach()
+        bias = _bias(linear) + weight @ self._codes.center
+        self._weights = _Weights(weight * self._codes.spread, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return about `x` times the weight plus the bias."""
+        last = self._slot.last
+        if last is not None and last[0] is x and last[1] == self._group:
+            codes = last[2]
+        else:
+            codes = self._codes.of(x)
+            self._slot.last = (x, self._group, codes)
+        return self._weights.times(codes, self._codes.step, _Codes.zero, (1.0, 0, torch.float32))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an exact GELU between them, in int8; what stands between is never unpacked."""
+
+    def __init__(self, first: nn.Linear, second: nn.Linear, before: _Seen, between: _Seen) -> None:
+        super().__init__()
+        self.weight = torch.empty(0, dtype=first.weight.dtype)
+        self._codes = _Codes(before)
+        weight = first.weight.detach()
+        self._first = _Weights(weight * self._codes.spread, _bias(first) + weight @ self._codes.center)
+        beside = between.high.topk(min(_BESIDE, len(between.high) - 1)).indices
+        rest = between.high.clone()
+        rest[beside] = 0
+        most = max(float(rest.max()), _TINY) * _MARGIN
+        self._step = (most - _GELU_LEAST) / _HIGHEST
+        self._zero = round(-_GELU_LEAST / self._step)
+        after = second.weight.detach().clone()
+        self._beside = (weight[beside].clone(), _bias(first)[beside].clone(), after[:, beside].T.clone())
+        after[:, beside] = 0
+        self._second = _Weights(after, _bias(second))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return about second(gelu(first(x)))."""
+        flat = x.flatten(0, -2)
+        out = (self._step, self._zero, torch.uint8)
+        between = self._first.times(self._codes.of(flat), self._codes.step, _Codes.zero, out, gelu=True)
+        product = self._second.times(between, self._step, self._zero, (1.0, 0, torch.float32))
+        weight, bias, after = self._beside
+        few = nn.functional.gelu(nn.functional.linear(flat, weight, bias))
+        return product.addmm_(few, after).view(*x.shape[:-1], -1)
+
+
+def ceiling(precision: str, device: str, repeats: int = 7) -> float:
+    """Return the billion operations per second of an int8 matrix product (2048 x 768 by 768 x 3072) here.
+
+    The median of `repeats` runs of the product alone: codes in, float32 out.
+    """
+    weights = _Weights(torch.randn(3072, 768), torch.zeros(3072))
+    codes = torch.randint(0, _HIGHEST, (_ROWS, 768)).to(torch.uint8)
+    seconds = median_seconds(
+        lambda: weights.times(codes, 0.02, 128, (1.0, 0, torch.float32)), device, repeats
+    )
+    return 2 * _ROWS * 768 * 3072 / 1e9 / seconds
+
+
+SAMPLES = (
+    "Every layer of every encoder, as data.",
+    "The first layers know where a word stands; the last know more than it says.",
+    "In 1984 the price rose by 3.5% to $1,200 (about €1,050), said Dr. O'Neil.",
+    "def forward(self, x): return x @ self.weight.T + self.bias  # no copy",
+    "I can't believe how good this film was!!! 10/10, would see it again :-)",
+    "The committee spent the whole afternoon on procedural matters that nobody had raised before, and went home.",
+    "See http://example.org/a?b=c&d=e#f, section 4.2, \"Results\" [sic].",
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9",
+    "我们去年在上海住了三天，酒店很干净，早餐也不错。",
+    "Wo liegt der nächste Bahnhof? — Gleich um die Ecke!",
+    "Привет, как дела? Всё хорошо, спасибо.",
+    "昨日は雨が降りましたが、今日は晴れています。",
+    "ok",
+    "Thanks",
+)  # fmt: skip
+LENGTHS = (1, 3, 8, 16, 32, 64, 100, 200)
+"""Pieces of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
+
+
+def drawn(vocabulary: int, special: Sequence[int]) -> list[list[int]]:
+    """Return texts of random pieces (`LENGTHS` of them), the same for every model of this vocabulary."""
+    kept = torch.tensor(sorted(set(range(vocabulary)) - set(special)))
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randint(len(kept), (sum(LENGTHS),), generator=generator)
+    parts = torch.split(kept[places], list(LENGTHS))
+    return [part.tolist() for part in parts]
