@@ -1,6 +1,7 @@
 """Run by test_extract: forks an extraction for each of many points, at which it is killed by SIGKILL.
 
-usage: kill_extract.py MODEL FOLDER [shares]; with `shares` two workers are killed at random points.
+usage: kill_extract.py MODEL FOLDER [shares | append]; with `shares` two workers are killed at random points,
+with `append` an extraction that adds to a finished dataset, which is whole at every moment.
 Prints the number of kills, exits with 1 when bytes differ.
 """
 
@@ -24,7 +25,13 @@ TEXTS = [f"text number {n} " + "word " * (n % 7) for n in range(10)]
 
 
 def extract(
-    source: Path, out: Path, encoder: Any, die_at: int | None, share: tuple[int, int] | None = None
+    source: Path,
+    out: Path,
+    encoder: Any,
+    die_at: int | None,
+    share: tuple[int, int] | None = None,
+    *,
+    append: bool = False,
 ) -> int:
     """Extract in a child that dies at a point; returns the points passed, or -1 when it was killed."""
     reader, writer = os.pipe()
@@ -47,7 +54,7 @@ def extract(
         disk.reached = reached  # type: ignore[assignment]
         TensorWriter.put = put_and_count  # type: ignore[method-assign,assignment]
         if share is None:
-            lw.extract(source, out, model=encoder, shard_texts=4)
+            lw.extract(source, out, model=encoder, shard_texts=4, append=append)
         else:
             extract_share(source, out, share, model=encoder, shard_texts=4)
         os.write(writer, str(points).encode())
@@ -83,6 +90,31 @@ def kill_shares(source: Path, folder: Path, encoder: Any, expected: dict[str, by
     return kills
 
 
+def kill_append(source: Path, folder: Path, encoder: Any) -> int:
+    """Kill an append at each of its points, and going on with it at another; the dataset is always whole."""
+    old, new, out = folder / "whole", folder / "new", folder / "killed"
+    shutil.copytree(old, new)
+    with source.open("a") as file:
+        file.writelines(f"one more {text}\n" for text in TEXTS[:6])
+    points = extract(source, new, encoder, None, append=True)
+    expected = {p.name: p.read_bytes() for p in (new / "shards").iterdir()}
+    kills = 0
+    for point in range(1, points + 1):
+        shutil.copytree(old, out)
+        for die_at in (point, point, 1 + point // 2):
+            kills += extract(source, out, encoder, die_at, append=True) == -1
+            wrong, texts = check_files(out), lw.open_dataset(out).texts.num_rows
+            if wrong or texts not in (len(TEXTS), len(TEXTS) + 6):
+                sys.exit(f"killed at point {die_at} of {points}: {texts} texts, {wrong}")
+        extract(source, out, encoder, None, append=True)
+        found = {p.name: p.read_bytes() for p in (out / "shards").iterdir()}
+        left = sorted(p.name for p in out.iterdir() if p.is_file())
+        if found != expected or check_files(out) or len(left) != 4:
+            sys.exit(f"killed at {point} of {points}: {check_files(out)}, {left}, or other bytes")
+        shutil.rmtree(out)
+    return kills
+
+
 def main() -> None:
     """Count the points of a whole run, then kill at each of them."""
     model, folder = sys.argv[1], Path(sys.argv[2])
@@ -94,6 +126,9 @@ def main() -> None:
     expected = {p.name: p.read_bytes() for p in (folder / "whole" / "shards").iterdir()}
     if "shares" in sys.argv:
         print(kill_shares(source, folder, encoder, expected, points))
+        return
+    if "append" in sys.argv:
+        print(kill_append(source, folder, encoder))
         return
     kills = 0
     for point in range(1, points + 1):
