@@ -1,6 +1,7 @@
 """Run by test_extract: forks an extraction for each of many points, at which it is killed by SIGKILL.
 
-usage: kill_extract.py MODEL FOLDER [shares]; with `shares` two workers are killed at random points.
+usage: kill_extract.py MODEL FOLDER [shares | append | merge | repair]; with `shares` two workers are killed at
+random points, with `append` an extraction that adds to a finished dataset, which is whole at every moment.
 Prints the number of kills, exits with 1 when bytes differ.
 """
 
@@ -9,6 +10,7 @@ import random
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import torch
 
 import layerwise as lw
 from layerwise.join.extract import extract_share
+from layerwise.join.merge import merge
+from layerwise.join.repair import repair
 from layerwise.store import check_files, disk
 from layerwise.store.tensors import TensorWriter
 
@@ -23,10 +27,8 @@ torch.set_num_threads(1)  # a fork keeps only the thread that forks
 TEXTS = [f"text number {n} " + "word " * (n % 7) for n in range(10)]
 
 
-def extract(
-    source: Path, out: Path, encoder: Any, die_at: int | None, share: tuple[int, int] | None = None
-) -> int:
-    """Extract in a child that dies at a point; returns the points passed, or -1 when it was killed."""
+def in_child(job: Callable[[], object], die_at: int | None) -> int:
+    """Do a job in a child that dies at a point; returns the points passed, or -1 when it was killed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -46,10 +48,7 @@ def extract(
 
         disk.reached = reached  # type: ignore[assignment]
         TensorWriter.put = put_and_count  # type: ignore[method-assign,assignment]
-        if share is None:
-            lw.extract(source, out, model=encoder, shard_texts=4)
-        else:
-            extract_share(source, out, share, model=encoder, shard_texts=4)
+        job()
         os.write(writer, str(points).encode())
         os._exit(0)
     os.close(writer)
@@ -61,6 +60,20 @@ def extract(
     if status:
         sys.exit(f"a child failed with {status} at {die_at}")
     return int(said)
+
+
+def extract(
+    source: Path, out: Path, encoder: Any, die_at: int | None, share: tuple[int, int] | None = None
+) -> int:
+    """Extract in a child that dies at a point; returns what `in_child` does."""
+
+    def job() -> None:
+        if share is None:
+            lw.extract(source, out, model=encoder, shard_texts=4)
+        else:
+            extract_share(source, out, share, model=encoder, shard_texts=4)
+
+    return in_child(job, die_at)
 
 
 def kill_shares(source: Path, folder: Path, encoder: Any, expected: dict[str, bytes], points: int) -> int:
@@ -83,6 +96,69 @@ def kill_shares(source: Path, folder: Path, encoder: Any, expected: dict[str, by
     return kills
 
 
+def kill_job(job: Callable[[Path], object], folder: Path, old: Path | None, counts: set[int]) -> int:
+    """Kill a job at each of its points, and going on with it at others, until it is through.
+
+    Args:
+        job: makes, or adds to, the dataset in the folder that it is given.
+        folder: where to.
+        old: the dataset that it begins with.
+        counts: how many texts the dataset may have at any moment, if it is one; none: it needn't be one.
+    """
+    whole, out = folder / "expected", folder / "killed"
+    kills = 0
+    for point in [None, *range(1, 1000)]:
+        target = whole if point is None else out
+        if old is not None:
+            shutil.copytree(old, target)
+        if point is None:
+            points = in_child(lambda: job(whole), None)
+            continue
+        if point > points:
+            return kills
+        for die_at in (point, point, 1 + point // 2):
+            kills += in_child(lambda: job(out), die_at) == -1
+            if counts and (check_files(out) or lw.open_dataset(out).texts.num_rows not in counts):
+                sys.exit(f"killed at point {die_at} of {points}: {check_files(out)}, or other texts")
+        in_child(lambda: job(out), None)
+        left = sorted(p.name for p in out.iterdir() if p.is_file())
+        if shards_of(out) != shards_of(whole) or check_files(out) or len(left) != 4:
+            sys.exit(f"killed at point {point} of {points}: {check_files(out)}, {left}, or other bytes")
+        shutil.rmtree(out)
+    sys.exit("no end")
+
+
+def shards_of(out: Path) -> dict[str, bytes]:
+    """Every file of the shards, by name."""
+    return {p.name: p.read_bytes() for p in (out / "shards").iterdir()}
+
+
+def kill_other(what: str, source: Path, folder: Path, encoder: Any) -> int:
+    """Kill an append, a merge or a repair; `folder/whole` is there."""
+    whole = folder / "whole"
+    if what == "append":
+        with source.open("a") as file:
+            file.writelines(f"one more {text}\n" for text in TEXTS[:6])
+
+        def append(out: Path) -> None:
+            lw.extract(source, out, model=encoder, shard_texts=4, append=True)
+
+        return kill_job(append, folder, whole, {len(TEXTS), len(TEXTS) + 6})
+    if what == "merge":
+        return kill_job(lambda out: merge([whole, whole], out), folder, None, set())
+    damaged = Path(shutil.copytree(whole, folder / "damaged"))
+    for name in ("00000.safetensors", "00002.texts.parquet"):
+        (damaged / "shards" / name).write_bytes(b"damaged")
+
+    def mend(out: Path) -> None:
+        repair(out, model=sys.argv[1], device="cpu")
+
+    kills = kill_job(mend, folder, damaged, set())
+    if shards_of(folder / "expected") != shards_of(whole):
+        sys.exit("a repaired dataset has other bytes")
+    return kills
+
+
 def main() -> None:
     """Count the points of a whole run, then kill at each of them."""
     model, folder = sys.argv[1], Path(sys.argv[2])
@@ -94,6 +170,9 @@ def main() -> None:
     expected = {p.name: p.read_bytes() for p in (folder / "whole" / "shards").iterdir()}
     if "shares" in sys.argv:
         print(kill_shares(source, folder, encoder, expected, points))
+        return
+    if sys.argv[3:]:
+        print(kill_other(sys.argv[3], source, folder, encoder))
         return
     kills = 0
     for point in range(1, points + 1):

@@ -28,8 +28,8 @@ from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
-from layerwise.store.tables import read_table
-from layerwise.tables import Carried, carried_columns
+from layerwise.store.tables import join_schemas, read_table
+from layerwise.tables import Carried, Coverage, carried_columns, texts_table
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -301,7 +301,7 @@ class _Job:
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
         made = manifest_of(crew.about, self._corpus)
         before = writer.made
-        if before is not None and not self._begun.texts:  # another source: what was said of the first stays
+        if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
                 made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
         made["sources"] = with_source(before, self._begun, self._sources, self.shards)
@@ -314,7 +314,8 @@ class _Job:
         for record in crew.map(self._tasks(writer, share), progress.add):
             writer.add(record)
         end = self._begun.shard + self.shards
-        held = [n for n in writer.committed if n >= end and (n >= writer.base or self._begun.last)]
+        known = self._begun.shard + len(self._begun.texts)
+        held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
         if held:
             texts = sum(writer.committed[n]["texts"] for n in held)
             raise DatasetError(
@@ -330,6 +331,8 @@ class _Job:
         for number, examples in enumerate(stream, self._begun.shard):
             behind = self._corpus.fraction
             if _is_of(share, number) and not self._stands(writer, number, examples):
+                if number == writer.base > 0:
+                    self._check_fits(examples)
                 yield Task(number, first_doc, examples, self._carried, before, behind)
             first_doc += len(examples)
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
@@ -355,6 +358,17 @@ class _Job:
             raise self._grown(examples[texts], writer)
         writer.drop_last()
         return False
+
+    def _check_fits(self, examples: Sequence[Example]) -> None:
+        """Check that what is new can be read together with what there is, before any of it is added."""
+        level, nothing = str(self.recipe.request["level"]), [Coverage(0, 0, 0)] * len(examples)
+        new = texts_table(examples, nothing, 0, level, self._carried)
+        try:
+            join_schemas([self._stored(0).schema, new.schema], self.recipe.out)
+        except DatasetError as error:
+            raise DatasetError(
+                f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+            ) from None
 
     def _stored(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))

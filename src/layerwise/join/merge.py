@@ -71,6 +71,8 @@ def _check_same(first: LayerDataset, other: LayerDataset) -> None:
 def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that have to be the same."""
     bound = {name: value for name, value in settings.items() if name not in _FREE}
+    # The two texts of a pair have an even number and the next; an odd number of texts before would part them.
+    bound["pairs"] = isinstance(settings.get("reading", {}).get("text"), list)
     if "derived" in bound:
         bound["derived"] = {name: bound["derived"].get(name) for name in ("level", "pool")}
     return bound

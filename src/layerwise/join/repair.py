@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from layerwise.join.opened import open_described
 from layerwise.join.sources import STDIN, entries_of
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
-from layerwise.read.example import digest
+from layerwise.read.example import Example, digest
+from layerwise.read.record import listed
 from layerwise.read.shards import shards
 from layerwise.store import DatasetWriter, LayerDataset, check_files
 from layerwise.store.manifest import OWN
@@ -83,16 +85,18 @@ def repair(
 
 def _damaged(path: Path) -> list[int]:
     """Return the numbers of the shards that have a file that isn't what was written."""
-    count = open_described(path).manifest["shards"]["count"]
+    entry = open_described(path).manifest["shards"]
     numbers = set()
     for problem in check_files(path):
         folder, _, name = problem.file.partition("/")
         number = name.partition(".")[0]
+        if folder.startswith("shards-") and folder != entry["name"]:
+            continue  # of another version of the dataset
         if folder != "shards":
             raise DatasetError(
                 f"{path}/{problem.file} {problem.what}; it can't be made again, restore it from a copy"
             )
-        if number.isdigit() and int(number) < count:
+        if number.isdigit() and int(number) < entry["count"]:
             numbers.add(int(number))
     return sorted(numbers)
 
@@ -101,33 +105,41 @@ def _tasks(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, wrong: Sequence[int]
 ) -> Iterator[Task]:
     """Yield the damaged shards with their texts, read again and found to be those of then."""
-    manifest = dataset.manifest
     records = list(dataset.shards)
     first = doc = 0
-    concerned = 0
-    for entry in entries_of(manifest):
+    concerned = []
+    for entry in entries_of(dataset.manifest):
         own = records[first : first + entry["shards"]]
         if any(record["number"] in wrong for record in own):
-            concerned += 1
-            if source is not None and concerned > 1:
-                raise RequestError(
-                    "--source names one source, and the damaged shards come from several; leave it out"
-                )
-            yield from _of_entry(dataset, entry, source, own, doc, set(wrong))
+            concerned.append((entry, own, doc))
         first += len(own)
         doc += sum(record["texts"] for record in own)
+    given = [one for entry, _, _ in concerned for one in entry["files"]] if source is None else _list(source)
+    needed = sum(len(entry["files"]) for entry, _, _ in concerned)
+    if len(concerned) > 1 and len(given) != needed:
+        raise RequestError(
+            f"--source names {len(given)} files or globs, and the damaged shards come from {needed}: "
+            f"{listed(one for entry, _, _ in concerned for one in entry['files'])}; name those, in this order"
+        )
+    for entry, own, doc in concerned:
+        count = len(entry["files"]) if len(concerned) > 1 else len(given)
+        yield from _of_entry(dataset, entry, given[:count], own, doc, set(wrong))
+        given = given[count:]
+
+
+def _list(source: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [source] if isinstance(source, str | Path) else list(source)
 
 
 def _of_entry(
     dataset: LayerDataset,
     entry: Mapping[str, Any],
-    source: str | Path | Sequence[str | Path] | None,
+    given: Sequence[str | Path],
     own: Sequence[Mapping[str, Any]],
     doc: int,
     wrong: set[int],
 ) -> Iterator[Task]:
     settings, manifest = dataset.manifest["settings"], dataset.manifest
-    given = entry["files"] if source is None else [source] if isinstance(source, str | Path) else list(source)
     if STDIN in given:
         raise DatasetError(
             f"the texts of {dataset.path} came through standard input; give a file with the same texts as --source"
@@ -135,14 +147,14 @@ def _of_entry(
     corpus = open_corpus(
         given, **entry.get("reading", settings["reading"]), skip_bad=bool(manifest["skipped"])
     )
-    named = dict(zip(map(str, given), entry["files"], strict=False))
+    names = list(zip(map(str, given), entry["files"], strict=False))
     begun = [record["texts"] for record in own]
     stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)
     left = [record["number"] for record in own if record["number"] in wrong]
     for record, examples in zip(own, stream, strict=False):
         if record["number"] in wrong:
             # The name of the file is part of what was read; it may stand elsewhere now.
-            then = [replace(one, source=named.get(str(one.source), one.source)) for one in examples]
+            then = [_renamed(one, names, is_id=corpus.format == "docs") for one in examples]
             if digest(then) != record["input"]:
                 raise DatasetError(
                     f"what stands from {examples[0].where} to {examples[-1].where} isn't what it was when shard "
@@ -155,6 +167,29 @@ def _of_entry(
         doc += record["texts"]
     if left:
         raise DatasetError(f"the source ends before shard {left[0]}; put it back as it was, or give --source")
+
+
+def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:
+    """Return an example under the name that its file had then; `is_id`: the name may be the id as well."""
+    for now, then in names:
+        here, there = _stem(now), _stem(then)
+        if example.source == now or (here != now and there != then and str(example.source).startswith(here)):
+            source = then if example.source == now else there + str(example.source)[len(here) :]
+            id = source if is_id and example.id == example.source else example.id
+            return replace(example, source=source, id=id)
+    return example
+
+
+def _stem(pattern: str) -> str:
+    """Return the folder that all files of a glob stand in; of any other name the name.
+
+    >>> _stem("data/part-*/[ab].txt")
+    'data/'
+    """
+    if not glob.has_magic(pattern):
+        return pattern
+    first = min(pattern.index(sign) for sign in "*?[" if sign in pattern)
+    return pattern[: pattern.rfind("/", 0, first) + 1]
 
 
 def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str, Any]) -> ShardMaker:

@@ -48,7 +48,8 @@ def begun(
             return Begun(first, sum(texts[:first]), own, number, number + 1 == len(entries))
         first = behind
     if not append:
-        return Begun(0, 0, tuple(texts), 0, len(entries) == 1)
+        own = tuple(texts[: entries[0]["shards"]] if entries else texts)
+        return Begun(0, 0, own, 0, len(entries) <= 1)
     return Begun(len(texts), sum(texts), (), len(entries))
 
 

@@ -63,7 +63,7 @@ def _check_manifest(folder: Folder) -> Iterator[Problem]:
     wanted = f"{hashlib.sha256(folder.manifest.read_bytes()).hexdigest()}  {folder.manifest.name}\n"
     if not folder.checksum.exists():
         yield Problem(folder.checksum.name, "is missing, so the manifest can't be checked")
-    elif folder.checksum.read_bytes() != wanted.encode():
+    elif folder.checksum.read_bytes() != wanted.encode() and not work.finish_was_cut(folder):
         yield Problem(folder.manifest.name, f"doesn't have the SHA-256 in {folder.checksum.name}")
 
 
@@ -109,12 +109,16 @@ def _check_contents(shard: Shard) -> Iterator[Problem]:
 
 
 def _unexpected(folder: Folder, entry: dict[str, Any]) -> Iterator[Problem]:
-    # What has a commit record belongs to shards that are being added.
-    there = [*range(entry["count"]), *work.numbers(folder, entry["count"])]
-    wanted = {folder.shard(number, kind).name for number in there for kind in KINDS}
+    wanted = {folder.shard(number, kind).name for number in range(entry["count"]) for kind in KINDS}
     inside = sorted(folder.shards.iterdir()) if folder.shards.is_dir() else []
-    records = [path for path in sorted(folder.root.glob("shards-*.parquet")) if path.name != entry["name"]]
-    for path in [path for path in inside if path.name not in wanted] + records:
+    strange = [path for path in inside if path.name not in wanted]
+    if folder.settings.exists():  # shards are being added, or made again
+        strange = [path for path in strange if work.shard_number(path.name) is None]
+    else:
+        strange += [
+            path for path in sorted(folder.root.glob("shards-*.parquet")) if path.name != entry["name"]
+        ]
+    for path in strange:
         yield Problem(_name(folder, path), "isn't in the manifest")
 
 

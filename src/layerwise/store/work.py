@@ -1,5 +1,6 @@
 """What a writer finds in its folder: nothing, work to go on with, a dataset, or a reason to refuse."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -204,7 +205,7 @@ def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool])
     """
     kept = set(records)
     for path in [*_files(folder.root), *_files(folder.work), *_files(folder.shards)]:
-        number = _shard_number(path.name)
+        number = shard_number(path.name)
         if number is None:
             left = path in (
                 disk.aside(folder.manifest),
@@ -219,7 +220,7 @@ def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool])
             disk.remove(path)
 
 
-def _shard_number(name: str) -> int | None:
+def shard_number(name: str) -> int | None:
     """Return the number of the shard that a file, or one that was being written, belongs to."""
     number, _, rest = name.removeprefix(".").removesuffix(".part").partition(".")
     return int(number) if number.isdigit() and rest in {*KINDS.values(), "json"} else None
@@ -247,6 +248,22 @@ def clear_work(folder: Folder) -> None:
                 disk.remove(path)
         disk.remove(folder.settings)
         folder.work.rmdir()
+
+
+def complete(folder: Folder) -> None:
+    """Take the last step of a `finish` that was cut off before it: the new hash is in place, its manifest isn't."""
+    if finish_was_cut(folder):
+        disk.rename(disk.aside(folder.manifest), folder.manifest)
+        disk.sync_folder(folder.root)
+
+
+def finish_was_cut(folder: Folder) -> bool:
+    """Return whether the next version of a manifest stands aside, whole, with its hash in place already."""
+    part = disk.aside(folder.manifest)
+    if not (part.is_file() and folder.checksum.is_file()):
+        return False
+    line = f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {folder.manifest.name}\n"
+    return folder.checksum.read_bytes() == line.encode()
 
 
 def clear_records(folder: Folder, name: str) -> None:

@@ -44,6 +44,7 @@ class DatasetWriter:
     committed: dict[int, Record]
     made: Record | None = None
     records: Records | None = None
+    _left = False  # while shards are made again: others, that are being added, wait in work/
 
     def __init__(
         self,
@@ -101,6 +102,9 @@ class DatasetWriter:
         return self._share is None or number % self._share[1] == self._share[0]
 
     def _look_at_finished(self) -> None:
+        if self._folder.work.exists():
+            with suppress(OSError), self._lock.acquire(timeout=0):
+                work.complete(self._folder)
         self.made = read_manifest(self._folder)
         work.check_settings(self._folder.manifest, self._settings, self._folder.root)
         self.finished = True
@@ -111,16 +115,26 @@ class DatasetWriter:
         # Killed between its last two steps; nobody needs it any more, unless shards are being added.
         if self._folder.work.exists() and not work.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
-                work.clear_work(self._folder)
+                self._tidy(self.made)
+
+    def _tidy(self, manifest: Record) -> None:
+        work.sweep(self._folder, range(manifest["shards"]["count"]), self._is_own)
+        work.clear_records(self._folder, manifest["shards"]["name"])
+        work.clear_work(self._folder)
 
     def _look_at_more(self) -> None:
+        with disk.writing(self._folder.root):
+            work.check_alone(self._folder)
         self._look_at_finished()
         self.finished = False
         with disk.writing(self._folder.root):
-            added = work.read_records(self._folder, lambda number: number >= len(self.committed))
+            added = work.read_records(self._folder, lambda number: number >= self.base)
             work.begin(self._folder, self._settings)
-            self.committed |= added
-            work.sweep(self._folder, self.committed, self._is_own)
+            work.sweep(self._folder, {**self.committed, **added}, self._is_own)
+            if self._mend:
+                self._left = bool(added)
+            else:
+                self.committed |= added
 
     def _look_at_unfinished(self) -> None:
         if self._folder.manifest.exists():
@@ -211,9 +225,9 @@ class DatasetWriter:
             disk.rename(disk.aside(folder.manifest), folder.manifest)
             disk.sync_folder(folder.root)
             self.finished = True
-            work.clear_work(folder)
-            work.clear_records(folder, entry["name"])
-        whole: Record = json.loads(data)
+            whole: Record = json.loads(data)
+            if not self._left:
+                self._tidy(whole)
         return whole
 
     def _whole(self, manifest: dict[str, Any], entry: Record) -> Record:
@@ -233,8 +247,8 @@ class DatasetWriter:
         try:
             if self._open is not None:
                 self._open.abandon()
-            if nothing:
-                work.clear_work(self._folder)
+            if nothing and not self._left:
+                self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
         finally:
             self._lock.release()
         if nothing and self._made:
