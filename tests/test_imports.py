@@ -11,7 +11,7 @@ import pytest
 import layerwise
 
 ROOT = Path(layerwise.__file__).parent
-GROUND = {"errors", "display", "names", "layers", "words", "tolerance", "versions", "progress"}
+GROUND = {"errors", "display", "names", "layers", "words", "tolerance", "versions", "progress", "place"}
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {
     "ground": set(),
@@ -48,7 +48,8 @@ SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/writer.py", "store/work.py"},
+    "filelock": {"store/work.py"},
+    "upath": {"place.py"},
     "sentence_transformers": {"join/bench.py"},
     "flair": {"join/bench.py"},
     "matplotlib": {"show/canvas.py"},

@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from layerwise import names
 from layerwise.errors import SourceError
+from layerwise.place import place
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:
@@ -153,12 +153,12 @@ def told(result: dict[str, Any], *, as_json: bool) -> bool:
 
 def finished(out: str) -> bool:
     """Tell whether a finished dataset stands at `out`."""
-    return (Path(out) / "manifest.json").is_file()
+    return (place(out) / "manifest.json").is_file()
 
 
 def stamp(out: str) -> bytes | None:
     """Return what tells one finished dataset at `out` from another; `None` where there is none."""
-    path = Path(out) / "manifest.json"
+    path = place(out) / "manifest.json"
     return path.read_bytes() if path.is_file() else None
 
 

@@ -19,6 +19,7 @@ from layerwise.learn.head import TaskHead
 from layerwise.learn.labels import Labelled, read_labels
 from layerwise.learn.scoring import score
 from layerwise.learn.sentences import in_iob2, whole_texts
+from layerwise.place import place
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
 
@@ -54,7 +55,7 @@ def evaluate(
     seen = [_Seen() for _ in head.data.tasks]
     if isinstance(source, LayerDataset):
         _add(head, open_described(source.path), 0, seen)
-    elif isinstance(source, str | Path) and (Path(source) / "manifest.json").is_file():
+    elif isinstance(source, str | Path) and (place(source) / "manifest.json").is_file():
         _add(head, open_described(source), 0, seen)
     else:
         corpus = open_source(head.data.pairs, source, **options)
@@ -81,7 +82,7 @@ def check_labels(
     """
     if source == "-":
         return
-    if (Path(source) / "manifest.json").is_file():
+    if (place(source) / "manifest.json").is_file():
         part = next(open_described(source).parts(), None)
         there = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:

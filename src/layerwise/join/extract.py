@@ -20,6 +20,7 @@ from layerwise.join.making import Recipe, Task
 from layerwise.join.opened import open_described
 from layerwise.join.sources import Begun, begun, with_source
 from layerwise.layers import LayerSpec
+from layerwise.place import place
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
@@ -240,7 +241,7 @@ def _prepare(
     # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
     kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
     recipe = Recipe(
-        Path(out),
+        place(out),
         options.model,
         options.some(_LOADING),
         options.some(_REQUEST),

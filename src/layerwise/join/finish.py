@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import DatasetError
 from layerwise.join.opened import open_described
+from layerwise.place import place
 from layerwise.store import DatasetWriter, LayerDataset, work
 from layerwise.store.layout import Folder
 from layerwise.tolerance import measured_tolerance
@@ -36,7 +37,7 @@ def finish(path: str | Path) -> LayerDataset:
     Raises:
         DatasetError: naming the shards, and the workers, that are missing; or a worker that is still at work.
     """
-    folder = Folder(Path(path))
+    folder = Folder(place(path))
     if folder.manifest.exists() and not work.numbers(folder):
         return open_described(path)
     with DatasetWriter(folder.root, work.stored_settings(folder)) as writer:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError, ModelError, RequestError
+from layerwise.place import is_url, place
 
 
 def info(
@@ -25,6 +26,8 @@ def info(
         HeadError: a damaged head.
         ModelError: a name that is neither here nor on the hub.
     """
+    if is_url(name):
+        return _dataset(place(name))
     folder = Path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")

@@ -8,6 +8,7 @@ from typing import Any
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.opened import open_described
 from layerwise.join.sources import entries_of
+from layerwise.place import place
 from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
 from layerwise.store.merge import copy_shard
@@ -38,12 +39,12 @@ def merge(datasets: Sequence[LayerDataset | str | Path], out: str | Path) -> Lay
         raise RequestError(f"merge needs at least two datasets; got {len(several)}")
     for other in several[1:]:
         _check_same(several[0], other)
-    join_schemas([next(d.parts()).texts.schema for d in several if d.rows], Path(out))
+    join_schemas([next(d.parts()).texts.schema for d in several if d.rows], place(out))
     merged = [{"manifest": d.sha256, "texts": d.text_count} for d in several]
     settings = {**several[0].manifest["settings"], "merged": merged}
-    with DatasetWriter(Path(out), settings) as writer:
+    with DatasetWriter(place(out), settings) as writer:
         if not writer.finished:
-            _copy(several, writer, Folder(Path(out)))
+            _copy(several, writer, Folder(place(out)))
             writer.finish(_manifest(several, merged))
     return open_described(out)
 

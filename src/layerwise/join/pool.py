@@ -16,6 +16,7 @@ from layerwise.encode.rows import Made
 from layerwise.errors import RequestError
 from layerwise.join.opened import open_described
 from layerwise.join.stored import StoredText, carried_as_stored, stored_columns, stored_texts
+from layerwise.place import place
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
 from layerwise.tables import index_table, texts_table
 from layerwise.tolerance import AT_REST
@@ -77,7 +78,7 @@ def pool(
         "dtype": dtype,
         "derived": derived,
     }
-    with DatasetWriter(Path(out), settings) as writer:
+    with DatasetWriter(place(out), settings) as writer:
         for number, part in enumerate(finer.parts()):
             if number >= len(writer.committed):
                 _write(writer, part, wish, dtype)

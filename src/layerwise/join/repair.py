@@ -13,6 +13,7 @@ from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task
 from layerwise.join.opened import open_described
 from layerwise.join.sources import STDIN, entries_of
+from layerwise.place import place
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.example import Example, digest
@@ -61,7 +62,7 @@ def repair(
             wasn't made from texts.
         ModelError: the model can't be had, or is another one.
     """
-    wrong = _damaged(Path(path))
+    wrong = _damaged(place(path))
     dataset = open_described(path)
     if not wrong:
         return Repair((), ())

@@ -12,6 +12,7 @@ from layerwise.errors import DatasetError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.opened import open_described
 from layerwise.join.parity import LONGEST, Parity, parity, worst
+from layerwise.place import place
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
@@ -64,7 +65,7 @@ def verify(
         DatasetError: no dataset at all.
         ModelError: the model can't be had, or is another one.
     """
-    problems = tuple(check_files(Path(path)))
+    problems = tuple(check_files(place(path)))
     if problems:
         return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
     dataset = open_described(path)

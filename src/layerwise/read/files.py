@@ -9,6 +9,7 @@ from pathlib import Path
 
 from layerwise.errors import RequestError, SourceError
 from layerwise.names import FORMATS, one_of
+from layerwise.place import faults, is_url, matches, place
 from layerwise.read.example import clean
 from layerwise.read.record import shown
 
@@ -66,12 +67,16 @@ def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple
 
 
 def _posix(name: str | Path) -> str:
+    if is_url(name):
+        return str(name)
     return name.as_posix() if isinstance(name, Path) else name.replace(os.sep, "/")
 
 
 def _named(name: str, format: str) -> list[File]:
     if name == "-":
         return [File(None, "-", "stdin", id="-", once=True)]
+    if is_url(name):
+        return _remote(name, format)
     try:
         if name and Path(name).is_dir():
             return _folder(name, format)
@@ -82,6 +87,27 @@ def _named(name: str, format: str) -> list[File]:
         raise SourceError(
             f"{shown(clean(name))} can't be read: {error.strerror}; name another file"
         ) from error
+
+
+def _remote(name: str, format: str) -> list[File]:
+    """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
+    try:
+        path = place(name)
+        if path.is_file():
+            return [File(path, name, name, id=name, size=path.stat().st_size)]
+        urls = matches(name)
+        if urls and "*" not in name and format != "docs":
+            raise SourceError(
+                f"{name} is a folder; --format docs reads each file in it as one text, "
+                "a glob names files of another format"
+            )
+        if not urls:
+            raise SourceError(f"{name} doesn't exist; name a file, a glob, or a folder with --format docs")
+        cut = len(name.rstrip("/")) + 1 if "*" not in name else 0
+        return [File(place(url), url, url, id=url[cut:], size=place(url).stat().st_size) for url in urls]
+    except faults() as error:
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise SourceError(f"{name} can't be read: {why}; name another file") from error
 
 
 def _matches(pattern: str) -> list[str]:

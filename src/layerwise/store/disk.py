@@ -1,10 +1,14 @@
 """Everything that must survive a crash passes through here: aside, sync, rename, remove.
 
-A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced.
-Errors of the operating system become one line for people. Nothing here knows what the files mean.
+A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced. Of an
+object store it is written in a temporary folder here, and put there in the place of being renamed, which is
+at once or not at all. Errors of the operating system become one line for people. Nothing here knows what the
+files mean.
 """
 
+import atexit
 import errno
+import functools
 import os
 import shutil
 import tempfile
@@ -13,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from layerwise.errors import OutputError
+from layerwise.place import faults, is_remote, put_new, upload
 
 _CURES = {
     errno.ENOSPC: "free some space",
@@ -36,15 +41,26 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
     """Turn an OSError into an OutputError that names `path`, the fault, and `then`, what to do about it."""
     try:
         yield
-    except OSError as error:
-        why = error.strerror or str(error) or type(error).__name__
-        cure = _CURES.get(error.errno or 0, "mend that")
+    except BaseException as error:
+        if not isinstance(error, faults()):
+            raise
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cure = _CURES.get(getattr(error, "errno", None) or 0, "mend that")
         raise OutputError(f"can't write {path}: {why}; {then.format(cure=cure)}") from error
 
 
 def aside(path: Path) -> Path:
-    """Return where a file is written until it is whole: `.NAME.part` beside it."""
-    return path.with_name(f".{path.name}.part")
+    """Return where a file is written until it is whole: `.NAME.part` beside it, or here for an object store."""
+    name = f".{path.name}.part"
+    return _waiting_room(str(path.parent)) / name if is_remote(path) else path.with_name(name)
+
+
+@functools.cache
+def _waiting_room(url: str) -> Path:
+    """Return a temporary folder for what will be put to `url`; it goes with the process."""
+    folder = tempfile.mkdtemp(prefix="layerwise-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def is_aside(path: Path) -> bool:
@@ -102,7 +118,7 @@ def sync(descriptor: int, path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk; a no-op where folders can't be opened (Windows)."""
     reached("sync", path)
-    if os.name == "nt":
+    if os.name == "nt" or is_remote(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -115,7 +131,11 @@ def sync_folder(path: Path) -> None:
 def rename(source: Path, target: Path) -> None:
     """Put `source` in the place of `target`, at once or not at all."""
     reached("rename", target)
-    source.replace(target)
+    if is_remote(target):
+        upload(source, target)
+        source.unlink()
+    else:
+        source.replace(target)
 
 
 def remove(path: Path) -> None:
@@ -137,3 +157,18 @@ def write_file(path: Path, data: bytes) -> None:
     write_aside(path, data)
     rename(aside(path), path)
     sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write `data` to `path`; in an object store only where nothing stands, and tell whether that was so."""
+    if is_remote(path):
+        reached("rename", path)
+        return put_new(path, data)
+    write_file(path, data)
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it; an object store has none."""
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Shards of other datasets as shards of one: their tensors byte for byte, their texts numbered anew."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,7 +42,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
     state, size = hashlib.sha256(), 0
     with disk.writing(target), open(target, "wb") as into:
         try:
-            with open(source, "rb") as file:
+            with source.open("rb") as file:
                 while block := file.read(_BLOCK):
                     state.update(block)
                     size += into.write(block)
@@ -65,5 +64,5 @@ def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
 
 
 def _changed(source: Folder, record: Record, kind: str) -> DatasetError:
-    path = os.fspath(source.shard(record["number"], kind))
+    path = source.shard(record["number"], kind)
     return DatasetError(f"{path} isn't the file that was written; see `layerwise verify {source.root}`")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from layerwise.errors import RequestError
+from layerwise.place import place
 from layerwise.states import I64, Layered, Rows, select_rows
 from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
@@ -28,7 +29,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
     Raises:
         DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
     """
-    folder = Folder(Path(path))
+    folder = Folder(place(path))
     manifest = read_manifest(folder)
     return LayerDataset(folder, manifest, Records(folder, manifest["shards"]))
 

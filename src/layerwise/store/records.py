@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from layerwise.errors import DatasetError
+from layerwise.place import faults, opened
 from layerwise.states import I64
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.tables import read_table, table_bytes
@@ -34,7 +35,7 @@ def records_bytes(records: Sequence[Record]) -> tuple[bytes, Record]:
 
 
 class Records:
-    """What is known of each shard of a finished dataset, in order; read when it is asked for.
+    """What is known of each shard of a finished dataset, in order; records are read when they are asked for.
 
     Attributes:
         path: the file.
@@ -42,22 +43,22 @@ class Records:
     """
 
     def __init__(self, folder: Folder, entry: Record) -> None:
-        """Read nothing yet; `entry` is the manifest's."""
+        """Read how many rows and texts there are; `entry` is the manifest's."""
         self.path: Path = folder.root / entry["name"]
         self.count = int(entry["count"])
+        self._counted = self._counts()
 
     def __len__(self) -> int:
         return self.count
 
-    @cached_property
-    def _counted(self) -> dict[str, I64]:
+    def _counts(self) -> dict[str, I64]:
         if not self.count:
             return {name: np.zeros(0, np.int64) for name in _COUNTED}
         try:
-            with self.path.open("rb") as raw, pq.ParquetFile(raw) as file:
+            with opened(self.path) as raw, pq.ParquetFile(raw) as file:
                 table = file.read(columns=list(_COUNTED), use_threads=False)
             found = {name: np.asarray(table[name].to_numpy(), np.int64) for name in _COUNTED}
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        except (pa.ArrowException, ValueError, KeyError, TypeError, *faults()) as error:
             why = str(error).partition("\n")[0]
             raise DatasetError(f"can't read {self.path}: {why}; restore it from a copy") from error
         if any(len(values) != self.count or (values < 0).any() for values in found.values()):
@@ -76,6 +77,8 @@ class Records:
 
     @cached_property
     def _table(self) -> pa.Table:
+        if not self.path.exists():
+            raise DatasetError(f"{self.path.parent} has changed since it was opened; open it again")
         return read_table(self.path, self.count)
 
     def __getitem__(self, number: int) -> Record:

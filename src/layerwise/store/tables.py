@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from layerwise.errors import DatasetError
+from layerwise.place import faults, opened
 
 OPTIONS: dict[str, Any] = {
     "compression": "zstd",
@@ -38,10 +39,10 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """
     try:
         # Not read_table, which takes folders called a=b in the path for columns.
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+        with opened(path) as raw, pq.ParquetFile(raw) as file:
             # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
             table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, ValueError, *faults()) as error:
         why = str(error).partition("\n")[0]
         raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
     if rows is not None and table.num_rows != rows:

@@ -4,18 +4,20 @@ import errno
 import hashlib
 import mmap
 import os
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import DatasetError
+from layerwise.place import faults, is_remote, read_range
 from layerwise.store import disk
 from layerwise.store.dtypes import F32, Codes, encode, losses
-from layerwise.store.header import header, plan, read_header, scale_name
+from layerwise.store.header import Span, header, plan, read_header, scale_name
 
+_HEAD = 1 << 14  # bytes that hold most headers
 _BLOCK = 1 << 17  # values that stay in a core's cache while they are encoded and measured
 
 
@@ -146,11 +148,12 @@ class TensorFile:
         """
         self.path = path
         try:
-            with open(path, "rb") as file:
-                self.bytes = os.fstat(file.fileno()).st_size
+            self.bytes = path.stat().st_size
+            with self._head() as file:
                 self.spans, self.data_start = read_header(file, self.bytes)
-        except OSError as error:
-            raise DatasetError(f"can't read {path}: {error.strerror}; restore it from a copy") from error
+        except faults() as error:
+            why = getattr(error, "strerror", None) or error
+            raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
         except ValueError as error:
             raise DatasetError(f"{path} is damaged: {error}; restore it from a copy") from error
 
@@ -170,8 +173,13 @@ class TensorFile:
         return self
 
     def view(self, name: str, kind: str) -> Codes:
-        """Return one tensor in the numpy type `kind`, read-only, memory-mapped: nothing is read yet."""
+        """Return one tensor in the numpy type `kind`, read-only, memory-mapped: nothing is read yet.
+
+        From an object store its bytes are fetched, and no others.
+        """
         span = self.spans[name]
+        if is_remote(self.path):
+            return np.frombuffer(self._fetched(span), np.uint8).view(kind).reshape(span.shape)
         try:
             with open(self.path, "rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -181,3 +189,21 @@ class TensorFile:
             raise DatasetError(f"{self.path} changed while it was read; restore it from a copy")
         data = np.frombuffer(mapped, np.uint8, span.end - span.start, self.data_start + span.start)
         return data.view(kind).reshape(span.shape)
+
+    def _head(self) -> BinaryIO:
+        """Open the file, or what of one in an object store holds the header."""
+        if not is_remote(self.path):
+            return open(self.path, "rb")
+        head = read_range(self.path, 0, min(self.bytes, _HEAD))
+        length = 8 + int.from_bytes(head[:8], "little")
+        if len(head) < length <= self.bytes:
+            head = read_range(self.path, 0, length)
+        return BytesIO(head)
+
+    def _fetched(self, span: Span) -> bytes:
+        if span.start == span.end:
+            return b""
+        try:
+            return read_range(self.path, self.data_start + span.start, self.data_start + span.end)
+        except faults() as error:
+            raise DatasetError(f"can't read {self.path}: {error}; is it still there?") from error

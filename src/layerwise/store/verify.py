@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError
+from layerwise.place import place
 from layerwise.store import work
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.manifest import read_manifest
@@ -33,7 +34,7 @@ def check_files(path: str | Path, seen: Callable[[int], None] | None = None) -> 
         DatasetError: there is no finished dataset to check, or one of a newer format. A manifest that is
             damaged is a problem, not an error.
     """
-    folder = Folder(Path(path))
+    folder = Folder(place(path))
     try:
         manifest = read_manifest(folder)
     except DatasetError as error:
@@ -86,7 +87,7 @@ def _compare(path: Path, entry: dict[str, Any]) -> str | None:
         size = path.stat().st_size
         if size != entry["bytes"]:
             return f"has {size:,} bytes where the manifest says {entry['bytes']:,}"
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return "is missing"

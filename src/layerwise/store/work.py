@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import filelock
 
 from layerwise.errors import DatasetError, OutputError
+from layerwise.place import is_remote
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
 from layerwise.store.records import Record
@@ -49,7 +50,7 @@ def _files(folder: Path) -> list[Path]:
 def begin(folder: Folder, settings: Record) -> None:
     """Make the folders, and note the settings."""
     for path in (folder.shards, folder.work):
-        path.mkdir(exist_ok=True)
+        disk.make_folder(path)
     disk.sync_folder(folder.root)
     if folder.settings.exists():
         check_version(from_json(folder.settings), folder.settings)
@@ -136,18 +137,39 @@ def share_locks(folder: Folder) -> list[Path]:
     return sorted(folder.work.glob("*-of-*.lock"))
 
 
-def hold_share(folder: Folder, share: tuple[int, int]) -> filelock.BaseFileLock:
+class _NoLock:
+    """What stands for a lock in an object store, which has none: there a record is put only where none is."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock_file = str(path)
+
+    def acquire(self, timeout: float = 0) -> Any:
+        return nullcontext()
+
+    def release(self) -> None:
+        pass
+
+
+Lock = filelock.BaseFileLock | _NoLock
+
+
+def lock_of(path: Path) -> Lock:
+    """Return the lock that a file stands for."""
+    return _NoLock(path) if is_remote(path) else filelock.FileLock(path, thread_local=False)
+
+
+def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
     """Hold the lock of one of several writers, for as long as what is returned is there.
 
     Raises:
         DatasetError: another process holds it.
     """
-    lock = filelock.FileLock(folder.share_lock(share), thread_local=False)
+    lock = lock_of(folder.share_lock(share))
     acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
     return lock
 
 
-def acquire(folder: Folder, lock: filelock.BaseFileLock, who: str, timeout: float = 0) -> None:
+def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
     """Acquire a lock of a dataset.
 
     Raises:
@@ -168,7 +190,7 @@ def check_alone(folder: Folder) -> None:
         DatasetError: one is.
     """
     for path in share_locks(folder):
-        lock = filelock.FileLock(path, thread_local=False)
+        lock = lock_of(path)
         acquire(folder, lock, f"worker {path.stem}")
         lock.release()
 
@@ -227,7 +249,9 @@ def shard_number(name: str) -> int | None:
 
 
 def remove_empty(folder: Folder) -> None:
-    """Remove a folder in which nothing was committed, with its lock."""
+    """Remove a folder in which nothing was committed, with its lock; an object store has no folders."""
+    if is_remote(folder.root):
+        return
     with suppress(OSError):
         folder.shards.rmdir()
         folder.lock.unlink(missing_ok=True)
@@ -247,7 +271,8 @@ def clear_work(folder: Folder) -> None:
             ):
                 disk.remove(path)
         disk.remove(folder.settings)
-        folder.work.rmdir()
+        if not is_remote(folder.work):
+            folder.work.rmdir()
 
 
 def complete(folder: Folder) -> None:

@@ -15,14 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import filelock
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from layerwise.errors import DatasetError
+from layerwise.place import faults, place
 from layerwise.store import disk, work
 from layerwise.store.dtypes import F32
-from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
+from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, from_json, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
 from layerwise.store.records import Record, Records, records_bytes
 from layerwise.store.tables import table_bytes
@@ -69,15 +70,15 @@ class DatasetWriter:
             OutputError: a file or a foreign folder, or a place that can't be written to.
             DatasetError: in use, made with other settings, of a newer format, or damaged.
         """
-        self._folder = Folder(Path(out))
+        self._folder = Folder(place(out))
         self._settings: Record = json.loads(to_json(settings))
         self._share, self._more, self._mend = share, more or mend, mend
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
         self._made = not self._folder.root.exists()
         with disk.writing(self._folder.root):
-            self._folder.root.mkdir(parents=True, exist_ok=True)
-        self._lock: filelock.BaseFileLock = filelock.FileLock(self._folder.lock, thread_local=False)
+            disk.make_folder(self._folder.root)
+        self._lock = work.lock_of(self._folder.lock)
         if self._folder.manifest.exists() and not self._more:
             self._look_at_finished()
             return
@@ -322,11 +323,12 @@ class ShardWriter:
         """Throw away what was put; a shard whose commit record stands is left alone."""
         self._tensors.discard()
         self._closed(None)
-        if self._folder.record(self.number).exists():
-            return  # interrupted in the last moment of its commit
+        with suppress(*faults()):  # what stays is swept up when the work is gone on with
+            if self._folder.record(self.number).exists():
+                return  # interrupted in the last moment of its commit
         for kind in KINDS:
             path = self._folder.shard(self.number, kind)
-            with suppress(OSError):  # what stays is swept up when the work is gone on with
+            with suppress(*faults()):
                 disk.remove(disk.aside(path))
                 disk.remove(path)
 
@@ -359,8 +361,23 @@ def commit_shard(
     shape = {"texts": tables["texts"].num_rows, "rows": tables["index"].num_rows}
     whole: Record = json.loads(to_json({"counts": {}, **record, "number": number, **shape, "files": files}))
     with disk.writing(folder.record(number)):
-        disk.write_file(folder.record(number), to_json(whole))
+        if not disk.write_new(folder.record(number), to_json(whole)):
+            return _others(folder, whole)
     return whole
+
+
+def _others(folder: Folder, own: Record) -> Record:
+    """Return the record of a shard that another process has committed at the same time.
+
+    Raises:
+        DatasetError: its files were others, and ours stand in their place.
+    """
+    record = from_json(folder.record(own["number"]))
+    if record["files"] != own["files"]:
+        raise DatasetError(
+            f"shard {own['number']} of {folder.root} was written twice, in different ways; start anew in another place"
+        )
+    return record
 
 
 def _totals(records: list[Record]) -> dict[str, Any]:
