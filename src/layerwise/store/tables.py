@@ -1,6 +1,8 @@
 """The tables of a shard, as Parquet: the same table gives the same bytes."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,16 @@ def table_bytes(table: pa.Table) -> bytes:
     return data
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file.
+
+    Not by a file of Python's: a thread of Arrow's that lets go of one while the interpreter ends aborts the process.
+    """
+    with pa.OSFile(os.fsencode(path)) as raw, pq.ParquetFile(raw) as file:
+        yield file
+
+
 def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """Return the table in a Parquet file.
 
@@ -38,8 +50,7 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """
     try:
         # Not read_table, which takes folders called a=b in the path for columns.
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
-            # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
+        with open_parquet(path) as file:
             table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         why = str(error).partition("\n")[0]
