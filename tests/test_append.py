@@ -135,6 +135,33 @@ def test_more_files_behind_the_known_ones(a: Path, b: Path, out: Path, extract: 
     assert dataset.manifest["sources"] == [{"files": [str(a), str(b)], "shards": 4}]
 
 
+def test_sources_that_were_added_one_by_one_are_known_together(
+    a: Path, b: Path, out: Path, extract: Extract, tmp_path: Path
+) -> None:
+    extract(b, out, append=True)
+    before = times(out)
+    assert texts(extract([a, b], out)) == A + B
+    assert texts(extract([a, b], out, append=True)) == A + B
+    assert times(out) == before
+    c = lines(tmp_path / "c.txt", ["one more"])
+    dataset = extract([a, b, c], out, append=True)
+    assert texts(dataset) == [*A, *B, "one more"]
+    assert dataset.manifest["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
+    with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 2 was written"):
+        extract([a, c, b], out)
+
+
+def test_the_same_file_by_another_name_is_not_added_again(
+    a: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = times(out)
+    monkeypatch.chdir(a.parent)
+    for name in ("a.txt", "./a.txt", f"{a.parent}/../{a.parent.name}/a.txt"):
+        with pytest.raises(DatasetError, match=f"{name} stands in the dataset as {a}; name it like that"):
+            extract(name, out, append=True)
+    assert times(out) == before
+
+
 def test_the_last_of_several_sources_may_grow(b: Path, out: Path, extract: Extract) -> None:
     extract(b, out, append=True)
     lines(b, [*B, "one more"])
