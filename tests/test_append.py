@@ -383,6 +383,18 @@ def test_a_column_of_another_type_is_refused_before_it_is_added(extract: Extract
     assert lw.open_dataset(tmp_path / "out").texts["rank"].to_pylist() == [1]
 
 
+def test_a_word_column_of_another_type_is_refused(extract: Extract, tmp_path: Path) -> None:
+    one = records(tmp_path / "one.jsonl", [{"w": ["a", "b"], "tag": ["x", "y"], "rank": [1, 2]}])
+    two = records(tmp_path / "two.jsonl", [{"w": ["c"], "tag": ["z"], "rank": [0.5]}])
+    three = records(tmp_path / "three.jsonl", [{"w": ["d"], "tag": [7], "rank": [3]}])
+    for level in ("word", "token"):
+        extract(one, tmp_path / level, words="w", level=level)
+        with pytest.raises(DatasetError, match="tag.* from .*three.jsonl, line 1 on; make its values alike"):
+            extract(three, tmp_path / level, words="w", level=level, append=True)
+        texts(extract(two, tmp_path / level, words="w", level=level, append=True))
+    assert lw.open_dataset(tmp_path / "word").index["rank"].to_pylist() == [1.0, 2.0, 0.5]
+
+
 def test_parquet_and_words(extract: Extract, tmp_path: Path) -> None:
     for name, year in (("one", 2023), ("two", 2024)):
         table = pa.table({"text": [f"in {name}"], "year": pa.array([year], pa.int16())})

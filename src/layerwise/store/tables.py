@@ -1,5 +1,6 @@
 """The tables of a shard, as Parquet: the same table gives the same bytes."""
 
+import base64
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,13 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
             f"{path} has {table.num_rows} rows where the manifest says {rows}; restore it from a copy"
         )
     return table
+
+
+def written_schema(path: Path) -> pa.Schema:
+    """Return the schema of the table that was written to a Parquet file; reading it renames the items of lists."""
+    with open_parquet(path) as file:
+        stored = file.metadata.metadata[b"ARROW:schema"]
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored)))
 
 
 def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
