@@ -135,6 +135,33 @@ def test_more_files_behind_the_known_ones(a: Path, b: Path, out: Path, extract: 
     assert dataset.manifest["sources"] == [{"files": [str(a), str(b)], "shards": 4}]
 
 
+def test_sources_that_were_added_one_by_one_are_known_together(
+    a: Path, b: Path, out: Path, extract: Extract, tmp_path: Path
+) -> None:
+    extract(b, out, append=True)
+    before = times(out)
+    assert texts(extract([a, b], out)) == A + B
+    assert texts(extract([a, b], out, append=True)) == A + B
+    assert times(out) == before
+    c = lines(tmp_path / "c.txt", ["one more"])
+    dataset = extract([a, b, c], out, append=True)
+    assert texts(dataset) == [*A, *B, "one more"]
+    assert dataset.manifest["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
+    with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 2 was written"):
+        extract([a, c, b], out)
+
+
+def test_the_same_file_by_another_name_is_not_added_again(
+    a: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = times(out)
+    monkeypatch.chdir(a.parent)
+    for name in ("a.txt", "./a.txt", f"{a.parent}/../{a.parent.name}/a.txt"):
+        with pytest.raises(DatasetError, match=f"{name} stands in the dataset as {a}; name it like that"):
+            extract(name, out, append=True)
+    assert times(out) == before
+
+
 def test_the_last_of_several_sources_may_grow(b: Path, out: Path, extract: Extract) -> None:
     extract(b, out, append=True)
     lines(b, [*B, "one more"])
@@ -354,6 +381,18 @@ def test_a_column_of_another_type_is_refused_before_it_is_added(extract: Extract
     with pytest.raises(DatasetError, match="rank"):
         extract(two, tmp_path / "out", append=True)
     assert lw.open_dataset(tmp_path / "out").texts["rank"].to_pylist() == [1]
+
+
+def test_a_word_column_of_another_type_is_refused(extract: Extract, tmp_path: Path) -> None:
+    one = records(tmp_path / "one.jsonl", [{"w": ["a", "b"], "tag": ["x", "y"], "rank": [1, 2]}])
+    two = records(tmp_path / "two.jsonl", [{"w": ["c"], "tag": ["z"], "rank": [0.5]}])
+    three = records(tmp_path / "three.jsonl", [{"w": ["d"], "tag": [7], "rank": [3]}])
+    for level in ("word", "token"):
+        extract(one, tmp_path / level, words="w", level=level)
+        with pytest.raises(DatasetError, match="tag.* from .*three.jsonl, line 1 on; make its values alike"):
+            extract(three, tmp_path / level, words="w", level=level, append=True)
+        texts(extract(two, tmp_path / level, words="w", level=level, append=True))
+    assert lw.open_dataset(tmp_path / "word").index["rank"].to_pylist() == [1.0, 2.0, 0.5]
 
 
 def test_parquet_and_words(extract: Extract, tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ COMMANDS = (
     "export",
     "bench",
     "env",
+    "finish",
+    "merge",
+    "repair",
 )
 REVIEWS = "text,label\nA fine film.,pos\nA dull one,neg\n,neg\nNot bad at all!,pos\n"
 
@@ -162,7 +165,8 @@ def test_help_ends_in_examples(command: str, capsys: pytest.CaptureFixture[str])
     *_, examples = out.split("\nexamples:\n")
     lines = examples.rstrip("\n").split("\n")
     assert lines
-    assert all(line.startswith("  ") and f"layerwise {command}" in line for line in lines)
+    assert all(line.startswith("  ") and "layerwise " in line for line in lines)
+    assert f"layerwise {command}" in lines[-1], "others may lead up to it"
 
 
 def test_help_of_the_whole_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +187,7 @@ def test_every_example_is_a_command_that_parses(command: str, capsys: pytest.Cap
     for part in parts:
         name, *argv = shlex.split(part) or [""]
         if name == "layerwise":
-            assert cli._parse(argv).command == command
+            assert cli._parse(argv).command == argv[0]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -884,6 +888,9 @@ READERS = {
     "pool": ["pool", "out", "--out", "new"],
     "export": ["export", "out", "--out", "new"],
     "extract": ["extract", "reviews.csv", "--out", "out"],
+    "finish": ["finish", "out"],
+    "merge": ["merge", "out", "out", "--out", "new"],
+    "repair": ["repair", "out", "--device", "cpu"],
 }
 
 
@@ -933,6 +940,191 @@ def test_an_unfinished_dataset_is_no_dataset_yet(here: Path, refused: Refused, t
         message = refused(*READERS[command])
         assert "out is unfinished" in message
         assert "same `layerwise extract` command again" in message
+
+
+# --- many workers, more texts, several datasets ------------------------------------------------------------
+
+
+def of_worker(index: int | str, count: int | str = 2) -> list[str]:
+    argv = ["extract", "reviews.csv", "--out", "out", "--shard-texts", "1"]
+    return [*argv, "--num-workers", str(count), "--worker-index", str(index)]
+
+
+def test_workers_say_what_they_did_and_what_comes_next(reviews: Path, run: Run, tiny: list[str]) -> None:
+    got = run(*of_worker(1), *tiny)
+    assert (got.code, got.err) == (0, "")
+    assert got.out == (
+        "out: worker 1 of 2 is through: 2 of 4 shards, 2 of 4 texts\n"
+        "next, when all workers are: layerwise finish out\n"
+    )
+    got = run(*of_worker(0), "--json", *tiny)
+    counts = {"shards": 2, "texts": 2, "of_shards": 4, "of_texts": 4}
+    assert (got.code, got.json) == (0, {"out": "out", "worker_index": 0, "num_workers": 2, **counts})
+    got = run("finish", "out")
+    assert (got.code, got.err) == (0, "")
+    assert got.out.startswith("out: finished, 4 rows of 4 texts (")
+    assert run("verify", "out", "--device", "cpu").code == 0
+
+
+def test_finish_json_and_the_same_command_again(reviews: Path, run: Run, tiny: list[str]) -> None:
+    for index in (0, 1):
+        assert run(*of_worker(index), *tiny).code == 0
+    got = run("finish", "out", "--json")
+    assert (got.code, got.json["dataset"], got.json["already_finished"]) == (0, "out", False)
+    assert (got.json["texts"], got.json["rows"]) == (4, 4)
+    before = contents(Path("out"))
+    assert run("finish", "out", "--json").json["already_finished"] is True
+    assert run("finish", "out").out == "out is already finished; nothing to do.\n"
+    assert run(*of_worker(0), *tiny).code == 0, "a late worker finds nothing to do"
+    assert contents(Path("out")) == before
+
+
+def test_finish_before_all_workers_are_through(
+    reviews: Path, run: Run, refused: Refused, tiny: list[str]
+) -> None:
+    assert "out holds no unfinished work" in refused("finish", "out")
+    assert run(*of_worker(1), *tiny).code == 0
+    assert "2 of 4 shards are missing (0, 2); run again worker 0 of 2" in refused("finish", "out")
+    assert "unfinished" in refused("info", "out")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--num-workers", "2"], "--num-workers and --worker-index go together"),
+        (["--worker-index", "0"], "--num-workers and --worker-index go together"),
+        ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
+        ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; take 0 to 1"),
+        ([*of_worker(0, 0)[6:]], "--num-workers 0"),
+        ([*of_worker(0)[6:], "--append"], "--append doesn't go with --num-workers"),
+        ([*of_worker(0)[6:], "--workers", "2"], "--workers 2 doesn't go with --num-workers"),
+        (["--workers", "0"], "--workers 0 is too small"),
+        (["--workers", "two"], "two"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_workers_that_cannot_be(
+    argv: list[str], says: str, reviews: Path, refused: Refused, tiny: list[str]
+) -> None:
+    assert says in refused("extract", "reviews.csv", "--out", "out", *tiny, *argv)
+    assert not Path("out").exists()
+
+
+def test_two_processes_from_the_command_line(text_set: Path, run: Run, tiny: list[str]) -> None:
+    got = run("extract", "reviews.csv", "--out", "by two", "--workers", "2", *tiny)
+    assert (got.code, got.err) == (0, "")
+    assert "next: layerwise info 'by two'" in got.out
+    made, whole = (
+        {name: data for name, data in contents(path).items() if name.startswith("shards/")}
+        for path in (Path("by two"), text_set)
+    )
+    assert made == whole
+
+
+def test_append_says_what_the_dataset_is_now(text_set: Path, run: Run, tiny: list[str]) -> None:
+    Path("more.csv").write_text("text,label\nEven more.,pos\n", encoding="utf-8")
+    append = ["extract", "more.csv", "--out", "out", "--append", *tiny]
+    got = run(*append)
+    assert (got.code, got.err) == (0, "")
+    assert "out: 5 rows × 4 layers" in got.out
+    assert lw.open_dataset("out").texts["label"].to_pylist() == ["pos", "neg", "neg", "pos", "pos"]
+    before = contents(text_set)
+    got = run(*append, "--json")
+    assert (got.code, got.json["already_finished"], got.json["texts"]) == (0, True, 5)
+    assert "nothing to do" in run(*append).out
+    assert contents(text_set) == before
+    assert run("verify", "out", "--device", "cpu").code == 0
+
+
+def test_what_cannot_be_appended(text_set: Path, reviews: Path, refused: Refused, tiny: list[str]) -> None:
+    before = contents(text_set)
+    append = ["extract", "reviews.csv", "--out", "out", "--append", *tiny]
+    assert "made with other settings: pool" in refused(*append, "--pool", "max")
+    reviews.write_text(REVIEWS.replace("dull", "DULL"), encoding="utf-8")
+    assert "reviews.csv, line 3 isn't what it was" in refused(*append)
+    Path("more.tsv").write_text("text\nnew\n", encoding="utf-8")
+    message = refused("extract", "more.tsv", "--out", "out", "--append", *tiny)
+    assert 'reading.format is "csv" there and "tsv" here' in message
+    assert contents(text_set) == before
+
+
+def test_merge_says_what_it_made(text_set: Path, run: Run) -> None:
+    got = run("merge", "out", "out", "--out", "all")
+    assert (got.code, got.err) == (0, "")
+    assert got.out.startswith("all: 8 rows of 8 texts (")
+    before = contents(Path("all"))
+    got = run("merge", "out", "out", "--out", "all", "--json")
+    assert (got.code, got.json["out"], got.json["already_finished"]) == (0, "all", True)
+    assert (
+        "all is already finished: the same datasets; nothing to do."
+        in run("merge", "out", "out", "--out", "all").out
+    )
+    assert contents(Path("all")) == before
+    assert run("merge", "all", "out", "--out", "new", "--json").json["texts"] == 12
+    assert run("verify", "new", "--device", "cpu").code == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["out", "--out", "new"], "at least two datasets; got 1"),
+        (["out", "tokens", "--out", "new"], "different settings: "),
+        (["out", "nowhere", "--out", "new"], "nowhere doesn't exist"),
+        (["out", "reviews.csv", "--out", "new"], "reviews.csv is a file"),
+        (["out", "out", "--out", "reviews.csv"], "reviews.csv is a file"),
+        (["out", "out", "--out", "tokens"], "made with other settings: level is"),
+        (["out", "out"], "--out"),
+        (["--out", "new"], "DATASET"),
+        (["out", "", "--out", "new"], "is empty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_merges_that_cannot_be(
+    argv: list[str], says: str, text_set: Path, token_set: Path, refused: Refused
+) -> None:
+    assert says in refused("merge", *argv)
+    assert not Path("new").exists()
+
+
+def test_repair_says_what_it_made_again(token_set: Path, run: Run) -> None:
+    got = run("repair", "tokens")
+    assert (got.code, got.out, got.err) == (
+        0,
+        "tokens: every file is as it was written; nothing to do.\n",
+        "",
+    )
+    before = contents(token_set)
+    change_byte(token_set / "shards" / "00001.safetensors")
+    assert run("verify", "tokens", "--sample", "0").code == 1
+    got = run("repair", "tokens")
+    assert (got.code, got.out, got.err) == (0, "tokens: made again: shard 1\n", "")
+    assert run("verify", "tokens", "--sample", "0").code == 0
+    for number in (0, 1):
+        (token_set / "shards" / f"{number:05d}.texts.parquet").unlink()
+    got = run("repair", "tokens", "--json", "--device", "cpu")
+    assert (got.code, got.json) == (0, {"dataset": "tokens", "shards": [0, 1], "changed": []})
+    assert contents(token_set) == before
+
+
+def test_what_cannot_be_repaired(
+    token_set: Path, reviews: Path, refused: Refused, run: Run, model_folder: Callable[[str], Path]
+) -> None:
+    change_byte(token_set / "shards" / "00001.safetensors")
+    damaged = contents(token_set)
+    other = ["--model", str(model_folder("electra"))]
+    assert "can't be repaired here: model" in refused("repair", "tokens", *other)
+    assert "nowhere" in refused("repair", "tokens", "--model", "./nowhere")
+    reviews.rename("moved.csv")
+    assert "reviews.csv doesn't exist" in refused("repair", "tokens")
+    Path("other.csv").write_text(REVIEWS.replace("Not", "Never"), encoding="utf-8")
+    assert "isn't what it was when shard 1 was written" in refused(
+        "repair", "tokens", "--source", "other.csv"
+    )
+    assert contents(token_set) == damaged
+    assert run("repair", "tokens", "--source", "moved.csv").code == 0
+    assert "nowhere doesn't exist" in refused("repair", "nowhere")
+    change_byte(token_set / "manifest.json.sha256")
+    assert "it can't be made again, restore it from a copy" in refused("repair", "tokens")
 
 
 # --- hostile text -----------------------------------------------------------------------------------------
@@ -1020,7 +1212,17 @@ def test_names_that_are_no_utf8(here: Path, run: Run, tiny: list[str]) -> None:
 # --- interruptions and outputs that fail ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("command", "goes_on"), [("extract", True), ("pool", True), ("verify", False)])
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [
+        ("extract", True),
+        ("pool", True),
+        ("finish", True),
+        ("merge", True),
+        ("repair", True),
+        ("verify", False),
+    ],
+)
 def test_an_interruption_is_130(
     command: str, goes_on: bool, text_set: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

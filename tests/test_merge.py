@@ -123,6 +123,12 @@ def test_merged_datasets_merge_and_so_do_those_that_grew(make: Make, tmp_path: P
     check_joined(twice, [lw.open_dataset(a)] * 2)
 
 
+def test_nothing_is_added_to_a_merged_dataset(make: Make, tmp_path: Path) -> None:
+    merge([make("a"), make("b")], tmp_path / "all")
+    with pytest.raises(DatasetError, match="all was made by `layerwise merge`.* and merge again"):
+        make("c", "all", append=True)
+
+
 def test_pooled_datasets_merge(make: Make, tmp_path: Path) -> None:
     from layerwise.join.pool import pool
 

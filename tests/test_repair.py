@@ -290,6 +290,22 @@ def test_a_merged_dataset(make: Make, repair: Mend, tmp_path: Path) -> None:
     assert files(out) == before
 
 
+@pytest.mark.parametrize("level", ["word", "token", "text"])
+def test_a_merged_dataset_of_words(level: str, make: Make, repair: Mend, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"w": ["a", "b"], "tag": ["x", "y"], "lists": [[1], [2, 3]], "deep": {"a": [{"b": [1]}]}},
+        {"w": ["c"], "tag": ["z"], "lists": [[4]], "more": ["some", "more"]},
+    ]
+    part = make(write(tmp_path / "words.jsonl", rows), "part", words="w", level=level)
+    out = merge([part, part], tmp_path / "all").path
+    before = files(out)
+    for number in (0, 1):
+        for kind in KINDS:
+            damage(shard(out, number, kind))
+    assert repair(out) == Repair((0, 1), ())
+    assert files(out) == before
+
+
 def test_a_merged_dataset_of_carried_parquet(make: Make, repair: Mend, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

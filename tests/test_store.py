@@ -267,3 +267,18 @@ def test_columns_of_different_kinds_are_told(tmp_path: Path) -> None:
         writer.finish({**describe("float32"), "layers": ["1"], "width": 1})
     with pytest.raises(DatasetError, match=r"tables of .* don't fit together: .*extra"):
         _ = open_dataset(tmp_path / "d").texts
+
+
+def test_tables_are_read_without_a_file_of_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a thread of Arrow's lets go of while the interpreter ends aborts the process, now and then."""
+    from layerwise.store.tables import read_table, table_bytes
+
+    (tmp_path / "a=b.parquet").write_bytes(table_bytes(pa.table({"n": [1, 2]})))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("opened by Python")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        patch.setattr("builtins.open", refuse)
+        assert read_table(tmp_path / "a=b.parquet", 2)["n"].to_pylist() == [1, 2]

@@ -3,11 +3,10 @@
 A place in an object store has the face of a `pathlib.Path`; what differs is said by `is_remote`.
 """
 
-import io
 import os
 import sys
 from pathlib import Path, PurePath
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from layerwise.errors import RequestError
 
@@ -68,11 +67,6 @@ def read_range(path: Path, start: int, end: int) -> bytes:
     if len(data) != end - start:
         raise OSError(f"{len(data)} bytes came where {end - start} were asked for")
     return data
-
-
-def opened(path: Path) -> IO[bytes]:
-    """Open a file that is read as a whole; from an object store it comes in one piece."""
-    return io.BytesIO(path.read_bytes()) if is_remote(path) else path.open("rb")
 
 
 def upload(source: Path, target: Path) -> None:

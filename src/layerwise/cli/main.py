@@ -31,7 +31,7 @@ _COMMANDS = (
     "bench",
     "env",
 )
-_RESUMABLE = ("extract", "merge", "pool", "repair")
+_RESUMABLE = ("extract", "finish", "merge", "pool", "repair")
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:

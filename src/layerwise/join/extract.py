@@ -362,17 +362,23 @@ class _Job:
 
     def _check_fits(self, examples: Sequence[Example]) -> None:
         """Check that what is new can be read together with what there is, before any of it is added."""
-        level, nothing = str(self.recipe.request["level"]), [Coverage(0, 0, 0)] * len(examples)
-        new = texts_table(examples, nothing, 0, level, self._carried)
+        nothing, words = [Coverage(0, 0, 0)] * len(examples), carried_columns(examples)["word"]
+        new = texts_table(examples, nothing, 0, "token", self._carried).schema
+        stored = [self._stored(0).schema]
+        if self.recipe.request["level"] == "word":
+            for name in (name for name in words if name in new.names):
+                new = new.set(new.get_field_index(name), pa.field(name, new.field(name).type.value_type))
+            index = self._stored(0, "index").schema
+            stored += [pa.schema([field for field in index if field.name in words])]
         try:
-            join_schemas([self._stored(0).schema, new.schema], self.recipe.out)
+            join_schemas([*stored, new], self.recipe.out)
         except DatasetError as error:
             raise DatasetError(
                 f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
             ) from None
 
-    def _stored(self, shard: int) -> pa.Table:
-        return read_table(Folder(self.recipe.out).shard(shard, "texts"))
+    def _stored(self, shard: int, kind: str = "texts") -> pa.Table:
+        return read_table(Folder(self.recipe.out).shard(shard, kind))
 
     def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
         if not self._begun.last:

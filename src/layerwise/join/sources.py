@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from layerwise.errors import DatasetError
 from layerwise.store.records import Records
 
 STDIN = "-"
@@ -17,6 +19,7 @@ class Begun:
         shard, doc: the numbers of its first shard and of the first text in it.
         texts: how many texts each of its finished shards has.
         entry: its place among the manifest's sources, or how many there are.
+        entries: how many of them it makes up; a list of sources may have been added one by one.
         last: nothing follows it, so that more of it can be added.
     """
 
@@ -24,6 +27,7 @@ class Begun:
     doc: int = 0
     texts: tuple[int, ...] = ()
     entry: int = 0
+    entries: int = 1
     last: bool = True
 
 
@@ -35,6 +39,9 @@ def begun(
     A source is known by the names of its files as they were given; more may follow them. One that isn't known
     is new where it is to be appended, else it is taken to be the first: a file may have been renamed. What
     came through standard input can't be known again.
+
+    Raises:
+        DatasetError: a file to be appended that is known by another name.
     """
     if manifest is None or records is None:
         return Begun()
@@ -42,15 +49,38 @@ def begun(
     texts = records.texts.tolist()
     first = 0
     for number, entry in enumerate(entries):
-        files, behind = entry["files"], first + entry["shards"]
-        if STDIN not in files and list(sources[: len(files)]) == files:
+        count = _known(entries[number:], sources)
+        if count:
+            behind = first + sum(one["shards"] for one in entries[number : number + count])
             own = tuple(texts[first:behind])
-            return Begun(first, sum(texts[:first]), own, number, number + 1 == len(entries))
-        first = behind
+            return Begun(first, sum(texts[:first]), own, number, count, number + count == len(entries))
+        first += entry["shards"]
     if not append:
         own = tuple(texts[: entries[0]["shards"]] if entries else texts)
-        return Begun(0, 0, own, 0, len(entries) <= 1)
+        return Begun(0, 0, own, 0, 1, len(entries) <= 1)
+    _refuse_other_names(entries, sources)
     return Begun(len(texts), sum(texts), (), len(entries))
+
+
+def _known(entries: Sequence[dict[str, Any]], sources: Sequence[str]) -> int:
+    """Return how many of the entries, from the first on, have together the files that `sources` begin with."""
+    files: list[str] = []
+    for count, entry in enumerate(entries):
+        files = [*files, *entry["files"]]
+        if STDIN in files or list(sources[: len(files)]) != files:
+            return count
+    return len(entries)
+
+
+def _refuse_other_names(entries: Sequence[dict[str, Any]], sources: Sequence[str]) -> None:
+    names = {Path(file).resolve(): file for entry in entries for file in entry["files"] if file != STDIN}
+    for source in sources:
+        name = names.get(Path(source).resolve())
+        if source != STDIN and name not in (None, source):
+            raise DatasetError(
+                f"{source} stands in the dataset as {name}; name it like that to add what is new in it, or put "
+                "what is new in a file of its own"
+            )
 
 
 def entries_of(manifest: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -61,5 +91,5 @@ def entries_of(manifest: dict[str, Any] | None) -> list[dict[str, Any]]:
 def with_source(manifest: dict[str, Any] | None, at: Begun, sources: Sequence[str], shards: int) -> list[Any]:
     """Return the list of sources with one of so many shards in its place."""
     entries = entries_of(manifest)
-    entries[at.entry : at.entry + 1] = [{"files": list(sources), "shards": shards}]
+    entries[at.entry : at.entry + at.entries] = [{"files": list(sources), "shards": shards}]
     return entries

@@ -9,7 +9,7 @@ from layerwise.errors import DatasetError
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record
-from layerwise.store.tables import read_table
+from layerwise.store.tables import read_table, written_schema
 from layerwise.store.writer import commit_shard
 
 _BLOCK = 1 << 22
@@ -58,6 +58,7 @@ def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
     table = read_table(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != record["files"][kind]["sha256"]:
         raise _changed(source, record, kind)
+    table = table.cast(written_schema(path))
     place = table.column_names.index("doc")
     moved = pa.array(table["doc"].to_numpy() + docs, pa.int64())
     return table.set_column(place, "doc", moved)

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults, opened
+from layerwise.place import faults
 from layerwise.states import I64
 from layerwise.store.layout import KINDS, Folder
-from layerwise.store.tables import read_table, table_bytes
+from layerwise.store.tables import open_parquet, read_table, table_bytes
 
 Record = dict[str, Any]
 _COUNTED = ("texts", "rows")
@@ -55,7 +54,7 @@ class Records:
         if not self.count:
             return {name: np.zeros(0, np.int64) for name in _COUNTED}
         try:
-            with opened(self.path) as raw, pq.ParquetFile(raw) as file:
+            with open_parquet(self.path) as file:
                 table = file.read(columns=list(_COUNTED), use_threads=False)
             found = {name: np.asarray(table[name].to_numpy(), np.int64) for name in _COUNTED}
         except (pa.ArrowException, ValueError, KeyError, TypeError, *faults()) as error:

@@ -1,6 +1,9 @@
 """The tables of a shard, as Parquet: the same table gives the same bytes."""
 
-from collections.abc import Iterable
+import base64
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults, opened
+from layerwise.place import faults, is_remote
 
 OPTIONS: dict[str, Any] = {
     "compression": "zstd",
@@ -31,6 +34,25 @@ def table_bytes(table: pa.Table) -> bytes:
     return data
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file.
+
+    Not by a file of Python's: a thread of Arrow's that lets go of one while the interpreter ends aborts the process.
+    """
+    with _raw(path) as raw, pq.ParquetFile(raw) as file:
+        yield file
+
+
+def _raw(path: Path) -> Any:
+    """Return a file of Arrow's; of an object store one in Arrow's own memory."""
+    if not is_remote(path):
+        return pa.OSFile(os.fsencode(path))
+    whole = pa.BufferOutputStream()
+    whole.write(path.read_bytes())
+    return pa.BufferReader(whole.getvalue())
+
+
 def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """Return the table in a Parquet file.
 
@@ -39,8 +61,7 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """
     try:
         # Not read_table, which takes folders called a=b in the path for columns.
-        with opened(path) as raw, pq.ParquetFile(raw) as file:
-            # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
+        with open_parquet(path) as file:
             table = file.read(use_threads=False)
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = str(error).partition("\n")[0]
@@ -50,6 +71,13 @@ def read_table(path: Path, rows: int | None = None) -> pa.Table:
             f"{path} has {table.num_rows} rows where the manifest says {rows}; restore it from a copy"
         )
     return table
+
+
+def written_schema(path: Path) -> pa.Schema:
+    """Return the schema of the table that was written to a Parquet file; reading it renames the items of lists."""
+    with open_parquet(path) as file:
+        stored = file.metadata.metadata[b"ARROW:schema"]
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored)))
 
 
 def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:

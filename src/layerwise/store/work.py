@@ -68,6 +68,11 @@ def check_settings(path: Path, settings: Record, root: Path) -> None:
     found = difference(stored.get("settings"), settings)
     if found is None:
         return
+    if "merged" in stored["settings"] and "merged" not in settings:
+        raise DatasetError(
+            f"{root} was made by `layerwise merge`, which nothing is added to; give another output folder, and "
+            "merge again"
+        )
     name, there, here = found
     what = f"{root} holds a dataset made with other settings: {name} is {there} there and {here} here"
     raise DatasetError(f"{what}; give the same settings, or another output folder")
