@@ -132,7 +132,7 @@ def extract(
     )
     if workers < 1:
         raise RequestError(f"--workers {workers} is too small; take at least 1")
-    job = _prepare(source, out, options, together=workers > 1)
+    job = prepare(source, out, options, together=workers > 1)
     with Alone(job.recipe) if workers == 1 else Local(job.recipe, workers) as crew:
         job.run(crew, progress or Progress(quiet=True), append=append)
     return open_described(out)
@@ -165,7 +165,7 @@ def extract_share(
     index, count = share
     if count < 1 or not 0 <= index < count:
         raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
-    job = _prepare(source, out, Options(**options))
+    job = prepare(source, out, Options(**options))
     return job.run_share(Alone(job.recipe), progress or Progress(quiet=True), share)
 
 
@@ -210,9 +210,9 @@ _LOADING = ("device", "precision", "revision", "allow_pickle", "trust_remote_cod
 _REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "overlap", "batch_tokens")
 
 
-def _prepare(
+def prepare(
     source: str | Path | Sequence[str | Path], out: str | Path, options: Options, *, together: bool = False
-) -> _Job:
+) -> Job:
     """Check what can be checked without the model, and read the first shard."""
     names.one_of("level", options.level, ("token", "word", "text"))
     names.fit_pool(options.level, options.pool)
@@ -250,7 +250,7 @@ def _prepare(
     )
     carried = Carried(corpus.types, options.no_text, kept)
     sources = [str(one) for one in ([source] if isinstance(source, str | Path) else source)]
-    return _Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
+    return Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
 
 
 def _noting(
@@ -261,7 +261,7 @@ def _noting(
         yield record
 
 
-class _Job:
+class Job:
     """One run over the source: what is committed is compared, what is missing is written."""
 
     def __init__(

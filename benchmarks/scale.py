@@ -1,0 +1,187 @@
+"""How it grows: time and memory per text as the corpus grows, ten thousand shards, and two workers against one.
+
+`make bench-scale`, or `python benchmarks/scale.py grow` for one part: `grow`, `shards`, `workers`.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from common import Goal, documentation, heading, show, show_goals
+
+SIZES = {"text": (1_000, 10_000, 100_000), "token": (1_000, 5_000, 20_000)}
+SHARDS = 10_000
+ROUNDS = 3
+WORKED = 3_000  # texts that workers share
+
+
+def child(source: str, out: str, level: str) -> None:
+    """Extract, and print the seconds that it took and the peak memory in MB, the model loaded before."""
+    import layerwise as lw
+
+    encoder = lw.load_encoder("minilm")
+    encoder.encode(["One text, so that everything is loaded that is loaded when it is needed."])
+    start = time.perf_counter()
+    dataset = lw.extract(source, out, model=encoder, level=level)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(json.dumps({"seconds": seconds, "peak": peak, "pieces": dataset.manifest["totals"]["pieces"]}))
+
+
+def grow(folder: Path) -> list[Goal]:
+    """Extract corpora of growing size: a thousand paragraphs, again and again, so that all are alike."""
+    texts = documentation(1_000)
+    rows = [("level", "texts", "seconds", "texts/s", "peak MB")]
+    goals = []
+    for level, sizes in SIZES.items():
+        found = {}
+        for size in sizes:
+            source, out = folder / f"{size}.jsonl", folder / f"{level}-{size}.lw"
+            with source.open("w", encoding="utf-8") as file:
+                for number in range(size):
+                    file.write(json.dumps({"text": texts[number % len(texts)]}) + "\n")
+            found[size] = _child("child", source, out, level)
+            one = found[size]
+            cells = (f"{one['seconds']:.1f}", f"{size / one['seconds']:.0f}", f"{one['peak']:.0f}")
+            rows.append((level, f"{size:,}", *cells))
+            _remove(out)
+        few, many = found[sizes[0]], found[sizes[-1]]
+        per_text = (many["seconds"] / sizes[-1]) / (few["seconds"] / sizes[0])
+        goals.append(
+            Goal(
+                f"{level}: time per text, {sizes[-1]:,} against {sizes[0]:,}", per_text, 1.1, " x", most=True
+            )
+        )
+        # The first thousand texts fill one shard in part; from the second size on all are whole.
+        memory = many["peak"] / found[sizes[1]]["peak"]
+        goals.append(
+            Goal(f"{level}: peak memory, {sizes[-1]:,} against {sizes[1]:,}", memory, 1.1, " x", most=True)
+        )
+    show(rows, right=(1, 2, 3, 4))
+    return goals
+
+
+def shards(folder: Path) -> list[Goal]:
+    """Open a dataset of ten thousand shards: its manifest and what is known of each shard, no row of them."""
+    import layerwise as lw
+    from layerwise.store.layout import Folder
+    from layerwise.store.records import records_bytes
+
+    (folder / "few.txt").write_text("".join(f"text number {n}\n" for n in range(8)))
+    few = lw.extract(folder / "few.txt", folder / "few.lw", shard_texts=4)
+    record = next(few.shards)
+    records = []
+    for number in range(SHARDS):
+        files = {
+            kind: {**file, "name": Folder(few.path).shard(number, kind).name}
+            for kind, file in record["files"].items()
+        }
+        records.append({**record, "number": number, "files": files})
+    data, entry = records_bytes(records)
+    many = folder / "many.lw"
+    many.mkdir()
+    (many / entry["name"]).write_bytes(data)
+    (many / "manifest.json").write_text(json.dumps({**few.manifest, "shards": entry}))
+    opening = _median(lambda: lw.open_dataset(many).rows)
+    known = _median(lambda: sum(one["rows"] for one in lw.open_dataset(many).shards))
+    size = (many / "manifest.json").stat().st_size + len(data)
+    show(
+        [
+            ("10,000 shards", ""),
+            ("opened, rows counted", f"{opening * 1e3:.1f} ms"),
+            ("every record read", f"{known * 1e3:.0f} ms"),
+            ("manifest and records", f"{size / 1e6:.2f} MB"),
+        ]
+    )
+    return [Goal("opening a dataset of 10,000 shards", opening * 1e3, 50, " ms", most=True)]
+
+
+def workers(folder: Path) -> list[Goal]:
+    """Let one process of one thread, and two, make the same dataset; loading the model isn't counted."""
+    from layerwise.cluster import local
+    from layerwise.cluster.local import Local
+    from layerwise.join.extract import Options, prepare
+    from layerwise.progress import Progress
+
+    source = folder / "worked.jsonl"
+    texts = documentation(WORKED)
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    cores = local.cores
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(ROUNDS):
+        for count in (1, 2) if number % 2 else (2, 1):
+            local.cores = lambda count=count: count  # type: ignore[assignment]
+            out = folder / f"workers-{count}-{number}.lw"
+            job = prepare(source, out, Options(shard_texts=200), together=True)
+            with Local(job.recipe, count) as crew:
+                start = time.perf_counter()
+                job.run(crew, Progress(quiet=True), append=False)
+                seconds[count].append(time.perf_counter() - start)
+            _remove(out)
+    local.cores = cores
+    one, two = (statistics.median(seconds[count]) for count in (1, 2))
+    show(
+        [
+            ("workers of one thread", "seconds", "texts/s"),
+            ("1", f"{one:.1f}", f"{WORKED / one:.0f}"),
+            ("2", f"{two:.1f}", f"{WORKED / two:.0f}"),
+        ],
+        right=(1, 2),
+    )
+    return [Goal("2 workers of one thread against 1", one / two, 1.8, " x")]
+
+
+PARTS: dict[str, Callable[[Path], list[Goal]]] = {"grow": grow, "shards": shards, "workers": workers}
+
+
+def main(names: list[str]) -> int:
+    """Run the parts that are named, or all."""
+    unknown = set(names) - set(PARTS)
+    if unknown:
+        print(f"no part {sorted(unknown)}; there are {list(PARTS)}", file=sys.stderr)
+        return 2
+    heading("scale: extraction as the corpus, the number of shards and the workers grow; minilm")
+    goals = []
+    with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as folder:
+        for name, part in PARTS.items():
+            if not names or name in names:
+                goals += part(Path(folder))
+                print(flush=True)
+    show_goals(goals)
+    return 0
+
+
+def _child(*arguments: str | Path) -> dict[str, float]:
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _median(action: Callable[[], object], runs: int = 15) -> float:
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["child"]:
+        child(*sys.argv[2:])
+    else:
+        sys.exit(main(sys.argv[1:]))
