@@ -41,14 +41,14 @@ def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs
 def _copy(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file, synced; return its bytes and its SHA-256."""
     state, size = hashlib.sha256(), 0
-    with disk.writing(target), open(target, "wb") as into:
-        try:
-            with open(source, "rb") as file:
-                while block := file.read(_BLOCK):
-                    state.update(block)
-                    size += into.write(block)
-        except FileNotFoundError as error:
-            raise DatasetError(f"can't read {source}: {error.strerror}; see `layerwise verify`") from error
+    try:
+        file = open(source, "rb")  # noqa: SIM115 - its errors aren't those of writing
+    except OSError as error:
+        raise DatasetError(f"can't read {source}: {error.strerror}; see `layerwise verify`") from error
+    with file, disk.writing(target), open(target, "wb") as into:
+        while block := file.read(_BLOCK):
+            state.update(block)
+            size += into.write(block)
         into.flush()
         disk.sync(into.fileno(), target)
     return size, state.hexdigest()
