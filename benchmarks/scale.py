@@ -3,6 +3,7 @@
 `make bench-scale`, or `python benchmarks/scale.py grow` for one part: `grow`, `shards`, `workers`.
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -80,7 +81,11 @@ def shards(folder: Path) -> list[Goal]:
     records = []
     for number in range(SHARDS):
         files = {
-            kind: {**file, "name": Folder(few.path).shard(number, kind).name}
+            kind: {
+                **file,
+                "name": Folder(few.path).shard(number, kind).name,
+                "sha256": hashlib.sha256(f"{kind} {number}".encode()).hexdigest(),
+            }
             for kind, file in record["files"].items()
         }
         records.append({**record, "number": number, "files": files})

@@ -116,7 +116,7 @@ def kill_job(job: Callable[[Path], object], folder: Path, old: Path | None, coun
             continue
         if point > points:
             return kills
-        for die_at in (point, point, 1 + point // 2):
+        for die_at in (point, 1 + point // 2):
             kills += in_child(lambda: job(out), die_at) == -1
             if counts and (check_files(out) or lw.open_dataset(out).texts.num_rows not in counts):
                 sys.exit(f"killed at point {die_at} of {points}: {check_files(out)}, or other texts")

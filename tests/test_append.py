@@ -313,6 +313,20 @@ def test_a_last_new_shard_that_grew_is_made_again(
     assert sizes(dataset) == [4, 2, 4, 2]
 
 
+def test_a_dataset_with_a_lost_file_is_repaired_first(
+    a: Path, b: Path, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from layerwise.join.repair import repair
+
+    out, model = tmp_path / "out", model_folder("bert")
+    lw.extract(a, out, model=model, **OPTIONS)
+    (out / "shards" / "00001.index.parquet").unlink()
+    with pytest.raises(DatasetError, match="00001.index.parquet is missing .* again with `layerwise repair`"):
+        lw.extract(b, out, model=model, append=True, **OPTIONS)
+    repair(out)
+    assert texts(lw.extract(b, out, model=model, append=True, **OPTIONS)) == A + B
+
+
 def test_one_writer_at_a_time(b: Path, out: Path, extract: Extract) -> None:
     with (
         filelock.FileLock(out / ".lock"),

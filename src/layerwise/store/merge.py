@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from layerwise.errors import DatasetError
+from layerwise.place import faults
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record
@@ -40,14 +41,15 @@ def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs
 def _copy(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file, synced; return its bytes and its SHA-256."""
     state, size = hashlib.sha256(), 0
-    with disk.writing(target), open(target, "wb") as into:
-        try:
-            with source.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    state.update(block)
-                    size += into.write(block)
-        except FileNotFoundError as error:
-            raise DatasetError(f"can't read {source}: {error.strerror}; see `layerwise verify`") from error
+    try:
+        file = source.open("rb")  # its errors aren't those of writing
+    except faults() as error:
+        why = getattr(error, "strerror", None) or error
+        raise DatasetError(f"can't read {source}: {why}; see `layerwise verify`") from error
+    with file, disk.writing(target), open(target, "wb") as into:
+        while block := file.read(_BLOCK):
+            state.update(block)
+            size += into.write(block)
         into.flush()
         disk.sync(into.fileno(), target)
     return size, state.hexdigest()

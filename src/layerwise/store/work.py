@@ -205,7 +205,9 @@ def read_ends(folder: Folder) -> list[Record]:
     return [from_json(path) for path in sorted(folder.work.glob(_END))]
 
 
-def check_files_there(folder: Folder, records: dict[int, Record]) -> None:
+def check_files_there(
+    folder: Folder, records: dict[int, Record], cure: str = "restore it from a copy"
+) -> None:
     """Check that every file of these shards is there and has its size; the contents aren't read.
 
     Raises:
@@ -219,10 +221,10 @@ def check_files_there(folder: Folder, records: dict[int, Record]) -> None:
             except (KeyError, TypeError, ValueError):
                 raise DatasetError(f"the record of shard {number} in {folder.root} is damaged") from None
             except OSError as error:
-                raise DatasetError(f"{path} is missing ({error.strerror}); restore it from a copy") from error
+                raise DatasetError(f"{path} is missing ({error.strerror}); {cure}") from error
             if got != wanted:
                 what = f"{path} has {got:,} bytes where {wanted:,} were written"
-                raise DatasetError(f"{what}; restore it from a copy")
+                raise DatasetError(f"{what}; {cure}")
 
 
 def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool]) -> None:

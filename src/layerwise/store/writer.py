@@ -112,7 +112,8 @@ class DatasetWriter:
         self.records = Records(self._folder, self.made["shards"])
         self.committed = dict(enumerate(self.records))
         if not self._mend:
-            work.check_files_there(self._folder, self.committed)
+            cure = "restore it from a copy, or make it again with `layerwise repair`"
+            work.check_files_there(self._folder, self.committed, cure)
         # Killed between its last two steps; nobody needs it any more, unless shards are being added.
         if self._folder.work.exists() and not work.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
