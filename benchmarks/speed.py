@@ -39,11 +39,20 @@ def main() -> None:
     print(f"the model's products need {found.flop_per_piece / 1e6:,.0f} MFLOP per piece")
     for name, why in found.left_out.items():
         print(f"{name} left out: {why}")
+    int8 = []
+    if by.OURS_INT8 in ways:
+        int8 = [
+            Goal("int8 against the loop", ways[by.OURS_INT8] / ways[by.LOOP], 13, " x"),
+            Goal("int8 against padded batches", ways[by.OURS_INT8] / ways[by.PADDED], 36, " x"),
+        ]
     show_goals(
         [
-            Goal("fp32 against the loop", ways[by.OURS] / ways[by.LOOP], 4, " x"),
+            Goal("fp32 against the loop", ways[by.OURS] / ways[by.LOOP], 4.2, " x"),
             Goal("fp32 against padded batches", ways[by.OURS] / ways[by.PADDED], 11, " x"),
-            Goal("bf16 against the loop", ways[by.OURS_BF16] / ways[by.LOOP], 8, " x"),
+            Goal("bf16 against the loop", ways[by.OURS_BF16] / ways[by.LOOP], 8.5, " x"),
+            *int8,
+            Goal("fp32, share of its ceiling", found.ways[by.OURS].of_ceiling, 0.8),
+            Goal("bf16, share of its ceiling", found.ways[by.OURS_BF16].of_ceiling, 0.8),
             Goal("layer 1 against all 12", ways[by.FIRST_LAYER] / ways[by.OURS], 7, " x"),
         ]
     )

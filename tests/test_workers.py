@@ -16,6 +16,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.cluster import local
+from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.join.extract import extract_share
@@ -159,6 +160,9 @@ class Fatal:
     def about(self) -> str:
         return "about"
 
+    def prepare(self, task: Any) -> Any:
+        return task
+
     def make(self, task: Any, tell: Any) -> Any:
         print("what libraries print does no harm")
         if task == "die":
@@ -180,6 +184,31 @@ def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
         list(crew.map(["fail"], lambda **_: None))
     with pytest.raises(LayerwiseError, match="was killed by signal 9, 3 times"):
         Local(Fatal(True), 1)
+
+
+def test_one_process_prepares_the_next_task_while_it_makes_one() -> None:
+    seen: list[str] = []
+
+    class Slow(Fatal):
+        def prepare(self, task: Any) -> Any:
+            seen.append(f"prepare {task}")
+            return task
+
+        def make(self, task: Any, tell: Any) -> Any:
+            time.sleep(0.05)
+            seen.append(f"make {task}")
+            return task
+
+    def tasks() -> Iterator[str]:
+        yield from "ab"
+        raise LayerwiseError("the source ends in a fault")
+
+    with Alone(Slow(False)) as crew:
+        made = crew.map(tasks(), lambda **_: None)
+        assert [next(made), next(made)] == ["a", "b"], "what stands before a fault is made"
+        with pytest.raises(LayerwiseError, match="ends in a fault"):
+            next(made)
+    assert seen == ["prepare a", "prepare b", "make a", "make b"]
 
 
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:

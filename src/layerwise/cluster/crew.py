@@ -1,6 +1,7 @@
 """What all ways to work in parallel have in common: a recipe makes a maker in every process, makers do tasks."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
@@ -14,8 +15,11 @@ class Maker(Protocol):
     def about(self) -> Any:
         """Return what is the same for all makers of a recipe, and what the caller wants to know of it."""
 
-    def make(self, task: Any, tell: Tell) -> Any:
-        """Return what comes of a task."""
+    def prepare(self, task: Any) -> Any:
+        """Return a task made ready; in a thread of its own, while another is made."""
+
+    def make(self, ready: Any, tell: Tell) -> Any:
+        """Return what comes of a task that is ready."""
 
 
 class Recipe(Protocol):
@@ -40,7 +44,7 @@ class Crew(AbstractContextManager["Crew"], Protocol):
 
 
 class Alone:
-    """One maker, in this process."""
+    """One maker, in this process; while it makes one task the next is prepared."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Start the maker."""
@@ -58,6 +62,22 @@ class Alone:
         return self._maker.about()
 
     def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
-        """Yield what comes of each task."""
-        for task in tasks:
-            yield self._maker.make(task, tell)
+        """Yield what comes of each task, in order; a task that can't be had comes after what was before it."""
+        stream, fault = iter(tasks), None
+        waiting: Future[Any] | None = None
+        with ThreadPoolExecutor(1) as ahead:
+            while True:
+                following = None
+                try:
+                    following = ahead.submit(self._maker.prepare, next(stream))
+                except StopIteration:
+                    pass
+                except Exception as error:
+                    fault = error
+                if waiting is not None:
+                    yield self._maker.make(waiting.result(), tell)
+                if fault is not None:
+                    raise fault
+                if following is None:
+                    return
+                waiting = following

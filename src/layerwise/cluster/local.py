@@ -219,7 +219,7 @@ def _serve(source: IO[bytes], say: Any) -> None:
         say("done", maker.about())
         while True:
             task = pickle.load(source)
-            say("done", maker.make(task, lambda **said: say("tell", said)))
+            say("done", maker.make(maker.prepare(task), lambda **said: say("tell", said)))
     except LayerwiseError as error:
         say("failed", error)
     except (BrokenPipeError, EOFError):

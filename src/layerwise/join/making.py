@@ -18,7 +18,7 @@ from layerwise.tables import Carried, carried_columns
 from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.encoder import Encoder, Shard
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,15 @@ class Recipe:
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A task whose texts are tokenised and whose rows are laid out, and the seconds that this took."""
+
+    task: Task
+    shard: Shard
+    seconds: float
+
+
 class ShardMaker:
     """Makes shards, one after the other."""
 
@@ -113,14 +122,22 @@ class ShardMaker:
         }
         return About(settings, manifest, encoder.notes)
 
-    def make(self, task: Task, tell: Tell) -> dict[str, Any]:
+    def prepare(self, task: Task) -> Ready:
+        """Tokenise a shard's texts and lay out its rows."""
+        start = time.perf_counter()
+        shard = self._encoder.plan(
+            task.examples, self._request, first_doc=task.first_doc, carried=task.carried
+        )
+        return Ready(task, shard, time.perf_counter() - start)
+
+    def make(self, ready: Ready, tell: Tell) -> dict[str, Any]:
         """Write a shard and commit it; returns its record."""
         folder = Folder(self._recipe.out)
         if self._share is not None and self._held is None:
             self._held = hold_share(folder, self._share)
-        start = time.perf_counter()
+        start = time.perf_counter() - ready.seconds
+        task, shard = ready.task, ready.shard
         examples = task.examples
-        shard = self._encoder.plan(examples, self._request, first_doc=task.first_doc, carried=task.carried)
         windows = len(shard.plan.whole)
         done = 0
 

@@ -74,7 +74,7 @@ def repair(
     with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
         maker = _maker(dataset, model, loading)
         for task in tasks:
-            record = maker.make(task, lambda **_: None)
+            record = maker.make(maker.prepare(task), lambda **_: None)
             if record["files"] != writer.committed[task.number]["files"]:
                 changed.append(task.number)
             writer.add(record)
