@@ -50,6 +50,7 @@ SOLE_TENANTS = {
     "huggingface_hub": {"encode/checkpoint.py"},
     "filelock": {"store/work.py"},
     "upath": {"place.py"},
+    "ray": {"cluster/ray.py"},
     "sentence_transformers": {"join/bench.py"},
     "flair": {"join/bench.py"},
     "matplotlib": {"show/canvas.py"},

@@ -68,7 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--append", action="store_true", help="add what is new to a finished dataset, as new shards"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that share the cores, or the GPUs (1)"
+        "--workers", type=int, metavar="N", help="processes that share the cores, or the GPUs (1)"
+    )
+    parser.add_argument(
+        "--cluster", metavar="{ray}", help="workers on the machines of a Ray cluster (see docs/scale.md)"
     )
     parser.add_argument(
         "--num-workers",
@@ -102,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 append=args.append,
                 workers=args.workers,
+                cluster=args.cluster,
                 progress=progress,
                 **_options(args),
             )
@@ -132,8 +136,13 @@ def _share(args: argparse.Namespace) -> tuple[int, int] | None:
         return None
     if args.num_workers is None or args.worker_index is None:
         raise RequestError("--num-workers and --worker-index go together: --num-workers 4 --worker-index 0")
-    if args.append or args.workers != 1:
-        other = "--append" if args.append else f"--workers {args.workers}"
+    others = {
+        "--append": args.append,
+        f"--workers {args.workers}": args.workers is not None,
+        f"--cluster {args.cluster}": args.cluster is not None,
+    }
+    other = next((name for name, given in others.items() if given), None)
+    if other is not None:
         raise RequestError(f"{other} doesn't go with --num-workers; leave one of them out")
     return args.worker_index, args.num_workers
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from layerwise import names
 from layerwise.cluster.crew import Alone, Crew
 from layerwise.cluster.local import Local
+from layerwise.cluster.ray import Ray
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.finish import described, manifest_of
 from layerwise.join.making import Recipe, Task
@@ -75,7 +76,8 @@ def extract(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
     append: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress | None = None,
 ) -> LayerDataset:
     """Write every wanted layer of every text of a corpus to the dataset `out`.
@@ -95,6 +97,7 @@ def extract(
         append: add what is new to a finished dataset, as new shards: the rest of a source that has grown, or
             all of another one. Until that is done the dataset stays as it was.
         workers: how many processes share the work and the cores (or the GPUs); the bytes are the same.
+        cluster: `ray`, for workers on the machines of a Ray cluster, which all see `source` and `out`.
 
     Returns:
         the dataset, opened.
@@ -130,12 +133,20 @@ def extract(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise RequestError(f"--workers {workers} is too small; take at least 1")
-    job = prepare(source, out, options, together=workers > 1)
-    with Alone(job.recipe) if workers == 1 else Local(job.recipe, workers) as crew:
+    if cluster is not None:
+        names.one_of("cluster", cluster, ("ray",))
+    job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
+    with _crew(job.recipe, workers, cluster) as crew:
         job.run(crew, progress or Progress(quiet=True), append=append)
     return open_described(out)
+
+
+def _crew(recipe: Recipe, workers: int | None, cluster: str | None) -> Alone | Local | Ray:
+    if cluster is not None:
+        return Ray(recipe, workers)
+    return Local(recipe, workers) if workers is not None and workers > 1 else Alone(recipe)
 
 
 def extract_share(

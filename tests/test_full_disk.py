@@ -1,0 +1,65 @@
+"""A disk that is really full in the middle of a shard: a small tmpfs, where one can be mounted."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise.errors import OutputError
+from layerwise.store import check_files
+from layerwise.store.layout import Folder
+
+
+def mount(*options: str) -> bool:
+    done = subprocess.run(["mount", *options], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    try:
+        there = mount("-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder))
+    except FileNotFoundError:
+        there = False
+    if not there:
+        pytest.skip("a tmpfs can't be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_committed_is_kept_and_gone_on_with(
+    workers: int, small: Path, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = tmp_path / "texts.txt"
+    source.write_text("".join(f"text number {n}\n" for n in range(600)), encoding="utf-8")
+    options: dict[str, Any] = {
+        "model": model_folder("bert"),
+        "device": "cpu",
+        "dtype": "float32",
+        "shard_texts": 100,
+    }
+    whole = contents(lw.extract(source, tmp_path / "whole", **options).path)
+    out = small / "out"
+    with pytest.raises(
+        OutputError, match="No space left on device; what was committed is kept; free some space"
+    ):
+        lw.extract(source, out, workers=workers, **options)
+    kept = sorted((out / "work").glob("0*.json"))
+    assert 0 < len(kept) < 6, "some shards fitted, and not all"
+    for record in kept:
+        shard = Folder(out).shard(int(record.stem), "tensors")
+        assert shard.read_bytes() == whole[shard.name], "a committed shard is whole"
+    assert mount("-o", "remount,size=4m", str(small))
+    assert contents(lw.extract(source, out, workers=workers, **options).path) == whole
+    assert check_files(out) == []

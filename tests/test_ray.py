@@ -1,0 +1,197 @@
+"""Workers as actors of a real Ray cluster on this machine: the same bytes as one process, whoever is lost."""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise.cluster.ray import Ray
+from layerwise.errors import LayerwiseError, RequestError
+from layerwise.progress import Progress
+from layerwise.store import check_files
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
+TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
+OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of this machine, with two cores to give."""
+    ray: Any = pytest.importorskip("ray", reason="needs layerwise[ray]")
+    path = os.pathsep.join([str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": path}},  # so that actors find this file
+    )
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(model_folder: Callable[[str], Path]) -> str:
+    return str(model_folder("bert"))
+
+
+@pytest.fixture
+def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
+    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+def test_actors_write_what_one_process_writes(
+    cluster: Any, corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    progress = Progress(quiet=True)
+    dataset = lw.extract(
+        corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=progress, **OPTIONS
+    )
+    assert contents(dataset.path) == whole
+    assert check_files(dataset.path) == []
+    assert (progress.texts, progress.pieces) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert cluster.is_initialized(), "a cluster that isn't ours goes on"
+    with pytest.raises(RequestError, match="layer 9"):
+        lw.extract(corpus, tmp_path / "x", model=model, layers="9", cluster="ray", **OPTIONS)
+    with pytest.raises(RequestError, match="--workers 3 are more than the cluster's 2 cores"):
+        lw.extract(corpus, tmp_path / "x", model=model, workers=3, cluster="ray", **OPTIONS)
+    with pytest.raises(RequestError, match="cluster 'spark' doesn't exist; choose one of ray"):
+        lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
+
+
+def killing(folder: Path, kills: int) -> threading.Thread:
+    """Kill the process that holds one of the workers' locks, at random moments, so many times."""
+
+    def run() -> None:
+        rng = random.Random(0)
+        for _ in range(kills):
+            time.sleep(rng.uniform(0.0, 0.6))
+            pids: list[int] = []
+            while not pids:
+                time.sleep(0.02)
+                pids = holders(folder)
+            os.kill(rng.choice(pids), signal.SIGKILL)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def holders(folder: Path) -> list[int]:
+    """The other processes that have a lock of a worker open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/fd"):
+        try:
+            names = [str(link.readlink()) for link in process.iterdir()]
+        except OSError:
+            continue
+        if any(name.startswith(str(folder)) and name.endswith(".lock") and "-of-" in name for name in names):
+            found.append(int(process.parent.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tasks come slowly, so that there is something to kill at any time."""
+    map_ = Ray.map
+
+    def slow(self: Ray, tasks: Any, tell: Any) -> Iterator[Any]:
+        def one_by_one() -> Iterator[Any]:
+            for task in tasks:
+                time.sleep(0.2)
+                yield task
+
+        yield from map_(self, one_by_one(), tell)
+
+    monkeypatch.setattr(Ray, "map", slow)
+    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
+
+
+def survives(
+    kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowed(monkeypatch)
+    thread = killing(out, kills)
+    dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
+    assert contents(dataset.path) == whole
+    assert check_files(dataset.path) == []
+    assert not thread.is_alive(), "all kills came before the end"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_actors_that_are_killed_are_started_again(
+    cluster: Any,
+    corpus: Path,
+    model: str,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    survives(2, corpus, model, tmp_path / "out", whole, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_actors_killed_fifty_times_give_the_same_bytes(
+    cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "many.txt"
+    source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
+    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    survives(50, source, model, tmp_path / "out", whole, monkeypatch)
+
+
+class Fatal:
+    """A recipe whose maker dies of a task."""
+
+    def start(self, index: int, count: int) -> "Fatal":
+        return self
+
+    def about(self) -> str:
+        return "about"
+
+    def prepare(self, task: Any) -> Any:
+        return task
+
+    def make(self, task: Any, tell: Any) -> Any:
+        if task == "die":
+            os._exit(1)
+        tell(texts=1)
+        return task
+
+
+def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
+    progress = Progress(quiet=True)
+    with Ray(Fatal(), 1) as crew:
+        assert crew.about == "about"
+        assert sorted(crew.map("abc", progress.add)) == ["a", "b", "c"]
+        assert progress.texts == 3
+        with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
+            list(crew.map(["die"], lambda **_: None))
+
+
+def test_without_ray_it_says_what_to_install(
+    corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RequestError, match=r"run: pip install 'layerwise\[ray\]'"):
+        lw.extract(corpus, tmp_path / "out", model=model, cluster="ray", **OPTIONS)
