@@ -1,6 +1,7 @@
 """How it grows: time and memory per text as the corpus grows, ten thousand shards, and two workers against one.
 
-`make bench-scale`, or `python benchmarks/scale.py grow` for one part: `grow`, `shards`, `workers`.
+`make bench-scale`, or `python benchmarks/scale.py grow` for one part: `grow`, `shards`, `workers`,
+`reading`.
 """
 
 import hashlib
@@ -143,7 +144,38 @@ def workers(folder: Path) -> list[Goal]:
     return [Goal("2 workers of one thread against 1", one / two, 1.8, " x")]
 
 
-PARTS: dict[str, Callable[[Path], list[Goal]]] = {"grow": grow, "shards": shards, "workers": workers}
+def reading(folder: Path) -> list[Goal]:
+    """Read a JSONL source and cut it into shards, as every worker of a queue does with what isn't its own."""
+    from layerwise.read import open_corpus
+    from layerwise.read.shards import CHARACTERS, TEXTS
+    from layerwise.read.shards import shards as cut
+
+    source = folder / "read.jsonl"
+    texts = documentation(1_000)
+    lines = "".join(json.dumps({"text": text, "label": "a"}) + "\n" for text in texts)
+    source.write_text(lines * 50, encoding="utf-8")
+
+    def read() -> int:
+        return sum(len(shard) for shard in cut(open_corpus(source).records(), TEXTS, CHARACTERS["text"]))
+
+    seconds = _median(read, 5)
+    size = source.stat().st_size / 1e6
+    show(
+        [
+            ("reading JSONL, one process", ""),
+            ("texts/s", f"{50_000 / seconds:,.0f}"),
+            ("MB/s", f"{size / seconds:.0f}"),
+        ]
+    )
+    return []
+
+
+PARTS: dict[str, Callable[[Path], list[Goal]]] = {
+    "grow": grow,
+    "shards": shards,
+    "workers": workers,
+    "reading": reading,
+}
 
 
 def main(names: list[str]) -> int:

@@ -1,5 +1,8 @@
 """Attention over a packed batch: many texts in one row, each seeing only itself."""
 
+import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "layerwise_packed"
 Runs = list[tuple[int, int]]
+Kernel = Callable[..., Any]
 _calls = 0
 
 
@@ -36,6 +40,9 @@ def packed_attention(
     _calls += 1
     if lw_runs is None:
         raise ValueError("a packed batch came without its runs")
+    kernel = varlen_kernel(query)
+    if kernel is not None:
+        return _by_kernel(kernel, query, key, value, lw_runs, scaling, sliding_window), None
     heads, size = value.shape[1], value.shape[3]
     out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
     begin = 0
@@ -50,6 +57,45 @@ def packed_attention(
         out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * pieces, heads, size)
         begin = end
     return out, None
+
+
+def varlen_kernel(query: torch.Tensor) -> Kernel | None:
+    """Return torch's attention over texts of various lengths where it runs: on CUDA, in 16 bits."""
+    if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    kernel: Kernel = varlen_attn
+    return kernel
+
+
+def _by_kernel(
+    kernel: Kernel,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    runs: Runs,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """Attend within all texts at once; shapes as in `packed_attention`."""
+    lengths = [pieces for texts, pieces in runs for _ in range(texts)]
+    borders = _borders(tuple(lengths), query.device)
+    reach = -1 if sliding_window is None else sliding_window - 1
+    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+    longest = max(lengths)
+    mixed: torch.Tensor = kernel(
+        q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
+    )
+    return mixed[None]
+
+
+@functools.lru_cache(1)
+def _borders(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return where each text begins and the last one ends, int32 (texts + 1,); the same for all blocks of a batch."""
+    return torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device)
 
 
 def calls() -> int:
