@@ -141,8 +141,13 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
         lw.extract(corpus, tmp_path / "out", model=model, workers=0, **OPTIONS)
     corpus.write_text("good\n" * 4 + "bad " * 200 + "\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"text 4 .* has \d+ pieces and the limit is"):
-        lw.extract(corpus, tmp_path / "out", model=model, long="error", workers=2, **OPTIONS)
-    lw.extract(corpus, tmp_path / "out", model=model, workers=2, **OPTIONS)  # other settings would be refused
+        lw.extract(corpus, tmp_path / "long", model=model, long="error", workers=2, **OPTIONS)
+    assert not list((tmp_path / "long").glob("shards/.*")), "what was under way is swept up"
+    # The other process may or may not have committed the first shard by then.
+    lw.extract(corpus, tmp_path / "out", model=model, workers=2, **OPTIONS)
+    (tmp_path / "new" / "work").mkdir(parents=True)
+    (tmp_path / "new" / "work" / "1-of-2.lock").touch()  # as a process leaves it that was killed late
+    lw.extract(corpus, tmp_path / "new", model=model, **OPTIONS)
     assert lw.open_dataset(tmp_path / "out").text_count == 5
 
 

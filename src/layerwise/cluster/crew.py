@@ -42,6 +42,9 @@ class Crew(AbstractContextManager["Crew"], Protocol):
     def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
         """Yield what comes of the tasks, in whatever order they get done."""
 
+    def close(self) -> None:
+        """End all makers, whatever they do; twice is once."""
+
 
 class Alone:
     """One maker, in this process; while it makes one task the next is prepared."""
@@ -54,7 +57,10 @@ class Alone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
+
+    def close(self) -> None:
+        """End nothing: what is made is made by whoever calls."""
 
     @property
     def about(self) -> Any:

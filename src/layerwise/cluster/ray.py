@@ -104,6 +104,7 @@ class Ray:
         """End the actors, and the cluster if it is ours."""
         for actor in getattr(self, "_actors", []):
             self._ray.kill(actor)
+        self._actors = []
         if self._own:
             self._ray.shutdown()
 

@@ -323,8 +323,12 @@ class Job:
         self, crew: Crew, progress: Progress, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
     ) -> None:
         self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
-        for record in crew.map(self._tasks(writer, share), progress.add):
-            writer.add(record)
+        try:
+            for record in crew.map(self._tasks(writer, share), progress.add):
+                writer.add(record)
+        except BaseException:
+            crew.close()  # before the writer tidies up
+            raise
         end = self._begun.shard + self.shards
         known = self._begun.shard + len(self._begun.texts)
         held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]

@@ -37,10 +37,15 @@ def refuse_foreign(folder: Folder) -> None:
     with disk.writing(root):
         strange = [path for path in _files(root) if not (disk.is_aside(path) or _is_ours(path.name))]
         for inner in (folder.work, folder.shards):
-            strange += [path for path in _files(inner) if not disk.is_aside(path)]
+            strange += [path for path in _files(inner) if not (disk.is_aside(path) or _of_several(path.name))]
     if strange:
         name = strange[0].relative_to(root)
         raise OutputError(f"{root} holds {name} and is no dataset; give a new or an empty folder")
+
+
+def _of_several(name: str) -> bool:
+    """Tell whether a file in work/ is that of one of several writers."""
+    return fnmatch(name, "*-of-*.lock") or fnmatch(name, _END)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -270,12 +275,7 @@ def clear_work(folder: Folder) -> None:
     with suppress(OSError):
         for path in _files(folder.work):
             numbered = path.suffix == ".json" and path.stem.isdigit()
-            if (
-                disk.is_aside(path)
-                or numbered
-                or fnmatch(path.name, "*-of-*.lock")
-                or fnmatch(path.name, _END)
-            ):
+            if disk.is_aside(path) or numbered or _of_several(path.name):
                 disk.remove(path)
         disk.remove(folder.settings)
         if not is_remote(folder.work):

@@ -245,11 +245,16 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
-        nothing = not self.finished and len(self.committed) == self.base and self._share is None
+        nothing = False
         try:
             if self._open is not None:
                 self._open.abandon()
+            if not self.finished and self._share is None and len(self.committed) == self.base:
+                # A process that writes on our behalf may have committed what we don't know of yet.
+                nothing = not work.numbers(self._folder, self.base)
             if nothing and not self._left:
+                with suppress(*faults()):
+                    work.sweep(self._folder, range(self.base), self._is_own)
                 self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
         finally:
             self._lock.release()
