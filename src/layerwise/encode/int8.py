@@ -1,7 +1,8 @@
 """int8 products on a CPU: integer weights with a scale per output, inputs as codes of fixed scales.
 
-Each channel of an input has a fixed shift and spread, found once from texts that are built in, so that a
-piece's codes don't depend on what else is in the batch. Spreads are moved between inputs and weights so
+Each channel of an input has a fixed shift and spread, found once from texts that are built in, so that no
+scale depends on what else is in the batch. (Sums that come in another order there may move a code that lies
+on a border of rounding by one step.) Spreads are moved between inputs and weights so
 that neither has outliers (SmoothQuant, Xiao et al. 2023). The few channels in which a feed-forward layer is
 a multiple of all others ("massive activations", Sun et al. 2024) are computed beside, unrounded.
 
