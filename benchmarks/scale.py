@@ -113,7 +113,7 @@ def workers(folder: Path) -> list[Goal]:
     """Let one process of one thread, and two, make the same dataset; loading the model isn't counted."""
     from layerwise.cluster import local
     from layerwise.cluster.local import Local
-    from layerwise.join.extract import Options, prepare
+    from layerwise.join.job import Options, prepare
     from layerwise.progress import Progress
 
     source = folder / "worked.jsonl"

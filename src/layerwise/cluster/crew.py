@@ -5,6 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
+from layerwise.errors import RequestError
+
 Tell = Callable[..., None]
 """Called with keywords, numbers that tell how far a task has come."""
 
@@ -44,6 +46,23 @@ class Crew(AbstractContextManager["Crew"], Protocol):
 
     def close(self) -> None:
         """End all makers, whatever they do; twice is once."""
+
+
+def agreed(ask: Callable[[], list[Any]], close: Callable[[], None], cure: str) -> Any:
+    """Return what all makers of a recipe say of themselves; where that can't be had, end them.
+
+    Raises:
+        RequestError: they don't say the same.
+        LayerwiseError: what a maker can't do.
+    """
+    try:
+        found = ask()
+        if any(about != found[0] for about in found):
+            raise RequestError(f"the workers don't agree on how the model runs; {cure}")
+    except BaseException:
+        close()
+        raise
+    return found[0]
 
 
 class Alone:

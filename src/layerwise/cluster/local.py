@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell
-from layerwise.errors import LayerwiseError, RequestError
+from layerwise.cluster.crew import Recipe, Tell, agreed
+from layerwise.errors import LayerwiseError
 
 _TRIES = 3  # of one task, before it is taken to be what kills its maker
 _CODE = "from layerwise.cluster.local import serve; serve()"
@@ -34,15 +34,9 @@ class Local:
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._hands = [_Hand(recipe, index, count, self._tasks, self._messages) for index in range(count)]
-        try:
-            found = [self._next("ready") for _ in self._hands]
-        except BaseException:
-            self.close()
-            raise
-        self.about: Any = found[0]
-        if any(about != found[0] for about in found):
-            self.close()
-            raise RequestError("the workers don't agree on how the model runs here; take --workers 1")
+        self.about: Any = agreed(
+            lambda: [self._next("ready") for _ in self._hands], self.close, "take --workers 1"
+        )
 
     def __enter__(self) -> Self:
         return self

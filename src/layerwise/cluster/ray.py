@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell
+from layerwise.cluster.crew import Recipe, Tell, agreed
 from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task, before it is taken to be what kills its maker
@@ -47,15 +47,11 @@ class Ray:
             max_task_retries=_TRIES,
         )
         self._actors: list[Any] = [actor.remote(recipe, index, self._count) for index in range(self._count)]
-        try:
-            found = [self._get(one.about.remote()) for one in self._actors]
-        except BaseException:
-            self.close()
-            raise
-        self.about: Any = found[0]
-        if any(about != found[0] for about in found):
-            self.close()
-            raise RequestError("the machines don't agree on how the model runs; take machines of one kind")
+        self.about: Any = agreed(
+            lambda: [self._get(one.about.remote()) for one in self._actors],
+            self.close,
+            "take machines of one kind",
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -77,6 +77,7 @@ def _watch(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _Seen
     last: tuple[Tensor, _Seen] | None = None
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Widen what a layer has seen by its input."""
         nonlocal last
         assert isinstance(module, nn.Linear)
         x = inputs[0]

@@ -10,8 +10,8 @@ from layerwise.place import faults
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record
+from layerwise.store.shard import commit_shard
 from layerwise.store.tables import read_table, written_schema
-from layerwise.store.writer import commit_shard
 
 _BLOCK = 1 << 22
 

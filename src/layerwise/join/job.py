@@ -1,0 +1,309 @@
+"""One run of `extract` over its source: what is committed is compared, what is missing is made."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from layerwise import names
+from layerwise.cluster.crew import Crew
+from layerwise.errors import DatasetError, RequestError
+from layerwise.join.finish import described, manifest_of
+from layerwise.join.making import Recipe, Task
+from layerwise.join.sources import Begun, begun, with_source
+from layerwise.layers import LayerSpec
+from layerwise.place import place
+from layerwise.progress import Progress
+from layerwise.read import open_corpus
+from layerwise.read.carry import PART
+from layerwise.read.corpus import Corpus
+from layerwise.read.example import Example, digest
+from layerwise.read.shards import CHARACTERS, TEXTS, shards
+from layerwise.store import DatasetWriter
+from layerwise.store.layout import Folder
+from layerwise.store.tables import join_schemas, read_table
+from layerwise.tables import Carried, Coverage, carried_columns, texts_table
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class ShardRule:
+    """A shard closes after `texts` texts or `characters` characters."""
+
+    texts: int
+    characters: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `extract` is asked for; see there."""
+
+    model: str | Path | Encoder = "minilm"
+    layers: LayerSpec = "all"
+    level: str = "text"
+    pool: str | None = None
+    precision: str = "fp32"
+    dtype: str = "float16"
+    long: str = "window"
+    overlap: int | None = None
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    device: str | None = None
+    special_tokens: bool = True
+    format: str = "auto"
+    text: str | Sequence[str] | None = None
+    words: str | None = None
+    id: str | None = None
+    columns: Sequence[str] | None = None
+    encoding: str = "utf-8"
+    no_text: bool = False
+    keep: Sequence[str] = ()
+    skip_bad: bool = False
+    limit: int | None = None
+    shard_texts: int | None = None
+    revision: str | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+    def some(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return some of them by name."""
+        return {name: getattr(self, name) for name in names}
+
+
+_READING = ("format", "text", "words", "id", "columns", "encoding", "skip_bad", "limit")
+_LOADING = ("device", "precision", "revision", "allow_pickle", "trust_remote_code")
+_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "overlap", "batch_tokens")
+
+
+def prepare(
+    source: str | Path | Sequence[str | Path], out: str | Path, options: Options, *, together: bool = False
+) -> Job:
+    """Check what can be checked without the model, and read the first shard."""
+    names.one_of("level", options.level, ("token", "word", "text"))
+    names.fit_pool(options.level, options.pool)
+    names.one_of("dtype", options.dtype, names.DTYPES)
+    corpus = open_corpus(source, **options.some(_READING))
+    texts = options.shard_texts if options.shard_texts is not None else TEXTS
+    rule = ShardRule(texts, CHARACTERS[options.level])
+    records = corpus.records()
+    read: list[Sequence[Example]] = []
+    first = next(shards(_noting(records, read), rule.texts, rule.characters))
+    _check_keep(options.keep, options.no_text, first)
+    reading = {
+        "format": corpus.format,
+        "text": corpus.text,
+        "words": options.words,
+        "id": options.id,
+        "columns": options.columns,
+        "encoding": codecs.lookup(options.encoding).name,
+    }
+    settings = {
+        "shard": asdict(rule),
+        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
+        "no_text": options.no_text,
+        "keep": sorted(options.keep),
+    }
+    # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
+    kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
+    recipe = Recipe(
+        place(out),
+        options.model,
+        options.some(_LOADING),
+        options.some(_REQUEST),
+        options.dtype,
+        together,
+    )
+    carried = Carried(corpus.types, options.no_text, kept)
+    sources = [str(one) for one in ([source] if isinstance(source, str | Path) else source)]
+    return Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
+
+
+def _noting(
+    records: Iterator[Sequence[Example]], read: list[Sequence[Example]]
+) -> Iterator[Sequence[Example]]:
+    for record in records:
+        read.append(record)
+        yield record
+
+
+class Job:
+    """One run over the source: what is committed is compared, what is missing is written."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        rule: ShardRule,
+        sources: Sequence[str],
+        corpus: Corpus,
+        carried: Carried,
+        records: Iterator[Sequence[Example]],
+    ) -> None:
+        self.recipe, self._settings, self._rule = recipe, settings, rule
+        self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
+        self.shards = self.texts = 0
+        self._begun = Begun()
+
+    def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
+        """Make all shards that are missing, and the manifest."""
+        with self._writer(crew, more=append) as writer:
+            self._go_through(crew, progress, writer)
+            if not writer.finished and len(writer.committed) > writer.base:
+                writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
+
+    def run_share(self, crew: Crew, progress: Progress, share: tuple[int, int]) -> dict[str, Any]:
+        """Make the shards of one of several workers that are missing, and note what there is in all."""
+        with self._writer(crew, share=share) as writer:
+            self._go_through(crew, progress, writer, share)
+            own = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
+            if not writer.finished:
+                made = self._manifest(crew, writer)
+                writer.through({"share": share, "shards": self.shards, "texts": self.texts, "manifest": made})
+        return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
+
+    def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
+        return DatasetWriter(self.recipe.out, {**crew.about.settings, **self._settings}, **how)
+
+    def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
+        made = manifest_of(crew.about, self._corpus)
+        before = writer.made
+        if before is not None:  # what was said of other sources stays
+            for name in ("skipped", "notices"):
+                made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
+        made["sources"] = with_source(before, self._begun, self._sources, self.shards)
+        return made
+
+    def _go_through(
+        self, crew: Crew, progress: Progress, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
+        try:
+            for record in crew.map(self._tasks(writer, share), progress.add):
+                writer.add(record)
+        except BaseException:
+            crew.close()  # before the writer tidies up
+            raise
+        end = self._begun.shard + self.shards
+        known = self._begun.shard + len(self._begun.texts)
+        held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
+        if held:
+            texts = sum(writer.committed[n]["texts"] for n in held)
+            raise DatasetError(
+                f"the source gives {self.texts:,} texts now and {self.texts + texts:,} are in the dataset; "
+                "use another --out"
+            )
+
+    def _tasks(self, writer: DatasetWriter, share: tuple[int, int]) -> Iterator[Task]:
+        """Yield the shards that aren't committed, after making sure that the others are those of this source."""
+        before = 0.0
+        first_doc = self._begun.doc
+        stream = shards(self._records, self._rule.texts, self._rule.characters, self._begun.texts)
+        for number, examples in enumerate(stream, self._begun.shard):
+            behind = self._corpus.fraction
+            if _is_of(share, number) and not self._stands(writer, number, examples):
+                if number == writer.base > 0:
+                    self._check_fits(examples)
+                yield Task(number, first_doc, examples, self._carried, before, behind)
+            first_doc += len(examples)
+            self.shards, self.texts = self.shards + 1, self.texts + len(examples)
+            before = behind or 0.0
+
+    def _stands(self, writer: DatasetWriter, shard: int, examples: list[Example]) -> bool:
+        """Tell whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
+        known = self._begun.shard + len(self._begun.texts)
+        if shard >= known and (writer.finished or not self._begun.last):
+            raise self._grown(examples[0], writer)
+        if shard not in writer.committed:
+            return False
+        record = writer.committed[shard]
+        texts = record["texts"]
+        if texts > len(examples) or digest(examples[:texts]) != record["input"]:
+            raise DatasetError(
+                f"{first_difference(self._stored(shard), examples)} isn't what it was when shard {shard} was "
+                "written; put the source back as it was, or use another --out"
+            )
+        if texts == len(examples):
+            return True
+        if shard < max(writer.committed):
+            raise self._grown(examples[texts], writer)
+        writer.drop_last()
+        return False
+
+    def _check_fits(self, examples: Sequence[Example]) -> None:
+        """Check that what is new can be read together with what there is, before any of it is added."""
+        nothing, words = [Coverage(0, 0, 0)] * len(examples), carried_columns(examples)["word"]
+        new = texts_table(examples, nothing, 0, "token", self._carried).schema
+        stored = [self._stored(0).schema]
+        if self.recipe.request["level"] == "word":
+            for name in (name for name in words if name in new.names):
+                new = new.set(new.get_field_index(name), pa.field(name, new.field(name).type.value_type))
+            index = self._stored(0, "index").schema
+            stored += [pa.schema([field for field in index if field.name in words])]
+        try:
+            join_schemas([*stored, new], self.recipe.out)
+        except DatasetError as error:
+            raise DatasetError(
+                f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+            ) from None
+
+    def _stored(self, shard: int, kind: str = "texts") -> pa.Table:
+        return read_table(Folder(self.recipe.out).shard(shard, kind))
+
+    def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
+        if not self._begun.last:
+            return DatasetError(
+                f"{example.where} is new, and texts of another source stand behind this one's in the dataset; "
+                "put what is new in a file of its own and give that with --append"
+            )
+        if writer.finished:
+            return DatasetError(
+                f"the source has grown since the dataset was finished: {example.where} is new; "
+                "give --append to add what is new, or use another --out for all of it"
+            )
+        return DatasetError(
+            f"{example.where} is new where other texts follow; put the source back as it was, or use another --out"
+        )
+
+
+def _is_of(share: tuple[int, int], number: int) -> bool:
+    return number % share[1] == share[0]
+
+
+def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
+    """Return the place of the first text that isn't the one that is stored."""
+    for row, example in zip(stored.to_pylist(), examples, strict=False):
+        given: dict[str, Any] = {
+            "id": example.id,
+            "source": example.source,
+            "line": example.line,
+            "text": example.text,
+        }
+        given |= example.columns
+        given |= {name: list(values) for name, values in example.word_columns.items()}
+        if any(name in row and row[name] != value for name, value in given.items()):
+            return example.where
+    if len(examples) < stored.num_rows:
+        return f"the end of the source (after {examples[-1].where})"
+    return f"a record from {examples[0].where} to {examples[min(len(examples), stored.num_rows) - 1].where}"
+
+
+def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
+    if keep and not no_text:
+        raise RequestError(
+            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
+        )
+    columns = carried_columns(examples)
+    there = columns["text"] + columns["word"]
+    for name in keep:
+        if name not in there:
+            raise RequestError(
+                f"--keep {name}: no such column is carried; there are {', '.join(there) or 'none'}"
+            )

@@ -1,0 +1,136 @@
+"""Writing one shard: aside, then in its place, then its record, which commits it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from layerwise.errors import DatasetError
+from layerwise.place import faults
+from layerwise.store import disk
+from layerwise.store.dtypes import F32
+from layerwise.store.layout import KINDS, Folder, from_json, to_json
+from layerwise.store.records import Record
+from layerwise.store.tables import table_bytes
+from layerwise.store.tensors import TensorWriter
+
+
+class ShardWriter:
+    """Writes one shard; nothing of it counts before `commit` has returned.
+
+    Made by `DatasetWriter.begin`, or by a process that writes on behalf of one.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        number: int,
+        layers: Sequence[str],
+        rows: int,
+        width: int,
+        dtype: str,
+        closed: Callable[[Record | None], None] = lambda record: None,
+    ) -> None:
+        """Begin; `closed` is called with the record when it is committed, with `None` when it is abandoned."""
+        self.number, self.rows = number, rows
+        self._closed, self._folder = closed, folder
+        place = disk.aside(folder.shard(number, "tensors"))
+        self._tensors = TensorWriter(place, tuple(layers), rows, width, dtype)
+
+    def put(self, layer: str, rows: NDArray[np.int64], values: F32) -> None:
+        """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).
+
+        Raises:
+            OutputError: a value that the type at rest can't hold, or a disk that can't be written to.
+        """
+        self._tensors.put(layer, rows, values)
+
+    def commit(self, index: pa.Table, texts: pa.Table, record: dict[str, Any]) -> Record:
+        """Make the shard part of the dataset, once all its rows are put; returns its commit record.
+
+        Args:
+            index: a row per vector.
+            texts: a row per text.
+            record: what else is worth knowing, such as `counts` (names to numbers) and `input` (a digest).
+
+        Raises:
+            OutputError: a place that can't be written to; earlier shards are kept.
+        """
+        if index.num_rows != self.rows:
+            raise ValueError(f"an index of {index.num_rows} rows for {self.rows} vectors")
+        counts = record.get("counts", {})
+        if not all(isinstance(count, int | float) for count in counts.values()):
+            raise ValueError(f"counts are numbers, which are summed up at the end, and these are {counts}")
+        error = {
+            layer: {"max_abs": most, "max_rel": share}
+            for layer, (most, share) in self._tensors.losses.items()
+        }
+        tensors, tables = self._tensors.close(), {"index": index, "texts": texts}
+        whole = commit_shard(self._folder, self.number, tensors, tables, {**record, "error": error})
+        self._closed(whole)
+        return whole
+
+    def abandon(self) -> None:
+        """Throw away what was put; a shard whose commit record stands is left alone."""
+        self._tensors.discard()
+        self._closed(None)
+        with suppress(*faults()):  # what stays is swept up when the work is gone on with
+            if self._folder.record(self.number).exists():
+                return  # interrupted in the last moment of its commit
+        for kind in KINDS:
+            path = self._folder.shard(self.number, kind)
+            with suppress(*faults()):
+                disk.remove(disk.aside(path))
+                disk.remove(path)
+
+
+def commit_shard(
+    folder: Folder, number: int, tensors: tuple[int, str], tables: dict[str, pa.Table], record: Record
+) -> Record:
+    """Put a shard in its place and commit it, its tensors standing aside whole and synced; returns its record.
+
+    Args:
+        folder, number: of the shard.
+        tensors: bytes and SHA-256 of the file of tensors.
+        tables: `index` and `texts`.
+        record: what else is to be known of it.
+    """
+
+    def entry(kind: str, size: int, digest: str) -> Record:
+        return {"name": folder.shard(number, kind).name, "bytes": size, "sha256": digest}
+
+    files = {"tensors": entry("tensors", *tensors)}
+    with disk.writing(folder.shards):
+        for kind, table in tables.items():
+            data = table_bytes(table)
+            files[kind] = entry(kind, len(data), hashlib.sha256(data).hexdigest())
+            disk.write_aside(folder.shard(number, kind), data)
+        for kind in KINDS:
+            path = folder.shard(number, kind)
+            disk.rename(disk.aside(path), path)
+        disk.sync_folder(folder.shards)
+    shape = {"texts": tables["texts"].num_rows, "rows": tables["index"].num_rows}
+    whole: Record = json.loads(to_json({"counts": {}, **record, "number": number, **shape, "files": files}))
+    with disk.writing(folder.record(number)):
+        if not disk.write_new(folder.record(number), to_json(whole)):
+            return _others(folder, whole)
+    return whole
+
+
+def _others(folder: Folder, own: Record) -> Record:
+    """Return the record of a shard that another process has committed at the same time.
+
+    Raises:
+        DatasetError: its files were others, and ours stand in their place.
+    """
+    record = from_json(folder.record(own["number"]))
+    if record["files"] != own["files"]:
+        raise DatasetError(
+            f"shard {own['number']} of {folder.root} was written twice, in different ways; start anew in another place"
+        )
+    return record
