@@ -191,11 +191,35 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
     before = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
         patch.setattr("layerwise.store.work.read_records", lambda *_: {})
-        patch.setattr("layerwise.store.work.sweep", lambda *_: None)
         extract_share(source, out, (1, 2), model=model, **OPTIONS)
     after = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
     kept = [name for name in before if name.endswith(("1.json", "3.json", "5.json"))]
     assert [after[name] for name in kept] == [before[name] for name in kept], "records are put once"
+    assert contents(lw.finish(out).path) == whole
+    assert check_files(out) == []
+
+
+def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
+    bucket: str, model: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = f"{bucket}/texts.txt", f"{bucket}/out"
+    encoder = lw.load_encoder(model, device="cpu")
+
+    def reached(event: str, path: Path) -> None:
+        if path.name != "00003.json":
+            return
+        monkeypatch.setattr(disk, "reached", dies)  # its files are put, its record isn't
+        with pytest.raises(Killed):
+            extract_share(source, out, (1, 2), model=encoder, shard_texts=5)
+        monkeypatch.setattr(disk, "reached", lambda *_: None)
+
+    def dies(event: str, path: Path) -> None:
+        if event == "rename" and path.name == "00003.texts.parquet":
+            raise Killed
+
+    monkeypatch.setattr(disk, "reached", reached)
+    extract_share(source, out, (1, 2), model=encoder, shard_texts=5)
+    extract_share(source, out, (0, 2), model=encoder, shard_texts=5)
     assert contents(lw.finish(out).path) == whole
     assert check_files(out) == []
 
@@ -206,7 +230,6 @@ def test_a_duplicate_with_other_bytes_is_told(
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     extract_share(source, out, (0, 2), model=model, **OPTIONS)
     monkeypatch.setattr("layerwise.store.work.read_records", lambda *_: {})
-    monkeypatch.setattr("layerwise.store.work.sweep", lambda *_: None)
     monkeypatch.setattr("layerwise.store.work.check_settings", lambda *_: None)
     with pytest.raises(DatasetError, match="shard 0 of .* was written twice, in different ways"):
         extract_share(source, out, (0, 2), model=model_folder("electra"), **OPTIONS)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults
+from layerwise.place import is_remote
 from layerwise.store import disk
 from layerwise.store.dtypes import F32
 from layerwise.store.layout import KINDS, Folder, from_json, to_json
@@ -79,13 +79,13 @@ class ShardWriter:
         """Throw away what was put; a shard whose commit record stands is left alone."""
         self._tensors.discard()
         self._closed(None)
-        with suppress(*faults()):  # what stays is swept up when the work is gone on with
-            if self._folder.record(self.number).exists():
-                return  # interrupted in the last moment of its commit
-        for kind in KINDS:
-            path = self._folder.shard(self.number, kind)
-            with suppress(*faults()):
-                disk.remove(disk.aside(path))
+        paths = [self._folder.shard(self.number, kind) for kind in KINDS]
+        left = [disk.aside(path) for path in paths]
+        # Interrupted in the last moment of its commit; and in an object store others may be about to commit it.
+        if not is_remote(self._folder.root) and not self._folder.record(self.number).exists():
+            left += paths
+        for path in left:
+            with suppress(OSError):  # what stays is swept up when the work is gone on with
                 disk.remove(path)
 
 

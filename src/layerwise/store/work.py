@@ -235,8 +235,11 @@ def check_files_there(
 def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool]) -> None:
     """Remove what a crash left: files that were being written, and shards without a commit record.
 
-    Of several writers each removes only what has to do with shards of its own.
+    Of several writers each removes only what has to do with shards of its own. In an object store, which has no
+    locks, nothing is removed: another may be about to commit it, and what nobody commits is written over.
     """
+    if is_remote(folder.root):
+        return
     kept = set(records)
     for path in [*_files(folder.root), *_files(folder.work), *_files(folder.shards)]:
         number = shard_number(path.name)
