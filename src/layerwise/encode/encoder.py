@@ -15,10 +15,11 @@ from layerwise.encode import hf, int8
 from layerwise.encode import rows as rowing
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.engine import Engine, PlainEngine, Sequences
-from layerwise.encode.gather import Memory, Progress, Sink, run_plan
+from layerwise.encode.gather import Memory, Progress, run_plan
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, make_plan
 from layerwise.encode.request import Request
+from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean

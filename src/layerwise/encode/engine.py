@@ -10,6 +10,7 @@ from torch import nn
 from layerwise.encode import attention, hf, int8, linear
 from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Taps, find_taps
+from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
 from layerwise.tolerance import COMPUTED
 
@@ -116,7 +117,7 @@ class Engine:
 
         def row(parts: Sequence[Sequence[int]], end: Sequence[int]) -> torch.Tensor:
             numbers = [number for part in parts for number in part]
-            return torch.tensor([[*numbers, *end]], device=self.device)
+            return to_device(torch.tensor([[*numbers, *end]]), self.device)
 
         places = [range(self._first, self._first + len(part)) for part in ids]
         runs = batch.runs() + ([(len(filler), 1)] if filler else [])
@@ -133,9 +134,8 @@ class Engine:
         longest = max(map(len, ids))
 
         def block(parts: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
-            return torch.tensor(
-                [[*part, *[fill] * (longest - len(part))] for part in parts], device=self.device
-            )
+            filled = [[*part, *[fill] * (longest - len(part))] for part in parts]
+            return to_device(torch.tensor(filled), self.device)
 
         inputs = {
             "input_ids": block(ids, self._pad),

@@ -1,7 +1,6 @@
 """From the layers of a batch to finished rows: gathered and reduced on the model's device, then handed over."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +11,9 @@ from layerwise.encode.batches import Batch, batches
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.plan import Plan, Take
 from layerwise.encode.request import Request
+from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
 
-Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
-
-
-class Sink(Protocol):
-    """Takes finished rows, in any order, each once per layer."""
-
-    def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
-        """Take `values` (k, width) of `layer` for the row numbers `rows` (k,)."""
 
 
 def run_plan(
@@ -41,12 +33,14 @@ def run_plan(
     # Not every torch has embedding_bag on MPS.
     place = torch.device("cpu") if engine.device.type == "mps" else engine.device
     split = _Split(plan, request.layers, engine.width, place, how)
+    outgoing = Outgoing(sink, len(wanted) if asynchronous(place) else 0)
     budget = request.batch_tokens if engine.together else 1
     for batch in batches(plan.sequences.lengths(), budget, engine.packing):
-        _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, sink, split)
+        _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, outgoing, split)
         if progress is not None:
             progress(int(batch.lengths.sum()), len(batch.windows))
-    split.finish(sink)
+    split.finish(outgoing)
+    outgoing.finish()
 
 
 def _run_batch(
@@ -55,7 +49,7 @@ def _run_batch(
     batch: Batch,
     wanted: dict[int, str],
     how: pooling.Reduce | None,
-    sink: Sink,
+    outgoing: Outgoing,
     split: "_Split",
 ) -> None:
     begins = engine.begins(batch)
@@ -67,7 +61,7 @@ def _run_batch(
         hidden = hidden.to(split.device).float()
         if len(whole.take.rows):
             values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
-            sink.put(wanted[position], whole.take.rows, values.cpu().numpy())
+            outgoing.put(wanted[position], whole.take.rows, values)
         if len(parts.take.rows):
             split.add(wanted[position], parts.take.rows, parts.reduce(hidden, split.partial))
 
@@ -90,8 +84,8 @@ class _OnDevice:
 
     def __init__(self, take: Take, device: torch.device) -> None:
         self.take = take
-        self._places = torch.from_numpy(take.places).to(device)
-        self._offsets = torch.from_numpy(take.offsets).to(device)
+        self._places = to_device(torch.from_numpy(take.places), device)
+        self._offsets = to_device(torch.from_numpy(take.offsets), device)
 
     def gather(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden.index_select(0, self._places)
@@ -115,13 +109,13 @@ class _Split:
 
     def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
         # A row may stand several times in one batch, once per window.
-        at = torch.from_numpy(np.searchsorted(self._rows, rows)).to(values.device)
+        at = to_device(torch.from_numpy(np.searchsorted(self._rows, rows)), values.device)
         if self.partial == "max":
             self._sums[layer].scatter_reduce_(0, at[:, None].expand_as(values), values, "amax")
         else:
             self._sums[layer].index_add_(0, at, values)
 
-    def finish(self, sink: Sink) -> None:
+    def finish(self, outgoing: Outgoing) -> None:
         for layer, sums in self._sums.items():
             values = sums / self._counts if self._how == "mean" else sums
-            sink.put(layer, self._rows, values.cpu().numpy())
+            outgoing.put(layer, self._rows, values)

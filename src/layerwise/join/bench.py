@@ -27,9 +27,11 @@ PADDED = "padded: batches of 32 in input order"
 OURS = "layerwise fp32"
 OURS_BF16 = "layerwise bf16"
 OURS_INT8 = "layerwise int8"
+TEXT_FP32 = "layerwise fp32, text level"
+TEXT_BF16 = "layerwise bf16, text level"
 FIRST_LAYER = "layerwise fp32, layer 1 only"
 SHAPES = ("bert-base",)
-_ROUGH = {OURS_BF16: "bf16", OURS_INT8: "int8"}
+_ROUGH = {OURS_BF16: "bf16", TEXT_BF16: "bf16", OURS_INT8: "int8"}
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,13 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
         LOOP: plain.one_by_one,
         PADDED: plain.padded,
         OURS: lambda ts: ours.encode(ts, level="token"),
-        "layerwise fp32, text level": lambda ts: ours.encode(ts),
+        TEXT_FP32: lambda ts: ours.encode(ts),
         FIRST_LAYER: lambda ts: ours.encode(ts, layers="1", level="token"),
     }
     if bf16:
         rough = load_encoder(name, device=device, precision="bf16")
         ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
+        ways[TEXT_BF16] = lambda ts: rough.encode(ts)
     if int8 and ours.device == "cpu" and available():
         roughest = load_encoder(name, device=device, precision="int8")
         ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")

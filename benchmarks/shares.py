@@ -1,0 +1,127 @@
+"""Where the time of an encoding goes: every share of it, in fp32, bf16 and int8; BERT-base shape, text level.
+
+A clock stands around every part; the time of a part within another counts for the inner one only. Seconds are
+those of the whole `lw.extract`, from reading the source to the committed shard, the model loaded before.
+"""
+
+import functools
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import documentation, heading, show, write_jsonl
+from torch import nn
+
+import layerwise as lw
+from layerwise.encode import attention, engine, hf, int8
+from layerwise.encode.checkpoint import find_checkpoint
+from layerwise.encode.encoder import Encoder
+from layerwise.encode.linear import PackedLinear
+from layerwise.join.making import ShardMaker
+from layerwise.store.shard import ShardWriter
+
+TEXTS, ROUNDS = 512, 3
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+class Clock:
+    """Adds up what each part took, without what other parts took within it."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._within: list[float] = []
+
+    def around(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `run` with the clock around it."""
+
+        @functools.wraps(run)
+        def timed(*args: Any, **more: Any) -> Any:
+            start = time.perf_counter()
+            self._within.append(0.0)
+            try:
+                return run(*args, **more)
+            finally:
+                taken = time.perf_counter() - start
+                self.seconds[part] += taken - self._within.pop()
+                if self._within:
+                    self._within[-1] += taken
+
+        return timed
+
+
+def watch(clock: Clock) -> None:
+    """Put the clock around what all models share; before they are loaded."""
+    attention.packed_attention = clock.around("attention", attention.packed_attention)
+    int8._Codes.of = clock.around("inputs to codes", int8._Codes.of)
+    int8._Weights.times = clock.around("products", int8._Weights.times)
+    run = engine.Engine.run
+
+    def with_layers(self: Any, sequences: Any, batch: Any, wanted: Any, on_layer: Any) -> None:
+        run(self, sequences, batch, wanted, clock.around("pooling, conversion and writing", on_layer))
+
+    engine.Engine.run = clock.around("batches, residual sums and the rest of the forward", with_layers)
+    Encoder.plan = clock.around("tokenising, rows and tables", Encoder.plan)
+    ShardMaker._measured = clock.around("error against fp32, once per dataset", ShardMaker._measured)
+    ShardWriter.commit = clock.around("sync, hash, tables, record", ShardWriter.commit)
+
+
+def watch_model(clock: Clock, encoder: Encoder) -> None:
+    """Put the clock around the modules of a model."""
+    for module in encoder._engine._model.modules():
+        part = _part(module)
+        if part is not None:
+            module.forward = clock.around(part, module.forward)
+
+
+def _part(module: nn.Module) -> str | None:
+    if isinstance(module, PackedLinear | nn.Linear):
+        return "products"
+    if isinstance(module, nn.LayerNorm):
+        return "layer norm"
+    if isinstance(module, nn.Embedding):
+        return "embeddings"
+    if isinstance(module, int8.FeedForward):
+        return "channels beside"
+    return None
+
+
+def main() -> None:
+    """Measure and print."""
+    heading(f"shares: where the time goes, {TEXTS} texts to disk at text level, random BERT-base weights")
+    clock = Clock()
+    watch(clock)
+    found: dict[str, list[dict[str, float]]] = {precision: [] for precision in PRECISIONS}
+    with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
+        folder = Path(name)
+        source = write_jsonl(folder / "texts.jsonl", documentation(TEXTS))
+        hf.save_random(folder / "model", find_checkpoint("minilm"))
+        encoders = {p: lw.load_encoder(folder / "model", precision=p) for p in PRECISIONS}
+        for encoder in encoders.values():
+            watch_model(clock, encoder)
+            encoder.encode(["One text, so that everything is loaded."])
+        whole = clock.around("everything else", lw.extract)
+        for number in range(ROUNDS):
+            for precision, encoder in encoders.items():
+                clock.seconds.clear()
+                whole(source, folder / f"{precision}-{number}.lw", model=encoder)
+                found[precision].append(dict(clock.seconds))
+    parts = sorted({part for runs in found.values() for run in runs for part in run})
+    middle = {
+        p: {part: statistics.median(run.get(part, 0.0) for run in runs) for part in parts}
+        for p, runs in found.items()
+    }
+    parts.sort(key=lambda part: -middle["fp32"][part])
+    rows = [("part", *(f"{p}: seconds, share" for p in PRECISIONS))]
+    sums = {p: sum(middle[p].values()) for p in PRECISIONS}
+    for part in parts:
+        rows.append((part, *(f"{middle[p][part]:6.2f} {middle[p][part] / sums[p]:5.1%}" for p in PRECISIONS)))
+    rows.append(("all", *(f"{sums[p]:6.2f}       " for p in PRECISIONS)))
+    show(rows, right=(1, 2, 3))
+
+
+if __name__ == "__main__":
+    main()
