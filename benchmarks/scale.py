@@ -4,7 +4,9 @@
 `reading`.
 """
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import resource
@@ -13,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-from common import Goal, documentation, heading, show, show_goals
+from common import Goal, documentation, heading, ratio, show, show_goals, write_jsonl
 
 SIZES = {"text": (1_000, 10_000, 100_000), "token": (1_000, 5_000, 20_000)}
 SHARDS = 10_000
@@ -111,37 +115,72 @@ def shards(folder: Path) -> list[Goal]:
 
 def workers(folder: Path) -> list[Goal]:
     """Let one process of one thread, and two, make the same dataset; loading the model isn't counted."""
-    from layerwise.cluster import local
-    from layerwise.cluster.local import Local
+    crews: dict[str, Callable[[Any, int], AbstractContextManager[Any]]] = {"locally": _locally}
+    if importlib.util.find_spec("ray"):
+        crews["on Ray"] = _on_ray
+    else:
+        print("Ray left out: not installed; run: pip install 'layerwise[ray]'")
+    source = write_jsonl(folder / "worked.jsonl", documentation(WORKED))
+    rows, goals = [("workers of one thread", "seconds", "texts/s")], []
+    for name, crew in crews.items():
+        seconds = _worked(source, folder, crew)
+        one, two = (statistics.median(seconds[count]) for count in (1, 2))
+        rows += [
+            (f"1, {name}", f"{one:.1f}", f"{WORKED / one:.0f}"),
+            (f"2, {name}", f"{two:.1f}", f"{WORKED / two:.0f}"),
+        ]
+        goals.append(
+            Goal(f"2 workers of one thread against 1, {name}", ratio(seconds[1], seconds[2]), 1.8, " x")
+        )
+    show(rows, right=(1, 2))
+    return goals
+
+
+def _worked(
+    source: Path, folder: Path, crew_of: Callable[[Any, int], AbstractContextManager[Any]]
+) -> dict[int, list[float]]:
+    """Return the seconds of one worker and of two, per round."""
     from layerwise.join.job import Options, prepare
     from layerwise.progress import Progress
 
-    source = folder / "worked.jsonl"
-    texts = documentation(WORKED)
-    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    cores = local.cores
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(ROUNDS):
         for count in (1, 2) if number % 2 else (2, 1):
-            local.cores = lambda count=count: count  # type: ignore[assignment]
             out = folder / f"workers-{count}-{number}.lw"
-            job = prepare(source, out, Options(shard_texts=200), together=True)
-            with Local(job.recipe, count) as crew:
+            job = prepare(source, out, Options(shard_texts=200, device="cpu"), together=True)
+            with crew_of(job.recipe, count) as crew:
                 start = time.perf_counter()
                 job.run(crew, Progress(quiet=True), append=False)
                 seconds[count].append(time.perf_counter() - start)
             _remove(out)
-    local.cores = cores
-    one, two = (statistics.median(seconds[count]) for count in (1, 2))
-    show(
-        [
-            ("workers of one thread", "seconds", "texts/s"),
-            ("1", f"{one:.1f}", f"{WORKED / one:.0f}"),
-            ("2", f"{two:.1f}", f"{WORKED / two:.0f}"),
-        ],
-        right=(1, 2),
-    )
-    return [Goal("2 workers of one thread against 1", one / two, 1.8, " x")]
+    return seconds
+
+
+@contextlib.contextmanager
+def _locally(recipe: Any, count: int) -> Iterator[Any]:
+    from layerwise.cluster import local
+
+    cores = local.cores
+    local.cores = lambda: count  # a thread for each
+    try:
+        with local.Local(recipe, count) as crew:
+            yield crew
+    finally:
+        local.cores = cores
+
+
+@contextlib.contextmanager
+def _on_ray(recipe: Any, count: int) -> Iterator[Any]:
+    import ray
+
+    from layerwise.cluster.ray import Ray
+
+    ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        with Ray(recipe, count) as crew:
+            yield crew
+    finally:
+        ray.shutdown()
 
 
 def reading(folder: Path) -> list[Goal]:

@@ -178,6 +178,9 @@ class Fatal:
         tell(texts=1)
         return task
 
+    def commit(self, task: Any) -> Any:
+        return task
+
 
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     progress = Progress(quiet=True)

@@ -206,15 +206,15 @@ def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
     encoder = lw.load_encoder(model, device="cpu")
 
     def reached(event: str, path: Path) -> None:
-        if path.name != "00003.json":
+        if path.name != "00005.json":
             return
-        monkeypatch.setattr(disk, "reached", dies)  # its files are put, its record isn't
+        monkeypatch.setattr(disk, "reached", dies)  # the files of the last shard are put, its record isn't
         with pytest.raises(Killed):
             extract_share(source, out, (1, 2), model=encoder, shard_texts=5)
         monkeypatch.setattr(disk, "reached", lambda *_: None)
 
     def dies(event: str, path: Path) -> None:
-        if event == "rename" and path.name == "00003.texts.parquet":
+        if event == "rename" and path.name == "00005.texts.parquet":
             raise Killed
 
     monkeypatch.setattr(disk, "reached", reached)

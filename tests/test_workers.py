@@ -176,6 +176,9 @@ class Fatal:
             raise ValueError("a fault of ours")
         return task
 
+    def commit(self, task: Any) -> Any:
+        return task
+
 
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
     with Local(Fatal(False), 2) as crew:
@@ -191,29 +194,66 @@ def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
         Local(Fatal(True), 1)
 
 
-def test_one_process_prepares_the_next_task_while_it_makes_one() -> None:
-    seen: list[str] = []
+class Steps(Fatal):
+    """Takes each task through its steps, and notes when they begin and end."""
 
-    class Slow(Fatal):
-        def prepare(self, task: Any) -> Any:
-            seen.append(f"prepare {task}")
-            return task
+    def __init__(self) -> None:
+        super().__init__(False)
+        self.seen: list[str] = []
+        self.next_made = threading.Event()
 
-        def make(self, task: Any, tell: Any) -> Any:
-            time.sleep(0.05)
-            seen.append(f"make {task}")
-            return task
+    def prepare(self, task: Any) -> Any:
+        """Note it."""
+        self.seen.append(f"prepare {task}")
+        return task
 
+    def make(self, task: Any, tell: Any) -> Any:
+        """Take a while."""
+        time.sleep(0.05)
+        if task == "bad":
+            raise LayerwiseError("a task that can't be made")
+        self.seen.append(f"make {task}")
+        if task == "b":
+            self.next_made.set()
+        return task
+
+    def commit(self, task: Any) -> Any:
+        """Take as long as the next task is made."""
+        if task == "a":
+            assert self.next_made.wait(10), "b isn't made while a is committed"
+        self.seen.append(f"commit {task}")
+        if task == "full":
+            raise OutputError("the disk is full")
+        return task
+
+
+def test_one_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
     def tasks() -> Iterator[str]:
         yield from "ab"
         raise LayerwiseError("the source ends in a fault")
 
-    with Alone(Slow(False)) as crew:
+    steps = Steps()
+    with Alone(steps) as crew:
         made = crew.map(tasks(), lambda **_: None)
         assert [next(made), next(made)] == ["a", "b"], "what stands before a fault is made"
         with pytest.raises(LayerwiseError, match="ends in a fault"):
             next(made)
-    assert seen == ["prepare a", "prepare b", "make a", "make b"]
+    assert steps.seen == ["prepare a", "prepare b", "make a", "make b", "commit a", "commit b"]
+
+
+def test_what_was_made_before_a_fault_is_committed() -> None:
+    steps = Steps()
+    made = Alone(steps).map(["x", "bad", "y"], lambda **_: None)
+    assert next(made) == "x"
+    with pytest.raises(LayerwiseError, match="can't be made"):
+        next(made)
+    assert "make y" not in steps.seen
+    steps = Steps()
+    made = Alone(steps).map(["x", "full", "y", "z"], lambda **_: None)
+    assert next(made) == "x"
+    with pytest.raises(OutputError, match="disk is full"):
+        list(made)
+    assert "make z" not in steps.seen, "no work is done for a disk that is full"
 
 
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:

@@ -21,7 +21,15 @@ class Maker(Protocol):
         """Return a task made ready; in a thread of its own, while another is made."""
 
     def make(self, ready: Any, tell: Tell) -> Any:
-        """Return what comes of a task that is ready."""
+        """Do what a task that is ready asks for."""
+
+    def commit(self, made: Any) -> Any:
+        """Return what comes of a task that is made; in a thread of its own, while the next is made."""
+
+
+def whole(maker: Maker, task: Any, tell: Tell) -> Any:
+    """Return what comes of a task, one step after the other."""
+    return maker.commit(maker.make(maker.prepare(task), tell))
 
 
 class Recipe(Protocol):
@@ -66,7 +74,7 @@ def agreed(ask: Callable[[], list[Any]], close: Callable[[], None], cure: str) -
 
 
 class Alone:
-    """One maker, in this process; while it makes one task the next is prepared."""
+    """One maker, in this process; while it makes one task the next is prepared and the last one committed."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Start the maker."""
@@ -87,11 +95,13 @@ class Alone:
         return self._maker.about()
 
     def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
-        """Yield what comes of each task, in order; a task that can't be had comes after what was before it."""
-        stream, fault = iter(tasks), None
-        waiting: Future[Any] | None = None
-        with ThreadPoolExecutor(1) as ahead:
-            while True:
+        """Yield what comes of each task, in order; a fault comes after what was made before it."""
+        stream = iter(tasks)
+        ready: Future[Any] | None = None
+        committed: Future[Any] | None = None
+        fault: Exception | None = None
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
+            while fault is None:
                 following = None
                 try:
                     following = ahead.submit(self._maker.prepare, next(stream))
@@ -99,10 +109,18 @@ class Alone:
                     pass
                 except Exception as error:
                     fault = error
-                if waiting is not None:
-                    yield self._maker.make(waiting.result(), tell)
-                if fault is not None:
-                    raise fault
+                last, committed = committed, None
+                if ready is not None:
+                    try:
+                        committed = behind.submit(self._maker.commit, self._maker.make(ready.result(), tell))
+                    except Exception as error:
+                        fault = error
+                if last is not None:
+                    yield last.result()
                 if following is None:
-                    return
-                waiting = following
+                    break
+                ready = following
+            if committed is not None:
+                yield committed.result()
+        if fault is not None:
+            raise fault

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell, agreed
+from layerwise.cluster.crew import Recipe, Tell, agreed, whole
 from layerwise.errors import LayerwiseError
 
 _TRIES = 3  # of one task, before it is taken to be what kills its maker
@@ -213,7 +213,7 @@ def _serve(source: IO[bytes], say: Any) -> None:
         say("done", maker.about())
         while True:
             task = pickle.load(source)
-            say("done", maker.make(maker.prepare(task), lambda **said: say("tell", said)))
+            say("done", whole(maker, task, lambda **said: say("tell", said)))
     except LayerwiseError as error:
         say("failed", error)
     except (BrokenPipeError, EOFError):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell, agreed
+from layerwise.cluster.crew import Recipe, Tell, agreed, whole
 from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task, before it is taken to be what kills its maker
@@ -121,5 +121,5 @@ class _Actor:
     def make(self, task: Any) -> tuple[Any, list[dict[str, Any]]]:
         self.about()
         told: list[dict[str, Any]] = []
-        made = self._maker.make(self._maker.prepare(task), lambda **said: told.append(said))
+        made = whole(self._maker, task, lambda **said: told.append(said))
         return made, told

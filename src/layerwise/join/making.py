@@ -90,6 +90,16 @@ class Ready:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Made:
+    """A task whose rows are written; `record` is what else is known of it."""
+
+    task: Task
+    shard: Shard
+    into: ShardWriter
+    record: dict[str, Any]
+
+
 class ShardMaker:
     """Makes shards, one after the other."""
 
@@ -130,8 +140,8 @@ class ShardMaker:
         )
         return Ready(task, shard, time.perf_counter() - start)
 
-    def make(self, ready: Ready, tell: Tell) -> dict[str, Any]:
-        """Write a shard and commit it; returns its record."""
+    def make(self, ready: Ready, tell: Tell) -> Made:
+        """Write the rows of a shard."""
         folder = Folder(self._recipe.out)
         if self._share is not None and self._held is None:
             self._held = hold_share(folder, self._share)
@@ -154,17 +164,26 @@ class ShardMaker:
         )
         try:
             self._encoder.run(shard, into, progress)
-            record: dict[str, Any] = {
-                "input": digest(examples),
-                "counts": shard.counts,
-                "columns": carried_columns(examples),
-                "seconds": round(time.perf_counter() - start, 3),
-            }
+            record: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
             if task.number == 0 and self._encoder.precision == "int8":
                 record["int8_error"] = self._measured(examples)
-            return into.commit(shard.index, shard.texts, record)
         except BaseException:
             into.abandon()
+            raise
+        return Made(task, shard, into, record)
+
+    def commit(self, made: Made) -> dict[str, Any]:
+        """Make a shard part of the dataset; returns its record."""
+        examples, shard = made.task.examples, made.shard
+        known = {
+            "input": digest(examples),
+            "counts": shard.counts,
+            "columns": carried_columns(examples),
+        }
+        try:
+            return made.into.commit(shard.index, shard.texts, {**known, **made.record})
+        except BaseException:
+            made.into.abandon()
             raise
 
     def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:

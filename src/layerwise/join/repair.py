@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layerwise.cluster.crew import whole
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task
@@ -74,7 +75,7 @@ def repair(
     with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
         maker = _maker(dataset, model, loading)
         for task in tasks:
-            record = maker.make(maker.prepare(task), lambda **_: None)
+            record = whole(maker, task, lambda **_: None)
             if record["files"] != writer.committed[task.number]["files"]:
                 changed.append(task.number)
             writer.add(record)
