@@ -409,6 +409,19 @@ def test_a_word_column_of_another_type_is_refused(extract: Extract, tmp_path: Pa
     assert lw.open_dataset(tmp_path / "word").index["rank"].to_pylist() == [1.0, 2.0, 0.5]
 
 
+@pytest.mark.parametrize("level", ["text", "word"])
+def test_columns_of_later_shards_are_compared(level: str, extract: Extract, tmp_path: Path) -> None:
+    one = records(tmp_path / "one.jsonl", [{"text": "a"}, {"text": "b", "rank": 1}])
+    two = records(tmp_path / "two.jsonl", [{"text": "c"}, {"text": "d", "rank": "first"}])
+    out = extract(one, tmp_path / "out", level=level, shard_texts=1).path
+    for _ in range(2):
+        with pytest.raises(
+            DatasetError, match="rank .*int64 vs string, from .*two.jsonl, line 2 on; make its"
+        ):
+            extract(two, out, level=level, shard_texts=1, append=True)
+    assert lw.open_dataset(out).texts["rank"].to_pylist() == [None, 1]
+
+
 def test_parquet_and_words(extract: Extract, tmp_path: Path) -> None:
     for name, year in (("one", 2023), ("two", 2024)):
         table = pa.table({"text": [f"in {name}"], "year": pa.array([year], pa.int16())})

@@ -194,6 +194,29 @@ def test_columns_that_do_not_fit_are_refused(
     assert not (tmp_path / "all").exists()
 
 
+@pytest.mark.parametrize(("level", "kind"), [("text", "texts"), ("token", "texts"), ("word", "index")])
+def test_columns_of_later_shards_are_compared(
+    level: str, kind: str, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    def words(name: str, tags: list[list[Any] | None]) -> Path:
+        lines = [{"w": ["a", "b"]} | ({} if tag is None else {"tag": tag}) for tag in tags]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        given = {"model": encoder_of("bert"), "shard_texts": 1, "words": "w", "level": level}
+        return lw.extract(tmp_path / f"{name}.jsonl", tmp_path / name, **given).path
+
+    one, late = words("one", [["x", "y"]]), words("late", [None, [1, 2]])
+    says = (
+        rf"all don't fit together: .* tag has incompatible types: .*string.* vs .*int64.*, from .*late/shards/00001."
+        rf"{kind}.parquet on; extract that anew, with values alike"
+    )
+    with pytest.raises(DatasetError, match=says):
+        merge([one, late], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+    half = words("half", [None, None, [0.5, 1]])
+    whole = merge([late, half], tmp_path / "all")
+    check_joined(whole, [lw.open_dataset(late), lw.open_dataset(half)])
+
+
 def test_merge_needs_two_datasets(make: Make, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="at least two datasets; got 1"):
         merge([make("a")], tmp_path / "all")

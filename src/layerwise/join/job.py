@@ -27,7 +27,7 @@ from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.store import DatasetWriter
 from layerwise.store.layout import Folder
-from layerwise.store.tables import join_schemas, read_table
+from layerwise.store.tables import join_schemas, joint_schema, read_table
 from layerwise.tables import Carried, Coverage, carried_columns, texts_table
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Job:
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
         self._begun = Begun()
+        self._schemas: dict[str, pa.Schema] = {}
 
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
@@ -209,8 +210,8 @@ class Job:
         for number, examples in enumerate(stream, self._begun.shard):
             behind = self._corpus.fraction
             if _is_of(share, number) and not self._stands(writer, number, examples):
-                if number == writer.base > 0:
-                    self._check_fits(examples)
+                if number >= writer.base > 0:
+                    self._check_fits(examples, writer.base)
                 yield Task(number, first_doc, examples, self._carried, before, behind)
             first_doc += len(examples)
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
@@ -237,22 +238,25 @@ class Job:
         writer.drop_last()
         return False
 
-    def _check_fits(self, examples: Sequence[Example]) -> None:
-        """Check that what is new can be read together with what there is, before any of it is added."""
-        nothing, words = [Coverage(0, 0, 0)] * len(examples), carried_columns(examples)["word"]
-        new = texts_table(examples, nothing, 0, "token", self._carried).schema
-        stored = [self._stored(0).schema]
+    def _check_fits(self, examples: Sequence[Example], base: int) -> None:
+        """Check that what is new can be read together with the first `base` shards, before it is added."""
+        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
+        fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
+        new = {"texts": fields}
         if self.recipe.request["level"] == "word":
-            for name in (name for name in words if name in new.names):
-                new = new.set(new.get_field_index(name), pa.field(name, new.field(name).type.value_type))
-            index = self._stored(0, "index").schema
-            stored += [pa.schema([field for field in index if field.name in words])]
-        try:
-            join_schemas([*stored, new], self.recipe.out)
-        except DatasetError as error:
-            raise DatasetError(
-                f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
-            ) from None
+            words = carried_columns(examples)["word"]
+            new["texts"] = [field for field in fields if field.name not in words]
+            new["index"] = [field.with_type(field.type.value_type) for field in fields if field.name in words]
+        for kind, own in new.items():
+            if kind not in self._schemas:
+                paths = (folder.shard(number, kind) for number in range(base))
+                self._schemas[kind] = joint_schema(paths, folder.root)
+            try:
+                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(own)], folder.root)
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+                ) from None
 
     def _stored(self, shard: int, kind: str = "texts") -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, kind))
