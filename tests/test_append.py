@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -290,9 +291,28 @@ def test_an_interrupted_append_is_not_mixed_with_another(
 ) -> None:
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
-    with pytest.raises(DatasetError, match="b.txt, line 1 isn't what it was when shard 2 was written"):
+    says = (
+        "b.txt, line 1 isn't what stands in shard 2, which an unfinished --append of .*a.txt made; give that"
+    )
+    with pytest.raises(DatasetError, match=says):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
+
+
+def test_an_interrupted_append_can_be_given_up(
+    a: Path, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    c = lines(tmp_path / "c.txt", [f"a third file, text {n}" for n in range(12)])
+    before = times(out)
+    interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
+    says = f"made; give that source, as it was, to go on with it, or remove {out / 'work'} to give it up"
+    for source, what in ((b, "b.txt, line 1 isn't what stands in"), (a, "the source ends before")):
+        with pytest.raises(DatasetError, match=f"{what} shard 2, .* of {c} {says}"):
+            extract(source, out, append=True)
+    shutil.rmtree(out / "work")
+    assert lw.open_dataset(out).texts["text"].to_pylist() == A, "the dataset is as it was"
+    assert times(out).items() >= before.items()
+    assert texts(extract(b, out, append=True)) == A + B, "nothing of the other is left"
 
 
 def test_a_last_new_shard_that_grew_is_made_again(

@@ -195,6 +195,8 @@ class Job:
         end = self._begun.shard + self.shards
         known = self._begun.shard + len(self._begun.texts)
         held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
+        if held and min(held) >= writer.base > 0:
+            raise self._other("the source ends before", min(held))
         if held:
             texts = sum(writer.committed[n]["texts"] for n in held)
             raise DatasetError(
@@ -227,9 +229,12 @@ class Job:
         record = writer.committed[shard]
         texts = record["texts"]
         if texts > len(examples) or digest(examples[:texts]) != record["input"]:
+            where = first_difference(self._stored(shard), examples)
+            if shard >= writer.base > 0:
+                raise self._other(f"{where} isn't what stands in", shard)
             raise DatasetError(
-                f"{first_difference(self._stored(shard), examples)} isn't what it was when shard {shard} was "
-                "written; put the source back as it was, or use another --out"
+                f"{where} isn't what it was when shard {shard} was written; put the source back as it was, or use "
+                "another --out"
             )
         if texts == len(examples):
             return True
@@ -258,8 +263,16 @@ class Job:
                     f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
                 ) from None
 
-    def _stored(self, shard: int, kind: str = "texts") -> pa.Table:
-        return read_table(Folder(self.recipe.out).shard(shard, kind))
+    def _stored(self, shard: int) -> pa.Table:
+        return read_table(Folder(self.recipe.out).shard(shard, "texts"))
+
+    def _other(self, what: str, shard: int) -> DatasetError:
+        """Return the error that a shard which is being added stands where something else is to be added."""
+        source = self._stored(shard)["source"][0].as_py()
+        return DatasetError(
+            f"{what} shard {shard}, which an unfinished --append of {source} made; give that source, as it was, "
+            f"to go on with it, or remove {Folder(self.recipe.out).work} to give it up"
+        )
 
     def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
         if not self._begun.last:
