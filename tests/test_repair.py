@@ -1,9 +1,12 @@
 """repair: a shard that was changed, cut or lost is made again from its source, byte for byte."""
 
+import gc
+import io
 import json
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,6 +291,55 @@ def test_a_merged_dataset(make: Make, repair: Mend, tmp_path: Path) -> None:
             damage(shard(out, number, kind))
     assert repair(out).shards == (2, 3, 4)
     assert files(out) == before
+
+
+def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise.join import repair as module
+    from layerwise.join.making import ShardMaker, Task
+
+    made: list[weakref.ref[Task]] = []
+    held: list[int] = []
+    make_shard = ShardMaker.make
+
+    def task(*args: Any) -> Task:
+        new = Task(*args)
+        made.append(weakref.ref(new))
+        return new
+
+    def counted(self: ShardMaker, *args: Any) -> dict[str, Any]:
+        gc.collect()
+        held.append(sum(one() is not None for one in made))
+        return make_shard(self, *args)
+
+    monkeypatch.setattr(module, "Task", task)
+    monkeypatch.setattr(ShardMaker, "make", counted)
+    out = make(shard_texts=2)
+    held.clear()
+    shutil.rmtree(out / "shards")
+    assert repair(out).shards == (0, 1, 2, 3, 4)
+    assert held == [1] * 5
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown(
+    make: Make, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.cli.main import main
+
+    monkeypatch.setattr("layerwise.progress._EVERY", 0)
+    out = make(model=model_folder("bert"), device="cpu")
+    for argv, shows in ([], True), (["--json"], False):
+        for number in (0, 2):
+            damage(shard(out, number))
+        screen = Terminal()
+        monkeypatch.setattr(sys, "stderr", screen)
+        assert main(["repair", str(out), *argv]) == 0
+        assert ("6 texts · " in screen.getvalue()) == shows
+        assert ("100%" in screen.getvalue()) == shows, "of what is damaged"
 
 
 @pytest.mark.parametrize("level", ["word", "token", "text"])
