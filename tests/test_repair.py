@@ -293,6 +293,22 @@ def test_a_merged_dataset(make: Make, repair: Mend, tmp_path: Path) -> None:
     assert files(out) == before
 
 
+def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("body,label\n" + "".join(f"other {n},z\n" for n in range(5)))
+    parts = [make(), make(write(tmp_path / "more.jsonl", ROWS[:3]), "more")]
+    out = merge(parts, tmp_path / "all").path
+    make(tmp_path / "other.csv", "all", text="body", append=True)
+    before = files(out)
+    shutil.rmtree(out / "shards")
+    assert repair(out).shards == (0, 1, 2, 3, 4, 5)
+    assert files(out) == before
+    for number in (2, 5):
+        damage(shard(out, number))
+    moved = [path.rename(tmp_path / f"moved-{path.name}") for path in (source, tmp_path / "other.csv")]
+    assert repair(out, source=moved).shards == (2, 5), "the source of what is whole needn't be there"
+    assert files(out) == before
+
+
 def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerwise.join import repair as module
     from layerwise.join.making import ShardMaker, Task

@@ -16,7 +16,7 @@ from layerwise.cluster.crew import Crew
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.finish import described, manifest_of
 from layerwise.join.making import Recipe, Task
-from layerwise.join.sources import Begun, begun, with_source
+from layerwise.join.sources import Begun, begun, is_merged, settings_at, with_source
 from layerwise.layers import LayerSpec
 from layerwise.place import place
 from layerwise.progress import Progress
@@ -171,7 +171,8 @@ class Job:
         return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
-        return DatasetWriter(self.recipe.out, {**crew.about.settings, **self._settings}, **how)
+        settings = settings_at(self.recipe.out, {**crew.about.settings, **self._settings})
+        return DatasetWriter(self.recipe.out, settings, **how)
 
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
         made = manifest_of(crew.about, self._corpus)
@@ -179,7 +180,10 @@ class Job:
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
                 made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
-        made["sources"] = with_source(before, self._begun, self._sources, self.shards)
+            if is_merged(before):
+                made["merged"] = before["merged"]
+        reading = self._settings["reading"]
+        made["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
         return made
 
     def _go_through(
