@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -290,9 +291,28 @@ def test_an_interrupted_append_is_not_mixed_with_another(
 ) -> None:
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
-    with pytest.raises(DatasetError, match="b.txt, line 1 isn't what it was when shard 2 was written"):
+    says = (
+        "b.txt, line 1 isn't what stands in shard 2, which an unfinished --append of .*a.txt made; give that"
+    )
+    with pytest.raises(DatasetError, match=says):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
+
+
+def test_an_interrupted_append_can_be_given_up(
+    a: Path, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    c = lines(tmp_path / "c.txt", [f"a third file, text {n}" for n in range(12)])
+    before = times(out)
+    interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
+    says = f"made; give that source, as it was, to go on with it, or remove {out / 'work'} to give it up"
+    for source, what in ((b, "b.txt, line 1 isn't what stands in"), (a, "the source ends before")):
+        with pytest.raises(DatasetError, match=f"{what} shard 2, .* of {c} {says}"):
+            extract(source, out, append=True)
+    shutil.rmtree(out / "work")
+    assert lw.open_dataset(out).texts["text"].to_pylist() == A, "the dataset is as it was"
+    assert times(out).items() >= before.items()
+    assert texts(extract(b, out, append=True)) == A + B, "nothing of the other is left"
 
 
 def test_a_last_new_shard_that_grew_is_made_again(
@@ -407,6 +427,19 @@ def test_a_word_column_of_another_type_is_refused(extract: Extract, tmp_path: Pa
             extract(three, tmp_path / level, words="w", level=level, append=True)
         texts(extract(two, tmp_path / level, words="w", level=level, append=True))
     assert lw.open_dataset(tmp_path / "word").index["rank"].to_pylist() == [1.0, 2.0, 0.5]
+
+
+@pytest.mark.parametrize("level", ["text", "word"])
+def test_columns_of_later_shards_are_compared(level: str, extract: Extract, tmp_path: Path) -> None:
+    one = records(tmp_path / "one.jsonl", [{"text": "a"}, {"text": "b", "rank": 1}])
+    two = records(tmp_path / "two.jsonl", [{"text": "c"}, {"text": "d", "rank": "first"}])
+    out = extract(one, tmp_path / "out", level=level, shard_texts=1).path
+    for _ in range(2):
+        with pytest.raises(
+            DatasetError, match="rank .*int64 vs string, from .*two.jsonl, line 2 on; make its"
+        ):
+            extract(two, out, level=level, shard_texts=1, append=True)
+    assert lw.open_dataset(out).texts["rank"].to_pylist() == [None, 1]
 
 
 def test_parquet_and_words(extract: Extract, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import DatasetError, OutputError, RequestError
+from layerwise.join.finish import described
 from layerwise.join.merge import merge
 from layerwise.store import check_files, disk
 
@@ -123,10 +124,71 @@ def test_merged_datasets_merge_and_so_do_those_that_grew(make: Make, tmp_path: P
     check_joined(twice, [lw.open_dataset(a)] * 2)
 
 
-def test_nothing_is_added_to_a_merged_dataset(make: Make, tmp_path: Path) -> None:
+def test_a_merged_dataset_grows_as_any_other(make: Make, tmp_path: Path) -> None:
+    a, b = make("a"), make("b", shard_texts=2)
+    merged = merge([a, b], tmp_path / "all").manifest
+    make("c", "all", append=True)
+    whole = lw.open_dataset(tmp_path / "all")
+    check_joined(whole, [lw.open_dataset(path) for path in (a, b, make("c"))])
+    assert whole.manifest["merged"] == merged["merged"], "what it was made of stays known"
+    assert whole.manifest["settings"] == merged["settings"]
+    reading = merged["settings"]["reading"]
+    added = {"files": [str(tmp_path / "c.jsonl")], "shards": 1, "reading": reading}
+    assert whole.manifest["sources"] == [*merged["sources"], added]
+    before = times(whole.path)
+    for name in ROWS:
+        make(name, "all", append=name != "a")
+    merge([a, b], tmp_path / "all")
+    assert times(whole.path) == before, "all of it is known"
+    for other in ({"pool": "max"}, {"shard_texts": 2}):
+        with pytest.raises(DatasetError, match="made with other settings: "):
+            make("c", "all", append=True, **other)
+    outer = merge([whole, a], tmp_path / "outer")
+    check_joined(outer, [whole, lw.open_dataset(a)])
+
+
+def test_the_last_source_of_a_merged_dataset_may_grow(make: Make, tmp_path: Path) -> None:
+    merge([make("a"), make("b", limit=2)], tmp_path / "all")
+    make("b", "all", append=True)
+    whole = lw.open_dataset(tmp_path / "all")
+    assert [len(s["files"]) for s in whole.manifest["sources"]] == [1, 1]
+    assert whole.texts["text"].to_pylist() == [row["text"] for row in ROWS["a"] + ROWS["b"]]
+    assert check_files(whole.path) == []
+
+
+def test_a_merged_dataset_takes_sources_that_are_read_in_other_ways(
+    make: Make, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
     merge([make("a"), make("b")], tmp_path / "all")
-    with pytest.raises(DatasetError, match="all was made by `layerwise merge`.* and merge again"):
+    (tmp_path / "d.csv").write_text("body,label\nfourth,w\nfifth,v\n")
+    given: dict[str, Any] = {"model": encoder_of("bert"), "shard_texts": 3, "append": True}
+    whole = lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body", **given)
+    assert whole.texts["label"].to_pylist()[-2:] == ["w", "v"]
+    assert whole.manifest["sources"][-1]["reading"]["text"] == "body"
+    with pytest.raises(DatasetError, match=r"other settings: reading\..* there and .* here; give the same"):
+        lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body,label", **given)
+
+
+def test_nothing_is_added_to_an_unfinished_merge(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.store import DatasetWriter
+
+    a, b = make("a"), make("b")
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            merge([a, b], tmp_path / "all")
+    with pytest.raises(DatasetError, match="all was begun by `layerwise merge`; start that again"):
         make("c", "all", append=True)
+    check_joined(merge([a, b], tmp_path / "all"), [lw.open_dataset(a), lw.open_dataset(b)])
+
+
+def test_the_tolerance_of_a_merged_dataset_is_that_of_the_part_furthest_off() -> None:
+    record: dict[str, Any] = {"columns": {"text": [], "word": []}}
+    records = [record | {"int8_error": {"1": {"max_rel": e, "cosine": 1.0}}} for e in (0.1, 0.3, 0.2)]
+    manifest = described({"dtype": "float32"}, [record, *records])
+    assert manifest["tolerance"]["measured"]["1"]["max_rel"] == 0.3
 
 
 def test_pooled_datasets_merge(make: Make, tmp_path: Path) -> None:
@@ -192,6 +254,29 @@ def test_columns_that_do_not_fit_are_refused(
     with pytest.raises(DatasetError, match="don't fit together: .*label"):
         merge([make("a"), odd], tmp_path / "all")
     assert not (tmp_path / "all").exists()
+
+
+@pytest.mark.parametrize(("level", "kind"), [("text", "texts"), ("token", "texts"), ("word", "index")])
+def test_columns_of_later_shards_are_compared(
+    level: str, kind: str, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    def words(name: str, tags: list[list[Any] | None]) -> Path:
+        lines = [{"w": ["a", "b"]} | ({} if tag is None else {"tag": tag}) for tag in tags]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        given = {"model": encoder_of("bert"), "shard_texts": 1, "words": "w", "level": level}
+        return lw.extract(tmp_path / f"{name}.jsonl", tmp_path / name, **given).path
+
+    one, late = words("one", [["x", "y"]]), words("late", [None, [1, 2]])
+    says = (
+        rf"all don't fit together: .* tag has incompatible types: .*string.* vs .*int64.*, from .*late/shards/00001."
+        rf"{kind}.parquet on; extract that anew, with values alike"
+    )
+    with pytest.raises(DatasetError, match=says):
+        merge([one, late], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+    half = words("half", [None, None, [0.5, 1]])
+    whole = merge([late, half], tmp_path / "all")
+    check_joined(whole, [lw.open_dataset(late), lw.open_dataset(half)])
 
 
 def test_merge_needs_two_datasets(make: Make, tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
     assert contents(lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS).path) == whole
 
 
-def test_shards_are_added_merged_and_mended(bucket: str, model: str) -> None:
+def test_shards_are_added_merged_and_mended(bucket: str, model: str, server: Faulty) -> None:
     source, more = place(f"{bucket}/texts.txt"), f"{bucket}/more.txt"
     place(more).write_text("one more\nand another\n")
     first = lw.extract(str(source), f"{bucket}/a", model=model, **OPTIONS)
@@ -293,6 +293,15 @@ def test_shards_are_added_merged_and_mended(bucket: str, model: str) -> None:
     assert lw.repair(f"{bucket}/c").shards == (2,)
     assert damaged.read_bytes() == good
     assert check_files(f"{bucket}/c") == []
+    place(f"{bucket}/last.txt").write_text("the last\n")
+    tables = sum(path.stat().st_size for path in (merged.path / "shards").glob("*.texts.parquet"))
+    server.got.clear()
+    grown = lw.extract(f"{bucket}/last.txt", f"{bucket}/c", model=model, append=True, **OPTIONS)
+    fetched = [
+        size for method, path, size in server.got if method == "GET" and path.endswith(".texts.parquet")
+    ]
+    assert 0 < sum(fetched) < tables, "the types of columns, and no rows"
+    assert grown.texts["text"].to_pylist() == [*merged.texts["text"].to_pylist(), "the last"]
 
 
 def test_what_is_missing_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,12 @@
 """repair: a shard that was changed, cut or lost is made again from its source, byte for byte."""
 
+import gc
+import io
 import json
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,6 +291,71 @@ def test_a_merged_dataset(make: Make, repair: Mend, tmp_path: Path) -> None:
             damage(shard(out, number, kind))
     assert repair(out).shards == (2, 3, 4)
     assert files(out) == before
+
+
+def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("body,label\n" + "".join(f"other {n},z\n" for n in range(5)))
+    parts = [make(), make(write(tmp_path / "more.jsonl", ROWS[:3]), "more")]
+    out = merge(parts, tmp_path / "all").path
+    make(tmp_path / "other.csv", "all", text="body", append=True)
+    before = files(out)
+    shutil.rmtree(out / "shards")
+    assert repair(out).shards == (0, 1, 2, 3, 4, 5)
+    assert files(out) == before
+    for number in (2, 5):
+        damage(shard(out, number))
+    moved = [path.rename(tmp_path / f"moved-{path.name}") for path in (source, tmp_path / "other.csv")]
+    assert repair(out, source=moved).shards == (2, 5), "the source of what is whole needn't be there"
+    assert files(out) == before
+
+
+def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise.join import repair as module
+    from layerwise.join.making import Made, ShardMaker, Task
+
+    made: list[weakref.ref[Task]] = []
+    held: list[int] = []
+    make_shard = ShardMaker.make
+
+    def task(*args: Any) -> Task:
+        new = Task(*args)
+        made.append(weakref.ref(new))
+        return new
+
+    def counted(self: ShardMaker, *args: Any) -> Made:
+        gc.collect()
+        held.append(sum(one() is not None for one in made))
+        return make_shard(self, *args)
+
+    monkeypatch.setattr(module, "Task", task)
+    monkeypatch.setattr(ShardMaker, "make", counted)
+    out = make(shard_texts=2)
+    held.clear()
+    shutil.rmtree(out / "shards")
+    assert repair(out).shards == (0, 1, 2, 3, 4)
+    assert held == [1] * 5
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown(
+    make: Make, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.cli.main import main
+
+    monkeypatch.setattr("layerwise.progress._EVERY", 0)
+    out = make(model=model_folder("bert"), device="cpu")
+    for argv, shows in ([], True), (["--json"], False):
+        for number in (0, 2):
+            damage(shard(out, number))
+        screen = Terminal()
+        monkeypatch.setattr(sys, "stderr", screen)
+        assert main(["repair", str(out), *argv]) == 0
+        assert ("6 texts · " in screen.getvalue()) == shows
+        assert ("100%" in screen.getvalue()) == shows, "of what is damaged"
 
 
 @pytest.mark.parametrize("level", ["word", "token", "text"])

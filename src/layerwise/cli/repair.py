@@ -29,15 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.repair import repair
+    from layerwise.progress import Progress
 
-    found = repair(
-        args.dataset,
-        source=args.source,
-        model=args.model,
-        device=args.device,
-        allow_pickle=args.allow_pickle,
-        trust_remote_code=args.trust_remote_code,
-    )
+    progress = Progress(quiet=args.json)
+    try:
+        found = repair(
+            args.dataset,
+            source=args.source,
+            model=args.model,
+            device=args.device,
+            allow_pickle=args.allow_pickle,
+            trust_remote_code=args.trust_remote_code,
+            progress=progress,
+        )
+    finally:
+        progress.close()
     if args.json:
         options.print_json(
             {"dataset": args.dataset, "shards": list(found.shards), "changed": list(found.changed)}

@@ -185,9 +185,13 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"
-        else:
+            continue
+        try:
             with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
                 label, way = make(ours)
+        except (ImportError, AttributeError, TypeError) as error:  # made for other versions of what it uses
+            left_out[package] = f"installed, and doesn't run beside these versions: {error}"
+        else:
             ways[label] = way
     pieces = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["pieces"].to_numpy().sum())
     shares = {FIRST_LAYER: 1 / ours.blocks}

@@ -108,5 +108,7 @@ def described(made: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> 
     whole = {**made, "columns": columns, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     errors = [record["int8_error"] for record in several if "int8_error" in record]
     if errors:
-        whole["tolerance"] = measured_tolerance(errors[0], made["dtype"])
+        # A merged dataset has several: that of the part that is furthest off.
+        limits = [measured_tolerance(error, made["dtype"]) for error in errors]
+        whole["tolerance"] = max(limits, key=lambda limit: float(limit["value"]))
     return whole

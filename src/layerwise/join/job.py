@@ -16,7 +16,7 @@ from layerwise.cluster.crew import Crew
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.finish import described, manifest_of
 from layerwise.join.making import Recipe, Task
-from layerwise.join.sources import Begun, begun, with_source
+from layerwise.join.sources import Begun, begun, is_merged, settings_at, with_source
 from layerwise.layers import LayerSpec
 from layerwise.place import place
 from layerwise.progress import Progress
@@ -27,7 +27,7 @@ from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.store import DatasetWriter
 from layerwise.store.layout import Folder
-from layerwise.store.tables import join_schemas, read_table
+from layerwise.store.tables import join_schemas, joint_schema, read_table
 from layerwise.tables import Carried, Coverage, carried_columns, texts_table
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Job:
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
         self._begun = Begun()
+        self._schemas: dict[str, pa.Schema] = {}
 
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
@@ -170,7 +171,8 @@ class Job:
         return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
-        return DatasetWriter(self.recipe.out, {**crew.about.settings, **self._settings}, **how)
+        settings = settings_at(self.recipe.out, {**crew.about.settings, **self._settings})
+        return DatasetWriter(self.recipe.out, settings, **how)
 
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
         made = manifest_of(crew.about, self._corpus)
@@ -178,7 +180,10 @@ class Job:
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
                 made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
-        made["sources"] = with_source(before, self._begun, self._sources, self.shards)
+            if is_merged(before):
+                made["merged"] = before["merged"]
+        reading = self._settings["reading"]
+        made["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
         return made
 
     def _go_through(
@@ -194,6 +199,8 @@ class Job:
         end = self._begun.shard + self.shards
         known = self._begun.shard + len(self._begun.texts)
         held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
+        if held and min(held) >= writer.base > 0:
+            raise self._other("the source ends before", min(held))
         if held:
             texts = sum(writer.committed[n]["texts"] for n in held)
             raise DatasetError(
@@ -209,8 +216,8 @@ class Job:
         for number, examples in enumerate(stream, self._begun.shard):
             behind = self._corpus.fraction
             if _is_of(share, number) and not self._stands(writer, number, examples):
-                if number == writer.base > 0:
-                    self._check_fits(examples)
+                if number >= writer.base > 0:
+                    self._check_fits(examples, writer.base)
                 yield Task(number, first_doc, examples, self._carried, before, behind)
             first_doc += len(examples)
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
@@ -226,9 +233,12 @@ class Job:
         record = writer.committed[shard]
         texts = record["texts"]
         if texts > len(examples) or digest(examples[:texts]) != record["input"]:
+            where = first_difference(self._stored(shard), examples)
+            if shard >= writer.base > 0:
+                raise self._other(f"{where} isn't what stands in", shard)
             raise DatasetError(
-                f"{first_difference(self._stored(shard), examples)} isn't what it was when shard {shard} was "
-                "written; put the source back as it was, or use another --out"
+                f"{where} isn't what it was when shard {shard} was written; put the source back as it was, or use "
+                "another --out"
             )
         if texts == len(examples):
             return True
@@ -237,25 +247,36 @@ class Job:
         writer.drop_last()
         return False
 
-    def _check_fits(self, examples: Sequence[Example]) -> None:
-        """Check that what is new can be read together with what there is, before any of it is added."""
-        nothing, words = [Coverage(0, 0, 0)] * len(examples), carried_columns(examples)["word"]
-        new = texts_table(examples, nothing, 0, "token", self._carried).schema
-        stored = [self._stored(0).schema]
+    def _check_fits(self, examples: Sequence[Example], base: int) -> None:
+        """Check that what is new can be read together with the first `base` shards, before it is added."""
+        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
+        fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
+        new = {"texts": fields}
         if self.recipe.request["level"] == "word":
-            for name in (name for name in words if name in new.names):
-                new = new.set(new.get_field_index(name), pa.field(name, new.field(name).type.value_type))
-            index = self._stored(0, "index").schema
-            stored += [pa.schema([field for field in index if field.name in words])]
-        try:
-            join_schemas([*stored, new], self.recipe.out)
-        except DatasetError as error:
-            raise DatasetError(
-                f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
-            ) from None
+            words = carried_columns(examples)["word"]
+            new["texts"] = [field for field in fields if field.name not in words]
+            new["index"] = [field.with_type(field.type.value_type) for field in fields if field.name in words]
+        for kind, own in new.items():
+            if kind not in self._schemas:
+                paths = (folder.shard(number, kind) for number in range(base))
+                self._schemas[kind] = joint_schema(paths, folder.root)
+            try:
+                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(own)], folder.root)
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+                ) from None
 
-    def _stored(self, shard: int, kind: str = "texts") -> pa.Table:
-        return read_table(Folder(self.recipe.out).shard(shard, kind))
+    def _stored(self, shard: int) -> pa.Table:
+        return read_table(Folder(self.recipe.out).shard(shard, "texts"))
+
+    def _other(self, what: str, shard: int) -> DatasetError:
+        """Return the error that a shard which is being added stands where something else is to be added."""
+        source = self._stored(shard)["source"][0].as_py()
+        return DatasetError(
+            f"{what} shard {shard}, which an unfinished --append of {source} made; give that source, as it was, "
+            f"to go on with it, or remove {Folder(self.recipe.out).work} to give it up"
+        )
 
     def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
         if not self._begun.last:

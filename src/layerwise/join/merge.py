@@ -12,7 +12,7 @@ from layerwise.place import place
 from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
 from layerwise.store.merge import copy_shard
-from layerwise.store.tables import join_schemas
+from layerwise.store.tables import joint_schema
 from layerwise.store.work import difference
 from layerwise.versions import versions
 
@@ -39,11 +39,11 @@ def merge(datasets: Sequence[LayerDataset | str | Path], out: str | Path) -> Lay
         raise RequestError(f"merge needs at least two datasets; got {len(several)}")
     for other in several[1:]:
         _check_same(several[0], other)
-    join_schemas([next(d.parts()).texts.schema for d in several if d.rows], place(out))
     merged = [{"manifest": d.sha256, "texts": d.text_count} for d in several]
     settings = {**several[0].manifest["settings"], "merged": merged}
     with DatasetWriter(place(out), settings) as writer:
         if not writer.finished:
+            _check_columns(several, place(out))
             _copy(several, writer, Folder(place(out)))
             writer.finish(_manifest(several, merged))
     return open_described(out)
@@ -67,6 +67,13 @@ def _check_same(first: LayerDataset, other: LayerDataset) -> None:
             f"{first.path} and {other.path} were made with different settings: {name} is {there} in the first "
             f"and {here} in the second; extract one of them anew"
         )
+
+
+def _check_columns(several: Sequence[LayerDataset], out: Path) -> None:
+    """Check that the tables of all shards can be read as one."""
+    for kind in ("texts", "index"):
+        counted = [(Folder(dataset.path), dataset.manifest["shards"]["count"]) for dataset in several]
+        joint_schema((f.shard(number, kind) for f, count in counted for number in range(count)), out)
 
 
 def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from layerwise.join.making import Recipe, ShardMaker, Task
 from layerwise.join.opened import open_described
 from layerwise.join.sources import STDIN, entries_of
 from layerwise.place import place
+from layerwise.progress import Progress
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.example import Example, digest
@@ -49,6 +51,7 @@ def repair(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    progress: Progress | None = None,
 ) -> Repair:
     """Make the shards again whose files aren't what was written, from the records that they were made from.
 
@@ -57,6 +60,7 @@ def repair(
         source: where its corpus is now, when the names of the files in its manifest have changed.
         model: where the model is now, when its name has changed; its hash must be the same.
         device, allow_pickle, trust_remote_code: see `load_encoder`.
+        progress: told of the texts that are made again.
 
     Raises:
         DatasetError: a manifest that is damaged itself, a source that isn't what it was, or a dataset that
@@ -69,13 +73,16 @@ def repair(
         return Repair((), ())
     if "derived" in dataset.manifest["settings"]:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
-    tasks = list(_tasks(dataset, source, wrong))
+    deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
     loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
-    changed = []
+    tell = (progress or Progress(quiet=True)).add
+    changed, done = [], 0
     with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
         maker = _maker(dataset, model, loading)
-        for task in tasks:
-            record = whole(maker, task, lambda **_: None)
+        texts = sum(writer.committed[number]["texts"] for number in wrong)
+        for task in _tasks(dataset, source, wrong):
+            before, done = done, done + len(task.examples)
+            record = whole(maker, replace(task, before=before / texts, behind=done / texts), tell)
             if record["files"] != writer.committed[task.number]["files"]:
                 changed.append(task.number)
             writer.add(record)
@@ -166,9 +173,10 @@ def _of_entry(
             carried = Carried(corpus.types, settings["no_text"], kept)
             yield Task(record["number"], doc, then, carried)
             left.remove(record["number"])
+            if not left:
+                return
         doc += record["texts"]
-    if left:
-        raise DatasetError(f"the source ends before shard {left[0]}; put it back as it was, or give --source")
+    raise DatasetError(f"the source ends before shard {left[0]}; put it back as it was, or give --source")
 
 
 def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:

@@ -1,11 +1,13 @@
 """Which of a dataset's shards come from which source: the first extraction's, and what was added later."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError
+from layerwise.store.layout import Folder
+from layerwise.store.manifest import read_manifest
 from layerwise.store.records import Records
 
 STDIN = "-"
@@ -88,8 +90,37 @@ def entries_of(manifest: dict[str, Any] | None) -> list[dict[str, Any]]:
     return list((manifest or {}).get("sources", []))
 
 
-def with_source(manifest: dict[str, Any] | None, at: Begun, sources: Sequence[str], shards: int) -> list[Any]:
-    """Return the list of sources with one of so many shards in its place."""
+def with_source(
+    manifest: dict[str, Any] | None,
+    at: Begun,
+    sources: Sequence[str],
+    shards: int,
+    reading: Mapping[str, Any],
+) -> list[Any]:
+    """Return the list of sources with one of so many shards in its place; a merged dataset's say how they are read."""
     entries = entries_of(manifest)
-    entries[at.entry : at.entry + at.entries] = [{"files": list(sources), "shards": shards}]
+    entry: dict[str, Any] = {"files": list(sources), "shards": shards}
+    if is_merged(manifest):
+        entry["reading"] = dict(reading)
+    entries[at.entry : at.entry + at.entries] = [entry]
     return entries
+
+
+def is_merged(manifest: dict[str, Any] | None) -> bool:
+    """Tell whether a dataset was made by `layerwise merge`."""
+    return "merged" in (manifest or {}).get("settings", {})
+
+
+def settings_at(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an extraction as the dataset that it goes to has them.
+
+    They are the same but in a merged dataset, whose sources may each be read in another way; only pairs and
+    single texts don't mix.
+    """
+    manifest = read_manifest(Folder(out)) if Folder(out).manifest.exists() else None
+    if manifest is None or not is_merged(manifest):
+        return settings
+    there = manifest["settings"]
+    alike = isinstance(there["reading"]["text"], list) == isinstance(settings["reading"]["text"], list)
+    own = ("merged", "reading") if alike else ("merged",)
+    return settings | {name: there[name] for name in own}

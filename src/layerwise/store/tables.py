@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults, is_remote
+from layerwise.place import faults, is_remote, read_range
 
 OPTIONS: dict[str, Any] = {
     "compression": "zstd",
@@ -53,24 +53,56 @@ def _raw(path: Path) -> Any:
     return pa.BufferReader(whole.getvalue())
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into a DatasetError."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, *faults()) as error:
+        why = str(error).partition("\n")[0]
+        raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
+
+
 def read_table(path: Path, rows: int | None = None) -> pa.Table:
     """Return the table in a Parquet file.
 
     Raises:
         DatasetError: a file that is missing, damaged, or hasn't the number of `rows` it should have.
     """
-    try:
-        # Not read_table, which takes folders called a=b in the path for columns.
-        with open_parquet(path) as file:
-            table = file.read(use_threads=False)
-    except (pa.ArrowException, ValueError, *faults()) as error:
-        why = str(error).partition("\n")[0]
-        raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
+    # Not read_table, which takes folders called a=b in the path for columns.
+    with _readable(path), open_parquet(path) as file:
+        table = file.read(use_threads=False)
     if rows is not None and table.num_rows != rows:
         raise DatasetError(
             f"{path} has {table.num_rows} rows where the manifest says {rows}; restore it from a copy"
         )
     return table
+
+
+def joint_schema(paths: Iterable[Path], where: Path) -> pa.Schema:
+    """Return the schema that `join_tables` gives to the tables in some Parquet files; no row is read.
+
+    Raises:
+        DatasetError: a file that can't be read, or the first in which a column doesn't fit those before.
+    """
+    joined = pa.schema([])
+    for path in paths:
+        with _readable(path), _end(path) as raw, pq.ParquetFile(raw) as file:
+            schema = file.schema_arrow
+        try:
+            joined = join_schemas([joined, schema], where)
+        except DatasetError as error:
+            raise DatasetError(f"{error}, from {path} on; extract that anew, with values alike") from None
+    return joined
+
+
+def _end(path: Path) -> Any:
+    """Return a file of Arrow's in which a Parquet file's schema stands; of an object store only its end is fetched."""
+    if not is_remote(path):
+        return _raw(path)
+    size = path.stat().st_size
+    length = int.from_bytes(read_range(path, size - 8, size - 4), "little")
+    return pa.BufferReader(b"PAR1" + read_range(path, size - 8 - length, size))
 
 
 def written_schema(path: Path) -> pa.Schema:

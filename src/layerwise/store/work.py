@@ -75,8 +75,8 @@ def check_settings(path: Path, settings: Record, root: Path) -> None:
         return
     if "merged" in stored["settings"] and "merged" not in settings:
         raise DatasetError(
-            f"{root} was made by `layerwise merge`, which nothing is added to; give another output folder, and "
-            "merge again"
+            f"what stands in {root} was begun by `layerwise merge`; start that again to finish it, or give another "
+            "output folder"
         )
     name, there, here = found
     what = f"{root} holds a dataset made with other settings: {name} is {there} there and {here} here"
