@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "probe", "analyze")
+SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "others", "probe", "analyze")
 
 
 def main() -> int:
