@@ -82,6 +82,11 @@ def show_goals(goals: Sequence[Goal]) -> None:
     """Print the goals beside what was got, and how busy the machine was with other things."""
     print()
     show([("goal", "got", "wanted", "met"), *(goal.row() for goal in goals)])
+    show_others()
+
+
+def show_others() -> None:
+    """Print how busy the machine was with other things since the heading."""
     now = _busy()
     if now is not None and _since is not None and now[0] > _since[0]:
         share = (now[1] - _since[1]) / (now[0] - _since[0])

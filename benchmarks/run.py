@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "shares", "probe", "analyze")
+SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "shares", "others", "probe", "analyze")
 
 
 def main() -> int:
