@@ -58,7 +58,7 @@ def _run_batch(
     parts = _OnDevice(plan.take(windows, begins, parts=True), split.device)
 
     def on_layer(position: int, hidden: torch.Tensor) -> None:
-        hidden = hidden.to(split.device).float()
+        hidden = hidden.to(split.device)
         if len(whole.take.rows):
             values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
             outgoing.put(wanted[position], whole.take.rows, values)
@@ -76,7 +76,9 @@ class Memory:
 
     def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
         """Keep some rows."""
-        self.layers[layer][rows] = values
+        # As numpy would, by several threads, which also take the memory for the first time.
+        kept = torch.from_numpy(self.layers[layer])
+        kept.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(values))
 
 
 class _OnDevice:
@@ -86,12 +88,14 @@ class _OnDevice:
         self.take = take
         self._places = to_device(torch.from_numpy(take.places), device)
         self._offsets = to_device(torch.from_numpy(take.offsets), device)
+        self._all = np.array_equal(take.places, np.arange(len(take.places)))
 
     def gather(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden.index_select(0, self._places)
+        first = hidden[: len(self._places)]
+        return (first if self._all else hidden.index_select(0, self._places)).float()
 
     def reduce(self, hidden: torch.Tensor, how: pooling.Reduce) -> torch.Tensor:
-        return pooling.reduce(hidden, self._places, self._offsets, how)
+        return pooling.reduce(hidden.float(), self._places, self._offsets, how)
 
 
 class _Split:
