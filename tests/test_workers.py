@@ -256,6 +256,17 @@ def test_what_was_made_before_a_fault_is_committed() -> None:
     assert "make z" not in steps.seen, "no work is done for a disk that is full"
 
 
+def test_one_that_is_closed_has_nothing_under_way_any_more() -> None:
+    steps = Steps()
+    crew = Alone(steps)
+    made = crew.map(["x", "y", "z", "w"], lambda **_: None)
+    assert next(made) == "x"
+    crew.close()
+    assert steps.seen[-1] == "commit y", "what was made is committed, and waited for"
+    assert "make z" not in steps.seen
+    assert list(made) == []
+
+
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:
     script = (
         "import layerwise as lw, sys, time\n"

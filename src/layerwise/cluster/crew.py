@@ -1,6 +1,6 @@
 """What all ways to work in parallel have in common: a recipe makes a maker in every process, makers do tasks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
@@ -79,6 +79,7 @@ class Alone:
     def __init__(self, recipe: Recipe) -> None:
         """Start the maker."""
         self._maker = recipe.start(0, 1)
+        self._running: Generator[Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +88,9 @@ class Alone:
         self.close()
 
     def close(self) -> None:
-        """End nothing: what is made is made by whoever calls."""
+        """Wait for what is under way beside whoever calls; nothing else is begun."""
+        if self._running is not None:
+            self._running.close()
 
     @property
     def about(self) -> Any:
@@ -96,6 +99,10 @@ class Alone:
 
     def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
         """Yield what comes of each task, in order; a fault comes after what was made before it."""
+        self._running = self._map(tasks, tell)
+        return self._running
+
+    def _map(self, tasks: Iterable[Any], tell: Tell) -> Generator[Any]:
         stream = iter(tasks)
         ready: Future[Any] | None = None
         committed: Future[Any] | None = None
