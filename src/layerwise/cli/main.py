@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from layerwise.errors import LayerwiseError
+from layerwise.place import faults, reason
 
 _COMMANDS = (
     "show",
@@ -76,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 141
-    except OSError as error:
+    except faults() as error:
         _drop_output()
-        _say(f"{error.filename or 'the output'}: {error.strerror or error}; mend that and start again")
+        where = getattr(error, "filename", None) or "the output"
+        _say(f"{where}: {reason(error)}; mend that and start again")
         return 2
     except KeyboardInterrupt:
         goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""

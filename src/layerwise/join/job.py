@@ -25,7 +25,7 @@ from layerwise.read.carry import PART
 from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, digest
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
-from layerwise.store import DatasetWriter
+from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
 from layerwise.store.tables import join_schemas, joint_schema, read_table
 from layerwise.tables import Carried, Coverage, carried_columns, texts_table
@@ -171,7 +171,8 @@ class Job:
         return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
-        settings = settings_at(self.recipe.out, {**crew.about.settings, **self._settings})
+        with disk.writing(self.recipe.out):
+            settings = settings_at(self.recipe.out, {**crew.about.settings, **self._settings})
         return DatasetWriter(self.recipe.out, settings, **how)
 
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from layerwise.errors import RequestError, SourceError
 from layerwise.names import FORMATS, one_of
-from layerwise.place import faults, is_url, matches, place
+from layerwise.place import faults, is_url, matches, place, reason
 from layerwise.read.example import clean
 from layerwise.read.record import shown
 
@@ -91,23 +91,22 @@ def _named(name: str, format: str) -> list[File]:
 
 def _remote(name: str, format: str) -> list[File]:
     """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
+    path = place(name)
     try:
-        path = place(name)
         if path.is_file():
             return [File(path, name, name, id=name, size=path.stat().st_size)]
-        urls = matches(name)
-        if urls and "*" not in name and format != "docs":
+        found = matches(name)
+        if found and not glob.has_magic(name) and format != "docs":
             raise SourceError(
                 f"{name} is a folder; --format docs reads each file in it as one text, "
                 "a glob names files of another format"
             )
-        if not urls:
+        if not found:
             raise SourceError(f"{name} doesn't exist; name a file, a glob, or a folder with --format docs")
-        cut = len(name.rstrip("/")) + 1 if "*" not in name else 0
-        return [File(place(url), url, url, id=url[cut:], size=place(url).stat().st_size) for url in urls]
-    except faults() as error:
-        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise SourceError(f"{name} can't be read: {why}; name another file") from error
+        cut = 0 if glob.has_magic(name) else len(name.rstrip("/")) + 1
+        return [File(one, str(one), str(one), id=str(one)[cut:], size=one.stat().st_size) for one in found]
+    except (ValueError, *faults()) as error:  # type: ignore[misc]  # ValueError: a name that can't be
+        raise SourceError(f"{name} can't be read: {reason(error)}; name another file") from error
 
 
 def _matches(pattern: str) -> list[str]:

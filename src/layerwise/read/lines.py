@@ -9,6 +9,7 @@ from itertools import chain
 from typing import IO, NamedTuple
 
 from layerwise.errors import SourceError
+from layerwise.place import faults, reason
 from layerwise.read.files import File
 from layerwise.read.options import line_codec
 
@@ -44,10 +45,8 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
         else:
             with file.path.open("rb") as stream:
                 yield stream
-    except OSError as error:
-        raise SourceError(
-            f"{file.label} can't be read: {error.strerror or error}; name another file"
-        ) from error
+    except faults() as error:
+        raise SourceError(f"{file.label} can't be read: {reason(error)}; name another file") from error
 
 
 def _stdin() -> IO[bytes]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import SourceError
+from layerwise.place import faults
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed
@@ -61,7 +62,7 @@ def _opened(file: File) -> Iterator[Any]:
     try:
         with (file.path or Path(file.source)).open("rb") as raw, pq.ParquetFile(raw) as parquet:
             yield parquet
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, ValueError, *faults()) as error:
         why = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise SourceError(
             f"{file.label} can't be read as Parquet: {why[0]}; write it anew, or name another --format"

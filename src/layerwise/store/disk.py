@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from layerwise.errors import OutputError
-from layerwise.place import faults, is_remote, put_new, upload
+from layerwise.place import faults, is_remote, put_new, reason, upload
 
 _CURES = {
     errno.ENOSPC: "free some space",
@@ -44,9 +44,8 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, faults()):
             raise
-        why = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         cure = _CURES.get(getattr(error, "errno", None) or 0, "mend that")
-        raise OutputError(f"can't write {path}: {why}; {then.format(cure=cure)}") from error
+        raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
 
 
 def aside(path: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults
+from layerwise.place import faults, reason
 
 FORMAT = "layerwise"
 VERSION = 1
@@ -91,7 +91,7 @@ def from_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes().decode())
     except faults() as error:
-        raise DatasetError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise DatasetError(f"can't read {path}: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is damaged, it holds no JSON: {error}; restore it from a copy") from error
     if not isinstance(value, dict):

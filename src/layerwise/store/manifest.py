@@ -7,6 +7,7 @@ from typing import Any
 from layerwise.errors import DatasetError
 from layerwise.layers import layer_names
 from layerwise.names import DTYPES, LEVELS
+from layerwise.place import faults, reason
 from layerwise.store.layout import Folder, check_version, from_json
 
 REQUIRED = {"layers", "level", "pool", "blocks", "width", "dtype"}
@@ -19,6 +20,17 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
     Raises:
         DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
     """
+    try:
+        _check_there(folder)
+    except faults() as error:
+        raise DatasetError(f"can't read {folder.root}: {reason(error)}; mend that and try again") from error
+    manifest = from_json(folder.manifest)
+    check_version(manifest, folder.manifest)
+    check_manifest(manifest, folder.manifest)
+    return manifest
+
+
+def _check_there(folder: Folder) -> None:
     root = folder.root
     if not root.is_dir():
         what = "is a file" if root.exists() else "doesn't exist"
@@ -28,10 +40,6 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
             what = f"{root} is unfinished: it has no manifest yet"
             raise DatasetError(f"{what}; start the same `layerwise extract` command again to go on")
         raise DatasetError(f"{root} is no dataset: it has no {folder.manifest.name}; is it another folder?")
-    manifest = from_json(folder.manifest)
-    check_version(manifest, folder.manifest)
-    check_manifest(manifest, folder.manifest)
-    return manifest
 
 
 def check_manifest(manifest: dict[str, Any], path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults
+from layerwise.place import faults, reason
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record
@@ -44,8 +44,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
     try:
         file = source.open("rb")  # its errors aren't those of writing
     except faults() as error:
-        why = getattr(error, "strerror", None) or error
-        raise DatasetError(f"can't read {source}: {why}; see `layerwise verify`") from error
+        raise DatasetError(f"can't read {source}: {reason(error)}; see `layerwise verify`") from error
     with file, disk.writing(target), open(target, "wb") as into:
         while block := file.read(_BLOCK):
             state.update(block)

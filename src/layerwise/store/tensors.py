@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import DatasetError
-from layerwise.place import faults, is_remote, read_range
+from layerwise.place import faults, is_remote, read_range, reason
 from layerwise.store import disk
 from layerwise.store.dtypes import F32, Codes, encode, losses
 from layerwise.store.header import Span, header, plan, read_header, scale_name
@@ -152,8 +152,7 @@ class TensorFile:
             with self._head() as file:
                 self.spans, self.data_start = read_header(file, self.bytes)
         except faults() as error:
-            why = getattr(error, "strerror", None) or error
-            raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
+            raise DatasetError(f"can't read {path}: {reason(error)}; restore it from a copy") from error
         except ValueError as error:
             raise DatasetError(f"{path} is damaged: {error}; restore it from a copy") from error
 
@@ -206,4 +205,4 @@ class TensorFile:
         try:
             return read_range(self.path, self.data_start + span.start, self.data_start + span.end)
         except faults() as error:
-            raise DatasetError(f"can't read {self.path}: {error}; is it still there?") from error
+            raise DatasetError(f"can't read {self.path}: {reason(error)}; is it still there?") from error

@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 
 from layerwise.errors import DatasetError, OutputError
-from layerwise.place import is_remote
+from layerwise.place import is_read_only, is_remote
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
 from layerwise.store.records import Record
@@ -27,14 +27,17 @@ def refuse_foreign(folder: Folder) -> None:
     """Check that a dataset may be written here; changes nothing.
 
     Raises:
-        OutputError: a file stands there, or a folder with things in it that aren't a dataset of ours.
+        OutputError: a file stands there, or a folder with things in it that aren't a dataset of ours, or
+            it is a place that can only be read.
     """
     root = folder.root
-    if root.exists() and not root.is_dir():
-        raise OutputError(f"{root} is a file; a dataset is a folder, give a new one")
-    if folder.manifest.exists() or folder.settings.exists():
-        return
+    if is_read_only(root):
+        raise OutputError(f"{root} can't be written to; write to a disk, then `hf upload` the folder")
     with disk.writing(root):
+        if root.exists() and not root.is_dir():
+            raise OutputError(f"{root} is a file; a dataset is a folder, give a new one")
+        if folder.manifest.exists() or folder.settings.exists():
+            return
         strange = [path for path in _files(root) if not (disk.is_aside(path) or _is_ours(path.name))]
         for inner in (folder.work, folder.shards):
             strange += [path for path in _files(inner) if not (disk.is_aside(path) or _of_several(path.name))]
