@@ -21,7 +21,8 @@ from layerwise.cluster.local import Local
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.join.extract import extract_share
 from layerwise.progress import Progress
-from layerwise.store import check_files
+from layerwise.store import DatasetWriter, check_files, disk
+from layerwise.store.layout import Folder
 
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -265,6 +266,20 @@ def test_one_that_is_closed_has_nothing_under_way_any_more() -> None:
     assert steps.seen[-1] == "commit y", "what was made is committed, and waited for"
     assert "make z" not in steps.seen
     assert list(made) == []
+
+
+def test_a_second_worker_of_one_index_touches_nothing(corpus: Path, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = Folder(out)
+    with DatasetWriter(out, {"a": 1}, share=(0, 2)):
+        part, loose = disk.aside(folder.shard(0, "tensors")), folder.shard(2, "index")
+        for path in (part, loose):
+            path.write_bytes(b"of the first")
+        for settings in ({"a": 1}, {"a": 2}):
+            with pytest.raises(DatasetError, match="another process with worker index 0 of 2"):
+                DatasetWriter(out, settings, share=(0, 2))
+        assert part.exists(), "a file that the first is writing"
+        assert loose.exists(), "a file of a shard that the first is about to commit"
 
 
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:

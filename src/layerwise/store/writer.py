@@ -77,15 +77,19 @@ class DatasetWriter:
             return
         # Others of several writers hold it for a moment only.
         work.acquire(self._folder, self._lock, "another process", 0 if share is None else _PATIENCE)
+        own = None
         try:
+            if share is not None and not self._folder.manifest.exists():
+                own = work.hold_share(self._folder, share)  # before anything of it is looked at or swept up
             self._look_at_unfinished()
-            if share is not None and not self.finished:
-                own = work.hold_share(self._folder, share)
-                self._lock.release()
-                self._lock = own
         except BaseException:
+            if own is not None:
+                own.release()
             self._lock.release()
             raise
+        if own is not None:
+            self._lock.release()
+            self._lock = own
 
     @property
     def base(self) -> int:
