@@ -215,6 +215,27 @@ def test_what_came_through_stdin_needs_a_source(
     assert files(out) == before
 
 
+def test_an_interruption_takes_no_healthy_file(
+    make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = make()
+    whole = files(out)
+    shard(out, 1, "texts.parquet").unlink()
+
+    def interrupted(event: str, path: Path) -> None:
+        if event == "sync" and "00001.index" in path.name:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("layerwise.store.disk.reached", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            repair(out)
+    for kind in ("safetensors", "index.parquet"):
+        assert shard(out, 1, kind).exists(), f"{kind} was whole before the repair"
+    repair(out)
+    assert files(out) == whole
+
+
 def test_without_texts(make: Make, repair: Mend) -> None:
     out = make(no_text=True, keep=["label"], level="token")
     before = files(out)

@@ -82,11 +82,18 @@ class ShardWriter:
         paths = [self._folder.shard(self.number, kind) for kind in KINDS]
         left = [disk.aside(path) for path in paths]
         # Interrupted in the last moment of its commit; and in an object store others may be about to commit it.
-        if not is_remote(self._folder.root) and not self._folder.record(self.number).exists():
+        if not is_remote(self._folder.root) and not self._is_known():
             left += paths
         for path in left:
             with suppress(OSError):  # what stays is swept up when the work is gone on with
                 disk.remove(path)
+
+    def _is_known(self) -> bool:
+        """Tell whether the shard is committed, or of a finished dataset that is being mended."""
+        if self._folder.record(self.number).exists():
+            return True
+        manifest = self._folder.manifest
+        return manifest.exists() and self.number < from_json(manifest)["shards"]["count"]
 
 
 def commit_shard(
