@@ -21,6 +21,7 @@ from layerwise.store.tensors import TensorWriter
 
 A = [f"the first file, text {n} " + "word " * (n % 5) for n in range(6)]
 B = [f"another file, text {n}" for n in range(5)]
+C = [f"a third file, text {n}" for n in range(12)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 
 
@@ -291,10 +292,9 @@ def test_an_interrupted_append_is_not_mixed_with_another(
 ) -> None:
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
-    says = (
-        "b.txt, line 1 isn't what stands in shard 2, which an unfinished --append of .*a.txt made; give that"
-    )
-    with pytest.raises(DatasetError, match=says):
+    with pytest.raises(
+        DatasetError, match=f"an unfinished --append of {a} stands in {out}; give that, as it"
+    ):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
 
@@ -302,17 +302,35 @@ def test_an_interrupted_append_is_not_mixed_with_another(
 def test_an_interrupted_append_can_be_given_up(
     a: Path, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    c = lines(tmp_path / "c.txt", [f"a third file, text {n}" for n in range(12)])
+    c = lines(tmp_path / "c.txt", C)
     before = times(out)
     interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
-    says = f"made; give that source, as it was, to go on with it, or remove {out / 'work'} to give it up"
-    for source, what in ((b, "b.txt, line 1 isn't what stands in"), (a, "the source ends before")):
-        with pytest.raises(DatasetError, match=f"{what} shard 2, .* of {c} {says}"):
+    says = f"give that, as it was, to go on with it, or remove {out / 'work'} to give it up"
+    for source in (a, b):
+        with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in .*; {says}"):
             extract(source, out, append=True)
+    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished --app"):
+        extract(lines(c, ["something else", *C[1:]]), out, append=True)
+    with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished --append"):
+        extract(lines(c, C[:4]), out, append=True)
     shutil.rmtree(out / "work")
     assert lw.open_dataset(out).texts["text"].to_pylist() == A, "the dataset is as it was"
     assert times(out).items() >= before.items()
     assert texts(extract(b, out, append=True)) == A + B, "nothing of the other is left"
+
+
+def test_a_gap_of_an_interrupted_append_is_not_filled_from_another_source(
+    b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    c = lines(tmp_path / "c.txt", C)
+    interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
+    for path in [*(out / "shards").glob("00002.*"), out / "work" / "00002.json"]:
+        path.unlink()  # as several workers may leave it when the disk is full
+    held = times(out / "shards")
+    with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in"):
+        extract(b, out, append=True)
+    assert times(out / "shards") == held, "nothing was made"
+    assert texts(extract([c, b], out, append=True)) == A + C + B, "more may follow"
 
 
 def test_a_last_new_shard_that_grew_is_made_again(
@@ -406,6 +424,20 @@ def test_a_column_that_first_appears_in_what_is_new(level: str, extract: Extract
     assert dataset.manifest["columns"] == {"text": ["label", "rank", "year"], "word": []}
     got = dataset.texts.select(["label", "rank", "year"]).to_pylist()
     assert got == [{"label": "x", "rank": 1.0, "year": None}, {"label": "y", "rank": 0.5, "year": 2024}]
+    assert dataset.manifest["notices"] == [
+        f"{two} was added with the column 'year'; it is null in the texts before"
+    ]
+
+
+def test_other_columns_are_told_of(extract: Extract, tmp_path: Path) -> None:
+    one = records(tmp_path / "one.jsonl", [{"text": "a", "label": "x", "stars": 3}])
+    two = records(tmp_path / "two.jsonl", [{"text": "b", "Label": "y", "stars": 4}])
+    extract(one, tmp_path / "out")
+    for _ in range(2):
+        assert extract(two, tmp_path / "out", append=True).manifest["notices"] == [
+            f"{two} was added without the column 'label'; it is null there",
+            f"{two} was added with the column 'Label'; it is null in the texts before",
+        ]
 
 
 def test_a_column_of_another_type_is_refused_before_it_is_added(extract: Extract, tmp_path: Path) -> None:

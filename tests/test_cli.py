@@ -1090,7 +1090,7 @@ def test_repair_says_what_it_made_again(token_set: Path, run: Run) -> None:
     got = run("repair", "tokens")
     assert (got.code, got.out, got.err) == (
         0,
-        "tokens: every file is as it was written; nothing to do.\n",
+        "tokens: every shard is as it was written; nothing to do.\n",
         "",
     )
     before = contents(token_set)

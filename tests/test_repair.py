@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
+from layerwise.encode import int8
 from layerwise.errors import DatasetError, LayerwiseError, ModelError, RequestError, SourceError
 from layerwise.join.merge import merge
 from layerwise.join.repair import Repair
@@ -156,6 +157,12 @@ def test_a_glob_that_moved(make: Make, repair: Mend, tmp_path: Path) -> None:
     before = files(out)
     (tmp_path / "parts").rename(tmp_path / "moved")
     damage(shard(out, 1))
+    expanded = sorted((tmp_path / "moved").glob("*.jsonl"))
+    says = (
+        r"names 3 files or globs, .* come from 1: '.*\*.jsonl'; name where those are now, .* a glob in quotes"
+    )
+    with pytest.raises(RequestError, match=says):
+        repair(out, source=expanded)
     repair(out, source=str(tmp_path / "moved" / "*.jsonl"))
     assert files(out) == before
 
@@ -298,7 +305,11 @@ def test_a_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: P
     says = "--source names 1 files or globs, and the damaged shards come from 2: .*source.jsonl.*other.jsonl"
     with pytest.raises(RequestError, match=says):
         repair(out, source=other)
-    assert repair(out, source=[source.rename(tmp_path / "first.jsonl"), other]).shards == (0, 3)
+    first = source.rename(tmp_path / "first.jsonl")
+    assert repair(out, source=[first, other]).shards == (0, 3)
+    assert files(out) == before
+    damage(shard(out, 3))
+    assert repair(out, source=[first, other]).shards == (3,), "all sources may be named"
     assert files(out) == before
 
 
@@ -338,8 +349,8 @@ def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pyte
     held: list[int] = []
     make_shard = ShardMaker.make
 
-    def task(*args: Any) -> Task:
-        new = Task(*args)
+    def task(*args: Any, **more: Any) -> Task:
+        new = Task(*args, **more)
         made.append(weakref.ref(new))
         return new
 
@@ -530,11 +541,28 @@ def test_shards_that_are_being_added_are_left_alone(
 
 def test_what_does_not_belong_is_left_to_the_user(make: Make, repair: Mend) -> None:
     out = make()
-    (out / "shards-0123456789ab.parquet").write_bytes(b"stray")
-    (out / "shards" / "notes.txt").write_bytes(b"stray")
+    strays = ["shards/notes.txt", "shards-0123456789ab.parquet"]
+    for name in strays:
+        (out / name).write_bytes(b"stray")
+    assert repair(out) == Repair((), (), tuple(strays))
     damage(shard(out, 1))
-    assert repair(out).shards == (1,)
+    assert repair(out) == Repair((1,), (), ("shards/notes.txt",))
     assert [problem.file for problem in check_files(out)] == ["shards/notes.txt"]
+
+
+@pytest.mark.skipif(not int8.available(), reason="needs a processor with VNNI instructions")
+def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_path: Path) -> None:
+    one = make(precision="int8", model="minilm", device="cpu", limit=5)
+    two = make(write(tmp_path / "b.jsonl", ROWS[5:]), "b", precision="int8", model="minilm", device="cpu")
+    out = merge([one, two], tmp_path / "all").path
+    measured = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    assert len(measured) == 2
+    damage(shard(out, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        other_bytes(patch)
+        assert repair(out) == Repair((2,), (2,))
+    after = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    assert after == measured
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")

@@ -249,29 +249,47 @@ def test_a_newer_format_is_refused(tmp_path: Path, finished: bool) -> None:
     assert "has format version 2, this layerwise reads up to 1; update layerwise" in error_of(out)
 
 
-@pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize("kind", ["safetensors", "index.parquet", "texts.parquet"])
-def test_a_committed_shard_that_is_gone_or_cut_is_named(tmp_path: Path, finished: bool, kind: str) -> None:
-    out = make(tmp_path / "d").path if finished else begun(tmp_path / "d")
+KIND = pytest.mark.parametrize("kind", ["safetensors", "index.parquet", "texts.parquet"])
+
+
+@KIND
+def test_a_file_of_a_finished_dataset_that_is_gone_or_cut_is_named(tmp_path: Path, kind: str) -> None:
+    out = make(tmp_path / "d").path
     path = out / "shards" / f"00000.{kind}"
     path.write_bytes(path.read_bytes()[:-1])
     assert f"{path} has" in error_of(out)
     path.unlink()
-    assert f"{path} is missing (No such file or directory); restore it from a copy" in error_of(out)
+    says = (
+        "is missing (No such file or directory); restore it from a copy, or make it again with `layerwise re"
+    )
+    assert f"{path} {says}" in error_of(out)
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda path: path.write_text("{"), "is damaged, it holds no JSON"),
-        (lambda path: path.write_text("[]"), "is damaged, it holds no JSON object"),
-        (lambda path: path.write_text("{}"), "the record of shard 0 in"),
-    ],
-)
-def test_a_damaged_commit_record_is_told(tmp_path: Path, change: Any, says: str) -> None:
+@KIND
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_a_committed_shard_of_unfinished_work_that_is_not_whole_is_made_again(
+    tmp_path: Path, kind: str, fault: str
+) -> None:
+    out = begun(tmp_path / "d", (7,))
+    path = out / "shards" / f"00000.{kind}"
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    with DatasetWriter(out, SETTINGS) as writer:
+        assert 0 not in writer.committed
+        assert list((out / "shards").iterdir()) == [], "what is left of it is swept up"
+    make(tmp_path / "d")
+    assert contents(make(tmp_path / "e").path) == contents(out)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_shard_whose_record_is_damaged_is_made_again(tmp_path: Path, text: str) -> None:
     out = begun(tmp_path / "d")
-    change(out / "work" / "00000.json")
-    assert says in error_of(out)
+    (out / "work" / "00000.json").write_text(text)
+    with DatasetWriter(out, SETTINGS) as writer:
+        assert 0 not in writer.committed
+        assert not (out / "work" / "00000.json").exists()
 
 
 @pytest.mark.parametrize(

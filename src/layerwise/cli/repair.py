@@ -1,6 +1,7 @@
 """Make the shards again that `verify` finds changed, cut or missing, from the source of the dataset."""
 
 import argparse
+from dataclasses import asdict
 
 from layerwise.cli import options
 
@@ -44,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
         )
     finally:
         progress.close()
+    for name in found.foreign:
+        options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
     if args.json:
-        options.print_json(
-            {"dataset": args.dataset, "shards": list(found.shards), "changed": list(found.changed)}
-        )
+        options.print_json({"dataset": args.dataset, **asdict(found)})
     elif not found.shards:
-        print(f"{args.dataset}: every file is as it was written; nothing to do.")
+        print(f"{args.dataset}: every shard is as it was written; nothing to do.")
     else:
         print(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in found.shards)}")
         if found.changed:

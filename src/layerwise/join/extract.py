@@ -151,7 +151,9 @@ def extract_share(
         LayerwiseError: in one line, what can't be done and what to do.
     """
     index, count = share
-    if count < 1 or not 0 <= index < count:
+    if count < 1:
+        raise RequestError(f"--num-workers {count} is too small; take at least 1")
+    if not 0 <= index < count:
         raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
     job = prepare(source, out, Options(**options))
     return job.run_share(Alone(job.recipe), progress or Progress(quiet=True), share)

@@ -40,7 +40,13 @@ def finish(path: str | Path) -> LayerDataset:
     folder = Folder(place(path))
     if folder.manifest.exists() and not work.numbers(folder):
         return open_described(path)
-    with DatasetWriter(folder.root, work.stored_settings(folder)) as writer:
+    settings = work.stored_settings(folder)
+    for name, command in (("merged", "merge"), ("derived", "pool")):
+        if name in settings:
+            raise DatasetError(
+                f"{folder.root} was begun by `layerwise {command}`; start that again to finish it"
+            )
+    with DatasetWriter(folder.root, settings) as writer:
         if not writer.finished:
             end = _agreed(folder)
             _check_whole(end, work.read_ends(folder), writer.committed)
@@ -98,14 +104,22 @@ def manifest_of(about: About, corpus: Corpus) -> dict[str, Any]:
     }
 
 
+def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the carried columns of several shards, of texts and of words, in the order in which they appear."""
+    return {
+        kind: list(dict.fromkeys(name for record in records for name in record["columns"][kind]))
+        for kind in ("text", "word")
+    }
+
+
 def described(made: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a manifest with what the records of all shards say, and the time."""
     several = list(records)
-    columns = {
-        kind: list(dict.fromkeys(name for record in several for name in record["columns"][kind]))
-        for kind in ("text", "word")
+    whole = {
+        **made,
+        "columns": columns_of(several),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    whole = {**made, "columns": columns, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     errors = [record["int8_error"] for record in several if "int8_error" in record]
     if errors:
         # A merged dataset has several: that of the part that is furthest off.

@@ -14,7 +14,7 @@ import pyarrow as pa
 from layerwise import names
 from layerwise.cluster.crew import Crew
 from layerwise.errors import DatasetError, RequestError
-from layerwise.join.finish import described, manifest_of
+from layerwise.join.finish import columns_of, described, manifest_of
 from layerwise.join.making import Recipe, Task
 from layerwise.join.sources import Begun, begun, is_merged, settings_at, with_source
 from layerwise.layers import LayerSpec
@@ -24,6 +24,7 @@ from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, digest
+from layerwise.read.record import listed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
@@ -155,7 +156,7 @@ class Job:
 
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
-        with self._writer(crew, more=append) as writer:
+        with self._writer(crew, adding=self._sources if append else None) as writer:
             self._go_through(crew, progress, writer)
             if not writer.finished and len(writer.committed) > writer.base:
                 writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
@@ -181,6 +182,8 @@ class Job:
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
                 made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
+            added = [writer.committed[n] for n in sorted(writer.committed) if n >= writer.base]
+            made["notices"] += _other_columns(before["columns"], columns_of(added), self._sources)
             if is_merged(before):
                 made["merged"] = before["merged"]
         reading = self._settings["reading"]
@@ -219,7 +222,7 @@ class Job:
             if _is_of(share, number) and not self._stands(writer, number, examples):
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
-                yield Task(number, first_doc, examples, self._carried, before, behind)
+                yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
             first_doc += len(examples)
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
             before = behind or 0.0
@@ -297,6 +300,21 @@ class Job:
 
 def _is_of(share: tuple[int, int], number: int) -> bool:
     return number % share[1] == share[0]
+
+
+def _other_columns(
+    before: Mapping[str, Sequence[str]], added: Mapping[str, Sequence[str]], sources: Sequence[str]
+) -> list[str]:
+    """Return what is to be said of columns that only one of what was there and what is added has."""
+    there, here = ([*columns["text"], *columns["word"]] for columns in (before, added))
+    lacks, new = [n for n in there if n not in here], [n for n in here if n not in there]
+    where = " ".join(sources)
+    says = []
+    if lacks:
+        says.append(f"{where} was added without the column {listed(lacks)}; it is null there")
+    if new:
+        says.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
+    return says
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:

@@ -29,6 +29,7 @@ class Task:
         number, first_doc: its number, and that of its first text.
         examples, carried: its texts, and how their columns are carried.
         before, behind: the share of the source that was read before it, and with it.
+        measured: int8's error is measured on its texts.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Task:
     carried: Carried
     before: float = 0.0
     behind: float | None = None
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class ShardMaker:
         try:
             self._encoder.run(shard, into, progress)
             record: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
-            if task.number == 0 and self._encoder.precision == "int8":
+            if task.measured and self._encoder.precision == "int8":
                 record["int8_error"] = self._measured(examples)
         except BaseException:
             into.abandon()

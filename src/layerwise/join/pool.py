@@ -80,8 +80,8 @@ def pool(
     }
     with DatasetWriter(place(out), settings) as writer:
         for number, part in enumerate(finer.parts()):
-            if number >= len(writer.committed):
-                _write(writer, part, wish, dtype)
+            if number not in writer.committed:
+                _write(writer, number, part, wish, dtype)
         if not writer.finished:
             writer.finish(_manifest(finer, wish, dtype, derived))
     return open_dataset(out)
@@ -107,7 +107,7 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
     return wish
 
 
-def _write(writer: DatasetWriter, part: LayerDataset, wish: _Wish, dtype: str) -> None:
+def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, dtype: str) -> None:
     start = time.perf_counter()
     columns = stored_columns(part)
     texts = stored_texts(part, columns)
@@ -118,7 +118,7 @@ def _write(writer: DatasetWriter, part: LayerDataset, wish: _Wish, dtype: str) -
     groups = align.concatenate(
         [pooling.choose(rows.groups, wish.pool) for rows in made], [len(text.pieces) for text in texts]
     )
-    into = writer.begin(part.layers, len(groups), part.width, dtype)
+    into = writer.begin(part.layers, len(groups), part.width, dtype, number)
     for layer in part.layers:
         into.put(layer, np.arange(len(groups)), pooling.reduce_array(part.layer(layer), groups, wish.pool))
     counts = dict.fromkeys(rowing.COUNTS, 0)

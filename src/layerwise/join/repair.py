@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,10 +38,12 @@ class Repair:
     Attributes:
         shards: the numbers of those that were made again.
         changed: of these, the ones whose bytes are others now: made on another machine, or by other versions.
+        foreign: files in its folders that aren't part of it; they are left alone.
     """
 
     shards: tuple[int, ...]
     changed: tuple[int, ...]
+    foreign: tuple[str, ...] = ()
 
 
 def repair(
@@ -67,10 +70,10 @@ def repair(
             wasn't made from texts.
         ModelError: the model can't be had, or is another one.
     """
-    wrong = _damaged(place(path))
+    wrong, foreign = _damaged(place(path))
     dataset = open_described(path)
     if not wrong:
-        return Repair((), ())
+        return Repair((), (), foreign)
     if "derived" in dataset.manifest["settings"]:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
     deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
@@ -89,25 +92,26 @@ def repair(
         if changed:
             made = {name: value for name, value in dataset.manifest.items() if name not in OWN}
             writer.finish(described(made, writer.committed.values()))
-    return Repair(tuple(wrong), tuple(changed))
+    left = tuple(name for name in foreign if (dataset.path / name).exists())
+    return Repair(tuple(wrong), tuple(changed), left)
 
 
-def _damaged(path: Path) -> list[int]:
-    """Return the numbers of the shards that have a file that isn't what was written."""
+def _damaged(path: Path) -> tuple[list[int], tuple[str, ...]]:
+    """Return the numbers of the shards that have a file that isn't what was written, and the files of no shard."""
     entry = open_described(path).manifest["shards"]
-    numbers = set()
+    numbers, foreign = set(), []
     for problem in check_files(path):
         folder, _, name = problem.file.partition("/")
         number = name.partition(".")[0]
-        if folder.startswith("shards-") and folder != entry["name"]:
-            continue  # of another version of the dataset
-        if folder != "shards":
+        if folder == "shards" and number.isdigit() and int(number) < entry["count"]:
+            numbers.add(int(number))
+        elif folder == "shards" or (folder.startswith("shards-") and folder != entry["name"]):
+            foreign.append(problem.file)
+        else:
             raise DatasetError(
                 f"{path}/{problem.file} {problem.what}; it can't be made again, restore it from a copy"
             )
-        if number.isdigit() and int(number) < entry["count"]:
-            numbers.add(int(number))
-    return sorted(numbers)
+    return sorted(numbers), tuple(foreign)
 
 
 def _tasks(
@@ -117,27 +121,41 @@ def _tasks(
     records = list(dataset.shards)
     first = doc = 0
     concerned = []
-    for entry in entries_of(dataset.manifest):
+    entries = entries_of(dataset.manifest)
+    for entry in entries:
         own = records[first : first + entry["shards"]]
         if any(record["number"] in wrong for record in own):
             concerned.append((entry, own, doc))
         first += len(own)
         doc += sum(record["texts"] for record in own)
-    given = [one for entry, _, _ in concerned for one in entry["files"]] if source is None else _list(source)
-    needed = sum(len(entry["files"]) for entry, _, _ in concerned)
-    if len(concerned) > 1 and len(given) != needed:
-        raise RequestError(
-            f"--source names {len(given)} files or globs, and the damaged shards come from {needed}: "
-            f"{listed(one for entry, _, _ in concerned for one in entry['files'])}; name those, in this order"
-        )
-    for entry, own, doc in concerned:
-        count = len(entry["files"]) if len(concerned) > 1 else len(given)
-        yield from _of_entry(dataset, entry, given[:count], own, doc, set(wrong))
-        given = given[count:]
+    places = _places(entries, [entry for entry, _, _ in concerned], source)
+    for (entry, own, doc), given in zip(concerned, places, strict=True):
+        yield from _of_entry(dataset, entry, given, own, doc, set(wrong))
 
 
-def _list(source: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    return [source] if isinstance(source, str | Path) else list(source)
+def _places(
+    entries: Sequence[Mapping[str, Any]],
+    concerned: Sequence[Mapping[str, Any]],
+    source: str | Path | Sequence[str | Path] | None,
+) -> list[list[str | Path]]:
+    """Return where the files of each source that is concerned are now.
+
+    Raises:
+        RequestError: what is given are neither all sources of the dataset nor those.
+    """
+    if source is None:
+        return [list(entry["files"]) for entry in concerned]
+    given = [source] if isinstance(source, str | Path) else list(source)
+    for those in (concerned, entries):
+        if len(given) == sum(len(entry["files"]) for entry in those):
+            rest = iter(given)
+            now = [(entry, list(itertools.islice(rest, len(entry["files"])))) for entry in those]
+            return [files for entry, files in now if any(entry is one for one in concerned)]
+    wanted = [one for entry in concerned for one in entry["files"]]
+    raise RequestError(
+        f"--source names {len(given)} files or globs, and the damaged shards come from {len(wanted)}: "
+        f"{listed(wanted)}; name where those are now, one for each, in this order, with a glob in quotes"
+    )
 
 
 def _of_entry(
@@ -156,7 +174,7 @@ def _of_entry(
     corpus = open_corpus(
         given, **entry.get("reading", settings["reading"]), skip_bad=bool(manifest["skipped"])
     )
-    names = list(zip(map(str, given), entry["files"], strict=False))
+    names = list(zip(map(str, given), entry["files"], strict=True))
     begun = [record["texts"] for record in own]
     stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)
     left = [record["number"] for record in own if record["number"] in wrong]
@@ -171,7 +189,7 @@ def _of_entry(
                 )
             kept = (*settings["keep"], PART) if corpus.paired else tuple(settings["keep"])
             carried = Carried(corpus.types, settings["no_text"], kept)
-            yield Task(record["number"], doc, then, carried)
+            yield Task(record["number"], doc, then, carried, measured="int8_error" in record)
             left.remove(record["number"])
             if not left:
                 return

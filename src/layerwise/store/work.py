@@ -1,7 +1,8 @@
 """What a writer finds in its folder: nothing, work to go on with, a dataset, or a reason to refuse."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -55,14 +56,29 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def begin(folder: Folder, settings: Record) -> None:
-    """Make the folders, and note the settings."""
+def begin(folder: Folder, settings: Record, adding: Sequence[str] | None = None) -> None:
+    """Make the folders, and note the settings; where shards are being added, from what sources."""
     for path in (folder.shards, folder.work):
         disk.make_folder(path)
     disk.sync_folder(folder.root)
     if folder.settings.exists():
         check_version(from_json(folder.settings), folder.settings)
-    disk.write_file(folder.settings, to_json({"format": FORMAT, "version": VERSION, "settings": settings}))
+    noted = {"format": FORMAT, "version": VERSION, "settings": settings}
+    disk.write_file(folder.settings, to_json(noted if adding is None else {**noted, "adding": list(adding)}))
+
+
+def check_adding(folder: Folder, sources: Sequence[str]) -> None:
+    """Check that what is being added is of the sources that are to be added now; more may follow them.
+
+    Raises:
+        DatasetError: it is of others.
+    """
+    before = from_json(folder.settings).get("adding") if folder.settings.exists() else None
+    if before is not None and list(sources[: len(before)]) != before:
+        raise DatasetError(
+            f"an unfinished --append of {' '.join(before)} stands in {folder.root}; give that, as it was, to go on "
+            f"with it, or remove {folder.work} to give it up"
+        )
 
 
 def check_settings(path: Path, settings: Record, root: Path) -> None:
@@ -89,8 +105,8 @@ def check_settings(path: Path, settings: Record, root: Path) -> None:
 def difference(there: Any, here: Any, name: str = "") -> tuple[str, str, str] | None:
     """Return the first setting, by name, that differs, with both values as text; `None` when none does."""
     if isinstance(there, dict) and isinstance(here, dict):
-        # Another model changes much else; its name says most.
-        for key in sorted({*there, *here}, key=lambda key: (key != "model", key)):
+        # Another model or precision changes much else; its name says most.
+        for key in sorted({*there, *here}, key=lambda key: (key != "model", key != "precision", key)):
             path = f"{name}.{key}" if name else key
             if key not in there or key not in here:
                 return path, _shown(there, key), _shown(here, key)
@@ -116,17 +132,31 @@ def numbers(folder: Folder, least: int = 0) -> list[int]:
     return [number for number in found if number >= least]
 
 
-def read_records(folder: Folder, is_own: Callable[[int], bool]) -> dict[int, Record]:
+def take_up(folder: Folder, is_own: Callable[[int], bool]) -> dict[int, Record]:
     """Return the commit records of unfinished work by their numbers, in order, of those that are wanted.
 
-    There may be gaps where there were several writers.
-
-    Raises:
-        DatasetError: a record that is damaged, or a file of a shard that is missing or cut.
+    There may be gaps where there were several writers, or where a shard isn't whole, in a file or its record:
+    then the record is removed, so that the shard is made again.
     """
-    records = {number: from_json(folder.record(number)) for number in numbers(folder) if is_own(number)}
-    check_files_there(folder, records)
+    records = {}
+    for number in filter(is_own, numbers(folder)):
+        record = _whole_record(folder, number)
+        if record is None:
+            disk.remove(folder.record(number))
+        else:
+            records[number] = record
     return records
+
+
+def _whole_record(folder: Folder, number: int) -> Record | None:
+    """Return the commit record of a shard; `None` when it is damaged, or a file isn't there in the size it gives."""
+    data = folder.record(number).read_bytes()
+    try:
+        record: Record = json.loads(data)
+        sizes = {kind: folder.shard(number, kind).stat().st_size for kind in KINDS}
+        return record if all(record["files"][kind]["bytes"] == size for kind, size in sizes.items()) else None
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return None
 
 
 def stored_settings(folder: Folder) -> Record:
@@ -175,8 +205,9 @@ def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
     """Hold the lock of one of several writers, for as long as what is returned is there.
 
     Raises:
-        DatasetError: another process holds it.
+        DatasetError: another process holds it, or one of another number of writers is at work.
     """
+    _check_free(folder, [path for path in share_locks(folder) if not path.stem.endswith(f"-of-{share[1]}")])
     lock = lock_of(folder.share_lock(share))
     acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
     return lock
@@ -202,9 +233,13 @@ def check_alone(folder: Folder) -> None:
     Raises:
         DatasetError: one is.
     """
-    for path in share_locks(folder):
+    _check_free(folder, share_locks(folder))
+
+
+def _check_free(folder: Folder, locks: Iterable[Path]) -> None:
+    for path in locks:
         lock = lock_of(path)
-        acquire(folder, lock, f"worker {path.stem}")
+        acquire(folder, lock, f"worker {path.stem.replace('-', ' ')}")
         lock.release()
 
 
@@ -213,9 +248,7 @@ def read_ends(folder: Folder) -> list[Record]:
     return [from_json(path) for path in sorted(folder.work.glob(_END))]
 
 
-def check_files_there(
-    folder: Folder, records: dict[int, Record], cure: str = "restore it from a copy"
-) -> None:
+def check_files_there(folder: Folder, records: dict[int, Record], cure: str) -> None:
     """Check that every file of these shards is there and has its size; the contents aren't read.
 
     Raises:
@@ -227,7 +260,9 @@ def check_files_there(
             try:
                 wanted, got = int(record["files"][kind]["bytes"]), path.stat().st_size
             except (KeyError, TypeError, ValueError):
-                raise DatasetError(f"the record of shard {number} in {folder.root} is damaged") from None
+                raise DatasetError(
+                    f"the record of shard {number} in {folder.root} is damaged; {cure}"
+                ) from None
             except OSError as error:
                 raise DatasetError(f"{path} is missing ({error.strerror}); {cure}") from error
             if got != wanted:

@@ -46,7 +46,7 @@ class DatasetWriter:
         settings: dict[str, Any],
         share: Share | None = None,
         *,
-        more: bool = False,
+        adding: Sequence[str] | None = None,
         mend: bool = False,
     ) -> None:
         """Open `out`, new, unfinished or finished.
@@ -56,16 +56,19 @@ class DatasetWriter:
             settings: everything that can change a stored byte, as JSON holds it.
             share: (index, count) of one of several writers that work at the same time, each on the shards
                 whose number has the remainder `index` by `count`; without it there is only one writer.
-            more: open a finished dataset so that shards can be added; it is whole until `finish`.
+            adding: open a finished dataset so that shards of these sources can be added; it is whole until
+                `finish`.
             mend: open a finished dataset, files of which are damaged, so that shards can be made again.
 
         Raises:
             OutputError: a file or a foreign folder, or a place that can't be written to.
-            DatasetError: in use, made with other settings, of a newer format, or damaged.
+            DatasetError: in use, made with other settings, of a newer format, or damaged; or shards of other
+                sources are being added.
         """
         self._folder = Folder(place(out))
         self._settings: Record = json.loads(to_json(settings))
-        self._share, self._more, self._mend = share, more or mend, mend
+        self._share, self._adding, self._mend = share, adding, mend
+        self._more = mend or adding is not None
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
         self._made = not self._folder.root.exists()
@@ -127,12 +130,14 @@ class DatasetWriter:
         self._look_at_finished()
         self.finished = False
         with disk.writing(self._folder.root):
-            added = work.read_records(self._folder, lambda number: number >= self.base)
-            work.begin(self._folder, self._settings)
+            added = work.take_up(self._folder, lambda number: number >= self.base)
+            if added and self._adding is not None:
+                work.check_adding(self._folder, self._adding)
+            self._left = self._mend and bool(added)
+            if not self._left:
+                work.begin(self._folder, self._settings, self._adding)
             work.sweep(self._folder, {**self.committed, **added}, self._is_own)
-            if self._mend:
-                self._left = bool(added)
-            else:
+            if not self._mend:
                 self.committed |= added
 
     def _look_at_unfinished(self) -> None:
@@ -143,7 +148,7 @@ class DatasetWriter:
         with disk.writing(self._folder.root):
             if self._share is None:
                 work.check_alone(self._folder)
-            self.finished, self.committed = False, work.read_records(self._folder, self._is_own)
+            self.finished, self.committed = False, work.take_up(self._folder, self._is_own)
             if self.committed or (self._share is not None and self._folder.settings.exists()):
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)
             else:  # nothing depends on the settings of a run that committed nothing
