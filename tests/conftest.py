@@ -1,13 +1,15 @@
 """Tiny models of many families, made from a config with random weights, and the real minilm."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 # Tiny models gain nothing from threads, and lose much on a machine that is busy.
 torch.set_num_threads(1)
@@ -73,28 +75,74 @@ SPECIAL = {
 }
 
 
+def merges_of(words: Counter[tuple[str, ...]], count: int) -> list[tuple[str, str]]:
+    """Return the pairs that byte-pair encoding merges; the library's trainers break ties by chance."""
+    found: list[tuple[str, str]] = []
+    while len(found) < count:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, times in words.items():
+            for pair in itertools.pairwise(word):
+                pairs[pair] += times
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        found.append(best)
+        words = Counter({tuple(merged(word, best)): times for word, times in words.items()})
+    return found
+
+
+def merged(word: tuple[str, ...], pair: tuple[str, str]) -> Iterator[str]:
+    letters = iter([*word, ""])
+    last = next(letters)
+    for letter in letters:
+        if (last, letter) == pair:
+            last, letter = joined(*pair), next(letters)
+        yield last
+        last = letter
+
+
+def joined(first: str, second: str) -> str:
+    return first + second.removeprefix("##")
+
+
 def make_tokenizer(kind: str, *, ends_only: bool = False) -> Any:
-    """Train a small tokenizer of the kind `wordpiece`, `bytes` (byte-level BPE) or `unigram` on CORPUS."""
+    """Make a small tokenizer of the kind `wordpiece`, `bytes` (byte-level BPE) or `unigram` from CORPUS."""
     from transformers import PreTrainedTokenizerFast
 
+    normalizer: Any = {
+        "wordpiece": normalizers.BertNormalizer(lowercase=True),
+        "unigram": normalizers.NFKC(),
+    }.get(kind)
+    splitter: Any = {
+        "wordpiece": pre_tokenizers.BertPreTokenizer(),
+        "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),
+        "unigram": pre_tokenizers.Metaspace(),
+    }[kind]
+    texts = [text if normalizer is None else normalizer.normalize_str(text) for text in CORPUS]
+    found = [word for text in texts for word, _ in splitter.pre_tokenize_str(text)]
+    inner = "##" if kind == "wordpiece" else ""
+    words = Counter((word[0], *(inner + letter for letter in word[1:])) for word in found)
+    alphabet = {form for word in words for letter in word for form in (letter, letter.removeprefix("##"))}
+    if kind == "bytes":
+        alphabet |= set(pre_tokenizers.ByteLevel.alphabet())
     special = list(SPECIAL.values())
+    size = 400 if kind == "bytes" else 300
+    merges = merges_of(words, size - len(special) - len(alphabet))
+    pieces = [*sorted(alphabet), *dict.fromkeys(joined(*pair) for pair in merges)]
+    vocab = {token: number for number, token in enumerate(dict.fromkeys([*special, *pieces]))}
     if kind == "wordpiece":
-        backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special)
+        backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     elif kind == "bytes":
-        backend = Tokenizer(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend = Tokenizer(models.BPE(vocab, merges))
         backend.decoder = decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
     else:
-        backend = Tokenizer(models.Unigram())
-        backend.normalizer = normalizers.NFKC()
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="[UNK]")
-    backend.train_from_iterator(CORPUS, trainer)
+        # Long pieces are likelier than the letters that they are made of.
+        scores = [(token, 0.0 if token in special else -10.0 - 1 / len(token)) for token in vocab]
+        backend = Tokenizer(models.Unigram(scores, vocab["[UNK]"]))
+    if normalizer is not None:
+        backend.normalizer = normalizer
+    backend.pre_tokenizer = splitter
+    backend.add_special_tokens(special)
     ids = {token: backend.token_to_id(token) for token in special}
     single = "$A [SEP]" if ends_only else "[CLS] $A [SEP]"
     backend.post_processor = processors.TemplateProcessing(

@@ -181,6 +181,10 @@ def test_nothing_is_added_to_an_unfinished_merge(
             merge([a, b], tmp_path / "all")
     with pytest.raises(DatasetError, match="all was begun by `layerwise merge`; start that again"):
         make("c", "all", append=True)
+    with pytest.raises(
+        DatasetError, match="all was begun by `layerwise merge`; start that again to finish it"
+    ):
+        lw.finish(tmp_path / "all")
     check_joined(merge([a, b], tmp_path / "all"), [lw.open_dataset(a), lw.open_dataset(b)])
 
 

@@ -349,7 +349,9 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(OutputError, match="Permission denied; what was committed is kept; make it writable"):
+    with pytest.raises(
+        OutputError, match="Permission denied; make it writable and start the same command again"
+    ):
         DatasetWriter(tmp_path / "d", SETTINGS)
 
 

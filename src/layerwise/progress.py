@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TextIO
+from typing import Self, TextIO
 
 _EVERY = 0.5  # seconds between two lines
 
@@ -31,6 +31,12 @@ class Progress:
         elif self._show and now - self._last >= _EVERY:
             self._last = now
             self._write(self.line(max(now - self._start, 1e-9), fraction))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Wipe the line."""

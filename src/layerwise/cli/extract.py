@@ -95,8 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     share = _share(args)
     before = options.stamp(args.out)
-    progress = Progress(quiet=args.json)
-    try:
+    with Progress(quiet=args.json) as progress:
         if share is not None:
             found = extract_share(args.source, args.out, share, progress=progress, **_options(args))
         else:
@@ -109,8 +108,6 @@ def run(args: argparse.Namespace) -> int:
                 progress=progress,
                 **_options(args),
             )
-    finally:
-        progress.close()
     if share is not None:
         return _tell_share(args, share, found)
     manifest = dataset.manifest

@@ -49,13 +49,10 @@ def run(args: argparse.Namespace) -> int:
     )
     to = check_format(head.data, args.to)
     corpus = open_source(head.data.pairs, args.source, **options.source_of(args))
-    progress = Progress()
-    try:
+    with Progress() as progress:
         found = predict_source(head, corpus, batch_tokens=args.batch_tokens, progress=progress)
         for line in lines(head.data, to, found):
             print(line)
-    finally:
-        progress.close()
     for message in corpus.notices:
         options.note(message)
     for record in corpus.skipped:

@@ -32,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.repair import repair
     from layerwise.progress import Progress
 
-    progress = Progress(quiet=args.json)
-    try:
+    with Progress(quiet=args.json) as progress:
         found = repair(
             args.dataset,
             source=args.source,
@@ -43,8 +42,6 @@ def run(args: argparse.Namespace) -> int:
             trust_remote_code=args.trust_remote_code,
             progress=progress,
         )
-    finally:
-        progress.close()
     for name in found.foreign:
         options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
     if args.json:

@@ -26,7 +26,8 @@ _CURES = {
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
 }
-KEPT = "what was committed is kept; {cure} and start the same command again"
+AGAIN = "{cure} and start the same command again"
+KEPT = f"what was committed is kept; {AGAIN}"
 
 
 def reached(event: str, path: Path) -> None:
@@ -76,7 +77,7 @@ def check_new(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise OutputError(f"{path} is there already; give a new name, or remove it first")
     near = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
-    with writing(path, "{cure} and start the same command again"), tempfile.TemporaryDirectory(dir=near):
+    with writing(path, AGAIN), tempfile.TemporaryDirectory(dir=near):
         pass
 
 
@@ -89,7 +90,7 @@ def new(path: Path) -> Iterator[Path]:
     """
     check_new(path)
     part = aside(path)
-    with writing(path, "{cure} and start the same command again"):
+    with writing(path, AGAIN):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(part)
         try:

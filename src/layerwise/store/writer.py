@@ -72,7 +72,7 @@ class DatasetWriter:
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
         self._made = not self._folder.root.exists()
-        with disk.writing(self._folder.root):
+        with disk.writing(self._folder.root, disk.AGAIN if self._made else disk.KEPT):
             disk.make_folder(self._folder.root)
         self._lock = work.lock_of(self._folder.lock)
         if self._folder.manifest.exists() and not self._more:
