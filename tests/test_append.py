@@ -223,6 +223,38 @@ def test_other_settings_are_refused(other: dict[str, Any], b: Path, out: Path, e
     assert times(out) == before
 
 
+def test_a_source_of_another_format(
+    a: Path, out: Path, model_folder: Callable[[str], Path], extract: Extract, tmp_path: Path
+) -> None:
+    from layerwise.join.repair import repair
+
+    other = tmp_path / "other.csv"
+    other.write_text("body,label\nin a table,x\n", encoding="utf-8")
+    for _ in range(2):
+        dataset = extract(other, out, text="body", append=True)
+        assert texts(dataset) == [*A, "in a table"]
+        assert [entry.get("reading", {}).get("text") for entry in dataset.manifest["sources"]] == [
+            None,
+            "body",
+        ]
+    assert texts(extract(a, out)) == [*A, "in a table"], "the first command again"
+    assert texts(extract(other, out, text="body")) == [*A, "in a table"], "the second one without --append"
+    other.write_text("body,label\nin a table,x\nand more,y\n", encoding="utf-8")
+    assert texts(extract(other, out, text="body", append=True)) == [*A, "in a table", "and more"]
+    before = times(out)
+    for append in (True, False):
+        with pytest.raises(DatasetError, match=r"made with other settings: reading\.format"):
+            extract(other, out, text="label", append=append)
+    with pytest.raises(DatasetError, match=r"made with other settings: reading\."):
+        extract(other, out, text="body,label", append=True)
+    with pytest.raises(DatasetError, match=r"made with other settings: reading\.format"):
+        extract(records(tmp_path / "new.jsonl", [{"text": "new"}]), out)
+    assert times(out) == before
+    (out / "shards" / "00002.texts.parquet").unlink()
+    assert repair(out, model=model_folder("bert"), device="cpu").changed == ()
+    assert texts(lw.open_dataset(out)) == [*A, "in a table", "and more"]
+
+
 def test_another_model_is_refused(b: Path, out: Path, encoder_of: Callable[[str], Any]) -> None:
     with pytest.raises(DatasetError, match="made with other settings: model"):
         lw.extract(b, out, model=encoder_of("electra"), shard_texts=4, append=True)

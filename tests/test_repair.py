@@ -159,7 +159,7 @@ def test_a_glob_that_moved(make: Make, repair: Mend, tmp_path: Path) -> None:
     damage(shard(out, 1))
     expanded = sorted((tmp_path / "moved").glob("*.jsonl"))
     says = (
-        r"names 3 files or globs, .* come from 1: '.*\*.jsonl'; name where those are now, .* a glob in quotes"
+        r"names 3 files or globs, .* came from 1: '.*\*.jsonl'; name where those are now, .* a glob in quotes"
     )
     with pytest.raises(RequestError, match=says):
         repair(out, source=expanded)
@@ -302,7 +302,7 @@ def test_a_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: P
     assert files(out) == before
     for number in (0, 3):
         damage(shard(out, number))
-    says = "--source names 1 files or globs, and the damaged shards come from 2: .*source.jsonl.*other.jsonl"
+    says = "--source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
     with pytest.raises(RequestError, match=says):
         repair(out, source=other)
     first = source.rename(tmp_path / "first.jsonl")

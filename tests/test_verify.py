@@ -11,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from conftest import CORPUS
-from layerwise.errors import DatasetError, ModelError
+from layerwise.errors import DatasetError, ModelError, RequestError
 from layerwise.store.layout import to_json
 
 
@@ -103,6 +103,27 @@ def test_without_texts_it_needs_the_source(
     with_source = lw.verify(tmp_path / "out", source=source, device="cpu")
     assert with_source.ok
     assert with_source.parity is not None
+
+
+def test_without_texts_it_reads_each_source_in_its_own_way(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    from layerwise.join.pool import pool
+
+    table = tmp_path / "table.csv"
+    table.write_text("body\nin a table\nand more\n", encoding="utf-8")
+    given: dict[str, Any] = {"model": encoder_of("bert"), "no_text": True, "level": "token"}
+    lw.extract(source, tmp_path / "out", limit=3, **given)
+    lw.extract(table, tmp_path / "out", text="body", append=True, **given)
+    pool(tmp_path / "out", tmp_path / "pooled", level="text", pool="mean")
+    for name in ("out", "pooled"):
+        found = lw.verify(tmp_path / name, source=[source, table], device="cpu")
+        assert found.ok, name
+        assert found.parity is not None
+        with pytest.raises(
+            RequestError, match=r"names 1 .* came from 2: .*table.csv'; name where those are now"
+        ):
+            lw.verify(tmp_path / name, source=table, device="cpu")
 
 
 def test_another_source_is_found(encoder_of: Callable[[str], Any], source: Path, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ class Job:
 
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
-        with self._writer(crew, adding=self._sources if append else None) as writer:
+        with self._writer(crew, append=append) as writer:
             self._go_through(crew, progress, writer)
             if not writer.finished and len(writer.committed) > writer.base:
                 writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
@@ -171,10 +171,13 @@ class Job:
                 writer.through({"share": share, "shards": self.shards, "texts": self.texts, "manifest": made})
         return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
 
-    def _writer(self, crew: Crew, **how: Any) -> DatasetWriter:
+    def _writer(
+        self, crew: Crew, share: tuple[int, int] | None = None, *, append: bool = False
+    ) -> DatasetWriter:
+        given = {**crew.about.settings, **self._settings}
         with disk.writing(self.recipe.out):
-            settings = settings_at(self.recipe.out, {**crew.about.settings, **self._settings})
-        return DatasetWriter(self.recipe.out, settings, **how)
+            settings = settings_at(self.recipe.out, given, self._sources, append=append)
+        return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
         made = manifest_of(crew.about, self._corpus)

@@ -15,6 +15,7 @@ from layerwise.encode.pieces import Pieces
 from layerwise.encode.rows import Made
 from layerwise.errors import RequestError
 from layerwise.join.opened import open_described
+from layerwise.join.sources import entries_of
 from layerwise.join.stored import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.place import place
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
@@ -149,6 +150,7 @@ def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, A
         "pool": wish.pool,
         "dtype": dtype,
         "derived": derived,
+        "sources": entries_of(made),
         "tolerance": _tolerance(made["tolerance"], AT_REST[dtype]),
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

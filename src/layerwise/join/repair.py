@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.cluster.crew import whole
-from layerwise.errors import DatasetError, RequestError
+from layerwise.errors import DatasetError
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task
 from layerwise.join.opened import open_described
-from layerwise.join.sources import STDIN, entries_of
+from layerwise.join.sources import STDIN, entries_of, located, reading_of
 from layerwise.place import place
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.example import Example, digest
-from layerwise.read.record import listed
 from layerwise.read.shards import shards
 from layerwise.store import DatasetWriter, LayerDataset, check_files
 from layerwise.store.manifest import OWN
@@ -122,40 +120,15 @@ def _tasks(
     first = doc = 0
     concerned = []
     entries = entries_of(dataset.manifest)
-    for entry in entries:
+    for number, entry in enumerate(entries):
         own = records[first : first + entry["shards"]]
         if any(record["number"] in wrong for record in own):
-            concerned.append((entry, own, doc))
+            concerned.append((number, own, doc))
         first += len(own)
         doc += sum(record["texts"] for record in own)
-    places = _places(entries, [entry for entry, _, _ in concerned], source)
-    for (entry, own, doc), given in zip(concerned, places, strict=True):
-        yield from _of_entry(dataset, entry, given, own, doc, set(wrong))
-
-
-def _places(
-    entries: Sequence[Mapping[str, Any]],
-    concerned: Sequence[Mapping[str, Any]],
-    source: str | Path | Sequence[str | Path] | None,
-) -> list[list[str | Path]]:
-    """Return where the files of each source that is concerned are now.
-
-    Raises:
-        RequestError: what is given are neither all sources of the dataset nor those.
-    """
-    if source is None:
-        return [list(entry["files"]) for entry in concerned]
-    given = [source] if isinstance(source, str | Path) else list(source)
-    for those in (concerned, entries):
-        if len(given) == sum(len(entry["files"]) for entry in those):
-            rest = iter(given)
-            now = [(entry, list(itertools.islice(rest, len(entry["files"])))) for entry in those]
-            return [files for entry, files in now if any(entry is one for one in concerned)]
-    wanted = [one for entry in concerned for one in entry["files"]]
-    raise RequestError(
-        f"--source names {len(given)} files or globs, and the damaged shards come from {len(wanted)}: "
-        f"{listed(wanted)}; name where those are now, one for each, in this order, with a glob in quotes"
-    )
+    places = located(entries, [number for number, _, _ in concerned], source)
+    for (number, own, doc), given in zip(concerned, places, strict=True):
+        yield from _of_entry(dataset, entries[number], given, own, doc, set(wrong))
 
 
 def _of_entry(
@@ -171,9 +144,7 @@ def _of_entry(
         raise DatasetError(
             f"the texts of {dataset.path} came through standard input; give a file with the same texts as --source"
         )
-    corpus = open_corpus(
-        given, **entry.get("reading", settings["reading"]), skip_bad=bool(manifest["skipped"])
-    )
+    corpus = open_corpus(given, **reading_of(manifest, entry), skip_bad=bool(manifest["skipped"]))
     names = list(zip(map(str, given), entry["files"], strict=True))
     begun = [record["texts"] for record in own]
     stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)

@@ -1,11 +1,13 @@
 """Which of a dataset's shards come from which source: the first extraction's, and what was added later."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import DatasetError
+from layerwise.errors import DatasetError, RequestError
+from layerwise.read.record import listed
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import read_manifest
 from layerwise.store.records import Records
@@ -97,13 +99,43 @@ def with_source(
     shards: int,
     reading: Mapping[str, Any],
 ) -> list[Any]:
-    """Return the list of sources with one of so many shards in its place; a merged dataset's say how they are read."""
+    """Return the list of sources with one of so many shards in its place; what is read in another way says how."""
     entries = entries_of(manifest)
     entry: dict[str, Any] = {"files": list(sources), "shards": shards}
-    if is_merged(manifest):
+    if manifest is not None and (is_merged(manifest) or reading != manifest["settings"]["reading"]):
         entry["reading"] = dict(reading)
     entries[at.entry : at.entry + at.entries] = [entry]
     return entries
+
+
+def reading_of(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the files of a source are read, as `open_corpus` takes it."""
+    return dict(entry.get("reading", manifest["settings"]["reading"]))
+
+
+def located(
+    entries: Sequence[Mapping[str, Any]],
+    wanted: Sequence[int],
+    source: str | Path | Sequence[str | Path] | None,
+) -> list[list[str | Path]]:
+    """Return where the files of the wanted entries are, given where all are now, or these; `None`: as they were.
+
+    Raises:
+        RequestError: neither all of them nor these are given.
+    """
+    if source is None:
+        return [list(entries[number]["files"]) for number in wanted]
+    given = [source] if isinstance(source, str | Path) else list(source)
+    for those in (wanted, range(len(entries))):
+        if len(given) == sum(len(entries[number]["files"]) for number in those):
+            rest = iter(given)
+            now = {number: list(itertools.islice(rest, len(entries[number]["files"]))) for number in those}
+            return [now[number] for number in wanted]
+    names = [one for number in wanted for one in entries[number]["files"]]
+    raise RequestError(
+        f"--source names {len(given)} files or globs, and what is needed came from {len(names)}: {listed(names)}; "
+        "name where those are now, one for each, in this order, with a glob in quotes"
+    )
 
 
 def is_merged(manifest: dict[str, Any] | None) -> bool:
@@ -111,16 +143,23 @@ def is_merged(manifest: dict[str, Any] | None) -> bool:
     return "merged" in (manifest or {}).get("settings", {})
 
 
-def settings_at(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def settings_at(
+    out: Path, settings: dict[str, Any], sources: Sequence[str], *, append: bool
+) -> dict[str, Any]:
     """Return the settings of an extraction as the dataset that it goes to has them.
 
-    They are the same but in a merged dataset, whose sources may each be read in another way; only pairs and
-    single texts don't mix.
+    They are the same, but that each source may be read in a way of its own; only pairs and single texts don't
+    mix. A merged dataset says in its settings what it was made of.
     """
     manifest = read_manifest(Folder(out)) if Folder(out).manifest.exists() else None
-    if manifest is None or not is_merged(manifest):
+    if manifest is None:
         return settings
-    there = manifest["settings"]
-    alike = isinstance(there["reading"]["text"], list) == isinstance(settings["reading"]["text"], list)
-    own = ("merged", "reading") if alike else ("merged",)
-    return settings | {name: there[name] for name in own}
+    there, here = manifest["settings"], settings["reading"]
+    own = ["merged"] if is_merged(manifest) else []
+    entries = entries_of(manifest)
+    known = next((entry for n, entry in enumerate(entries) if _known(entries[n:], sources)), None)
+    if known is not None:
+        fits = reading_of(manifest, known) == here
+    else:
+        fits = append and isinstance(there["reading"]["text"], list) == isinstance(here["text"], list)
+    return settings | {name: there[name] for name in (*own, *(["reading"] if fits else []))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from layerwise.errors import DatasetError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.opened import open_described
 from layerwise.join.parity import LONGEST, Parity, parity, worst
+from layerwise.join.sources import entries_of, located, reading_of
 from layerwise.place import place
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
@@ -117,9 +119,16 @@ def _sample(texts: int, sample: int, seed: int) -> list[int]:
 def _from_source(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
 ) -> dict[int, Example]:
-    reading = dataset.manifest["settings"]["reading"]
-    corpus = open_corpus(source, **reading, skip_bad=bool(dataset.manifest["skipped"]))
-    found = dict(_picked(corpus, set(docs)))
+    manifest, shards = dataset.manifest, iter(dataset.shards)
+    entries = entries_of(manifest)
+    found: dict[int, Example] = {}
+    first = 0
+    for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
+        behind = first + sum(shard["texts"] for shard in itertools.islice(shards, entry["shards"]))
+        wanted = {doc - first for doc in docs if first <= doc < behind}
+        corpus = open_corpus(files, **reading_of(manifest, entry), skip_bad=bool(manifest["skipped"]))
+        found |= {first + doc: example for doc, example in _picked(corpus, wanted)}
+        first = behind
     if len(found) < len(docs):
         texts = dataset.manifest["totals"]["texts"]
         raise DatasetError(
@@ -129,7 +138,7 @@ def _from_source(
 
 
 def _picked(corpus: Corpus, wanted: set[int]) -> Iterator[tuple[int, Example]]:
-    for doc, example in enumerate(corpus):
+    for doc, example in enumerate(corpus if wanted else ()):
         if doc in wanted:
             yield doc, example
         if doc >= max(wanted):
