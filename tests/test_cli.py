@@ -1102,7 +1102,7 @@ def test_repair_says_what_it_made_again(token_set: Path, run: Run) -> None:
     for number in (0, 1):
         (token_set / "shards" / f"{number:05d}.texts.parquet").unlink()
     got = run("repair", "tokens", "--json", "--device", "cpu")
-    assert (got.code, got.json) == (0, {"dataset": "tokens", "shards": [0, 1], "changed": []})
+    assert (got.code, got.json) == (0, {"dataset": "tokens", "shards": [0, 1], "changed": [], "foreign": []})
     assert contents(token_set) == before
 
 

@@ -190,7 +190,7 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
         extract_share(source, out, share, model=model, **OPTIONS)
     before = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
-        patch.setattr("layerwise.store.work.read_records", lambda *_: {})
+        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
         extract_share(source, out, (1, 2), model=model, **OPTIONS)
     after = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
     kept = [name for name in before if name.endswith(("1.json", "3.json", "5.json"))]
@@ -229,7 +229,7 @@ def test_a_duplicate_with_other_bytes_is_told(
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     extract_share(source, out, (0, 2), model=model, **OPTIONS)
-    monkeypatch.setattr("layerwise.store.work.read_records", lambda *_: {})
+    monkeypatch.setattr("layerwise.store.work.take_up", lambda *_: {})
     monkeypatch.setattr("layerwise.store.work.check_settings", lambda *_: None)
     with pytest.raises(DatasetError, match="shard 0 of .* was written twice, in different ways"):
         extract_share(source, out, (0, 2), model=model_folder("electra"), **OPTIONS)
