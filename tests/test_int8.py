@@ -1,5 +1,6 @@
 """int8: near fp32 on every layer, the same whatever stands beside, and its error is measured and held against."""
 
+import itertools
 import json
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +16,16 @@ import layerwise as lw
 from conftest import CORPUS, SHARED
 from layerwise.encode import int8, load
 from layerwise.errors import RequestError
+from layerwise.join.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
 from layerwise.states import F32
 
+# Of kinds on which fixed scales fail first: little context, and channels that few texts reach.
+SHORT = [
+    "Ask her again tomorrow.", "That was a good answer.", "It hangs on the weather.", "The school is closed.",
+    "university", "teachers", "She didn't.", "so what ?", "a cheap trick .", "Is it?", "Nobody knows.", "Yes!",
+    "Where is my parcel?", "You were right.", "A man rides a horse.", "What a day...", "Berlin", "doubt", "of", "7",
+]  # fmt: skip
 needs_vnni = pytest.mark.skipif(not int8.available(), reason="needs a processor with VNNI instructions")
 
 
@@ -43,10 +51,20 @@ def test_every_layer_of_minilm_is_near(exact: Any, rough: Any) -> None:
     a, b = rough.encode(texts), exact.encode(texts)
     assert np.array_equal(a.layer("emb"), b.layer("emb"))
     for layer in a.layers:
-        least = cosines(a.layer(layer), b.layer(layer)).min()
-        # 0.9968 was the least of 240 texts, at the last layer; the promise is 0.995.
-        assert least >= 0.995, f"layer {layer}: cosine {least:.4f}"
+        near = cosines(a.layer(layer), b.layer(layer))
+        # Of 12,000 texts of six corpora four are below, the least 0.993 (benchmarks/int8.py).
+        assert near.min() >= 0.995, f"layer {layer}: cosine {near.min():.4f} of {texts[near.argmin()]!r}"
         assert not np.array_equal(a.layer(layer), b.layer(layer)) or layer == "emb"
+
+
+@needs_vnni
+def test_what_has_little_context_is_near_too(exact: Any, rough: Any) -> None:
+    a, b = rough.encode(SHORT), exact.encode(SHORT)
+    for layer in a.layers:
+        near = cosines(a.layer(layer), b.layer(layer))
+        # The least of 3,000 words that stand alone is 0.992, of 12,000 sentences 0.993 (benchmarks/int8.py).
+        assert near.min() >= 0.99, f"layer {layer}: cosine {near.min():.4f} of {SHORT[near.argmin()]!r}"
+        assert np.median(near) >= 0.996, f"layer {layer}: cosine {np.median(near):.4f} in the middle"
 
 
 @needs_vnni
@@ -56,14 +74,11 @@ def test_similarity_of_sentences_is_that_of_fp32(exact: Any, rough: Any) -> None
 
     with (SHARED / "data/stsb_en/stsb-en-test.csv").open(encoding="utf-8") as file:
         rows = list(csv.reader(file))[:400]
-    found = [
-        spearmanr(
-            cosines(*(e.encode([row[k] for row in rows]).layer("6") for k in (0, 1))),
-            [float(r[2]) for r in rows],
-        )[0]
-        for e in (exact, rough)
-    ]
-    assert abs(found[0] - found[1]) < 0.005, f"Spearman {found[0]:.4f} in fp32 and {found[1]:.4f} in int8"
+    gold = [float(row[2]) for row in rows]
+    sides = [[encoder.encode([row[k] for row in rows]) for k in (0, 1)] for encoder in (exact, rough)]
+    for layer in sides[0][0].layers:
+        fp32, int8 = (spearmanr(cosines(*(side.layer(layer) for side in both)), gold)[0] for both in sides)
+        assert abs(fp32 - int8) < 0.005, f"layer {layer}: Spearman {fp32:.4f} in fp32 and {int8:.4f} in int8"
 
 
 @needs_vnni
@@ -139,6 +154,27 @@ def test_the_error_is_measured_on_the_first_texts_and_verify_holds_it(
     assert pooled.manifest["tolerance"]["layers"]["emb"] > tolerance["layers"]["emb"]
     again = lw.extract(source, tmp_path / "out", level="word", **options)
     assert again.sha256 == dataset.sha256
+
+
+@needs_vnni
+def test_texts_that_are_rounded_worse_than_the_first_are_right_too(exact: Any, tmp_path: Path) -> None:
+    paragraph = [text for _, (_, text) in zip(range(200), paragraphs(), strict=False)]
+    source = tmp_path / "texts.txt"
+    source.write_text("".join(text + "\n" for text in paragraph + SHORT * 3), encoding="utf-8")
+    lw.extract(source, tmp_path / "out", precision="int8", device="cpu", shard_texts=100)
+    for seed in range(3):
+        found = lw.verify(tmp_path / "out", device="cpu", seed=seed)
+        assert found.ok, f"seed {seed}: {found.problems}"
+
+
+def test_the_error_is_measured_from_short_to_long() -> None:
+    assert spread([]) == []
+    assert spread([7, 3, LONGEST + 1, 5]) == [1, 3, 0], "all but one that is too long"
+    lengths = [(n * 37) % 1000 for n in range(1000)]
+    found = sorted(lengths[n] for n in spread(lengths))
+    assert len(found) == 32
+    assert {b - a for a, b in itertools.pairwise(found)} <= {31, 32}, "evenly"
+    assert found[0] < 32
 
 
 @needs_vnni

@@ -19,9 +19,15 @@ def tolerance(precision: str, dtype: str) -> dict[str, str | float]:
     return {"rule": RULE, "value": COMPUTED[precision] + AT_REST[dtype]}
 
 
-# Times what was measured on a few texts, and more: others may be further off, the most where they go beyond
-# what the scales of int8 allow for.
-_TIMES, _MORE = 3, 0.02
+# Times what was measured on a few texts, and more: a text in a thousand goes beyond what the scales of int8 allow
+# for, and is several times as far off as most. With these `verify` doubts one right dataset in two thousand
+# (benchmarks/int8.py); what is wrong is off by 0.5 and more.
+_TIMES, _MORE = 6, 0.02
+
+
+def measured_limit(worst: float) -> float:
+    """Return how far texts may be off where the worst of those that were measured is so far off."""
+    return _TIMES * worst + _MORE
 
 
 def measured_tolerance(errors: Mapping[str, Mapping[str, float]], dtype: str) -> dict[str, Any]:
@@ -31,6 +37,6 @@ def measured_tolerance(errors: Mapping[str, Mapping[str, float]], dtype: str) ->
         errors: of each layer the `max_rel`, and the least `cosine` of a row.
         dtype: the type at rest.
     """
-    limits = {layer: _TIMES * error["max_rel"] + _MORE + AT_REST[dtype] for layer, error in errors.items()}
+    limits = {layer: measured_limit(error["max_rel"]) + AT_REST[dtype] for layer, error in errors.items()}
     measured = {layer: dict(error) for layer, error in errors.items()}
     return {"rule": RULE, "value": max(limits.values()), "layers": limits, "measured": measured}

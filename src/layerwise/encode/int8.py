@@ -11,6 +11,7 @@ The operators are those that torch's compiler emits; they are private in name, s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,12 @@ from layerwise.encode.linear import fusable, median_seconds
 _ROWS = 2048  # the number of input rows that weights are laid out for
 _HIGHEST = 255  # codes are 0 … 255
 _SHARE = 0.6  # of an outlier's size that goes to the weights
-_MARGIN = 1.5  # how far beyond what was seen an input may lie before it is clipped
-_BESIDE = 32  # channels of a feed-forward layer that aren't rounded
+# How far beyond what was seen an input may lie before it is clipped: one that comes from a norm, and any other.
+# What attention gives lies far out where a text is short and its pieces look at few others.
+_MARGIN, _WIDE = 1.15, 1.75
+# Channels of a feed-forward layer that aren't rounded: those that were largest, and some with the largest weights,
+# as these are large on the few texts that are about what they stand for.
+_SEEN, _HEAVY = 24, 8
 _GELU_LEAST = -0.17  # the minimum of GELU
 _TINY = 1e-5
 
@@ -64,17 +69,23 @@ def convert(model: nn.Module, run: Callable[[], object]) -> None:
 
 @dataclass(eq=False)
 class _Seen:
-    """The inputs of linear layers that share one: extremes (width,), and the layers."""
+    """The inputs of linear layers that share one: extremes (width,), the layers, and how far beyond others may lie."""
 
     low: Tensor
     high: Tensor
     users: list[nn.Linear]
+    margin: float
 
 
 def _watch(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _Seen]:
     """Return what every linear layer saw; layers that got the very same tensor share it."""
     seen: dict[nn.Module, _Seen] = {}
     last: tuple[Tensor, _Seen] | None = None
+    normed: Tensor | None = None
+
+    def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        nonlocal normed
+        normed = output
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Widen what a layer has seen by its input."""
@@ -88,12 +99,13 @@ def _watch(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _Seen
                 known.users.append(module)
             return
         low, high = x.flatten(0, -2).amin(0), x.flatten(0, -2).amax(0)
-        known = seen.get(module) or _Seen(low, high, [module])
+        known = seen.get(module) or _Seen(low, high, [module], _MARGIN if x is normed else _WIDE)
         known.low, known.high = torch.minimum(known.low, low), torch.maximum(known.high, high)
         seen[module] = known
         last = (x, known)
 
     hooks = [m.register_forward_pre_hook(look) for m in model.modules() if type(m) is nn.Linear]
+    hooks += [m.register_forward_hook(note) for m in model.modules() if type(m).__name__.endswith("Norm")]
     try:
         run()
     finally:
@@ -130,7 +142,7 @@ class _Codes:
 
     def __init__(self, seen: _Seen) -> None:
         self.center = (seen.high + seen.low) / 2
-        half = ((seen.high - seen.low) / 2).clamp_min(_TINY) * _MARGIN
+        half = ((seen.high - seen.low) / 2).clamp_min(_TINY) * seen.margin
         weights = torch.stack([user.weight.detach().abs().amax(0) for user in seen.users]).amax(0)
         self.spread = half**_SHARE / weights.clamp_min(_TINY) ** (1 - _SHARE)
         self.step = float((half / self.spread).max()) / (_HIGHEST - self.zero)
@@ -201,9 +213,8 @@ class FeedForward(nn.Module):
         self._codes = _Codes(before)
         weight = first.weight.detach()
         self._first = _Weights(weight * self._codes.spread, _bias(first) + weight @ self._codes.center)
-        beside = between.high.topk(min(_BESIDE, len(between.high) - 1)).indices
         rest = between.high.clone()
-        rest[beside] = 0
+        beside = torch.cat([_taken(rest, weight.norm(dim=1), _HEAVY), _taken(rest, rest, _SEEN)])
         most = max(float(rest.max()), _TINY) * _MARGIN
         self._step = (most - _GELU_LEAST) / _HIGHEST
         self._zero = round(-_GELU_LEAST / self._step)
@@ -221,6 +232,13 @@ class FeedForward(nn.Module):
         weight, bias, after = self._beside
         few = nn.functional.gelu(nn.functional.linear(flat, weight, bias))
         return product.addmm_(few, after).view(*x.shape[:-1], -1)
+
+
+def _taken(rest: Tensor, by: Tensor, count: int) -> Tensor:
+    """Return the numbers of the channels that are largest by a measure, no more of them in `rest` (width,)."""
+    found = by.topk(min(count, len(rest) // 2)).indices
+    rest[found] = 0
+    return found
 
 
 def ceiling(precision: str, device: str, repeats: int = 7) -> float:
@@ -251,6 +269,32 @@ SAMPLES = (
     "昨日は雨が降りましたが、今日は晴れています。",
     "ok",
     "Thanks",
+    "What time is it?", "I don't know.", "That is not the point.", "You are right about that.",
+    "How did you do it?", "It depends on what you need.", "Have you ever been there?", "No, it isn't.",
+    "Yes, of course.", "Never mind.", "She is reading a book.", "Two dogs run across the snow.",
+    "A boy plays the guitar.", "The cat sat on the mat.", "An old man is cooking soup in a small kitchen.",
+    "Three children are jumping into the lake.", "A woman in red shoes walks down the street.",
+    "The plane has landed.", "They sold their house last year.", "Stocks fell sharply on Monday.",
+    "The president will meet reporters on Friday.", "Police are looking for a witness.",
+    "Oil prices climbed above 90 dollars a barrel.", "The court rejected the appeal.",
+    "Five people were hurt in the crash.", "Paris is the capital of France.", "Water boils at 100 degrees.",
+    "Mount Everest", "New York", "Johann Sebastian Bach", "a dull , lifeless film .",
+    "one of the best of the year .", "it 's funny , sad and true .", "not worth the price",
+    "great service, will come again", "Terrible. Broke after two days.",
+    "The room was clean but the noise kept us awake.", "My card has not arrived yet.",
+    "Why was I charged twice?", "How do I change my PIN?", "Please cancel my order.", "Who wrote the play?",
+    "Where do penguins live?", "What does NASA stand for?", "When was the bridge built?",
+    "Aspirin reduces fever.", "Patients received 20 mg daily for six weeks.",
+    "The enzyme binds to the receptor.", "We propose a new method.", "Let x be a real number.",
+    "Raises ValueError if the key is missing.", "Returns None.", "git commit -m 'fix'",
+    '{"id": 7, "name": null}', "lol that's so true 😂", "@you thanks!! #monday", "Dear Sir or Madam,",
+    "Best regards", "Chapter 1", "Introduction", "almost", "however", "Monday", "hello", "1999", "the", "--",
+    "?", "and so on", "in front of the old church", "Once upon a time there was a king who had no daughter.",
+    "If it rains tomorrow, we will stay at home and play cards.",
+    "Although he was tired, he kept walking until dawn.", "Many of us, I think, would have done the same.",
+    "Would you mind opening the window?", "It's a shame, isn't it?", "There is nothing wrong with asking.",
+    "That's what he said.", "This is it.", "Do it yourself.", "Good idea!", "¿Dónde está la estación?",
+    "C'est la vie.", "Ich habe keine Zeit.", "Das Haus ist alt.", "今天天气怎么样？", "ありがとうございます。",
 )  # fmt: skip
 LENGTHS = (1, 3, 8, 16, 32, 64, 100, 200)
 """Pieces of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
