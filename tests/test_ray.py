@@ -1,10 +1,7 @@
 """Workers as actors of a real Ray cluster on this machine: the same bytes as one process, whoever is lost."""
 
 import os
-import random
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
+from killing import killing, needs_proc
 from layerwise.cluster.ray import Ray
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.progress import Progress
@@ -79,37 +77,6 @@ def test_actors_write_what_one_process_writes(
         lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
 
 
-def killing(folder: Path, kills: int) -> threading.Thread:
-    """Kill the process that holds one of the workers' locks, at random moments, so many times."""
-
-    def run() -> None:
-        rng = random.Random(0)
-        for _ in range(kills):
-            time.sleep(rng.uniform(0.0, 0.6))
-            pids: list[int] = []
-            while not pids:
-                time.sleep(0.02)
-                pids = holders(folder)
-            os.kill(rng.choice(pids), signal.SIGKILL)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
-
-
-def holders(folder: Path) -> list[int]:
-    """The other processes that have a lock of a worker open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/fd"):
-        try:
-            names = [str(link.readlink()) for link in process.iterdir()]
-        except OSError:
-            continue
-        if any(name.startswith(str(folder)) and name.endswith(".lock") and "-of-" in name for name in names):
-            found.append(int(process.parent.name))
-    return [pid for pid in found if pid != os.getpid()]
-
-
 def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tasks come slowly, so that there is something to kill at any time."""
     map_ = Ray.map
@@ -137,7 +104,7 @@ def survives(
     assert not thread.is_alive(), "all kills came before the end"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@needs_proc
 def test_actors_that_are_killed_are_started_again(
     cluster: Any,
     corpus: Path,
@@ -150,7 +117,7 @@ def test_actors_that_are_killed_are_started_again(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@needs_proc
 def test_actors_killed_fifty_times_give_the_same_bytes(
     cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

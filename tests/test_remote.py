@@ -224,15 +224,49 @@ def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
     assert check_files(out) == []
 
 
-def test_a_duplicate_with_other_bytes_is_told(
+def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
     bucket: str, model: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     extract_share(source, out, (0, 2), model=model, **OPTIONS)
-    monkeypatch.setattr("layerwise.store.work.take_up", lambda *_: {})
-    monkeypatch.setattr("layerwise.store.work.check_settings", lambda *_: None)
-    with pytest.raises(DatasetError, match="shard 0 of .* was written twice, in different ways"):
+    first = records_of(out)
+    extract_share(source, out, (1, 2), model=model, **OPTIONS)
+    with monkeypatch.context() as patch:  # as if it had begun before the first one was through
+        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
         extract_share(source, out, (0, 2), model=model_folder("electra"), **OPTIONS)
+    assert all(records_of(out)[name] != record for name, record in first.items()), "the last one's stand"
+    assert check_files(lw.finish(out).path) == []
+
+
+def test_files_of_two_that_are_mixed_up_are_told(
+    bucket: str, model: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = f"{bucket}/texts.txt", f"{bucket}/out"
+    extract_share(source, out, (0, 2), model=model, **OPTIONS)
+    rename = disk.rename
+
+    def late(source: Path, target: Path) -> None:
+        rename(source, target)
+        if target.name == "00000.index.parquet":
+            target.write_bytes(b"of a third one")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "rename", late)
+        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
+        says = "shard 0 of .* was written twice at the same time, in different ways; remove .*work/00000.json and"
+        with pytest.raises(DatasetError, match=says):
+            extract_share(source, out, (0, 2), model=model_folder("electra"), **OPTIONS)
+    place(f"{out}/work/00000.json").unlink()
+    for index in (0, 1):
+        extract_share(source, out, (index, 2), model=model, **OPTIONS)
+    assert check_files(lw.finish(out).path) == []
+
+
+def records_of(out: str) -> dict[str, bytes]:
+    """The commit records of unfinished work."""
+    return {path.name: path.read_bytes() for path in place(f"{out}/work").glob("0*.json")}
 
 
 def repeated(*faults: str) -> Iterator[str]:

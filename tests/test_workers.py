@@ -1,7 +1,6 @@
 """Several processes make one dataset: the same bytes as one, whatever happens to them."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import filelock
 import pytest
 
 import layerwise as lw
+from killing import killing, needs_proc
 from layerwise.cluster import local
 from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
@@ -75,61 +75,31 @@ def test_two_processes_write_what_one_writes(
     assert again.sha256 == dataset.sha256, "workers are no setting, and a finished dataset is left alone"
 
 
-def killing(crew: Local, kills: int, seed: int) -> threading.Thread:
-    """Kill one of a crew's processes at random moments, so many times."""
-
-    def run() -> None:
-        rng = random.Random(seed)
-        for _ in range(kills):
-            time.sleep(rng.uniform(0.0, 0.6))
-            hand = rng.choice(crew._hands)
-            while not hand._ended and hand._process.poll() is not None:
-                time.sleep(0.01)
-            hand._process.kill()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
 def slowly(tasks: Iterable[Any]) -> Iterator[Any]:
     for task in tasks:
         time.sleep(0.2)
         yield task
 
 
-def survive(corpus: Path, model: str, out: Path, kills: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Extract with two processes that are killed so many times; returns how often one was started."""
+def survives(
+    kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Extract with two processes that are killed so many times while they write."""
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
-    started = 0
-    start = local._Hand._start
-    threads: list[threading.Thread] = []
-
-    def counted(self: Any) -> Any:
-        nonlocal started
-        started += 1
-        return start(self)
-
     map_ = Local.map
-
-    def killed(self: Local, tasks: Any, tell: Any) -> Iterator[Any]:
-        threads.append(killing(self, kills, seed=kills))
-        yield from map_(self, slowly(tasks), tell)
-
-    monkeypatch.setattr(local._Hand, "_start", counted)
-    monkeypatch.setattr(Local, "map", killed)
+    monkeypatch.setattr(Local, "map", lambda self, tasks, tell: map_(self, slowly(tasks), tell))
+    thread = killing(out, kills)
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
-    for thread in threads:
-        thread.join()
-    return started
+    assert contents(out) == whole
+    assert check_files(out) == []
+    assert not thread.is_alive(), "all kills came before the end"
 
 
+@needs_proc
 def test_killed_processes_are_started_again_and_the_bytes_are_the_same(
     corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert survive(corpus, model, tmp_path / "out", 3, monkeypatch) >= 3
-    assert contents(tmp_path / "out") == whole
-    assert check_files(tmp_path / "out") == []
+    survives(2, corpus, model, tmp_path / "out", whole, monkeypatch)
 
 
 def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
@@ -240,6 +210,38 @@ def test_one_process_prepares_the_next_task_and_commits_the_last_while_it_makes_
         with pytest.raises(LayerwiseError, match="ends in a fault"):
             next(made)
     assert steps.seen == ["prepare a", "prepare b", "make a", "make b", "commit a", "commit b"]
+
+
+def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
+    steps = Steps()
+
+    def tasks() -> Iterator[str]:
+        yield "first"
+        end = time.monotonic() + 10
+        while "make first" not in steps.seen:
+            assert time.monotonic() < end, "the next is asked for, and the first isn't made meanwhile"
+            time.sleep(0.01)
+        yield "second"
+
+    assert list(Alone(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal of POSIX")
+def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "layerwise", "extract", "-", "--model", model, "--device", "cpu"]
+    command += ["--shard-texts", "1", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("one\ntwo\nthree\n")
+        process.stdin.flush()  # and nothing more: the end doesn't come
+        wait_for(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(30) == 130
+            assert "interrupted; the same command again goes on" in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_what_was_made_before_a_fault_is_committed() -> None:
@@ -448,8 +450,11 @@ def test_shares_killed_fifty_times_give_the_same_bytes(model: str, tmp_path: Pat
 
 
 @pytest.mark.slow
+@needs_proc
 def test_processes_killed_fifty_times_give_the_same_bytes(
-    corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert survive(corpus, model, tmp_path / "out", 50, monkeypatch) >= 50
-    assert contents(tmp_path / "out") == whole
+    source = tmp_path / "many.txt"
+    source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
+    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    survives(50, source, model, tmp_path / "out", whole, monkeypatch)

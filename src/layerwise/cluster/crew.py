@@ -1,12 +1,14 @@
 """What all ways to work in parallel have in common: a recipe makes a maker in every process, makers do tasks."""
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from layerwise.errors import RequestError
 
+_PATIENCE = 5.0  # seconds that whoever closes waits for what is being read
 Tell = Callable[..., None]
 """Called with keywords, numbers that tell how far a task has come."""
 
@@ -74,7 +76,7 @@ def agreed(ask: Callable[[], list[Any]], close: Callable[[], None], cure: str) -
 
 
 class Alone:
-    """One maker, in this process; while it makes one task the next is prepared and the last one committed."""
+    """One maker, in this process; while it makes one task the next is read and prepared and the last committed."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Start the maker."""
@@ -104,30 +106,47 @@ class Alone:
 
     def _map(self, tasks: Iterable[Any], tell: Tell) -> Generator[Any]:
         stream = iter(tasks)
-        ready: Future[Any] | None = None
-        committed: Future[Any] | None = None
+
+        def following() -> Any:
+            task = next(stream, None)
+            return None if task is None else self._maker.prepare(task)
+
         fault: Exception | None = None
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
-            while fault is None:
-                following = None
-                try:
-                    following = ahead.submit(self._maker.prepare, next(stream))
-                except StopIteration:
-                    pass
-                except Exception as error:
-                    fault = error
-                last, committed = committed, None
-                if ready is not None:
+        committed: Future[Any] | None = None
+        ahead = _begun(following)
+        try:
+            with ThreadPoolExecutor(1) as behind:
+                while fault is None:
+                    last, committed = committed, None
                     try:
-                        committed = behind.submit(self._maker.commit, self._maker.make(ready.result(), tell))
+                        ready = ahead.result()
+                        if ready is not None:
+                            ahead = _begun(following)
+                            committed = behind.submit(self._maker.commit, self._maker.make(ready, tell))
                     except Exception as error:
                         fault = error
-                if last is not None:
-                    yield last.result()
-                if following is None:
-                    break
-                ready = following
-            if committed is not None:
-                yield committed.result()
+                    if last is not None:
+                        yield last.result()
+                    if committed is None:
+                        break
+        finally:
+            wait([ahead], _PATIENCE)
         if fault is not None:
             raise fault
+
+
+def _begun(work: Callable[[], Any]) -> Future[Any]:
+    """Return what will come of work that is done in a thread of its own.
+
+    Nothing waits for that thread in the end: where it reads from a pipe, there may never be more to read.
+    """
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

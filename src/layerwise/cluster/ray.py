@@ -1,7 +1,7 @@
 """Makers as actors of Ray, on any number of machines; what crosses the wire is texts one way and records the other."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from layerwise.cluster.crew import Recipe, Tell, agreed, whole
@@ -33,15 +33,15 @@ class Ray:
             self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         room = self._ray.cluster_resources()
         gpus, cpus = int(room.get("GPU", 0)), int(room.get("CPU", 1))
-        machines = sum(node["Alive"] for node in self._ray.nodes())
-        self._count = count or gpus or machines
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        self._count = count or gpus or len(nodes)
         if self._count > cpus:
             self.close()
             raise RequestError(
                 f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
             )
         actor = self._ray.remote(_Actor).options(
-            num_cpus=max(1, cpus // self._count),
+            num_cpus=share_of([int(node["Resources"].get("CPU", 0)) for node in nodes], self._count),
             num_gpus=min(1, gpus // self._count),
             max_restarts=-1,
             max_task_retries=_TRIES,
@@ -103,6 +103,17 @@ class Ray:
         self._actors = []
         if self._own:
             self._ray.shutdown()
+
+
+def share_of(cores: Sequence[int], count: int) -> int:
+    """Return how many cores each of `count` workers can have on machines of so many; at least one.
+
+    >>> share_of([3, 3], 3)
+    1
+    >>> share_of([4, 16], 2)
+    8
+    """
+    return next((n for n in range(max(cores), 1, -1) if sum(one // n for one in cores) >= count), 1)
 
 
 class _Actor:

@@ -53,7 +53,11 @@ def _stdin() -> IO[bytes]:
     stream: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise SourceError("stdin isn't there; name a file")
-    return stream
+    try:
+        # A reader of our own: Python can't end while a thread waits for more in its own one.
+        return open(stream.fileno(), "rb", closefd=False)
+    except OSError:  # what stands there in its place is no file
+        return stream
 
 
 def read_lines(file: File, encoding: str) -> Iterator[Line]:

@@ -132,12 +132,28 @@ def commit_shard(
 def _others(folder: Folder, own: Record) -> Record:
     """Return the record of a shard that another process has committed at the same time.
 
+    On another kind of machine its bytes are others. Where ours stand in their place, ours is the record.
+
     Raises:
-        DatasetError: its files were others, and ours stand in their place.
+        DatasetError: some files are its and some ours.
     """
-    record = from_json(folder.record(own["number"]))
-    if record["files"] != own["files"]:
+    path = folder.record(own["number"])
+    record = from_json(path)
+    if _stand(folder, record):
+        return record
+    if not _stand(folder, own):
         raise DatasetError(
-            f"shard {own['number']} of {folder.root} was written twice, in different ways; start anew in another place"
+            f"shard {own['number']} of {folder.root} was written twice at the same time, in different ways; remove "
+            f"{path} and start the same command again"
         )
-    return record
+    disk.write_file(path, to_json(own))
+    return own
+
+
+def _stand(folder: Folder, record: Record) -> bool:
+    """Tell whether the files of a shard are those of a record."""
+    for kind, file in record["files"].items():
+        with folder.shard(record["number"], kind).open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
+                return False
+    return True
