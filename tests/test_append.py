@@ -159,9 +159,38 @@ def test_the_same_file_by_another_name_is_not_added_again(
     before = times(out)
     monkeypatch.chdir(a.parent)
     for name in ("a.txt", "./a.txt", f"{a.parent}/../{a.parent.name}/a.txt"):
-        with pytest.raises(DatasetError, match=f"{name} stands in the dataset as {a}; name it like that"):
+        with pytest.raises(
+            DatasetError, match=f"{name} has what stands in the dataset as {a}; name it alone"
+        ):
             extract(name, out, append=True)
     assert times(out) == before
+
+
+def test_what_is_known_is_not_added_behind_something_new(
+    a: Path, b: Path, out: Path, extract: Extract, tmp_path: Path
+) -> None:
+    before = times(out)
+    says = f"has what stands in the dataset as {a}; name it alone and like that to add what is new in it, or name"
+    for sources in ([b, a], [b, tmp_path / "*.txt"], [str(tmp_path / "[ab].txt")]):
+        with pytest.raises(DatasetError, match=says):
+            extract(sources, out, append=True)
+    assert times(out) == before
+    extract(b, out, append=True)
+    c = lines(tmp_path / "c.txt", C)
+    with pytest.raises(DatasetError, match=f"{a} has what stands in the dataset as {a}"):
+        extract([b, a, c], out, append=True)
+    assert texts(extract([a, b, c], out, append=True)) == A + B + C
+
+
+def test_a_file_of_a_folder_is_not_added_again(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    lines(tmp_path / "docs" / "one.txt", A)
+    extract(tmp_path / "docs", tmp_path / "by-folder", format="docs")
+    with pytest.raises(DatasetError, match=r"docs/one.txt has what stands in the dataset as .*docs; name"):
+        extract(tmp_path / "docs" / "one.txt", tmp_path / "by-folder", format="docs", append=True)
+    extract(tmp_path / "docs" / "one.txt", tmp_path / "by-file", format="docs")
+    with pytest.raises(DatasetError, match=r"docs has what stands in the dataset as .*docs/one.txt; name"):
+        extract(tmp_path / "docs", tmp_path / "by-file", format="docs", append=True)
 
 
 def test_the_last_of_several_sources_may_grow(b: Path, out: Path, extract: Extract) -> None:
@@ -470,6 +499,10 @@ def test_other_columns_are_told_of(extract: Extract, tmp_path: Path) -> None:
             f"{two} was added without the column 'label'; it is null there",
             f"{two} was added with the column 'Label'; it is null in the texts before",
         ]
+    records(two, [{"text": "b", "Label": "y", "stars": 4}, {"text": "c", "Label": "z", "stars": 1}])
+    assert len(extract(two, tmp_path / "out", append=True).manifest["notices"]) == 2, "each once"
+    extract(one, tmp_path / "bare", no_text=True)
+    assert extract(two, tmp_path / "bare", no_text=True, append=True).manifest["notices"] == [], "not stored"
 
 
 def test_a_column_of_another_type_is_refused_before_it_is_added(extract: Extract, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sources and datasets on an object store: a real S3 server on loopback (moto's), with faults of its own."""
 
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +13,10 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
+from layerwise.join import making
 from layerwise.join.extract import extract_share
 from layerwise.place import place
-from layerwise.store import check_files, disk
+from layerwise.store import DatasetWriter, check_files, disk
 
 pytest.importorskip("s3fs", reason="needs layerwise[s3]")
 pytest.importorskip("moto", reason="needs moto[server]")
@@ -153,9 +155,12 @@ class Killed(BaseException):
 
 
 def test_killed_before_every_put_it_goes_on_to_the_same_bytes(
-    bucket: str, model: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    bucket: str, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     encoder = lw.load_encoder(model, device="cpu")
+    whole = contents(
+        lw.extract(f"{bucket}/texts.txt", tmp_path / "whole", model=encoder, shard_texts=13).path
+    )
     puts = 0
 
     def reached(event: str, path: Path) -> None:
@@ -164,22 +169,22 @@ def test_killed_before_every_put_it_goes_on_to_the_same_bytes(
         if puts == die_at:
             raise Killed
 
-    for die_at in range(1, 60, 3):
+    for die_at in range(1, 60):
         puts = 0
         with monkeypatch.context() as patch:
             patch.setattr(disk, "reached", reached)
             try:
-                lw.extract(f"{bucket}/texts.txt", f"{bucket}/{die_at}", model=encoder, shard_texts=5)
+                lw.extract(f"{bucket}/texts.txt", f"{bucket}/{die_at}", model=encoder, shard_texts=13)
             except Killed:
                 pass
             else:
                 break
         with pytest.raises(DatasetError):
             lw.open_dataset(f"{bucket}/{die_at}")
-        dataset = lw.extract(f"{bucket}/texts.txt", f"{bucket}/{die_at}", model=encoder, shard_texts=5)
+        dataset = lw.extract(f"{bucket}/texts.txt", f"{bucket}/{die_at}", model=encoder, shard_texts=13)
         assert contents(dataset.path) == whole, f"killed at put {die_at}"
         assert check_files(str(dataset.path)) == []
-    assert die_at > 20, "killed at many points"
+    assert die_at > 10, "killed at many points"
 
 
 def test_workers_and_a_duplicate_of_one_are_harmless(
@@ -267,6 +272,66 @@ def test_files_of_two_that_are_mixed_up_are_told(
 def records_of(out: str) -> dict[str, bytes]:
     """The commit records of unfinished work."""
     return {path.name: path.read_bytes() for path in place(f"{out}/work").glob("0*.json")}
+
+
+def test_two_appends_at_a_time(
+    bucket: str, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = f"{bucket}/out"
+    given: dict[str, Any] = {"model": model, "shard_texts": 20, "device": "cpu"}
+    lw.extract(f"{bucket}/texts.txt", out, **given)
+    for name in "bc":
+        (tmp_path / f"{name}.txt").write_text(f"{name} one\n{name} two\n")
+    b, c = tmp_path / "b.txt", tmp_path / "c.txt"
+    make = making.ShardMaker.make
+
+    def meanwhile(self: Any, *args: Any) -> Any:
+        monkeypatch.setattr(making.ShardMaker, "make", make)
+        with pytest.raises(DatasetError, match=f"an unfinished --append of {b} stands in"):
+            lw.extract(c, out, append=True, **given)
+        lw.extract(b, out, append=True, **given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(making.ShardMaker, "make", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        lw.extract(b, out, append=True, **given)
+    assert check_files(out) == [], "what another finished stays whole when this one ends"
+    assert lw.open_dataset(out).texts["text"].to_pylist() == [*TEXTS, "b one", "b two"]
+    lw.extract(b, out, append=True, **given)
+    assert lw.extract(c, out, append=True, **given).text_count == len(TEXTS) + 4
+
+
+def test_a_finish_that_another_was_faster_with_is_refused(
+    bucket: str, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = f"{bucket}/out"
+    given: dict[str, Any] = {"model": model, "shard_texts": 10, "device": "cpu"}
+    lw.extract(f"{bucket}/texts.txt", out, limit=20, **given)
+    finish = DatasetWriter.finish
+
+    def late(self: DatasetWriter, manifest: Any) -> Any:
+        monkeypatch.setattr(DatasetWriter, "finish", finish)
+        lw.extract(f"{bucket}/texts.txt", out, append=True, **given)
+        return finish(self, manifest)
+
+    monkeypatch.setattr(DatasetWriter, "finish", late)
+    with pytest.raises(DatasetError, match="was changed by another process; start the same command again"):
+        lw.extract(f"{bucket}/texts.txt", out, append=True, **given)
+    assert lw.extract(f"{bucket}/texts.txt", out, append=True, **given).text_count == len(TEXTS)
+    assert check_files(out) == []
+
+
+def test_processes_write_what_one_writes_and_leave_nothing_here(
+    bucket: str, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "room"))
+    out = place(f"{bucket}/out")
+    dataset = lw.extract(f"{bucket}/texts.txt", str(out), model=model, workers=2, **OPTIONS)
+    assert contents(dataset.path) == whole
+    assert check_files(str(out)) == []
+    here = [path for path in (tmp_path / "room").rglob("*") if path.is_file()]
+    assert here == [], "parts of shards"
 
 
 def repeated(*faults: str) -> Iterator[str]:

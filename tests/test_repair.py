@@ -1,5 +1,6 @@
 """repair: a shard that was changed, cut or lost is made again from its source, byte for byte."""
 
+import collections
 import gc
 import io
 import json
@@ -537,6 +538,61 @@ def test_shards_that_are_being_added_are_left_alone(
     dataset = lw.open_dataset(out)
     assert dataset.texts["text"].to_pylist() == [row["text"] for row in ROWS]
     assert check_files(out) == []
+
+
+def test_what_was_added_meanwhile_stays(
+    make: Make, repair: Mend, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.join import repair as module
+
+    out = make(limit=6)
+    damage(shard(out, 1))
+    check = collections.deque
+
+    def added(*args: Any, **more: Any) -> Any:
+        checked = check(*args, **more)
+        monkeypatch.setattr(module, "deque", check)
+        broken = shard(out, 1).read_bytes()
+        make(append=True)  # another process, while this one reads the source for the first time
+        shard(out, 1).write_bytes(broken)
+        return checked
+
+    monkeypatch.setattr(module, "deque", added)
+    with monkeypatch.context() as patch:
+        other_bytes(patch)
+        assert repair(out) == Repair((1,), (1,))
+    assert len(lw.open_dataset(out).texts) == len(ROWS)
+    assert check_files(out) == []
+    make(append=True)
+    assert len(lw.open_dataset(out).texts) == len(ROWS), "its source is known"
+
+
+@pytest.mark.parametrize("name", ["manifest.json.sha256", "manifest.json"])
+def test_a_repair_whose_last_step_fails_goes_on(
+    name: str, make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.store import disk
+
+    out = make()
+    damage(shard(out, 1))
+    rename = disk.rename
+
+    def fails(source: Path, target: Path) -> None:
+        if target.name == name:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        other_bytes(patch)
+        patch.setattr(disk, "rename", fails)
+        with pytest.raises(LayerwiseError, match="Input/output error"):
+            repair(out)
+        patch.setattr(disk, "rename", rename)
+        repair(out)
+    assert check_files(out) == []
+    assert repair(out) == Repair((), ())
+    assert len(lw.open_dataset(out).texts) == len(ROWS)
+    assert not (out / "work").exists()
 
 
 def test_what_does_not_belong_is_left_to_the_user(make: Make, repair: Mend) -> None:

@@ -397,6 +397,32 @@ def test_a_share_that_is_in_work_is_refused_and_so_is_all_of_it(
     assert lw.finish(out).text_count == len(TEXTS)
 
 
+def test_others_are_not_kept_waiting_while_a_share_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layerwise.store import work
+
+    take_up, seen = work.take_up, []
+
+    def looked(folder: Folder, is_own: Callable[[int], bool]) -> Any:
+        with filelock.FileLock(folder.lock, timeout=0):
+            seen.append(True)
+        return take_up(folder, is_own)
+
+    monkeypatch.setattr(work, "take_up", looked)
+    with DatasetWriter(tmp_path / "out", {"a": 1}, share=(0, 2)):
+        assert seen == [True], "the lock of all is free meanwhile"
+
+
+def test_another_number_of_workers_over_a_source_that_grew(corpus: Path, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shares(corpus, out, model, [0, 1, 2])
+    corpus.write_text(corpus.read_text() + "one more\n", encoding="utf-8")
+    shares(corpus, out, model, [0, 1])
+    assert lw.finish(out).text_count == len(TEXTS) + 1
+    assert check_files(out) == []
+
+
 @pytest.mark.parametrize(
     ("share", "says"),
     [

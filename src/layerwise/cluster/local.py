@@ -9,6 +9,7 @@ import pickle
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -31,9 +32,14 @@ class Local:
         Raises:
             LayerwiseError: what a maker can't do.
         """
+        # What a process that is killed leaves in its temporary folder goes with ours.
+        self._room = tempfile.TemporaryDirectory(prefix="layerwise-", ignore_cleanup_errors=True)
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._hands = [_Hand(recipe, index, count, self._tasks, self._messages) for index in range(count)]
+        self._hands = [
+            _Hand(recipe, index, count, self._tasks, self._messages, self._room.name)
+            for index in range(count)
+        ]
         self.about: Any = agreed(
             lambda: [self._next("ready") for _ in self._hands], self.close, "take --workers 1"
         )
@@ -79,6 +85,7 @@ class Local:
             self._tasks.put(None)
         for hand in self._hands:
             hand.join()
+        self._room.cleanup()
 
 
 class _Hand:
@@ -91,9 +98,10 @@ class _Hand:
         count: int,
         tasks: "queue.SimpleQueue[Any]",
         messages: "queue.SimpleQueue[tuple[str, Any]]",
+        room: str,
     ) -> None:
         self._begin = (recipe, index, count)
-        self._tasks, self._messages = tasks, messages
+        self._tasks, self._messages, self._room = tasks, messages, room
         self._ended = False
         self._lock = threading.Lock()
         self._process = self._start()
@@ -109,7 +117,7 @@ class _Hand:
             [sys.executable, "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **own, "PYTHONPATH": path},
+            env={**os.environ, **own, "PYTHONPATH": path, "TMPDIR": self._room},
             # Ctrl-C is for the parent, which ends its processes.
             start_new_session=True,
         )

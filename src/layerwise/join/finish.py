@@ -42,7 +42,7 @@ def finish(path: str | Path) -> LayerDataset:
         return open_described(path)
     settings = work.stored_settings(folder)
     for name, command in (("merged", "merge"), ("derived", "pool")):
-        if name in settings:
+        if name in settings and not folder.manifest.exists():
             raise DatasetError(
                 f"{folder.root} was begun by `layerwise {command}`; start that again to finish it"
             )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from layerwise import names
 from layerwise.cluster.crew import Crew
 from layerwise.errors import DatasetError, RequestError
-from layerwise.join.finish import columns_of, described, manifest_of
+from layerwise.join.finish import described, manifest_of
 from layerwise.join.making import Recipe, Task
 from layerwise.join.sources import Begun, begun, is_merged, settings_at, with_source
 from layerwise.layers import LayerSpec
@@ -153,6 +153,9 @@ class Job:
         self.shards = self.texts = 0
         self._begun = Begun()
         self._schemas: dict[str, pa.Schema] = {}
+        # The names of the columns that stood there, and of those of what is added, in order.
+        self._there: dict[str, None] = {}
+        self._here: dict[str, None] = {}
 
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
@@ -185,8 +188,11 @@ class Job:
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
                 made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
-            added = [writer.committed[n] for n in sorted(writer.committed) if n >= writer.base]
-            made["notices"] += _other_columns(before["columns"], columns_of(added), self._sources)
+            carried = {*before["columns"]["text"], *before["columns"]["word"]}
+            lacks = [name for name in self._there if name in carried and name not in self._here]
+            new = [name for name in self._here if name not in self._there]
+            told = _other_columns(lacks, new, self._sources)
+            made["notices"] += [notice for notice in told if notice not in made["notices"]]
             if is_merged(before):
                 made["merged"] = before["merged"]
         reading = self._settings["reading"]
@@ -267,6 +273,8 @@ class Job:
             if kind not in self._schemas:
                 paths = (folder.shard(number, kind) for number in range(base))
                 self._schemas[kind] = joint_schema(paths, folder.root)
+                self._there |= dict.fromkeys(self._schemas[kind].names)
+            self._here |= dict.fromkeys(field.name for field in own)
             try:
                 self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(own)], folder.root)
             except DatasetError as error:
@@ -305,12 +313,8 @@ def _is_of(share: tuple[int, int], number: int) -> bool:
     return number % share[1] == share[0]
 
 
-def _other_columns(
-    before: Mapping[str, Sequence[str]], added: Mapping[str, Sequence[str]], sources: Sequence[str]
-) -> list[str]:
-    """Return what is to be said of columns that only one of what was there and what is added has."""
-    there, here = ([*columns["text"], *columns["word"]] for columns in (before, added))
-    lacks, new = [n for n in there if n not in here], [n for n in here if n not in there]
+def _other_columns(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return what is to be said of columns that what is added lacks, and of those that only it has."""
     where = " ".join(sources)
     says = []
     if lacks:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerwise.cluster.crew import whole
+from layerwise.cluster.crew import Tell, whole
 from layerwise.errors import DatasetError
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task
 from layerwise.join.opened import open_described
 from layerwise.join.sources import STDIN, entries_of, located, reading_of
-from layerwise.place import place
+from layerwise.place import is_url, place
 from layerwise.progress import Progress
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
@@ -68,17 +68,33 @@ def repair(
             wasn't made from texts.
         ModelError: the model can't be had, or is another one.
     """
-    wrong, foreign = _damaged(place(path))
+    loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
+    tell = (progress or Progress(quiet=True)).add
+    found = None
+    while found is None:
+        found = _repaired(place(path), source, model, loading, tell)
+    return found
+
+
+def _repaired(
+    path: Path,
+    source: str | Path | Sequence[str | Path] | None,
+    model: str | Path | None,
+    loading: Mapping[str, Any],
+    tell: Tell,
+) -> Repair | None:
+    """Repair a dataset; `None` when what its manifest said before we held its lock isn't what it says now."""
+    wrong, foreign = _damaged(path)
     dataset = open_described(path)
     if not wrong:
         return Repair((), (), foreign)
     if "derived" in dataset.manifest["settings"]:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
     deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
-    loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
-    tell = (progress or Progress(quiet=True)).add
     changed, done = [], 0
     with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
+        if writer.made != dataset.manifest:
+            return None
         maker = _maker(dataset, model, loading)
         texts = sum(writer.committed[number]["texts"] for number in wrong)
         for task in _tasks(dataset, source, wrong):
@@ -180,13 +196,13 @@ def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool)
 
 
 def _stem(pattern: str) -> str:
-    """Return the folder that all files of a glob stand in; of any other name the name.
+    """Return the folder that all files of a glob, or of a folder in a store, stand in; of any other name the name.
 
     >>> _stem("data/part-*/[ab].txt")
     'data/'
     """
     if not glob.has_magic(pattern):
-        return pattern
+        return f"{pattern.rstrip('/')}/" if is_url(pattern) else pattern
     first = min(pattern.index(sign) for sign in "*?[" if sign in pattern)
     return pattern[: pattern.rfind("/", 0, first) + 1]
 

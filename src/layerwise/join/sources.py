@@ -1,12 +1,14 @@
 """Which of a dataset's shards come from which source: the first extraction's, and what was added later."""
 
+import glob
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from layerwise.errors import DatasetError, RequestError
+from layerwise.place import is_url
 from layerwise.read.record import listed
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import read_manifest
@@ -45,7 +47,7 @@ def begun(
     came through standard input can't be known again.
 
     Raises:
-        DatasetError: a file to be appended that is known by another name.
+        DatasetError: a file to be appended is known, by another name or behind another one.
     """
     if manifest is None or records is None:
         return Begun()
@@ -57,12 +59,15 @@ def begun(
         if count:
             behind = first + sum(one["shards"] for one in entries[number : number + count])
             own = tuple(texts[first:behind])
+            if append:
+                files = [file for one in entries[number : number + count] for file in one["files"]]
+                _refuse_known(entries, sources[len(files) :])
             return Begun(first, sum(texts[:first]), own, number, count, number + count == len(entries))
         first += entry["shards"]
     if not append:
         own = tuple(texts[: entries[0]["shards"]] if entries else texts)
         return Begun(0, 0, own, 0, 1, len(entries) <= 1)
-    _refuse_other_names(entries, sources)
+    _refuse_known(entries, sources)
     return Begun(len(texts), sum(texts), (), len(entries))
 
 
@@ -76,15 +81,29 @@ def _known(entries: Sequence[dict[str, Any]], sources: Sequence[str]) -> int:
     return len(entries)
 
 
-def _refuse_other_names(entries: Sequence[dict[str, Any]], sources: Sequence[str]) -> None:
-    names = {Path(file).resolve(): file for entry in entries for file in entry["files"] if file != STDIN}
+def _refuse_known(entries: Sequence[dict[str, Any]], sources: Sequence[str]) -> None:
+    """Check that nothing of these is in the dataset: its texts would be added once more."""
+    known = {path: file for entry in entries for file in entry["files"] for path in _paths(file)}
+    beneath = {folder: file for path, file in known.items() for folder in path.parents}
     for source in sources:
-        name = names.get(Path(source).resolve())
-        if source != STDIN and name not in (None, source):
-            raise DatasetError(
-                f"{source} stands in the dataset as {name}; name it like that to add what is new in it, or put "
-                "what is new in a file of its own"
-            )
+        for path in _paths(source):
+            above = (known[one] for one in (path, *path.parents) if one in known)
+            name = next(above, beneath.get(path))
+            if name is not None:
+                raise DatasetError(
+                    f"{source} has what stands in the dataset as {name}; name it alone and like that to add what is "
+                    "new in it, or name only what is new"
+                )
+
+
+def _paths(source: str) -> list[PurePath]:
+    """Return the files and folders that a source means, in one spelling; of a URL only its own."""
+    if source == STDIN:
+        return []
+    if is_url(source):
+        return [PurePath(source)]
+    names = glob.glob(source, recursive=True) if glob.has_magic(source) else [source]
+    return [Path(name).resolve() for name in names]
 
 
 def entries_of(manifest: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -64,7 +64,13 @@ def begin(folder: Folder, settings: Record, adding: Sequence[str] | None = None)
     if folder.settings.exists():
         check_version(from_json(folder.settings), folder.settings)
     noted = {"format": FORMAT, "version": VERSION, "settings": settings}
-    disk.write_file(folder.settings, to_json(noted if adding is None else {**noted, "adding": list(adding)}))
+    left = folder.settings.exists() and "adding" not in from_json(folder.settings)
+    if adding is None or left:
+        disk.write_file(
+            folder.settings, to_json(noted if adding is None else {**noted, "adding": list(adding)})
+        )
+    elif not disk.write_new(folder.settings, to_json({**noted, "adding": list(adding)})):
+        check_adding(folder, adding)  # in a store, which has no locks, this is what keeps others away
 
 
 def check_adding(folder: Folder, sources: Sequence[str]) -> None:
@@ -205,9 +211,8 @@ def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
     """Hold the lock of one of several writers, for as long as what is returned is there.
 
     Raises:
-        DatasetError: another process holds it, or one of another number of writers is at work.
+        DatasetError: another process holds it.
     """
-    _check_free(folder, [path for path in share_locks(folder) if not path.stem.endswith(f"-of-{share[1]}")])
     lock = lock_of(folder.share_lock(share))
     acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
     return lock
@@ -227,17 +232,15 @@ def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
             raise DatasetError(f"{what}; wait for it, or take another output folder") from None
 
 
-def check_alone(folder: Folder) -> None:
-    """Make sure that none of several writers is at work.
+def check_alone(folder: Folder, count: int = 0) -> None:
+    """Make sure that none of several writers is at work, but for those of `count`; whoever asks holds the lock.
 
     Raises:
         DatasetError: one is.
     """
-    _check_free(folder, share_locks(folder))
-
-
-def _check_free(folder: Folder, locks: Iterable[Path]) -> None:
-    for path in locks:
+    for path in share_locks(folder):
+        if path.stem.endswith(f"-of-{count}"):
+            continue
         lock = lock_of(path)
         acquire(folder, lock, f"worker {path.stem.replace('-', ' ')}")
         lock.release()
@@ -270,10 +273,19 @@ def check_files_there(folder: Folder, records: dict[int, Record], cure: str) -> 
                 raise DatasetError(f"{what}; {cure}")
 
 
-def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool]) -> None:
+def clear_ends(folder: Folder, count: int) -> None:
+    """Remove what writers left that were of another number than `count`: the source may have been another then."""
+    for path in folder.work.glob(_END):
+        if not path.name.endswith(f"-of-{count}.end.json"):
+            disk.remove(path)
+
+
+def sweep(
+    folder: Folder, records: Iterable[int], is_own: Callable[[int], bool], *, alone: bool = True
+) -> None:
     """Remove what a crash left: files that were being written, and shards without a commit record.
 
-    Of several writers each removes only what has to do with shards of its own. In an object store, which has no
+    Of several writers (not `alone`) each removes only what has to do with shards of its own. In an object store, which has no
     locks, nothing is removed: another may be about to commit it, and what nobody commits is written over.
     """
     if is_remote(folder.root):
@@ -282,11 +294,8 @@ def sweep(folder: Folder, records: Iterable[int], is_own: Callable[[int], bool])
     for path in [*_files(folder.root), *_files(folder.work), *_files(folder.shards)]:
         number = shard_number(path.name)
         if number is None:
-            left = path in (
-                disk.aside(folder.manifest),
-                disk.aside(folder.checksum),
-                disk.aside(folder.settings),
-            )
+            asides = map(disk.aside, (folder.manifest, folder.checksum, folder.settings))
+            left = alone and path in asides
         else:
             left = is_own(number) and (
                 disk.is_aside(path) or (path.parent == folder.shards and number not in kept)
@@ -316,23 +325,44 @@ def clear_work(folder: Folder) -> None:
     with suppress(OSError):
         for path in _files(folder.work):
             numbered = path.suffix == ".json" and path.stem.isdigit()
-            if disk.is_aside(path) or numbered or _of_several(path.name):
+            if disk.is_aside(path) or numbered or _of_several(path.name) or path == following(folder):
                 disk.remove(path)
         disk.remove(folder.settings)
         if not is_remote(folder.work):
             folder.work.rmdir()
 
 
+def following(folder: Folder) -> Path:
+    """Return where the next version of a manifest stands before it takes the place of the last one."""
+    return folder.work / folder.manifest.name if is_remote(folder.root) else disk.aside(folder.manifest)
+
+
+def write_following(folder: Folder, data: bytes) -> None:
+    """Write the next version of a manifest where it waits for its hash."""
+    if is_remote(folder.root):
+        disk.write_file(following(folder), data)
+    else:
+        disk.write_aside(folder.manifest, data)
+
+
 def complete(folder: Folder) -> None:
     """Take the last step of a `finish` that was cut off before it: the new hash is in place, its manifest isn't."""
     if finish_was_cut(folder):
-        disk.rename(disk.aside(folder.manifest), folder.manifest)
+        replace_manifest(folder)
+
+
+def replace_manifest(folder: Folder) -> None:
+    """Put the next version of the manifest, whose hash is in place, where it belongs."""
+    if is_remote(folder.root):
+        disk.write_file(folder.manifest, following(folder).read_bytes())
+    else:
+        disk.rename(following(folder), folder.manifest)
         disk.sync_folder(folder.root)
 
 
 def finish_was_cut(folder: Folder) -> bool:
     """Return whether the next version of a manifest stands aside, whole, with its hash in place already."""
-    part = disk.aside(folder.manifest)
+    part = following(folder)
     if not (part.is_file() and folder.checksum.is_file()):
         return False
     line = f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {folder.manifest.name}\n"

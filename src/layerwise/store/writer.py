@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from layerwise.place import faults, place
+from layerwise.errors import DatasetError
+from layerwise.place import faults, is_remote, place
 from layerwise.store import disk, work
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
@@ -80,19 +81,11 @@ class DatasetWriter:
             return
         # Others of several writers hold it for a moment only.
         work.acquire(self._folder, self._lock, "another process", 0 if share is None else _PATIENCE)
-        own = None
         try:
-            if share is not None and not self._folder.manifest.exists():
-                own = work.hold_share(self._folder, share)  # before anything of it is looked at or swept up
             self._look_at_unfinished()
         except BaseException:
-            if own is not None:
-                own.release()
             self._lock.release()
             raise
-        if own is not None:
-            self._lock.release()
-            self._lock = own
 
     @property
     def base(self) -> int:
@@ -114,8 +107,10 @@ class DatasetWriter:
         if not self._mend:
             cure = "restore it from a copy, or make it again with `layerwise repair`"
             work.check_files_there(self._folder, self.committed, cure)
-        # Killed between its last two steps; nobody needs it any more, unless shards are being added.
-        if self._folder.work.exists() and not work.numbers(self._folder, len(self.committed)):
+        # Killed between its last two steps; nobody needs it any more, unless shards are being added. In an object
+        # store, which has no locks, others may be about to.
+        left = self._folder.work.exists() and not is_remote(self._folder.root)
+        if left and not work.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
                 self._tidy(self.made)
 
@@ -145,15 +140,35 @@ class DatasetWriter:
             # To be added to, or finished by another process since we looked.
             (self._look_at_more if self._more else self._look_at_finished)()
             return
+        self.finished = False
         with disk.writing(self._folder.root):
-            if self._share is None:
-                work.check_alone(self._folder)
-            self.finished, self.committed = False, work.take_up(self._folder, self._is_own)
-            if self.committed or (self._share is not None and self._folder.settings.exists()):
+            if self._share is not None:
+                self._look_at_share(self._share)
+                return
+            work.check_alone(self._folder)
+            self.committed = work.take_up(self._folder, self._is_own)
+            if self.committed:
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)
             else:  # nothing depends on the settings of a run that committed nothing
                 work.begin(self._folder, self._settings)
             work.sweep(self._folder, self.committed, self._is_own)
+
+    def _look_at_share(self, share: Share) -> None:
+        """Take the lock of one of several writers for that of all, which others wait for."""
+        work.check_alone(self._folder, share[1])
+        own = work.hold_share(self._folder, share)  # before anything of it is looked at or swept up
+        try:
+            if self._folder.settings.exists():
+                work.check_settings(self._folder.settings, self._settings, self._folder.root)
+            else:
+                work.begin(self._folder, self._settings)
+            self._lock.release()
+            self.committed = work.take_up(self._folder, self._is_own)
+            work.sweep(self._folder, self.committed, self._is_own, alone=False)
+        except BaseException:
+            own.release()
+            raise
+        self._lock = own
 
     def begin(
         self, layers: Sequence[str], rows: int, width: int, dtype: str, number: int | None = None
@@ -200,6 +215,7 @@ class DatasetWriter:
         path = self._folder.share_end(self._share)
         with disk.writing(path):
             disk.write_file(path, to_json(end))
+            work.clear_ends(self._folder, self._share[1])
 
     def finish(self, manifest: dict[str, Any]) -> Record:
         """Write the manifest, which makes a dataset of the shards; returns it.
@@ -219,15 +235,16 @@ class DatasetWriter:
         if sorted(self.committed) != list(range(len(self.committed))):
             raise ValueError(f"the shards aren't whole: {sorted(self.committed)}")
         records, entry = records_bytes([self.committed[number] for number in sorted(self.committed)])
+        if self.made is not None and read_manifest(folder) != self.made:
+            raise DatasetError(f"{folder.root} was changed by another process; start the same command again")
         data = to_json(self._whole(manifest, entry))
         line = f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n"
         with disk.writing(folder.manifest):
             disk.write_file(folder.root / entry["name"], records)
-            disk.write_aside(folder.manifest, data)
+            work.write_following(folder, data)
             disk.write_aside(folder.checksum, line.encode())
             disk.rename(disk.aside(folder.checksum), folder.checksum)
-            disk.rename(disk.aside(folder.manifest), folder.manifest)
-            disk.sync_folder(folder.root)
+            work.replace_manifest(folder)
             self.finished = True
             whole: Record = json.loads(data)
             if not self._left:
@@ -254,7 +271,12 @@ class DatasetWriter:
             if not self.finished and self._share is None and len(self.committed) == self.base:
                 # A process that writes on our behalf may have committed what we don't know of yet.
                 nothing = not work.numbers(self._folder, self.base)
-            if nothing and not self._left:
+            if nothing and is_remote(self._folder.root):
+                # Which has no locks: what else is there may be another's.
+                if self._adding is not None:
+                    with suppress(*faults()):
+                        disk.remove(self._folder.settings)
+            elif nothing and not (self._left or work.finish_was_cut(self._folder)):
                 with suppress(*faults()):
                     work.sweep(self._folder, range(self.base), self._is_own)
                 self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
