@@ -1043,9 +1043,18 @@ def test_what_cannot_be_appended(text_set: Path, reviews: Path, refused: Refused
     reviews.write_text(REVIEWS.replace("dull", "DULL"), encoding="utf-8")
     assert "reviews.csv, line 3 isn't what it was" in refused(*append)
     Path("more.tsv").write_text("text\nnew\n", encoding="utf-8")
-    message = refused("extract", "more.tsv", "--out", "out", "--append", *tiny)
+    message = refused("extract", "more.tsv", "--out", "out", *tiny)
     assert 'reading.format is "csv" there and "tsv" here' in message
     assert contents(text_set) == before
+
+
+def test_what_is_appended_with_other_columns_is_told_of(text_set: Path, run: Run, tiny: list[str]) -> None:
+    Path("more.tsv").write_text("text\nnew\n", encoding="utf-8")
+    got = run("extract", "more.tsv", "--out", "out", "--append", *tiny)
+    assert (got.code, got.err) == (
+        0,
+        "layerwise: more.tsv was added without the column 'label'; it is null there\n",
+    )
 
 
 def test_merge_says_what_it_made(text_set: Path, run: Run) -> None:
