@@ -9,6 +9,7 @@ HELP = "speed on this machine against plain transformers"
 EXAMPLES = """\
   layerwise bench
   layerwise bench --shape bert-base --texts 256 --rounds 5
+  layerwise bench --device cuda
   layerwise bench --model bert-base-uncased --source my.txt --json
 """
 

@@ -17,6 +17,7 @@ EXAMPLES = """\
   layerwise extract reviews.csv --out reviews.lw --workers 2
   layerwise extract more.csv --out reviews.lw --append
   layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index 7
+  layerwise extract 's3://corpus/*.jsonl' --out s3://rows/big.lw --cluster ray --workers 8
   zcat lines.gz | layerwise extract - --model bert-base-uncased --out lines.lw
 """
 
