@@ -48,7 +48,7 @@ SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/work.py"},
+    "filelock": {"store/locks.py"},
     "upath": {"place.py"},
     "ray": {"cluster/ray.py"},
     "sentence_transformers": {"join/bench.py"},

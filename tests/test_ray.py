@@ -11,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from killing import killing, needs_proc
-from layerwise.cluster.ray import Ray
+from layerwise.cluster.ray import Ray, share_of
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.progress import Progress
 from layerwise.store import check_files
@@ -125,6 +125,22 @@ def test_actors_killed_fifty_times_give_the_same_bytes(
     source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
     whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
     survives(50, source, model, tmp_path / "out", whole, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("cores", "count", "each"),
+    [
+        ([2], 2, 1),
+        ([16], 3, 5),
+        ([3, 3], 3, 1),
+        ([4, 16], 2, 8),
+        ([4, 16], 3, 5),
+        ([8, 8], 2, 8),
+        ([2], 5, 1),
+    ],
+)
+def test_every_worker_fits_a_machine(cores: list[int], count: int, each: int) -> None:
+    assert share_of(cores, count) == each
 
 
 class Fatal:

@@ -18,6 +18,7 @@ from killing import killing, needs_proc
 from layerwise.cluster import local
 from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
+from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.join.extract import extract_share
 from layerwise.progress import Progress
@@ -93,6 +94,20 @@ def survives(
     assert contents(out) == whole
     assert check_files(out) == []
     assert not thread.is_alive(), "all kills came before the end"
+
+
+def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [device_of(None, process) for process in range(5)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
+    assert device_of("cuda") == "cuda", "one process alone takes the first"
+    assert [device_of(name, 1) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"], "what is named is taken"
 
 
 @needs_proc

@@ -13,7 +13,7 @@ from layerwise.join.parity import measured
 from layerwise.read.example import Example, digest
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
-from layerwise.store.work import hold_share
+from layerwise.store.locks import hold_share
 from layerwise.tables import Carried, carried_columns
 from layerwise.tolerance import tolerance
 

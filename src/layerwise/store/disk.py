@@ -42,9 +42,7 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
     """Turn an OSError into an OutputError that names `path`, the fault, and `then`, what to do about it."""
     try:
         yield
-    except BaseException as error:
-        if not isinstance(error, faults()):
-            raise
+    except faults() as error:
         cure = _CURES.get(getattr(error, "errno", None) or 0, "mend that")
         raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
 

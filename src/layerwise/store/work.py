@@ -3,12 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from layerwise.errors import DatasetError, OutputError
 from layerwise.place import is_read_only, is_remote
@@ -61,15 +59,15 @@ def begin(folder: Folder, settings: Record, adding: Sequence[str] | None = None)
     for path in (folder.shards, folder.work):
         disk.make_folder(path)
     disk.sync_folder(folder.root)
-    if folder.settings.exists():
-        check_version(from_json(folder.settings), folder.settings)
+    there = from_json(folder.settings) if folder.settings.exists() else None
+    if there is not None:
+        check_version(there, folder.settings)
     noted = {"format": FORMAT, "version": VERSION, "settings": settings}
-    left = folder.settings.exists() and "adding" not in from_json(folder.settings)
-    if adding is None or left:
-        disk.write_file(
-            folder.settings, to_json(noted if adding is None else {**noted, "adding": list(adding)})
-        )
-    elif not disk.write_new(folder.settings, to_json({**noted, "adding": list(adding)})):
+    if adding is not None:
+        noted["adding"] = list(adding)
+    if adding is None or (there is not None and "adding" not in there):
+        disk.write_file(folder.settings, to_json(noted))
+    elif not disk.write_new(folder.settings, to_json(noted)):
         check_adding(folder, adding)  # in a store, which has no locks, this is what keeps others away
 
 
@@ -179,71 +177,6 @@ def stored_settings(folder: Folder) -> Record:
     check_version(stored, folder.settings)
     settings: Record = stored.get("settings", {})
     return settings
-
-
-def share_locks(folder: Folder) -> list[Path]:
-    """Return the locks of several writers."""
-    return sorted(folder.work.glob("*-of-*.lock"))
-
-
-class _NoLock:
-    """What stands for a lock in an object store, which has none: there a record is put only where none is."""
-
-    def __init__(self, path: Path) -> None:
-        self.lock_file = str(path)
-
-    def acquire(self, timeout: float = 0) -> Any:
-        return nullcontext()
-
-    def release(self) -> None:
-        pass
-
-
-Lock = filelock.BaseFileLock | _NoLock
-
-
-def lock_of(path: Path) -> Lock:
-    """Return the lock that a file stands for."""
-    return _NoLock(path) if is_remote(path) else filelock.FileLock(path, thread_local=False)
-
-
-def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
-    """Hold the lock of one of several writers, for as long as what is returned is there.
-
-    Raises:
-        DatasetError: another process holds it.
-    """
-    lock = lock_of(folder.share_lock(share))
-    acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
-    return lock
-
-
-def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
-    """Acquire a lock of a dataset.
-
-    Raises:
-        DatasetError: somebody else has it, `who`.
-    """
-    with disk.writing(Path(lock.lock_file)):
-        try:
-            lock.acquire(timeout=timeout)
-        except filelock.Timeout:
-            what = f"{folder.root} is in use: {who} is writing it"
-            raise DatasetError(f"{what}; wait for it, or take another output folder") from None
-
-
-def check_alone(folder: Folder, count: int = 0) -> None:
-    """Make sure that none of several writers is at work, but for those of `count`; whoever asks holds the lock.
-
-    Raises:
-        DatasetError: one is.
-    """
-    for path in share_locks(folder):
-        if path.stem.endswith(f"-of-{count}"):
-            continue
-        lock = lock_of(path)
-        acquire(folder, lock, f"worker {path.stem.replace('-', ' ')}")
-        lock.release()
 
 
 def read_ends(folder: Folder) -> list[Record]:

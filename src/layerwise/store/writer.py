@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from layerwise.errors import DatasetError
 from layerwise.place import faults, is_remote, place
-from layerwise.store import disk, work
+from layerwise.store import disk, locks, work
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
 from layerwise.store.records import Record, Records, records_bytes
@@ -75,12 +75,12 @@ class DatasetWriter:
         self._made = not self._folder.root.exists()
         with disk.writing(self._folder.root, disk.AGAIN if self._made else disk.KEPT):
             disk.make_folder(self._folder.root)
-        self._lock = work.lock_of(self._folder.lock)
+        self._lock = locks.lock_of(self._folder.lock)
         if self._folder.manifest.exists() and not self._more:
             self._look_at_finished()
             return
         # Others of several writers hold it for a moment only.
-        work.acquire(self._folder, self._lock, "another process", 0 if share is None else _PATIENCE)
+        locks.acquire(self._folder, self._lock, "another process", 0 if share is None else _PATIENCE)
         try:
             self._look_at_unfinished()
         except BaseException:
@@ -121,7 +121,7 @@ class DatasetWriter:
 
     def _look_at_more(self) -> None:
         with disk.writing(self._folder.root):
-            work.check_alone(self._folder)
+            locks.check_alone(self._folder)
         self._look_at_finished()
         self.finished = False
         with disk.writing(self._folder.root):
@@ -145,7 +145,7 @@ class DatasetWriter:
             if self._share is not None:
                 self._look_at_share(self._share)
                 return
-            work.check_alone(self._folder)
+            locks.check_alone(self._folder)
             self.committed = work.take_up(self._folder, self._is_own)
             if self.committed:
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)
@@ -155,8 +155,8 @@ class DatasetWriter:
 
     def _look_at_share(self, share: Share) -> None:
         """Take the lock of one of several writers for that of all, which others wait for."""
-        work.check_alone(self._folder, share[1])
-        own = work.hold_share(self._folder, share)  # before anything of it is looked at or swept up
+        locks.check_alone(self._folder, share[1])
+        own = locks.hold_share(self._folder, share)  # before anything of it is looked at or swept up
         try:
             if self._folder.settings.exists():
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)

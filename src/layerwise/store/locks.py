@@ -1,0 +1,72 @@
+"""Who may write a dataset: one process alone, or one for each share; an object store has no locks."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from layerwise.errors import DatasetError
+from layerwise.place import is_remote
+from layerwise.store import disk
+from layerwise.store.layout import Folder
+
+
+class _NoLock:
+    """What stands for a lock in an object store, which has none: there a record is put only where none is."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock_file = str(path)
+
+    def acquire(self, timeout: float = 0) -> Any:
+        return nullcontext()
+
+    def release(self) -> None:
+        pass
+
+
+Lock = filelock.BaseFileLock | _NoLock
+
+
+def lock_of(path: Path) -> Lock:
+    """Return the lock that a file stands for."""
+    return _NoLock(path) if is_remote(path) else filelock.FileLock(path, thread_local=False)
+
+
+def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
+    """Hold the lock of one of several writers, for as long as what is returned is there.
+
+    Raises:
+        DatasetError: another process holds it.
+    """
+    lock = lock_of(folder.share_lock(share))
+    acquire(folder, lock, f"another process with worker index {share[0]} of {share[1]}")
+    return lock
+
+
+def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
+    """Acquire a lock of a dataset.
+
+    Raises:
+        DatasetError: somebody else has it, `who`.
+    """
+    with disk.writing(Path(lock.lock_file)):
+        try:
+            lock.acquire(timeout=timeout)
+        except filelock.Timeout:
+            what = f"{folder.root} is in use: {who} is writing it"
+            raise DatasetError(f"{what}; wait for it, or take another output folder") from None
+
+
+def check_alone(folder: Folder, count: int = 0) -> None:
+    """Make sure that none of several writers is at work, but for those of `count`; whoever asks holds the lock.
+
+    Raises:
+        DatasetError: one is.
+    """
+    for path in sorted(folder.work.glob("*-of-*.lock")):
+        if path.stem.endswith(f"-of-{count}"):
+            continue
+        lock = lock_of(path)
+        acquire(folder, lock, f"worker {path.stem.replace('-', ' ')}")
+        lock.release()
