@@ -1,10 +1,10 @@
 """Attention over a packed batch: many texts in one row, each seeing only itself."""
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -85,11 +85,10 @@ def _by_kernel(
     sliding_window: int | None,
 ) -> torch.Tensor:
     """Attend within all texts at once; shapes as in `packed_attention`."""
-    lengths = [pieces for texts, pieces in runs for _ in range(texts)]
-    borders = _borders(tuple(lengths), query.device)
+    borders = _borders(tuple(runs), query.device)
     reach = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    longest = max(lengths)
+    longest = max(pieces for _, pieces in runs)
     mixed: torch.Tensor = kernel(
         q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
     )
@@ -97,9 +96,10 @@ def _by_kernel(
 
 
 @functools.lru_cache(1)
-def _borders(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
+def _borders(runs: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
     """Return where each text begins and the last one ends, int32 (texts + 1,); the same for all blocks of a batch."""
-    return to_device(torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32), device)
+    lengths = np.repeat([pieces for _, pieces in runs], [texts for texts, _ in runs])
+    return to_device(torch.from_numpy(np.concatenate([[0], lengths]).cumsum(dtype=np.int32)), device)
 
 
 def calls() -> int:

@@ -353,8 +353,8 @@ def _probes(tokenizer: Tokenizer, name: str) -> Sequences:
         raise ModelError(
             f"model {name!r}: its tokenizer gives {len(found[0])} pieces for a sentence; it doesn't fit"
         )
-    types = [pieces.types.tolist() for pieces in found] if tokenizer.takes_types else None
-    return Sequences([pieces.ids.tolist() for pieces in found], types)
+    types = [pieces.types for pieces in found] if tokenizer.takes_types else None
+    return Sequences([pieces.ids for pieces in found], types)
 
 
 def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
@@ -362,8 +362,8 @@ def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
     most = loaded.max_length - tokenizer.special
     found = tokenizer.texts(int8.SAMPLES)
     frame = found[0]
-    before, behind = frame.ids[: frame.prefix].tolist(), frame.ids[len(frame) - frame.suffix :].tolist()
-    bodies = [one.ids[one.prefix : len(one) - one.suffix].tolist() for one in found]
+    before, behind = frame.ids[: frame.prefix], frame.ids[len(frame) - frame.suffix :]
+    bodies = [one.ids[one.prefix : len(one) - one.suffix] for one in found]
     bodies += int8.drawn(loaded.config.vocab_size, loaded.tokenizer.all_special_ids)
-    ids = [[*before, *body[:most], *behind] for body in bodies]
-    return Sequences(ids, [[0] * len(one) for one in ids] if tokenizer.takes_types else None)
+    ids = [np.concatenate([before, body[:most], behind]) for body in bodies]
+    return Sequences(ids, [np.zeros_like(one) for one in ids] if tokenizer.takes_types else None)

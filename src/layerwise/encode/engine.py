@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -22,12 +24,15 @@ _SAMPLED = 1024  # pieces of a batch while scales are found
 _ROUND = 64  # packed batches are filled up to a multiple of so many pieces
 
 
+Ints = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Sequences:
     """Windows ready for the model: piece numbers and, where the model takes them, segment numbers."""
 
-    ids: Sequence[Sequence[int]]
-    types: Sequence[Sequence[int]] | None
+    ids: Sequence[Ints]
+    types: Sequence[Ints] | None
 
     def lengths(self) -> list[int]:
         """Return the pieces of each window."""
@@ -109,37 +114,36 @@ class Engine:
                 lambda layer, hidden: on_layer(layer, hidden.flatten(0, 1)),
             )
 
-    def _packed(
-        self, ids: list[Sequence[int]], types: list[Sequence[int]] | None, batch: Batch
-    ) -> dict[str, Any]:
+    def _packed(self, ids: list[Ints], types: list[Ints] | None, batch: Batch) -> dict[str, Any]:
         # Batches of few different sizes let the memory and the kernels of one serve the next.
-        filler = [self._pad] * (-int(batch.lengths.sum()) % _ROUND)
+        filler = -int(batch.lengths.sum()) % _ROUND
 
-        def row(parts: Sequence[Sequence[int]], end: Sequence[int]) -> torch.Tensor:
-            numbers = [number for part in parts for number in part]
-            return to_device(torch.tensor([[*numbers, *end]]), self.device)
+        def row(parts: Sequence[Ints], end: int) -> torch.Tensor:
+            numbers = np.concatenate([*parts, np.full(filler, end)])
+            return to_device(torch.from_numpy(numbers)[None], self.device)
 
-        places = [range(self._first, self._first + len(part)) for part in ids]
-        runs = batch.runs() + ([(len(filler), 1)] if filler else [])
+        begins = np.repeat(batch.lengths.cumsum() - batch.lengths, batch.lengths)
         inputs: dict[str, Any] = {
-            "input_ids": row(ids, filler),
-            "position_ids": row(places, [self._first] * len(filler)),
-            "lw_runs": runs,
+            "input_ids": row(ids, self._pad),
+            "position_ids": row([np.arange(len(begins)) - begins + self._first], self._first),
+            "lw_runs": batch.runs() + ([(filler, 1)] if filler else []),
         }
         if types is not None:
-            inputs["token_type_ids"] = row(types, [0] * len(filler))
+            inputs["token_type_ids"] = row(types, 0)
         return inputs
 
-    def _padded(self, ids: list[Sequence[int]], types: list[Sequence[int]] | None) -> dict[str, Any]:
+    def _padded(self, ids: list[Ints], types: list[Ints] | None) -> dict[str, Any]:
         longest = max(map(len, ids))
 
-        def block(parts: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
-            filled = [[*part, *[fill] * (longest - len(part))] for part in parts]
-            return to_device(torch.tensor(filled), self.device)
+        def block(parts: Sequence[Ints], fill: int) -> torch.Tensor:
+            filled = np.full((len(parts), longest), fill)
+            for line, part in zip(filled, parts, strict=True):
+                line[: len(part)] = part
+            return to_device(torch.from_numpy(filled), self.device)
 
         inputs = {
             "input_ids": block(ids, self._pad),
-            "attention_mask": block([[1] * len(part) for part in ids], 0),
+            "attention_mask": block([np.ones_like(part) for part in ids], 0),
         }
         if types is not None:
             inputs["token_type_ids"] = block(types, 0)
@@ -266,15 +270,14 @@ def _close(
 def _references(model: nn.Module, probes: Sequences, name: str) -> list[list[torch.Tensor]]:
     """Return the layers of each probe, after making sure that they are those of a text encoder."""
 
-    def plain(number: int, ids: Sequence[int]) -> list[torch.Tensor]:
+    def plain(number: int, ids: Ints) -> list[torch.Tensor]:
         return hf.plain_states(model, ids, probes.types[number] if probes.types is not None else None)
 
     try:
         states = [plain(number, ids) for number, ids in enumerate(probes.ids)]
-        ids = list(probes.ids[0])
-        changed = plain(
-            0, [*ids[:-2], ids[-3], ids[-1]] if ids[-3] != ids[-2] else [*ids[:-2], ids[0], ids[-1]]
-        )
+        ids = probes.ids[0].copy()
+        ids[-2] = ids[-3] if ids[-3] != ids[-2] else ids[0]
+        changed = plain(0, ids)
     except _UNFIT as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -112,19 +114,21 @@ def use_attention(model: nn.Module, name: str) -> None:
 
 
 @torch.inference_mode()
-def plain_states(model: nn.Module, ids: Sequence[int], type_ids: Sequence[int] | None) -> list[torch.Tensor]:
+def plain_states(
+    model: nn.Module, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
+) -> list[torch.Tensor]:
     """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU."""
     device = next(model.parameters()).device
-    inputs = {"input_ids": torch.tensor([ids], device=device)}
+    inputs = {"input_ids": torch.as_tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
-        inputs["token_type_ids"] = torch.tensor([type_ids], device=device)
+        inputs["token_type_ids"] = torch.as_tensor(type_ids, device=device)[None]
     return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
 
 
 @torch.inference_mode()
 def attention_maps(
-    model: nn.Module, ids: Sequence[int], type_ids: Sequence[int] | None
+    model: nn.Module, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor] | None:
     """Return each block's attention in one text, (heads, pieces, pieces) in float32 on the CPU.
 
@@ -132,10 +136,10 @@ def attention_maps(
     """
     before: Any = model.config._attn_implementation  # type: ignore[union-attr]
     device = next(model.parameters()).device
-    inputs = {"input_ids": torch.tensor([ids], device=device)}
+    inputs = {"input_ids": torch.as_tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
-        inputs["token_type_ids"] = torch.tensor([type_ids], device=device)
+        inputs["token_type_ids"] = torch.as_tensor(type_ids, device=device)[None]
     try:
         use_attention(model, "eager")
         found = model(**inputs, output_attentions=True).attentions

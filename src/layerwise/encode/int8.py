@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -300,10 +302,10 @@ LENGTHS = (1, 3, 8, 16, 32, 64, 100, 200)
 """Pieces of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
 
 
-def drawn(vocabulary: int, special: Sequence[int]) -> list[list[int]]:
+def drawn(vocabulary: int, special: Sequence[int]) -> list[npt.NDArray[np.int64]]:
     """Return texts of random pieces (`LENGTHS` of them), the same for every model of this vocabulary."""
     kept = torch.tensor(sorted(set(range(vocabulary)) - set(special)))
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(len(kept), (sum(LENGTHS),), generator=generator)
     parts = torch.split(kept[places], list(LENGTHS))
-    return [part.tolist() for part in parts]
+    return [part.numpy() for part in parts]

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from layerwise.align import Groups
-from layerwise.encode.engine import Sequences
+from layerwise.encode.engine import Ints, Sequences
 from layerwise.encode.pieces import Pieces
 from layerwise.encode.windows import Window
 
-Ints = npt.NDArray[np.int64]
 _EMPTY = np.empty(0, dtype=np.int64)
 
 
@@ -69,8 +67,8 @@ def join(takes: Sequence[Take], begins: Sequence[int]) -> Take:
 
 def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types: bool) -> Plan:
     """Plan a shard from each text's pieces, windows and rows (the pieces that its pool looks at)."""
-    ids: list[list[int]] = []
-    segments: list[list[int]] = []
+    ids: list[Ints] = []
+    segments: list[Ints] = []
     whole: list[Take] = []
     parts: list[Take] = []
     split: list[Ints] = []
@@ -79,8 +77,8 @@ def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types
     for pieces, cuts, groups in texts:
         for window in cuts:
             places = _pieces_of(window, pieces)
-            ids.append(pieces.ids[places].tolist())
-            segments.append(pieces.types[places].tolist())
+            ids.append(pieces.ids[places])
+            segments.append(pieces.types[places])
         rows = np.arange(base, base + len(groups))
         if len(cuts) == 1:
             whole.append(Take(rows, groups.members, groups.counts))
