@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell, agreed, whole
+from layerwise.cluster.crew import Recipe, Tell, agreed, settled, whole
 from layerwise.errors import LayerwiseError
 
 _TRIES = 3  # of one task, before it is taken to be what kills its maker
@@ -219,9 +219,10 @@ def _serve(source: IO[bytes], say: Any) -> None:
     try:
         maker = recipe.start(index, count)
         say("done", maker.about())
-        while True:
-            task = pickle.load(source)
-            say("done", whole(maker, task, lambda **said: say("tell", said)))
+        with settled():
+            while True:
+                task = pickle.load(source)
+                say("done", whole(maker, task, lambda **said: say("tell", said)))
     except LayerwiseError as error:
         say("failed", error)
     except (BrokenPipeError, EOFError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -275,8 +275,9 @@ class Encoder:
         coverage: list[Coverage] = []
         rows = []
         counts = dict.fromkeys(rowing.COUNTS, 0)
-        for number, (example, pieces) in enumerate(zip(examples, self._pieces(examples), strict=True)):
-            where = f"text {first_doc + number}" + (f" ({example.where})" if example.source else "")
+        found = self._pieces(examples, located=request.level != "text")
+        for number, (example, pieces) in enumerate(zip(examples, found, strict=True)):
+            where = partial(_where, first_doc + number, example)
             cut = rowing.cut(pieces, request, capacity, where)
             made = rowing.rows_of(
                 example,
@@ -305,12 +306,14 @@ class Encoder:
         """
         run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
 
-    def _pieces(self, examples: Sequence[Example]) -> list[Pieces]:
-        """Return the pieces of each text, in order, raw or pre-split."""
-        out: list[Pieces | None] = [None] * len(examples)
+    def _pieces(self, examples: Sequence[Example], *, located: bool) -> list[Pieces]:
+        """Return the pieces of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
         raw = [n for n, e in enumerate(examples) if e.words is None]
+        if len(raw) == len(examples):
+            return self.tokenizer.texts([e.text for e in examples], located=located)
+        out: list[Pieces | None] = [None] * len(examples)
         split = [n for n, e in enumerate(examples) if e.words is not None]
-        found = self.tokenizer.texts([examples[n].text for n in raw])
+        found = self.tokenizer.texts([examples[n].text for n in raw], located=located)
         found += self.tokenizer.words([examples[n].words or () for n in split])
         for number, pieces in zip(raw + split, found, strict=True):
             out[number] = pieces
@@ -324,6 +327,10 @@ class Encoder:
                 f"--max-length {length} doesn't fit this model; take {least} to {self.position_limit}"
             )
         return length
+
+
+def _where(doc: int, example: Example) -> str:
+    return f"text {doc}" + (f" ({example.where})" if example.source else "")
 
 
 def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:

@@ -91,11 +91,12 @@ class Engine:
         types = sequences.types[0] if sequences.types is not None else None
         return hf.attention_maps(self._model, sequences.ids[0], types)
 
-    def begins(self, batch: Batch) -> list[int]:
+    def begins(self, batch: Batch) -> Ints:
         """Return where each window of a batch begins on the axis of pieces, padding included."""
-        if self.packing == "packed":
-            return [0, *batch.lengths.cumsum()[:-1].tolist()]
-        return [number * int(batch.lengths.max()) for number in range(len(batch.lengths))]
+        sizes = (
+            batch.lengths if self.packing == "packed" else np.full_like(batch.lengths, batch.lengths.max())
+        )
+        return np.subtract(np.cumsum(sizes), sizes)
 
     def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
         """Run one batch up to the deepest of `wanted` (positions on the layer axis).
@@ -122,7 +123,7 @@ class Engine:
             numbers = np.concatenate([*parts, np.full(filler, end)])
             return to_device(torch.from_numpy(numbers)[None], self.device)
 
-        begins = np.repeat(batch.lengths.cumsum() - batch.lengths, batch.lengths)
+        begins = np.repeat(self.begins(batch), batch.lengths)
         inputs: dict[str, Any] = {
             "input_ids": row(ids, self._pad),
             "position_ids": row([np.arange(len(begins)) - begins + self._first], self._first),
@@ -203,7 +204,9 @@ class Engine:
                 for batch in batches(probes.lengths(), sum(probes.lengths()) * len(probes.ids), self.packing):
                     layers: dict[int, torch.Tensor] = {}
                     self.run(probes, batch, wanted, layers.__setitem__)
-                    for window, begin in zip(batch.windows.tolist(), self.begins(batch), strict=True):
+                    for window, begin in zip(
+                        batch.windows.tolist(), self.begins(batch).tolist(), strict=True
+                    ):
                         if not _close(reference[window], layers, begin, tolerance):
                             return False
         except _UNFIT:
@@ -232,9 +235,9 @@ class PlainEngine:
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
         self.device = next(loaded.model.parameters()).device
 
-    def begins(self, batch: Batch) -> list[int]:
+    def begins(self, batch: Batch) -> Ints:
         """Return where the one window begins."""
-        return [0] * len(batch.windows)
+        return np.zeros_like(batch.windows)
 
     def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
         """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""

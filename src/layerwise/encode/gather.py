@@ -53,9 +53,8 @@ def _run_batch(
     split: "_Split",
 ) -> None:
     begins = engine.begins(batch)
-    windows = batch.windows.tolist()
-    whole = _OnDevice(plan.take(windows, begins), split.device)
-    parts = _OnDevice(plan.take(windows, begins, parts=True), split.device)
+    whole = _OnDevice(plan.whole.side_by_side(batch.windows, begins), split.device)
+    parts = _OnDevice(plan.parts.side_by_side(batch.windows, begins), split.device)
 
     def on_layer(position: int, hidden: torch.Tensor) -> None:
         hidden = hidden.to(split.device)

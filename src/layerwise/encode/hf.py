@@ -119,10 +119,10 @@ def plain_states(
 ) -> list[torch.Tensor]:
     """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU."""
     device = next(model.parameters()).device
-    inputs = {"input_ids": torch.as_tensor(ids, device=device)[None]}
+    inputs = {"input_ids": torch.tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
-        inputs["token_type_ids"] = torch.as_tensor(type_ids, device=device)[None]
+        inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
     return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
 
 
@@ -136,10 +136,10 @@ def attention_maps(
     """
     before: Any = model.config._attn_implementation  # type: ignore[union-attr]
     device = next(model.parameters()).device
-    inputs = {"input_ids": torch.as_tensor(ids, device=device)[None]}
+    inputs = {"input_ids": torch.tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
-        inputs["token_type_ids"] = torch.as_tensor(type_ids, device=device)[None]
+        inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
     try:
         use_attention(model, "eager")
         found = model(**inputs, output_attentions=True).attentions

@@ -13,15 +13,19 @@ from layerwise.errors import ModelError
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
+_MANY = {value: np.full(1024, value) for value in (0, NO_WORD)}
+for _array in _MANY.values():
+    _array.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """The pieces of one text, special ones included; all arrays are (pieces,).
 
-    `starts`, `ends` are code points in the text (0, 0 for special pieces). `words` are the word numbers of
-    pre-split input, −1 elsewhere. The first `prefix` and the last `suffix` pieces are special. `dropped`
-    are the words that the tokenizer drops and that stand here as the unknown piece.
+    `starts`, `ends` are code points in the text (0, 0 for special pieces, and for all where nobody asked).
+    `words` are the word numbers of pre-split input, −1 elsewhere. The first `prefix` and the last `suffix`
+    pieces are special. `dropped` are the words that the tokenizer drops and that stand here as the unknown
+    piece.
     """
 
     ids: Ints
@@ -51,17 +55,21 @@ class Tokenizer:
         self._unknown: int | None = loaded.tokenizer.unk_token_id
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
+        # What stands around a text is the same for all: special pieces, and the segment numbers of everything.
         self.special = len(self._backend.encode("").ids)
-        probe = _pieces(self._backend.encode("a"), 0)
-        self._prefix = probe.prefix
+        probe = self._backend.encode("a")
+        mask = probe.special_tokens_mask
+        self._prefix = mask.index(0) if 0 in mask else 0
+        self._one_type = not any(probe.type_ids)
         self.has_cls = self._cls is not None and self._cls in probe.ids
 
-    def texts(self, texts: Sequence[str]) -> list[Pieces]:
-        """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut."""
-        return [
-            self._whole(_pieces(encoding, self._prefix))
-            for encoding in self._backend.encode_batch(list(texts))
-        ]
+    def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Pieces]:
+        """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut.
+
+        Where they stand in the text costs time, and is left out unless `located`.
+        """
+        encode = self._backend.encode_batch if located else self._backend.encode_batch_fast
+        return [self._whole(self._pieces(encoding, located=located)) for encoding in encode(list(texts))]
 
     def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
         """Return the pieces of pre-split texts, with offsets in the words joined by one space.
@@ -82,8 +90,19 @@ class Tokenizer:
         special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]
         return next(int(place) for place in special if int(pieces.ids[place]) == self._cls)
 
+    def _pieces(self, encoding: Any, *, located: bool = True) -> Pieces:
+        ids = np.array(encoding.ids, dtype=np.int64)
+        count, suffix = len(ids), self.special - self._prefix
+        starts = ends = _same(0, count)
+        if located:
+            offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            offsets[: self._prefix] = offsets[count - suffix :] = 0
+            starts, ends = offsets[:, 0], offsets[:, 1]
+        types = _same(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
+        return Pieces(ids, types, starts, ends, _same(NO_WORD, count), self._prefix, suffix)
+
     def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
-        pieces = _pieces(encoding, self._prefix)
+        pieces = self._pieces(encoding)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
         numbers[: pieces.prefix] = NO_WORD
@@ -153,22 +172,6 @@ def _space_words(step: dict[str, Any] | None) -> bool:
     return any(changed)
 
 
-def _pieces(encoding: Any, prefix: int) -> Pieces:
-    """Return the pieces of an encoding; `prefix` special ones stand first where there are no others."""
-    special = np.asarray(encoding.special_tokens_mask, dtype=bool)
-    inside = np.flatnonzero(~special)
-    if len(inside):
-        prefix, suffix = int(inside[0]), int(len(special) - 1 - inside[-1])
-    else:
-        suffix = len(special) - prefix
-    offsets = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    offsets[special] = 0
-    return Pieces(
-        np.asarray(encoding.ids, dtype=np.int64),
-        np.asarray(encoding.type_ids, dtype=np.int64),
-        offsets[:, 0],
-        offsets[:, 1],
-        np.full(len(special), NO_WORD, dtype=np.int64),
-        prefix,
-        suffix,
-    )
+def _same(value: int, count: int) -> Ints:
+    """Return an array (count,) of one value, not to be written to."""
+    return _MANY[value][:count] if count <= len(_MANY[value]) else np.full(count, value)

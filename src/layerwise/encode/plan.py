@@ -33,36 +33,62 @@ class Take:
 NOTHING = Take(_EMPTY, _EMPTY, _EMPTY)
 
 
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """The takes of all windows behind each other; window w has `rows_of[w]` rows, of `places_of[w]` places."""
+
+    all: Take
+    rows_of: Ints
+    places_of: Ints
+
+    @classmethod
+    def of(cls, takes: Sequence[Take]) -> "Takes":
+        """Put the takes of windows 0, 1, … behind each other."""
+        return cls(
+            Take(
+                _cat([t.rows for t in takes]),
+                _cat([t.places for t in takes]),
+                _cat([t.counts for t in takes]),
+            ),
+            np.array([len(take.rows) for take in takes], dtype=np.int64),
+            np.array([len(take.places) for take in takes], dtype=np.int64),
+        )
+
+    def side_by_side(self, windows: Ints, begins: Ints) -> Take:
+        """Return what `windows` give together, the places of each moved by where it begins."""
+        rows = _stretches(self.rows_of, windows)
+        places = self.all.places[_stretches(self.places_of, windows)]
+        moved = places + np.repeat(begins, self.places_of[windows])
+        return Take(self.all.rows[rows], moved, self.all.counts[rows])
+
+
+def _stretches(lengths: Ints, chosen: Ints) -> Ints:
+    """Return the numbers in the stretches `chosen`, stretch w holding the next `lengths[w]` numbers."""
+    begins, mine = np.cumsum(lengths) - lengths, lengths[chosen]
+    moved = begins[chosen] - (np.cumsum(mine) - mine)
+    numbers: Ints = np.arange(mine.sum()) + np.repeat(moved, mine)
+    return numbers
+
+
 @dataclass(frozen=True)
 class Plan:
     """All windows of a shard.
 
-    `whole[w]` are the rows that window w gives completely, `parts[w]` its share of the rows that several
-    windows make up; those rows are `split`, with the pieces of each in `split_counts`.
+    `whole` are the rows that a window gives completely, `parts` its share of the rows that several windows
+    make up; those rows are `split`, with the pieces of each in `split_counts`.
     """
 
     sequences: Sequences
-    whole: list[Take]
-    parts: list[Take]
+    whole: Takes
+    parts: Takes
     split: Ints
     split_counts: Ints
     rows: int
 
-    def take(self, windows: Sequence[int], begins: Sequence[int], *, parts: bool = False) -> Take:
-        """Return what a batch gives, `begins` being where each of its windows begins in the batch."""
-        takes = self.parts if parts else self.whole
-        return join([takes[w] for w in windows], begins)
-
-
-def join(takes: Sequence[Take], begins: Sequence[int]) -> Take:
-    """Put the takes of windows side by side, each moved by where its window begins."""
-    if not takes:
-        return NOTHING
-    return Take(
-        np.concatenate([take.rows for take in takes]),
-        np.concatenate([take.places + begin for take, begin in zip(takes, begins, strict=True)]),
-        np.concatenate([take.counts for take in takes]),
-    )
+    @property
+    def windows(self) -> int:
+        """The number of windows."""
+        return len(self.sequences.ids)
 
 
 def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types: bool) -> Plan:
@@ -75,21 +101,23 @@ def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types
     split_counts: list[Ints] = []
     base = 0
     for pieces, cuts, groups in texts:
-        for window in cuts:
-            places = _pieces_of(window, pieces)
-            ids.append(pieces.ids[places])
-            segments.append(pieces.types[places])
         rows = np.arange(base, base + len(groups))
         if len(cuts) == 1:
+            ids.append(pieces.ids)
+            segments.append(pieces.types)
             whole.append(Take(rows, groups.members, groups.counts))
             parts.append(NOTHING)
         else:
+            for window in cuts:
+                places = _pieces_of(window, pieces)
+                ids.append(pieces.ids[places])
+                segments.append(pieces.types[places])
             several, counts = _deal(pieces, cuts, groups, rows, whole, parts)
             split.append(several)
             split_counts.append(counts)
         base += len(groups)
     sequences = Sequences(ids, segments if types else None)
-    return Plan(sequences, whole, parts, _cat(split), _cat(split_counts), base)
+    return Plan(sequences, Takes.of(whole), Takes.of(parts), _cat(split), _cat(split_counts), base)
 
 
 def _pieces_of(window: Window, pieces: Pieces) -> Ints:

@@ -1,6 +1,6 @@
 """From the pieces of one text to its windows and its rows, for every level and policy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -40,6 +40,8 @@ class ClsFinder(Protocol):
         """Return its number in the text."""
 
 
+Where = Callable[[], str]  # the name of a text, for an error
+
 COUNTS = (
     "pieces",
     "windows",
@@ -72,7 +74,7 @@ class Made:
     lost_words: int = 0
 
 
-def cut(pieces: Pieces, request: Request, capacity: int, where: str) -> Cut:
+def cut(pieces: Pieces, request: Request, capacity: int, where: Where) -> Cut:
     """Cut a text's pieces into windows of `capacity` body pieces, or as the policy for long texts says.
 
     Raises:
@@ -82,7 +84,7 @@ def cut(pieces: Pieces, request: Request, capacity: int, where: str) -> Cut:
         return Cut(pieces, (Window(0, pieces.body, 0, pieces.body),), 0)
     if request.long == "error":
         raise RequestError(
-            f"{where} has {len(pieces)} pieces and the limit is {request.max_length}; "
+            f"{where()} has {len(pieces)} pieces and the limit is {request.max_length}; "
             "take --long window or --long truncate, or leave it out"
         )
     if request.long == "window":
@@ -106,7 +108,7 @@ def rows_of(
     request: Wish,
     tokenizer: ClsFinder,
     spans: Sequence[tuple[int, int]] | None,
-    where: str,
+    where: Where,
 ) -> Made:
     """Return the rows of one text at the level of the request."""
     if request.level == "token":
@@ -163,16 +165,16 @@ def _words(example: Example, pieces: Pieces) -> Made:
     return Made(rows, groups.keep(there), dropped_words=len(pieces.dropped), lost_words=int((~there).sum()))
 
 
-def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], where: str) -> Made:
+def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], where: Where) -> Made:
     for start, end in spans:
         if not 0 <= start < end <= len(example.text):
             raise RequestError(
-                f"{where}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
+                f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
             )
     groups = align.by_overlap(pieces.starts, pieces.ends, spans)
     for (start, end), pieces_there in zip(spans, groups.counts.tolist(), strict=True):
         if not pieces_there:
-            raise RequestError(f"{where}: span ({start}, {end}) {example.text[start:end]!r} holds no piece")
+            raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no piece")
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
     return Made(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 

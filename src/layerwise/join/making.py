@@ -150,7 +150,7 @@ class ShardMaker:
         start = time.perf_counter() - ready.seconds
         task, shard = ready.task, ready.shard
         examples = task.examples
-        windows = len(shard.plan.whole)
+        windows = shard.plan.windows
         done = 0
 
         def progress(pieces: int, batch: int) -> None:

@@ -138,7 +138,7 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, 
 def _rows(text: StoredText, wish: _Wish, level: str, doc: int) -> Made:
     if level == "word" and not len(text.pieces):
         raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
-    return rowing.rows_of(text.example, text.pieces, wish, wish, None, f"text {doc}")
+    return rowing.rows_of(text.example, text.pieces, wish, wish, None, lambda: f"text {doc}")
 
 
 def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:
