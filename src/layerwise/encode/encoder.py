@@ -27,7 +27,7 @@ from layerwise.states import F32, LayerStates
 from layerwise.tables import Carried, Coverage, index_table, texts_table
 from layerwise.tolerance import COMPUTED
 
-_BUDGET = {"cpu": 2048, "cuda": 16384, "mps": 8192}  # pieces of a batch
+_BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # pieces of a batch
 
 
 @dataclass(frozen=True)

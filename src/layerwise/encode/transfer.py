@@ -1,5 +1,6 @@
 """Between host and device, without either waiting for the other where the device is a GPU."""
 
+import functools
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -47,11 +48,21 @@ def to_host(values: torch.Tensor) -> tuple[torch.Tensor, Arrived]:
     """Return values in the host's memory, and what waits until they are there."""
     if not asynchronous(values.device):
         return values.cpu(), lambda: None
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
+    beside = _beside(values.device)
+    beside.wait_stream(torch.cuda.current_stream(values.device))
+    with torch.cuda.stream(beside):
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        event = beside.record_event()
+    # Their memory isn't given to others before they have left.
+    values.record_stream(beside)
     return host, event.synchronize
+
+
+@functools.cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """Return the queue in which copies leave a GPU while the next layer is computed."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
