@@ -49,18 +49,18 @@ def worst(found: Sequence[Parity]) -> Parity:
 
 
 def measured(
-    examples: Sequence[Example], encoder: Encoder, plain: Encoder, request: Request
+    examples: Sequence[Example], encoder: Encoder, exact: Encoder, request: Request
 ) -> dict[str, dict[str, float]]:
-    """Return how far an encoder is from plain one-text forwards on a few of some texts, per layer."""
+    """Return how far an encoder is from another in fp32 on a few of some texts, per layer."""
     few = [examples[number] for number in spread([len(example.text) for example in examples])]
-    found: dict[str, list[Parity]] = {layer: [] for layer in request.layers}
-    for example in few:
-        got, expected = encoder.states([example], request), plain.states([example], request)
-        for layer, all_of_it in found.items():
-            if len(got):
-                all_of_it.append(parity(got.layer(layer), expected.layer(layer)))
-    worsts = {layer: worst(all_of_it) for layer, all_of_it in found.items()}
-    return {layer: {"max_rel": one.max_rel, "cosine": one.cosine} for layer, one in worsts.items()}
+    got, expected = encoder.states(few, request), exact.states(few, request)
+    texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
+    found: dict[str, dict[str, float]] = {}
+    for layer in request.layers:
+        ours, theirs = got.layer(layer), expected.layer(layer)
+        one = worst([parity(ours[rows], theirs[rows]) for rows in texts])
+        found[layer] = {"max_rel": one.max_rel, "cosine": one.cosine}
+    return found
 
 
 def spread(lengths: Sequence[int]) -> list[int]:
