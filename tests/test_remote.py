@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from layerwise import place as placing
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
 from layerwise.join import making
 from layerwise.join.extract import extract_share
@@ -28,17 +29,22 @@ class Faulty:
     """Passes requests on to a server, counts what is got, and can answer with faults instead.
 
     Attributes:
-        faults: what is done with the requests to come: `403`, `500`, `503`, `cut` (half of the body), `slow`, `pass`.
+        faults: what is done with the requests to come: `403`, `500`, `503`, `cut` (half of the body), `slow`,
+            `never` (no answer till `given_up` is set), `pass`.
         got: method, path and bytes of the body of every answer.
     """
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.faults: Iterator[str] = iter(())
+        self.given_up = threading.Event()
         self.got: list[tuple[str, str, int]] = []
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         fault = next(self.faults, "pass")
+        if fault == "never":
+            self.given_up.wait(60)
+            fault = "500"
         if fault in ("500", "503", "403"):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start(f"{fault} Fault", [("Content-Type", "application/xml"), ("Content-Length", "0")])
@@ -349,6 +355,24 @@ def test_a_store_that_stumbles_is_asked_again(
     server.faults = iter(())
     assert contents(dataset.path) == whole
     assert np.array_equal(layer, lw.open_dataset(f"{bucket}/out").layer("3"))
+    assert check_files(f"{bucket}/out") == []
+
+
+def test_a_store_that_never_answers_is_asked_again(
+    bucket: str, model: str, whole: dict[str, bytes], server: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = placing._options("s3")
+    patience = {**given, "config_kwargs": {**given["config_kwargs"], "read_timeout": 0.5}}
+    monkeypatch.setattr(placing, "_options", lambda kind: patience)
+    faults = [*["pass"] * 7, "never"] * 4
+    server.faults = iter(faults)
+    try:
+        dataset = lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
+        assert next(server.faults, None) is None, "not all requests were left without an answer"
+    finally:
+        server.given_up.set()
+    server.faults = iter(())
+    assert contents(dataset.path) == whole
     assert check_files(f"{bucket}/out") == []
 
 
