@@ -11,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from killing import killing, needs_proc
-from layerwise.cluster.ray import Ray, share_of
+from layerwise.cluster.ray import Ray, gpu_share_of, share_of
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.progress import Progress
 from layerwise.store import check_files
@@ -141,6 +141,16 @@ def test_actors_killed_fifty_times_give_the_same_bytes(
 )
 def test_every_worker_fits_a_machine(cores: list[int], count: int, each: int) -> None:
     assert share_of(cores, count) == each
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "on_each"), [(1, 1, 1), (1, 4, 4), (2, 3, 2), (4, 4, 1), (8, 3, 1), (3, 7, 3)]
+)
+def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int) -> None:
+    share = gpu_share_of(gpus, count)
+    assert share == 1 / on_each, "a worker without a share sees no GPU"
+    assert gpus * on_each >= count
+    assert gpu_share_of(0, count) == 0
 
 
 class Fatal:

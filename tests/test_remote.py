@@ -1,5 +1,6 @@
 """Sources and datasets on an object store: a real S3 server on loopback (moto's), with faults of its own."""
 
+import subprocess
 import sys
 import tempfile
 import threading
@@ -338,6 +339,17 @@ def test_processes_write_what_one_writes_and_leave_nothing_here(
     assert check_files(str(out)) == []
     here = [path for path in (tmp_path / "room").rglob("*") if path.is_file()]
     assert here == [], "parts of shards"
+
+
+def test_actors_of_ray_write_the_same(bucket: str, model: str, whole: dict[str, bytes]) -> None:
+    pytest.importorskip("ray", reason="needs layerwise[ray]")
+    # In a process of its own: its cluster is started, and gone, with it.
+    command = f"-m layerwise extract {bucket}/texts.txt --out {bucket}/out --model {model} --cluster ray --workers 2"
+    how = ["--device", "cpu", "--shard-texts", "5"]
+    made = subprocess.run([sys.executable, *command.split(), *how], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert contents(lw.open_dataset(f"{bucket}/out").path) == whole
+    assert check_files(f"{bucket}/out") == []
 
 
 def repeated(*faults: str) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Ray:
             )
         actor = self._ray.remote(_Actor).options(
             num_cpus=share_of([int(node["Resources"].get("CPU", 0)) for node in nodes], self._count),
-            num_gpus=min(1, gpus // self._count),
+            num_gpus=gpu_share_of(gpus, self._count),
             max_restarts=-1,
             max_task_retries=_TRIES,
         )
@@ -114,6 +114,15 @@ def share_of(cores: Sequence[int], count: int) -> int:
     8
     """
     return next((n for n in range(max(cores), 1, -1) if sum(one // n for one in cores) >= count), 1)
+
+
+def gpu_share_of(gpus: int, count: int) -> float:
+    """Return what share of a GPU each of `count` workers can have, a whole one at most.
+
+    >>> [gpu_share_of(gpus, 3) for gpus in (0, 1, 2, 8)]
+    [0.0, 0.3333333333333333, 0.5, 1.0]
+    """
+    return 1 / -(-count // gpus) if gpus else 0.0
 
 
 class _Actor:
