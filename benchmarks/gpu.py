@@ -28,12 +28,9 @@ ROUNDS = 5
 TEXTS, TIMES = 7_000, 3
 BUDGETS = (16_384, 32_768, 65_536)
 WORKERS = (1, 4)
+# The first that fits: kernels of attention are built of the same parts as those of products.
 KINDS = {
-    "attention": (
-        "flash",
-        "fmha",
-        "attention",
-    ),  # before the products: its kernels are built of the same parts
+    "attention": ("flash", "fmha", "attention"),
     "products of the linear layers": ("nvjet", "gemm", "cutlass", "cublas", "splitK"),
     "layer norm": ("layer_norm",),
     "GELU": ("Gelu",),
