@@ -15,6 +15,7 @@ from layerwise.cluster.ray import Ray, gpu_share_of, share_of
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.progress import Progress
 from layerwise.store import check_files
+from overlapping import TASKS, Overlapping
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
@@ -183,6 +184,11 @@ def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> No
         assert progress.texts == 3
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
             list(crew.map(["die"], lambda **_: None))
+
+
+def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
+    with Ray(Overlapping(), 1) as crew:
+        assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
 def test_without_ray_it_says_what_to_install(

@@ -24,6 +24,7 @@ from layerwise.join.extract import extract_share
 from layerwise.progress import Progress
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
+from overlapping import TASKS, Overlapping
 
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -178,6 +179,11 @@ def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
         list(crew.map(["fail"], lambda **_: None))
     with pytest.raises(LayerwiseError, match="was killed by signal 9, 3 times"):
         Local(Fatal(True), 1)
+
+
+def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
+    with Local(Overlapping(), 1) as crew:
+        assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
 class Steps(Fatal):

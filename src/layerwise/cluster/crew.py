@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from layerwise.errors import RequestError
 
 _PATIENCE = 5.0  # seconds that whoever closes waits for what is being read
+IN_HAND = 2  # tasks of a maker in another process: one is made, and one is prepared or committed
 Tell = Callable[..., None]
 """Called with keywords, numbers that tell how far a task has come."""
 
@@ -30,23 +31,41 @@ class Maker(Protocol):
         """Return what comes of a task that is made; in a thread of its own, while the next is made."""
 
 
-def whole(maker: Maker, task: Any, tell: Tell) -> Any:
-    """Return what comes of a task, one step after the other."""
-    return maker.commit(maker.make(maker.prepare(task), tell))
-
-
-@contextmanager
-def settled() -> Iterator[None]:
-    """Take what is there now as there to stay: the collector of garbage doesn't walk over it meanwhile.
+def settle() -> None:
+    """Take what is there now as there to stay: the collector of garbage doesn't walk over it.
 
     Among the millions of objects of the imported libraries, each few thousand texts would else cost a quarter
     of a second.
     """
     gc.freeze()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Take what is there now as there to stay, meanwhile."""
+    settle()
     try:
         yield
     finally:
         gc.unfreeze()
+
+
+class Steps:
+    """Takes several tasks through a maker, in a thread each; of two tasks no step is done at the same time."""
+
+    def __init__(self, maker: Maker) -> None:
+        """Begin with a maker."""
+        self._maker = maker
+        self._preparing, self._making, self._committing = (threading.Lock() for _ in range(3))
+
+    def take(self, task: Any, tell: Tell) -> Any:
+        """Return what comes of a task."""
+        with self._preparing:
+            ready = self._maker.prepare(task)
+        with self._making:
+            made = self._maker.make(ready, tell)
+        with self._committing:
+            return self._maker.commit(made)
 
 
 class Recipe(Protocol):
@@ -73,21 +92,15 @@ class Crew(AbstractContextManager["Crew"], Protocol):
         """End all makers, whatever they do; twice is once."""
 
 
-def agreed(ask: Callable[[], list[Any]], close: Callable[[], None], cure: str) -> Any:
-    """Return what all makers of a recipe say of themselves; where that can't be had, end them.
+def agreed(known: Any, about: Any, cure: str) -> Any:
+    """Return what makers of a recipe say of themselves; `known` is what those before said, if any.
 
     Raises:
         RequestError: they don't say the same.
-        LayerwiseError: what a maker can't do.
     """
-    try:
-        found = ask()
-        if any(about != found[0] for about in found):
-            raise RequestError(f"the workers don't agree on how the model runs; {cure}")
-    except BaseException:
-        close()
-        raise
-    return found[0]
+    if known is not None and about != known:
+        raise RequestError(f"the workers don't agree on how the model runs; {cure}")
+    return about
 
 
 class Alone:

@@ -1,9 +1,10 @@
 """Makers in processes of this machine, each with its share of the cores.
 
 A process is given its tasks, and tells what comes of them, through its standard input and output, as pickles.
-One that dies is started again with the task that it had.
+One that dies is started again with the tasks that it had.
 """
 
+import itertools
 import os
 import pickle
 import queue
@@ -11,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell, agreed, settled, whole
+from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
 from layerwise.errors import LayerwiseError
 
-_TRIES = 3  # of one task, before it is taken to be what kills its maker
+_TRIES = 3  # deaths without a task done between them, before a task is taken to be what kills its maker
 _CODE = "from layerwise.cluster.local import serve; serve()"
 
 
@@ -35,14 +38,16 @@ class Local:
         # What a process that is killed leaves in its temporary folder goes with ours.
         self._room = tempfile.TemporaryDirectory(prefix="layerwise-", ignore_cleanup_errors=True)
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._hands = [
-            _Hand(recipe, index, count, self._tasks, self._messages, self._room.name)
-            for index in range(count)
+            _Hand((recipe, index, count), self._messages, self._room.name) for index in range(count)
         ]
-        self.about: Any = agreed(
-            lambda: [self._next("ready") for _ in self._hands], self.close, "take --workers 1"
-        )
+        self.about: Any = None
+        try:
+            for _ in self._hands:
+                self.about = agreed(self.about, self._next("ready"), "take --workers 1")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -56,16 +61,21 @@ class Local:
         Raises:
             LayerwiseError: what a maker can't do, or a task that kills every maker that has it.
         """
-        under_way = 0
+        load = dict.fromkeys(self._hands, 0)
+
+        def landed() -> Any:
+            hand, made = self._next("done", tell)
+            load[hand] -= 1
+            return made
+
         for task in tasks:
-            self._tasks.put(task)
-            under_way += 1
-            # One task more than makers lies ready, so that none waits for the source.
-            if under_way > len(self._hands):
-                yield self._next("done", tell)
-                under_way -= 1
-        for _ in range(under_way):
-            yield self._next("done", tell)
+            hand = min(load, key=load.__getitem__)
+            hand.give(task)
+            load[hand] += 1
+            if min(load.values()) == IN_HAND:
+                yield landed()
+        while any(load.values()):
+            yield landed()
 
     def _next(self, wanted: str, tell: Tell = lambda **_: None) -> Any:
         while True:
@@ -81,39 +91,42 @@ class Local:
         """End all processes, whatever they do."""
         for hand in self._hands:
             hand.stop()
-        for _ in self._hands:
-            self._tasks.put(None)
         for hand in self._hands:
             hand.join()
         self._room.cleanup()
 
 
 class _Hand:
-    """One process, and the thread that hands it its tasks."""
+    """One process, the tasks that it has in hand, and the thread that hears what comes of them."""
 
     def __init__(
         self,
-        recipe: Recipe,
-        index: int,
-        count: int,
-        tasks: "queue.SimpleQueue[Any]",
+        begin: tuple[Recipe, int, int],
         messages: "queue.SimpleQueue[tuple[str, Any]]",
         room: str,
     ) -> None:
-        self._begin = (recipe, index, count)
-        self._tasks, self._messages, self._room = tasks, messages, room
-        self._ended = False
-        self._lock = threading.Lock()
+        self._begin, self._messages, self._room = begin, messages, room
+        self._given = itertools.count()
+        self._in_hand: dict[int, Any] = {}
+        self._ended = threading.Event()
+        self._sending = threading.Lock()
         self._process = self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def give(self, task: Any) -> None:
+        """Let the process do a task as well."""
+        with self._sending:
+            number = next(self._given)
+            self._in_hand[number] = task
+            self._send(self._process, (number, task))
+
     def _start(self) -> subprocess.Popen[bytes]:
-        count = self._begin[2]
+        _, _, count = self._begin
         threads = str(max(1, cores() // count))
         own = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -121,77 +134,74 @@ class _Hand:
             # Ctrl-C is for the parent, which ends its processes.
             start_new_session=True,
         )
+        self._send(process, self._begin)
+        return process
+
+    def _send(self, process: subprocess.Popen[bytes], message: Any) -> None:
+        assert process.stdin is not None
+        with suppress(OSError):  # it is dead, which the thread hears
+            pickle.dump(message, process.stdin)
+            process.stdin.flush()
 
     def _run(self) -> None:
         try:
-            self._messages.put(("ready", self._ask(self._begin)))
-            while not self._ended:
-                task = self._tasks.get()
-                self._messages.put(("done", self._ask(task)))
-        except _Failed as failed:
-            self._messages.put(("failed", failed.error))
+            deaths = 0
+            while True:
+                deaths = 1 if self._listen() else deaths + 1
+                status = self._process.wait()
+                if self._ended.is_set():
+                    return
+                if deaths == _TRIES:
+                    raise LayerwiseError(self._died(status))
+                with self._sending:
+                    _let_go(self._process)
+                    self._process = self._start()
+                    if self._ended.is_set():
+                        self._process.kill()
+                    for given in list(self._in_hand.items()):
+                        self._send(self._process, given)
         except BaseException as error:
             self._messages.put(("failed", error))
         finally:
-            self._let_go()
+            _let_go(self._process)
 
-    def _ask(self, message: Any) -> Any:
-        for _ in range(_TRIES):
-            with suppress(BrokenPipeError, EOFError, ConnectionError):
-                return self._talk(message)
-            status = self._process.wait()
-            self._let_go()
-            with self._lock:
-                if self._ended:
-                    raise _Failed(LayerwiseError("ended"))
-                self._process = self._start()
-            if message is not self._begin:
-                with suppress(BrokenPipeError, EOFError, ConnectionError):
-                    self._talk(self._begin)
-        raise _Failed(LayerwiseError(self._died(status)))
+    def _listen(self) -> bool:
+        """Pass on what the process says until it dies; tell whether it got a task done."""
+        back, done = self._process.stdout, False
+        assert back is not None
+        with suppress(EOFError, ConnectionError, pickle.UnpicklingError):
+            while True:
+                kind, said = pickle.load(back)
+                if kind == "failed":
+                    raise said
+                if kind == "done":
+                    number, made = said
+                    del self._in_hand[number]
+                    said, done = (self, made), True
+                self._messages.put((kind, said))
+        return done
 
     def _died(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         cure = "; it may need more memory: take fewer workers or a smaller --batch-tokens"
         return f"worker {self._begin[1]} {how}, {_TRIES} times{cure if status == -9 else ''}"
 
-    def _talk(self, message: Any) -> Any:
-        to, back = self._process.stdin, self._process.stdout
-        assert to is not None
-        assert back is not None
-        pickle.dump(message, to)
-        to.flush()
-        while True:
-            kind, said = pickle.load(back)
-            if kind == "failed":
-                raise _Failed(said)
-            if kind == "done":
-                return said
-            self._messages.put((kind, said))
-
-    def _let_go(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-
     def stop(self) -> None:
         """Kill the process; the thread ends by itself."""
-        with self._lock:
-            self._ended = True
-            self._process.kill()
-        self._process.wait()
+        self._ended.set()
+        self._process.kill()
 
     def join(self) -> None:
-        """Wait for the thread."""
+        """Wait for the thread and the process."""
         self._thread.join()
+        self._process.wait()
 
 
-class _Failed(Exception):
-    """What a maker said that it can't do."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()
 
 
 def cores() -> int:
@@ -203,31 +213,40 @@ def serve() -> None:
     """Be a maker: do what comes in by standard input until it ends."""
     to = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print isn't ours to send
-    source = sys.stdin.buffer
+    saying = threading.Lock()
 
     def say(kind: str, said: Any) -> None:
-        pickle.dump((kind, said), to)
-        to.flush()
+        with saying:
+            pickle.dump((kind, said), to)
+            to.flush()
 
     with suppress(BrokenPipeError, EOFError):  # nobody is there any more
-        _serve(source, say)
+        _serve(sys.stdin.buffer, say)
     os._exit(0)  # at once: nothing of what was under way counts
 
 
-def _serve(source: IO[bytes], say: Any) -> None:
-    recipe, index, count = pickle.load(source)
-    try:
-        maker = recipe.start(index, count)
-        say("done", maker.about())
-        with settled():
-            while True:
-                task = pickle.load(source)
-                say("done", whole(maker, task, lambda **said: say("tell", said)))
-    except LayerwiseError as error:
-        say("failed", error)
-    except (BrokenPipeError, EOFError):
-        raise
-    except Exception as error:
-        import traceback
+def _serve(source: IO[bytes], say: Callable[[str, Any], None]) -> None:
+    @contextmanager
+    def telling() -> Iterator[None]:
+        try:
+            yield
+        except (BrokenPipeError, EOFError):
+            raise
+        except LayerwiseError as error:
+            say("failed", error)
+        except Exception as error:
+            say("failed", RuntimeError(f"a worker failed: {error!r}\n{traceback.format_exc()}"))
 
-        say("failed", RuntimeError(f"a worker failed: {error!r}\n{traceback.format_exc()}"))
+    def do(number: int, task: Any) -> None:
+        with telling():
+            say("done", (number, steps.take(task, lambda **said: say("tell", said))))
+
+    recipe, index, count = pickle.load(source)
+    threads = ThreadPoolExecutor(IN_HAND)
+    with telling():
+        maker = recipe.start(index, count)
+        steps = Steps(maker)
+        settle()
+        say("ready", maker.about())
+        while True:
+            threads.submit(do, *pickle.load(source))

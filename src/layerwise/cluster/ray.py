@@ -1,17 +1,43 @@
-"""Makers as actors of Ray, on any number of machines; what crosses the wire is texts one way and records the other."""
+"""Makers as actors of Ray, on any number of machines; what crosses the wire is texts one way and records the other.
+
+An actor that is lost gives its tasks back, which go to the others, and another is started in its place, which joins
+when there is room for it and it is ready.
+"""
 
 import logging
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
-from layerwise.cluster.crew import Recipe, Tell, agreed, whole
+from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
 from layerwise.errors import LayerwiseError, RequestError
 
-_TRIES = 3  # of one task, before it is taken to be what kills its maker
+_TRIES = 3  # of one task again, before it is taken to be what kills its maker
+_PATIENCE = 600.0  # seconds without any worker, before the cluster is taken to have no room for one
+_SOON = 60.0  # seconds that the first worker waits for the others before it begins
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor, and how many tasks it has in hand."""
+
+    index: int
+    actor: Any
+    load: int = 0
+
+
+@dataclass
+class _Task:
+    """A task, and how often an actor was lost with it."""
+
+    what: Any
+    losses: int = 0
 
 
 class Ray:
-    """Several makers at work in actors; one that is lost is started again, elsewhere, with the task that it had.
+    """Several makers at work in actors.
 
     The cluster is the one that `RAY_ADDRESS` names, or this process is in; else one is started on this machine.
     """
@@ -20,7 +46,7 @@ class Ray:
         """Start the actors, by default one per GPU, or per machine where there is none.
 
         Raises:
-            RequestError: Ray isn't installed, or has no room for so many.
+            RequestError: Ray isn't installed, or has no room for so many; or the machines aren't alike.
             LayerwiseError: what a maker can't do.
         """
         try:
@@ -32,26 +58,35 @@ class Ray:
         if self._own:
             self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         room = self._ray.cluster_resources()
+        self._ready: list[_Worker] = []
+        # By what is to come of it: who does it, and a task, or nothing where the worker is to be made ready.
+        self._under_way: dict[Any, tuple[_Worker, _Task | None]] = {}
+        self._waiting: deque[_Task] = deque()
+        self._stillborn = 0
         gpus, cpus = int(room.get("GPU", 0)), int(room.get("CPU", 1))
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        self._count = count or gpus or len(nodes)
+        self._recipe, self._count = recipe, count or gpus or len(nodes)
         if self._count > cpus:
             self.close()
             raise RequestError(
                 f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
             )
-        actor = self._ray.remote(_Actor).options(
+        self._actor = self._ray.remote(_Actor).options(
             num_cpus=share_of([int(node["Resources"].get("CPU", 0)) for node in nodes], self._count),
             num_gpus=gpu_share_of(gpus, self._count),
-            max_restarts=-1,
-            max_task_retries=_TRIES,
+            max_concurrency=IN_HAND,
         )
-        self._actors: list[Any] = [actor.remote(recipe, index, self._count) for index in range(self._count)]
-        self.about: Any = agreed(
-            lambda: [self._get(one.about.remote()) for one in self._actors],
-            self.close,
-            "take machines of one kind",
-        )
+        self.about: Any = None
+        try:
+            for index in range(self._count):
+                self._start(index)
+            # Those that come soon are known to agree before anything is written.
+            end = time.monotonic() + _SOON
+            while not self._ready or (self._under_way and time.monotonic() < end):
+                self._hear(patience=1.0)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -63,44 +98,93 @@ class Ray:
         """Yield what comes of the tasks, in whatever order they get done; no more are taken than are needed.
 
         Raises:
-            LayerwiseError: what a maker can't do, or a task that kills every maker that has it.
+            LayerwiseError: what a maker can't do, a task that kills every maker that has it, or a cluster that
+                has no room for any maker any more.
         """
-        load = dict.fromkeys(self._actors, 0)
-        running: dict[Any, Any] = {}
         for task in tasks:
-            # Each has a task in hand and one that lies ready.
-            if len(running) == 2 * len(load):
-                yield self._next(running, load, tell)
-            actor = min(load, key=lambda one: load[one])
-            load[actor] += 1
-            running[actor.make.remote(task)] = actor
-        while running:
-            yield self._next(running, load, tell)
+            self._waiting.append(_Task(task))
+            while not self._hand_out():
+                yield from self._hear(tell)
+        while self._waiting or any(worker.load for worker in self._ready):
+            self._hand_out()
+            yield from self._hear(tell)
 
-    def _next(self, running: dict[Any, Any], load: dict[Any, int], tell: Tell) -> Any:
-        (done,), _ = self._ray.wait(list(running), num_returns=1)
-        load[running.pop(done)] -= 1
-        made, told = self._get(done)
-        for said in told:
-            tell(**said)
-        return made
+    def _hand_out(self) -> bool:
+        """Give the tasks that wait to those that have few; tell whether there is room for more."""
+        while True:
+            worker = min(self._ready, key=lambda one: one.load, default=None)
+            if worker is None or worker.load == IN_HAND:
+                return False
+            if not self._waiting:
+                return True
+            task = self._waiting.popleft()
+            worker.load += 1
+            self._under_way[worker.actor.make.remote(task.what)] = (worker, task)
 
-    def _get(self, reference: Any) -> Any:
+    def _hear(self, tell: Tell = lambda **_: None, patience: float | None = None) -> list[Any]:
+        """Return what came of a task, if anything did."""
+        # Where none is left, machines may come; but not for ever.
+        patience = patience if self._ready else _PATIENCE
+        heard, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=patience)
+        if not heard:
+            if self._ready:
+                return []
+            raise LayerwiseError(
+                f"the cluster has had no room for a worker for {_PATIENCE / 60:.0f} minutes; start the same command "
+                "again when it has, and it goes on"
+            )
+        worker, task = self._under_way.pop(heard[0])
+        errors = self._ray.exceptions
         try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayTaskError as error:
+            said = self._ray.get(heard[0])
+        except errors.RayTaskError as error:
             if isinstance(error.cause, LayerwiseError):
                 raise error.cause from None
             raise
-        except self._ray.exceptions.RayActorError as error:
-            why = str(error).strip().partition("\n")[0]
-            raise LayerwiseError(f"a worker was lost {_TRIES + 1} times with the same shard: {why}") from None
+        except (errors.RayActorError, errors.ObjectLostError) as error:
+            self._lost(worker, task, str(error).strip().partition("\n")[0])
+            return []
+        if task is None:
+            self.about = agreed(self.about, said, "take machines of one kind")
+            self._ready.append(worker)
+            return []
+        worker.load -= 1
+        made, told = said
+        for one in told:
+            tell(**one)
+        return [made]
+
+    def _start(self, index: int) -> None:
+        worker = _Worker(index, self._actor.remote(self._recipe, index, self._count))
+        self._under_way[worker.actor.about.remote()] = (worker, None)
+
+    def _lost(self, worker: _Worker, task: _Task | None, why: str) -> None:
+        """Let another do the task of a worker that is lost, and start another worker."""
+        if task is None:
+            self._stillborn += 1
+            if self._stillborn > _TRIES:
+                # Where others are left they go on without it.
+                if self._ready or self._under_way:
+                    return
+                raise LayerwiseError(
+                    f"workers were lost {self._stillborn} times before they were ready: {why}"
+                )
+            self._start(worker.index)
+            return
+        if worker in self._ready:  # each of its tasks tells that it is lost
+            self._ready.remove(worker)
+            self._ray.kill(worker.actor)
+            self._start(worker.index)
+        task.losses += 1
+        if task.losses > _TRIES:
+            raise LayerwiseError(f"a worker was lost {task.losses} times with the same shard: {why}")
+        self._waiting.appendleft(task)
 
     def close(self) -> None:
         """End the actors, and the cluster if it is ours."""
-        for actor in getattr(self, "_actors", []):
-            self._ray.kill(actor)
-        self._actors = []
+        for worker in {*self._ready, *(one for one, _ in self._under_way.values())}:
+            self._ray.kill(worker.actor)
+        self._ready, self._under_way = [], {}
         if self._own:
             self._ray.shutdown()
 
@@ -130,16 +214,16 @@ class _Actor:
 
     def __init__(self, recipe: Recipe, index: int, count: int) -> None:
         self._begin = (recipe, index, count)
-        self._maker: Any = None
 
     def about(self) -> Any:
         recipe, index, count = self._begin
         # Not when the actor is made: what it can't do would be told as the death of the actor.
-        self._maker = self._maker or recipe.start(index, count)
-        return self._maker.about()
+        maker = recipe.start(index, count)
+        self._steps = Steps(maker)
+        settle()
+        return maker.about()
 
     def make(self, task: Any) -> tuple[Any, list[dict[str, Any]]]:
-        self.about()
         told: list[dict[str, Any]] = []
-        made = whole(self._maker, task, lambda **said: told.append(said))
+        made = self._steps.take(task, lambda **said: told.append(said))
         return made, told

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerwise.cluster.crew import Tell, whole
+from layerwise.cluster.crew import Steps, Tell
 from layerwise.errors import DatasetError
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task
@@ -99,7 +99,7 @@ def _repaired(
         texts = sum(writer.committed[number]["texts"] for number in wrong)
         for task in _tasks(dataset, source, wrong):
             before, done = done, done + len(task.examples)
-            record = whole(maker, replace(task, before=before / texts, behind=done / texts), tell)
+            record = Steps(maker).take(replace(task, before=before / texts, behind=done / texts), tell)
             if record["files"] != writer.committed[task.number]["files"]:
                 changed.append(task.number)
             writer.add(record)
