@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +48,14 @@ class Goal:
         )
 
 
-def heading(title: str) -> None:
-    """Print what is measured, when, with which versions, and on which machine."""
+def heading(title: str, *packages: str) -> None:
+    """Print what is measured, when, with which versions (of `packages` too), and on which machine."""
     # In a process of its own: this one stays small, without torch, for those who measure memory.
     command = [sys.executable, "-m", "layerwise", "env", "--json"]
     env = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     print(title)
-    print(", ".join(f"{name} {env[name]}" for name in _VERSIONS))
+    print(", ".join([*(f"{name} {env[name]}" for name in _VERSIONS), *map(_version, packages)]))
     print(
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {env['processor']} ({env['vector instructions']}), "
         f"{env['cores']} cores, {env['torch threads']} torch threads{load}"
@@ -61,6 +63,12 @@ def heading(title: str) -> None:
     print(flush=True)
     global _since
     _since = _busy()
+
+
+def _version(package: str) -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return f"{package} {metadata.version(package)}"
+    return f"no {package}"
 
 
 def _busy() -> tuple[float, float] | None:

@@ -61,11 +61,12 @@ def watch(clock: Clock) -> None:
     run = engine.Engine.run
 
     def with_layers(self: Any, sequences: Any, batch: Any, wanted: Any, on_layer: Any) -> None:
-        run(self, sequences, batch, wanted, clock.around("pooling, conversion and writing", on_layer))
+        run(self, sequences, batch, wanted, clock.around("pooling and copying out", on_layer))
 
-    engine.Engine.run = clock.around("batches, residual sums and the rest of the forward", with_layers)
+    engine.Engine.run = clock.around("batches and the rest of the forward", with_layers)
     Encoder.plan = clock.around("tokenising, rows and tables", Encoder.plan)
     ShardMaker._measured = clock.around("error against fp32, once per dataset", ShardMaker._measured)
+    ShardWriter.put = clock.around("conversion to float16 and writing", ShardWriter.put)
     ShardWriter.commit = clock.around("sync, hash, tables, record", ShardWriter.commit)
 
 
@@ -86,6 +87,8 @@ def _part(module: nn.Module) -> str | None:
         return "embeddings"
     if isinstance(module, int8.FeedForward):
         return "channels beside"
+    if type(module).__name__ in ("BertSelfOutput", "BertOutput"):  # without the product and the norm in them
+        return "residual sums"
     return None
 
 

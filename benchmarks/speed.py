@@ -12,7 +12,9 @@ TEXTS, ROUNDS = 256, 3
 
 def main() -> None:
     """Measure and print."""
-    heading(f"speed: layerwise bench --shape bert-base --texts {TEXTS} --rounds {ROUNDS}")
+    heading(
+        f"speed: layerwise bench --shape bert-base --texts {TEXTS} --rounds {ROUNDS}", "sentence-transformers"
+    )
     found = by.bench(shape="bert-base", texts=TEXTS, rounds=ROUNDS)
     print(f"{found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds")
     rows = [("way", "pieces/s", "against loop", "of ceiling")]

@@ -258,7 +258,9 @@ def main() -> None:
     """Measure and print."""
     heading(
         f"storage: {GB_ALL:.1f} GB, {ROWS:,} rows x {len(LAYERS)} layers x {WIDTH} float16, warm cache, "
-        f"medians of {ROUNDS} interleaved rounds (writing: {WRITES})"
+        f"medians of {ROUNDS} interleaved rounds (writing: {WRITES})",
+        "h5py",
+        "zarr",
     )
     chance = np.random.default_rng(0)
     blocks = {layer: chance.standard_normal((BLOCK, WIDTH), np.float32) for layer in LAYERS}

@@ -1,6 +1,8 @@
 """Workers as actors of a real Ray cluster on this machine: the same bytes as one process, whoever is lost."""
 
 import os
+import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -155,9 +157,14 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
 
 
 class Fatal:
-    """A recipe whose maker dies of a task."""
+    """A recipe whose maker dies of a task, or at once."""
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once = at_once
 
     def start(self, index: int, count: int) -> "Fatal":
+        if self.at_once:
+            os._exit(1)
         return self
 
     def about(self) -> str:
@@ -189,6 +196,59 @@ def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> No
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
     with Ray(Overlapping(), 1) as crew:
         assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
+
+
+def test_what_comes_back_is_records_and_no_vectors(
+    cluster: Any, corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+    get = cluster.get
+
+    def seen(reference: Any) -> Any:
+        got.append(get(reference))
+        return got[-1]
+
+    monkeypatch.setattr(cluster, "get", seen)
+    dataset = lw.extract(
+        corpus, tmp_path / "out", model=model, cluster="ray", level="token", dtype="float32", **OPTIONS
+    )
+    sizes = [len(pickle.dumps(one)) for one in got]
+    assert len(got) == 1 + 15, "what the worker says of itself, and a record of each shard"
+    assert sum(sizes) < dataset.manifest["totals"]["bytes"] / 4
+    assert max(sizes) < 10_000
+
+
+@pytest.mark.parametrize("fault", ["OutOfMemoryError", "ActorUnavailableError"])
+def test_a_worker_that_is_lost_in_another_way_is_replaced(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    get, calls = cluster.get, 0
+    given = ("gone", None) if fault == "ActorUnavailableError" else ("gone",)
+
+    def failing(reference: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise getattr(cluster.exceptions, fault)(*given)
+        return get(reference)
+
+    monkeypatch.setattr(cluster, "get", failing)
+    with Ray(Fatal(), 1) as crew:
+        assert sorted(set(crew.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
+    assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
+
+
+def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
+        Ray(Fatal(at_once=True), 1)
+
+
+def test_a_cluster_that_cannot_be_reached_is_told() -> None:
+    # In a process of its own, as this one has a cluster.
+    code = "from layerwise.cluster.ray import Ray; Ray(None)"
+    env = {**os.environ, "RAY_ADDRESS": "ray://127.0.0.1:1"}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert "RequestError: there is no Ray cluster to be had" in told.stderr, told.stderr
 
 
 def test_without_ray_it_says_what_to_install(

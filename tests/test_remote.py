@@ -31,7 +31,7 @@ class Faulty:
 
     Attributes:
         faults: what is done with the requests to come: `403`, `500`, `503`, `cut` (half of the body), `slow`,
-            `never` (no answer till `given_up` is set), `pass`.
+            `never` (no answer till `given_up` is set), `late` (it is done, and said to have failed), `pass`.
         got: method, path and bytes of the body of every answer.
     """
 
@@ -52,8 +52,12 @@ class Faulty:
             return [b""]
         if fault == "slow":
             time.sleep(0.3)
-        body = b"".join(self.app(environ, start))
+        late = fault == "late" and environ["REQUEST_METHOD"] == "PUT"
+        body = b"".join(self.app(environ, (lambda *_: None) if late else start))
         self.got.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], len(body)))
+        if late:
+            start("500 Fault", [("Content-Type", "application/xml"), ("Content-Length", "0")])
+            return [b""]
         return [body[: len(body) // 2]] if fault == "cut" and environ["REQUEST_METHOD"] == "GET" else [body]
 
 
@@ -341,6 +345,23 @@ def test_processes_write_what_one_writes_and_leave_nothing_here(
     assert here == [], "parts of shards"
 
 
+def test_at_most_two_shards_stand_here_at_a_time(
+    bucket: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "room"))
+    seen: list[set[str]] = []
+
+    def reached(event: str, path: Path) -> None:
+        names = (file.name for file in (tmp_path / "room").rglob(".0*.part"))
+        seen.append({name[1:6] for name in names})
+
+    monkeypatch.setattr(disk, "reached", reached)
+    lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
+    assert set().union(*seen) == {f"{shard:05d}" for shard in range(6)}, "shards pass through here"
+    assert max(map(len, seen)) <= 2, "one that is made, and one that is put"
+
+
 def test_actors_of_ray_write_the_same(bucket: str, model: str, whole: dict[str, bytes]) -> None:
     pytest.importorskip("ray", reason="needs layerwise[ray]")
     # In a process of its own: its cluster is started, and gone, with it.
@@ -357,7 +378,7 @@ def repeated(*faults: str) -> Iterator[str]:
         yield from faults
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "cut", "slow"])
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "slow", "late"])
 def test_a_store_that_stumbles_is_asked_again(
     bucket: str, model: str, whole: dict[str, bytes], server: Faulty, fault: str
 ) -> None:
@@ -388,8 +409,14 @@ def test_a_store_that_never_answers_is_asked_again(
     assert check_files(f"{bucket}/out") == []
 
 
+@pytest.mark.parametrize("fault", ["403", "503"])
 def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
-    bucket: str, model: str, whole: dict[str, bytes], server: Faulty, monkeypatch: pytest.MonkeyPatch
+    bucket: str,
+    model: str,
+    whole: dict[str, bytes],
+    server: Faulty,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
 ) -> None:
     puts = 0
 
@@ -397,8 +424,11 @@ def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
         nonlocal puts
         puts += event == "rename"
         if puts == 7:
-            server.faults = repeated("403")
+            server.faults = repeated(fault)
 
+    given = placing._options("s3")
+    hasty = {**given, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}}}
+    monkeypatch.setattr(placing, "_options", lambda kind: hasty)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "reached", reached)
         with pytest.raises(OutputError, match=r"can't write s3://.*; what was committed is kept"):
@@ -417,10 +447,7 @@ def test_shards_are_added_merged_and_mended(bucket: str, model: str, server: Fau
     assert (first.text_count, added.text_count) == (26, 28)
     other = lw.extract(more, f"{bucket}/b", model=model, **OPTIONS)
     merged = lw.merge([f"{bucket}/a", other], f"{bucket}/c")
-    assert merged.texts["text"].to_pylist() == [
-        *[t.strip() for t in TEXTS],
-        *["one more", "and another"] * 2,
-    ] or (merged.text_count == 30)
+    assert merged.texts["text"].to_pylist() == [*TEXTS, *["one more", "and another"] * 2]
     damaged = merged.path / "shards" / "00002.safetensors"
     good = damaged.read_bytes()
     damaged.write_bytes(good[:-1] + b"x")

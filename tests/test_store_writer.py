@@ -111,12 +111,20 @@ def test_what_a_crash_left_is_swept_up_and_nothing_else(tmp_path: Path) -> None:
     for name in (
         ".manifest.json.part",
         "work/.00002.json.part",
+        "work/.00002.json.0123cdef.part",
         "shards/.00002.safetensors.part",
+        "shards/.00002.index.parquet.0123cdef.part",
         "shards/00002.safetensors",
         "shards/00031.index.parquet",
     ):
         (out / name).write_text("left")
-    for name in ("notes.txt", ".mine.part", "shards/README", "work/README.json"):
+    for name in (
+        "notes.txt",
+        ".mine.part",
+        "shards/README",
+        "work/README.json",
+        "shards/00002.safetensors.old",
+    ):
         (out / name).write_text("mine")
         before[name] = b"mine"
     DatasetWriter(out, SETTINGS).close()
@@ -314,7 +322,7 @@ def test_a_disk_that_fails_keeps_what_was_committed(
 ) -> None:
     make(tmp_path / "a")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     with DatasetWriter(tmp_path / "b", SETTINGS) as writer:
@@ -336,7 +344,7 @@ def test_a_disk_that_fills_up_while_rows_are_put_is_told(tmp_path: Path, monkeyp
     with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
         shard = writer.begin(LAYERS, 4, WIDTH, "float16")
 
-        def fail(*_: Any) -> None:
+        def fail(*_: Any, **__: Any) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(TensorWriter, "_write", fail)
@@ -358,7 +366,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch:
 def test_a_finished_dataset_needs_no_writable_folder(tmp_path: Path, monkeypatch: Any) -> None:
     make(tmp_path / "d")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     for name in ("write_aside", "rename", "remove", "sync_folder"):

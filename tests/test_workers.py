@@ -1,5 +1,6 @@
 """Several processes make one dataset: the same bytes as one, whatever happens to them."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.join.extract import extract_share
 from layerwise.progress import Progress
+from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
 from overlapping import TASKS, Overlapping
@@ -138,6 +140,13 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     assert lw.open_dataset(tmp_path / "out").text_count == 5
 
 
+FAULTS: dict[str, BaseException] = {
+    "fail": ValueError("a fault of ours"),
+    "end": EOFError("a file that is cut"),
+    "exit": SystemExit("a library that gives up"),
+}
+
+
 class Fatal:
     """A recipe whose makers die of a task, or of being started."""
 
@@ -159,8 +168,8 @@ class Fatal:
         print("what libraries print does no harm")
         if task == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if task == "fail":
-            raise ValueError("a fault of ours")
+        if task in FAULTS:
+            raise FAULTS[task]
         return task
 
     def commit(self, task: Any) -> Any:
@@ -175,10 +184,76 @@ def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
             LayerwiseError, match=r"worker \d was killed by signal 9, 3 times; .*fewer workers"
         ):
             list(crew.map(["a", "die"], lambda **_: None))
-    with Local(Fatal(False), 1) as crew, pytest.raises(RuntimeError, match="a fault of ours"):
-        list(crew.map(["fail"], lambda **_: None))
+    for task, fault in FAULTS.items():
+        with Local(Fatal(False), 1) as crew, pytest.raises(RuntimeError, match=str(fault)):
+            list(crew.map([task], lambda **_: None))
     with pytest.raises(LayerwiseError, match="was killed by signal 9, 3 times"):
         Local(Fatal(True), 1)
+
+
+def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
+    with Local(Fatal(False), 1) as crew:
+
+        def tasks() -> Iterator[str]:
+            yield "fail"
+            wait_for(lambda: not crew._messages.empty(), "the fault")
+            yield "a"
+            yield "b"
+
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            list(crew.map(tasks(), lambda **_: None))
+
+
+class Sharing(Fatal):
+    """Says how many threads its process may have."""
+
+    def about(self) -> str:
+        """Say it."""
+        return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
+
+
+def test_each_process_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "cores", lambda: 5)
+    for count, share in ((2, "2 2"), (3, "1 1")):
+        with Local(Sharing(False), count) as crew:
+            assert crew.about == share, f"{count} processes on 5 cores"
+
+
+def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
+    corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    map_ = Alone.map
+    monkeypatch.setattr(Alone, "map", lambda self, tasks, tell: map_(self, list(tasks)[:-1], tell))
+    with pytest.raises(
+        DatasetError, match="1 of 15 shards got lost on the way; start the same command again"
+    ):
+        lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS)
+    monkeypatch.undo()
+    assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)
+
+
+@pytest.mark.parametrize(("precision", "level"), [("fp32", "token"), ("bf16", "text"), ("int8", "token")])
+def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_of_one(
+    precision: str, level: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "texts.txt"
+    source.write_text(
+        "\n".join(" ".join(text.split()) for _, text in itertools.islice(paragraphs(), 0, 1200, 10))
+    )
+    found = []
+    for workers in ("1", "2"):
+        out = tmp_path / workers
+        how = f"--precision {precision} --level {level} --workers {workers} --shard-texts 30 --device cpu"
+        command = [sys.executable, "-m", "layerwise", "extract", str(source), "--out", str(out), *how.split()]
+        made = subprocess.run(
+            command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True
+        )
+        if precision == "int8" and "VNNI" in made.stderr:
+            pytest.skip("this processor has no VNNI")
+        assert made.returncode == 0, made.stderr
+        found.append(contents(out))
+    assert len(found[0]) == 12
+    assert found[0] == found[1]
 
 
 def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:

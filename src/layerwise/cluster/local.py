@@ -15,14 +15,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
 from layerwise.errors import LayerwiseError
 
 _TRIES = 3  # deaths without a task done between them, before a task is taken to be what kills its maker
+_T = TypeVar("_T")
 _CODE = "from layerwise.cluster.local import serve; serve()"
 
 
@@ -38,11 +39,11 @@ class Local:
         # What a process that is killed leaves in its temporary folder goes with ours.
         self._room = tempfile.TemporaryDirectory(prefix="layerwise-", ignore_cleanup_errors=True)
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._hands = [
-            _Hand((recipe, index, count), self._messages, self._room.name) for index in range(count)
-        ]
+        self._hands: list[_Hand] = []
         self.about: Any = None
         try:
+            for index in range(count):
+                self._hands.append(_Hand((recipe, index, count), self._messages, self._room.name))
             for _ in self._hands:
                 self.about = agreed(self.about, self._next("ready"), "take --workers 1")
         except BaseException:
@@ -139,7 +140,7 @@ class _Hand:
 
     def _send(self, process: subprocess.Popen[bytes], message: Any) -> None:
         assert process.stdin is not None
-        with suppress(OSError):  # it is dead, which the thread hears
+        with suppress(OSError, ValueError):  # it is dead or let go of, which the thread hears
             pickle.dump(message, process.stdin)
             process.stdin.flush()
 
@@ -220,33 +221,33 @@ def serve() -> None:
             pickle.dump((kind, said), to)
             to.flush()
 
-    with suppress(BrokenPipeError, EOFError):  # nobody is there any more
+    with suppress(EOFError):  # nobody is there any more
         _serve(sys.stdin.buffer, say)
     os._exit(0)  # at once: nothing of what was under way counts
 
 
 def _serve(source: IO[bytes], say: Callable[[str, Any], None]) -> None:
-    @contextmanager
-    def telling() -> Iterator[None]:
+    def telling(what: Callable[..., _T], *arguments: Any) -> _T:
         try:
-            yield
-        except (BrokenPipeError, EOFError):
+            return what(*arguments)
+        except BaseException as error:
+            known = isinstance(error, LayerwiseError)
+            fault = f"a worker failed: {error!r}\n{traceback.format_exc()}"
+            say("failed", error if known else RuntimeError(fault))
             raise
-        except LayerwiseError as error:
-            say("failed", error)
-        except Exception as error:
-            say("failed", RuntimeError(f"a worker failed: {error!r}\n{traceback.format_exc()}"))
+
+    def start(recipe: Recipe, index: int, count: int) -> Steps:
+        maker = recipe.start(index, count)
+        say("ready", maker.about())
+        settle()
+        return Steps(maker)
 
     def do(number: int, task: Any) -> None:
-        with telling():
-            say("done", (number, steps.take(task, lambda **said: say("tell", said))))
+        steps = started.result()
+        say("done", (number, steps.take(task, lambda **said: say("tell", said))))
 
-    recipe, index, count = pickle.load(source)
+    # Beside reading, so that whoever sends never waits.
     threads = ThreadPoolExecutor(IN_HAND)
-    with telling():
-        maker = recipe.start(index, count)
-        steps = Steps(maker)
-        settle()
-        say("ready", maker.about())
-        while True:
-            threads.submit(do, *pickle.load(source))
+    started = threads.submit(telling, start, *pickle.load(source))
+    while True:
+        threads.submit(telling, do, *pickle.load(source))

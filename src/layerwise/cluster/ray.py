@@ -4,6 +4,7 @@ An actor that is lost gives its tasks back, which go to the others, and another 
 when there is room for it and it is ready.
 """
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -15,16 +16,16 @@ from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
 from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task again, before it is taken to be what kills its maker
-_PATIENCE = 600.0  # seconds without any worker, before the cluster is taken to have no room for one
+_PATIENCE = 1800.0  # seconds without any worker, before none is waited for any more
 _SOON = 60.0  # seconds that the first worker waits for the others before it begins
 
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, and how many tasks it has in hand."""
+    """An actor, how many in its place were lost before they were ready, and how many tasks it has in hand."""
 
-    index: int
     actor: Any
+    stillborn: int
     load: int = 0
 
 
@@ -56,30 +57,37 @@ class Ray:
         self._ray: Any = ray
         self._own = not self._ray.is_initialized()
         if self._own:
-            self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            try:
+                self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError) as error:
+                why = str(error).strip().partition("\n")[0]
+                raise RequestError(
+                    f"there is no Ray cluster to be had: {why}; is RAY_ADDRESS right?"
+                ) from None
         room = self._ray.cluster_resources()
         self._ready: list[_Worker] = []
         # By what is to come of it: who does it, and a task, or nothing where the worker is to be made ready.
         self._under_way: dict[Any, tuple[_Worker, _Task | None]] = {}
         self._waiting: deque[_Task] = deque()
-        self._stillborn = 0
+        self._indices = itertools.count()
         gpus, cpus = int(room.get("GPU", 0)), int(room.get("CPU", 1))
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        self._recipe, self._count = recipe, count or gpus or len(nodes)
+        cores = [int(node["Resources"].get("CPU", 0)) for node in nodes]
+        self._recipe, self._count = recipe, count or gpus or max(1, sum(map(bool, cores)))
         if self._count > cpus:
             self.close()
             raise RequestError(
                 f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
             )
         self._actor = self._ray.remote(_Actor).options(
-            num_cpus=share_of([int(node["Resources"].get("CPU", 0)) for node in nodes], self._count),
+            num_cpus=share_of(cores, self._count),
             num_gpus=gpu_share_of(gpus, self._count),
             max_concurrency=IN_HAND,
         )
         self.about: Any = None
         try:
-            for index in range(self._count):
-                self._start(index)
+            for _ in range(self._count):
+                self._start()
             # Those that come soon are known to agree before anything is written.
             end = time.monotonic() + _SOON
             while not self._ready or (self._under_way and time.monotonic() < end):
@@ -105,7 +113,7 @@ class Ray:
             self._waiting.append(_Task(task))
             while not self._hand_out():
                 yield from self._hear(tell)
-        while self._waiting or any(worker.load for worker in self._ready):
+        while self._waiting or any(task for _, task in self._under_way.values()):
             self._hand_out()
             yield from self._hear(tell)
 
@@ -130,8 +138,8 @@ class Ray:
             if self._ready:
                 return []
             raise LayerwiseError(
-                f"the cluster has had no room for a worker for {_PATIENCE / 60:.0f} minutes; start the same command "
-                "again when it has, and it goes on"
+                f"for {_PATIENCE / 60:g} minutes no worker was ready: the cluster has no room for one, or can't load "
+                "the model; start the same command again, and it goes on"
             )
         worker, task = self._under_way.pop(heard[0])
         errors = self._ray.exceptions
@@ -141,7 +149,7 @@ class Ray:
             if isinstance(error.cause, LayerwiseError):
                 raise error.cause from None
             raise
-        except (errors.RayActorError, errors.ObjectLostError) as error:
+        except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
             self._lost(worker, task, str(error).strip().partition("\n")[0])
             return []
         if task is None:
@@ -154,27 +162,24 @@ class Ray:
             tell(**one)
         return [made]
 
-    def _start(self, index: int) -> None:
-        worker = _Worker(index, self._actor.remote(self._recipe, index, self._count))
-        self._under_way[worker.actor.about.remote()] = (worker, None)
+    def _start(self, stillborn: int = 0) -> None:
+        # A number of its own: a machine that can't be reached may still hold what goes with the old one's.
+        actor = self._actor.remote(self._recipe, next(self._indices), self._count)
+        self._under_way[actor.about.remote()] = (_Worker(actor, stillborn), None)
 
     def _lost(self, worker: _Worker, task: _Task | None, why: str) -> None:
         """Let another do the task of a worker that is lost, and start another worker."""
         if task is None:
-            self._stillborn += 1
-            if self._stillborn > _TRIES:
-                # Where others are left they go on without it.
-                if self._ready or self._under_way:
-                    return
-                raise LayerwiseError(
-                    f"workers were lost {self._stillborn} times before they were ready: {why}"
-                )
-            self._start(worker.index)
+            stillborn = worker.stillborn + 1
+            if stillborn <= _TRIES:
+                self._start(stillborn)
+            elif not (self._ready or self._under_way):  # else the others go on without it
+                raise LayerwiseError(f"a worker was lost {stillborn} times before it was ready: {why}")
             return
         if worker in self._ready:  # each of its tasks tells that it is lost
             self._ready.remove(worker)
             self._ray.kill(worker.actor)
-            self._start(worker.index)
+            self._start()
         task.losses += 1
         if task.losses > _TRIES:
             raise LayerwiseError(f"a worker was lost {task.losses} times with the same shard: {why}")

@@ -210,6 +210,12 @@ class Job:
             crew.close()  # before the writer tidies up
             raise
         end = self._begun.shard + self.shards
+        own = [number for number in range(self._begun.shard, end) if _is_of(share, number)]
+        lost = sum(number not in writer.committed for number in own)
+        if lost:
+            raise DatasetError(
+                f"{lost} of {len(own)} shards got lost on the way; start the same command again"
+            )
         known = self._begun.shard + len(self._begun.texts)
         held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
         if held and min(held) >= writer.base > 0:

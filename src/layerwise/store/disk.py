@@ -1,15 +1,16 @@
 """Everything that must survive a crash passes through here: aside, sync, rename, remove.
 
-A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced. Of an
-object store it is written in a temporary folder here, and put there in the place of being renamed, which is
-at once or not at all. Errors of the operating system become one line for people. Nothing here knows what the
-files mean.
+A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced; where
+several processes may write the same one, as `.NAME.OWN.part`. Of an object store it is written in a temporary
+folder here, and put there in the place of being renamed, which is at once or not at all. Errors of the
+operating system become one line for people. Nothing here knows what the files mean.
 """
 
 import atexit
 import errno
 import functools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _CURES = {
     errno.EPERM: "make it writable",
 }
 AGAIN = "{cure} and start the same command again"
+_OWN = secrets.token_hex(4)  # this process
 KEPT = f"what was committed is kept; {AGAIN}"
 
 
@@ -47,9 +49,12 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
         raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
 
 
-def aside(path: Path) -> Path:
-    """Return where a file is written until it is whole: `.NAME.part` beside it, or here for an object store."""
-    name = f".{path.name}.part"
+def aside(path: Path, *, own: bool = False) -> Path:
+    """Return where a file is written until it is whole, beside it, or here for an object store.
+
+    `own`: by this process and no other.
+    """
+    name = f".{path.name}.{_OWN}.part" if own else f".{path.name}.part"
     return _waiting_room(str(path.parent)) / name if is_remote(path) else path.with_name(name)
 
 
@@ -142,18 +147,18 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_aside(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, synced, and leave the renaming to the caller."""
-    with open(aside(path), "wb") as file:
+def write_aside(path: Path, data: bytes, *, own: bool = False) -> None:
+    """Write `data` beside `path`, synced, and leave the renaming to the caller; `own`: see `aside`."""
+    with open(aside(path, own=own), "wb") as file:
         file.write(data)
         file.flush()
         sync(file.fileno(), path)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a crash leaves the whole file or none."""
-    write_aside(path, data)
-    rename(aside(path), path)
+def write_file(path: Path, data: bytes, *, own: bool = False) -> None:
+    """Write `data` to `path` so that a crash leaves the whole file or none; `own`: see `aside`."""
+    write_aside(path, data, own=own)
+    rename(aside(path, own=own), path)
     sync_folder(path.parent)
 
 
@@ -162,7 +167,7 @@ def write_new(path: Path, data: bytes) -> bool:
     if is_remote(path):
         reached("rename", path)
         return put_new(path, data)
-    write_file(path, data)
+    write_file(path, data, own=True)
     return True
 
 

@@ -28,7 +28,7 @@ def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs
         DatasetError: a file that isn't what its record says.
         OutputError: a place that can't be written to.
     """
-    aside = disk.aside(target.shard(number, "tensors"))
+    aside = disk.aside(target.shard(number, "tensors"), own=True)
     tensors = _copy(source.shard(record["number"], "tensors"), aside)
     entry = record["files"]["tensors"]
     if tensors != (entry["bytes"], entry["sha256"]):

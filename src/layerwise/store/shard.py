@@ -39,7 +39,7 @@ class ShardWriter:
         """Begin; `closed` is called with the record when it is committed, with `None` when it is abandoned."""
         self.number, self.rows = number, rows
         self._closed, self._folder = closed, folder
-        place = disk.aside(folder.shard(number, "tensors"))
+        place = disk.aside(folder.shard(number, "tensors"), own=True)
         self._tensors = TensorWriter(place, tuple(layers), rows, width, dtype)
 
     def put(self, layer: str, rows: NDArray[np.int64], values: F32) -> None:
@@ -80,7 +80,7 @@ class ShardWriter:
         self._tensors.discard()
         self._closed(None)
         paths = [self._folder.shard(self.number, kind) for kind in KINDS]
-        left = [disk.aside(path) for path in paths]
+        left = [disk.aside(path, own=True) for path in paths]
         # Interrupted in the last moment of its commit; and in an object store others may be about to commit it.
         if not is_remote(self._folder.root) and not self._is_known():
             left += paths
@@ -116,10 +116,10 @@ def commit_shard(
         for kind, table in tables.items():
             data = table_bytes(table)
             files[kind] = entry(kind, len(data), hashlib.sha256(data).hexdigest())
-            disk.write_aside(folder.shard(number, kind), data)
+            disk.write_aside(folder.shard(number, kind), data, own=True)
         for kind in KINDS:
             path = folder.shard(number, kind)
-            disk.rename(disk.aside(path), path)
+            disk.rename(disk.aside(path, own=True), path)
         disk.sync_folder(folder.shards)
     shape = {"texts": tables["texts"].num_rows, "rows": tables["index"].num_rows}
     whole: Record = json.loads(to_json({"counts": {}, **record, "number": number, **shape, "files": files}))

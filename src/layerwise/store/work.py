@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -15,6 +16,8 @@ from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version
 from layerwise.store.records import Record
 
 _END = "*-of-*.end.json"
+_SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
+_OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
 
 
@@ -239,8 +242,8 @@ def sweep(
 
 def shard_number(name: str) -> int | None:
     """Return the number of the shard that a file, or one that was being written, belongs to."""
-    number, _, rest = name.removeprefix(".").removesuffix(".part").partition(".")
-    return int(number) if number.isdigit() and rest in {*KINDS.values(), "json"} else None
+    found = _OF_SHARD.fullmatch(name)
+    return int(found[1] or found[2]) if found else None
 
 
 def remove_empty(folder: Folder) -> None:
