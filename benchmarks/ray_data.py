@@ -7,6 +7,7 @@ many characters, nor the number of a text's line; ours does both in that time.
 
 import hashlib
 import json
+import logging
 import statistics
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 from common import documentation, heading, interleaved, show
 
-TEXTS = 100_000
+TEXTS, FILES = 500_000, 5
 WORKERS = 2
 ROUNDS = 3
 
@@ -69,9 +70,10 @@ def main() -> int:
 
     heading(f"ray_data: {TEXTS:,} texts of JSONL to {WORKERS} actors that do nothing", "ray")
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as folder:
-        source = Path(folder) / "texts.jsonl"
         lines = "".join(json.dumps({"text": text, "label": "a"}) + "\n" for text in documentation(1_000))
-        source.write_text(lines * (TEXTS // 1_000), encoding="utf-8")
+        sources = [Path(folder) / f"{number}.jsonl" for number in range(FILES)]
+        for source in sources:
+            source.write_text(lines * (TEXTS // FILES // 1_000), encoding="utf-8")
         here = str(Path(__file__).parent)
         # A core for each actor, and one for what reads in Ray Data.
         ray.init(
@@ -82,17 +84,18 @@ def main() -> int:
             runtime_env={"env_vars": {"PYTHONPATH": here}},
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
-        ray.data.DataContext.get_current().execution_options.verbose_progress = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         with Ray(Taker(), WORKERS) as crew:
 
             def ours() -> int:
-                cut = shards(open_corpus(source).records(), TOGETHER, CHARACTERS["text"])
+                cut = shards(open_corpus(sources).records(), TOGETHER, CHARACTERS["text"])
                 tasks = ([example.text for example in shard] for shard in cut)
                 return sum(texts for texts, _ in crew.map(tasks, lambda **_: None))
 
             def theirs() -> int:
-                data = ray.data.read_json(str(source), lines=True)
-                taken = data.map_batches(Taker, batch_size=TOGETHER, concurrency=WORKERS).take_all()
+                pool = ray.data.ActorPoolStrategy(size=WORKERS)
+                data = ray.data.read_json([*map(str, sources)], lines=True)
+                taken = data.map_batches(Taker, batch_size=TOGETHER, compute=pool).take_all()
                 return sum(row["texts"] for row in taken)
 
             assert ours() == TEXTS
