@@ -11,7 +11,18 @@ import pytest
 import layerwise
 
 ROOT = Path(layerwise.__file__).parent
-GROUND = {"errors", "display", "names", "layers", "words", "tolerance", "versions", "progress", "place"}
+GROUND = {
+    "errors",
+    "display",
+    "names",
+    "layers",
+    "words",
+    "tolerance",
+    "versions",
+    "progress",
+    "place",
+    "memory",
+}
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {
     "ground": set(),

@@ -19,6 +19,7 @@ from layerwise.errors import RequestError
 from layerwise.join.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
 from layerwise.states import F32
+from layerwise.store.shard import ShardWriter
 
 # Of kinds on which fixed scales fail first: little context, and channels that few texts reach.
 SHORT = [
@@ -192,6 +193,23 @@ def test_verify_finds_a_layer_that_is_off_by_more(
     found = lw.verify(tmp_path / "out", device="cpu")
     assert [problem.file for problem in found.problems] == ["layer 1", "layer 2", "layer 3"]
     assert "is out of the tolerance of 1.00e-04" in found.problems[0].what
+
+
+@needs_vnni
+def test_the_limits_as_they_are_tell_one_layer_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "texts.jsonl"
+    texts = [text for _, text in itertools.islice(paragraphs(), 0, 300, 3)]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    put = ShardWriter.put
+    swapped = {"3": "4", "4": "3"}
+    monkeypatch.setattr(
+        ShardWriter, "put", lambda self, layer, *rows: put(self, swapped.get(layer) or layer, *rows)
+    )
+    lw.extract(source, tmp_path / "out", model="minilm", precision="int8", device="cpu")
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert [problem.file for problem in found.problems] == ["layer 3", "layer 4"]
 
 
 def test_a_machine_that_cannot_is_told(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.cluster.crew import Tell
 from layerwise.join.parity import measured
+from layerwise.memory import give_back
 from layerwise.read.example import Example, digest
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
@@ -172,6 +173,7 @@ class ShardMaker:
         except BaseException:
             into.abandon()
             raise
+        give_back()
         return Made(task, shard, into, record)
 
     def commit(self, made: Made) -> dict[str, Any]:
