@@ -20,8 +20,8 @@ from layerwise.encode.checkpoint import find_checkpoint
 ROUNDS = 3
 # What, its precision, and how many texts; a shard has 2,048.
 WAYS = (
-    ("BERT-base", "fp32", 512),
-    ("BERT-base", "bf16", 1024),
+    ("BERT-base", "fp32", 1024),
+    ("BERT-base", "bf16", 2048),
     ("BERT-base", "int8", 4096),
     ("BERT-base", "int8", 7000),
     ("minilm", "fp32", 6144),

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -175,6 +176,8 @@ class Fatal:
     def make(self, task: Any, tell: Any) -> Any:
         if task == "die":
             os._exit(1)
+        if task == "sleep":
+            time.sleep(60)
         tell(texts=1)
         return task
 
@@ -251,6 +254,28 @@ def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pyt
     monkeypatch.setattr(cluster, "init", init)
     with pytest.raises(RequestError, match="no Ray cluster to be had: ray client .*; is RAY_ADDRESS right"):
         Ray(Fatal(), 1)
+
+
+def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    says = rf"no Ray cluster at RAY_ADDRESS=127.0.0.1:{port} \(Connection refused\); start it, or unset"
+    with pytest.raises(RequestError, match=says):
+        Ray(Fatal(), 1)
+
+
+def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layerwise.cluster.ray._LOOK", 0.2)
+    with Ray(Fatal(), 1) as crew:
+        # As it looks when the raylet of the only machine is killed.
+        nodes = [{**node, "Alive": False} for node in cluster.nodes()]
+        monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+        with pytest.raises(LayerwiseError, match="the Ray cluster is gone, with all its machines"):
+            list(crew.map(["sleep"], lambda **_: None))
 
 
 def test_without_ray_it_says_what_to_install(

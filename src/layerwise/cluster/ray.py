@@ -6,6 +6,9 @@ when there is room for it and it is ready.
 
 import itertools
 import logging
+import math
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +20,7 @@ from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task again, before it is taken to be what kills its maker
 _PATIENCE = 1800.0  # seconds without any worker, before none is waited for any more
+_LOOK = 10.0  # seconds without news, before it is looked whether the cluster is still there
 _SOON = 60.0  # seconds that the first worker waits for the others before it begins
 
 
@@ -57,6 +61,7 @@ class Ray:
         self._ray: Any = ray
         self._own = not self._ray.is_initialized()
         if self._own:
+            _check_there(os.environ.get("RAY_ADDRESS", ""))
             try:
                 self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError) as error:
@@ -129,11 +134,10 @@ class Ray:
             worker.load += 1
             self._under_way[worker.actor.make.remote(task.what)] = (worker, task)
 
-    def _hear(self, tell: Tell = lambda **_: None, patience: float | None = None) -> list[Any]:
+    def _hear(self, tell: Tell = lambda **_: None, patience: float = math.inf) -> list[Any]:
         """Return what came of a task, if anything did."""
         # Where none is left, machines may come; but not for ever.
-        patience = patience if self._ready else _PATIENCE
-        heard, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=patience)
+        heard = self._wait(patience if self._ready else _PATIENCE)
         if not heard:
             if self._ready:
                 return []
@@ -161,6 +165,19 @@ class Ray:
         for one in told:
             tell(**one)
         return [made]
+
+    def _wait(self, patience: float) -> list[Any]:
+        """Return one of what is under way as soon as there is news of it; nothing when that takes too long."""
+        end = time.monotonic() + patience
+        while True:
+            left = max(0.0, end - time.monotonic())
+            heard, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=min(left, _LOOK))
+            if heard or left <= _LOOK:
+                return list(heard)
+            if not any(node["Alive"] for node in self._ray.nodes()):
+                raise LayerwiseError(
+                    "the Ray cluster is gone, with all its machines; start the same command again, and it goes on"
+                )
 
     def _start(self, stillborn: int = 0) -> None:
         # A number of its own: a machine that can't be reached may still hold what goes with the old one's.
@@ -192,6 +209,23 @@ class Ray:
         self._ready, self._under_way = [], {}
         if self._own:
             self._ray.shutdown()
+
+
+def _check_there(address: str) -> None:
+    """Make sure that somebody listens at `HOST:PORT`; for one that nobody does Ray waits without a word.
+
+    Raises:
+        RequestError: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise RequestError(
+            f"there is no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}); start it, or unset RAY_ADDRESS"
+        ) from None
 
 
 def share_of(cores: Sequence[int], count: int) -> int:
