@@ -20,11 +20,11 @@ def mount(*options: str) -> bool:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 KB."""
+    """A file system that holds four shards of the test below and not six: four may be under way at the same time."""
     folder = tmp_path / "small"
     folder.mkdir()
     try:
-        there = mount("-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder))
+        there = mount("-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder))
     except FileNotFoundError:
         there = False
     if not there:
