@@ -25,6 +25,8 @@ WAYS = (
     ("BERT-base", "int8", 4096),
     ("BERT-base", "int8", 7000),
     ("minilm", "fp32", 6144),
+    ("minilm", "bf16", 6144),
+    ("minilm", "int8", 6144),
 )
 
 

@@ -1,7 +1,7 @@
 """How it grows: time and memory per text as the corpus grows, ten thousand shards, and two workers against one.
 
 `make bench-scale`, or `python benchmarks/scale.py grow` for one part: `grow`, `shards`, `workers`,
-`reading`.
+`reading`, `tokenising`, `merging`.
 """
 
 import contextlib
@@ -53,26 +53,29 @@ def grow(folder: Path) -> list[Goal]:
             with source.open("w", encoding="utf-8") as file:
                 for number in range(size):
                     file.write(json.dumps({"text": texts[number % len(texts)]}) + "\n")
-            found[size] = _child("child", source, out, level)
-            one = found[size]
+            # What a few seconds take is more of an accident.
+            runs = [_extracted(source, out, level) for _ in range(ROUNDS if size == sizes[0] else 1)]
+            one = found[size] = {what: statistics.median(run[what] for run in runs) for what in runs[0]}
             cells = (f"{one['seconds']:.1f}", f"{size / one['seconds']:.0f}", f"{one['peak']:.0f}")
             rows.append((level, f"{size:,}", *cells))
-            _remove(out)
-        few, many = found[sizes[0]], found[sizes[-1]]
-        per_text = (many["seconds"] / sizes[-1]) / (few["seconds"] / sizes[0])
-        goals.append(
-            Goal(
-                f"{level}: time per text, {sizes[-1]:,} against {sizes[0]:,}", per_text, 1.1, " x", most=True
-            )
-        )
-        # The first thousand texts fill one shard in part; from the second size on all are whole.
+        most = sizes[-1]
+        # The first thousand texts fill one shard in part, and carry what is paid once; from the second size on
+        # all shards are whole.
         for size in sizes[:2]:
-            memory = many["peak"] / found[size]["peak"]
-            goals.append(
-                Goal(f"{level}: peak memory, {sizes[-1]:,} against {size:,}", memory, 1.1, " x", most=True)
-            )
+            against = f"{most:,} against {size:,}"
+            per_text = (found[most]["seconds"] / most) / (found[size]["seconds"] / size)
+            memory = found[most]["peak"] / found[size]["peak"]
+            goals.append(Goal(f"{level}: time per text, {against}", per_text, 1.1, " x", most=True))
+            goals.append(Goal(f"{level}: peak memory, {against}", memory, 1.1, " x", most=True))
     show(rows, right=(1, 2, 3, 4))
     return goals
+
+
+def _extracted(source: Path, out: Path, level: str) -> dict[str, float]:
+    try:
+        return _child("child", source, out, level)
+    finally:
+        _remove(out)
 
 
 def shards(folder: Path) -> list[Goal]:
@@ -96,6 +99,7 @@ def shards(folder: Path) -> list[Goal]:
         }
         records.append({**record, "number": number, "files": files})
     data, entry = records_bytes(records)
+    writing = _median(lambda: records_bytes(records))
     many = folder / "many.lw"
     many.mkdir()
     (many / entry["name"]).write_bytes(data)
@@ -108,6 +112,7 @@ def shards(folder: Path) -> list[Goal]:
             ("10,000 shards", ""),
             ("opened, rows counted", f"{opening * 1e3:.1f} ms"),
             ("every record read", f"{known * 1e3:.0f} ms"),
+            ("every record put into bytes, as `finish` does", f"{writing * 1e3:.0f} ms"),
             ("manifest and records", f"{size / 1e6:.2f} MB"),
         ]
     )
@@ -210,11 +215,58 @@ def reading(folder: Path) -> list[Goal]:
     return []
 
 
+def tokenising(folder: Path) -> list[Goal]:
+    """Tokenise and lay out a shard's texts, in a process whose tokenizer may use one core, and one that may all."""
+    source = write_jsonl(folder / "tokenised.jsonl", documentation(2_048))
+    rows = [("tokenising, and laying out rows", "texts/s")]
+    seconds: dict[str, list[float]] = {"1": [], "all": []}
+    for _ in range(ROUNDS):
+        for threads, taken in seconds.items():
+            own = {"RAYON_NUM_THREADS": threads} if threads == "1" else {}
+            taken.append(_child("tokenise", source, **own)["seconds"])
+    for threads, taken in seconds.items():
+        rows.append((f"tokenizer threads: {threads}", f"{2_048 / statistics.median(taken):,.0f}"))
+    show(rows, right=(1,))
+    return []
+
+
+def tokenise(source: str) -> None:
+    """Print the seconds that a shard's texts take to be tokenised, at text level."""
+    import layerwise as lw
+    from layerwise.read import open_corpus
+
+    encoder = lw.load_encoder("minilm", device="cpu")
+    examples, request = list(open_corpus(source)), encoder.request()
+    print(json.dumps({"seconds": _median(lambda: encoder.plan(examples, request))}))
+
+
+def merging(folder: Path) -> list[Goal]:
+    """Merge two datasets of token level: what it copies and hashes per second."""
+    import layerwise as lw
+
+    halves = []
+    for number in range(2):
+        texts = documentation(4_096)[number * 2_048 : (number + 1) * 2_048]
+        source = write_jsonl(folder / f"half-{number}.jsonl", texts)
+        halves.append(lw.extract(source, folder / f"half-{number}.lw", level="token"))
+    size = sum(half.manifest["totals"]["bytes"] for half in halves) / 1e9
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        lw.merge([half.path for half in halves], folder / "merged.lw")
+        seconds.append(time.perf_counter() - start)
+        _remove(folder / "merged.lw")
+    show([("merging", ""), ("size", f"{size:.2f} GB"), ("GB/s", f"{size / statistics.median(seconds):.2f}")])
+    return []
+
+
 PARTS: dict[str, Callable[[Path], list[Goal]]] = {
     "grow": grow,
     "shards": shards,
     "workers": workers,
     "reading": reading,
+    "tokenising": tokenising,
+    "merging": merging,
 }
 
 
@@ -235,9 +287,10 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def _child(*arguments: str | Path) -> dict[str, float]:
+def _child(*arguments: str | Path, **environment: str) -> dict[str, float]:
     command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
+    own = {**os.environ, **environment}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=own)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -260,5 +313,7 @@ def _remove(folder: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
         child(*sys.argv[2:])
+    elif sys.argv[1:2] == ["tokenise"]:
+        tokenise(*sys.argv[2:])
     else:
         sys.exit(main(sys.argv[1:]))

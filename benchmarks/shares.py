@@ -17,7 +17,7 @@ from common import documentation, heading, show, write_jsonl
 from torch import nn
 
 import layerwise as lw
-from layerwise.encode import attention, engine, hf, int8
+from layerwise.encode import attention, engine, hf, int8, linear
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.linear import PackedLinear
@@ -29,7 +29,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 class Clock:
-    """Adds up what each part took, without what other parts took within it."""
+    """Adds up what each part took, without what other parts took within it; for one thing at a time, as one shard is."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -107,11 +107,15 @@ def main() -> None:
             watch_model(clock, encoder)
             encoder.encode(["One text, so that everything is loaded."])
         whole = clock.around("everything else", lw.extract)
+        ceilings = dict.fromkeys(PRECISIONS, 0.0)
         for number in range(ROUNDS):
             for precision, encoder in encoders.items():
+                measure = int8.ceiling if precision == "int8" else linear.ceiling
+                ceilings[precision] = max(ceilings[precision], measure(precision, "cpu"))
                 clock.seconds.clear()
-                whole(source, folder / f"{precision}-{number}.lw", model=encoder)
+                made = whole(source, folder / f"{precision}-{number}.lw", model=encoder)
                 found[precision].append(dict(clock.seconds))
+        flop = made.manifest["totals"]["pieces"] * _flop_per_piece(encoders["fp32"])
     parts = sorted({part for runs in found.values() for run in runs for part in run})
     middle = {
         p: {part: statistics.median(run.get(part, 0.0) for run in runs) for part in parts}
@@ -124,6 +128,16 @@ def main() -> None:
         rows.append((part, *(f"{middle[p][part]:6.2f} {middle[p][part] / sums[p]:5.1%}" for p in PRECISIONS)))
     rows.append(("all", *(f"{sums[p]:6.2f}       " for p in PRECISIONS)))
     show(rows, right=(1, 2, 3))
+    for precision, ceiling in ceilings.items():
+        rate = flop / 1e9 / middle[precision]["products"]
+        print(
+            f"{precision}: products run at {rate:,.0f} GFLOP/s, {rate / ceiling:.0%} of the ceiling ({ceiling:,.0f})"
+        )
+
+
+def _flop_per_piece(encoder: Encoder) -> int:
+    linears = (m for m in encoder._engine._model.modules() if isinstance(m, PackedLinear))
+    return sum(2 * one.in_features * one.out_features for one in linears if one.out_features > 1)
 
 
 if __name__ == "__main__":

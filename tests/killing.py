@@ -13,22 +13,39 @@ import pytest
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
-def killing(folder: Path, kills: int) -> threading.Thread:
-    """Kill the process that holds one of the workers' locks, at random moments, so many times."""
+class Killing(threading.Thread):
+    """Kills a process that holds one of the workers' locks, so many times, at random moments of its work.
 
-    def run() -> None:
+    `committed` are the numbers of shards that were committed when it did.
+    """
+
+    def __init__(self, folder: Path, kills: int) -> None:
+        """Begin."""
+        super().__init__(daemon=True)
+        self._folder, self._kills = folder, kills
+        self.committed: list[int] = []
+        self.start()
+
+    def run(self) -> None:
+        """Kill."""
         rng = random.Random(0)
-        for _ in range(kills):
-            time.sleep(rng.uniform(0.0, 0.6))
-            pids: list[int] = []
-            while not pids:
-                time.sleep(0.02)
-                pids = holders(folder)
-            os.kill(rng.choice(pids), signal.SIGKILL)
+        while len(self.committed) < self._kills:
+            time.sleep(0.02)
+            if not holders(self._folder):
+                continue
+            time.sleep(rng.uniform(0.0, 0.8))  # anywhere in its work, and not where it takes the lock
+            there = holders(self._folder)
+            if there:
+                self.committed.append(len(list(self._folder.glob("work/[0-9]*.json"))))
+                os.kill(rng.choice(there), signal.SIGKILL)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
+    def check(self) -> None:
+        """Make sure that all came before the end, and at various times."""
+        assert not self.is_alive(), f"only {len(self.committed)} of {self._kills} kills came before the end"
+        various = len(set(self.committed))
+        assert various >= self._kills // 2, (
+            f"{self._kills} kills came at these numbers of shards: {self.committed}"
+        )
 
 
 def holders(folder: Path) -> list[int]:

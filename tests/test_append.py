@@ -290,7 +290,10 @@ def test_another_model_is_refused(b: Path, out: Path, encoder_of: Callable[[str]
 
 
 def test_append_to_nothing_makes_a_dataset(a: Path, extract: Extract, tmp_path: Path) -> None:
-    assert texts(extract(a, tmp_path / "new", append=True)) == A
+    with pytest.warns(
+        UserWarning, match=r"^no dataset stands at \S+new, so --append makes a new one; if --out is"
+    ):
+        assert texts(extract(a, tmp_path / "new", append=True)) == A
     assert shards(tmp_path / "new") == shards(extract(a, tmp_path / "plain").path)
 
 

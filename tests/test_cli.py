@@ -549,7 +549,6 @@ def test_env(run: Run) -> None:
     assert all(name in got.out for name in found)
 
 
-@pytest.mark.slow
 def test_bench_json(run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
@@ -559,7 +558,6 @@ def test_bench_json(run: Run, tiny: list[str]) -> None:
     assert any(way.startswith("layerwise fp32") for way in got.json["ways"])
 
 
-@pytest.mark.slow
 def test_bench_of_a_source(reviews: Path, run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--no-bf16", "--source", "reviews.csv", *tiny)
     assert got.code == 0
@@ -1034,6 +1032,20 @@ def test_append_says_what_the_dataset_is_now(text_set: Path, run: Run, tiny: lis
     assert "nothing to do" in run(*append).out
     assert contents(text_set) == before
     assert run("verify", "out", "--device", "cpu").code == 0
+
+
+@pytest.mark.filterwarnings("default")
+def test_append_to_nothing_is_told_of(reviews: Path, run: Run, refused: Refused, tiny: list[str]) -> None:
+    append = ["extract", "reviews.csv", "--out", "typo", "--append", *tiny]
+    got = run(*append)
+    assert (got.code, got.err) == (
+        0,
+        "layerwise: note: no dataset stands at typo, so --append makes a new one; if --out is mistyped, remove that "
+        "one and give the right one\n",
+    )
+    assert (run(*append).code, run(*append).err) == (0, "")
+    assert "nowhere.csv doesn't exist" in refused("extract", "nowhere.csv", "--out", "new", "--append", *tiny)
+    assert not Path("new").exists()
 
 
 def test_what_cannot_be_appended(text_set: Path, reviews: Path, refused: Refused, tiny: list[str]) -> None:

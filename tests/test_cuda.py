@@ -101,3 +101,15 @@ def test_workers_share_the_gpu_and_give_the_same_texts(
     model = ["--model", str(model_folder("bert")), "--device", "cuda", "--workers", "2"]
     assert main(["extract", str(source), "--out", str(out), *model]) == 0, capsys.readouterr()
     assert main(["verify", str(out), "--device", "cuda"]) == 0, capsys.readouterr()
+
+
+def test_bench_has_the_same_table_and_the_ceilings_of_the_gpu(
+    model_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", str(model_folder("bert")), "--device", "cuda", "--texts", "4", "--rounds", "1"]
+    assert main(["bench", *model, "--json"]) == 0, capsys.readouterr()
+    found = json.loads(capsys.readouterr().out)
+    for way in ("loop: one text at a time", "layerwise fp32, text level", "layerwise bf16, text level"):
+        assert 0 < found["ways"][way]["of_ceiling"] < 1, way
+    assert set(found["ceilings"]) == {"fp32", "bf16"}
+    assert "VNNI" in found["left_out"]["layerwise int8"]

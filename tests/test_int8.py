@@ -74,7 +74,7 @@ def test_similarity_of_sentences_is_that_of_fp32(exact: Any, rough: Any) -> None
     import csv
 
     with (SHARED / "data/stsb_en/stsb-en-test.csv").open(encoding="utf-8") as file:
-        rows = list(csv.reader(file))[:400]
+        rows = list(csv.reader(file))
     gold = [float(row[2]) for row in rows]
     sides = [[encoder.encode([row[k] for row in rows]) for k in (0, 1)] for encoder in (exact, rough)]
     for layer in sides[0][0].layers:

@@ -1,5 +1,6 @@
 """Workers as actors of a real Ray cluster on this machine: the same bytes as one process, whoever is lost."""
 
+import itertools
 import os
 import pickle
 import socket
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 import layerwise as lw
-from killing import killing, needs_proc
+from killing import Killing, needs_proc
 from layerwise.cluster.ray import Ray, gpu_share_of, share_of
+from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.progress import Progress
+from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
 
@@ -100,11 +103,11 @@ def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slowed(monkeypatch)
-    thread = killing(out, kills)
+    killed = Killing(out, kills)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert not thread.is_alive(), "all kills came before the end"
+    killed.check()
 
 
 @needs_proc
@@ -198,6 +201,35 @@ def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> No
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
     with Ray(Overlapping(), 1) as crew:
         assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
+
+
+@pytest.mark.skipif(not available(), reason="needs VNNI instructions")
+def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_actors_of_one(
+    cluster: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "texts.txt"
+    texts = (" ".join(text.split()) for _, text in itertools.islice(paragraphs(), 0, 1200, 10))
+    source.write_text("\n".join(texts), encoding="utf-8")
+    options: dict[str, Any] = {"precision": "int8", "shard_texts": 30, "device": "cpu"}
+    alone = lw.extract(source, tmp_path / "alone", **options)
+    made = lw.extract(source, tmp_path / "ray", cluster="ray", workers=2, **options)
+    assert len(contents(alone.path)) == 12
+    assert contents(made.path) == contents(alone.path)
+    assert made.manifest["tolerance"] == alone.manifest["tolerance"], "int8's error is measured the same way"
+
+
+class Sharing(Overlapping):
+    """Says how many threads its process may have."""
+
+    def about(self) -> str:
+        """Say it."""
+        return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
+
+
+def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
+    for count, share in ((1, "2 2"), (2, "1 1")):
+        with Ray(Sharing(), count) as crew:
+            assert crew.about == share, f"{count} actors on 2 cores"
 
 
 def test_what_comes_back_is_records_and_no_vectors(

@@ -15,7 +15,7 @@ import filelock
 import pytest
 
 import layerwise as lw
-from killing import killing, needs_proc
+from killing import Killing, needs_proc
 from layerwise.cluster import local
 from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
@@ -92,11 +92,11 @@ def survives(
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
     map_ = Local.map
     monkeypatch.setattr(Local, "map", lambda self, tasks, tell: map_(self, slowly(tasks), tell))
-    thread = killing(out, kills)
+    killed = Killing(out, kills)
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
     assert contents(out) == whole
     assert check_files(out) == []
-    assert not thread.is_alive(), "all kills came before the end"
+    killed.check()
 
 
 def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ def tolerance(precision: str, dtype: str) -> dict[str, str | float]:
 
 
 # Times what was measured on a few texts, and more: a text in a thousand goes beyond what the scales of int8 allow
-# for, and is several times as far off as most. With these `verify` doubts one right dataset in two thousand
-# (benchmarks/int8.py); what is wrong is off by 0.5 and more.
+# for, and is several times as far off as most. With these `verify` doubts one right dataset in a thousand
+# at most (benchmarks/int8.py); what is wrong is off by 0.5 and more.
 _TIMES, _MORE = 6, 0.02
 
 

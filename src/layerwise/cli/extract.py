@@ -23,18 +23,28 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of surface.md."""
+    """Add the options."""
     parser.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="files, globs, a folder (--format docs), URLs of them (s3://, gs://, hf://), or - for stdin",
     )
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the dataset"
+        "--out",
+        required=True,
+        type=options.path,
+        metavar="DIR",
+        help="the folder of the dataset, or its URL (s3://, gs://)",
     )
     options.model_options(parser)
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     options.level_options(parser, ("token", "word", "text"), "text")
     parser.add_argument(
-        "--precision", default="fp32", metavar="{fp32,bf16,int8}", help="of the computation (fp32)"
+        "--precision",
+        default="fp32",
+        metavar="{fp32,bf16,int8}",
+        help="of the computation; int8 on CPUs with VNNI only (fp32)",
     )
     parser.add_argument(
         "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(names.DTYPES)} (float16)"
@@ -69,7 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--append", action="store_true", help="add what is new to a finished dataset, as new shards"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that share the cores, or the GPUs (1)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that share the cores, or the GPUs (1; with --cluster ray one per GPU, or per machine)",
     )
     parser.add_argument(
         "--cluster", metavar="{ray}", help="workers on the machines of a Ray cluster (see docs/scale.md)"

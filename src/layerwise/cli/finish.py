@@ -14,7 +14,9 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="its folder")
+    parser.add_argument(
+        "dataset", type=options.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
+    )
     options.json_option(parser)
 
 

@@ -13,10 +13,14 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "datasets", nargs="+", type=options.path, metavar="DATASET", help="their folders, in order"
+        "datasets", nargs="+", type=options.path, metavar="DATASET", help="their folders or URLs, in order"
     )
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the new dataset"
+        "--out",
+        required=True,
+        type=options.path,
+        metavar="DIR",
+        help="the folder of the new dataset, or its URL (s3://, gs://)",
     )
     options.json_option(parser)
 

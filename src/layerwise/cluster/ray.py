@@ -84,8 +84,9 @@ class Ray:
             raise RequestError(
                 f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
             )
+        self._cores = share_of(cores, self._count)
         self._actor = self._ray.remote(_Actor).options(
-            num_cpus=share_of(cores, self._count),
+            num_cpus=self._cores,
             num_gpus=gpu_share_of(gpus, self._count),
             max_concurrency=IN_HAND,
         )
@@ -181,7 +182,7 @@ class Ray:
 
     def _start(self, stillborn: int = 0) -> None:
         # A number of its own: a machine that can't be reached may still hold what goes with the old one's.
-        actor = self._actor.remote(self._recipe, next(self._indices), self._count)
+        actor = self._actor.remote(self._recipe, next(self._indices), self._count, self._cores)
         self._under_way[actor.about.remote()] = (_Worker(actor, stillborn), None)
 
     def _lost(self, worker: _Worker, task: _Task | None, why: str) -> None:
@@ -251,8 +252,10 @@ def gpu_share_of(gpus: int, count: int) -> float:
 class _Actor:
     """One maker in a process of Ray's."""
 
-    def __init__(self, recipe: Recipe, index: int, count: int) -> None:
+    def __init__(self, recipe: Recipe, index: int, count: int, cores: int) -> None:
         self._begin = (recipe, index, count)
+        # Ray sets this for products; the tokenizer would take all cores of the machine.
+        os.environ["RAYON_NUM_THREADS"] = str(cores)
 
     def about(self) -> Any:
         recipe, index, count = self._begin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -160,6 +161,8 @@ class Job:
     def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
         with self._writer(crew, append=append) as writer:
+            if append and writer.made is None and not writer.committed:
+                warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
             self._go_through(crew, progress, writer)
             if not writer.finished and len(writer.committed) > writer.base:
                 writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
@@ -317,6 +320,13 @@ class Job:
 
 def _is_of(share: tuple[int, int], number: int) -> bool:
     return number % share[1] == share[0]
+
+
+def _begins_anew(out: Path) -> str:
+    return (
+        f"no dataset stands at {out}, so --append makes a new one; if --out is mistyped, remove that one and give "
+        "the right one"
+    )
 
 
 def _other_columns(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
