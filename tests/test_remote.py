@@ -1,11 +1,14 @@
 """Sources and datasets on an object store: a real S3 server on loopback (moto's), with faults of its own."""
 
+import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from layerwise import place as placing
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
 from layerwise.join import making
 from layerwise.join.extract import extract_share
-from layerwise.place import place
+from layerwise.place import place, put_new
 from layerwise.store import DatasetWriter, check_files, disk
 
 pytest.importorskip("s3fs", reason="needs layerwise[s3]")
@@ -32,33 +35,47 @@ class Faulty:
     Attributes:
         faults: what is done with the requests to come: `403`, `500`, `503`, `cut` (half of the body), `slow`,
             `never` (no answer till `given_up` is set), `late` (it is done, and said to have failed), `pass`.
+        aim: those that take one of them, as a pattern of method and path; others pass.
+        came: fault, and method and path, of every one that was made.
         got: method, path and bytes of the body of every answer.
     """
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.faults: Iterator[str] = iter(())
         self.given_up = threading.Event()
+        self.reset()
+
+    def reset(self) -> None:
+        self.faults: Iterator[str] = iter(())
+        self.aim = "*"
+        self.came: list[tuple[str, str]] = []
         self.got: list[tuple[str, str, int]] = []
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
-        fault = next(self.faults, "pass")
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        fault = next(self.faults, "pass") if fnmatchcase(f"{method} {path}", self.aim) else "pass"
+        if fault not in ("pass", "cut"):
+            self.came.append((fault, f"{method} {path}"))
         if fault == "never":
             self.given_up.wait(60)
             fault = "500"
         if fault in ("500", "503", "403"):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start(f"{fault} Fault", [("Content-Type", "application/xml"), ("Content-Length", "0")])
-            return [b""]
+            return self._failed(fault, start)
         if fault == "slow":
-            time.sleep(0.3)
-        late = fault == "late" and environ["REQUEST_METHOD"] == "PUT"
-        body = b"".join(self.app(environ, (lambda *_: None) if late else start))
-        self.got.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], len(body)))
-        if late:
-            start("500 Fault", [("Content-Type", "application/xml"), ("Content-Length", "0")])
-            return [b""]
-        return [body[: len(body) // 2]] if fault == "cut" and environ["REQUEST_METHOD"] == "GET" else [body]
+            time.sleep(0.1)
+        body = b"".join(self.app(environ, (lambda *_: None) if fault == "late" else start))
+        self.got.append((method, path, len(body)))
+        if fault == "late":
+            return self._failed("500", start)
+        if fault == "cut" and body:
+            self.came.append((fault, f"{method} {path}"))
+            return [body[: len(body) // 2]]
+        return [body]
+
+    def _failed(self, status: str, start: Any) -> Iterable[bytes]:
+        start(f"{status} Fault", [("Content-Type", "application/xml"), ("Content-Length", "0")])
+        return [b""]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +106,7 @@ def server() -> Iterator[Faulty]:
 @pytest.fixture
 def bucket(server: Faulty, request: pytest.FixtureRequest) -> str:
     """A part of the bucket for one test, with the corpus in it."""
-    server.faults, server.got = iter(()), []
+    server.reset()
     name = "".join(c if c.isalnum() else "-" for c in request.node.name)
     place(f"s3://bucket/{name}/texts.txt").write_text("".join(text + "\n" for text in TEXTS))
     server.got = []
@@ -161,6 +178,37 @@ def test_globs_and_folders_are_sources(bucket: str, model: str) -> None:
             lw.extract(f"{bucket}/{name}", f"{bucket}/x", model=model)
 
 
+def test_a_source_is_streamed(
+    bucket: str, model: str, server: Faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, block = place(f"{bucket}/long.jsonl"), 1 << 18
+    source.write_text("".join(json.dumps({"text": text}) + " " * block + "\n" for text in TEXTS))
+    with source.open("rb") as opened:
+        usual = opened.blocksize  # type: ignore[attr-defined]
+    assert usual <= 50 << 20, f"of any source two blocks of {usual} bytes are held"
+    given = placing._options("s3")  # a source of more than two such blocks is too long for a test
+    monkeypatch.setattr(placing, "_options", lambda kind: {**given, "default_block_size": block})
+    (tmp_path / "room").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "room"))
+    here = []
+
+    def reached(*_: Any) -> None:
+        here.append(sum(file.stat().st_size for file in (tmp_path / "room").rglob("*") if file.is_file()))
+
+    monkeypatch.setattr(disk, "reached", reached)
+    server.got.clear()
+    dataset = lw.extract(str(source), f"{bucket}/out", model=model, device="cpu", shard_texts=2)
+    assert dataset.texts["text"].to_pylist() == TEXTS
+    size, paths = source.stat().st_size, [f"{method} {path}" for method, path, _ in server.got]
+    first = next(n for n, path in enumerate(paths) if fnmatchcase(path, "PUT */work/00000.json"))
+    gets = {n: server.got[n][2] for n, path in enumerate(paths) if fnmatchcase(path, "GET */long.jsonl")}
+    fetched, before = list(gets.values()), sum(got for n, got in gets.items() if n < first)
+    assert sum(fetched) >= size, f"{size} bytes were read, and the test sees only {fetched}"
+    assert max(fetched) <= 2 * block, f"of {size} bytes more than two blocks of {block} at once: {fetched}"
+    assert before < size // 2, f"{before} of {size} bytes were fetched before a shard was committed"
+    assert 0 < max(here) < size // 10, f"{max(here)} bytes stand here, of a source of {size}"
+
+
 class Killed(BaseException):
     """Stands for whatever ends a process."""
 
@@ -204,15 +252,30 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     for share in ((1, 2), (0, 2)):
         extract_share(source, out, share, model=model, **OPTIONS)
-    before = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
+    # Marked, as two may take the same milliseconds, which is all that their records differ in.
+    for name, record in records_of(out).items():
+        place(f"{out}/work/{name}").write_bytes(record + b"\n")
+    before = records_of(out)
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
         patch.setattr("layerwise.store.work.take_up", lambda *_: {})
         extract_share(source, out, (1, 2), model=model, **OPTIONS)
-    after = {str(path): path.stat().st_mtime for path in place(f"{out}/work").iterdir()}
-    kept = [name for name in before if name.endswith(("1.json", "3.json", "5.json"))]
-    assert [after[name] for name in kept] == [before[name] for name in kept], "records are put once"
+    after = records_of(out)
+    again = sorted(name for name in before if after.get(name) != before[name])
+    assert len(before) == 6, f"records of six shards, and these were there: {sorted(before)}"
+    assert after.keys() == before.keys(), "the duplicate took records away, or added some"
+    assert again == [], "records are put once, and these were put again"
     assert contents(lw.finish(out).path) == whole
     assert check_files(out) == []
+
+
+def test_a_record_is_put_once(bucket: str, server: Faulty) -> None:
+    record = place(f"{bucket}/record.json")
+    assert put_new(record, b"the first"), "nothing stood there, and put_new says that something did"
+    assert not put_new(record, b"the second"), "put_new says that nothing stood where the first one does"
+    assert record.read_bytes() == b"the first", "the second one was put over the first"
+    assert [method for method, path, _ in server.got if path.endswith("record.json")].count("PUT") == 2, (
+        "whether something stands there is for the store to say: looked at beforehand, two may both see nothing"
+    )
 
 
 def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
@@ -282,7 +345,7 @@ def test_files_of_two_that_are_mixed_up_are_told(
 
 def records_of(out: str) -> dict[str, bytes]:
     """The commit records of unfinished work."""
-    return {path.name: path.read_bytes() for path in place(f"{out}/work").glob("0*.json")}
+    return {path.name: path.read_bytes() for path in place(f"{out}/work").glob("0*[0-9].json")}
 
 
 def test_two_appends_at_a_time(
@@ -373,22 +436,54 @@ def test_actors_of_ray_write_the_same(bucket: str, model: str, whole: dict[str, 
     assert check_files(f"{bucket}/out") == []
 
 
-def repeated(*faults: str) -> Iterator[str]:
-    while True:
-        yield from faults
+EACH = ("HEAD *", "GET *", "PUT *")
+STUMBLES = {  # fault, the requests that take it, one in how many, and which ones it must have come to
+    "500": ("500", "*", 4, EACH),
+    "503": ("503", "*", 4, EACH),
+    "slow": ("slow", "*", 4, EACH),
+    "cut": ("cut", "GET /bucket/*", 2, ("GET */texts.txt", "GET */manifest.json", "GET *.safetensors")),
+    "cut-listing": ("cut", "GET /bucket", 4, ("GET /bucket",)),
+    "late": ("late", "PUT *", 4, ("PUT */shards/*", "PUT */work/*.json")),
+    "late-record": ("late", "PUT */work/0*.json", 2, [f"PUT */work/0000{n}.json" for n in range(6)]),
+}
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "cut", "slow", "late"])
+@pytest.mark.parametrize(("fault", "aim", "every", "hit"), STUMBLES.values(), ids=STUMBLES)
 def test_a_store_that_stumbles_is_asked_again(
-    bucket: str, model: str, whole: dict[str, bytes], server: Faulty, fault: str
+    bucket: str,
+    model: str,
+    whole: dict[str, bytes],
+    server: Faulty,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    aim: str,
+    every: int,
+    hit: Iterable[str],
 ) -> None:
-    server.faults = repeated("pass", "pass", "pass", fault)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+    # First more often in a row than boto asks by itself; for a body that is cut s3fs alone asks again, up to 5 times.
+    row = [fault] * (3 if fault == "cut" else 5)
+    server.faults, server.aim = chain(row, cycle([fault, *["pass"] * (every - 1)])), aim
     dataset = lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
     layer = dataset.layer("3")
     server.faults = iter(())
-    assert contents(dataset.path) == whole
-    assert np.array_equal(layer, lw.open_dataset(f"{bucket}/out").layer("3"))
+    requests = [request for _, request in server.came]
+    missed = [pattern for pattern in hit if not any(fnmatchcase(request, pattern) for request in requests)]
+    assert missed == [], f"requests that {fault} never came to; it came to {requests}"
+    stored = contents(dataset.path)
+    others = [name for name in whole.keys() | stored.keys() if whole.get(name) != stored.get(name)]
+    assert others == [], f"files that are others where {fault} came to {requests}"
+    assert np.array_equal(layer, lw.open_dataset(f"{bucket}/out").layer("3")), f"a layer read through {fault}"
     assert check_files(f"{bucket}/out") == []
+
+
+def test_a_source_of_which_only_halves_come_is_told(bucket: str, model: str, server: Faulty) -> None:
+    server.faults, server.aim = cycle(["cut"]), "GET */texts.txt"
+    with pytest.raises(SourceError, match=r"s3://.*/texts.txt can't be read: .*; name another file"):
+        lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
+    assert len(server.came) > 1, f"it wasn't asked again: {server.came}"
+    assert records_of(f"{bucket}/out") == {}, "shards of half a source were committed"
+    assert not place(f"{bucket}/out/manifest.json").exists(), "half a source became a dataset"
 
 
 def test_a_store_that_never_answers_is_asked_again(
@@ -397,11 +492,10 @@ def test_a_store_that_never_answers_is_asked_again(
     given = placing._options("s3")
     patience = {**given, "config_kwargs": {**given["config_kwargs"], "read_timeout": 0.5}}
     monkeypatch.setattr(placing, "_options", lambda kind: patience)
-    faults = [*["pass"] * 7, "never"] * 4
-    server.faults = iter(faults)
+    server.faults = iter([*["pass"] * 7, "never"] * 4)
     try:
         dataset = lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
-        assert next(server.faults, None) is None, "not all requests were left without an answer"
+        assert len(server.came) == 4, f"four requests get no answer, and these got none: {server.came}"
     finally:
         server.given_up.set()
     server.faults = iter(())
@@ -424,7 +518,7 @@ def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
         nonlocal puts
         puts += event == "rename"
         if puts == 7:
-            server.faults = repeated(fault)
+            server.faults = cycle([fault])
 
     given = placing._options("s3")
     hasty = {**given, "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}}}
