@@ -21,6 +21,7 @@ from layerwise.errors import DatasetError, OutputError, RequestError, SourceErro
 from layerwise.join import making
 from layerwise.join.extract import extract_share
 from layerwise.place import place, put_new
+from layerwise.read import open_corpus
 from layerwise.store import DatasetWriter, check_files, disk
 
 pytest.importorskip("s3fs", reason="needs layerwise[s3]")
@@ -484,6 +485,36 @@ def test_a_source_of_which_only_halves_come_is_told(bucket: str, model: str, ser
     assert len(server.came) > 1, f"it wasn't asked again: {server.came}"
     assert records_of(f"{bucket}/out") == {}, "shards of half a source were committed"
     assert not place(f"{bucket}/out/manifest.json").exists(), "half a source became a dataset"
+
+
+def test_a_store_that_is_down_for_a_moment_is_not_one_without_the_source(
+    bucket: str, model: str, server: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = placing._options("s3")
+    hasty = {**given, "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}}
+    monkeypatch.setattr(placing, "_options", lambda kind: hasty)
+    server.faults, server.aim = iter(["503"]), "HEAD */texts.txt"
+    with pytest.raises(SourceError, match=r"s3://.*/texts.txt can't be read: .*; name another file"):
+        lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS)
+    assert len(server.came) == 1
+
+
+def test_lines_are_cut_from_what_was_fetched_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = place(f"{bucket}/lines.txt")
+    source.write_text("".join(f"line {n}\n" for n in range(20_000)))
+    kind, handed = pytest.importorskip("fsspec.spec").AbstractBufferedFile, 0
+    read = kind.read
+
+    def counted(self: Any, length: int = -1) -> bytes:
+        nonlocal handed
+        data: bytes = read(self, length)
+        handed += len(data)
+        return data
+
+    monkeypatch.setattr(kind, "read", counted)
+    texts = [example.text for example in open_corpus(str(source))]
+    assert texts == [f"line {n}" for n in range(20_000)]
+    assert handed == source.stat().st_size, f"{handed:,} bytes were handed out of {source.stat().st_size:,}"
 
 
 def test_a_store_that_never_answers_is_asked_again(

@@ -4,6 +4,7 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,12 @@ def _remote(name: str, format: str) -> list[File]:
     """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
     path = place(name)
     try:
-        if path.is_file():
-            return [File(path, name, name, id=name, size=path.stat().st_size)]
+        with suppress(FileNotFoundError):
+            status = (
+                path.stat()
+            )  # and not `is_file`, which takes a store that is down for one without the file
+            if not stat.S_ISDIR(status.st_mode):
+                return [File(path, name, name, id=name, size=status.st_size)]
         found = matches(name)
         if found and not glob.has_magic(name) and format != "docs":
             raise SourceError(

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from layerwise.errors import SourceError
-from layerwise.place import faults, reason
+from layerwise.place import faults, is_remote, reason
 from layerwise.read.files import File
 from layerwise.read.options import line_codec
 
@@ -44,7 +44,10 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
             yield _stdin()
         else:
             with file.path.open("rb") as stream:
-                yield stream
+                # One of an object store would read, and copy, all that it has fetched to cut off a line.
+                yield (
+                    io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) if is_remote(file.path) else stream
+                )
     except faults() as error:
         raise SourceError(f"{file.label} can't be read: {reason(error)}; name another file") from error
 
