@@ -1,11 +1,14 @@
 """extract --append: what is new becomes new shards, and the old dataset stays whole until it has."""
 
+import gc
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,23 @@ def test_sources_that_were_added_one_by_one_are_known_together(
     assert dataset.manifest["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
     with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 2 was written"):
         extract([a, c, b], out)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for open files in /proc")
+def test_a_fault_leaves_no_source_open(a: Path, b: Path, extract: Extract, tmp_path: Path) -> None:
+    lines(b, [*B, "one more"] * 50)
+    extract([a, b], tmp_path / "new")
+    lines(b, [*B, "another"] * 50)
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(DatasetError):
+            extract([a, b], tmp_path / "new", append=True)
+            pytest.fail("nothing was wrong")
+        held = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
+    finally:
+        gc.enable()
+    assert str(b) not in held, "it is open until the collector of garbage comes"
 
 
 def test_the_same_file_by_another_name_is_not_added_again(
@@ -548,7 +568,7 @@ def test_parquet_and_words(extract: Extract, tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / f"{name}.parquet")
         (tmp_path / f"{name}.conll").write_text(f"in\tO\n{name}\tB\n")
         for kind in ("parquet", "conll"):
-            extract(tmp_path / f"{name}.{kind}", tmp_path / kind, level="word", append=True)
+            extract(tmp_path / f"{name}.{kind}", tmp_path / kind, level="word", append=name == "two")
     dataset = lw.open_dataset(tmp_path / "parquet")
     assert dataset.texts["year"].type == pa.int16()
     assert dataset.texts["year"].to_pylist() == [2023, 2024]
@@ -574,7 +594,7 @@ def test_bad_records_of_all_parts_are_listed(extract: Extract, tmp_path: Path) -
     bad = '{"text": "good"}\n{"text": null}\n'
     for name in ("one", "two", "three"):
         (tmp_path / f"{name}.jsonl").write_text(bad)
-        extract(tmp_path / f"{name}.jsonl", tmp_path / "out", skip_bad=True, append=True)
+        extract(tmp_path / f"{name}.jsonl", tmp_path / "out", skip_bad=True, append=name != "one")
     (tmp_path / "three.jsonl").write_text(bad * 2)
     dataset = extract(tmp_path / "three.jsonl", tmp_path / "out", skip_bad=True, append=True)
     found = [(Path(one["source"]).stem, one["line"]) for one in dataset.manifest["skipped"]]

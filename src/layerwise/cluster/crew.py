@@ -159,8 +159,14 @@ class Alone:
                         break
         finally:
             wait([ahead], _PATIENCE)
+            del ahead
         if fault is not None:
-            raise fault
+            try:
+                raise fault
+            finally:
+                del (
+                    fault
+                )  # which holds this frame, and files that are open in others, until they are collected
 
 
 def _begun(work: Callable[[], Any]) -> Future[Any]:
@@ -170,11 +176,12 @@ def _begun(work: Callable[[], Any]) -> Future[Any]:
     """
     future: Future[Any] = Future()
 
-    def run() -> None:
+    def run(future: Future[Any]) -> None:
         try:
             future.set_result(work())
         except BaseException as error:
             future.set_exception(error)
+            del future  # which holds the error, which holds this frame
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, args=(future,), daemon=True).start()
     return future

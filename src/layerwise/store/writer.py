@@ -264,26 +264,34 @@ class DatasetWriter:
 
     def close(self) -> None:
         """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
-        nothing = False
         try:
             if self._open is not None:
                 self._open.abandon()
-            if not self.finished and self._share is None and len(self.committed) == self.base:
-                # A process that writes on our behalf may have committed what we don't know of yet.
-                nothing = not work.numbers(self._folder, self.base)
-            if nothing and is_remote(self._folder.root):
-                # Which has no locks: what else is there may be another's.
-                if self._adding is not None:
-                    with suppress(*faults()):
-                        disk.remove(self._folder.settings)
-            elif nothing and not (self._left or work.finish_was_cut(self._folder)):
-                with suppress(*faults()):
-                    work.sweep(self._folder, range(self.base), self._is_own)
-                self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
+            nothing = self._came_to_nothing()
+            if nothing:
+                self._undo()
         finally:
             self._lock.release()
         if nothing and self._made:
             work.remove_empty(self._folder)
+
+    def _came_to_nothing(self) -> bool:
+        if self.finished or self._share is not None or len(self.committed) != self.base:
+            return False
+        # A process that writes on our behalf may have committed what we don't know of yet.
+        return not work.numbers(self._folder, self.base)
+
+    def _undo(self) -> None:
+        """Remove what was put there to begin with."""
+        if is_remote(self._folder.root):
+            # Which has no locks: what else is there may be another's.
+            if self._adding is not None:
+                with suppress(*faults()):
+                    disk.remove(self._folder.settings)
+        elif not (self._left or work.finish_was_cut(self._folder)):
+            with suppress(*faults()):
+                work.sweep(self._folder, range(self.base), self._is_own)
+            self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
 
     def __enter__(self) -> Self:
         return self
