@@ -222,7 +222,7 @@ def tokenising(folder: Path) -> list[Goal]:
     seconds: dict[str, list[float]] = {"1": [], "all": []}
     for _ in range(ROUNDS):
         for threads, taken in seconds.items():
-            own = {"RAYON_NUM_THREADS": threads} if threads == "1" else {}
+            own = {"RAYON_NUM_THREADS": "1" if threads == "1" else str(os.cpu_count())}
             taken.append(_child("tokenise", source, **own)["seconds"])
     for threads, taken in seconds.items():
         rows.append((f"tokenizer threads: {threads}", f"{2_048 / statistics.median(taken):,.0f}"))

@@ -144,7 +144,7 @@ def main() -> None:
 
 def _flop_per_piece(encoder: Encoder) -> int:
     linears = (m for m in encoder._engine._model.modules() if isinstance(m, PackedLinear))
-    return sum(2 * one.in_features * one.out_features for one in linears if one.out_features > 1)
+    return sum(2 * one.in_features * one.out_features for one in linears)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import DatasetError
+from layerwise.join.making import ShardMaker
 from layerwise.store import check_files
 from layerwise.store.tensors import TensorWriter
 
@@ -157,15 +158,21 @@ def test_sources_that_were_added_one_by_one_are_known_together(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for open files in /proc")
-def test_a_fault_leaves_no_source_open(a: Path, b: Path, extract: Extract, tmp_path: Path) -> None:
-    lines(b, [*B, "one more"] * 50)
-    extract([a, b], tmp_path / "new")
-    lines(b, [*B, "another"] * 50)
+@pytest.mark.parametrize("step", ["prepare", "make", "commit"])
+def test_a_fault_leaves_no_source_open(
+    step: str, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines(b, B * 2000)
+
+    def fail(*_: Any) -> None:
+        raise DatasetError("a fault")
+
+    monkeypatch.setattr(ShardMaker, step, fail)
     gc.collect()
     gc.disable()
     try:
         with suppress(DatasetError):
-            extract([a, b], tmp_path / "new", append=True)
+            extract(b, out, append=True)
             pytest.fail("nothing was wrong")
         held = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
     finally:

@@ -31,6 +31,8 @@ OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 def cluster() -> Iterator[Any]:
     """A cluster of this machine, with two cores to give."""
     ray: Any = pytest.importorskip("ray", reason="needs layerwise[ray]")
+    monkey = pytest.MonkeyPatch()
+    monkey.delenv("OMP_NUM_THREADS", raising=False)  # Ray leaves it alone where it is set
     path = os.pathsep.join([str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     ray.init(
         num_cpus=2,
@@ -41,6 +43,7 @@ def cluster() -> Iterator[Any]:
     )
     yield ray
     ray.shutdown()
+    monkey.undo()
 
 
 @pytest.fixture

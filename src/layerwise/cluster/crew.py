@@ -140,6 +140,7 @@ class Alone:
             return None if task is None else self._maker.prepare(task)
 
         fault: Exception | None = None
+        last: Future[Any] | None = None
         committed: Future[Any] | None = None
         ahead = _begun(following)
         try:
@@ -157,16 +158,13 @@ class Alone:
                         yield last.result()
                     if committed is None:
                         break
+            if fault is not None:
+                raise fault
         finally:
             wait([ahead], _PATIENCE)
-            del ahead
-        if fault is not None:
-            try:
-                raise fault
-            finally:
-                del (
-                    fault
-                )  # which holds this frame, and files that are open in others, until they are collected
+            # What holds a fault holds this frame, and others with the files that are open there, until the
+            # collector of garbage comes.
+            del ahead, last, committed, fault
 
 
 def _begun(work: Callable[[], Any]) -> Future[Any]:

@@ -94,7 +94,7 @@ def _remote(name: str, format: str) -> list[File]:
     """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
     path = place(name)
     try:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # a store may hide what isn't there
             status = (
                 path.stat()
             )  # and not `is_file`, which takes a store that is down for one without the file
