@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import layerwise as lw
+from layerwise.encode.encoder import Encoder
 from layerwise.errors import DatasetError
-from layerwise.join.making import ShardMaker
-from layerwise.store import check_files
+from layerwise.store import ShardWriter, check_files
 from layerwise.store.tensors import TensorWriter
 
 A = [f"the first file, text {n} " + "word " * (n % 5) for n in range(6)]
@@ -158,16 +158,20 @@ def test_sources_that_were_added_one_by_one_are_known_together(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for open files in /proc")
-@pytest.mark.parametrize("step", ["prepare", "make", "commit"])
+@pytest.mark.parametrize(
+    ("of", "step"),
+    [(Encoder, "plan"), (Encoder, "run"), (ShardWriter, "commit")],
+    ids=["plan", "run", "commit"],
+)
 def test_a_fault_leaves_no_source_open(
-    step: str, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch
+    of: type, step: str, b: Path, out: Path, extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines(b, B * 2000)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise DatasetError("a fault")
 
-    monkeypatch.setattr(ShardMaker, step, fail)
+    monkeypatch.setattr(of, step, fail)
     gc.collect()
     gc.disable()
     try:
