@@ -502,9 +502,10 @@ def test_a_store_that_is_down_for_a_moment_is_not_one_without_the_source(
 def test_what_a_store_hides_where_it_is_not_there_is_a_glob_all_the_same(
     bucket: str, model: str, server: Faulty
 ) -> None:
-    server.faults, server.aim = cycle(["403"]), "HEAD */*.tx?"
+    server.faults, server.aim = cycle(["403"]), "HEAD */[*].tx[?]"
     found = lw.extract(f"{bucket}/*.tx?", f"{bucket}/out", model=model, **OPTIONS)
     assert found.text_count == len(TEXTS)
+    assert server.came, "it wasn't asked whether the glob is a file"
 
 
 def test_lines_are_cut_from_what_was_fetched_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
