@@ -94,10 +94,9 @@ def _remote(name: str, format: str) -> list[File]:
     """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
     path = place(name)
     try:
-        with suppress(FileNotFoundError, PermissionError):  # a store may hide what isn't there
-            status = (
-                path.stat()
-            )  # and not `is_file`, which takes a store that is down for one without the file
+        # Not `is_file`, which takes a store that is down for one without the file; some hide what isn't there.
+        with suppress(FileNotFoundError, PermissionError):
+            status = path.stat()
             if not stat.S_ISDIR(status.st_mode):
                 return [File(path, name, name, id=name, size=status.st_size)]
         found = matches(name)
