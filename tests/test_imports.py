@@ -22,6 +22,7 @@ GROUND = {
     "progress",
     "place",
     "memory",
+    "threads",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {
