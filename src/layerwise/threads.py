@@ -17,6 +17,7 @@ import math
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -178,31 +179,56 @@ def computing(threads: int | None = None) -> Iterator[int]:
         yield number
 
 
+class Lock:
+    """A lock for one thread at a time, which a forked child finds open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
+        """Travel to another process, or into a copy, as a new lock."""
+        return Lock, ()
+
+    def forget(self) -> None:
+        """Open it, in a forked child: who held it isn't there."""
+        self._lock = threading.Lock()
+
+
+_locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
+
+
 class _Count:
     """Something of the whole process that is on while there is at least one call."""
 
     def __init__(self, on: Callable[[], Callable[[], None]]) -> None:
-        self._on, self.lock, self.calls = on, threading.Lock(), 0
+        self._on, self._lock, self._calls = on, Lock(), 0
         self._off: Callable[[], None] = lambda: None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep it on until the end of the block."""
-        with self.lock:
-            if not self.calls:
+        with self._lock:
+            if not self._calls:
                 self._off = self._on()
-            self.calls += 1
+            self._calls += 1
         try:
             yield
         finally:
-            with self.lock:
-                self.calls -= 1
-                if not self.calls:
+            with self._lock:
+                self._calls -= 1
+                if not self._calls:
                     self._off()
 
     def forget(self) -> None:
         """Begin anew, in a forked child: what was on ended with the parent's threads."""
-        self.lock, self.calls = threading.Lock(), 0
+        self._calls = 0
 
 
 def _limit_blas() -> Callable[[], None]:
@@ -279,7 +305,7 @@ class _Runtime:
 
     def forget(self) -> None:
         """Begin anew, in a forked child."""
-        self._park = _Count(self._parked)
+        self._park.forget()
 
 
 class _Team:
@@ -324,7 +350,7 @@ def _team(runtime: _Runtime) -> _Team:
     return team
 
 
-_finding = threading.Lock()
+_finding = Lock()
 
 
 def _runtimes() -> tuple[_Runtime, ...]:
@@ -358,10 +384,16 @@ def _mkl_setter(folder: Path) -> Any:
 _forked = False
 
 
+def is_forked() -> bool:
+    """Tell whether this process was forked after torch was loaded."""
+    return _forked
+
+
 def _after_fork() -> None:
     """In a forked child: the threads of the parent's pools are gone, and whoever waits for them waits forever."""
-    global _forked, _finding
-    _finding = threading.Lock()
+    global _forked
+    for lock in list(_locks):
+        lock.forget()
     _blas.forget()
     _forked = "torch" in sys.modules
     _own_quota.cache_clear()

@@ -1,7 +1,6 @@
 """Attention over a packed batch: many texts in one row, each seeing only itself."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,43 @@ from torch.nn.functional import scaled_dot_product_attention
 from layerwise.encode.transfer import to_device
 
 NAME = "layerwise_packed"
-Runs = list[tuple[int, int]]
 Kernel = Callable[..., Any]
-_calls = 0
+
+
+class Runs:
+    """The texts of one packed batch that are in its forward.
+
+    Attributes:
+        runs: (how many texts, tokens of each), in the order in which they are packed.
+        calls: how often attention was computed: some families take the name of ours and never call it.
+    """
+
+    def __init__(self, runs: Sequence[tuple[int, int]]) -> None:
+        self.runs = list(runs)
+        self.calls = 0
+        self._borders: torch.Tensor | None = None
+
+    def keep(self, tokens: int) -> None:
+        """Keep the texts that make up the first `tokens` tokens; the others have left the forward."""
+        kept, left = [], tokens
+        for texts, size in self.runs:
+            stay = min(texts, left // size)
+            if stay:
+                kept.append((stay, size))
+            left -= stay * size
+            if stay < texts:
+                break
+        if left:
+            raise ValueError(f"{tokens} tokens don't end where a text of the batch ends")
+        self.runs, self._borders = kept, None
+
+    def borders(self, device: torch.device) -> torch.Tensor:
+        """Return where each text begins and the last one ends, int32 (texts + 1,); the same for all blocks."""
+        if self._borders is None:
+            lengths = np.repeat([size for _, size in self.runs], [texts for texts, _ in self.runs])
+            ends = np.concatenate([[0], lengths]).cumsum(dtype=np.int32)
+            self._borders = to_device(torch.from_numpy(ends), device)
+        return self._borders
 
 
 def packed_attention(
@@ -32,16 +65,15 @@ def packed_attention(
 
     Args:
         query, key, value: (1, heads, pieces, size of a head).
-        lw_runs: (how many texts, pieces of each), in the order in which they are packed.
+        lw_runs: the texts of the batch.
         sliding_window: local attention, keeping |i - j| < sliding_window.
 
     Returns:
         (1, pieces, heads, size of a head), and no weights.
     """
-    global _calls
-    _calls += 1
     if lw_runs is None:
         raise ValueError("a packed batch came without its runs")
+    lw_runs.calls += 1
     kernel = varlen_kernel(query)
     if kernel is not None:
         return _by_kernel(kernel, query, key, value, lw_runs, scaling, sliding_window), None
@@ -50,7 +82,7 @@ def packed_attention(
     computed = torch.float32 if value.device.type == "cpu" else value.dtype
     out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
     begin = 0
-    for texts, pieces in lw_runs:
+    for texts, pieces in lw_runs.runs:
         end = begin + texts * pieces
         q, k, v = (_split(x[:, :, begin:end], texts, pieces).to(computed) for x in (query, key, value))
         mask = None
@@ -85,26 +117,14 @@ def _by_kernel(
     sliding_window: int | None,
 ) -> torch.Tensor:
     """Attend within all texts at once; shapes as in `packed_attention`."""
-    borders = _borders(tuple(runs), query.device)
+    borders = runs.borders(query.device)
     reach = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    longest = max(pieces for _, pieces in runs)
+    longest = max(pieces for _, pieces in runs.runs)
     mixed: torch.Tensor = kernel(
         q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
     )
     return mixed[None]
-
-
-@functools.lru_cache(1)
-def _borders(runs: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
-    """Return where each text begins and the last one ends, int32 (texts + 1,); the same for all blocks of a batch."""
-    lengths = np.repeat([pieces for _, pieces in runs], [texts for texts, _ in runs])
-    return to_device(torch.from_numpy(np.concatenate([[0], lengths]).cumsum(dtype=np.int32)), device)
-
-
-def calls() -> int:
-    """Return how often `packed_attention` was called in this process."""
-    return _calls
 
 
 def _split(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:

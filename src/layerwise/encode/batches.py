@@ -12,15 +12,28 @@ Packing = Literal["packed", "padded", "even"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows (by number) of one forward, shortest first, with their lengths in pieces."""
+    """Windows (by number) of one forward, with their lengths in pieces: shortest first.
+
+    Where they leave the forward at different layers, those that stay longest come first.
+    """
 
     windows: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
 
     def runs(self) -> list[tuple[int, int]]:
         """Return (how many, length) of each run of windows of one length."""
-        lengths, counts = np.unique(self.lengths, return_counts=True)
-        return [(int(count), int(length)) for count, length in zip(counts, lengths, strict=True)]
+        starts = np.flatnonzero(np.diff(self.lengths, prepend=-1))
+        counts = np.diff(starts, append=len(self.lengths))
+        return [(int(n), int(length)) for n, length in zip(counts, self.lengths[starts], strict=True)]
+
+    def by_depth(self, depths: npt.NDArray[np.int64]) -> "Batch":
+        """Return the windows with those that are wanted up to a deeper layer first.
+
+        Args:
+            depths: of each window of the batch, the position of its deepest layer.
+        """
+        order = np.argsort(-depths, kind="stable")
+        return Batch(self.windows[order], self.lengths[order])
 
 
 def batches(lengths: Sequence[int] | npt.NDArray[np.int64], budget: int, packing: Packing) -> list[Batch]:

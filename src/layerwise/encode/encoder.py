@@ -18,13 +18,14 @@ from layerwise.encode.engine import Engine, PlainEngine, Sequences
 from layerwise.encode.gather import Memory, Progress, run_plan
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, make_plan
-from layerwise.encode.request import Request
+from layerwise.encode.request import Loading, Request
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
 from layerwise.states import F32, LayerStates
 from layerwise.tables import Carried, Coverage, index_table, texts_table
+from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # pieces of a batch
@@ -55,18 +56,22 @@ class Encoder:
         max_length: pieces that the model takes at once, special ones included.
         default_pool: the model's own pooling where it has one, else `mean`.
         device, precision: where and how precisely it runs.
+        loading: how it was loaded.
+
+    Several threads may use it at the same time.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         loaded: hf.Loaded,
+        loading: Loading,
         *,
-        device: str,
-        precision: str,
         engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
-        self.checkpoint, self.device, self.precision = checkpoint, device, precision
+        self.checkpoint, self.loading = checkpoint, loading
+        self.device, precision = str(loading.device), loading.precision
+        self.precision = precision
         self.family: str = loaded.config.model_type
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
         self.position_limit = loaded.max_length
@@ -92,9 +97,12 @@ class Encoder:
         """Travel to another process as a name: the model is loaded there, once."""
         from layerwise.encode.load import shared_encoder
 
+        if isinstance(self._engine, PlainEngine):
+            raise TypeError(
+                "an encoder of plain forwards is a reference and doesn't travel to other processes"
+            )
         name = str(checkpoints.local_folder(self.checkpoint.name) or self.checkpoint.name)
-        found = self.checkpoint
-        return shared_encoder, (name, found.revision, self.device, self.precision, found.random)
+        return shared_encoder, (name, self.loading)
 
     @property
     def engine(self) -> dict[str, str]:
@@ -250,7 +258,8 @@ class Encoder:
         """
         examples = _examples([text])
         shard = self.plan(examples, self.request("emb", "token", long="truncate"))
-        found = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
+        with computing():
+            found = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
         if found is None:
             raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
         return np.stack([block.numpy() for block in found])
@@ -304,7 +313,8 @@ class Encoder:
 
         `progress` is called after each batch with the pieces and windows done by it.
         """
-        run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
+        with computing():
+            run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
 
     def _pieces(self, examples: Sequence[Example], *, located: bool) -> list[Pieces]:
         """Return the pieces of each text, in order, raw or pre-split; see `Tokenizer.texts`."""

@@ -1,5 +1,11 @@
-"""The forward: a batch of windows in, every wanted layer out, checked against plain transformers at load."""
+"""The forward: a batch of windows in, every wanted layer out, checked against plain transformers at load.
 
+Several threads may run one engine at the same time. A packed forward keeps its state in the call. Of the other
+families some keep notes on the model while it runs (BigBird, rotary positions that grow), so that their batches
+take turns.
+"""
+
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from layerwise.encode import attention, hf, int8, linear
+from layerwise.encode import hf, int8, linear
+from layerwise.encode.attention import Runs
 from layerwise.encode.batches import Batch, Packing, batches
-from layerwise.encode.taps import Collected, Taps, find_taps
+from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
+from layerwise.threads import Lock, is_forked
 from layerwise.tolerance import COMPUTED
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
@@ -40,6 +48,8 @@ class Sequences:
 
 
 OnLayer = Callable[[int, torch.Tensor], None]
+Wanted = frozenset[int] | Sequence[frozenset[int]]
+"""Positions on the layer axis: the same for all windows of a batch, or of each, in the order of the batch."""
 
 
 class Engine:
@@ -47,6 +57,7 @@ class Engine:
 
     Attributes:
         packing: `packed` (no padding, our attention), `padded`, or `even` (only equal lengths together).
+        leaves: windows leave a forward when the deepest layer that they are wanted for is done.
         products: `onednn` (reordered weights), `int8`, or `torch`.
         blocks, width: the shape of the layer axis.
         final_norm: the last layer is normed, the others are not.
@@ -72,7 +83,10 @@ class Engine:
         Raises:
             ModelError: no text encoder, or one that int8 changes too much.
         """
-        self._model, self._first = loaded.model, loaded.first_position
+        self._model, self._first, self._name = loaded.model, loaded.first_position, name
+        self._turns, self._copying = Lock(), Lock()
+        self._eager: nn.Module | None = None
+        self.leaves = False
         self._pad = getattr(loaded.config, "pad_token_id", None) or 0
         self.device = next(loaded.model.parameters()).device
         self.packing: Packing = "even"
@@ -85,11 +99,17 @@ class Engine:
         self._settle(reference, probes, COMPUTED[exact], repack=samples is None)
         if samples is not None:
             self._to_int8(samples, reference, probes, name)
+        self.leaves = self._leave_rightly(reference, probes, COMPUTED[precision])
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
+        _check_process(self.device, self._name)
         types = sequences.types[0] if sequences.types is not None else None
-        return hf.attention_maps(self._model, sequences.ids[0], types)
+        with self._copying:
+            if self._eager is None:
+                self._eager = hf.eager_copy(self._model)
+            # What such a copy keeps of a forward is its own.
+            return hf.attention_maps(self._eager, sequences.ids[0], types)
 
     def begins(self, batch: Batch) -> Ints:
         """Return where each window of a batch begins on the axis of pieces, padding included."""
@@ -98,22 +118,50 @@ class Engine:
         )
         return np.subtract(np.cumsum(sizes), sizes)
 
-    def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
-        """Run one batch up to the deepest of `wanted` (positions on the layer axis).
+    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
+        """Run one batch up to the deepest of `wanted`.
 
-        `on_layer` gets each wanted layer as (pieces of the batch, width), padding included, as soon as its
-        block is done.
+        `on_layer` gets each layer that any window wants as (pieces of the batch, width), padding included, as soon
+        as its block is done. A batch of windows that want different layers is one of `Batch.by_depth`: those that
+        are done leave the forward where the engine `leaves`, and the pieces are then those of the windows that
+        stay, at the beginning of the batch.
+
+        Raises:
+            ModelError: a wanted layer didn't come, or a GPU in a forked process.
         """
+        _check_process(self.device, self._name)
         ids = [sequences.ids[w] for w in batch.windows.tolist()]
         types = [sequences.types[w] for w in batch.windows.tolist()] if sequences.types is not None else None
-        inputs = self._packed(ids, types, batch) if self.packing == "packed" else self._padded(ids, types)
+        packed = self.packing == "packed"
+        inputs = self._packed(ids, types, batch) if packed else self._padded(ids, types)
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
-        with torch.inference_mode():
-            self._taps.run(
-                lambda: self._model(**inputs),
-                wanted,
-                lambda layer, hidden: on_layer(layer, hidden.flatten(0, 1)),
-            )
+        forward = self._forward(batch, wanted, inputs, on_layer)
+        turn = contextlib.nullcontext() if packed else self._turns
+        with turn, torch.inference_mode():
+            self._taps.run(lambda: self._model(**inputs), forward)
+        if packed and forward.deepest and not inputs["lw_runs"].calls:
+            raise ModelError(f"model {self._name!r} takes the name of our attention and doesn't call it")
+
+    def _forward(self, batch: Batch, wanted: Wanted, inputs: dict[str, Any], on_layer: OnLayer) -> Forward:
+        """Return what is to be kept of one forward."""
+
+        def flat(layer: int, hidden: torch.Tensor) -> None:
+            on_layer(layer, hidden.flatten(0, 1))
+
+        if isinstance(wanted, frozenset):
+            return Forward(wanted, flat)
+        every = frozenset().union(*wanted)
+        if not self.leaves:
+            return Forward(every, flat)
+        depths = np.array([max(layers) for layers in wanted])
+        if (np.diff(depths) > 0).any():
+            raise ValueError("a batch of windows that want different layers has the deepest ones first")
+        ends = np.cumsum(batch.lengths)
+        stays = {
+            int(depth): int(ends[np.flatnonzero(depths > depth)[-1]])
+            for depth in set(depths[depths < depths[0]])
+        }
+        return Forward(every, flat, inputs["input_ids"].shape[1], stays, inputs["lw_runs"])
 
     def _packed(self, ids: list[Ints], types: list[Ints] | None, batch: Batch) -> dict[str, Any]:
         # Batches of few different sizes let the memory and the kernels of one serve the next.
@@ -127,7 +175,7 @@ class Engine:
         inputs: dict[str, Any] = {
             "input_ids": row(ids, self._pad),
             "position_ids": row([np.arange(len(begins)) - begins + self._first], self._first),
-            "lw_runs": batch.runs() + ([(filler, 1)] if filler else []),
+            "lw_runs": Runs(batch.runs() + ([(filler, 1)] if filler else [])),
         }
         if types is not None:
             inputs["token_type_ids"] = row(types, 0)
@@ -154,7 +202,7 @@ class Engine:
         inputs = self._padded([probes.ids[0]], [probes.types[0]] if probes.types is not None else None)
         with torch.inference_mode():
             taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
-        return Taps(taps) if taps is not None else Collected()
+        return Taps(taps, self._model) if taps is not None else Collected()
 
     def _settle(
         self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float, *, repack: bool
@@ -198,20 +246,46 @@ class Engine:
     def _agrees(self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float) -> bool:
         """Tell whether all layers of the probes, batched together, are those of one-text forwards."""
         wanted = frozenset(range(self.blocks + 1))
-        seen = _CountedCalls()
         try:
-            with seen:
-                for batch in batches(probes.lengths(), sum(probes.lengths()) * len(probes.ids), self.packing):
-                    layers: dict[int, torch.Tensor] = {}
-                    self.run(probes, batch, wanted, layers.__setitem__)
-                    for window, begin in zip(
-                        batch.windows.tolist(), self.begins(batch).tolist(), strict=True
-                    ):
-                        if not _close(reference[window], layers, begin, tolerance):
-                            return False
-        except _UNFIT:
+            for batch in batches(probes.lengths(), sum(probes.lengths()) * len(probes.ids), self.packing):
+                found = self._layers_of(probes, batch, wanted)
+                for window, begin in zip(batch.windows.tolist(), self.begins(batch).tolist(), strict=True):
+                    if not _close(reference[window], found, begin, tolerance):
+                        return False
+        except (*_UNFIT, ModelError):
             return False
-        return self.packing != "packed" or seen.calls > 0
+        return True
+
+    def _leave_rightly(
+        self, reference: list[list[torch.Tensor]], probes: Sequences, tolerance: float
+    ) -> bool:
+        """Tell whether the layers of the probes are right also where one of them leaves the forward early."""
+        if self.packing != "packed":
+            return False
+        self.leaves = True
+        (batch,) = batches(probes.lengths(), sum(probes.lengths()), "packed")
+        every = frozenset(range(self.blocks + 1))
+        try:
+            for depth in sorted({0, self.blocks // 2} - {self.blocks}):
+                for longest in range(len(probes.ids)):
+                    stays = batch.windows == longest
+                    order = batch.by_depth(np.where(stays, self.blocks, depth))
+                    wanted = [every if w == longest else frozenset({depth}) for w in order.windows.tolist()]
+                    found = self._layers_of(probes, order, wanted)
+                    for window, begin in zip(
+                        order.windows.tolist(), self.begins(order).tolist(), strict=True
+                    ):
+                        own = found if window == longest else {n: found[n] for n in range(depth + 1)}
+                        if not _close(reference[window], own, begin, tolerance):
+                            return False
+        except (*_UNFIT, ModelError):
+            return False
+        return True
+
+    def _layers_of(self, probes: Sequences, batch: Batch, wanted: Wanted) -> dict[int, torch.Tensor]:
+        found: dict[int, torch.Tensor] = {}
+        self.run(probes, batch, wanted, found.__setitem__)
+        return found
 
 
 class PlainEngine:
@@ -230,7 +304,7 @@ class PlainEngine:
         name: str,
         samples: Sequences | None = None,
     ) -> None:
-        self._model = loaded.model
+        self._model, self._name, self._turns = loaded.model, name, Lock()
         reference = _references(loaded.model, probes, name)
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
         self.device = next(loaded.model.parameters()).device
@@ -239,32 +313,33 @@ class PlainEngine:
         """Return where the one window begins."""
         return np.zeros_like(batch.windows)
 
-    def run(self, sequences: Sequences, batch: Batch, wanted: frozenset[int], on_layer: OnLayer) -> None:
+    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
         """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""
+        _check_process(self.device, self._name)
         (window,) = batch.windows.tolist()
         types = sequences.types[window] if sequences.types is not None else None
-        states = hf.plain_states(self._model, sequences.ids[window], types)
+        with self._turns:
+            states = hf.plain_states(self._model, sequences.ids[window], types)
         with torch.inference_mode():
-            for layer in sorted(wanted):
+            for layer in sorted(wanted if isinstance(wanted, frozenset) else wanted[0]):
                 on_layer(layer, states[layer].to(self.device))
 
 
-class _CountedCalls:
-    """Counts how often our attention is called: some families take its name and never call it."""
-
-    def __enter__(self) -> "_CountedCalls":
-        self.before = attention.calls()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.calls = attention.calls() - self.before
+def _check_process(device: torch.device, name: str) -> None:
+    """Raise ModelError for a GPU in a forked process, which CUDA doesn't allow."""
+    if device.type != "cpu" and is_forked():
+        raise ModelError(
+            f"model {name!r} is on {device} and this process was forked; load it in the new process, and start that "
+            "with the method spawn"
+        )
 
 
 def _close(
     reference: list[torch.Tensor], layers: dict[int, torch.Tensor], begin: int, tolerance: float
 ) -> bool:
-    for layer, expected in enumerate(reference):
-        got = layers[layer][begin : begin + len(expected)].float().cpu()
+    for layer, hidden in layers.items():
+        expected = reference[layer]
+        got = hidden[begin : begin + len(expected)].float().cpu()
         if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
             return False
     return True

@@ -12,6 +12,7 @@ from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.plan import Plan, Take
 from layerwise.encode.request import Request
 from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
+from layerwise.errors import ModelError
 
 Progress = Callable[[int, int], None]
 
@@ -71,12 +72,26 @@ class Memory:
     """Rows in memory: an array (rows, width) per layer."""
 
     def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
-        self.layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
+        self._layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
+        self._seen = {name: np.zeros(rows, dtype=bool) for name in layers}
+
+    @property
+    def layers(self) -> dict[str, Floats]:
+        """All rows, once each of them was put.
+
+        Raises:
+            ModelError: a row that wasn't, and so holds what stood in that memory before.
+        """
+        for name, seen in self._seen.items():
+            if not seen.all():
+                raise ModelError(f"{int((~seen).sum())} of {len(seen)} rows of layer {name} didn't arrive")
+        return self._layers
 
     def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
         """Keep some rows."""
+        self._seen[layer][rows] = True
         # As numpy would, by several threads, which also take the memory for the first time.
-        kept = torch.from_numpy(self.layers[layer])
+        kept = torch.from_numpy(self._layers[layer])
         kept.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(values))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import platform
 import warnings
@@ -126,27 +127,58 @@ def plain_states(
     return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
 
 
+def eager_copy(model: nn.Module) -> nn.Module | None:
+    """Return a model of the same weights with the plain ("eager") attention of transformers, which keeps its maps.
+
+    The weights are shared; configuration and modules are the copy's own, without hooks, so that whoever runs the
+    model meanwhile sees no change. `None` for a family without that attention.
+    """
+    copied = _copy(model, {}, {})
+    try:
+        use_attention(copied, "eager")
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return copied
+
+
+def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[int, Any]) -> nn.Module:
+    if module in modules:
+        return modules[module]
+    copied = modules[module] = module.__class__.__new__(module.__class__)
+    copied.__dict__.update(module.__dict__)
+    for name, value in module.__dict__.items():
+        if isinstance(value, transformers.PretrainedConfig):
+            copied.__dict__[name] = copy.deepcopy(value, configs)
+        elif name.endswith("_hooks") or "_hooks_" in name:
+            copied.__dict__[name] = type(value)()
+        elif name in ("_parameters", "_buffers"):
+            copied.__dict__[name] = dict(value)
+    copied.__dict__["_modules"] = {
+        name: None if child is None else _copy(child, modules, configs)
+        for name, child in module._modules.items()
+    }
+    return copied
+
+
 @torch.inference_mode()
 def attention_maps(
-    model: nn.Module, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
+    model: nn.Module | None, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor] | None:
     """Return each block's attention in one text, (heads, pieces, pieces) in float32 on the CPU.
 
-    `None` for a family that doesn't give any. Only the plain ("eager") attention of transformers keeps them.
+    `model` is an `eager_copy`. `None` for a family that doesn't give any.
     """
-    before: Any = model.config._attn_implementation  # type: ignore[union-attr]
+    if model is None:
+        return None
     device = next(model.parameters()).device
     inputs = {"input_ids": torch.tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
         inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
     try:
-        use_attention(model, "eager")
         found = model(**inputs, output_attentions=True).attentions
     except (ValueError, TypeError, AttributeError):
         return None
-    finally:
-        use_attention(model, before)
     if not found or any(one is None or one.dim() != 4 for one in found):
         return None
     return [one[0].float().cpu() for one in found]

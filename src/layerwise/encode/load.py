@@ -1,8 +1,7 @@
 """Loading an encoder by name."""
 
 import functools
-import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -12,9 +11,11 @@ from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import find_checkpoint, local_folder
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
+from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
+from layerwise.threads import Lock, computing
 
-_LOADING = threading.Lock()
+_LOADING = Lock()
 _KEPT = 2  # encoders: as many as are compared with each other, for each holds a model
 
 
@@ -45,8 +46,15 @@ def load_encoder(
         ModelError: an unknown model, no network, or no text encoder.
         RequestError: an unknown device or precision, or one that this machine hasn't.
     """
+    loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random)
+    with computing():
+        return _load(model, loading)
+
+
+def _load(model: str | Path, loading: Loading) -> Encoder:
+    precision = loading.precision
     names.one_of("precision", precision, names.PRECISIONS)
-    device = _device(device)
+    device = _device(loading.device)
     if precision == "int8":
         if device != "cpu":
             raise RequestError(
@@ -55,42 +63,37 @@ def load_encoder(
         if not int8.available():
             raise RequestError("precision 'int8' needs a processor with VNNI instructions; take bf16 or fp32")
     # Of weights that aren't read no pickle can do harm.
-    found = find_checkpoint(model, revision, allow_pickle=allow_pickle or random is not None)
-    found = replace(found, random=random)
+    allowed = loading.allow_pickle or loading.random is not None
+    found = replace(find_checkpoint(model, loading.revision, allow_pickle=allowed), random=loading.random)
     loaded = hf.load(
         found,
         device=device,
         precision=precision,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
+        allow_pickle=loading.allow_pickle,
+        trust_remote_code=loading.trust_remote_code,
     )
-    return Encoder(found, loaded, device=device, precision=precision)
+    # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
+    loading = replace(loading, revision=found.revision, device=device)
+    return Encoder(found, loaded, loading)
 
 
-def shared_encoder(
-    model: str | Path = "minilm",
-    revision: str | None = None,
-    device: str | None = None,
-    precision: str = "fp32",
-    random: int | None = None,
-) -> Encoder:
+def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None) -> Encoder:
     """Return an encoder that is loaded once a process, whoever asks; a folder that changed is loaded anew.
 
     Arguments and errors as for `load_encoder`.
     """
+    loading = loading or Loading()
     folder = local_folder(model)
     found = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
     files = sorted(path for path in found if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     with _LOADING:  # two threads would load it twice
-        return _shared(str(folder or model), revision, device, precision, random, stamp)
+        return _shared(str(folder or model), loading, stamp)
 
 
 @functools.lru_cache(_KEPT)
-def _shared(
-    model: str, revision: str | None, device: str | None, precision: str, random: int | None, _: object
-) -> Encoder:
-    return load_encoder(model, revision=revision, device=device, precision=precision, random=random)
+def _shared(model: str, loading: Loading, _: object) -> Encoder:
+    return load_encoder(model, **asdict(loading))
 
 
 def load_plain_encoder(
@@ -106,9 +109,11 @@ def load_plain_encoder(
     It is slow, and the reference that `verify` and `bench` compare with. Arguments as for `load_encoder`.
     """
     device = _device(device)
-    found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
-    loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    return Encoder(found, loaded, device=device, precision="fp32", engine=PlainEngine)
+    loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
+    with computing():
+        found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
+        loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+        return Encoder(found, loaded, loading, engine=PlainEngine)
 
 
 def device_of(device: str | None, process: int | None = None) -> str:

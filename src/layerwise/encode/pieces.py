@@ -155,9 +155,9 @@ class Tokenizer:
         """Byte-level tokenizers need a space before each word, or words would be read as glued together."""
         if self._split_backend is None:
             spec = json.loads(self._backend.to_str())
-            self._split_backend = self._backend
-            if _space_words(spec.get("pre_tokenizer")):
-                self._split_backend = type(self._backend).from_str(json.dumps(spec))
+            spaced = _space_words(spec.get("pre_tokenizer"))
+            # Set once it is whole: another thread may look meanwhile.
+            self._split_backend = type(self._backend).from_str(json.dumps(spec)) if spaced else self._backend
         return self._split_backend
 
 

@@ -1,6 +1,18 @@
-"""What is wanted of each text, after it has been checked against the model."""
+"""How a model is loaded, and what is wanted of each text, after it has been checked against the model."""
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded: what `load_encoder` takes besides its name. Travels with a pickled encoder."""
+
+    revision: str | None = None
+    device: str | None = None
+    precision: str = "fp32"
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+    random: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
 _TEXTS = 4096  # encoded at once: their layers are held until they are mixed
-_ENCODING = threading.Lock()  # a model runs one batch at a time, and searches may have threads
 
 
 class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -154,8 +152,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         return shared_encoder(self.model)
 
     def _encode(self, encoder: Encoder, texts: Sequence[Any]) -> LayerStates:
-        with _ENCODING:
-            return encoder.encode(texts, self.mix_.layers, self.level, self.pool, **(self.options or {}))
+        return encoder.encode(texts, self.mix_.layers, self.level, self.pool, **(self.options or {}))
 
     def _mixed(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
         parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,13 +195,6 @@ class ShardMaker:
 
         # In packed batches, which are within 1e-5 of plain forwards: int8 is a thousand times farther away, and
         # plain forwards would take as long as four hundred texts.
-        loading, name = dict(self._recipe.loading), self._encoder.checkpoint
-        exact = load_encoder(
-            name.name,
-            device=self._encoder.device,
-            revision=name.revision,
-            allow_pickle=bool(loading.get("allow_pickle")),
-            trust_remote_code=bool(loading.get("trust_remote_code")),
-            random=name.random,
-        )
+        loading = replace(self._encoder.loading, precision="fp32")
+        exact = load_encoder(self._encoder.checkpoint.name, **asdict(loading))
         return measured(examples, self._encoder, exact, self._request)

@@ -18,6 +18,7 @@ from layerwise.read.example import Example
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
+from layerwise.threads import Lock
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Head:
     Attributes:
         data: the weights, the mixes, and how rows are made.
         about: what is recorded besides: versions, and when it was made.
+
+    Several threads may use it at the same time.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Head:
         self.data, self.about = data, dict(about)
         self._model, self._revision, self._loading = model, revision, loading
         self._encoder: Encoder | None = None
+        self._once = Lock()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -94,9 +98,10 @@ class Head:
             HeadError: the model of that name is another one now.
             ModelError: it can't be found or loaded.
         """
-        if self._encoder is None:
-            self._encoder = load_model(self.data, self._model, self._revision, **self._loading)
-        return self._encoder
+        with self._once:  # two threads would load it twice
+            if self._encoder is None:
+                self._encoder = load_model(self.data, self._model, self._revision, **self._loading)
+            return self._encoder
 
     def predict(
         self, texts: Sequence[str] | Sequence[Sequence[str]], *, batch_tokens: int | None = None
