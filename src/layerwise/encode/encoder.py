@@ -258,6 +258,7 @@ class Encoder:
         """
         examples = _examples([text])
         shard = self.plan(examples, self.request("emb", "token", long="truncate"))
+        hf.check_process(self.device, self.checkpoint)
         with computing():
             found = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
         if found is None:
@@ -312,7 +313,11 @@ class Encoder:
         """Run the model over a planned shard and hand finished rows to `sink`.
 
         `progress` is called after each batch with the pieces and windows done by it.
+
+        Raises:
+            ModelError: a GPU that the parent of this forked process works with.
         """
+        hf.check_process(self.device, self.checkpoint)
         with computing():
             run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
 

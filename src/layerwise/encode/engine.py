@@ -21,7 +21,7 @@ from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
-from layerwise.threads import Lock, is_forked
+from layerwise.threads import Lock
 from layerwise.tolerance import COMPUTED
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
@@ -103,7 +103,6 @@ class Engine:
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
-        _check_process(self.device, self._name)
         types = sequences.types[0] if sequences.types is not None else None
         with self._copying:
             if self._eager is None:
@@ -127,9 +126,8 @@ class Engine:
         stay, at the beginning of the batch.
 
         Raises:
-            ModelError: a wanted layer didn't come, or a GPU in a forked process.
+            ModelError: a wanted layer didn't come.
         """
-        _check_process(self.device, self._name)
         ids = [sequences.ids[w] for w in batch.windows.tolist()]
         types = [sequences.types[w] for w in batch.windows.tolist()] if sequences.types is not None else None
         packed = self.packing == "packed"
@@ -315,7 +313,6 @@ class PlainEngine:
 
     def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
         """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""
-        _check_process(self.device, self._name)
         (window,) = batch.windows.tolist()
         types = sequences.types[window] if sequences.types is not None else None
         with self._turns:
@@ -323,15 +320,6 @@ class PlainEngine:
         with torch.inference_mode():
             for layer in sorted(wanted if isinstance(wanted, frozenset) else wanted[0]):
                 on_layer(layer, states[layer].to(self.device))
-
-
-def _check_process(device: torch.device, name: str) -> None:
-    """Raise ModelError for a GPU in a forked process, which CUDA doesn't allow."""
-    if device.type != "cpu" and is_forked():
-        raise ModelError(
-            f"model {name!r} is on {device} and this process was forked; load it in the new process, and start that "
-            "with the method spawn"
-        )
 
 
 def _close(

@@ -66,6 +66,7 @@ def load(
     Raises:
         ModelError: no text encoder, weights that lack a layer, a tokenizer that can't be used.
     """
+    check_process(device, checkpoint)
     with _quiet():
         config = _load_config(checkpoint, trust_remote_code)
         model = _load_model(checkpoint, config, _TYPES[precision], allow_pickle, trust_remote_code)
@@ -73,6 +74,15 @@ def load(
     model = model.to(device).eval().requires_grad_(False)
     first = _first_position(model)
     return Loaded(model, config, tokenizer, backend, _max_length(checkpoint, config, tokenizer, first), first)
+
+
+def check_process(device: str, checkpoint: Checkpoint) -> None:
+    """Raise ModelError for a GPU that the parent of this forked process works with: CUDA refuses that."""
+    if torch.device(device).type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise ModelError(
+            f"model {checkpoint.name!r} can't run on {device} in a process that was forked; start that process with "
+            "the method spawn and load the model there, or take --device cpu"
+        )
 
 
 def blocks(config: PretrainedConfig) -> int | None:

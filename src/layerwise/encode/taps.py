@@ -56,7 +56,6 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
             handle.remove()
     taps = []
     for state in states:
-        # The outermost module that gives the layer fires last.
         same = [
             (m, call)
             for m, call, hidden in calls
@@ -64,7 +63,9 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         ]
         if not same:
             return None
-        taps.append(Tap(*same[-1]))
+        # The outermost module around the first that gives the layer; what only passes it on belongs to the next one.
+        first = same[0][0]
+        taps.append(next(Tap(*one) for one in reversed(same) if first in set(one[0].modules())))
     return taps
 
 

@@ -1,0 +1,548 @@
+"""Used by several threads, in forked children and as pickles: what comes out is what comes out alone."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+import layerwise as lw
+from conftest import FAMILIES, make_model
+from layerwise import threads
+from layerwise.encode.batches import batches
+from layerwise.encode.engine import Sequences
+from layerwise.encode.gather import Memory
+from layerwise.encode.load import load_encoder, load_plain_encoder
+from layerwise.errors import ModelError, RequestError
+from reference import Plain, worst
+
+TEXTS = [
+    "The river bank was flooded.",
+    "The bank lends money to farmers.",
+    "a",
+    "Every layer of every encoder, as data.",
+    "word " * 70,
+    "The first layers know where a word stands; the last know more than it says.",
+]
+ASKED = ("all", "emb", "-1", "1,3", "2")
+Call = Callable[[], Any]
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that compute with two threads each, as on a machine with two free processors."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="module")
+def head(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> lw.Head:
+    folder = tmp_path_factory.mktemp("head")
+    lines = [f"text,label\n{''.join(f'{text},{n % 2}' + chr(10) for n, text in enumerate(short()))}"]
+    (folder / "rows.csv").write_text(lines[0], encoding="utf-8")
+    dataset = lw.extract(
+        folder / "rows.csv", folder / "rows.lw", model=str(model_folder("bert")), device="cpu"
+    )
+    return lw.train(dataset, task="classify", label="label", mix="mean(1:)", out=folder / "label.head")
+
+
+def short() -> list[str]:
+    return [text.replace(",", " ").strip() for text in TEXTS if len(text) < 100] * 6
+
+
+def result(call: Call) -> bytes:
+    """What a call gives, to the bit."""
+    made = call()
+    if isinstance(made, np.ndarray):
+        return made.tobytes()
+    return pickle.dumps(made)
+
+
+def together(calls: list[Call], workers: int = 8) -> list[bytes]:
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(result, calls))
+
+
+def encodes(encoder: Any, count: int) -> list[Call]:
+    """Calls for different texts, layers, levels and pools."""
+    made: list[Call] = []
+    for number in range(count):
+        texts = [TEXTS[(number + k) % len(TEXTS)] for k in range(1 + number % 3)]
+        level, pool = [("text", "mean"), ("word", "max"), ("token", None), ("text", "first")][number % 4]
+        layers = ASKED[number % len(ASKED)]
+        made.append(partial(lambda *given: encoder.encode(*given).stack(), texts, layers, level, pool))
+    return made
+
+
+def test_eight_threads_do_what_one_does(
+    encoder_of: Callable[[str], Any], head: lw.Head, two_threads: None
+) -> None:
+    encoder = encoder_of("bert")
+    features = lw.LayerFeatures(encoder, mix="sum(1,3; norm=layer)").fit(TEXTS)
+    calls = encodes(encoder, 110)
+    for number in range(30):
+        text = TEXTS[number % len(TEXTS)]
+        calls.append(partial(head.predict, [text, TEXTS[(number + 1) % len(TEXTS)]]))
+        calls.append(partial(features.transform, [text]))
+        calls.append(partial(encoder.attention, text))
+    order = np.random.default_rng(0).permutation(len(calls))
+    calls = [calls[place] for place in order]
+    assert len(calls) == 200
+    alone = [result(call) for call in calls]
+    found = together(calls)
+    wrong = [place for place, (a, b) in enumerate(zip(found, alone, strict=True)) if a != b]
+    assert not wrong, (
+        f"{len(wrong)} of {len(calls)} calls gave something else than alone, the first: {wrong[:5]}"
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_in_four_threads(
+    family: str, encoder_of: Callable[[str], Any], two_threads: None
+) -> None:
+    encoder = encoder_of(family)
+    calls = encodes(encoder, 24)
+    alone = [result(call) for call in calls]
+    assert together(calls, 4) == alone
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_other_precisions(precision: str, model_folder: Callable[[str], Path], two_threads: None) -> None:
+    try:
+        encoder = load_encoder(model_folder("bert"), device="cpu", precision=precision)
+    except RequestError as error:
+        pytest.skip(str(error))
+    calls = encodes(encoder, 40)
+    alone = [result(call) for call in calls]
+    assert together(calls, 4) == alone
+
+
+def test_plain_forwards(model_folder: Callable[[str], Path]) -> None:
+    encoder = load_plain_encoder(model_folder("bert"), device="cpu")
+    calls = encodes(encoder, 16)
+    alone = [result(call) for call in calls]
+    assert together(calls, 4) == alone
+
+
+def test_a_head_is_loaded_once_however_many_threads_ask(
+    head: lw.Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+    fresh = pickle.loads(pickle.dumps(head))
+
+    def load(*given: Any, **options: Any) -> Any:
+        loads.append(1)
+        return head.encoder
+
+    monkeypatch.setattr(fresh, "_encoder", None)
+    monkeypatch.setattr("layerwise.join.predict.load_model", load)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(fresh.predict, [["a bank"]] * 16))
+    assert len(loads) == 1
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_dataset_is_read_by_several_threads(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("\n".join(short()), encoding="utf-8")
+    made = lw.extract(
+        tmp_path / "texts.txt", tmp_path / "out", model=str(model_folder("bert")), shard_texts=3, device="cpu"
+    )
+    dataset = lw.open_dataset(made.path)
+    rows = np.array([17, 3, 3, 0, 9])
+    calls: list[Call] = [partial(dataset.layer, str(n % 4), rows=rows if n % 2 else None) for n in range(80)]
+    alone = [result(partial(lw.open_dataset(made.path).layer, *c.args, **c.keywords)) for c in calls]  # type: ignore[attr-defined]
+    assert together(calls) == alone
+
+
+def test_attention_maps_leave_the_model_alone(
+    encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While maps are drawn the model has the attention that it always has."""
+    encoder = encoder_of("bert")
+    model = encoder._engine._model
+    before, seen = model.config._attn_implementation, []
+    maps = lw.load_encoder.__globals__["hf"].attention_maps
+
+    def drawn(copied: Any, *given: Any) -> Any:
+        seen.append((model.config._attn_implementation, copied.config._attn_implementation))
+        return maps(copied, *given)
+
+    monkeypatch.setattr("layerwise.encode.hf.attention_maps", drawn)
+    encoder.attention("The bank lends money.")
+    assert seen == [(before, "eager")]
+    shared = dict(encoder._engine._eager.named_parameters())
+    assert all(shared[name] is parameter for name, parameter in model.named_parameters()), (
+        "weights are copied"
+    )
+
+
+# A layer that doesn't arrive
+
+
+def test_a_layer_that_does_not_arrive_is_an_error(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(model_folder("bert"), device="cpu")
+    stack: Any = encoder._engine._model.encoder
+    monkeypatch.setattr(stack, "layer", stack.layer[:2])
+    assert encoder.encode(["a"], "2").layer(2).shape == (1, 32)
+    with pytest.raises(ModelError, match=r"without layer 3, which was asked for"):
+        encoder.encode(["a"], "1,3")
+
+
+def test_rows_that_nothing_wrote_are_an_error() -> None:
+    memory = Memory(("1", "2"), 3, 4)
+    memory.put("1", np.array([0, 1, 2]), np.zeros((3, 4), np.float32))
+    memory.put("2", np.array([0, 2]), np.zeros((2, 4), np.float32))
+    with pytest.raises(ModelError, match=r"1 of 3 rows of layer 2 didn't arrive"):
+        _ = memory.layers
+    memory.put("2", np.array([1]), np.ones((1, 4), np.float32))
+    assert memory.layers["2"][:, 0].tolist() == [0, 1, 0]
+
+
+# Texts of one batch that want different layers
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_texts_of_a_batch_want_different_layers(
+    family: str, encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
+) -> None:
+    """Each as plain transformers gives it, within 1e-5; where texts may leave, the rest of the forward is smaller."""
+    encoder, plain = encoder_of(family), Plain(model_folder(family))
+    engine = encoder._engine
+    assert engine.leaves == (FAMILIES[family][2] == "packed"), engine.packing
+    ids = [np.array(plain.raw(text)["input_ids"]) for text in TEXTS]
+    types = [np.zeros_like(one) for one in ids] if encoder.tokenizer.takes_types else None
+    sequences = Sequences(ids, types)
+    asked = [frozenset(s) for s in ({1}, {0, 3}, {0}, {2, 3}, {1, 2}, {3})]
+    sizes: dict[int, list[int]] = {}
+    budget = 10_000 if engine.packing != "even" else 1
+    for batch in batches(sequences.lengths(), budget, engine.packing):
+        batch = batch.by_depth(np.array([max(asked[w]) for w in batch.windows]))
+        found: dict[int, torch.Tensor] = {}
+        engine.run(sequences, batch, [asked[w] for w in batch.windows], found.__setitem__)
+        for layer, hidden in found.items():
+            sizes.setdefault(layer, []).append(len(hidden))
+        for window, begin in zip(batch.windows.tolist(), engine.begins(batch).tolist(), strict=True):
+            want = plain.states(ids[window].tolist())
+            for layer in asked[window]:
+                got = found[layer][begin : begin + len(ids[window])].numpy()
+                assert worst(got[None], want[layer][None]) < 1e-5, (window, layer)
+    if engine.leaves:
+        staying = [sum(len(i) for i, a in zip(ids, asked, strict=True) if max(a) >= n) for n in range(4)]
+        assert [sizes[n][0] for n in (1, 2, 3)] == staying[1:]
+
+
+def test_a_batch_in_another_order_is_refused(encoder_of: Callable[[str], Any]) -> None:
+    engine = encoder_of("bert")._engine
+    sequences = Sequences([np.array([2, 7, 3]), np.array([2, 7, 8, 3])], [np.zeros(3, int), np.zeros(4, int)])
+    (batch,) = batches(sequences.lengths(), 100, "packed")
+    with pytest.raises(ValueError, match="the deepest ones first"):
+        engine.run(sequences, batch, [frozenset({1}), frozenset({2})], lambda layer, hidden: None)
+
+
+# Forked children
+
+
+FORKED = """
+import os, sys, warnings
+import numpy as np
+import layerwise as lw
+from layerwise import threads
+
+warnings.simplefilter("ignore")
+encoder = lw.load_encoder(sys.argv[1], device="cpu")
+texts = ["The river bank was flooded.", "word " * 60] * 8
+alone = encoder.encode(texts).stack()
+encoder.attention("a bank")
+x = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
+from layerwise.learn.solver import Solver
+Solver(x)
+child = os.fork()
+if not child:
+    try:
+        # Heads that are 8 wide are summed in another order by another number of threads.
+        same = np.allclose(encoder.encode(texts).stack(), alone, atol=1e-5)
+        encoder.attention("a bank")
+        with threads.limited() as number:
+            Solver(x)
+        (np.ones((500, 500)) @ np.ones((500, 500))).sum()
+        try:
+            threads.choose(2)
+        except lw.RequestError as error:
+            told = "spawn" in str(error)
+        print(same, number, told, flush=True)
+    finally:
+        os._exit(0)
+_, status = os.waitpid(child, 0)
+print(status, np.array_equal(encoder.encode(texts).stack(), alone), threads.choose().number)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_computes_with_one_thread(model_folder: Callable[[str], Path]) -> None:
+    """With the parent's pool of threads gone, whoever waits for it waits for ever: the limit is for that."""
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKED, str(model_folder("bert"))],
+        env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ran.stdout.split("\n")[:2] == ["True 1 True", "0 True 2"], ran.stderr
+
+
+def test_a_gpu_in_a_forked_child_is_refused(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(model_folder("bert"), device="cpu")
+    monkeypatch.setattr("torch.cuda._is_in_bad_fork", lambda: True)
+    assert encoder.encode(["a"]).rows == 1, "a processor is no trouble"
+    encoder.device = "cuda:0"
+    for call in (lambda: encoder.encode(["a"]), lambda: encoder.attention("a")):
+        with pytest.raises(ModelError, match=r"can't run on cuda:0 in a process that was forked; .* spawn"):
+            call()
+
+
+def test_a_lock_is_open_in_a_forked_child() -> None:
+    lock = threads.Lock()
+    with lock:
+        child = os.fork()
+        if not child:
+            with lock:
+                os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+# Pickles
+
+
+@pytest.fixture(scope="module")
+def pickled_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose weights are a pickle."""
+    from safetensors.torch import load_file
+
+    folder = make_model("bert", tmp_path_factory.mktemp("pickled"))
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def test_what_was_allowed_travels_with_an_encoder(pickled_weights: Path) -> None:
+    with pytest.raises(ModelError, match="--allow-pickle"):
+        load_encoder(pickled_weights, device="cpu")
+    encoder = load_encoder(pickled_weights, device="cpu", allow_pickle=True)
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.loading == encoder.loading
+    assert np.array_equal(again.encode(TEXTS).stack(), encoder.encode(TEXTS).stack())
+
+
+def test_how_an_encoder_was_loaded_reaches_the_other_process(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(model_folder("bert"), device="cpu", trust_remote_code=True)
+    given: dict[str, Any] = {}
+
+    def load(model: str, **options: Any) -> None:
+        given.update(options, model=model)
+
+    function, arguments = encoder.__reduce__()
+    monkeypatch.setattr("layerwise.encode.load.load_encoder", load)
+    monkeypatch.setattr("layerwise.encode.load._KEPT", 0)
+    function(*pickle.loads(pickle.dumps(arguments)))
+    assert given == {
+        "model": str(model_folder("bert").resolve()),
+        "revision": None,
+        "device": "cpu",
+        "precision": "fp32",
+        "allow_pickle": False,
+        "trust_remote_code": True,
+        "random": None,
+    }
+
+
+def test_a_search_in_two_processes_over_a_model_that_was_allowed(pickled_weights: Path) -> None:
+    encoder = load_encoder(pickled_weights, device="cpu", allow_pickle=True)
+    texts, labels = short(), [n % 2 for n in range(len(short()))]
+    model = make_pipeline(lw.LayerFeatures(encoder), LogisticRegression())
+    search = GridSearchCV(model, {"layerfeatures__mix": ["1", "mean(1:)"]}, n_jobs=2, cv=2).fit(texts, labels)
+    one = GridSearchCV(model, {"layerfeatures__mix": ["1", "mean(1:)"]}, cv=2).fit(texts, labels)
+    assert search.best_params_ == one.best_params_
+    assert search.cv_results_["mean_test_score"] == pytest.approx(one.cv_results_["mean_test_score"])
+
+
+def test_plain_encoders_do_not_travel(model_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(TypeError, match="doesn't travel"):
+        pickle.dumps(load_plain_encoder(model_folder("bert"), device="cpu"))
+
+
+# How many threads a call has, and how they wait
+
+
+def group(root: Path, listing: str, **files: str) -> Path:
+    """A machine whose control groups are `files`, and whose process is in `listing`."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(listing)
+    for name, content in files.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("listing", "files", "quota"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n", "cpu.max": "max 1"}, 0.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "20000 10000\n", "a/cpu.max": "800000 100000\n"}, 2.0),
+        ("0::/../sibling\n", {"cpu.max": "100000 100000\n"}, None),
+        ("0::/host/only\n", {"cpu.max": "100000 100000\n"}, 1.0),
+        ("4:cpu,cpuacct:/job\n0::/\n",
+         {"cpu,cpuacct/job/cpu.cfs_quota_us": "30000\n", "cpu,cpuacct/job/cpu.cfs_period_us": "10000\n"}, 3.0),
+        ("4:cpuacct,cpu:/host/id\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ("4:cpu:/job\n", {"cpu/job/cpu.cfs_quota_us": "-1\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, None),
+        ("7:memory:/job\n", {"memory/job/cpu.max": "1 1\n"}, None),
+        ("garbage\n0::\n", {"cpu.max": "nonsense\n"}, None),
+    ],
+)  # fmt: skip
+def test_the_quota_of_a_container(
+    listing: str, files: dict[str, str], quota: float | None, tmp_path: Path
+) -> None:
+    assert threads.cpu_quota(group(tmp_path, listing, **files)) == quota
+
+
+def test_what_the_machine_grants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    free = group(tmp_path / "free", "0::/\n", **{"cpu.max": "max 100000"})
+    assert threads.granted(free) == threads.Threads(6, "the affinity mask")
+    some = group(tmp_path / "some", "0::/\n", **{"cpu.max": "250000 100000"})
+    assert threads.granted(some) == threads.Threads(3, "the quota of the container (2.5 processors)")
+    little = group(tmp_path / "little", "0::/\n", **{"cpu.max": "10000 100000"})
+    assert threads.granted(little).number == 1
+    assert threads.granted(tmp_path / "nothing") == threads.Threads(6, "the affinity mask")
+
+
+def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "granted", lambda: threads.Threads(4, "the machine"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert threads.choose() == threads.Threads(4, "the machine")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert threads.choose() == threads.Threads(3, "torch"), "torch.set_num_threads(3) is the caller's wish"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.setenv("MKL_NUM_THREADS", "6,2")
+    assert threads.choose() == threads.Threads(6, "MKL_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "nonsense")
+    assert threads.choose() == threads.Threads(6, "MKL_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads.choose() == threads.Threads(5, "OMP_NUM_THREADS")
+    assert threads.choose(2) == threads.Threads(2, "--threads")
+    with threads.computing(2):
+        assert threads.choose() == threads.Threads(2, "the call around it")
+        assert threads.choose(1).number == 1
+    assert threads.choose().number == 5
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2"])
+def test_a_number_that_is_none(wrong: Any) -> None:
+    with pytest.raises(RequestError, match=r"--threads .* is out of range; take a whole number of 1 or more"):
+        threads.choose(wrong)
+
+
+def test_a_call_leaves_everything_as_it_was(encoder_of: Callable[[str], Any]) -> None:
+    from threadpoolctl import threadpool_info
+
+    def state() -> Any:
+        pools = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
+        return dict(os.environ), torch.get_num_threads(), torch.get_num_interop_threads(), pools
+
+    encoder, before = encoder_of("bert"), state()
+    with threads.limited(3) as number:
+        assert (number, torch.get_num_threads()) == (3, 3)
+        blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert set(blas) == {1}
+        encoder.encode(["a"])
+        with threads.limited(2):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 3
+    assert state() == before
+    with pytest.raises(ZeroDivisionError), threads.limited(3):
+        _ = 1 / 0
+    assert state() == before
+
+
+def test_calls_side_by_side_leave_everything_as_it_was() -> None:
+    from threadpoolctl import threadpool_info
+
+    def numbers() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info()]
+
+    def call(number: int) -> int:
+        with threads.limited(1 + number % 3):
+            torch.ones(200, 200) @ torch.ones(200, 200)
+            return torch.get_num_threads()
+
+    before = numbers()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(call, range(60))) == [1 + number % 3 for number in range(60)]
+    assert numbers() == before
+
+
+PARKED = """
+import os, sys
+before = dict(os.environ)
+if sys.argv[1] == "torch first":
+    import torch
+    torch.ones(300, 300) @ torch.ones(300, 300)
+import layerwise as lw
+from layerwise import threads
+import torch
+
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+
+torch.ones(300, 300) @ torch.ones(300, 300)
+alone = tasks()
+with threads.computing(2):
+    within = tasks()
+with threads.computing(2):
+    again = tasks()
+procs = torch.get_num_threads()
+print(within - alone, again - within, dict(os.environ) == before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+@pytest.mark.parametrize("order", ["torch first", "torch later"])
+def test_a_team_of_more_threads_than_processors_is_parked_meanwhile(order: str) -> None:
+    """libgomp doesn't spin where it has more threads than processors; `make bench-load` shows what that saves."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in (*threads.VARIABLES, "OMP_WAIT_POLICY")
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", PARKED, order], env=env, capture_output=True, text=True, check=True
+    )
+    loaded = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
+    team = len(os.sched_getaffinity(0)) + 1
+    assert ran.stdout.split() == [str(team), "0", "True"], (ran.stdout, len(loaded))
+
+
+def test_who_chose_how_to_wait_is_left_alone() -> None:
+    env = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10"}
+    ran = subprocess.run(
+        [sys.executable, "-c", PARKED, "torch later"], env=env, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["0", "0", "True"]
