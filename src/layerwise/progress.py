@@ -148,10 +148,15 @@ class Tracker:
     """
 
     def __init__(
-        self, call: _Call, low: float = 0.0, high: float = 1.0, step: Progress = Progress("")
+        self,
+        call: _Call,
+        low: float = 0.0,
+        high: float = 1.0,
+        step: Progress = Progress(""),
+        known: bool = True,
     ) -> None:
-        """Made by `tracking`, `split` and `each`."""
-        self._call, self._low, self._high, self._step = call, low, high, step
+        """Made by `tracking`, and by the methods."""
+        self._call, self._low, self._high, self._step, self._known = call, low, high, step, known
 
     @property
     def silent(self) -> bool:
@@ -162,10 +167,18 @@ class Tracker:
         """Cut this part into parts that follow each other and take time as `weights` say."""
         total, done, parts = sum(weights) or 1.0, 0.0, []
         for weight in weights:
-            ends = (self._low + (self._high - self._low) * at / total for at in (done, done + weight))
-            parts.append(Tracker(self._call, *ends, self._step))
+            parts.append(self.between(done / total, (done + weight) / total))
             done += weight
         return parts
+
+    def between(self, low: float, high: float) -> "Tracker":
+        """Return what lies between two shares of this part."""
+        size = self._high - self._low
+        return Tracker(self._call, self._low + size * low, self._low + size * high, self._step, self._known)
+
+    def unknown(self) -> "Tracker":
+        """Return a part of which nobody knows what share of the call it is."""
+        return Tracker(self._call, self._low, self._high, self._step, known=False)
 
     def each(
         self, items: Sequence[T], names: Iterable[str], weights: Sequence[float] | None = None
@@ -201,7 +214,7 @@ class Tracker:
             step = replace(step, detail=_joined(step.detail, name))
         else:
             step = Progress(name, number, of)
-        part = Tracker(self._call, self._low, self._high, step)
+        part = Tracker(self._call, self._low, self._high, step, self._known)
         part.report(done, texts=texts, tokens=tokens)
         return part
 
@@ -215,7 +228,9 @@ class Tracker:
         """
         if self.silent:
             return
-        share = None if done is None else self._low + (self._high - self._low) * min(max(done, 0.0), 1.0)
+        share = None
+        if done is not None and self._known:
+            share = self._low + (self._high - self._low) * min(max(done, 0.0), 1.0)
         step = replace(self._step, detail=_joined(self._step.detail, detail)) if detail else self._step
         self._call.report(step, share, texts, tokens)
 

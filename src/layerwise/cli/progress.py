@@ -87,7 +87,9 @@ class ProgressDisplay:
         assert self._event is not None
         left = self._event.seconds_left
         return (
-            self._event if left is None else replace(self._event, seconds_left=max(0.0, left - (now - self._at)))
+            self._event
+            if left is None
+            else replace(self._event, seconds_left=max(0.0, left - (now - self._at)))
         )
 
     def _look(self) -> None:

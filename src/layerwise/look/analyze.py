@@ -28,7 +28,7 @@ _NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
 # Seconds of a measure, once on 2,000 rows of minilm's layers (docs/performance.md); the others take _LITTLE.
 _SECONDS = {
     "effective_rank": 0.25,
-    "entropy": 0.08,
+    "dataset_entropy": 0.08,
     "intrinsic_dimension": 0.8,
     "linear_cka": 0.2,
     "debiased_cka": 0.2,
@@ -36,7 +36,7 @@ _SECONDS = {
     "pwcca": 1.4,
     "rsa": 1.65,
     "procrustes": 0.5,
-    "neighbours": 0.57,
+    "neighbour_overlap": 0.57,
 }
 _LITTLE = 0.03
 _FOREMOST = 10  # dimensions that are named per layer

@@ -27,9 +27,7 @@ class Projection:
     explained: F64 | None
 
 
-def project(
-    layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = SILENT
-) -> Projection:
+def project(layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = SILENT) -> Projection:
     """Return layers on a plane: PCA of standardised dimensions, or what `flat` makes of them.
 
     Dimensions are standardised, as a rogue one would decide alone. A layer is turned (and mirrored) to lie as

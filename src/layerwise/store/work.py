@@ -140,9 +140,7 @@ def numbers(folder: Folder, least: int = 0) -> list[int]:
     return [number for number in found if number >= least]
 
 
-def take_up(
-    folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT
-) -> dict[int, Record]:
+def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT) -> dict[int, Record]:
     """Return the commit records of unfinished work by their numbers, in order, of those that are wanted.
 
     There may be gaps where there were several writers, or where a shard isn't whole, in a file or its record:
