@@ -210,10 +210,8 @@ class Tracker:
         step = self._step
         if step.stage and not name:
             return self
-        if step.stage:
-            step = replace(step, detail=_joined(step.detail, name))
-        else:
-            step = Progress(name, number, of)
+        nested = replace(step, detail=_joined(step.detail, name))
+        step = nested if step.stage else Progress(name, number, of)
         part = Tracker(self._call, self._low, self._high, step, self._known)
         part.report(done, texts=texts, tokens=tokens)
         return part

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
+from layerwise.threads import limited
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -75,6 +77,8 @@ def bench(
     device: str | None = None,
     bf16: bool = True,
     int8: bool = True,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Bench:
     """Measure, in interleaved rounds, the ways to get every layer of every piece into memory.
 
@@ -86,6 +90,8 @@ def bench(
         rounds: every way runs once per round; its median counts.
         device: where ours and the plain ways run.
         bf16, int8: run ours in these as well, int8 where it can be.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many all ways compute with; see `lw.extract`.
     """
     if texts < 1 or rounds < 1:
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
@@ -96,9 +102,13 @@ def bench(
             f"--shape {shape} has random weights and --model {model} its own; give one of them"
         )
     chosen = _texts(source, texts)
-    with _model(model, shape) as name:
+    from layerwise.encode import encoder  # noqa: F401  # torch, before its threads are limited
+
+    with limited(threads), tracking(progress) as track, _model(model, shape) as name:
+        preparing, racing = track.split(1, rounds)
+        preparing.named("preparing the ways")
         field = _field(name, chosen, device, bf16, int8)
-        rates, ceilings = _race(field, chosen, rounds)
+        rates, ceilings = _race(field, chosen, rounds, racing)
     speeds = {}
     for way, rate in rates.items():
         ceiling = ceilings[_ROUGH.get(way, "fp32")]
@@ -120,7 +130,9 @@ class _Field:
     flop: float
 
 
-def _race(field: _Field, texts: Sequence[str], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+def _race(
+    field: _Field, texts: Sequence[str], rounds: int, track: Tracker
+) -> tuple[dict[str, float], dict[str, float]]:
     """Return each way's median pieces per second, and the best matrix product per precision."""
     from layerwise.encode import int8, linear
 
@@ -129,10 +141,10 @@ def _race(field: _Field, texts: Sequence[str], rounds: int) -> tuple[dict[str, f
     seconds: dict[str, list[float]] = {way: [] for way in field.ways}
     ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
     measures = {precision: int8.ceiling if precision == "int8" else linear.ceiling for precision in ceilings}
-    for _ in range(rounds):
+    for _, step in track.each(range(rounds), ["round"] * rounds):
         for precision, measure in measures.items():
             ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
-        for way, run in field.ways.items():
+        for (way, run), _ in step.each(list(field.ways.items()), field.ways):
             start = time.perf_counter()
             run(texts)
             seconds[way].append(time.perf_counter() - start)

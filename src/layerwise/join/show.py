@@ -8,6 +8,7 @@ import numpy as np
 
 from layerwise import names
 from layerwise.layers import LayerSpec
+from layerwise.threads import choose, limited
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,15 @@ def show(
     special_tokens: bool = True,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    threads: int | None = None,
 ) -> Shown:
-    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`."""
+    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`.
+
+    `threads` is how many to compute with; see `lw.extract`.
+    """
     from layerwise.encode.load import load_encoder
 
+    choose(threads)
     names.one_of("level", level, ("token", "word", "text"))
     encoder = load_encoder(
         model,
@@ -66,7 +72,8 @@ def show(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
+    with limited(threads):
+        states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     texts = states.index["text"].to_pylist()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
-from layerwise.join.inputs import counted
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.inputs import counted
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import LayerDataset
 
