@@ -1,5 +1,6 @@
 """Progress on stderr: on a terminal one line that is redrawn, elsewhere a line a minute."""
 
+import argparse
 import os
 import sys
 import threading
@@ -122,6 +123,11 @@ class ProgressDisplay:
         with suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+def shown(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
+    """Return what shows the progress of a command, unless `--quiet` was given; its `--json` goes to stdout."""
+    return ProgressDisplay(quiet=quiet or args.quiet)
 
 
 def _cells(character: str) -> int:
