@@ -377,7 +377,7 @@ def test_progress_is_of_what_is_damaged(make: Make, repair: Mend) -> None:
     made = [event for event in events if event.stage.startswith("shard ")]
     assert [(e.stage, e.number, e.of) for e in made[:-1] if not e.tokens][:1] == [("shard 0", 1, 2)]
     assert {(event.stage, event.number) for event in made} == {("shard 0", 1), ("shard 2", 2)}
-    shares = [event.share for event in events]
+    shares = [event.share or 0.0 for event in events]
     assert shares == sorted(shares)
     assert (events[-1].texts, events[-1].share) == (6, 1.0)
 

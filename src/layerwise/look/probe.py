@@ -121,7 +121,7 @@ class _Run:
             return False
         return True
 
-    def evaluate(self, one: Candidate, track: Tracker) -> Evaluated:
+    def evaluate(self, one: Candidate, track: Tracker = SILENT) -> Evaluated:
         """Fit and score one candidate."""
         scoring, controlling = track.split(len(self.design.fits.train), len(self.design.controls))
         fits = fitter(self.dataset, self.material.labelled.rows, one)
