@@ -23,7 +23,7 @@ class Progress:
     Attributes:
         stage: what is being done, such as `candidate mean(1:)` or `file reviews.csv`.
         number, of: which stage of how many, from 1; `None` where that isn't known.
-        detail: the step within the stage, such as `folds 1 to 25 of 25, C 4 of 9`; empty where there is none.
+        detail: the step within the stage, such as `folds 1 to 25 of 25, C 4 of 6`; empty where there is none.
         share: the share of the call that is done, 0 to 1; it never falls. `None` where it isn't known.
         seconds_left: about how many seconds the rest takes; `None` as long as nothing says so.
         texts, tokens: how many went through the model; `None` in calls that only use a model by the way.
@@ -44,8 +44,8 @@ class Progress:
     def __str__(self) -> str:
         """Return one line: the share, the time left, then what is being done.
 
-        >>> str(Progress("candidate 6", 3, 13, "C 4 of 9", share=0.376, seconds_left=75))
-        '37% · 1 min 15 s left · candidate 6, 3 of 13 · C 4 of 9'
+        >>> str(Progress("candidate 6", 3, 13, "C 4 of 6", share=0.376, seconds_left=75))
+        '37% · 1 min 15 s left · candidate 6, 3 of 13 · C 4 of 6'
         """
         parts = []
         if self.share is not None:

@@ -240,8 +240,10 @@ def _parts(
     """Yield chunks of so many texts with the part of the call that each is."""
     done = 0
     for examples in parts:
-        yield examples, track.between(done / count, (done + len(examples)) / count).named("texts")
-        done += len(examples)
+        end = done + len(examples)
+        part = track.between(done / count, end / count)
+        yield examples, part.named(f"texts {done + 1:,} to {end:,} of {count:,}")
+        done = end
 
 
 def _stream(

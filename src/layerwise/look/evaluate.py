@@ -158,7 +158,7 @@ def strength_of(place: int) -> str:
     """Return what to call a strength by its position.
 
     >>> strength_of(3)
-    'C 4 of 9'
+    'C 4 of 6'
     """
     return f"C {place + 1} of {len(STRENGTHS)}"
 
