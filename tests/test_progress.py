@@ -263,7 +263,7 @@ class Pseudoterminal(io.TextIOWrapper):
         self._inner, outer = pty.openpty()
         os.set_blocking(self._inner, False)
         self.seen = b""
-        super().__init__(io.FileIO(outer, "w"))  # type: ignore[arg-type]
+        super().__init__(io.FileIO(outer, "w"))
 
     def write(self, text: str) -> int:
         count = super().write(text)
@@ -272,6 +272,11 @@ class Pseudoterminal(io.TextIOWrapper):
             while True:
                 self.seen += os.read(self._inner, 1 << 16)
         return count
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self._inner)
 
     @property
     def shown(self) -> str:
@@ -286,8 +291,15 @@ def test_a_command_on_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     screen = Pseudoterminal()
-    monkeypatch.setattr("layerwise.cli.progress.REDRAWN", 0)
-    monkeypatch.setattr(sys, "stderr", screen)
+    with screen, monkeypatch.context() as patch:
+        patch.setattr("layerwise.cli.progress.REDRAWN", 0)
+        patch.setattr(sys, "stderr", screen)
+        _check_terminal(screen, texts, tmp_path, capsys)
+
+
+def _check_terminal(
+    screen: Pseudoterminal, texts: lw.LayerDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["analyze", str(texts.path), "--measure", "norm", "--measure", "rsa", "--sample", "20"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 0
     shown = screen.shown
@@ -344,7 +356,7 @@ def fits(events: Events) -> None:
     for one in events:
         assert one.stage, one
         assert (one.number is None) == (one.of is None), one
-        assert one.number is None or 1 <= one.number <= one.of, one
+        assert one.number is None or 1 <= one.number <= (one.of or 0), one
         assert one.seconds_left is None or one.seconds_left >= 0, one
 
 
@@ -414,7 +426,7 @@ def calls(
 ) -> dict[str, Call]:
     """Every long verb on something small, to be called with progress (and threads); results go to `out`."""
     out = tmp_path / "out"
-    half = {"model": model, "device": "cpu", "shard_texts": 8}
+    half: dict[str, Any] = {"model": model, "device": "cpu", "shard_texts": 8}
     words = [f"Every layer {n} of data" for n in range(5)]
     corpus = open_source(None, source)
     damaged(texts, tmp_path / "damaged.lw")
