@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import layerwise as lw
 from conftest import make_model
@@ -471,7 +472,7 @@ def test_every_long_verb_tells_how_far_it_has_come(name: str, calls: dict[str, C
 
     def callback(event: Progress) -> None:
         events.append(event)
-        used.add(threads.choose().number)
+        used.update((threads.choose().number, torch.get_num_threads()))
 
     copies = name.split()[0] in COPIES
     calls[name](progress=callback, **({} if copies else {"threads": 3}))

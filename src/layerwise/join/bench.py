@@ -18,7 +18,7 @@ from layerwise.errors import RequestError
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
-from layerwise.threads import limited
+from layerwise.threads import choose, computing
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -102,12 +102,11 @@ def bench(
             f"--shape {shape} has random weights and --model {model} its own; give one of them"
         )
     chosen = _texts(source, texts)
-    from layerwise.encode import encoder  # noqa: F401  # torch, before its threads are limited
-
-    with limited(threads), tracking(progress) as track, _model(model, shape) as name:
+    choose(threads)
+    with _torch_threads(threads), tracking(progress) as track, _model(model, shape) as name:
         preparing, racing = track.split(1, rounds)
         preparing.named("preparing the ways")
-        field = _field(name, chosen, device, bf16, int8)
+        field = _field(name, chosen, device, bf16, int8, threads)
         rates, ceilings = _race(field, chosen, rounds, racing)
     speeds = {}
     for way, rate in rates.items():
@@ -170,7 +169,22 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield folder
 
 
-def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool) -> _Field:
+@contextlib.contextmanager
+def _torch_threads(number: int | None) -> Iterator[None]:
+    """Let torch have so many threads, as users of other libraries do: theirs wait as torch lets them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _field(
+    name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
+) -> _Field:
     from layerwise.encode import hf
     from layerwise.encode.int8 import available
     from layerwise.encode.load import load_encoder
@@ -194,6 +208,7 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
         ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
         left_out[OURS_INT8] = "it needs a CPU with VNNI instructions"
+    ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"
@@ -208,6 +223,16 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
     pieces = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["pieces"].to_numpy().sum())
     shares = {FIRST_LAYER: 1 / ours.blocks}
     return _Field(ways, shares, left_out, ours.device, pieces, plain.flop_per_piece())
+
+
+def _by_threads(run: Way, threads: int | None) -> Way:
+    """Return a way of ours that computes with so many threads."""
+
+    def way(texts: Sequence[str]) -> Any:
+        with computing(threads):
+            return run(texts)
+
+    return way
 
 
 def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
+from layerwise.join.computing import computing
 from layerwise.join.inputs import check_dataset, chunks, encode, tracked
 from layerwise.join.opened import open_described
 from layerwise.join.predict import Head, open_source
@@ -89,9 +90,8 @@ def _add_texts(
     first = 0
     parts = _labelled(head, chunks(head.data, corpus, [task.label for task in head.data.tasks]))
     for examples, part in tracked(parts, track, corpus):
-        encoder = head.encoder  # loads torch, before its threads are limited
-        with limited(threads):
-            _add(head, encode(head.data, encoder, examples, track=part), first, seen)
+        with computing(threads):
+            _add(head, encode(head.data, head.encoder, examples, track=part), first, seen)
         first += len(examples)
 
 

@@ -12,13 +12,14 @@ from layerwise.cluster.crew import Alone, Crew
 from layerwise.cluster.local import Local
 from layerwise.cluster.ray import Ray
 from layerwise.errors import RequestError
+from layerwise.join.computing import computing
 from layerwise.join.job import Options, prepare
 from layerwise.join.making import Recipe
 from layerwise.join.opened import open_described
 from layerwise.layers import LayerSpec
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.store import LayerDataset
-from layerwise.threads import choose, limited
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -140,9 +141,7 @@ def _crew(
         with Local(recipe, workers, threads) as crew:
             yield crew
     else:
-        from layerwise.encode import encoder  # noqa: F401  # torch, before its threads are limited
-
-        with limited(threads), Alone(recipe) as crew:
+        with computing(threads), Alone(recipe) as crew:
             yield crew
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.computing import computing
 from layerwise.join.pagedata import fixed, hundredths
 from layerwise.look.pieces import moves
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import LayerDataset
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -72,10 +75,11 @@ def pieces_of(
     try:
         encoder = _encoder(dataset) if attention or dataset.level != "token" else None
         steps = track.each(docs, (f"text {doc}, {n} of {len(docs)}" for n, doc in enumerate(docs, 1)))
-        return [
-            _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
-            for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True)
-        ], None
+        with computing(choose().number) if encoder is not None else nullcontext():
+            return [
+                _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
+                for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True)
+            ], None
     except LayerwiseError as error:
         if attention:
             raise

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise.join.computing import computing
 from layerwise.join.inputs import CHARACTERS, TEXTS, chunks, encode, examples_of, load_model, tracked
 from layerwise.learn.decode import answers
 from layerwise.learn.head import HeadData
@@ -19,7 +20,7 @@ from layerwise.read.example import Example
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
-from layerwise.threads import choose, limited
+from layerwise.threads import choose
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
@@ -255,9 +256,8 @@ def _stream(
     step = 1 if head.data.pairs is None else 2
     doc = 0
     for examples, track in parts:
-        encoder = head.encoder  # loads torch, before its threads are limited
-        with limited(threads):  # and not while whoever asks for the next has its turn
-            states = encode(head.data, encoder, examples, batch_tokens, track)
+        with computing(threads):  # and not while whoever asks for the next has its turn
+            states = encode(head.data, head.encoder, examples, batch_tokens, track)
             found = list(answers(head.data, states))
         for example, answer in zip(examples[::step], found, strict=True):
             yield Prediction(doc, example, answer)

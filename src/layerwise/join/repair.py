@@ -11,6 +11,7 @@ from typing import Any
 
 from layerwise.cluster.crew import Steps
 from layerwise.errors import DatasetError
+from layerwise.join.computing import computing
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task, summed
 from layerwise.join.opened import open_described
@@ -25,7 +26,6 @@ from layerwise.store import DatasetWriter, LayerDataset, check_files
 from layerwise.store.manifest import OWN
 from layerwise.store.work import difference
 from layerwise.tables import Carried
-from layerwise.threads import limited
 
 _REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens")
 
@@ -72,10 +72,8 @@ def repair(
         ModelError: the model can't be had, or is another one.
     """
     loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
-    from layerwise.encode import encoder  # noqa: F401  # torch, before its threads are limited
-
     found = None
-    with limited(threads), tracking(progress) as track:
+    with computing(threads), tracking(progress) as track:
         while found is None:
             found = _repaired(place(path), source, model, loading, track)
     return found

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from layerwise import names
+from layerwise.join.computing import computing
 from layerwise.layers import LayerSpec
-from layerwise.threads import choose, limited
+from layerwise.threads import choose
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ def show(
 
     choose(threads)
     names.one_of("level", level, ("token", "word", "text"))
-    encoder = load_encoder(
-        model,
-        device=device,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
-    )
-    with limited(threads):
+    with computing(threads):
+        encoder = load_encoder(
+            model,
+            device=device,
+            revision=revision,
+            allow_pickle=allow_pickle,
+            trust_remote_code=trust_remote_code,
+        )
         states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from layerwise.errors import DatasetError
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.computing import computing
 from layerwise.join.opened import open_described
 from layerwise.join.parity import LONGEST, Parity, parity, worst
 from layerwise.join.sources import entries_of, located, reading_of
@@ -19,7 +20,7 @@ from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
-from layerwise.threads import choose, limited
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -107,11 +108,11 @@ def _verified(
             (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
         )
     track.named("loading the model")
-    encoder = _plain(dataset, *loading)
-    request = same_request(encoder, dataset.manifest["settings"])
     errors = []
-    steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
-    with limited(threads):
+    with computing(threads):
+        encoder = _plain(dataset, *loading)
+        request = same_request(encoder, dataset.manifest["settings"])
+        steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
         for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
             example = given[doc] if given else stored_example(part, row)
             if len(example.text) <= LONGEST:
