@@ -52,8 +52,8 @@ def load_encoder(
             raise RequestError(
                 f"precision 'int8' runs on a CPU and this is {device!r}; take bf16 or --device cpu"
             )
-        if not int8.available():
-            raise RequestError("precision 'int8' needs a processor with VNNI instructions; take bf16 or fp32")
+        if (why := int8.refusal()) is not None:
+            raise RequestError(f"precision 'int8' {why}; take bf16 or fp32")
     # Of weights that aren't read no pickle can do harm.
     found = find_checkpoint(model, revision, allow_pickle=allow_pickle or random is not None)
     found = replace(found, random=random)
