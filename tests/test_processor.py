@@ -10,6 +10,7 @@ import torch
 
 import layerwise as lw
 from layerwise.encode import hf, int8, linear
+from layerwise.tolerance import AT_REST, COMPUTED, measured_limit
 from reference import worst
 from rounding import moved
 
@@ -87,6 +88,16 @@ def test_again_gives_the_same_bytes_and_so_do_other_neighbours_of_the_same_lengt
     np.testing.assert_array_equal(first.stack(), encoder.encode(one, level="token").stack())
     np.testing.assert_array_equal(first.stack()[:, rows], second.stack()[:, rows])
     assert not np.array_equal(first.stack(), second.stack())
+
+
+def test_the_tolerances_of_the_docs_are_those_of_the_code() -> None:
+    text = (Path(__file__).parents[1] / "docs/scale.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| from plain transformers")]
+    assert [float(cell) for cell in row.split("|")[2:4]] == [COMPUTED["fp32"], COMPUTED["bf16"]]
+    assert measured_limit(0.0) == 0.02
+    assert measured_limit(1.0) == 6.02
+    assert "2⁻¹¹ in float16, 2⁻⁸ in bfloat16, 1/254 in int8, 0 in float32" in " ".join(text.split())
+    assert AT_REST == {"float32": 0, "float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 254}
 
 
 def test_moved_products_differ_by_rows_and_in_the_last_place_only() -> None:
