@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,16 @@ def make_model(family: str, folder: Path, **overrides: Any) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+if os.environ.get("LAYERWISE_TEST_ROUNDING") == "rows":  # see rounding.py
+
+    @pytest.fixture(scope="session", autouse=True)
+    def rounding_by_rows() -> Iterator[None]:
+        """Products that round by the number of rows, for the whole session."""
+        from rounding import products_that_round_by_rows
+
+        yield from products_that_round_by_rows()
 
 
 @pytest.fixture(scope="session")
