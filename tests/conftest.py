@@ -2,16 +2,24 @@
 
 import functools
 import itertools
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Tiny models gain nothing from threads, and lose much on a machine that is busy; nor do those of the processes that
+# tests start. Before torch is imported, as it is read but once.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-# Tiny models gain nothing from threads, and lose much on a machine that is busy.
+from warm import warm_python
+
 torch.set_num_threads(1)
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = [
@@ -205,3 +213,10 @@ def minilm() -> Any:
     from layerwise.encode.load import load_encoder
 
     return load_encoder("minilm", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[Callable[..., list[str]]]:
+    """A function from the arguments of Python to a command that runs them in a process that has imported torch."""
+    with tempfile.TemporaryDirectory() as folder, warm_python(Path(folder)) as command:
+        yield command
