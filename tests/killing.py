@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -60,3 +61,11 @@ def holders(folder: Path) -> list[int]:
         if any(name.startswith(str(folder)) and name.endswith(".lock") and "-of-" in name for name in names):
             found.append(int(process.parent.name))
     return [pid for pid in found if pid != os.getpid()]
+
+
+def killed_anywhere(python: list[str], *arguments: object) -> int:
+    """Run kill_extract.py; return the number of kills."""
+    command = [*python, str(Path(__file__).with_name("kill_extract.py")), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout.split()[-1])

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import layerwise as lw
+from killing import killed_anywhere
 from layerwise.encode.encoder import Encoder
 from layerwise.errors import DatasetError
 from layerwise.store import ShardWriter, check_files
@@ -630,11 +630,7 @@ def test_nothing_new_and_nothing_at_all(out: Path, extract: Extract, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_the_old_dataset_is_whole(
-    model_folder: Callable[[str], Path], tmp_path: Path
+    python: Callable[..., list[str]], model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """An append is killed by SIGKILL at many points, twice over, and gone on with each time."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), str(model_folder("bert")), str(tmp_path), "append"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 30
+    assert killed_anywhere(python(), model_folder("bert"), tmp_path, "append") >= 30

@@ -38,7 +38,9 @@ def test_the_readme_works_from_top_to_bottom(
     python: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    demo = tmp_path / "build" / "demo" / "docstrings.jsonl"  # as `make demo` leaves it, of four packages alone
+    demo = (
+        tmp_path / "build" / "demo" / "docstrings.jsonl"
+    )  # as `make demo` leaves it, of four packages alone
     demo.parent.mkdir(parents=True)
     packages: dict[str, list[str]] = {}
     for package, text in paragraphs():

@@ -15,7 +15,7 @@ import filelock
 import pytest
 
 import layerwise as lw
-from killing import Killing, needs_proc
+from killing import Killing, killed_anywhere, needs_proc
 from layerwise.cluster import local
 from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
@@ -27,6 +27,8 @@ from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
 from overlapping import TASKS, Overlapping
+from recipes import FAULTS, Fatal, Sharing
+from waiting import SECONDS, until
 
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -140,42 +142,6 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     assert lw.open_dataset(tmp_path / "out").text_count == 5
 
 
-FAULTS: dict[str, BaseException] = {
-    "fail": ValueError("a fault of ours"),
-    "end": EOFError("a file that is cut"),
-    "exit": SystemExit("a library that gives up"),
-}
-
-
-class Fatal:
-    """A recipe whose makers die of a task, or of being started."""
-
-    def __init__(self, at_once: bool) -> None:
-        self.at_once = at_once
-
-    def start(self, index: int, count: int) -> "Fatal":
-        if self.at_once:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self
-
-    def about(self) -> str:
-        return "about"
-
-    def prepare(self, task: Any) -> Any:
-        return task
-
-    def make(self, task: Any, tell: Any) -> Any:
-        print("what libraries print does no harm")
-        if task == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if task in FAULTS:
-            raise FAULTS[task]
-        return task
-
-    def commit(self, task: Any) -> Any:
-        return task
-
-
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
     with Local(Fatal(False), 2) as crew:
         assert crew.about == "about"
@@ -196,20 +162,12 @@ def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
 
         def tasks() -> Iterator[str]:
             yield "fail"
-            wait_for(lambda: not crew._messages.empty(), "the fault")
+            until(lambda: not crew._messages.empty(), "the fault")
             yield "a"
             yield "b"
 
         with pytest.raises(RuntimeError, match="a fault of ours"):
             list(crew.map(tasks(), lambda **_: None))
-
-
-class Sharing(Fatal):
-    """Says how many threads its process may have."""
-
-    def about(self) -> str:
-        """Say it."""
-        return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
 
 
 def test_each_process_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +245,7 @@ class Steps(Fatal):
     def commit(self, task: Any) -> Any:
         """Take as long as the next task is made."""
         if task == "a":
-            assert self.next_made.wait(10), "b isn't made while a is committed"
+            assert self.next_made.wait(SECONDS), "b isn't made while a is committed"
         self.seen.append(f"commit {task}")
         if task == "full":
             raise OutputError("the disk is full")
@@ -313,10 +271,7 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
 
     def tasks() -> Iterator[str]:
         yield "first"
-        end = time.monotonic() + 10
-        while "make first" not in steps.seen:
-            assert time.monotonic() < end, "the next is asked for, and the first isn't made meanwhile"
-            time.sleep(0.01)
+        until(lambda: "make first" in steps.seen, "the first to be made while the next is asked for")
         yield "second"
 
     assert list(Alone(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
@@ -331,7 +286,7 @@ def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: 
         assert process.stderr is not None
         process.stdin.write("one\ntwo\nthree\n")
         process.stdin.flush()  # and nothing more: the end doesn't come
-        wait_for(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
+        until(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(30) == 130
@@ -388,7 +343,7 @@ def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Pat
     corpus.write_text("word " * 60 + "\n" + "".join(f"text {n}\n" for n in range(3000)), encoding="utf-8")
     out = tmp_path / "out"
     parent = subprocess.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
-    wait_for(lambda: len(list((out / "work").glob("0*.json"))) > 3, "a few shards")
+    until(lambda: len(list((out / "work").glob("0*.json"))) > 3, "a few shards")
     parent.kill()
     parent.wait()
     locks = sorted((out / "work").glob("*-of-2.lock"))
@@ -404,19 +359,12 @@ def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Pat
             lock.release()
         return True
 
-    wait_for(free, "the end of the processes")
+    until(free, "the end of the processes")
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:600]), encoding="utf-8")
     made = len(list((out / "work").glob("0*.json")))
     assert 3 < made < 600, "killed in the middle"
     assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == 600
     assert check_files(out) == []
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited a minute for {what}"
-        time.sleep(0.02)
 
 
 def shares(corpus: Path, out: Path, model: str, order: list[int]) -> list[dict[str, Any]]:
@@ -562,13 +510,11 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_shares_killed_fifty_times_give_the_same_bytes(model: str, tmp_path: Path) -> None:
+def test_shares_killed_fifty_times_give_the_same_bytes(
+    python: Callable[..., list[str]], model: str, tmp_path: Path
+) -> None:
     """Each of two workers is killed by SIGKILL at random points of its work, and started again."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), model, str(tmp_path), "shares"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 50
+    assert killed_anywhere(python(), model, tmp_path, "shares") >= 50
 
 
 @pytest.mark.slow

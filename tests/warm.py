@@ -34,7 +34,7 @@ IMPORTED = (
     "tokenizers torch transformers transformers.modeling_utils transformers.models.auto.modeling_auto "
     "transformers.models.auto.tokenization_auto transformers.models.bert.modeling_bert "
     "transformers.models.bert.tokenization_bert"
-).split()
+)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def warm_python(folder: Path) -> Iterator[Callable[..., list[str]]]:
 
 def serve(address: str) -> dict[str, Any]:
     """Fork a process for each client, until standard input ends; return what is asked for, in each process."""
-    for name in IMPORTED:
+    for name in IMPORTED.split():
         with suppress(ImportError):  # what isn't installed isn't needed
             importlib.import_module(name)
     woken, wake = socket.socketpair()
@@ -75,7 +75,8 @@ def serve(address: str) -> dict[str, Any]:
     gc.freeze()  # so that no process copies what it only walks over
     print("ready", flush=True)
     while True:
-        ready, _, _ = select.select([0, woken, server, *clients], [], [])
+        watched: list[Any] = [0, woken, server, *clients]
+        ready, _, _ = select.select(watched, [], [])
         for one in ready:
             if one == 0:
                 for child in clients.values():
@@ -167,7 +168,7 @@ def run(address: str, arguments: list[str]) -> None:
     """Let the server run a process, and end as it does."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
-        asked = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}
+        asked = {"folder": str(Path.cwd()), "environment": dict(os.environ), "arguments": arguments}
         data = json.dumps(asked).encode() + b"\n"
         files = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
         sent = server.sendmsg([data], files)
