@@ -3,10 +3,11 @@
 import functools
 import itertools
 import os
-import tempfile
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from warm import warm_python
+from warm import Python, warm_python
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).parents[2] / "shared"
@@ -216,7 +217,16 @@ def minilm() -> Any:
 
 
 @pytest.fixture(scope="session")
-def python() -> Iterator[Callable[..., list[str]]]:
-    """A function from the arguments of Python to a command that runs them in a process that has imported torch."""
-    with tempfile.TemporaryDirectory() as folder, warm_python(Path(folder)) as command:
-        yield command
+def python() -> Iterator[Python]:
+    """Makes Python processes that needn't import torch, once a session."""
+    with warm_python() as made:
+        yield made
+
+
+@pytest.fixture
+def quick_workers(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes of `workers=` be such ones."""
+    from layerwise.cluster import local
+
+    given = SimpleNamespace(Popen=python.popen, PIPE=subprocess.PIPE)
+    monkeypatch.setattr(local, "subprocess", given)

@@ -22,6 +22,7 @@ from layerwise.encode.encoder import Encoder
 from layerwise.errors import DatasetError
 from layerwise.store import ShardWriter, check_files
 from layerwise.store.tensors import TensorWriter
+from warm import Python
 
 A = [f"the first file, text {n} " + "word " * (n % 5) for n in range(6)]
 B = [f"another file, text {n}" for n in range(5)]
@@ -630,7 +631,7 @@ def test_nothing_new_and_nothing_at_all(out: Path, extract: Extract, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_the_old_dataset_is_whole(
-    python: Callable[..., list[str]], model_folder: Callable[[str], Path], tmp_path: Path
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """An append is killed by SIGKILL at many points, twice over, and gone on with each time."""
     assert killed_anywhere(python(), model_folder("bert"), tmp_path, "append") >= 30

@@ -16,6 +16,7 @@ import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.read.docstrings import paragraphs
+from warm import Python
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ esac
 
 
 def test_the_readme_works_from_top_to_bottom(
-    python: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     demo = (

@@ -22,6 +22,7 @@ from layerwise.progress import Progress, clock
 from layerwise.store import check_files
 from layerwise.store.tensors import TensorWriter
 from reference import Plain, worst
+from warm import Python
 
 
 @pytest.fixture
@@ -400,7 +401,7 @@ def test_only_wanted_layers_are_kept_in_memory(encoder: Any) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(
-    python: Callable[..., list[str]], model_folder: Callable[[str], Path], tmp_path: Path
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A process is killed by SIGKILL at many points of its work, twice over, and gone on with each time."""
     kills = killed_anywhere(python(), model_folder("bert"), tmp_path)

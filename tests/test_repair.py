@@ -21,6 +21,7 @@ from layerwise.join.merge import merge
 from layerwise.join.repair import Repair
 from layerwise.join.repair import repair as repair_by
 from layerwise.store import check_files
+from warm import Python
 
 ROWS: list[dict[str, Any]] = [
     {"text": f"text number {n} " + "word " * (n % 5), "label": "xy"[n % 2], "number": n} for n in range(10)
@@ -623,7 +624,7 @@ def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_a_repair_goes_on(
-    python: Callable[..., list[str]], model_folder: Callable[[str], Path], tmp_path: Path
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A repair of two shards is killed by SIGKILL at each point of its work, and gone on with."""
     assert killed_anywhere(python(), model_folder("bert"), tmp_path, "repair") >= 30

@@ -29,6 +29,7 @@ from layerwise.store.layout import Folder
 from overlapping import TASKS, Overlapping
 from recipes import FAULTS, Fatal, Sharing
 from waiting import SECONDS, until
+from warm import Python
 
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -116,12 +117,14 @@ def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_proc
+@pytest.mark.usefixtures("quick_workers")
 def test_killed_processes_are_started_again_and_the_bytes_are_the_same(
     corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survives(2, corpus, model, tmp_path / "out", whole, monkeypatch)
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     corpus: Path, model: str, tmp_path: Path
 ) -> None:
@@ -190,28 +193,26 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)
 
 
+@pytest.mark.usefixtures("quick_workers")
 @pytest.mark.parametrize(("precision", "level"), [("fp32", "token"), ("bf16", "text"), ("int8", "token")])
 def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_of_one(
-    precision: str, level: str, tmp_path: Path
+    precision: Any, level: Any, python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "texts.txt"
+    source, threads, processes = tmp_path / "texts.txt", tmp_path / "threads", tmp_path / "processes"
     source.write_text(
         "\n".join(" ".join(text.split()) for _, text in itertools.islice(paragraphs(), 0, 1200, 10))
     )
-    found = []
-    for workers in ("1", "2"):
-        out = tmp_path / workers
-        how = f"--precision {precision} --level {level} --workers {workers} --shard-texts 30 --device cpu"
-        command = [sys.executable, "-m", "layerwise", "extract", str(source), "--out", str(out), *how.split()]
-        made = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True
-        )
-        if precision == "int8" and "VNNI" in made.stderr:
-            pytest.skip("this processor has no VNNI")
-        assert made.returncode == 0, made.stderr
-        found.append(contents(out))
-    assert len(found[0]) == 12
-    assert found[0] == found[1]
+    how = f"--precision {precision} --level {level} --shard-texts 30 --device cpu".split()
+    command = python("-m", "layerwise", "extract", str(source), "--out", str(threads), *how)
+    made = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True)
+    if precision == "int8" and "VNNI" in made.stderr:
+        pytest.skip("this processor has no VNNI")
+    assert made.returncode == 0, made.stderr
+    monkeypatch.setattr(local, "cores", lambda: 2)
+    options: dict[str, Any] = {"precision": precision, "level": level, "shard_texts": 30, "device": "cpu"}
+    lw.extract(source, processes, workers=2, **options)
+    assert len(contents(threads)) == 12
+    assert contents(threads) == contents(processes)
 
 
 def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
@@ -510,15 +511,14 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_shares_killed_fifty_times_give_the_same_bytes(
-    python: Callable[..., list[str]], model: str, tmp_path: Path
-) -> None:
+def test_shares_killed_fifty_times_give_the_same_bytes(python: Python, model: str, tmp_path: Path) -> None:
     """Each of two workers is killed by SIGKILL at random points of its work, and started again."""
     assert killed_anywhere(python(), model, tmp_path, "shares") >= 50
 
 
 @pytest.mark.slow
 @needs_proc
+@pytest.mark.usefixtures("quick_workers")
 def test_processes_killed_fifty_times_give_the_same_bytes(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
