@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check format bench bench-scale results clean
+.PHONY: demo test test-slow check format bench bench-load bench-scale results clean
 
 demo: $(VENV)/.demo  ## every layer of the standard library's documentation strings, on disk
 	$(BIN)/python examples/demo.py
@@ -26,6 +26,9 @@ format: $(VENV)/.dev  ## put the code in shape
 
 bench: $(VENV)/.dev  ## speed, memory and storage on this machine
 	$(BIN)/python benchmarks/run.py
+
+bench-load: $(VENV)/.dev  ## what commands cost beside processes that never sleep
+	$(BIN)/python benchmarks/load.py
 
 bench-scale: $(VENV)/.dev  ## time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py

@@ -40,7 +40,13 @@ def _states(layers: int, width: int) -> lw.LayerStates:
 
 def _measured(states: lw.LayerStates) -> dict[str, float]:
     begun: list[tuple[str, float]] = []
-    lw.analyze(states, tell=lambda name: begun.append((name, time.perf_counter())))
+
+    def note(event: lw.Progress) -> None:
+        name = event.stage.removeprefix("measure ")
+        if name != event.stage and (not begun or begun[-1][0] != name):
+            begun.append((name, time.perf_counter()))
+
+    lw.analyze(states, progress=note)
     ends = [*(at for _, at in begun[1:]), time.perf_counter()]
     return {name: end - at for (name, at), end in zip(begun, ends, strict=True)}
 

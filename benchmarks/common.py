@@ -58,7 +58,7 @@ def heading(title: str, *packages: str) -> None:
     print(", ".join([*(f"{name} {env[name]}" for name in _VERSIONS), *map(_version, packages)]))
     print(
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {env['processor']} ({env['vector instructions']}), "
-        f"{env['cores']} cores, {env['torch threads']} torch threads{load}"
+        f"{env['cores']} cores, {env['threads']} threads{load}"
     )
     print(flush=True)
     global _since

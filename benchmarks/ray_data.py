@@ -37,7 +37,7 @@ class Taker:
         """Leave it as it is."""
         return task
 
-    def make(self, texts: list[str], tell: Callable[..., None]) -> tuple[int, str]:
+    def make(self, texts: list[str], report: Callable[..., None]) -> tuple[int, str]:
         """Return how many there are, and a digest."""
         return _taken(texts)
 

@@ -147,7 +147,7 @@ def _worked(
 ) -> dict[int, list[float]]:
     """Return the seconds of one worker and of two, per round."""
     from layerwise.join.job import Options, prepare
-    from layerwise.progress import Progress
+    from layerwise.progress import SILENT
 
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(ROUNDS):
@@ -156,7 +156,7 @@ def _worked(
             job = prepare(source, out, Options(shard_texts=200, device="cpu"), together=True)
             with crew_of(job.recipe, count) as crew:
                 start = time.perf_counter()
-                job.run(crew, Progress(quiet=True), append=False)
+                job.run(crew, SILENT, append=False)
                 seconds[count].append(time.perf_counter() - start)
             _remove(out)
     return seconds
@@ -166,13 +166,8 @@ def _worked(
 def _locally(recipe: Any, count: int) -> Iterator[Any]:
     from layerwise.cluster import local
 
-    cores = local.cores
-    local.cores = lambda: count  # a thread for each
-    try:
-        with local.Local(recipe, count) as crew:
-            yield crew
-    finally:
-        local.cores = cores
+    with local.Local(recipe, count, threads=count) as crew:  # a thread for each
+        yield crew
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ class Overlapping:
             self.done["prepare", task].set()
         return task
 
-    def make(self, task: str, tell: Any) -> str:
+    def make(self, task: str, report: Any) -> str:
         """Wait for the next to be prepared."""
         with self._alone("make"):
             self._wait("prepare", task)

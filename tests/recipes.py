@@ -36,7 +36,7 @@ class Fatal:
         """Do nothing."""
         return task
 
-    def make(self, task: Any, tell: Any) -> Any:
+    def make(self, task: Any, report: Any) -> Any:
         """Die of some tasks, and wait longer than any test in others."""
         print("what libraries print does no harm")
         if task == "die":
@@ -45,7 +45,7 @@ class Fatal:
             time.sleep(3600)
         if task in FAULTS:
             raise FAULTS[task]
-        tell(texts=1)
+        report(texts=1)
         return task
 
     def commit(self, task: Any) -> Any:

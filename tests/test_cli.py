@@ -23,7 +23,6 @@ import layerwise as lw
 from conftest import SMALL, make_tokenizer
 from layerwise.cli import main as cli
 from layerwise.cli.main import main
-from layerwise.progress import Progress
 
 COMMANDS = (
     "show",
@@ -1325,19 +1324,5 @@ def test_json_is_json_in_any_encoding(tiny: list[str], monkeypatch: pytest.Monke
     assert json.loads(raw.getvalue())["rows"][0]["text"] == "é🙂"
 
 
-def test_progress_is_quiet_when_not_a_terminal(reviews: Path, run: Run, tiny: list[str]) -> None:
+def test_a_short_command_shows_no_progress_in_a_log(reviews: Path, run: Run, tiny: list[str]) -> None:
     assert run("extract", "reviews.csv", "--out", "out", *tiny).err == ""
-
-
-def test_progress_counts_the_time_from_its_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    clock = iter([100.0, 102.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    screen = Terminal()
-    progress = Progress(screen)
-    progress.add(texts=10, pieces=100, fraction=0.5)  # a model was loaded, half was there from an earlier run
-    progress.add(texts=20, pieces=200, fraction=0.6)
-    assert screen.getvalue() == "\r30 texts · 10 texts/s · 100 pieces/s · 60% · 8 s left"

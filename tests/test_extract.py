@@ -1,6 +1,5 @@
 """extract: a corpus in, a dataset out, the same whatever happens on the way."""
 
-import io
 import json
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ import layerwise as lw
 from conftest import CORPUS
 from killing import killed_anywhere
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
-from layerwise.progress import Progress, clock
 from layerwise.store import check_files
 from layerwise.store.tensors import TensorWriter
 from reference import Plain, worst
@@ -362,34 +360,6 @@ def test_layers_on_disk_are_those_of_plain_transformers(
         if len(ids) <= 80:
             expected = plain.states(ids).mean(axis=1, keepdims=True)
             assert worst(dataset.stack()[:, [doc]], expected) <= 1e-5, text
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_for_terminals(
-    encoder: Any, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("layerwise.progress._EVERY", 0)
-    screen, pipe = Terminal(), io.StringIO()
-    lw.extract(corpus, tmp_path / "a", model=encoder, shard_texts=4, progress=Progress(screen))
-    lw.extract(corpus, tmp_path / "b", model=encoder, progress=Progress(pipe))
-    assert pipe.getvalue() == ""
-    last = screen.getvalue().split("\r")[-1]
-    assert f"{len(CORPUS)} texts" in last
-    assert "texts/s" in last
-    assert "pieces/s" in last
-    assert "left" in last
-
-
-def test_progress_says_how_long(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(Terminal())
-    progress.texts, progress.pieces = 1000, 30000
-    assert progress.line(10, 0.25) == "1,000 texts · 100 texts/s · 3,000 pieces/s · 25% · 30 s left"
-    assert progress.line(10, None) == "1,000 texts · 100 texts/s · 3,000 pieces/s"
-    assert [clock(s) for s in (5, 75, 3700)] == ["5 s", "1 min 15 s", "1 h 1 min"]
 
 
 def test_only_wanted_layers_are_kept_in_memory(encoder: Any) -> None:

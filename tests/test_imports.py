@@ -23,6 +23,7 @@ GROUND = {
     "place",
     "memory",
     "threads",
+    "silence",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

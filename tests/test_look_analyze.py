@@ -149,10 +149,10 @@ def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
 
 
 def test_only_some_measures() -> None:
-    told: list[str] = []
-    found = lw.analyze(states_of(noise(30, 4, 2), {}), measures=["rsa", "norm"], tell=told.append)
+    events: list[lw.Progress] = []
+    found = lw.analyze(states_of(noise(30, 4, 2), {}), measures=["rsa", "norm"], progress=events.append)
     assert set(found.measures) == {"rsa", "norm"}
-    assert set(told) == {"rsa", "norm"}
+    assert {event.stage for event in events} == {"reading the layers", "measure rsa", "measure norm"}
 
 
 # --- what isn't defined -----------------------------------------------------------------------------------

@@ -340,7 +340,8 @@ def test_evaluation_of_tags_is_that_of_seqeval(
                     tags[n] = ("B-" if n == inside[0] else "I-") + span["label"]
             said.append(tags)
         wanted = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
-        for source, options in ((words, {}), (place / "words.jsonl", {"words": "words"})):
+        several: list[tuple[Any, dict[str, Any]]] = [(words, {}), (place / "words.jsonl", {"words": "words"})]
+        for source, options in several:
             assert head.evaluate(source, **options)["tag"]["scores"]["span_f1"] == pytest.approx(wanted)
 
 

@@ -17,7 +17,6 @@ from killing import Killing, needs_proc
 from layerwise.cluster.ray import Ray, gpu_share_of, share_of
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.progress import Progress
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
@@ -71,13 +70,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_actors_write_what_one_process_writes(
     cluster: Any, corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    progress = Progress(quiet=True)
+    events: list[lw.Progress] = []
     dataset = lw.extract(
-        corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=progress, **OPTIONS
+        corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=events.append, **OPTIONS
     )
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert (progress.texts, progress.pieces) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert events[-1].share == 1
     assert cluster.is_initialized(), "a cluster that isn't ours goes on"
     with pytest.raises(RequestError, match="layer 9"):
         lw.extract(corpus, tmp_path / "x", model=model, layers="9", cluster="ray", **OPTIONS)
@@ -91,13 +91,13 @@ def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tasks come slowly, so that there is something to kill at any time."""
     map_ = Ray.map
 
-    def slow(self: Ray, tasks: Any, tell: Any) -> Iterator[Any]:
+    def slow(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
         def one_by_one() -> Iterator[Any]:
             for task in tasks:
                 time.sleep(0.2)
                 yield task
 
-        yield from map_(self, one_by_one(), tell)
+        yield from map_(self, one_by_one(), report)
 
     monkeypatch.setattr(Ray, "map", slow)
     monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
@@ -164,11 +164,11 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
 
 
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
-    progress = Progress(quiet=True)
+    reported: list[int] = []
     with Ray(Exiting(), 1) as crew:
         assert crew.about == "about"
-        assert sorted(crew.map("abc", progress.add)) == ["a", "b", "c"]
-        assert progress.texts == 3
+        assert sorted(crew.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
+        assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
             list(crew.map(["die"], lambda **_: None))
 
@@ -197,6 +197,8 @@ def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
     for count, share in ((1, "2 2"), (2, "1 1")):
         with Ray(Sharing(), count) as crew:
             assert crew.about == share, f"{count} actors on 2 cores"
+    with Ray(Sharing(), 1, threads=1) as crew:
+        assert crew.about == "1 1", "--threads is what all share"
 
 
 def test_what_comes_back_is_records_and_no_vectors(

@@ -85,13 +85,13 @@ def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tasks come slowly, so that machines are lost in the middle."""
     map_ = Ray.map
 
-    def slow(self: Ray, tasks: Any, tell: Any) -> Iterator[Any]:
+    def slow(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
         def one_by_one() -> Iterator[Any]:
             for task in tasks:
                 time.sleep(0.3)
                 yield task
 
-        yield from map_(self, one_by_one(), tell)
+        yield from map_(self, one_by_one(), report)
 
     monkeypatch.setattr(Ray, "map", slow)
 

@@ -2,7 +2,6 @@
 
 import collections
 import gc
-import io
 import json
 import shutil
 import sys
@@ -370,26 +369,18 @@ def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pyte
     assert held == [1] * 5
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_shown(
-    make: Make, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from layerwise.cli.main import main
-
-    monkeypatch.setattr("layerwise.progress._EVERY", 0)
-    out = make(model=model_folder("bert"), device="cpu")
-    for argv, shows in ([], True), (["--json"], False):
-        for number in (0, 2):
-            damage(shard(out, number))
-        screen = Terminal()
-        monkeypatch.setattr(sys, "stderr", screen)
-        assert main(["repair", str(out), *argv]) == 0
-        assert ("6 texts · " in screen.getvalue()) == shows
-        assert ("100%" in screen.getvalue()) == shows, "of what is damaged"
+def test_progress_is_of_what_is_damaged(make: Make, repair: Mend) -> None:
+    out = make()
+    for number in (0, 2):
+        damage(shard(out, number))
+    events: list[lw.Progress] = []
+    repair(out, progress=events.append)
+    made = [event for event in events if event.stage.startswith("shard ")]
+    assert [(e.stage, e.number, e.of) for e in made[:-1] if not e.tokens][:1] == [("shard 0", 1, 2)]
+    assert {(event.stage, event.number) for event in made} == {("shard 0", 1), ("shard 2", 2)}
+    shares = [event.share or 0.0 for event in events]
+    assert shares == sorted(shares)
+    assert (events[-1].texts, events[-1].share) == (6, 1.0)
 
 
 @pytest.mark.parametrize("level", ["word", "token", "text"])

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import DatasetError
+from layerwise.progress import Progress, tracking
 from layerwise.store.reader import open_dataset
 from layerwise.store.verify import Problem, check_files
 from layerwise.store.writer import DatasetWriter
@@ -41,9 +42,13 @@ def rewrite_records(out: Path, change: Any) -> None:
 
 def test_an_untouched_dataset_has_no_problem(tmp_path: Path) -> None:
     out = make(tmp_path / "d").path
-    read: list[int] = []
-    assert check_files(out, read.append) == []
-    assert sum(read) == sum(path.stat().st_size for path in (out / "shards").iterdir())
+    events: list[Progress] = []
+    with tracking(events.append) as track:
+        assert check_files(out, track) == []
+    shards = len(list((out / "shards").glob("*.safetensors")))
+    assert [(event.stage, event.number, event.of) for event in events[:-1]] == [
+        (f"checking shard {n}", n + 1, shards) for n in range(shards)
+    ]
 
 
 def test_any_flipped_byte_of_any_file_is_found_and_named(tmp_path: Path) -> None:

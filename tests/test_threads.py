@@ -164,6 +164,18 @@ def test_a_dataset_is_read_by_several_threads(model_folder: Callable[[str], Path
     assert together(calls) == alone
 
 
+def test_random_weights_are_those_of_their_seed_whoever_draws_beside(
+    model_folder: Callable[[str], Path],
+) -> None:
+    def weights(seed: int) -> bytes:
+        return bytes(load_encoder(model_folder("bert"), device="cpu", random=seed).encode(TEXTS).stack())
+
+    seeds = [0, 1, 2, 3] * 4
+    alone = {seed: weights(seed) for seed in set(seeds)}
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(weights, seeds)) == [alone[seed] for seed in seeds]
+
+
 def test_attention_maps_leave_the_model_alone(
     encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

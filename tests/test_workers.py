@@ -22,7 +22,6 @@ from layerwise.cluster.local import Local
 from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.join.extract import extract_share
-from layerwise.progress import Progress
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
@@ -57,27 +56,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
 
 
-class Count(Progress):
-    """Progress that is only counted."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self.fractions: list[float] = []
-
-    def add(self, *, texts: int = 0, pieces: int = 0, fraction: float | None = None) -> None:
-        super().add(texts=texts, pieces=pieces, fraction=fraction)
-        self.fractions.append(fraction or 0.0)
-
-
 def test_two_processes_write_what_one_writes(
     corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    progress = Count()
-    dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=progress, **OPTIONS)
+    events: list[lw.Progress] = []
+    dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=events.append, **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert (progress.texts, progress.pieces) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
-    assert max(progress.fractions) == 1.0
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    shares = [event.share or 0.0 for event in events]
+    assert shares == sorted(shares)
+    assert shares[-2] == pytest.approx(1.0), "the batches of both processes add up to the whole source"
+    assert {event.stage for event in events} == {"loading the model", f"file {corpus}"}
     again = lw.extract(corpus, tmp_path / "out", model=model, workers=2, **OPTIONS)
     assert again.sha256 == dataset.sha256, "workers are no setting, and a finished dataset is left alone"
 
@@ -94,7 +84,7 @@ def survives(
     """Extract with two processes that are killed so many times while they write."""
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
     map_ = Local.map
-    monkeypatch.setattr(Local, "map", lambda self, tasks, tell: map_(self, slowly(tasks), tell))
+    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, slowly(tasks), report))
     killed = Killing(out, kills)
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
     assert contents(out) == whole
@@ -173,18 +163,20 @@ def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
             list(crew.map(tasks(), lambda **_: None))
 
 
-def test_each_process_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 5)
-    for count, share in ((2, "2 2"), (3, "1 1")):
-        with Local(Sharing(False), count) as crew:
-            assert crew.about == share, f"{count} processes on 5 cores"
+def test_each_process_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, share in ((2, "2 2"), (3, "1 1"), (6, "1 1")):
+        with Local(Sharing(False), count, threads=5) as crew:
+            assert crew.about == share, f"{count} processes with 5 threads"
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    with Local(Sharing(False), 2) as crew:
+        assert crew.about == "2 2", "as of one process, the environment says how many"
 
 
 def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     map_ = Alone.map
-    monkeypatch.setattr(Alone, "map", lambda self, tasks, tell: map_(self, list(tasks)[:-1], tell))
+    monkeypatch.setattr(Alone, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report))
     with pytest.raises(
         DatasetError, match="1 of 15 shards got lost on the way; start the same command again"
     ):
@@ -208,7 +200,6 @@ def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_o
     if precision == "int8" and "VNNI" in made.stderr:
         pytest.skip("this processor has no VNNI")
     assert made.returncode == 0, made.stderr
-    monkeypatch.setattr(local, "cores", lambda: 2)
     options: dict[str, Any] = {"precision": precision, "level": level, "shard_texts": 30, "device": "cpu"}
     lw.extract(source, processes, workers=2, **options)
     assert len(contents(threads)) == 12
@@ -233,7 +224,7 @@ class Steps(Fatal):
         self.seen.append(f"prepare {task}")
         return task
 
-    def make(self, task: Any, tell: Any) -> Any:
+    def make(self, task: Any, report: Any) -> Any:
         """Take a while."""
         time.sleep(0.05)
         if task == "bad":

@@ -19,6 +19,7 @@ from layerwise.errors import (
     RequestError,
     SourceError,
 )
+from layerwise.progress import Progress
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -80,6 +81,7 @@ __all__ = [
     "LayerwiseError",
     "ModelError",
     "OutputError",
+    "Progress",
     "RequestError",
     "SourceError",
     "analyze",

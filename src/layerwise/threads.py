@@ -27,6 +27,12 @@ from typing import Any
 from layerwise.errors import RequestError
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_WAITING = (
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "KMP_BLOCKTIME",
+)  # a choice of the user's, which is left alone
+_STANDING_IN = ("libiomp", "libomp")
 _LINGER = 5.0  # seconds that the parked team stays after the last call, for the next one
 
 
@@ -260,7 +266,7 @@ class _Runtime:
     def __init__(self, library: ctypes.CDLL, mkl: Any) -> None:
         self._library, self._mkl = library, mkl
         self._park = _Count(self._parked)
-        self._spins = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
+        self._spins = not any(name in os.environ for name in _WAITING)
 
     @contextmanager
     def computing(self, number: int) -> Iterator[None]:
@@ -369,7 +375,10 @@ def _found() -> tuple[_Runtime, ...]:
 
     folder = Path(sys.modules["torch"].__file__ or "").parent
     loaded = ThreadpoolController().select(user_api="openmp").lib_controllers
-    own = [one for one in loaded if folder in Path(one.filepath).parents] or loaded
+    # LLVM's or Intel's, where it is loaded, stands in for GNU's.
+    own = [
+        one for one in loaded if folder in Path(one.filepath).parents or one.prefix in _STANDING_IN
+    ] or loaded
     return tuple(_Runtime(one.dynlib, _mkl_setter(folder)) for one in own)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "geometry and similarity of layers"
 EXAMPLES = """\
@@ -59,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="{quick,all,none}",
         help="where rows are a sample: quick (default) has none of svcca, pwcca and procrustes, which take long",
     )
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -66,19 +69,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.analyze import analyze
 
-    found = analyze(
-        args.dataset,
-        out=args.out,
-        label=args.label,
-        against=args.against,
-        pairs=args.pairs,
-        sides=args.sides,
-        sample=args.sample,
-        seed=args.seed,
-        measures=args.measure,
-        intervals=args.intervals,
-        tell=options.teller(quiet=args.json),
-    )
+    with shown(args) as progress:
+        found = analyze(
+            args.dataset,
+            out=args.out,
+            label=args.label,
+            against=args.against,
+            pairs=args.pairs,
+            sides=args.sides,
+            sample=args.sample,
+            seed=args.seed,
+            measures=args.measure,
+            intervals=args.intervals,
+            progress=progress,
+            threads=args.threads,
+        )
     result = found.to_json()
     if options.told(result, as_json=args.json):
         return 0

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "speed on this machine against plain transformers"
 EXAMPLES = """\
@@ -35,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument("--no-bf16", action="store_true", help="leave bf16 out")
     parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -42,16 +45,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.bench import bench
 
-    found = bench(
-        model=args.model,
-        shape=args.shape,
-        source=args.source,
-        texts=args.texts,
-        rounds=args.rounds,
-        device=args.device,
-        bf16=not args.no_bf16,
-        int8=not args.no_int8,
-    )
+    with shown(args) as progress:
+        found = bench(
+            model=args.model,
+            shape=args.shape,
+            source=args.source,
+            texts=args.texts,
+            rounds=args.rounds,
+            device=args.device,
+            bf16=not args.no_bf16,
+            int8=not args.no_int8,
+            progress=progress,
+            threads=args.threads,
+        )
     if args.json:
         options.print_json(asdict(found))
         return 0

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 from layerwise.cli.report import page_of, page_options
 
 HELP = "the page of a large set, with the data behind it"
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(
             f"--port {args.port} is out of range; take another up to 65535, or 0 for a free one"
         )
-    page, answer = served(args.dataset, **page_of(args), tell=options.teller(quiet=False))
+    with shown(args) as progress:
+        page, answer = served(args.dataset, **page_of(args), progress=progress, threads=args.threads)
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)

@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "other people's formats"
 EXAMPLES = """\
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
     parser.add_argument("--mix", help="a mix instead of layers, such as 'mean(-4:)'")
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -28,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.export import export
 
-    path = export(args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix)
+    with shown(args) as progress:
+        path = export(args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix, progress=progress)
     if args.json:
         options.print_json({"out": str(path)})
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from layerwise import names
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 from layerwise.errors import RequestError
 
 HELP = "every layer of a whole corpus, on disk"
@@ -99,17 +100,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I",
         help="which of them, 0 to N - 1; `layerwise finish` joins them",
     )
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.extract import extract, extract_share
-    from layerwise.progress import Progress
 
     share = _share(args)
     before = options.stamp(args.out)
-    with Progress(quiet=args.json) as progress:
+    with shown(args) as progress:
         if share is not None:
             found = extract_share(args.source, args.out, share, progress=progress, **_options(args))
         else:
@@ -180,6 +182,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     columns = args.columns.split(",") if args.columns is not None else None
     return {
         **{name: getattr(args, name) for name in same},
+        "threads": args.threads,
         "special_tokens": not args.no_special_tokens,
         "columns": columns,
     }

@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "complete a dataset that several workers wrote"
 EXAMPLES = """\
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", type=options.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
     )
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -25,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.finish import finish
 
     before = options.stamp(args.dataset)
-    totals = finish(args.dataset).manifest["totals"]
+    with shown(args) as progress:
+        totals = finish(args.dataset, progress=progress).manifest["totals"]
     nothing = before is not None and before == options.stamp(args.dataset)
     if args.json:
         options.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from layerwise.cli import options
 from layerwise.errors import LayerwiseError
 from layerwise.place import faults, reason
 
@@ -68,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
-            code: int = args.run(args)
+            with options.threads_of(args):
+                code: int = args.run(args)
             print(end="", flush=True)
             return code
     except LayerwiseError as error:

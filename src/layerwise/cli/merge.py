@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "one dataset of several"
 EXAMPLES = """\
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder of the new dataset, or its URL (s3://, gs://)",
     )
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -30,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.merge import merge
 
     before = options.stamp(args.out)
-    totals = merge(args.datasets, args.out).manifest["totals"]
+    with shown(args) as progress:
+        totals = merge(args.datasets, args.out, progress=progress).manifest["totals"]
     if args.json:
         options.print_json({"out": args.out, "already_finished": before is not None, **totals})
     elif before is not None:

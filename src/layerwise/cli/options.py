@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from layerwise import names
+from layerwise import names, threads
 from layerwise.errors import SourceError
 from layerwise.place import place
+
+_TOKENIZER = "RAYON_NUM_THREADS"
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:
@@ -52,15 +56,41 @@ def source_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"columns": columns, **{name: getattr(args, name) for name in given}}
 
 
-def teller(*, quiet: bool) -> Callable[[str], None]:
-    """Return what shows in place, on a terminal, what is being done."""
-    shows = not quiet and sys.stderr.isatty()
+def quiet_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--quiet`."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
 
-    def tell(name: str) -> None:
-        if shows:
-            print(f"\r{visible(name).ljust(40)}", end="\r", file=sys.stderr, flush=True)
 
-    return tell
+def threads_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--threads`."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads to compute with (as `layerwise env` says: what the machine grants)",
+    )
+
+
+@contextmanager
+def threads_of(args: argparse.Namespace) -> Iterator[None]:
+    """Check `--threads` before anything is done, and give as many to the tokenizer, which reads the environment.
+
+    Raises:
+        RequestError: less than one.
+    """
+    number = getattr(args, "threads", None)
+    if number is None:
+        yield
+        return
+    threads.choose(number)
+    if _TOKENIZER in os.environ:
+        yield
+        return
+    os.environ[_TOKENIZER] = str(number)
+    try:
+        yield
+    finally:
+        os.environ.pop(_TOKENIZER, None)
 
 
 def path(argument: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "derive a coarser dataset without the model"
 EXAMPLES = """\
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.level_options(parser, ("word", "text"), "text")
     parser.add_argument("--dtype", metavar="TYPE", help="the type at rest (that of DATASET)")
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -29,14 +32,17 @@ def run(args: argparse.Namespace) -> int:
     from layerwise.join.pool import pool
 
     before = options.finished(args.out)
-    made = pool(
-        args.dataset,
-        args.out,
-        level=args.level,
-        pool=args.pool,
-        special_tokens=not args.no_special_tokens,
-        dtype=args.dtype,
-    )
+    with shown(args) as progress:
+        made = pool(
+            args.dataset,
+            args.out,
+            level=args.level,
+            pool=args.pool,
+            special_tokens=not args.no_special_tokens,
+            dtype=args.dtype,
+            progress=progress,
+            threads=args.threads,
+        )
     size = made.manifest["totals"]["bytes"]
     if args.json:
         shape = {"level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}

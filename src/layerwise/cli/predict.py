@@ -4,8 +4,10 @@ Text is encoded only up to the deepest layer that the head's mix takes. One line
 """
 
 import argparse
+import sys
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "apply a head to new text, end to end"
 EXAMPLES = """\
@@ -31,13 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.loading_options(parser)
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
     options.source_options(parser)
+    options.threads_option(parser)
+    options.quiet_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.predict import load_head, open_source, predict_source
     from layerwise.join.written import check_format, lines
-    from layerwise.progress import Progress
 
     head = load_head(
         args.head,
@@ -49,8 +52,11 @@ def run(args: argparse.Namespace) -> int:
     )
     to = check_format(head.data, args.to)
     corpus = open_source(head.data.pairs, args.source, **options.source_of(args))
-    with Progress() as progress:
-        found = predict_source(head, corpus, batch_tokens=args.batch_tokens, progress=progress)
+    # On a terminal the answers themselves show how far it is, and a line that is redrawn would stand among them.
+    with shown(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
+        found = predict_source(
+            head, corpus, batch_tokens=args.batch_tokens, progress=progress, threads=args.threads
+        )
         for line in lines(head.data, to, found):
             print(line)
     for message in corpus.notices:

@@ -8,6 +8,7 @@ import argparse
 from typing import Any
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "which layer, which mix, with evidence"
 EXAMPLES = """\
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows that are looked at, drawn by whole texts (20000)",
     )
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -55,20 +58,22 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.probe import probe
 
-    found = probe(
-        args.dataset,
-        args.task,
-        args.label,
-        out=args.out,
-        mixes=args.mix,
-        groups=args.groups,
-        split=args.split,
-        quick=args.quick,
-        seed=args.seed,
-        max_rows=args.max_rows,
-        random_model=args.random_model,
-        tell=options.teller(quiet=args.json),
-    )
+    with shown(args) as progress:
+        found = probe(
+            args.dataset,
+            args.task,
+            args.label,
+            out=args.out,
+            mixes=args.mix,
+            groups=args.groups,
+            split=args.split,
+            quick=args.quick,
+            seed=args.seed,
+            max_rows=args.max_rows,
+            random_model=args.random_model,
+            progress=progress,
+            threads=args.threads,
+        )
     result = found.to_json()
     if options.told(result, as_json=args.json):
         return 0

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "make damaged shards again"
 EXAMPLES = """\
@@ -26,15 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
     )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.repair import repair
-    from layerwise.progress import Progress
 
-    with Progress(quiet=args.json) as progress:
+    with shown(args) as progress:
         found = repair(
             args.dataset,
             source=args.source,
@@ -43,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             allow_pickle=args.allow_pickle,
             trust_remote_code=args.trust_remote_code,
             progress=progress,
+            threads=args.threads,
         )
     for name in found.foreign:
         options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")

@@ -7,6 +7,7 @@ import argparse
 from typing import Any
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "one self-contained page that shows it all"
 EXAMPLES = """\
@@ -42,6 +43,8 @@ def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
         "--texts", type=options.numbers, metavar="N,…", help="texts whose pieces are shown (a few)"
     )
     parser.add_argument("--attention", action="store_true", help="with attention maps of these texts")
+    options.threads_option(parser)
+    options.quiet_option(parser)
 
 
 def page_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -54,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.report import report
 
-    path = report(args.dataset, args.out, **page_of(args), tell=options.teller(quiet=args.json))
+    with shown(args) as progress:
+        path = report(args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads)
     size = path.stat().st_size
     if args.json:
         options.print_json({"path": str(path), "bytes": size})

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many numbers of each vector (4)",
     )
+    options.threads_option(parser)
     options.json_option(parser)
 
 
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         special_tokens=not args.no_special_tokens,
         allow_pickle=args.allow_pickle,
         trust_remote_code=args.trust_remote_code,
+        threads=args.threads,
     )
     if args.json:
         options.print_json(shown.to_json())

@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 from layerwise.cli.train_report import evaluation, report
 
 HELP = "train a head: a classifier, a regressor or a tagger"
@@ -73,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=options.path, help="where the model is now (as it was extracted)")
     options.loading_options(parser)
     options.source_options(parser)
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -120,26 +123,29 @@ def run(args: argparse.Namespace) -> int:
 
     given = named_tasks(args.task, args.mix)
     _check_sources(args, given)
-    head = train(
-        args.dataset,
-        task=given.task,
-        tasks=given.tasks,
-        label=args.label,
-        mix=given.mix,
-        head=args.head,
-        out=args.out,
-        groups=args.groups,
-        split=args.split,
-        class_weight=args.class_weight,
-        separator=args.separator,
-        shared_hidden=args.shared_hidden,
-        layer_dropout=args.layer_dropout,
-        epochs=args.epochs,
-        patience=args.patience,
-        draws=args.draws,
-        seed=args.seed,
-        hidden=args.hidden,
-    )
+    with shown(args) as progress:
+        head = train(
+            args.dataset,
+            task=given.task,
+            tasks=given.tasks,
+            label=args.label,
+            mix=given.mix,
+            head=args.head,
+            out=args.out,
+            groups=args.groups,
+            split=args.split,
+            class_weight=args.class_weight,
+            separator=args.separator,
+            shared_hidden=args.shared_hidden,
+            layer_dropout=args.layer_dropout,
+            epochs=args.epochs,
+            patience=args.patience,
+            draws=args.draws,
+            seed=args.seed,
+            hidden=args.hidden,
+            progress=progress,
+            threads=args.threads,
+        )
     for message in head.training["notes"]:
         options.note(message)
     if not args.json:
@@ -155,7 +161,10 @@ def run(args: argparse.Namespace) -> int:
             trust_remote_code=args.trust_remote_code,
         )
         for source in args.eval:
-            found[source] = saved.evaluate(source, **options.source_of(args))
+            with shown(args) as progress:
+                found[source] = saved.evaluate(
+                    source, progress=progress, threads=args.threads, **options.source_of(args)
+                )
             if not args.json:
                 print(f"\n{evaluation(source, found[source])}")
     if args.json:

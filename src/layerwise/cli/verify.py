@@ -7,6 +7,7 @@ import argparse
 from dataclasses import asdict
 
 from layerwise.cli import options
+from layerwise.cli.progress import shown
 
 HELP = "checks every file's hash, and a sample of rows against plain transformers"
 EXAMPLES = """\
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
     )
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    options.threads_option(parser)
+    options.quiet_option(parser)
     options.json_option(parser)
 
 
@@ -43,16 +46,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.join.verify import verify
 
-    found = verify(
-        args.dataset,
-        source=args.source,
-        model=args.model,
-        sample=args.sample,
-        seed=args.seed,
-        device=args.device,
-        allow_pickle=args.allow_pickle,
-        trust_remote_code=args.trust_remote_code,
-    )
+    with shown(args) as progress:
+        found = verify(
+            args.dataset,
+            source=args.source,
+            model=args.model,
+            sample=args.sample,
+            seed=args.seed,
+            device=args.device,
+            allow_pickle=args.allow_pickle,
+            trust_remote_code=args.trust_remote_code,
+            progress=progress,
+            threads=args.threads,
+        )
     if args.json:
         parity = {layer: asdict(p) for layer, p in found.parity.items()} if found.parity is not None else None
         problems = [{"file": problem.file, "what": problem.what} for problem in found.problems]

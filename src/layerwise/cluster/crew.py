@@ -11,8 +11,8 @@ from layerwise.errors import RequestError
 
 _PATIENCE = 5.0  # seconds that whoever closes waits for what is being read
 IN_HAND = 2  # tasks of a maker in another process: one is made, and one is prepared or committed
-Tell = Callable[..., None]
-"""Called with keywords, numbers that tell how far a task has come."""
+Report = Callable[..., None]
+"""Called with keywords, numbers that say how much more of a task is done; they are summed by name."""
 
 
 class Maker(Protocol):
@@ -24,7 +24,7 @@ class Maker(Protocol):
     def prepare(self, task: Any) -> Any:
         """Return a task made ready; in a thread of its own, while another is made."""
 
-    def make(self, ready: Any, tell: Tell) -> Any:
+    def make(self, ready: Any, report: Report) -> Any:
         """Do what a task that is ready asks for."""
 
     def commit(self, made: Any) -> Any:
@@ -58,12 +58,12 @@ class Steps:
         self._maker = maker
         self._preparing, self._making, self._committing = (threading.Lock() for _ in range(3))
 
-    def take(self, task: Any, tell: Tell) -> Any:
+    def take(self, task: Any, report: Report) -> Any:
         """Return what comes of a task."""
         with self._preparing:
             ready = self._maker.prepare(task)
         with self._making:
-            made = self._maker.make(ready, tell)
+            made = self._maker.make(ready, report)
         with self._committing:
             return self._maker.commit(made)
 
@@ -85,7 +85,7 @@ class Crew(AbstractContextManager["Crew"], Protocol):
     def about(self) -> Any:
         """What the makers say of themselves."""
 
-    def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
+    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield what comes of the tasks, in whatever order they get done."""
 
     def close(self) -> None:
@@ -127,12 +127,12 @@ class Alone:
         """What the maker says of itself."""
         return self._maker.about()
 
-    def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
+    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield what comes of each task, in order; a fault comes after what was made before it."""
-        self._running = self._map(tasks, tell)
+        self._running = self._map(tasks, report)
         return self._running
 
-    def _map(self, tasks: Iterable[Any], tell: Tell) -> Generator[Any]:
+    def _map(self, tasks: Iterable[Any], report: Report) -> Generator[Any]:
         stream = iter(tasks)
 
         def following() -> Any:
@@ -151,7 +151,7 @@ class Alone:
                         ready = ahead.result()
                         if ready is not None:
                             ahead = _begun(following)
-                            committed = behind.submit(self._maker.commit, self._maker.make(ready, tell))
+                            committed = behind.submit(self._maker.commit, self._maker.make(ready, report))
                     except Exception as error:
                         fault = error
                     if last is not None:

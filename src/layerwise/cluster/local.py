@@ -1,4 +1,4 @@
-"""Makers in processes of this machine, each with its share of the cores.
+"""Makers in processes of this machine, each with its share of the threads.
 
 A process is given its tasks, and tells what comes of them, through its standard input and output, as pickles.
 One that dies is started again with the tasks that it had.
@@ -19,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
-from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
+from layerwise.cluster.crew import IN_HAND, Recipe, Report, Steps, agreed, settle
 from layerwise.errors import LayerwiseError
+from layerwise.threads import choose
 
 _TRIES = 3  # deaths without a task done between them, before a task is taken to be what kills its maker
 _T = TypeVar("_T")
@@ -30,8 +31,13 @@ _CODE = "from layerwise.cluster.local import serve; serve()"
 class Local:
     """Several makers at work in processes of their own."""
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
+    def __init__(self, recipe: Recipe, count: int, threads: int | None = None) -> None:
         """Start the processes; they load what they need at the same time.
+
+        Args:
+            recipe: how each makes its maker.
+            count: how many processes.
+            threads: how many threads they share; see `threads.choose`.
 
         Raises:
             LayerwiseError: what a maker can't do.
@@ -41,9 +47,10 @@ class Local:
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._hands: list[_Hand] = []
         self.about: Any = None
+        each = max(1, choose(threads).number // count)
         try:
             for index in range(count):
-                self._hands.append(_Hand((recipe, index, count), self._messages, self._room.name))
+                self._hands.append(_Hand((recipe, index, count), self._messages, self._room.name, each))
             for _ in self._hands:
                 self.about = agreed(self.about, self._next("ready"), "take --workers 1")
         except BaseException:
@@ -56,7 +63,7 @@ class Local:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
+    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield what comes of the tasks, in whatever order they get done; no more are taken than are needed.
 
         Raises:
@@ -65,7 +72,7 @@ class Local:
         load = dict.fromkeys(self._hands, 0)
 
         def landed() -> Any:
-            hand, made = self._next("done", tell)
+            hand, made = self._next("done", report)
             load[hand] -= 1
             return made
 
@@ -78,13 +85,13 @@ class Local:
         while any(load.values()):
             yield landed()
 
-    def _next(self, wanted: str, tell: Tell = lambda **_: None) -> Any:
+    def _next(self, wanted: str, report: Report = lambda **_: None) -> Any:
         while True:
             kind, said = self._messages.get()
             if kind == "failed":
                 raise said
-            if kind == "tell":
-                tell(**said)
+            if kind == "report":
+                report(**said)
             elif kind == wanted:
                 return said
 
@@ -105,8 +112,9 @@ class _Hand:
         begin: tuple[Recipe, int, int],
         messages: "queue.SimpleQueue[tuple[str, Any]]",
         room: str,
+        threads: int,
     ) -> None:
-        self._begin, self._messages, self._room = begin, messages, room
+        self._begin, self._messages, self._room, self._threads = begin, messages, room, threads
         self._given = itertools.count()
         self._in_hand: dict[int, Any] = {}
         self._ended = threading.Event()
@@ -123,9 +131,7 @@ class _Hand:
             self._send(self._process, (number, task))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        _, _, count = self._begin
-        threads = str(max(1, cores() // count))
-        own = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
+        own = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(self._threads))
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         process = subprocess.Popen(
             [sys.executable, "-c", _CODE],
@@ -205,11 +211,6 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def serve() -> None:
     """Be a maker: do what comes in by standard input until it ends."""
     to = os.fdopen(os.dup(1), "wb")
@@ -244,7 +245,7 @@ def _serve(source: IO[bytes], say: Callable[[str, Any], None]) -> None:
 
     def do(number: int, task: Any) -> None:
         steps = started.result()
-        say("done", (number, steps.take(task, lambda **said: say("tell", said))))
+        say("done", (number, steps.take(task, lambda **said: say("report", said))))
 
     # Beside reading, so that whoever sends never waits.
     threads = ThreadPoolExecutor(IN_HAND)

@@ -10,12 +10,12 @@ import math
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from layerwise.cluster.crew import IN_HAND, Recipe, Steps, Tell, agreed, settle
+from layerwise.cluster.crew import IN_HAND, Recipe, Report, Steps, agreed, settle
 from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task again, before it is taken to be what kills its maker
@@ -47,8 +47,13 @@ class Ray:
     The cluster is the one that `RAY_ADDRESS` names, or this process is in; else one is started on this machine.
     """
 
-    def __init__(self, recipe: Recipe, count: int | None = None) -> None:
+    def __init__(self, recipe: Recipe, count: int | None = None, threads: int | None = None) -> None:
         """Start the actors, by default one per GPU, or per machine where there is none.
+
+        Args:
+            recipe: how each makes its maker.
+            count: how many actors.
+            threads: how many threads they share; the cores of the machines when left out.
 
         Raises:
             RequestError: Ray isn't installed, or has no room for so many; or the machines aren't alike.
@@ -85,6 +90,8 @@ class Ray:
                 f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
             )
         self._cores = share_of(cores, self._count)
+        if threads is not None:
+            self._cores = min(self._cores, max(1, threads // self._count))
         self._actor = self._ray.remote(_Actor).options(
             num_cpus=self._cores,
             num_gpus=gpu_share_of(gpus, self._count),
@@ -108,7 +115,7 @@ class Ray:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def map(self, tasks: Iterable[Any], tell: Tell) -> Iterator[Any]:
+    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield what comes of the tasks, in whatever order they get done; no more are taken than are needed.
 
         Raises:
@@ -118,10 +125,10 @@ class Ray:
         for task in tasks:
             self._waiting.append(_Task(task))
             while not self._hand_out():
-                yield from self._hear(tell)
+                yield from self._hear(report)
         while self._waiting or any(task for _, task in self._under_way.values()):
             self._hand_out()
-            yield from self._hear(tell)
+            yield from self._hear(report)
 
     def _hand_out(self) -> bool:
         """Give the tasks that wait to those that have few; tell whether there is room for more."""
@@ -135,7 +142,7 @@ class Ray:
             worker.load += 1
             self._under_way[worker.actor.make.remote(task.what)] = (worker, task)
 
-    def _hear(self, tell: Tell = lambda **_: None, patience: float = math.inf) -> list[Any]:
+    def _hear(self, report: Report = lambda **_: None, patience: float = math.inf) -> list[Any]:
         """Return what came of a task, if anything did."""
         # Where none is left, machines may come; but not for ever.
         heard = self._wait(patience if self._ready else _PATIENCE)
@@ -162,9 +169,8 @@ class Ray:
             self._ready.append(worker)
             return []
         worker.load -= 1
-        made, told = said
-        for one in told:
-            tell(**one)
+        made, sums = said
+        report(**sums)
         return [made]
 
     def _wait(self, patience: float) -> list[Any]:
@@ -265,7 +271,7 @@ class _Actor:
         settle()
         return maker.about()
 
-    def make(self, task: Any) -> tuple[Any, list[dict[str, Any]]]:
-        told: list[dict[str, Any]] = []
-        made = self._steps.take(task, lambda **said: told.append(said))
-        return made, told
+    def make(self, task: Any) -> tuple[Any, dict[str, float]]:
+        sums: Counter[str] = Counter()
+        made = self._steps.take(task, lambda **more: sums.update(more))
+        return made, dict(sums)

@@ -15,7 +15,7 @@ from layerwise.encode import hf, int8
 from layerwise.encode import rows as rowing
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.engine import Engine, PlainEngine, Sequences
-from layerwise.encode.gather import Memory, Progress, run_plan
+from layerwise.encode.gather import Memory, OnBatch, run_plan
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, make_plan
 from layerwise.encode.request import Loading, Request
@@ -230,11 +230,12 @@ class Encoder:
         request: Request,
         *,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> LayerStates:
-        """Return what `request` wants of `examples`, in memory."""
+        """Return what `request` wants of `examples`, in memory; `on_batch` as in `run`."""
         shard = self.plan(examples, request, spans=spans)
         memory = Memory(request.layers, shard.rows, self.width)
-        self.run(shard, memory)
+        self.run(shard, memory, on_batch)
         return LayerStates(
             memory.layers,
             level=request.level,
@@ -309,17 +310,17 @@ class Encoder:
             counts,
         )
 
-    def run(self, shard: Shard, sink: Sink, progress: Progress | None = None) -> None:
+    def run(self, shard: Shard, sink: Sink, on_batch: OnBatch | None = None) -> None:
         """Run the model over a planned shard and hand finished rows to `sink`.
 
-        `progress` is called after each batch with the pieces and windows done by it.
+        `on_batch` is called after each batch with the pieces and windows done by it.
 
         Raises:
             ModelError: a GPU that the parent of this forked process works with.
         """
         hf.check_process(self.device, self.checkpoint)
         with computing():
-            run_plan(self._engine, shard.plan, shard.request, self.layers, sink, progress)
+            run_plan(self._engine, shard.plan, shard.request, self.layers, sink, on_batch)
 
     def _pieces(self, examples: Sequence[Example], *, located: bool) -> list[Pieces]:
         """Return the pieces of each text, in order, raw or pre-split; see `Tokenizer.texts`."""

@@ -14,7 +14,7 @@ from layerwise.encode.request import Request
 from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
 from layerwise.errors import ModelError
 
-Progress = Callable[[int, int], None]
+OnBatch = Callable[[int, int], None]
 
 
 def run_plan(
@@ -23,11 +23,11 @@ def run_plan(
     request: Request,
     layers: Sequence[str],
     sink: Sink,
-    progress: Progress | None = None,
+    on_batch: OnBatch | None = None,
 ) -> None:
     """Run the model over a plan and hand every row of every wanted layer to `sink`, each once.
 
-    `layers` names the whole layer axis. `progress` is called after each batch with its pieces and windows.
+    `layers` names the whole layer axis. `on_batch` is called after each batch with its pieces and windows.
     """
     wanted = {layers.index(name): name for name in request.layers}
     how = pooling.reduction(request.pool)
@@ -38,8 +38,8 @@ def run_plan(
     budget = request.batch_tokens if engine.together else 1
     for batch in batches(plan.sequences.lengths(), budget, engine.packing):
         _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, outgoing, split)
-        if progress is not None:
-            progress(int(batch.lengths.sum()), len(batch.windows))
+        if on_batch is not None:
+            on_batch(int(batch.lengths.sum()), len(batch.windows))
     split.finish(outgoing)
     outgoing.finish()
 

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import logging
 import platform
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise.encode import attention
 from layerwise.encode.checkpoint import Checkpoint, weight_files
 from layerwise.errors import ModelError
+from layerwise.silence import silenced
+from layerwise.threads import Lock
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 # int8 is made of fp32.
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
+_LOADING = Lock()
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
@@ -379,15 +381,22 @@ def _line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the loading reports and progress bars of transformers; what matters is raised as an error."""
+    """Silence the loading reports and progress bars of transformers; what matters is raised as an error.
+
+    For one thread at a time: these settings, and torch's generator of random numbers, are the whole process's.
+    """
+    with _LOADING, silenced(), _without_reports():
+        yield
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
     logger = logging.getLogger("transformers")
     level, bars = logger.level, transformers.utils.logging.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         logger.setLevel(level)
         if bars:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
 from layerwise.join.about import about
+from layerwise.progress import Callback, tracking
 from layerwise.store import disk, open_dataset
 from layerwise.store.layout import to_json
+from layerwise.threads import limited
 
 if TYPE_CHECKING:
     from layerwise.look.analysis import Analysis
@@ -30,7 +32,8 @@ def analyze(
     seed: int = 0,
     measures: Sequence[str] | None = None,
     intervals: str = "quick",
-    tell: Callable[[str], None] = lambda name: None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Analysis:
     """Measure how the layers of a dataset are shaped, and how alike they are.
 
@@ -38,7 +41,9 @@ def analyze(
         dataset: a dataset, its folder, or states in memory.
         out: a folder for analysis.json and figures (SVG and PNG); it may not exist.
         against: another dataset of the same texts, or its folder.
-        label, pairs, sides, sample, seed, measures, intervals, tell: see `look.analyze.analyze`.
+        label, pairs, sides, sample, seed, measures, intervals: see `look.analyze.analyze`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Returns:
         the result; `analysis["linear_cka"].values` is a matrix layers × layers.
@@ -55,24 +60,27 @@ def analyze(
     if target is not None:
         disk.check_new(target)
     opened, other = _open(dataset), None if against is None else _open(against)
-    found = look(
-        opened,
-        label=label,
-        against=other,
-        pairs=pairs,
-        sides=sides,
-        sample=sample,
-        seed=seed,
-        measures=measures,
-        intervals=intervals,
-        tell=tell,
-    )
-    made = about(opened)
-    if other is not None:
-        made["against"] = about(other).get("dataset", {})
-    found = replace(found, about=made)
-    if target is not None:
-        found = _write(found, draw(opened, sample, seed), target)
+    with limited(threads), tracking(progress) as track:
+        measuring, drawing = track.split(19, 0 if target is None else 1)
+        found = look(
+            opened,
+            label=label,
+            against=other,
+            pairs=pairs,
+            sides=sides,
+            sample=sample,
+            seed=seed,
+            measures=measures,
+            intervals=intervals,
+            track=measuring,
+        )
+        made = about(opened)
+        if other is not None:
+            made["against"] = about(other).get("dataset", {})
+        found = replace(found, about=made)
+        if target is not None:
+            drawing.named("drawing the figures")
+            found = _write(found, draw(opened, sample, seed), target)
     return found
 
 

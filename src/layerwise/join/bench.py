@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
+from layerwise.threads import choose, computing
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -75,6 +77,8 @@ def bench(
     device: str | None = None,
     bf16: bool = True,
     int8: bool = True,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Bench:
     """Measure, in interleaved rounds, the ways to get every layer of every piece into memory.
 
@@ -86,6 +90,8 @@ def bench(
         rounds: every way runs once per round; its median counts.
         device: where ours and the plain ways run.
         bf16, int8: run ours in these as well, int8 where it can be.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many all ways compute with; see `lw.extract`.
     """
     if texts < 1 or rounds < 1:
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
@@ -96,9 +102,12 @@ def bench(
             f"--shape {shape} has random weights and --model {model} its own; give one of them"
         )
     chosen = _texts(source, texts)
-    with _model(model, shape) as name:
-        field = _field(name, chosen, device, bf16, int8)
-        rates, ceilings = _race(field, chosen, rounds)
+    choose(threads)
+    with _torch_threads(threads), tracking(progress) as track, _model(model, shape) as name:
+        preparing, racing = track.split(1, rounds)
+        preparing.named("preparing the ways")
+        field = _field(name, chosen, device, bf16, int8, threads)
+        rates, ceilings = _race(field, chosen, rounds, racing)
     speeds = {}
     for way, rate in rates.items():
         ceiling = ceilings[_ROUGH.get(way, "fp32")]
@@ -120,7 +129,9 @@ class _Field:
     flop: float
 
 
-def _race(field: _Field, texts: Sequence[str], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+def _race(
+    field: _Field, texts: Sequence[str], rounds: int, track: Tracker
+) -> tuple[dict[str, float], dict[str, float]]:
     """Return each way's median pieces per second, and the best matrix product per precision."""
     from layerwise.encode import int8, linear
 
@@ -129,10 +140,10 @@ def _race(field: _Field, texts: Sequence[str], rounds: int) -> tuple[dict[str, f
     seconds: dict[str, list[float]] = {way: [] for way in field.ways}
     ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
     measures = {precision: int8.ceiling if precision == "int8" else linear.ceiling for precision in ceilings}
-    for _ in range(rounds):
+    for _, step in track.each(range(rounds), ["round"] * rounds):
         for precision, measure in measures.items():
             ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
-        for way, run in field.ways.items():
+        for (way, run), _ in step.each(list(field.ways.items()), field.ways):
             start = time.perf_counter()
             run(texts)
             seconds[way].append(time.perf_counter() - start)
@@ -158,7 +169,22 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield folder
 
 
-def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool) -> _Field:
+@contextlib.contextmanager
+def _torch_threads(number: int | None) -> Iterator[None]:
+    """Let torch have so many threads, as users of other libraries do: theirs wait as torch lets them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _field(
+    name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
+) -> _Field:
     from layerwise.encode import hf
     from layerwise.encode.int8 import available
     from layerwise.encode.load import load_encoder
@@ -182,6 +208,7 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
         ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
         left_out[OURS_INT8] = "it needs a CPU with VNNI instructions"
+    ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"
@@ -196,6 +223,16 @@ def _field(name: str, texts: Sequence[str], device: str | None, bf16: bool, int8
     pieces = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["pieces"].to_numpy().sum())
     shares = {FIRST_LAYER: 1 / ours.blocks}
     return _Field(ways, shares, left_out, ours.device, pieces, plain.flop_per_piece())
+
+
+def _by_threads(run: Way, threads: int | None) -> Way:
+    """Return a way of ours that computes with so many threads."""
+
+    def way(texts: Sequence[str]) -> Any:
+        with computing(threads):
+            return run(texts)
+
+    return way
 
 
 def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:

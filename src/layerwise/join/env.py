@@ -4,6 +4,7 @@ import os
 import platform
 from pathlib import Path
 
+from layerwise import threads
 from layerwise.versions import versions
 
 
@@ -11,6 +12,7 @@ def environment() -> dict[str, str]:
     """Return versions, processor and devices, by name."""
     import torch
 
+    found = threads.choose()
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices += [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
@@ -21,7 +23,7 @@ def environment() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
-        "torch threads": str(torch.get_num_threads()),
+        "threads": f"{found.number} ({found.source})",
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "devices": ", ".join(devices),
     }

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
-from layerwise.join.inputs import check_dataset, chunks, encode
+from layerwise.join.computing import computing
+from layerwise.join.inputs import check_dataset, chunks, encode, tracked
 from layerwise.join.opened import open_described
 from layerwise.join.predict import Head, open_source
 from layerwise.learn.decode import predicted
@@ -20,10 +21,13 @@ from layerwise.learn.labels import Labelled, read_labels
 from layerwise.learn.scoring import score
 from layerwise.learn.sentences import in_iob2, whole_texts
 from layerwise.place import place
+from layerwise.progress import SILENT, Callback, Tracker, tracking
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
+from layerwise.threads import choose, limited
 
 if TYPE_CHECKING:
+    from layerwise.read.corpus import Corpus
     from layerwise.read.example import Example
 
 _BLOCK = 65_536  # rows of a dataset that are scored at once
@@ -40,30 +44,55 @@ class _Seen:
 
 
 def evaluate(
-    head: Head, source: str | Path | LayerDataset | Sequence[str | Path], **options: Any
+    head: Head,
+    source: str | Path | LayerDataset | Sequence[str | Path],
+    *,
+    progress: Callback | None = None,
+    threads: int | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Return how a head does on labelled data: for each task `rows`, `dropped`, `scores` and `classes`.
 
     Args:
         head: the head; labels are looked for in the columns that it was trained on.
         source: texts as `layerwise predict` takes them, or a dataset of rows as those of the training.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
         **options: of `read.open_corpus`, for texts.
 
     Raises:
         LayerwiseError: no such labels, texts that can't be read, or rows of another kind.
     """
+    choose(threads)
     seen = [_Seen() for _ in head.data.tasks]
-    if isinstance(source, LayerDataset):
-        _add(head, open_described(source.path), 0, seen)
-    elif isinstance(source, str | Path) and (place(source) / "manifest.json").is_file():
-        _add(head, open_described(source), 0, seen)
-    else:
-        corpus = open_source(head.data.pairs, source, **options)
-        first = 0
-        for examples in _labelled(head, chunks(head.data, corpus, [t.label for t in head.data.tasks])):
-            _add(head, encode(head.data, head.encoder, examples), first, seen)
-            first += len(examples)
-    return {task.name: _judge(task, found) for task, found in zip(head.data.tasks, seen, strict=True)}
+    with tracking(progress) as track:
+        scoring, judging = track.split(99, 1)
+        if isinstance(source, LayerDataset):
+            _add_dataset(head, source.path, seen, threads, scoring)
+        elif isinstance(source, str | Path) and (place(source) / "manifest.json").is_file():
+            _add_dataset(head, source, seen, threads, scoring)
+        else:
+            _add_texts(head, open_source(head.data.pairs, source, **options), seen, threads, scoring)
+        judging.named("scores")
+        return {task.name: _judge(task, found) for task, found in zip(head.data.tasks, seen, strict=True)}
+
+
+def _add_dataset(
+    head: Head, path: str | Path, seen: Sequence[_Seen], threads: int | None, track: Tracker
+) -> None:
+    with limited(threads):
+        _add(head, open_described(path), 0, seen, track)
+
+
+def _add_texts(
+    head: Head, corpus: Corpus, seen: Sequence[_Seen], threads: int | None, track: Tracker
+) -> None:
+    first = 0
+    parts = _labelled(head, chunks(head.data, corpus, [task.label for task in head.data.tasks]))
+    for examples, part in tracked(parts, track, corpus):
+        with computing(threads):
+            _add(head, encode(head.data, head.encoder, examples, track=part), first, seen)
+        first += len(examples)
 
 
 def check_labels(
@@ -108,10 +137,11 @@ def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Examp
         yield examples
 
 
-def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen]) -> None:
+def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen], track: Tracker = SILENT) -> None:
     if isinstance(rows, LayerDataset):
         check_dataset(head.data, rows)
-    for task, into in zip(head.data.tasks, seen, strict=True):
+    tasks = list(zip(head.data.tasks, seen, strict=True))
+    for (task, into), part in track.each(tasks, (f"task {task.name}" for task, _ in tasks)):
         labels = read_labels(rows, task.task, task.label, task.separator)
         if len(labels) and labels.multi != task.multi:
             has, wants = ("lists", "one") if labels.multi else ("one", "lists")
@@ -120,13 +150,14 @@ def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen]) -> No
             )
         into.gold.append(labels.values)
         into.docs.append(labels.docs + first_doc)
-        into.scores.append(_scores(task, rows, labels))
+        into.scores.append(_scores(task, rows, labels, part))
         into.dropped += labels.dropped
 
 
-def _scores(task: TaskHead, rows: Layered, labels: Labelled) -> F32:
+def _scores(task: TaskHead, rows: Layered, labels: Labelled, track: Tracker) -> F32:
     out = [np.zeros((0, len(task.classes) or 1), np.float32)]
     for start in range(0, len(labels), _BLOCK):
+        track.report(start / len(labels), f"rows from {start:,} of {len(labels):,}")
         chosen = labels.rows[start : start + _BLOCK].reshape(-1)
 
         def read(name: str, chosen: NDArray[np.int64] = chosen) -> F32:

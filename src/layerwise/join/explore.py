@@ -16,7 +16,9 @@ from layerwise.join import pagedata
 from layerwise.join.report import page_data, title
 from layerwise.look.neighbours import nearest_to
 from layerwise.look.sample import pick
+from layerwise.progress import Callback, tracking
 from layerwise.store import open_dataset
+from layerwise.threads import limited
 
 if TYPE_CHECKING:
     from layerwise.states import I64, Layered
@@ -118,12 +120,21 @@ class Shown:
         return f"<Shown: a page of {len(self.html):,} characters; a notebook shows it, `html` holds it>"
 
 
-def explore(dataset: Layered | str | Path, *, lang: str = "en", **options: Any) -> Shown:
+def explore(
+    dataset: Layered | str | Path,
+    *,
+    lang: str = "en",
+    progress: Callback | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Shown:
     """Return the page of a dataset, or of states in memory, for a notebook to show.
 
     Args:
         dataset: a dataset, its folder, or states in memory.
         lang: `en` or `zh`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
         **options: `probe`, `analysis`, `points`, `seed`, `umap`, `texts`, `attention` of `lw.report`.
 
     Raises:
@@ -132,24 +143,40 @@ def explore(dataset: Layered | str | Path, *, lang: str = "en", **options: Any) 
     from layerwise.show.page import page
 
     opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
-    return Shown(page(page_data(opened, **options), lang))
+    with limited(threads), tracking(progress) as track:
+        making, writing = track.split(9, 1)
+        data = page_data(opened, track=making, **options)
+        writing.named("writing the page", pagedata.STEPS, pagedata.STEPS)
+        return Shown(page(data, lang))
 
 
 def served(
-    dataset: Layered | str | Path, *, lang: str = "en", points: int = POINTS, **options: Any
+    dataset: Layered | str | Path,
+    *,
+    lang: str = "en",
+    points: int = POINTS,
+    progress: Callback | None = None,
+    threads: int | None = None,
+    **options: Any,
 ) -> tuple[str, Callable[[str, Mapping[str, str]], str]]:
     """Return the page of a dataset whose data stays behind it, and what answers its requests in JSON.
 
     Args:
-        dataset, lang, options: as for `explore`.
+        dataset, lang, progress, threads, options: as for `explore`.
         points: rows on the map.
     """
     from layerwise.show.page import as_json, page
 
     opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
     html = page({"title": title(opened)}, lang, remote=True)
-    explored = Explored(opened, points=points, **options)
-    return html, lambda what, query: as_json(answer(explored, what, query))
+    with limited(threads), tracking(progress) as track:
+        explored = Explored(opened, points=points, track=track, **options)
+
+    def answered(what: str, query: Mapping[str, str]) -> str:
+        with limited(threads):
+            return as_json(answer(explored, what, query))
+
+    return html, answered
 
 
 def answer(explored: Explored, what: str, query: Mapping[str, str]) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 from layerwise import store
 from layerwise.errors import RequestError
 from layerwise.layers import LayerSpec
+from layerwise.progress import Callback, tracking
 from layerwise.store import LayerDataset, open_dataset
 
 
@@ -15,6 +16,7 @@ def export(
     to: str = "parquet",
     layers: LayerSpec = "all",
     mix: str | None = None,
+    progress: Callback | None = None,
 ) -> Path:
     """Write a dataset, or some layers or a mix of it, as one Parquet file or as a folder of npy files.
 
@@ -24,6 +26,7 @@ def export(
         to: `parquet` or `npy`.
         layers: the layers to write; not together with `mix`.
         mix: a mix string, written instead of layers.
+        progress: called with how far it has come; see `lw.Progress`.
 
     Returns:
         the path that was written.
@@ -35,4 +38,5 @@ def export(
     if mix is not None and layers != "all":
         raise RequestError(f"--layers {layers} and --mix {mix} exclude each other; leave one of them out")
     opened = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
-    return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix)
+    with tracking(progress) as track:
+        return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix, track=track)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise import names
-from layerwise.cluster.crew import Alone
+from layerwise.cluster.crew import Alone, Crew
 from layerwise.cluster.local import Local
 from layerwise.cluster.ray import Ray
 from layerwise.errors import RequestError
+from layerwise.join.computing import computing
 from layerwise.join.job import Options, prepare
 from layerwise.join.making import Recipe
 from layerwise.join.opened import open_described
 from layerwise.layers import LayerSpec
-from layerwise.progress import Progress
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.store import LayerDataset
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -55,7 +58,8 @@ def extract(
     append: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
-    progress: Progress | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> LayerDataset:
     """Write every wanted layer of every text of a corpus to the dataset `out`.
 
@@ -75,6 +79,9 @@ def extract(
             all of another one. Until that is done the dataset stays as it was.
         workers: how many processes share the work and the cores (or the GPUs); the bytes are the same.
         cluster: `ray`, for workers on the machines of a Ray cluster, which all see `source` and `out`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with, all workers together; by default the usual environment variables
+            say so, else what the machine grants.
 
     Returns:
         the dataset, opened.
@@ -114,16 +121,28 @@ def extract(
         raise RequestError(f"--workers {workers} is too small; take at least 1")
     if cluster is not None:
         names.one_of("cluster", cluster, ("ray",))
+    choose(threads)
     job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
-    with _crew(job.recipe, workers, cluster) as crew:
-        job.run(crew, progress or Progress(quiet=True), append=append)
+    with tracking(progress) as track, _crew(job.recipe, workers, cluster, threads, track) as crew:
+        job.run(crew, track, append=append)
     return open_described(out)
 
 
-def _crew(recipe: Recipe, workers: int | None, cluster: str | None) -> Alone | Local | Ray:
+@contextmanager
+def _crew(
+    recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
+) -> Iterator[Crew]:
+    """Start what makes shards, and let it compute with so many threads."""
+    track.named("loading the model")
     if cluster is not None:
-        return Ray(recipe, workers)
-    return Local(recipe, workers) if workers is not None and workers > 1 else Alone(recipe)
+        with Ray(recipe, workers, threads) as crew:
+            yield crew
+    elif workers is not None and workers > 1:
+        with Local(recipe, workers, threads) as crew:
+            yield crew
+    else:
+        with computing(threads), Alone(recipe) as crew:
+            yield crew
 
 
 def extract_share(
@@ -131,7 +150,8 @@ def extract_share(
     out: str | Path,
     share: tuple[int, int],
     *,
-    progress: Progress | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Write the shards of worker `share[0]` of `share[1]`; `finish` makes a dataset of them when all are there.
@@ -142,7 +162,7 @@ def extract_share(
     Args:
         source, out: as in `extract`.
         share: (index, number of workers).
-        progress, **options: as in `extract`.
+        progress, threads, **options: as in `extract`.
 
     Returns:
         `shards` and `texts`: how many this worker's share has; `of_shards` and `of_texts`: how many there are.
@@ -155,5 +175,7 @@ def extract_share(
         raise RequestError(f"--num-workers {count} is too small; take at least 1")
     if not 0 <= index < count:
         raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
+    choose(threads)
     job = prepare(source, out, Options(**options))
-    return job.run_share(Alone(job.recipe), progress or Progress(quiet=True), share)
+    with tracking(progress) as track, _crew(job.recipe, None, None, threads, track) as crew:
+        return job.run_share(crew, track, share)

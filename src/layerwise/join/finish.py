@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import DatasetError
 from layerwise.join.opened import open_described
 from layerwise.place import place
+from layerwise.progress import Callback, tracking
 from layerwise.store import DatasetWriter, LayerDataset, work
 from layerwise.store.layout import Folder
 from layerwise.tolerance import measured_tolerance
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 _NAMED = 10  # missing shards that are named
 
 
-def finish(path: str | Path) -> LayerDataset:
+def finish(path: str | Path, *, progress: Callback | None = None) -> LayerDataset:
     """Make a dataset of the shards that several workers wrote, when all are there.
 
     On a finished dataset it does nothing.
 
     Args:
         path: the folder of the dataset.
+        progress: called with how far it has come; see `lw.Progress`.
 
     Returns:
         the dataset, opened.
@@ -46,7 +48,7 @@ def finish(path: str | Path) -> LayerDataset:
             raise DatasetError(
                 f"{folder.root} was begun by `layerwise {command}`; start that again to finish it"
             )
-    with DatasetWriter(folder.root, settings) as writer:
+    with tracking(progress) as track, DatasetWriter(folder.root, settings, track=track) as writer:
         if not writer.finished:
             end = _agreed(folder)
             _check_whole(end, work.read_ends(folder), writer.committed)

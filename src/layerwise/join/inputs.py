@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from layerwise import pooling
 from layerwise.align import Groups
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.learn.head import HeadData
+from layerwise.progress import SILENT, Tracker
 from layerwise.read.carry import PART
 from layerwise.read.corpus import Corpus
 from layerwise.read.example import Example, clean
@@ -61,7 +62,11 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
 
 
 def encode(
-    head: HeadData, encoder: Encoder, examples: Sequence[Example], batch_tokens: int | None = None
+    head: HeadData,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    batch_tokens: int | None = None,
+    track: Tracker = SILENT,
 ) -> LayerStates:
     """Return the rows of texts as the head knows them, up to the deepest layer that its mixes take."""
     rows = head.rows
@@ -76,8 +81,21 @@ def encode(
         overlap=rows["overlap"] if rows["long"] == "window" else None,
         batch_tokens=batch_tokens,
     )
-    states = encoder.states(examples, request)
+    states = encoder.states(examples, request, on_batch=counted(track, len(examples)))
     return _texts_of_words(states, str(rows["pool"])) if by_words else states
+
+
+def counted(track: Tracker, texts: int) -> Callable[[int, int], None]:
+    """Return what counts the batches of so many texts, whose windows are hardly more than they are."""
+    done = 0
+
+    def on_batch(tokens: int, windows: int) -> None:
+        nonlocal done
+        more = min(windows, texts - done)
+        done += more
+        track.report(done / texts, texts=more, tokens=tokens)
+
+    return on_batch
 
 
 def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
@@ -126,6 +144,19 @@ def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Exam
         raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
     words = tuple(map(clean, text))
     return (Example(" ".join(words), words),)
+
+
+def tracked(
+    parts: Iterator[list[Example]], track: Tracker, corpus: Corpus
+) -> Iterator[tuple[list[Example], Tracker]]:
+    """Yield chunks of a corpus with the part of the call that each is, under the name of the file being read."""
+    before = 0.0
+    for examples in parts:
+        file, number, of = corpus.position
+        behind = corpus.fraction
+        part = track.unknown() if behind is None else track.between(before, behind)
+        yield examples, part.named(f"file {file}", number, of)
+        before = behind or 0.0
 
 
 def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator[list[Example]]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from layerwise import names
-from layerwise.cluster.crew import Crew
+from layerwise.cluster.crew import Crew, Report
 from layerwise.errors import DatasetError, RequestError
 from layerwise.join.finish import described, manifest_of
 from layerwise.join.making import Recipe, Task
 from layerwise.join.sources import Begun, begun, is_merged, settings_at, with_source
 from layerwise.layers import LayerSpec
 from layerwise.place import place
-from layerwise.progress import Progress
+from layerwise.progress import Tracker
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.corpus import Corpus
@@ -152,25 +152,26 @@ class Job:
         self.recipe, self._settings, self._rule = recipe, settings, rule
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
+        self._passed = 0.0  # the share of the source that needs no work
         self._begun = Begun()
         self._schemas: dict[str, pa.Schema] = {}
         # The names of the columns that stood there, and of those of what is added, in order.
         self._there: dict[str, None] = {}
         self._here: dict[str, None] = {}
 
-    def run(self, crew: Crew, progress: Progress, *, append: bool) -> None:
+    def run(self, crew: Crew, track: Tracker, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
         with self._writer(crew, append=append) as writer:
             if append and writer.made is None and not writer.committed:
                 warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
-            self._go_through(crew, progress, writer)
+            self._go_through(crew, track, writer)
             if not writer.finished and len(writer.committed) > writer.base:
                 writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
 
-    def run_share(self, crew: Crew, progress: Progress, share: tuple[int, int]) -> dict[str, Any]:
+    def run_share(self, crew: Crew, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
         """Make the shards of one of several workers that are missing, and note what there is in all."""
         with self._writer(crew, share=share) as writer:
-            self._go_through(crew, progress, writer, share)
+            self._go_through(crew, track, writer, share)
             own = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
             if not writer.finished:
                 made = self._manifest(crew, writer)
@@ -203,11 +204,11 @@ class Job:
         return made
 
     def _go_through(
-        self, crew: Crew, progress: Progress, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
+        self, crew: Crew, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
     ) -> None:
         self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
         try:
-            for record in crew.map(self._tasks(writer, share), progress.add):
+            for record in crew.map(self._tasks(writer, share, track), self._reporter(track)):
                 writer.add(record)
         except BaseException:
             crew.close()  # before the writer tidies up
@@ -230,7 +231,20 @@ class Job:
                 "use another --out"
             )
 
-    def _tasks(self, writer: DatasetWriter, share: tuple[int, int]) -> Iterator[Task]:
+    def _reporter(self, track: Tracker) -> Report:
+        """Return what adds up what makers report, under the name of the file that is being read."""
+        done = 0.0
+
+        def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
+            nonlocal done
+            done += share or 0.0
+            file, number, of = self._corpus.position
+            known = None if share is None else self._passed + done
+            track.named(f"file {file}", number, of, done=known, texts=texts, tokens=tokens)
+
+        return report
+
+    def _tasks(self, writer: DatasetWriter, share: tuple[int, int], track: Tracker) -> Iterator[Task]:
         """Yield the shards that aren't committed, after making sure that the others are those of this source."""
         before = 0.0
         first_doc = self._begun.doc
@@ -241,6 +255,9 @@ class Job:
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
                 yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
+            elif behind is not None:
+                self._passed += behind - before
+                track.skip(behind - before)
             first_doc += len(examples)
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
             before = behind or 0.0

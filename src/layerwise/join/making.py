@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise.cluster.crew import Tell
+from layerwise.cluster.crew import Report
 from layerwise.join.parity import measured
 from layerwise.memory import give_back
+from layerwise.progress import Tracker
 from layerwise.read.example import Example, digest
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
@@ -84,6 +85,18 @@ class Recipe:
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
 
+def summed(track: Tracker) -> Report:
+    """Return what adds up what a maker reports of one task, and reports it as a part of the call."""
+    done = 0.0
+
+    def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
+        nonlocal done
+        done += share or 0.0
+        track.report(done, texts=texts, tokens=tokens)
+
+    return report
+
+
 @dataclass(frozen=True)
 class Ready:
     """A task whose texts are tokenised and whose rows are laid out, and the seconds that this took."""
@@ -143,7 +156,7 @@ class ShardMaker:
         )
         return Ready(task, shard, time.perf_counter() - start)
 
-    def make(self, ready: Ready, tell: Tell) -> Made:
+    def make(self, ready: Ready, report: Report) -> Made:
         """Write the rows of a shard."""
         folder = Folder(self._recipe.out)
         if self._share is not None and self._held is None:
@@ -154,19 +167,18 @@ class ShardMaker:
         windows = shard.plan.windows
         done = 0
 
-        def progress(pieces: int, batch: int) -> None:
+        def on_batch(tokens: int, batch: int) -> None:
             nonlocal done
             texts = len(examples) * (done + batch) // windows - len(examples) * done // windows
             done += batch
-            behind = task.behind
-            share = None if behind is None else task.before + (behind - task.before) * done / windows
-            tell(texts=texts, pieces=pieces, fraction=share)
+            known = {} if task.behind is None else {"share": (task.behind - task.before) * batch / windows}
+            report(texts=texts, tokens=tokens, **known)
 
         into = ShardWriter(
             folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype
         )
         try:
-            self._encoder.run(shard, into, progress)
+            self._encoder.run(shard, into, on_batch)
             record: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
             if task.measured and self._encoder.precision == "int8":
                 record["int8_error"] = self._measured(examples)

@@ -9,6 +9,7 @@ from layerwise.errors import DatasetError, RequestError
 from layerwise.join.opened import open_described
 from layerwise.join.sources import entries_of
 from layerwise.place import place
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.store import DatasetWriter, LayerDataset
 from layerwise.store.layout import Folder
 from layerwise.store.merge import copy_shard
@@ -20,12 +21,15 @@ from layerwise.versions import versions
 _FREE = ("reading", "shard", "merged")
 
 
-def merge(datasets: Sequence[LayerDataset | str | Path], out: str | Path) -> LayerDataset:
+def merge(
+    datasets: Sequence[LayerDataset | str | Path], out: str | Path, *, progress: Callback | None = None
+) -> LayerDataset:
     """Write the dataset that holds the rows of several, one after the other; they stay as they are.
 
     Args:
         datasets: at least two, or their folders, made by the same model with the same settings.
         out: the folder of the new one.
+        progress: called with how far it has come; see `lw.Progress`.
 
     Returns:
         the new dataset, opened.
@@ -41,22 +45,34 @@ def merge(datasets: Sequence[LayerDataset | str | Path], out: str | Path) -> Lay
         _check_same(several[0], other)
     merged = [{"manifest": d.sha256, "texts": d.text_count} for d in several]
     settings = {**several[0].manifest["settings"], "merged": merged}
-    with DatasetWriter(place(out), settings) as writer:
+    with tracking(progress) as track, DatasetWriter(place(out), settings) as writer:
         if not writer.finished:
             _check_columns(several, place(out))
-            _copy(several, writer, Folder(place(out)))
+            _copy(several, writer, Folder(place(out)), track)
             writer.finish(_manifest(several, merged))
     return open_described(out)
 
 
-def _copy(several: Sequence[LayerDataset], writer: DatasetWriter, target: Folder) -> None:
+def _copy(several: Sequence[LayerDataset], writer: DatasetWriter, target: Folder, track: Tracker) -> None:
+    steps = iter(track.each(*_shards(several)))
     number = docs = 0
     for dataset in several:
         for record in dataset.shards:
+            next(steps)
             if number not in writer.committed:
                 writer.add(copy_shard(Folder(dataset.path), record, target, number, docs))
             number += 1
         docs += dataset.text_count
+
+
+def _shards(several: Sequence[LayerDataset]) -> tuple[range, list[str]]:
+    """Return numbers for all shards of datasets, and what to call each."""
+    names = [
+        f"shard {number} of {dataset.path}"
+        for dataset in several
+        for number in range(dataset.manifest["shards"]["count"])
+    ]
+    return range(len(names)), names
 
 
 def _check_same(first: LayerDataset, other: LayerDataset) -> None:

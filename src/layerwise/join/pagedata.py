@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from layerwise.learn.labels import column_values, there
 from layerwise.look import neighbours
 from layerwise.look.projection import project
 from layerwise.look.sample import Sample
+from layerwise.progress import Tracker
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 CLIP = 400  # characters of a text that the page shows
 NEIGHBOURS = 10
+STEPS = 5  # of making a page: three here, the tokens of some texts, and writing it
 _MISSING = 65535
 _CATEGORIES = 1000  # a column with more different values tells points apart, not groups
 _FEW = 12  # numbers with so few different values are categories
@@ -27,7 +29,6 @@ _OURS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
     *("id", "source", "line", "windows", "truncated", "words", "special_only"),
 }
-Tell = Callable[[str], None]
 
 
 def about(dataset: Layered) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def about(dataset: Layered) -> dict[str, Any]:
 
 
 def points(
-    drawn: Sample, *, flat: Flat | None, near: bool, first: Sequence[str], tell: Tell
+    drawn: Sample, *, flat: Flat | None, near: bool, first: Sequence[str], track: Tracker
 ) -> dict[str, Any]:
     """Return the drawn rows as the page shows them.
 
@@ -72,11 +73,12 @@ def points(
         flat: another projection than PCA.
         first: columns that come first.
         near: find the nearest neighbours of every point among the points.
-        tell: is called with what is being done.
+        track: reports what is being done.
     """
-    tell("projecting the layers")
+    reading, projecting, finding = track.split(1, 2, 5 if near else 0)
+    reading.named("reading the layers", 1, STEPS)
     layers = [drawn.layer(name) for name in drawn.layers]
-    laid = project(layers, flat)
+    laid = project(layers, flat, projecting.named("projecting the layers", 2, STEPS))
     found: dict[str, Any] = {
         "count": len(drawn),
         "of": drawn.of,
@@ -90,8 +92,9 @@ def points(
         "neighbours": None,
     }
     if near and len(drawn) > 1:
-        tell("finding neighbours")
-        each = [neighbours.nearest(layer, NEIGHBOURS) for layer in layers]
+        finding = finding.named("finding neighbours", 3, STEPS)
+        steps = finding.each(layers, (f"layer {n + 1} of {len(layers)}" for n in range(len(layers))))
+        each = [neighbours.nearest(layer, NEIGHBOURS) for layer, _ in steps]
         found["neighbours"] = {
             "k": each[0][0].shape[1],
             "points": np.stack([rows for rows, _ in each]).astype(np.uint32),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.computing import computing
 from layerwise.join.pagedata import fixed, hundredths
 from layerwise.look.pieces import moves
+from layerwise.progress import SILENT, Tracker
 from layerwise.store import LayerDataset
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -37,7 +41,12 @@ def some_docs(texts: Any) -> list[int]:
 
 
 def pieces_of(
-    dataset: Layered, docs: Sequence[int], *, attention: bool, asked: bool = False
+    dataset: Layered,
+    docs: Sequence[int],
+    *,
+    attention: bool,
+    asked: bool = False,
+    track: Tracker = SILENT,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return the pieces of texts as the page shows them, and in words why there are none.
 
@@ -48,6 +57,7 @@ def pieces_of(
         attention: with attention maps, which need the model; of all texts together they are at most `MAPS`
             numbers, so that of deep models or many texts fewer pieces have them (8 at least).
         asked: these texts were asked for, and not only the first at hand.
+        track: reports the texts.
 
     Raises:
         RequestError: numbers of texts that aren't there; `attention` where it can't be had.
@@ -64,10 +74,12 @@ def pieces_of(
         raise RequestError(f"there is no text {unknown[0]}; texts are 0 to {dataset.text_count - 1}")
     try:
         encoder = _encoder(dataset) if attention or dataset.level != "token" else None
-        return [
-            _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
-            for part, doc, row in places(dataset, docs)
-        ], None
+        steps = track.each(docs, (f"text {doc}, {n} of {len(docs)}" for n, doc in enumerate(docs, 1)))
+        with computing(choose().number) if encoder is not None else nullcontext():
+            return [
+                _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
+                for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True)
+            ], None
     except LayerwiseError as error:
         if attention:
             raise

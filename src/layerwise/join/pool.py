@@ -18,8 +18,10 @@ from layerwise.join.opened import open_described
 from layerwise.join.sources import entries_of
 from layerwise.join.stored import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.place import place
+from layerwise.progress import Callback, tracking
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
 from layerwise.tables import index_table, texts_table
+from layerwise.threads import choose, limited
 from layerwise.tolerance import AT_REST
 from layerwise.versions import versions
 
@@ -51,6 +53,8 @@ def pool(
     pool: str | None = None,
     special_tokens: bool = True,
     dtype: str | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> LayerDataset:
     """Write the dataset that pooling the rows of `dataset` gives: token to word or text, or word to text.
 
@@ -59,10 +63,13 @@ def pool(
         out: the folder of the new one.
         level, pool, special_tokens: as in `Encoder.request`; from word level there are no special pieces.
         dtype: the type at rest; that of `dataset` by default.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Raises:
         RequestError: a level that isn't coarser, or rows that can't be made from these.
     """
+    choose(threads)
     finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
     wish = _check(finer, level, pool, special_tokens)
     dtype = names.one_of("dtype", dtype or finer.manifest["dtype"], names.DTYPES)
@@ -79,8 +86,10 @@ def pool(
         "dtype": dtype,
         "derived": derived,
     }
-    with DatasetWriter(place(out), settings) as writer:
-        for number, part in enumerate(finer.parts()):
+    numbers = range(finer.manifest["shards"]["count"])
+    with limited(threads), tracking(progress) as track, DatasetWriter(place(out), settings) as writer:
+        steps = track.each(numbers, (f"shard {number}" for number in numbers))
+        for (number, _), part in zip(steps, finer.parts(), strict=False):
             if number not in writer.committed:
                 _write(writer, number, part, wish, dtype)
         if not writer.finished:

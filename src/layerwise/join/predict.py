@@ -9,21 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise.join.inputs import CHARACTERS, TEXTS, chunks, encode, examples_of, load_model
+from layerwise.join.computing import computing
+from layerwise.join.inputs import CHARACTERS, TEXTS, chunks, encode, examples_of, load_model, tracked
 from layerwise.learn.decode import answers
 from layerwise.learn.head import HeadData
 from layerwise.learn.headfile import describe_head, read_head, write_head
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.example import Example
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
-from layerwise.threads import Lock
+from layerwise.threads import Lock, choose
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
-    from layerwise.progress import Progress
     from layerwise.read.corpus import Corpus
 
 
@@ -104,13 +105,20 @@ class Head:
             return self._encoder
 
     def predict(
-        self, texts: Sequence[str] | Sequence[Sequence[str]], *, batch_tokens: int | None = None
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]],
+        *,
+        batch_tokens: int | None = None,
+        progress: Callback | None = None,
+        threads: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return what the head says of each text, as the JSON lines of `layerwise predict` do.
 
         Args:
             texts: strings, or lists of words; for a head of pairs, pairs of strings.
             batch_tokens: pieces of a batch.
+            progress: called with how far it has come; see `lw.Progress`.
+            threads: how many to compute with; see `lw.extract`.
 
         Returns:
             for each text `doc`, its number, and `label` with `probabilities`, `labels`, `value`, `spans` or
@@ -120,8 +128,10 @@ class Head:
             RequestError: texts that the head can't take.
         """
         records = examples_of(texts, self.data.pairs)
-        parts = shards(records, TEXTS, CHARACTERS)
-        return [found.to_json() for found in _stream(self, parts, batch_tokens, None)]
+        choose(threads)
+        with tracking(progress) as track:
+            parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
+            return [found.to_json() for found in _stream(self, parts, batch_tokens, threads)]
 
     def predict_rows(self, states: Layered) -> list[dict[str, Any]]:
         """Return what the head says of rows that are encoded already, in memory or on disk, text by text.
@@ -131,11 +141,18 @@ class Head:
         found = answers(self.data, states)
         return [{"doc": doc, **answer} for doc, answer in enumerate(found)]
 
-    def evaluate(self, source: Any, **options: Any) -> dict[str, Any]:
+    def evaluate(
+        self,
+        source: Any,
+        *,
+        progress: Callback | None = None,
+        threads: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
         """Return how the head does on labelled data, by task; see `join.evaluate.evaluate`."""
         from layerwise.join.evaluate import evaluate
 
-        return evaluate(self, source, **options)
+        return evaluate(self, source, progress=progress, threads=threads, **options)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.
@@ -204,28 +221,48 @@ def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> C
 
 
 def predict_source(
-    head: Head, corpus: Corpus, *, batch_tokens: int | None = None, progress: Progress | None = None
+    head: Head,
+    corpus: Corpus,
+    *,
+    batch_tokens: int | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Iterator[Prediction]:
     """Yield what a head says of the texts of a corpus, in their order, in bounded memory."""
-    return _stream(head, chunks(head.data, corpus), batch_tokens, progress, corpus)
+    choose(threads)
+
+    def predictions() -> Iterator[Prediction]:
+        with tracking(progress) as track:
+            parts = tracked(chunks(head.data, corpus), track, corpus)
+            yield from _stream(head, parts, batch_tokens, threads)
+
+    return predictions()
+
+
+def _parts(
+    parts: Iterator[list[Example]], track: Tracker, count: int
+) -> Iterator[tuple[list[Example], Tracker]]:
+    """Yield chunks of so many texts with the part of the call that each is."""
+    done = 0
+    for examples in parts:
+        end = done + len(examples)
+        part = track.between(done / count, end / count)
+        yield examples, part.named(f"texts {done + 1:,} to {end:,} of {count:,}")
+        done = end
 
 
 def _stream(
     head: Head,
-    parts: Iterator[list[Example]],
+    parts: Iterator[tuple[list[Example], Tracker]],
     batch_tokens: int | None,
-    progress: Progress | None,
-    corpus: Corpus | None = None,
+    threads: int | None,
 ) -> Iterator[Prediction]:
     step = 1 if head.data.pairs is None else 2
     doc = 0
-    for examples in parts:
-        states = encode(head.data, head.encoder, examples, batch_tokens)
-        for example, answer in zip(examples[::step], answers(head.data, states), strict=True):
+    for examples, track in parts:
+        with computing(threads):  # and not while whoever asks for the next has its turn
+            states = encode(head.data, head.encoder, examples, batch_tokens, track)
+            found = list(answers(head.data, states))
+        for example, answer in zip(examples[::step], found, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1
-        if progress is not None:
-            pieces = sum(states.texts["pieces"].to_pylist())
-            progress.add(
-                texts=len(examples), pieces=pieces, fraction=corpus.fraction if corpus is not None else None
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from layerwise.errors import RequestError
 from layerwise.join.about import about
 from layerwise.join.untrained import untrained
+from layerwise.progress import Callback, tracking
 from layerwise.store import disk, open_dataset
 from layerwise.store.layout import to_json
+from layerwise.threads import limited
 
 if TYPE_CHECKING:
     from layerwise.look.results import ProbeResult
@@ -31,7 +33,8 @@ def probe(
     seed: int = 0,
     max_rows: int = 20_000,
     random_model: bool = False,
-    tell: Callable[[str], None] = lambda name: None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> ProbeResult:
     """Score every layer and several mixes of a dataset for a label, and say which to take.
 
@@ -40,9 +43,11 @@ def probe(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it may not exist.
-        mixes, groups, split, quick, seed, max_rows, tell: see `look.probe.probe`.
+        mixes, groups, split, quick, seed, max_rows: see `look.probe.probe`.
         random_model: score the best candidate on the same architecture with random weights as well, by three
             seeds; the dataset must hold its texts.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Returns:
         the result; its `advice.text` is the answer in words.
@@ -58,22 +63,23 @@ def probe(
     if target is not None:
         disk.check_new(target)
     opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
-    found = look(
-        opened,
-        task,
-        label,
-        mixes=mixes,
-        groups=groups,
-        split=split,
-        quick=quick,
-        seed=seed,
-        max_rows=max_rows,
-        random_models=untrained(opened, seed) if random_model else (),
-        tell=tell,
-    )
-    found = replace(found, about=about(opened))
-    if target is not None:
-        found = _write(found, target)
+    with limited(threads), tracking(progress) as track:
+        found = look(
+            opened,
+            task,
+            label,
+            mixes=mixes,
+            groups=groups,
+            split=split,
+            quick=quick,
+            seed=seed,
+            max_rows=max_rows,
+            random_models=untrained(opened, seed) if random_model else (),
+            track=track,
+        )
+        found = replace(found, about=about(opened))
+        if target is not None:
+            found = _write(found, target)
     return found
 
 

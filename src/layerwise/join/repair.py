@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerwise.cluster.crew import Steps, Tell
+from layerwise.cluster.crew import Steps
 from layerwise.errors import DatasetError
+from layerwise.join.computing import computing
 from layerwise.join.finish import described
-from layerwise.join.making import Recipe, ShardMaker, Task
+from layerwise.join.making import Recipe, ShardMaker, Task, summed
 from layerwise.join.opened import open_described
 from layerwise.join.sources import STDIN, entries_of, located, reading_of
 from layerwise.place import is_url, place
-from layerwise.progress import Progress
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.example import Example, digest
@@ -52,7 +53,8 @@ def repair(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
-    progress: Progress | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Repair:
     """Make the shards again whose files aren't what was written, from the records that they were made from.
 
@@ -61,7 +63,8 @@ def repair(
         source: where its corpus is now, when the names of the files in its manifest have changed.
         model: where the model is now, when its name has changed; its hash must be the same.
         device, allow_pickle, trust_remote_code: see `load_encoder`.
-        progress: told of the texts that are made again.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Raises:
         DatasetError: a manifest that is damaged itself, a source that isn't what it was, or a dataset that
@@ -69,10 +72,10 @@ def repair(
         ModelError: the model can't be had, or is another one.
     """
     loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
-    tell = (progress or Progress(quiet=True)).add
     found = None
-    while found is None:
-        found = _repaired(place(path), source, model, loading, tell)
+    with computing(threads), tracking(progress) as track:
+        while found is None:
+            found = _repaired(place(path), source, model, loading, track)
     return found
 
 
@@ -81,25 +84,29 @@ def _repaired(
     source: str | Path | Sequence[str | Path] | None,
     model: str | Path | None,
     loading: Mapping[str, Any],
-    tell: Tell,
+    track: Tracker,
 ) -> Repair | None:
     """Repair a dataset; `None` when what its manifest said before we held its lock isn't what it says now."""
-    wrong, foreign = _damaged(path)
+    # Hashing all files, reading the source, and making again what is damaged: which part is longest nobody knows.
+    checking, reading, making = track.split(1, 1, 2)
+    wrong, foreign = _damaged(path, checking)
     dataset = open_described(path)
     if not wrong:
         return Repair((), (), foreign)
     if "derived" in dataset.manifest["settings"]:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
+    reading.named("comparing the source")
     deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
-    changed, done = [], 0
+    changed = []
+    making.named("loading the model")
     with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
         if writer.made != dataset.manifest:
             return None
         maker = _maker(dataset, model, loading)
-        texts = sum(writer.committed[number]["texts"] for number in wrong)
-        for task in _tasks(dataset, source, wrong):
-            before, done = done, done + len(task.examples)
-            record = Steps(maker).take(replace(task, before=before / texts, behind=done / texts), tell)
+        weights = [float(writer.committed[number]["texts"]) for number in wrong]
+        steps = making.each(wrong, (f"shard {number}" for number in wrong), weights)
+        for task, (_, step) in zip(_tasks(dataset, source, wrong), steps, strict=True):
+            record = Steps(maker).take(replace(task, before=0.0, behind=1.0), summed(step))
             if record["files"] != writer.committed[task.number]["files"]:
                 changed.append(task.number)
             writer.add(record)
@@ -110,11 +117,11 @@ def _repaired(
     return Repair(tuple(wrong), tuple(changed), left)
 
 
-def _damaged(path: Path) -> tuple[list[int], tuple[str, ...]]:
+def _damaged(path: Path, track: Tracker) -> tuple[list[int], tuple[str, ...]]:
     """Return the numbers of the shards that have a file that isn't what was written, and the files of no shard."""
     entry = open_described(path).manifest["shards"]
     numbers, foreign = set(), []
-    for problem in check_files(path):
+    for problem in check_files(path, track):
         folder, _, name = problem.file.partition("/")
         number = name.partition(".")[0]
         if folder == "shards" and number.isdigit() and int(number) < entry["count"]:

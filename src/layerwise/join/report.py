@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ from layerwise.errors import RequestError
 from layerwise.join import pagedata
 from layerwise.join.about import fingerprint
 from layerwise.join.pieces import pieces_of, some_docs
+from layerwise.progress import SILENT, Callback, Tracker, tracking
 from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.threads import limited
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def report(
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
-    tell: Callable[[str], None] = lambda what: None,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Path:
     """Write one HTML file that shows a dataset: it opens from disk, and needs no network.
 
@@ -50,7 +53,8 @@ def report(
         texts: numbers of the texts whose pieces are shown; a few when left out.
         attention: with attention maps of these texts; a million numbers at most, so that of deep models or
             many texts the first pieces have them, which the page says.
-        tell: is called with what is being done.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Returns:
         the path of the file.
@@ -66,21 +70,23 @@ def report(
     target = Path(out)
     disk.check_new(target)
     opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
-    data = page_data(
-        opened,
-        probe=probe,
-        analysis=analysis,
-        points=points,
-        seed=seed,
-        umap=umap,
-        texts=texts,
-        attention=attention,
-        tell=tell,
-    )
-    tell("writing the page")
-    html = page(data, lang)
-    with disk.new(target) as part:
-        disk.write_file(part, html.encode("utf-8", "replace"))
+    with limited(threads), tracking(progress) as track:
+        making, writing = track.split(9, 1)
+        data = page_data(
+            opened,
+            probe=probe,
+            analysis=analysis,
+            points=points,
+            seed=seed,
+            umap=umap,
+            texts=texts,
+            attention=attention,
+            track=making,
+        )
+        writing.named("writing the page", pagedata.STEPS, pagedata.STEPS)
+        html = page(data, lang)
+        with disk.new(target) as part:
+            disk.write_file(part, html.encode("utf-8", "replace"))
     return target
 
 
@@ -95,12 +101,13 @@ def page_data(
     texts: Sequence[int] | None = None,
     attention: bool = False,
     near: bool = True,
-    tell: Callable[[str], None] = lambda what: None,
+    track: Tracker = SILENT,
 ) -> dict[str, Any]:
     """Return all that the page shows; see `report`, and `show.page` for its shape.
 
     Args:
         near: with the neighbours of every point among the points.
+        track: reports what is being done.
     """
     from layerwise.look.sample import draw
     from layerwise.look.umap import umap as by_umap
@@ -114,10 +121,11 @@ def page_data(
     if not len(drawn):
         raise RequestError("the dataset has no rows to show; extract some texts first")
     asked = [found["label"] for found in results.values() if found and isinstance(found.get("label"), str)]
-    shown = pagedata.points(drawn, flat=flat, near=near, first=asked, tell=tell)
-    tell("looking at the pieces of some texts")
+    mapping, looking = track.split(3, 1)
+    shown = pagedata.points(drawn, flat=flat, near=near, first=asked, track=mapping)
+    looking = looking.named("looking at the tokens of some texts", pagedata.STEPS - 1, pagedata.STEPS)
     docs = sorted(set(texts)) if texts is not None else some_docs(drawn.texts)
-    pieces, why = pieces_of(dataset, docs, attention=attention, asked=texts is not None)
+    pieces, why = pieces_of(dataset, docs, attention=attention, asked=texts is not None, track=looking)
     return {
         "title": title(dataset),
         "about": pagedata.about(dataset),

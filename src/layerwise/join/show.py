@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from layerwise import names
+from layerwise.join.computing import computing
 from layerwise.layers import LayerSpec
+from layerwise.threads import choose
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,25 @@ def show(
     special_tokens: bool = True,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    threads: int | None = None,
 ) -> Shown:
-    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`."""
+    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`.
+
+    `threads` is how many to compute with; see `lw.extract`.
+    """
     from layerwise.encode.load import load_encoder
 
+    choose(threads)
     names.one_of("level", level, ("token", "word", "text"))
-    encoder = load_encoder(
-        model,
-        device=device,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
-    )
-    states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
+    with computing(threads):
+        encoder = load_encoder(
+            model,
+            device=device,
+            revision=revision,
+            allow_pickle=allow_pickle,
+            trust_remote_code=trust_remote_code,
+        )
+        states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     texts = states.index["text"].to_pylist()

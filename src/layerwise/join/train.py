@@ -18,7 +18,9 @@ from layerwise.learn.plan import Plan, make_plan
 from layerwise.learn.solve import HEADS, HIDDEN, HeadOptions
 from layerwise.learn.targets import Target, TaskSpec
 from layerwise.names import one_of
+from layerwise.progress import Callback, tracking
 from layerwise.store import LayerDataset, disk
+from layerwise.threads import choose, limited
 
 
 def train(
@@ -41,6 +43,8 @@ def train(
     patience: int | None = None,
     draws: int = 20,
     seed: int = 0,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Head:
     """Train a head on the rows of a dataset, and write it to the folder `out`.
 
@@ -67,6 +71,8 @@ def train(
         epochs, patience: of the gradient loop.
         draws: for `learned` mixes, how many refits on resampled groups make the intervals of what they show.
         seed: of what is held out, of initial weights and of batches.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Returns:
         the head; `training` holds its scores on held-out and test rows.
@@ -74,6 +80,7 @@ def train(
     Raises:
         LayerwiseError: in one line, what can't be done and what to do.
     """
+    choose(threads)
     if out is not None:
         disk.check_new(Path(out))
     if not isinstance(dataset, LayerDataset | str | Path):
@@ -89,7 +96,8 @@ def train(
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(opened, specs, groups=groups, split=split, seed=seed)
     _check_balance(plan, options)
-    fitted = fit_heads(opened, plan, options, draws)
+    with limited(threads), tracking(progress) as track:
+        fitted = fit_heads(opened, plan, options, draws, track)
     settings = {
         "head": head,
         "class_weight": class_weight,

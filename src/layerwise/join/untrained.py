@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.inputs import counted
+from layerwise.progress import SILENT, Tracker
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ class Untrained:
     def __init__(self, dataset: LayerDataset, seed: int) -> None:
         self._dataset, self._seed = dataset, seed
 
-    def __call__(self, layers: Sequence[str], docs: I64) -> LayerStates:
+    def __call__(self, layers: Sequence[str], docs: I64, track: Tracker = SILENT) -> LayerStates:
         """Return some layers of some texts, in memory; `docs` are their numbers, ascending."""
         encoder = _load(self._dataset, self._seed)
         request = same_request(encoder, self._dataset.manifest["settings"], list(layers))
         examples = [stored_example(part, row) for part, _, row in places(self._dataset, docs.tolist())]
-        return encoder.states(examples, request)
+        return encoder.states(examples, request, on_batch=counted(track, len(examples)))
 
 
 def untrained(dataset: Layered, seed: int) -> list[Untrained]:

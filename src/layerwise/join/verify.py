@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from layerwise.errors import DatasetError
 from layerwise.join.again import check_same, places, same_request, stored_example
+from layerwise.join.computing import computing
 from layerwise.join.opened import open_described
 from layerwise.join.parity import LONGEST, Parity, parity, worst
 from layerwise.join.sources import entries_of, located, reading_of
 from layerwise.place import place
+from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
+from layerwise.threads import choose
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -52,6 +55,8 @@ def verify(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    progress: Callback | None = None,
+    threads: int | None = None,
 ) -> Verification:
     """Check every file of a dataset, and `sample` of its texts against one-text forwards of plain transformers.
 
@@ -62,12 +67,32 @@ def verify(
         sample: how many texts are compared; 0 for none.
         seed: which texts these are.
         device, allow_pickle, trust_remote_code: see `load_encoder`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
 
     Raises:
         DatasetError: no dataset at all.
         ModelError: the model can't be had, or is another one.
     """
-    problems = tuple(check_files(place(path)))
+    choose(threads)
+    with tracking(progress) as track:
+        checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
+        problems = tuple(check_files(place(path), checking))
+        loading = (model, device, allow_pickle, trust_remote_code)
+        return _verified(path, problems, source, sample, seed, loading, threads, comparing)
+
+
+def _verified(
+    path: str | Path,
+    problems: tuple[Problem, ...],
+    source: str | Path | Sequence[str | Path] | None,
+    sample: int,
+    seed: int,
+    loading: tuple[str | Path | None, str | None, bool, bool],
+    threads: int | None,
+    track: Tracker,
+) -> Verification:
+    """Compare rows where the files are whole; see `verify`."""
     if problems:
         return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
     dataset = open_described(path)
@@ -82,13 +107,16 @@ def verify(
         return Verification(
             (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
         )
-    encoder = _plain(dataset, model, device, allow_pickle, trust_remote_code)
-    request = same_request(encoder, dataset.manifest["settings"])
-    errors = [
-        _compare(part, encoder, request, doc, given.get(doc) or stored_example(part, row))
-        for part, doc, row in places(dataset, docs)
-        if len(given[doc].text if given else stored_example(part, row).text) <= LONGEST
-    ]
+    track.named("loading the model")
+    errors = []
+    with computing(threads):
+        encoder = _plain(dataset, *loading)
+        request = same_request(encoder, dataset.manifest["settings"])
+        steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
+        for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
+            example = given[doc] if given else stored_example(part, row)
+            if len(example.text) <= LONGEST:
+                errors.append(_compare(part, encoder, request, doc, example))
     return _judge(dataset, errors, len(docs) - len(errors))
 
 

@@ -32,6 +32,7 @@ from layerwise.learn.solve import (
 )
 from layerwise.learn.targets import Mask, Target
 from layerwise.mix import layer_stats
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, Layered
 
 _MANY = 2000  # held-out rows on which a worse score is no accident
@@ -56,29 +57,43 @@ class FittedTask:
     learned: LearnedMix | None
 
 
-def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 20) -> tuple[FittedTask, ...]:
+def fit_heads(
+    dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 20, track: Tracker = SILENT
+) -> tuple[FittedTask, ...]:
     """Fit a head per task of `plan` to the rows of `dataset`, all from one reading of the layers.
 
     A mix with `norm=layer` is read once more for the last fit, since its statistics are those of other rows.
     `draws` is how often groups are resampled for the intervals of a learned mix.
     """
+    reading, working = track.split(1, 9)
+    reading.named("reading the layers")
     rows = _Rows.read(dataset, plan, plan.train)
     groups = (
         [[*range(len(plan.targets))]] if options.shared_hidden else [[n] for n in range(len(plan.targets))]
     )
     out: dict[int, FittedTask] = {}
-    chosen = [_choose(plan, rows, group, options) for group in groups]
+    choosing, rereading, ending = working.split(*_phases(plan, groups, options, draws))
+    costs = [_cost(plan, group, options) for group in groups]
+    names = [_name(plan, group) for group in groups]
+    chosen = [
+        _choose(plan, rows, group, options, part) for group, part in choosing.each(groups, names, costs)
+    ]
     final = rows
     if plan.refit and plan.held.any():
+        rereading.named("all rows")
         normed = any(target.spec.mix.norm for target in plan.targets)
         final = _Rows.read(dataset, plan, plan.train | plan.held) if normed else rows
         final = final.standardised(plan, plan.train | plan.held)
-    for group, (way, trial) in zip(groups, chosen, strict=True):
-        last = _fit(plan, final, group, way, options) if final is not rows else trial
+    work = list(zip(groups, chosen, strict=True))
+    for (group, (way, trial)), part in ending.each(work, names, costs):
+        refitting, *showing = part.split(1, *[1.0 + draws] * len(group))
+        last = trial
+        if final is not rows:
+            last = _fit(plan, final, group, way, options, refitting.named("fit on all rows"))
         for place, number in enumerate(group):
             alone = None
             if len(group) > 1:
-                _, single = _choose(plan, rows, [number], options)
+                _, single = _choose(plan, rows, [number], options, showing[place].named("alone"))
                 alone = _scores(plan, rows, number, single.heads[0], plan.held)
             out[number] = FittedTask(
                 head=last.heads[place],
@@ -88,7 +103,9 @@ def fit_heads(dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 2
                 held_out=_scores(plan, rows, number, trial.heads[place], plan.held),
                 test=_scores(plan, final, number, last.heads[place], plan.test),
                 alone=alone,
-                learned=show_mix(plan, number, rows.x[number], trial.heads[place], way, options, draws),
+                learned=show_mix(
+                    plan, number, rows.x[number], trial.heads[place], way, options, draws, showing[place]
+                ),
             )
     return tuple(out[number] for number in range(len(plan.targets)))
 
@@ -124,23 +141,51 @@ class _Trial:
     converged: bool = True
 
 
-def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions) -> tuple[Way, _Trial]:
+def _name(plan: Plan, group: Sequence[int]) -> str:
+    return f"task {' and '.join(plan.targets[number].spec.name for number in group)}"
+
+
+def _cost(plan: Plan, group: Sequence[int], options: HeadOptions) -> float:
+    """Return about how long the fits of some tasks take, against those of others: the numbers that they read."""
+    return float(sum(len(plan.targets[number].spec.mix.layers) for number in group)) or 1.0
+
+
+def _phases(
+    plan: Plan, groups: Sequence[Sequence[int]], options: HeadOptions, draws: int
+) -> tuple[float, float, float]:
+    """Return how many fits there are before all rows are read again, what that costs, and how many follow."""
+    before = behind = 0.0
+    for group in groups:
+        targets, cost = [plan.targets[number] for number in group], _cost(plan, group, options)
+        learned = [len(t.spec.mix.layers) for t in targets if is_learned(t)]
+        tried = (
+            1 if has_hidden(options) else len(LOOP_GRID["classify"] if learned else linear.grid("classify"))
+        )
+        alone = len(group) if len(group) > 1 else 0
+        behind += cost * (1 + alone + sum(1 + layers + draws for layers in learned))
+        before += cost * tried
+    return before, 0.1, behind
+
+
+def _choose(
+    plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions, track: Tracker
+) -> tuple[Way, _Trial]:
     """Return how far to restrain the heads of some tasks, and the heads fitted so without the held-out rows."""
     target = plan.targets[group[0]]
     if has_hidden(options):
-        trial = _fit(plan, rows, group, Way(), options, stop=True)
+        trial = _fit(plan, rows, group, Way(), options, track, stop=True)
         return Way(None, max(1, trial.heads[0].fitted.epochs)), trial
     kind = target.spec.task
     if not (plan.held & target.has).any():
         way = Way(DEFAULT[kind])
-        return way, _fit(plan, rows, group, way, options)
+        return way, _fit(plan, rows, group, way, options, track)
     grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
     many = int((plan.held & target.has).sum()) >= _MANY
     tried: list[tuple[tuple[float, float], Way, _Trial]] = []
-    for strength in grid:
+    for strength, part in track.each(grid, (f"C {n + 1} of {len(grid)}" for n in range(len(grid)))):
         if len(tried) > 2 and many and max(tried[-1][0], tried[-2][0]) < max(rank for rank, *_ in tried[:-2]):
             break  # freer weights take longest, and two steps have been worse
-        trial = _fit(plan, rows, group, Way(strength), options, stop=True)
+        trial = _fit(plan, rows, group, Way(strength), options, part, stop=True)
         epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
         found = _scores(plan, rows, group[0], trial.heads[0], plan.held)
         assert found is not None  # there are held-out rows with a label
@@ -152,7 +197,14 @@ def _choose(plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions)
 
 
 def _fit(
-    plan: Plan, rows: _Rows, group: Sequence[int], way: Way, options: HeadOptions, *, stop: bool = False
+    plan: Plan,
+    rows: _Rows,
+    group: Sequence[int],
+    way: Way,
+    options: HeadOptions,
+    track: Tracker,
+    *,
+    stop: bool = False,
 ) -> _Trial:
     """Fit the heads of some tasks; with `stop`, held-out rows say when, and no head is fitted to them."""
     nothing = np.zeros_like(plan.held)
@@ -164,6 +216,7 @@ def _fit(
         plan.held if stop else nothing,
         way,
         options,
+        track,
     )
     heads = tuple(
         _head(plan.targets[number], rows, number, one) for number, one in zip(group, fitted, strict=True)

@@ -16,6 +16,7 @@ from layerwise.errors import RequestError
 from layerwise.learn.fitted import F32, Fitted, LoopOptions, LoopTask, apply, blocks
 from layerwise.learn.loop import fit
 from layerwise.learn.tags import f1_of_counts
+from layerwise.progress import SILENT, Tracker
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -100,6 +101,7 @@ def explain(
     *,
     draws: int = 20,
     seed: int = 0,
+    track: Tracker = SILENT,
 ) -> LearnedMix:
     """Return what there is to show of a learned mix.
 
@@ -117,6 +119,7 @@ def explain(
         options: those that the head was fitted with.
         draws: how many refits make the intervals; 0 for none.
         seed: of the draws.
+        track: reports the refits.
 
     Raises:
         RequestError: a mix that isn't learned, a single layer, shapes that don't agree, no rows to train on.
@@ -130,9 +133,13 @@ def explain(
     options = replace(options, epochs=max(1, fitted.epochs), shared_hidden=None)
     chance = np.random.default_rng(seed)
     pair, most = most_alike(task.x, np.flatnonzero(train), chance)
-    drawn = [_redrawn(own, groups, options, chance) for _ in range(draws)]
+    drawing, leaving = track.split(draws, 1 + len(names) if test.any() else 0)
+    steps = drawing.each(range(draws), (f"weights, resample {n + 1} of {draws}" for n in range(draws)))
+    drawn = [_redrawn(own, groups, options, chance, part) for _, part in steps]
     shares = logit_shares(fitted, task.x, train.astype(np.float64), softmax=task.kind == "classify")
-    score, left_out = _left_out(own, test, groups, options, chance) if test.any() else (None, ())
+    score, left_out = (
+        _left_out(own, names, test, groups, options, chance, leaving) if test.any() else (None, ())
+    )
     return LearnedMix(
         layers=tuple(names),
         weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in drawn]),
@@ -219,18 +226,18 @@ def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws:
         raise RequestError(f"draws can't be {draws}; give 0 for no intervals, or 20 and more")
 
 
-def _refit(task: LoopTask, options: LoopOptions) -> Fitted:
-    return fit([task], np.zeros(task.x.shape[1], bool), options)[0]
+def _refit(task: LoopTask, options: LoopOptions, track: Tracker) -> Fitted:
+    return fit([task], np.zeros(task.x.shape[1], bool), options, track)[0]
 
 
 def _redrawn(
-    task: LoopTask, groups: I64, options: LoopOptions, chance: np.random.Generator
+    task: LoopTask, groups: I64, options: LoopOptions, chance: np.random.Generator, track: Tracker
 ) -> tuple[F64, F64]:
     """Refit on resampled groups of the rows to train on; return weights and shares, (layers,) each."""
     counts = np.zeros(len(groups))
     counts[task.row_mask] = redraw(groups[task.row_mask], chance)
     weight = counts.astype(np.float32) * (1 if task.weight is None else task.weight)
-    found = _refit(replace(task, weight=weight.astype(np.float32)), options)
+    found = _refit(replace(task, weight=weight.astype(np.float32)), options, track)
     shares = logit_shares(found, task.x, counts, softmax=task.kind == "classify")
     return found.mix_weights.astype(np.float64), shares
 
@@ -267,13 +274,21 @@ def most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[in
 
 
 def _left_out(
-    task: LoopTask, test: Mask, groups: I64, options: LoopOptions, chance: np.random.Generator
+    task: LoopTask,
+    names: Sequence[str],
+    test: Mask,
+    groups: I64,
+    options: LoopOptions,
+    chance: np.random.Generator,
+    track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
     """Return the score with all layers, and those without each, on the rows `test`."""
     target, units = task.target[test], []
-    for layer in (None, *range(len(task.x))):
+    layers = (None, *range(len(task.x)))
+    said = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
+    for layer, part in track.each(layers, said):
         some = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
-        units.append(_units(task.kind, target, apply(_refit(some, options), some.x[:, test])))
+        units.append(_units(task.kind, target, apply(_refit(some, options, part), some.x[:, test])))
     _, own = np.unique(groups[test], return_inverse=True)
     sums = np.zeros((own.max() + 1, len(units), units[0].shape[1]))
     np.add.at(sums, own, np.stack(units, axis=1))

@@ -4,7 +4,6 @@
 the inverse of alpha.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from layerwise.silence import silenced
 from layerwise.states import F32, I64
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -98,8 +98,7 @@ def fit_values(x: F32, y: NDArray[np.float64], strength: float) -> Linear:
 
 def _logistic(x: F32, y: I64, strength: float, balance: Balance) -> tuple[Any, bool]:
     model = LogisticRegression(C=strength, class_weight=balance, max_iter=_STEPS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
+    with silenced(ConvergenceWarning):  # told by `converged`
         model.fit(x, y)
     return model, int(np.max(model.n_iter_)) < _STEPS
 

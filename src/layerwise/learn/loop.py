@@ -24,6 +24,7 @@ from layerwise.errors import RequestError
 from layerwise.learn.fitted import Fitted, LoopOptions, LoopTask, apply
 from layerwise.learn.forward import Parameters, fitted, layer, losses, scores
 from layerwise.learn.taskrows import TaskRows, task_rows
+from layerwise.progress import SILENT, Tracker
 
 __all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
 _LITTLE = 1e-5  # a descent that gains less than this share of its loss in five steps has arrived
@@ -31,7 +32,9 @@ _WIDE = 2048  # the eigenvectors of wider rows would take longer than the steps 
 _SAMPLE = 20_000  # rows that are enough to know the second moments of all
 
 
-def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
+def fit(
+    tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions, track: Tracker = SILENT
+) -> tuple[Fitted, ...]:
     """Return a fitted head per task.
 
     Where nothing is shared, each head is what it would be alone. With a shared hidden layer the mean of the
@@ -41,6 +44,7 @@ def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions)
         tasks: what to learn.
         dev: bool (rows,), the rows held out, which say when to stop; none, and all epochs are run.
         options: how.
+        track: reports the epochs.
 
     Raises:
         RequestError: shapes that don't agree, a task without rows to train on, an option out of range, or
@@ -50,20 +54,23 @@ def fit(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions)
     for task in tasks:
         task.check(dev)
     if options.shared_hidden is None:
-        return tuple(_alone(task, dev, options) for task in tasks)
+        return tuple(
+            _alone(task, dev, options, part)
+            for task, part in zip(tasks, track.split(*[1.0] * len(tasks)), strict=True)
+        )
     widths = sorted({task.x.shape[2] for task in tasks})
     if len(widths) > 1:
         raise RequestError(
             f"tasks with mixes of widths {', '.join(map(str, widths))} can't share a hidden layer; "
             "give all the same width, or leave the shared layer out"
         )
-    return _adam(tasks, dev, options)
+    return _adam(tasks, dev, options, track)
 
 
-def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitted:
+def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
     if task.hidden is None and not (len(task.x) > 1 and options.layer_dropout):
-        return _newton(task, dev, options)
-    return _adam([task], dev, options)[0]
+        return _newton(task, dev, options, track)
+    return _adam([task], dev, options, track)[0]
 
 
 @dataclass
@@ -87,7 +94,7 @@ class _Best:
             parameter.data.copy_(state)
 
 
-def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fitted:
+def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
     """Fit one linear head by L-BFGS: parameters in float64, products in float32.
 
     The scale stays at 1 on the way, since only its product with the weight matters.
@@ -100,6 +107,7 @@ def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions) -> Fit
     descent, past = look.lbfgs(), [float("inf")] * 5
     best = _Best(options.patience)
     for epoch in range(options.epochs + 1):
+        track.report(epoch / options.epochs, f"epoch {epoch} of at most {options.epochs}")
         loss, held = look.at()
         slow = past[-5] - loss <= _LITTLE * abs(loss)
         if best.stop(epoch, held, head.all()) or slow or epoch == options.epochs:
@@ -189,7 +197,9 @@ class _Evaluate:
         return grads, loss, held if bool(self.rows.held.any()) else float("nan")
 
 
-def _adam(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions) -> tuple[Fitted, ...]:
+def _adam(
+    tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions, track: Tracker
+) -> tuple[Fitted, ...]:
     """Fit heads together by AdamW."""
     chance = torch.Generator().manual_seed(options.seed)
     data = [task_rows(task, dev) for task in tasks]
@@ -199,6 +209,7 @@ def _adam(tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOption
     trained = (sum(rows.train for rows in data) > 0).nonzero()[:, 0]  # type: ignore[union-attr]
     best = _Best(options.patience)
     for epoch in range(1, options.epochs + 1):
+        track.report((epoch - 1) / options.epochs, f"epoch {epoch} of at most {options.epochs}")
         for batch in torch.split(trained[torch.randperm(len(trained), generator=chance)], options.batch):
             descent.zero_grad()
             loss = _joint(heads, data, batch.sort().values, options, chance) * (len(trained) / len(batch))

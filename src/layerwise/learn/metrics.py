@@ -5,7 +5,6 @@ texts and folds; `f1_of_counts` makes the score. A quotient that isn't defined (
 correlation with a constant) is 0, as in scikit-learn's `zero_division=0`.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
@@ -17,6 +16,7 @@ from sklearn.metrics import r2_score
 
 from layerwise.errors import RequestError
 from layerwise.learn.tags import I64, f1_of_counts, span_counts, spans
+from layerwise.silence import silenced
 
 
 class ClassScore(TypedDict):
@@ -148,9 +148,8 @@ def _correlation(function: Any, gold: Any, predicted: Any) -> float:
     sides = [np.asarray(side, dtype=np.float64) for side in (gold, predicted)]
     if any(len(side) < 2 or (side == side[0]).all() for side in sides):
         return 0.0
-    with warnings.catch_warnings():
-        # Nearly constant sides: scipy warns that digits are lost; a probe of a dead layer is allowed to be.
-        warnings.simplefilter("ignore")
+    # Nearly constant sides: scipy warns that digits are lost; a probe of a dead layer is allowed to be.
+    with silenced():
         return float(np.nan_to_num(function(*sides).statistic))
 
 

@@ -10,13 +10,21 @@ from layerwise.learn.loop import fit
 from layerwise.learn.plan import Plan
 from layerwise.learn.solve import HeadOptions, Way, is_learned, loop_options, loop_task
 from layerwise.learn.targets import Mask
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64
 
 _EXPLAINED = 40_000_000  # numbers in the layers of the rows on which a learned mix is looked at
 
 
 def show_mix(
-    plan: Plan, number: int, x: F32, head: TaskHead, way: Way, options: HeadOptions, draws: int
+    plan: Plan,
+    number: int,
+    x: F32,
+    head: TaskHead,
+    way: Way,
+    options: HeadOptions,
+    draws: int,
+    track: Tracker = SILENT,
 ) -> LearnedMix | None:
     """Look at the learned mix of task `number` from several sides; `None` where there is no such mix.
 
@@ -30,6 +38,7 @@ def show_mix(
         head: fitted without the held-out rows.
         way, options: how it was fitted.
         draws: how many refits on resampled groups make the intervals.
+        track: reports the refits.
     """
     target = plan.targets[number]
     if not is_learned(target) or len(target.spec.mix.layers) < 2:
@@ -52,7 +61,7 @@ def show_mix(
         alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
         fitted = fit([alone], held, loop)[0]
     names = target.spec.mix.layers
-    return explain(names, task, fitted, held, groups, loop, draws=draws, seed=loop.seed)
+    return explain(names, task, fitted, held, groups, loop, draws=draws, seed=loop.seed, track=track)
 
 
 def _some_groups(groups: I64, wanted: Mask, most: int, seed: int) -> I64:

@@ -9,6 +9,7 @@ from layerwise.learn import linear
 from layerwise.learn.fitted import Fitted, LoopOptions, LoopTask
 from layerwise.learn.loop import fit
 from layerwise.learn.targets import Mask, Target
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32
 
 HEADS = ("linear", "mlp")
@@ -58,6 +59,7 @@ def solve(
     held: Mask,
     way: Way,
     options: HeadOptions,
+    track: Tracker = SILENT,
 ) -> tuple[tuple[Fitted, ...], bool]:
     """Fit the head of one task, or those of several that share a hidden layer.
 
@@ -68,6 +70,7 @@ def solve(
         held: the rows that say when the gradient loop stops, bool (n,); none, and it runs all epochs.
         way: how far to restrain the weights.
         options: what kind of head.
+        track: reports the epochs of the gradient loop.
 
     Returns:
         the weights, one per task, and whether the solver reached its end.
@@ -75,7 +78,7 @@ def solve(
     if has_hidden(options) or is_learned(targets[0]):
         tasks = [loop_task(t, values, fitting, held, options) for t, values in zip(targets, x, strict=True)]
         count = int((targets[0].has & fitting).sum())
-        return fit(tasks, held, loop_options(options, way, count, shared=len(tasks) > 1)), True
+        return fit(tasks, held, loop_options(options, way, count, shared=len(tasks) > 1), track), True
     found = _linear(targets[0], x[0][0], fitting, way, options)
     one = np.ones(1, np.float32)
     return (Fitted(one, 1.0, None, found.weight, found.bias, 0, float("nan")),), found.converged

@@ -22,6 +22,8 @@ from layerwise.learn.lbfgs import minimise
 from layerwise.learn.linear import STRENGTHS
 from layerwise.states import F32, I64
 
+Began = Callable[[I64, int, float], None]
+"""(numbers of fits, position of C, share of all fits and values of C before) -> nothing; called as each begins"""
 _PARTS = ("values", "mix", "weights")
 _SCORES = 1 << 25  # numbers of one batch of scores: 128 MiB
 
@@ -109,31 +111,32 @@ class Solver:
         made: F32 = self._x.numpy()
         return made
 
-    def at(self, fits: Fits, place: int) -> Scores:
+    def at(self, fits: Fits, place: int, began: Began = lambda fits, place, done: None) -> Scores:
         """Fit every training set at one strength, by its position, from stronger ones."""
-        last, found = -1, []
-
-        def there(_: int) -> bool:
-            return last == place
-
-        for scores in self.path(fits, there):
-            last = scores.strength
-            found += [scores] if last == place else []
+        found = [one for one in self.path(fits, began=began, last=place) if one.strength == place]
         order = np.argsort(np.concatenate([one.fits for one in found]))
         values, mix, weights = (_joined([getattr(one, n) for one in found], order) for n in _PARTS)
         assert values is not None
         return Scores(place, np.arange(len(order)), values, mix, weights)
 
-    def path(self, fits: Fits, over: Callable[[int], bool] = lambda family: False) -> Iterator[Scores]:
+    def path(
+        self,
+        fits: Fits,
+        over: Callable[[int], bool] = lambda family: False,
+        began: Began = lambda fits, place, done: None,
+        last: int = len(STRENGTHS) - 1,
+    ) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak, each from where the last ended.
 
         Weak regularisation takes longest and seldom helps: after each strength `over` is asked for each
-        family whether its path may end there.
+        family whether its path may end there; `last` is the last strength. `began` is called as fits begin on one.
         """
         for batch in self._batches(fits):
             solvers = [_Batch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
-            for place, strength in enumerate(STRENGTHS):
-                for solver in solvers:
+            for place, strength in enumerate(STRENGTHS[: last + 1]):
+                for number, solver in enumerate(solvers):
+                    step = (place + number / len(solvers)) / (last + 1)
+                    began(solver.batch.numpy(), place, (batch[0] + len(batch) * step) / len(fits.train))
                     yield solver.solve(place, strength)
                 solvers = [solver for solver in solvers if solver.keep(over)]
 

@@ -18,14 +18,28 @@ from layerwise.look.dimension import PIP, two_nn
 from layerwise.look.jackknife import FEW, Keep, Repeated
 from layerwise.look.sample import Sample, draw, pick
 from layerwise.look.similarity import MEASURES, Measure
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64, Layered
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
 _SLOW = ("svcca", "pwcca", "procrustes")  # to repeat them would take most of the time
 _NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
+# Seconds of a measure, once on 2,000 rows of minilm's layers (docs/performance.md); the others take _LITTLE.
+_SECONDS = {
+    "effective_rank": 0.25,
+    "dataset_entropy": 0.08,
+    "intrinsic_dimension": 0.8,
+    "linear_cka": 0.2,
+    "debiased_cka": 0.2,
+    "svcca": 0.9,
+    "pwcca": 1.4,
+    "rsa": 1.65,
+    "procrustes": 0.5,
+    "neighbour_overlap": 0.57,
+}
+_LITTLE = 0.03
 _FOREMOST = 10  # dimensions that are named per layer
-Tell = Callable[[str], None]
 
 
 def analyze(
@@ -39,7 +53,7 @@ def analyze(
     seed: int = 0,
     measures: Sequence[str] | None = None,
     intervals: str = "quick",
-    tell: Tell = lambda name: None,
+    track: Tracker = SILENT,
 ) -> Analysis:
     """Return how the layers of a dataset are shaped, and how alike they are.
 
@@ -55,7 +69,7 @@ def analyze(
         measures: only these, by name; all when left out.
         intervals: where rows were sampled: `quick` leaves out those of svcca, pwcca and procrustes,
             which take longest; `all`, `none`.
-        tell: is called with the name of each measure before it is taken.
+        track: reports the measures, and their repeats.
 
     Raises:
         RequestError: a column, a measure or a choice that doesn't exist, no rows, or another dataset
@@ -63,6 +77,8 @@ def analyze(
     """
     if intervals not in INTERVALS:
         raise RequestError(f"--intervals {intervals!r} doesn't exist; choose one of {', '.join(INTERVALS)}")
+    reading, measuring = track.split(1, 9)
+    reading.named("reading the layers")
     drawn = draw(dataset, sample, seed)
     if not len(drawn):
         raise RequestError("the dataset has no rows to analyze; extract some texts first")
@@ -80,10 +96,11 @@ def analyze(
         raise RequestError(f"--sides {sides!r} tells the two texts of a pair apart; give --pairs COL with it")
     if pairs is not None:
         jobs |= _retrieval(dataset, pairs, sides, sample, seed, intervals, notes)
+    chosen = _chosen(jobs, measures)
+    names, costs = [f"measure {name}" for name in chosen], [_cost(name, looked) for name in chosen]
     found = {}
-    for name, job in _chosen(jobs, measures).items():
-        tell(name)
-        found[name] = job()
+    for (name, job), step in measuring.each(list(chosen.items()), names, costs):
+        found[name] = job(step)
     return Analysis(
         layers=drawn.layers,
         rows=len(drawn),
@@ -99,7 +116,16 @@ def analyze(
     )
 
 
-Jobs = dict[str, Callable[[], Measured]]
+Jobs = dict[str, Callable[[Tracker], Measured]]
+
+
+def _cost(name: str, looked: "_Looked") -> float:
+    """Return about how long a measure takes against others; see the table in docs/performance.md."""
+    kind = name.removeprefix("against_")
+    once = _SECONDS.get(kind, _LITTLE) / (len(looked.names) if kind != name else 1)
+    slow, few = kind in _SLOW, any(kind == measure.name for measure in MEASURES)
+    repeated = looked.slow if slow else looked.few if few else looked.repeated
+    return once * (1 + len(repeated.folds))
 
 
 class _Looked:
@@ -131,23 +157,23 @@ class _Looked:
         others = {name: other.layer(name) for name in self.names if name in other.layers}
         return {f"against_{m.name}": partial(self._against, m, others) for m in MEASURES}
 
-    def _depth(self, one: Depth) -> Measured:
+    def _depth(self, one: Depth, track: Tracker) -> Measured:
         def values(keep: Keep) -> list[float]:
             about = self.about if keep is None else self.about.take(keep)
             return [one.of(_rows(layer, keep), about) for layer in self.layers]
 
-        return self.repeated.take(values, unit=one.unit, source=one.source, note=one.note)
+        return self.repeated.take(values, track, unit=one.unit, source=one.source, note=one.note)
 
-    def _matrix(self, measure: Measure[Any]) -> Measured:
+    def _matrix(self, measure: Measure[Any], track: Tracker) -> Measured:
         def values(keep: Keep) -> NDArray[np.float64]:
             return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
 
         note = None if measure.symmetric else "The layer in the row is the first of a pair."
         return self._of(measure).take(
-            values, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
+            values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
         )
 
-    def _against(self, measure: Measure[Any], others: Mapping[str, F32]) -> Measured:
+    def _against(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
         def value(name: str, layer: F32, keep: Keep) -> float:
             if name not in others:
                 return float("nan")
@@ -157,7 +183,7 @@ class _Looked:
         def values(keep: Keep) -> list[float]:
             return [value(name, layer, keep) for name, layer in zip(self.names, self.layers, strict=True)]
 
-        return self._of(measure).take(values, unit=measure.unit, source=measure.source)
+        return self._of(measure).take(values, track, unit=measure.unit, source=measure.source)
 
     def _of(self, measure: Measure[Any]) -> Repeated:
         return self.slow if measure.name in _SLOW else self.few
@@ -229,9 +255,9 @@ def _retrieval(
         sides = ((layer[chosen[:, 0]], layer[chosen[:, 1]]) for layer in map(drawn.layer, drawn.layers))
         return [retrieval.accuracy(a, b, centred=centred)[way] for a, b in sides]
 
-    def job(name: str) -> Measured:
+    def job(name: str, track: Tracker) -> Measured:
         take = partial(values, way=int(name.startswith("ba")), centred=name.endswith("centred"))
-        return repeated.take(take, unit="share of texts", source=retrieval.SOURCE, note=note)
+        return repeated.take(take, track, unit="share of texts", source=retrieval.SOURCE, note=note)
 
     return {f"retrieval_{name}": partial(job, name) for name in retrieval.WAYS}
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise.look.design import Design, Outer
 from layerwise.look.judge import F64, Judge, Predicted
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64
 
 _STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they want less regularisation
@@ -32,7 +33,13 @@ def majority(design: Design, judge: Judge) -> list[Predicted]:
 
 
 def bag_of_words(
-    texts: Sequence[str], design: Design, judge: Judge, outers: Sequence[Outer], *, words: bool
+    texts: Sequence[str],
+    design: Design,
+    judge: Judge,
+    outers: Sequence[Outer],
+    *,
+    words: bool,
+    track: Tracker = SILENT,
 ) -> list[Predicted]:
     """Return the predictions of TF-IDF with the same classifier, per outer fit.
 
@@ -45,10 +52,11 @@ def bag_of_words(
         judge: decides.
         outers: which outer fits.
         words: whether a row is a word, whose features are the word itself and its pieces of 1 to 3 letters.
+        track: reports the folds.
     """
     rows = np.array(texts, object)
     out = []
-    for outer in outers:
+    for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
         found = np.zeros(len(_STRENGTHS))
         for fit, held in outer.inner:
             found += _scores(rows, design, judge, fit, held, words=words)

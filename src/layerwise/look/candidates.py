@@ -9,7 +9,7 @@ import numpy as np
 from layerwise.errors import RequestError
 from layerwise.learn.features import read_planes
 from layerwise.learn.pairs import halves
-from layerwise.learn.solver import Fits, Scores, Solver
+from layerwise.learn.solver import Began, Fits, Scores, Solver
 from layerwise.mix import Mix, parse_mix
 from layerwise.states import F32, I64, Layered
 
@@ -33,6 +33,18 @@ class Candidate:
     def cost(self) -> float:
         """The share of the full forward that the deepest layer needs, in blocks."""
         return max(depth(name) for name in self.mix.layers) / max(self.blocks, 1)
+
+
+def time_of(candidate: Candidate) -> float:
+    """Return about how long a candidate takes, in times of a middling layer; see docs/performance.md."""
+    how, layers = candidate.mix.how, len(candidate.mix.layers)
+    if how == "layer" or layers == 1:
+        return 0.3 + 1.6 * candidate.cost  # the deeper, the less its rows look alike
+    if how == "learned":
+        return 1.8 * layers
+    if how == "concat":
+        return 1.4 * layers
+    return 1.0 * layers if candidate.mix.norm else 1.0
 
 
 def depth(name: str) -> int:
@@ -78,10 +90,10 @@ def _what(mix: Mix) -> tuple[object, ...]:
 class Fitter(Protocol):
     """Fits one candidate on training sets; see `Solver`."""
 
-    def path(self, fits: Fits, over: Callable[[int], bool]) -> Iterator[Scores]:
+    def path(self, fits: Fits, over: Callable[[int], bool], began: Began) -> Iterator[Scores]:
         """Fit every training set at every strength, from strong to weak."""
 
-    def at(self, fits: Fits, place: int) -> Scores:
+    def at(self, fits: Fits, place: int, began: Began) -> Scores:
         """Fit every training set at one strength."""
 
 
@@ -122,22 +134,36 @@ class _OneByOne:
     def __init__(self, dataset: Layered, rows: I64, mix: Mix) -> None:
         self._dataset, self._rows, self._mix = dataset, rows, mix
 
-    def path(self, fits: Fits, over: Callable[[int], bool]) -> Iterator[Scores]:
+    def path(
+        self,
+        fits: Fits,
+        over: Callable[[int], bool],
+        began: Began = lambda fits, place, done: None,
+    ) -> Iterator[Scores]:
         """Fit every training set at every strength; `over` isn't asked, as families are not fitted together."""
         for number in range(len(fits.train)):
-            for item in self._solver(fits, number).path(_only(fits, number)):
+            solver = self._solver(fits, number)
+            for item in solver.path(_only(fits, number), began=_one_of(began, number, len(fits.train))):
                 yield Scores(item.strength, np.array([number]), item.values)
 
-    def at(self, fits: Fits, place: int) -> Scores:
+    def at(self, fits: Fits, place: int, began: Began = lambda fits, place, done: None) -> Scores:
         """Fit every training set at one strength."""
         every = range(len(fits.train))
-        made = [self._solver(fits, number).at(_only(fits, number), place).values for number in every]
+        made = [
+            self._solver(fits, n).at(_only(fits, n), place, _one_of(began, n, len(every))).values
+            for n in every
+        ]
         return Scores(place, np.array(every), np.concatenate(made))
 
     def _solver(self, fits: Fits, number: int) -> Solver:
         known = fits.train[number] > 0
         (planes,) = read_planes(self._dataset, self._rows, [self._mix], [known])
         return Solver(planes.arrays[0])
+
+
+def _one_of(began: Began, number: int, count: int) -> Began:
+    """Return what is called where one fit of several is solved by itself."""
+    return lambda _, place, done: began(np.array([number]), place, (number + done) / count)
 
 
 def _only(fits: Fits, number: int) -> Fits:

@@ -1,12 +1,12 @@
 """Intrinsic dimension, by scikit-dimension: the one place that knows it."""
 
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from layerwise.look.geometry import Rows, finite
+from layerwise.silence import silenced
 
 PIP = "pip install 'layerwise[dimension]'"
 
@@ -30,8 +30,7 @@ def two_nn() -> Callable[[Rows], float] | None:
         different = np.unique(np.asarray(x, np.float64), axis=0)
         if len(different) < 20:
             return math.nan
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numba and old NumPy names; what it gives is checked by tests
+        with silenced():  # numba and old NumPy names; what it gives is checked by tests
             return float(TwoNN().fit(different).dimension_)
 
     return dimension

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from layerwise.learn.linear import STRENGTHS
-from layerwise.learn.solver import Scores
+from layerwise.learn.solver import Began, Scores
 from layerwise.look.candidates import Fitter
 from layerwise.look.design import Block, Design
 from layerwise.look.judge import F64, Judge, Predicted
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64
 
 _FIRST = 2  # the strength of the first fitted block of an online code, which has no past to choose by
@@ -90,6 +91,18 @@ class Evaluation:
         fell = curve.max() - curve
         return len(curve) > 1 and bool(fell[-1] > 0.5 / rows**0.5 or (fell[-2:] > 0).all())
 
+    def began(self, track: Tracker) -> Began:
+        """Return what reports, for the solver, which folds and orders are fitted at which strength."""
+        family = self.design.fits.family
+        folds = np.full(len(family), -1)
+        for number, outer in enumerate(self.outers):
+            folds[family == family[outer.fit]] = number
+
+        def report(fits: I64, place: int, done: float) -> None:
+            track.report(done, f"{_named(folds[fits], len(self.outers))}, {strength_of(place)}")
+
+        return report
+
     def take(self, scores: Iterable[Scores]) -> Evaluated:
         """Go through all scores and return what came of them."""
         for item in scores:
@@ -131,8 +144,31 @@ class Evaluation:
         return found
 
 
+def _named(folds: I64, count: int) -> str:
+    """Return what to call fits by their outer folds, -1 for those of online codes."""
+    own = folds[folds >= 0]
+    if not len(own):
+        return "online code"
+    ends = sorted({int(own.min()) + 1, int(own.max()) + 1})
+    codes = " and online code" if len(own) < len(folds) else ""
+    return f"fold{'s' * (len(ends) > 1)} {' to '.join(map(str, ends))} of {count}{codes}"
+
+
+def strength_of(place: int) -> str:
+    """Return what to call a strength by its position.
+
+    >>> strength_of(3)
+    'C 4 of 6'
+    """
+    return f"C {place + 1} of {len(STRENGTHS)}"
+
+
 def control_scores(
-    fitter: Fitter, design: Design, judges: Sequence[Judge], chosen: Sequence[int]
+    fitter: Fitter,
+    design: Design,
+    judges: Sequence[Judge],
+    chosen: Sequence[int],
+    track: Tracker = SILENT,
 ) -> list[float]:
     """Return what a candidate scores on the control task: the same probe, so with the strengths chosen for the task.
 
@@ -141,19 +177,32 @@ def control_scores(
         design: which outer fits are repeated, with which random labels.
         judges: of each set of random labels.
         chosen: the position of the strength of each outer fit.
+        track: reports the strengths.
 
     Source: Hewitt and Liang 2019: selectivity is a property of a probe with its hyperparameters.
     """
     out = []
-    for place in sorted({chosen[number] for number, _ in design.controls}):
+    places = sorted({chosen[number] for number, _ in design.controls})
+    for place, part in track.each(places, ["control task"] * len(places)):
         some = [(design.outers[n], labels) for n, labels in design.controls if chosen[n] == place]
         labels = np.array([label for _, label in some])
         train = design.fits.train[[outer.fit for outer, _ in some]]
         fits = replace(design.fits, train=train, labels=labels, family=np.zeros_like(labels))
-        for values, (outer, label) in zip(fitter.at(fits, place).values, some, strict=True):
+        numbers = np.array([n for n, _ in design.controls if chosen[n] == place])
+        found = fitter.at(fits, place, _controlled(numbers, len(design.outers), part))
+        for values, (outer, label) in zip(found.values, some, strict=True):
             judge = judges[label - 1]
             out.append(judge.score(judge.decide(values[:, outer.test], outer.test), outer.test))
     return out
+
+
+def _controlled(outers: I64, count: int, track: Tracker) -> Began:
+    """Return what reports which folds are fitted to the control task."""
+
+    def report(fits: I64, place: int, done: float) -> None:
+        track.report(done, f"{_named(outers[fits], count)}, {strength_of(place)}")
+
+    return report
 
 
 def block_bits(logp: F32, gold: I64, block: Block) -> float:

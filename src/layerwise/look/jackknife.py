@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from layerwise.look.analysis import Measured
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import I64
 
 F64 = NDArray[np.float64]
@@ -67,10 +68,13 @@ class Repeated:
         """Return it for rows of these texts."""
         return cls(cut(docs, seed, groups) if share < 1 else (), share)
 
-    def take(self, values: Callable[[Keep], Any], **about: Any) -> Measured:
+    def take(self, values: Callable[[Keep], Any], track: Tracker = SILENT, **about: Any) -> Measured:
         """Return what `values` gives of all rows, and of those that a mask keeps for the interval."""
-        found = np.asarray(values(None), np.float64)
-        if not self.folds:
+        folds = self.folds
+        names = ("on all rows", *(f"repeat {n + 1} of {len(folds)}" for n in range(len(folds))))
+        steps = track.each((None, *folds), names if folds else [""])
+        found = np.asarray(values(next(steps)[0]), np.float64)
+        if not folds:
             return Measured(found, **about)
-        low, high = interval(found, [values(keep) for keep in self.folds], self.share)
+        low, high = interval(found, [values(keep) for keep, _ in steps], self.share)
         return Measured(found, low=low, high=high, **about)

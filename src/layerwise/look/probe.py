@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from layerwise.errors import RequestError
 from layerwise.look import baselines, stats
 from layerwise.look.advice import Compared, advise
-from layerwise.look.candidates import Candidate, Fitter, candidates, fitter
+from layerwise.look.candidates import Candidate, Fitter, candidates, fitter, time_of
 from layerwise.look.design import Builder, Design, crossed, split
 from layerwise.look.evaluate import Evaluated, Evaluation, control_scores
 from layerwise.look.judge import F64, Judge, Predicted
 from layerwise.look.material import Material, gather
 from layerwise.look.results import Estimate, ProbeResult, Scored
 from layerwise.look.weighed import weighed
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import I64, Layered
 
 MOST_ROWS = 20_000
@@ -25,9 +26,13 @@ RESAMPLED = 20  # refits of a learned mix, for the intervals of its weights
 _REPEATS = 5
 _CONTROLS = 3
 _DRAWS = 2000  # bootstrap samples of a test set
-Tell = Callable[[str], None]
-RandomModel = Callable[[Sequence[str], I64], Layered]
-"""(names of layers, numbers of texts, ascending) -> the rows of these texts from a model with random weights"""
+# How long things take in times of a middling layer, by the table in docs/performance.md.
+_BASELINES = 1.0
+_WEIGHTS = 0.65  # of a learned mix, against its own time as a candidate
+_RANDOM_FITS = 0.75  # of a candidate on a random model, without codes, against its own
+_ENCODING = 3.5  # encoding all texts to the last layer
+RandomModel = Callable[[Sequence[str], I64, Tracker], Layered]
+"""(names of layers, numbers of texts, ascending, tracker) -> the rows of these from a model with random weights"""
 
 
 def probe(
@@ -42,7 +47,7 @@ def probe(
     seed: int = 0,
     max_rows: int = MOST_ROWS,
     random_models: Sequence[RandomModel] = (),
-    tell: Tell = lambda name: None,
+    track: Tracker = SILENT,
 ) -> ProbeResult:
     """Return what every layer and mix of a dataset is worth for a label, with evidence.
 
@@ -60,7 +65,7 @@ def probe(
         seed: of folds, orders, samples and draws.
         max_rows: at most about so many rows are looked at, drawn by whole texts.
         random_models: give the best candidate's layers as models with random weights make them.
-        tell: is called with the name of each candidate before it is fitted.
+        track: reports candidates, folds and strengths, and what comes after.
 
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
@@ -70,13 +75,26 @@ def probe(
     if max_rows < 1:
         raise RequestError(f"--max-rows {max_rows} is too small; take at least 1")
     several = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
+    reading, working = track.split(1, 99)
+    reading.named("reading the labels")
     material = gather(dataset, task, label, groups=groups, split=split, folds=FOLDS, most=max_rows, seed=seed)
     run = _Run(dataset, material, 1 if quick else _REPEATS, seed)
-    found = []
-    for one in several:
-        tell(one.name)
-        found.append(run.evaluate(one))
-    return _Report(run, several, found, task, label).make(random_models, tell)
+    fitting, comparing = working.split(*_times(several, len(random_models)))
+    names, times = (f"candidate {one.name}" for one in several), [time_of(one) for one in several]
+    found = [run.evaluate(one, step) for one, step in fitting.each(several, names, times)]
+    return _Report(run, several, found, task, label).make(random_models, comparing)
+
+
+def _times(several: Sequence[Candidate], random_models: int) -> tuple[float, float]:
+    """Return how long all candidates take, and what comes after them."""
+    times = [time_of(one) for one in several]
+    after = _BASELINES + random_models * (_ENCODING + _RANDOM_FITS * max(times))
+    return sum(times), after + _WEIGHTS * _time_of_learned(several)
+
+
+def _time_of_learned(several: Sequence[Candidate]) -> float:
+    """Return the time of the longest learned mix; 0 where there is none."""
+    return max((time_of(one) for one in several if one.mix.how == "learned"), default=0.0)
 
 
 class _Run:
@@ -103,21 +121,24 @@ class _Run:
             return False
         return True
 
-    def evaluate(self, one: Candidate) -> Evaluated:
+    def evaluate(self, one: Candidate, track: Tracker = SILENT) -> Evaluated:
         """Fit and score one candidate."""
+        scoring, controlling = track.split(len(self.design.fits.train), len(self.design.controls))
         fits = fitter(self.dataset, self.material.labelled.rows, one)
-        found = _through(self.design, fits, self.judge)
-        found.control = control_scores(fits, self.design, self.controls, found.chosen)
+        found = _through(self.design, fits, self.judge, scoring)
+        found.control = control_scores(fits, self.design, self.controls, found.chosen, controlling)
         return found
 
-    def evaluate_on(self, model: RandomModel, one: Candidate) -> Evaluated:
+    def evaluate_on(self, model: RandomModel, one: Candidate, track: Tracker) -> Evaluated:
         """Fit and score one candidate on the same rows as another model makes them; without controls and codes."""
         rows = self.material.labelled.rows
         every = self.dataset.index["doc"].to_numpy()
         docs = np.unique(every[rows])
         kept = np.flatnonzero(np.isin(every, docs))  # what these texts have of rows, in order
-        made = model(one.mix.layers, docs)
-        return _through(self.design.scored(), fitter(made, np.searchsorted(kept, rows), one), self.judge)
+        encoding, scoring = track.split(_ENCODING * max(one.cost, 0.1), _RANDOM_FITS * time_of(one))
+        made = model(one.mix.layers, docs, encoding.named(f"encoding {len(docs):,} texts"))
+        fits = fitter(made, np.searchsorted(kept, rows), one)
+        return _through(self.design.scored(), fits, self.judge, scoring)
 
     @property
     def judge(self) -> Judge:
@@ -149,10 +170,10 @@ class _Run:
         return stats.paired_bootstrap(units, self.judge.of_sums, _DRAWS, self.seed)
 
 
-def _through(design: Design, fits: Fitter, judge: Judge) -> Evaluated:
+def _through(design: Design, fits: Fitter, judge: Judge, track: Tracker) -> Evaluated:
     """Take one candidate through a design."""
     evaluation = Evaluation(design, judge)
-    return evaluation.take(fits.path(design.fits, evaluation.over))
+    return evaluation.take(fits.path(design.fits, evaluation.over, evaluation.began(track)))
 
 
 @dataclass
@@ -165,7 +186,7 @@ class _Report:
     task: str
     label: str
 
-    def make(self, random_models: Sequence[RandomModel], tell: Tell) -> ProbeResult:
+    def make(self, random_models: Sequence[RandomModel], track: Tracker) -> ProbeResult:
         """Return the result."""
         run = self.run
         folds = np.stack([run.folds(one.predicted) for one in self.found])
@@ -177,12 +198,13 @@ class _Report:
         chosen = run.estimate(self._chosen())
         sizes = [one.bytes_per_row for one in scored]
         advice = advise(compared, self.several, sizes, chosen, run.judge.metric)
-        tell("baselines")
-        beaten = self._baselines(estimates)
         best = self.several[compared.best]
-        learned = self._learned(estimates, tell)
+        encoding = len(random_models) * (_ENCODING + _RANDOM_FITS * time_of(best))
+        parts = track.split(_BASELINES, _WEIGHTS * _time_of_learned(self.several), encoding)
+        beaten = self._baselines(estimates, parts[0].named("baselines"))
+        learned = self._learned(estimates, parts[1])
         if random_models:
-            beaten["random_model"] = self._random(random_models, best, tell)
+            beaten["random_model"] = self._random(random_models, best, parts[2])
         return ProbeResult(
             self.task,
             self.label,
@@ -199,16 +221,25 @@ class _Report:
             learned,
         )
 
-    def _learned(self, estimates: list[Estimate], tell: Tell) -> Mapping[str, Any] | None:
+    def _learned(self, estimates: list[Estimate], track: Tracker) -> Mapping[str, Any] | None:
         """Return what the best of the learned mixes weighs."""
         mixes = [n for n, one in enumerate(self.several) if one.mix.how == "learned"]
         if not mixes:
             return None
         place = max(mixes, key=lambda n: estimates[n].score)
         one, got, run = self.several[place], self.found[place], self.run
-        tell(f"weights of {one.name}")
+        track = track.named(f"weights of {one.name}")
         place = got.chosen[0]
-        found = weighed(run.dataset, run.material, run.design, one, place, draws=RESAMPLED, seed=run.seed)
+        found = weighed(
+            run.dataset,
+            run.material,
+            run.design,
+            one,
+            place,
+            draws=RESAMPLED,
+            seed=run.seed,
+            track=track,
+        )
         if found is None:
             return None
         return {"mix": one.name, "strength": got.strengths[place], **found.to_json()}
@@ -278,7 +309,7 @@ class _Report:
         inner = np.array([one.inner for one in self.found])
         return [self.found[int(best)].predicted[number] for number, best in enumerate(inner.argmax(axis=0))]
 
-    def _baselines(self, estimates: list[Estimate]) -> dict[str, Estimate]:
+    def _baselines(self, estimates: list[Estimate], track: Tracker) -> dict[str, Estimate]:
         run = self.run
         out = {"majority": run.estimate(baselines.majority(run.design, run.judge))}
         names = [one.name for one in self.several]
@@ -290,7 +321,7 @@ class _Report:
             return out
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
-        predicted = baselines.bag_of_words(words, run.design, run.judge, outers, words=of_words)
+        predicted = baselines.bag_of_words(words, run.design, run.judge, outers, words=of_words, track=track)
         if run.design.fixed:
             out["bag_of_words"] = run.estimate(predicted)
         else:
@@ -303,12 +334,12 @@ class _Report:
                 )
         return out
 
-    def _random(self, models: Sequence[RandomModel], best: Candidate, tell: Tell) -> Estimate:
+    def _random(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
         """Return the mean score of the best candidate on models with random weights, and their extremes."""
         got = []
-        for number, model in enumerate(models, 1):
-            tell(f"random model {number}")
-            got.append(float(self.run.folds(self.run.evaluate_on(model, best).predicted).mean()))
+        for model, step in track.each(models, ["random model"] * len(models)):
+            predicted = self.run.evaluate_on(model, best, step).predicted
+            got.append(float(self.run.folds(predicted).mean()))
         self.run.notes.append(
             f"random_model is {best.name} of the same architecture with random weights, "
             f"{len(got)} seeds; its interval is the lowest and the highest."

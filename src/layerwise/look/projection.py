@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.look.geometry import F64, Rows, centred, finite, standardise
+from layerwise.progress import SILENT, Tracker
 
 F32 = NDArray[np.float32]
 Flat = Callable[[F64, F64 | None], F64]
@@ -26,7 +27,7 @@ class Projection:
     explained: F64 | None
 
 
-def project(layers: Sequence[Rows], flat: Flat | None = None) -> Projection:
+def project(layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = SILENT) -> Projection:
     """Return layers on a plane: PCA of standardised dimensions, or what `flat` makes of them.
 
     Dimensions are standardised, as a rogue one would decide alone. A layer is turned (and mirrored) to lie as
@@ -36,11 +37,13 @@ def project(layers: Sequence[Rows], flat: Flat | None = None) -> Projection:
     Args:
         layers: each (n, d).
         flat: another way down to two dimensions.
+        track: reports which layer is laid out.
     """
     coords = np.zeros((len(layers), len(layers[0]) if layers else 0, 2))
     explained = np.full((len(layers), 2), np.nan)
     before: F64 | None = None
-    for place, layer in enumerate(layers):
+    steps = track.each(layers, (f"layer {n + 1} of {len(layers)}" for n in range(len(layers))))
+    for place, (layer, _) in enumerate(steps):
         if not finite(layer) or not centred(layer)[0].any():
             continue
         rows = standardise(layer)

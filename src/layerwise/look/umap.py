@@ -1,12 +1,11 @@
 """UMAP, by umap-learn: the one place that knows it."""
 
-import warnings
-
 import numpy as np
 
 from layerwise.errors import RequestError
 from layerwise.look.geometry import F64
 from layerwise.look.projection import Flat
+from layerwise.silence import silenced
 
 
 def umap(seed: int) -> Flat:
@@ -18,8 +17,7 @@ def umap(seed: int) -> Flat:
         RequestError: umap-learn isn't installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it looks for tensorflow, which it hardly needs
+        with silenced():  # it looks for tensorflow, which it hardly needs
             from umap import UMAP
     except ImportError:
         raise RequestError(
@@ -30,8 +28,7 @@ def umap(seed: int) -> Flat:
         if len(rows) < 4:
             raise RequestError(f"--umap needs 4 rows or more and got {len(rows)}; leave it out for PCA")
         start = "pca" if before is None else (10 * before).astype(np.float32)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about one thread with a seed
+        with silenced():  # about one thread with a seed
             made = UMAP(
                 n_neighbors=min(15, len(rows) - 1), metric="cosine", init=start, random_state=seed, n_jobs=1
             )

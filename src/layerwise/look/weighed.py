@@ -1,21 +1,33 @@
 """What the learned mix of a probe weighs, on the first outer fit: its weights, and what each layer adds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from layerwise.learn.learned import LearnedMix, LeftOut, Range, layer_shares, most_alike, ranges, redraw
-from layerwise.learn.solver import Fits, Scores, Solver
+from layerwise.learn.solver import Began, Fits, Scores, Solver
 from layerwise.look import stats
 from layerwise.look.candidates import Candidate, beside
 from layerwise.look.design import Design
+from layerwise.look.evaluate import strength_of
 from layerwise.look.judge import Predicted
 from layerwise.look.material import Material
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64, Layered
 
 _DRAWS = 1000  # bootstrap samples of the rows that score
 
 
 def weighed(
-    dataset: Layered, material: Material, design: Design, one: Candidate, place: int, *, draws: int, seed: int
+    dataset: Layered,
+    material: Material,
+    design: Design,
+    one: Candidate,
+    place: int,
+    *,
+    draws: int,
+    seed: int,
+    track: Tracker = SILENT,
 ) -> LearnedMix | None:
     """Return what there is to show of a learned mix, fitted on the training rows of the first outer fit.
 
@@ -30,6 +42,7 @@ def weighed(
         place: of the strength that the inner fits of that outer fit chose.
         draws: how many refits on resampled groups make the intervals of weights and shares.
         seed: of all draws.
+        track: reports the refits.
 
     Returns:
         the evidence, or `None` for a mix of a single layer.
@@ -43,7 +56,8 @@ def weighed(
     drawn = [_redrawn(train, material.groups, chance) for _ in range(draws)]
     samples = np.stack([train, *drawn])
     solver = Solver(x, layers=count)
-    found = solver.at(_fits(design, samples), place)
+    drawing, leaving = track.split(draws, count)
+    found = solver.at(_fits(design, samples), place, _resampled(draws, drawing))
     assert found.mix is not None  # several layers are mixed
     assert found.weights is not None
     layers = solver.features.reshape(len(x), count, -1).transpose(1, 0, 2)
@@ -57,7 +71,7 @@ def weighed(
         for weights, times in zip(found.weights, samples, strict=True)
     ]
     pair, likeness = most_alike(layers, np.flatnonzero(train), chance)
-    score, left_out = _left_out(x, material, design, found, place, count, seed)
+    score, left_out = _left_out(x, material, design, found, place, one.mix.layers, seed, leaving)
     return LearnedMix(
         layers=one.mix.layers,
         weights=ranges(found.mix[0].astype(np.float64), list(found.mix[1:].astype(np.float64))),
@@ -69,6 +83,20 @@ def weighed(
         likeness=likeness,
         draws=draws,
     )
+
+
+def _resampled(draws: int, track: Tracker) -> Began:
+    """Return what reports which resamples are fitted; fit 0 is that on the training rows themselves."""
+
+    def report(fits: I64, place: int, done: float) -> None:
+        ends = " to ".join(map(str, sorted({max(int(fits.min()), 1), int(fits.max())})))
+        track.report(done, f"resamples {ends} of {draws}, {strength_of(place)}")
+
+    return report
+
+
+def _strengths(track: Tracker) -> Began:
+    return lambda _, place, done: track.report(done, strength_of(place))
 
 
 def _redrawn(train: I64, groups: I64, chance: np.random.Generator) -> I64:
@@ -84,10 +112,17 @@ def _fits(design: Design, samples: I64) -> Fits:
 
 
 def _left_out(
-    x: F32, material: Material, design: Design, whole: Scores, place: int, count: int, seed: int
+    x: F32,
+    material: Material,
+    design: Design,
+    whole: Scores,
+    place: int,
+    names: Sequence[str],
+    seed: int,
+    track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
     """Return the score with all layers, and those without each, on the outer test rows."""
-    outer, judge = design.outers[0], material.judge
+    outer, judge, count = design.outers[0], material.judge, len(names)
     fits = _fits(design, design.fits.train[[outer.fit]].astype(np.int64))
     by_layer = x.reshape(len(x), count, -1)
 
@@ -95,9 +130,9 @@ def _left_out(
         return judge.decide(scores.values[0][:, outer.test], outer.test)
 
     several = [predicted(whole)]
-    for layer in range(count):
+    for layer, part in track.each(range(count), (f"without layer {name}" for name in names)):
         rest = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
-        several.append(predicted(Solver(rest, layers=count - 1).at(fits, place)))
+        several.append(predicted(Solver(rest, layers=count - 1).at(fits, place, _strengths(part))))
     counts = np.stack([judge.counts(one, outer.test) for one in several])
     units = stats.unit_sums(counts, material.groups[outer.test])
     made = stats.paired_bootstrap(units, judge.of_sums, _DRAWS, seed)

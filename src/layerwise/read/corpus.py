@@ -90,7 +90,7 @@ class Corpus:
         self._files = files
         self._reader = reader
         self._finished = self._count = 0
-        self._current = files[0]
+        self._current, self._number = files[0], 1
         for file in files:
             if not file.once:
                 reader.check(file)
@@ -119,6 +119,11 @@ class Corpus:
         limit = self._reader.options.limit
         return min(1.0, max(read, self._count / limit if limit else 0.0))
 
+    @property
+    def position(self) -> tuple[str, int, int]:
+        """The file that the pass reads: its name for messages, its number from 1, and how many there are."""
+        return self._current.label, self._number, len(self._files)
+
     def __iter__(self) -> Iterator[Example]:
         return chain.from_iterable(self.records())
 
@@ -129,12 +134,12 @@ class Corpus:
         self._carrier.restart()
         for file in self._files:
             file.done = 0
-        self._current = self._files[0]
+        self._current, self._number = self._files[0], 1
         return self._records()
 
     def _records(self) -> Iterator[tuple[Example, ...]]:
-        for file in self._files:
-            self._current = file
+        for number, file in enumerate(self._files, 1):
+            self._current, self._number = file, number
             for item in self._reader.records(file):
                 examples = self._examples(file, item)
                 if examples:

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mix import LayerStats, Mix, apply_mix, layer_stats, parse_mix, warn_of_stats
 from layerwise.names import one_of
+from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, Layered
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
@@ -29,6 +30,7 @@ def export(
     out: str | Path,
     layers: LayerSpec = "all",
     mix: str | int | Mix | None = None,
+    track: Tracker = SILENT,
 ) -> Path:
     """Write some layers, or one mix of them, and the index, to `out`; returns its path.
 
@@ -42,6 +44,7 @@ def export(
         out: where to; it mustn't be there yet.
         layers: which layers, when no mix is asked for.
         mix: a mix string; its `norm=layer` takes the statistics of all rows.
+        track: reports which layer, and which part of the rows, is written.
 
     Raises:
         RequestError: a format, layer or mix that isn't there.
@@ -51,7 +54,7 @@ def export(
     columns = _mixed(states, mix) if mix is not None else _layers(states, layers)
     target = Path(out)
     with disk.new(target) as part:
-        (_write_parquet if to == "parquet" else _write_npy)(states, part, columns)
+        (_write_parquet if to == "parquet" else _write_npy)(states, part, columns, track)
     return target
 
 
@@ -78,7 +81,7 @@ def _mixed(states: Layered, text: str | int | Mix) -> list[Column]:
     return [("mix", mix.out_width(states.width), read)]
 
 
-def _write_parquet(states: Layered, path: Path, columns: list[Column]) -> None:
+def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tracker) -> None:
     vectors = [
         pa.field(name if name == "mix" else f"layer_{name}", pa.list_(pa.float32(), width))
         for name, width, _ in columns
@@ -90,7 +93,7 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column]) -> None:
     step = max(1, _GROUP_BYTES // (4 * sum(width for _, width, _ in columns)))
     with open(path, "wb") as file:
         with pq.ParquetWriter(file, schema, **options) as writer:
-            for part in states.parts():
+            for part in _parts(states, track, "rows"):
                 table = _fit(_about(part), about, taken, path)
                 for rows in _steps(part.rows, step):
                     arrays = [_fixed(read(part, rows)) for _, _, read in columns]
@@ -135,21 +138,36 @@ def _steps(rows: int, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def _write_npy(states: Layered, path: Path, columns: list[Column]) -> None:
+def _write_npy(states: Layered, path: Path, columns: list[Column], track: Tracker) -> None:
     path.mkdir()
-    for name, width, read in columns:
-        _write_array(states, path / f"{name}.npy", width, read)
+    names = (name if name == "mix" else f"layer {name}" for name, _, _ in columns)
+    for (name, width, read), step in track.each(columns, names, [width for _, width, _ in columns]):
+        _write_array(states, path / f"{name}.npy", width, read, step)
     _write_table(states, path / "index.parquet", lambda part: part.index)
     _write_table(states, path / "texts.parquet", lambda part: part.texts)
     disk.sync_folder(path)
 
 
-def _write_array(states: Layered, path: Path, width: int, read: Callable[[Layered, slice], F32]) -> None:
+def _parts(states: Layered, track: Tracker, name: str = "") -> Iterator[Layered]:
+    """Yield the parts of a set, reporting which rows are under way."""
+    if name:
+        track = track.named(name)
+    done = 0
+    for part in states.parts():
+        end = done + part.rows
+        track.report(done / max(states.rows, 1), f"{done:,} to {end:,} of {states.rows:,}")
+        yield part
+        done = end
+
+
+def _write_array(
+    states: Layered, path: Path, width: int, read: Callable[[Layered, slice], F32], track: Tracker
+) -> None:
     step = max(1, _GROUP_BYTES // (4 * width))
     head = {"descr": "<f4", "fortran_order": False, "shape": (states.rows, width)}
     with open(path, "wb") as file:  # appended, not memory-mapped: a full disk kills one who writes to a map
         npy.write_array_header_1_0(file, head)
-        for part in states.parts():
+        for part in _parts(states, track):
             for rows in _steps(part.rows, step):
                 file.write(np.ascontiguousarray(read(part, rows), "<f4").data)
         file.flush()

@@ -8,6 +8,7 @@ from typing import Any
 
 from layerwise.errors import DatasetError
 from layerwise.place import place
+from layerwise.progress import SILENT, Tracker
 from layerwise.store import work
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.manifest import read_manifest
@@ -23,12 +24,12 @@ class Problem:
     what: str
 
 
-def check_files(path: str | Path, seen: Callable[[int], None] | None = None) -> list[Problem]:
+def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
     """Compare every file of a finished dataset with its manifest; an empty list says that all is right.
 
     Args:
         path: the folder of the dataset.
-        seen: called with the bytes of each file after it was read, for progress.
+        track: reports the shards that are checked.
 
     Raises:
         DatasetError: there is no finished dataset to check, or one of a newer format. A manifest that is
@@ -49,8 +50,9 @@ def check_files(path: str | Path, seen: Callable[[int], None] | None = None) -> 
         return [*problems, Problem(entry["name"], f"{wrong}; what it says of the shards can't be used")]
     records = Records(folder, entry)
     try:
-        for number in range(len(records)):
-            problems += _check_shard(Shard(folder, manifest, records, number), seen)
+        numbers = range(len(records))
+        for number, _ in track.each(numbers, (f"checking shard {number}" for number in numbers)):
+            problems += _check_shard(Shard(folder, manifest, records, number))
     except DatasetError as error:
         problems.append(Problem(entry["name"], str(error)))
     return problems + list(_unexpected(folder, entry))
@@ -68,7 +70,7 @@ def _check_manifest(folder: Folder) -> Iterator[Problem]:
         yield Problem(folder.manifest.name, f"doesn't have the SHA-256 in {folder.checksum.name}")
 
 
-def _check_shard(shard: Shard, seen: Callable[[int], None] | None) -> Iterator[Problem]:
+def _check_shard(shard: Shard) -> Iterator[Problem]:
     whole = True
     for kind in KINDS:
         path = shard.folder.shard(shard.number, kind)
@@ -76,8 +78,6 @@ def _check_shard(shard: Shard, seen: Callable[[int], None] | None) -> Iterator[P
         if what:
             whole = False
             yield Problem(_name(shard.folder, path), what)
-        if seen is not None and path.exists():
-            seen(path.stat().st_size)
     if whole:  # what isn't the file that was written needn't fit the manifest
         yield from _check_contents(shard)
 

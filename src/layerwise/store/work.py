@@ -11,6 +11,7 @@ from typing import Any
 
 from layerwise.errors import DatasetError, OutputError
 from layerwise.place import is_read_only, is_remote
+from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
 from layerwise.store.records import Record
@@ -139,14 +140,15 @@ def numbers(folder: Folder, least: int = 0) -> list[int]:
     return [number for number in found if number >= least]
 
 
-def take_up(folder: Folder, is_own: Callable[[int], bool]) -> dict[int, Record]:
+def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT) -> dict[int, Record]:
     """Return the commit records of unfinished work by their numbers, in order, of those that are wanted.
 
     There may be gaps where there were several writers, or where a shard isn't whole, in a file or its record:
     then the record is removed, so that the shard is made again.
     """
     records = {}
-    for number in filter(is_own, numbers(folder)):
+    wanted = list(filter(is_own, numbers(folder)))
+    for number, _ in track.each(wanted, (f"looking at shard {number}" for number in wanted)):
         record = _whole_record(folder, number)
         if record is None:
             disk.remove(folder.record(number))

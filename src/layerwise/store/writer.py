@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from layerwise.errors import DatasetError
 from layerwise.place import faults, is_remote, place
+from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk, locks, work
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
@@ -49,6 +50,7 @@ class DatasetWriter:
         *,
         adding: Sequence[str] | None = None,
         mend: bool = False,
+        track: Tracker = SILENT,
     ) -> None:
         """Open `out`, new, unfinished or finished.
 
@@ -60,6 +62,7 @@ class DatasetWriter:
             adding: open a finished dataset so that shards of these sources can be added; it is whole until
                 `finish`.
             mend: open a finished dataset, files of which are damaged, so that shards can be made again.
+            track: reports which shards of unfinished work are looked at.
 
         Raises:
             OutputError: a file or a foreign folder, or a place that can't be written to.
@@ -68,7 +71,7 @@ class DatasetWriter:
         """
         self._folder = Folder(place(out))
         self._settings: Record = json.loads(to_json(settings))
-        self._share, self._adding, self._mend = share, adding, mend
+        self._share, self._adding, self._mend, self._track = share, adding, mend, track
         self._more = mend or adding is not None
         self._open: ShardWriter | None = None
         work.refuse_foreign(self._folder)
@@ -146,7 +149,7 @@ class DatasetWriter:
                 self._look_at_share(self._share)
                 return
             locks.check_alone(self._folder)
-            self.committed = work.take_up(self._folder, self._is_own)
+            self.committed = work.take_up(self._folder, self._is_own, self._track)
             if self.committed:
                 work.check_settings(self._folder.settings, self._settings, self._folder.root)
             else:  # nothing depends on the settings of a run that committed nothing
@@ -163,7 +166,7 @@ class DatasetWriter:
             else:
                 work.begin(self._folder, self._settings)
             self._lock.release()
-            self.committed = work.take_up(self._folder, self._is_own)
+            self.committed = work.take_up(self._folder, self._is_own, self._track)
             work.sweep(self._folder, self.committed, self._is_own, alone=False)
         except BaseException:
             own.release()
