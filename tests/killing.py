@@ -7,10 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from waiting import until
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -42,12 +46,28 @@ class Killing(threading.Thread):
                     os.kill(rng.choice(there), signal.SIGKILL)
                     self.committed.append(committed)
 
+    def between(self, tasks: Iterable[Any]) -> Iterator[Any]:
+        """Let tasks come slowly, so that kills come anywhere between them, and the last after all kills."""
+        yield from slowly(tasks, 0.2, lambda: len(self.committed) == self._kills, f"{self._kills} kills")
+
     def check(self) -> None:
         """Make sure that all came before the end, and at various times."""
         self._over.set()
         assert len(self.committed) == self._kills, f"{self._kills} kills were to come: {self.committed}"
         various = len(set(self.committed))
         assert various >= self._kills // 2, f"kills came at these numbers of shards: {self.committed}"
+
+
+def slowly(tasks: Iterable[Any], pause: float, over: Callable[[], bool], what: str) -> Iterator[Any]:
+    """Yield tasks with pauses, the last one only when something is over that is to happen before the end."""
+    ahead = iter(tasks)
+    last = next(ahead)
+    for task in ahead:
+        time.sleep(pause)
+        yield last
+        last = task
+    until(over, what)
+    yield last
 
 
 def holders(folder: Path) -> list[int]:

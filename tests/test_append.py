@@ -470,6 +470,7 @@ def test_one_writer_at_a_time(b: Path, out: Path, extract: Extract) -> None:
     assert texts(extract(b, out, append=True)) == A + B
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_two_processes_append_what_one_does(
     a: Path, b: Path, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

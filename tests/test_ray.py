@@ -5,7 +5,6 @@ import os
 import pickle
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,27 +86,12 @@ def test_actors_write_what_one_process_writes(
         lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
 
 
-def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tasks come slowly, so that there is something to kill at any time."""
-    map_ = Ray.map
-
-    def slow(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
-        def one_by_one() -> Iterator[Any]:
-            for task in tasks:
-                time.sleep(0.2)
-                yield task
-
-        yield from map_(self, one_by_one(), report)
-
-    monkeypatch.setattr(Ray, "map", slow)
-    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
-
-
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowed(monkeypatch)
-    killed = Killing(out, kills)
+    killed, map_ = Killing(out, kills), Ray.map
+    monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
+import psutil
 import pytest
 
 import layerwise as lw
@@ -72,20 +72,14 @@ def test_two_processes_write_what_one_writes(
     assert again.sha256 == dataset.sha256, "workers are no setting, and a finished dataset is left alone"
 
 
-def slowly(tasks: Iterable[Any]) -> Iterator[Any]:
-    for task in tasks:
-        time.sleep(0.2)
-        yield task
-
-
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Extract with two processes that are killed so many times while they write."""
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
     map_ = Local.map
-    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, slowly(tasks), report))
     killed = Killing(out, kills)
+    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
     assert contents(out) == whole
     assert check_files(out) == []
@@ -211,8 +205,11 @@ def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_on
         assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
+BESIDE = {"a": "b", "y": "z"}  # task that is made: task that is prepared meanwhile
+
+
 class Steps(Fatal):
-    """Takes each task through its steps, and notes when they begin and end."""
+    """Takes each task through its steps, and notes when they end."""
 
     def __init__(self) -> None:
         super().__init__(False)
@@ -225,8 +222,11 @@ class Steps(Fatal):
         return task
 
     def make(self, task: Any, report: Any) -> Any:
-        """Take a while."""
-        time.sleep(0.05)
+        """Take as long as the next task is prepared."""
+        if task in BESIDE:
+            until(
+                lambda: f"prepare {BESIDE[task]}" in self.seen, f"{BESIDE[task]} to be prepared beside {task}"
+            )
         if task == "bad":
             raise LayerwiseError("a task that can't be made")
         self.seen.append(f"make {task}")
@@ -273,7 +273,14 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
 def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "layerwise", "extract", "-", "--model", model, "--device", "cpu"]
     command += ["--shard-texts", "1", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests run in the background, SIGINT may be ignored, and would be by the child.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("one\ntwo\nthree\n")
@@ -281,7 +288,7 @@ def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: 
         until(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 130
+            assert process.wait(SECONDS) == 130
             assert "interrupted; the same command again goes on" in process.stderr.read()
         finally:
             process.kill()
@@ -329,34 +336,43 @@ def test_a_second_worker_of_one_index_touches_nothing(corpus: Path, model: str, 
 
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:
     script = (
-        "import layerwise as lw, sys, time\n"
+        "import layerwise as lw, sys\n"
         "lw.extract(sys.argv[1], sys.argv[2], model=sys.argv[3], workers=2, shard_texts=1, device='cpu')\n"
     )
-    corpus.write_text("word " * 60 + "\n" + "".join(f"text {n}\n" for n in range(3000)), encoding="utf-8")
+    texts = ["word " * 60, *(f"text {n}" for n in range(50_000))]
+    corpus.write_text("\n".join(texts), encoding="utf-8")
     out = tmp_path / "out"
-    parent = subprocess.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
-    until(lambda: len(list((out / "work").glob("0*.json"))) > 3, "a few shards")
-    parent.kill()
-    parent.wait()
-    locks = sorted((out / "work").glob("*-of-2.lock"))
-    assert len(locks) == 2
+    parent = psutil.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
 
-    def free() -> bool:
-        for path in locks:
-            lock = filelock.FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                return False
-            lock.release()
-        return True
+    def writing() -> list[Any]:
+        """Those of its processes that hold the lock of a share."""
+        there = parent.children(recursive=True)
+        return [one for one in there if any(path.endswith("-of-2.lock") for path, *_ in one.open_files())]
 
-    until(free, "the end of the processes")
-    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:600]), encoding="utf-8")
-    made = len(list((out / "work").glob("0*.json")))
-    assert 3 < made < 600, "killed in the middle"
-    assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == 600
+    def committed() -> int:
+        return len(list((out / "work").glob("0*.json")))
+
+    try:
+        until(lambda: len(writing()) == 2, "two processes that hold the locks of their shares")
+        before = committed()
+        until(lambda: committed() > before + 3, "a few shards by both")
+        workers = parent.children(recursive=True)
+    finally:
+        parent.kill()
+        parent.wait()
+    until(lambda: not any(map(there, workers)), "the end of the processes")
+    made = committed()
+    assert 3 < made < len(texts), "killed in the middle"
+    corpus.write_text("\n".join(texts[: made + 100]), encoding="utf-8")
+    assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == made + 100
     assert check_files(out) == []
+
+
+def there(process: Any) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def shares(corpus: Path, out: Path, model: str, order: list[int]) -> list[dict[str, Any]]:
