@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check format bench bench-load bench-scale results clean
+.PHONY: demo test test-slow test-isa check format bench bench-load bench-scale results clean
 
 demo: $(VENV)/.demo  ## every layer of the standard library's documentation strings, on disk
 	$(BIN)/python examples/demo.py
@@ -13,6 +13,9 @@ test: $(VENV)/.dev  ## all tests but the slow ones
 
 test-slow: $(VENV)/.dev  ## the slow tests
 	$(BIN)/python -m pytest -m slow
+
+test-isa: $(VENV)/.dev  ## the tests of the encoder and of int8 under every instruction set of oneDNN (slow)
+	$(BIN)/python tests/isa.py
 
 check: $(VENV)/.dev  ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

@@ -28,6 +28,14 @@ from layerwise.read.docstrings import paragraphs
 MOST = 1.5  # times the processor time alone
 LOST = 1.03  # times the seconds alone before the change
 _LOOP = "while True: pass"
+_FIRST = ", torch loaded first"
+# As where somebody else's program has computed with torch before layerwise is imported.
+_TORCH_FIRST = """
+import sys, torch
+torch.ones(500, 500) @ torch.ones(500, 500)
+from layerwise.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def main() -> int:
@@ -81,6 +89,7 @@ def _commands(room: Path) -> dict[str, list[str]]:
         subprocess.run([sys.executable, "-m", "layerwise", *prepared], check=True, stdout=subprocess.DEVNULL)
     return {
         "extract": ["extract", str(room / "texts.csv"), "--out", "OUT"],
+        f"extract{_FIRST}": ["extract", str(room / "texts.csv"), "--out", "OUT"],
         "probe": ["probe", dataset, "--task", "classify", "--label", "label", "--quick", "--out", "OUT"],
         "train": [*train, "--mix", "mean:1:", "--out", "OUT"],
         "train learned": [*train, "--mix", "learned:all", "--out", "OUT"],
@@ -97,8 +106,9 @@ def _measure(
         for busy in loads:
             for name, arguments in commands.items():
                 for checkout, source in list(sources.items())[:: -1 if number % 2 else 1]:
+                    start = ["-c", _TORCH_FIRST] if name.endswith(_FIRST) else ["-m", "layerwise"]
                     with _busy(busy):
-                        processor, clock = _run(arguments, source)
+                        processor, clock = _run([*start, *arguments], source)
                     runs.append(
                         {"command": name, "checkout": checkout, "busy": busy, "round": number,
                          "processor": processor, "clock": clock}
@@ -113,7 +123,7 @@ def _run(arguments: list[str], source: Path) -> tuple[float, float]:
     """Return the processor seconds of a command and of its children, and those on the clock."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        command = [sys.executable, "-m", "layerwise", *(str(out) if a == "OUT" else a for a in arguments)]
+        command = [sys.executable, *(str(out) if a == "OUT" else a for a in arguments)]
         env = {**os.environ, "PYTHONPATH": str(source)}
         start = time.perf_counter()
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -189,6 +189,16 @@ def make_model(family: str, folder: Path, **overrides: Any) -> Path:
     return folder
 
 
+if os.environ.get("LAYERWISE_TEST_ROUNDING") == "rows":  # see rounding.py
+
+    @pytest.fixture(scope="session", autouse=True)
+    def rounding_by_rows() -> Iterator[None]:
+        """Products that round by the number of rows, for the whole session."""
+        from rounding import products_that_round_by_rows
+
+        yield from products_that_round_by_rows()
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function from a family to a folder with a tiny model of it, made once a session."""

@@ -2,7 +2,13 @@
 
 import itertools
 import json
+import os
+import re
+import subprocess
+import sys
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch import Tensor
 
 import layerwise as lw
 from conftest import CORPUS, SHARED
@@ -27,7 +34,7 @@ SHORT = [
     "university", "teachers", "She didn't.", "so what ?", "a cheap trick .", "Is it?", "Nobody knows.", "Yes!",
     "Where is my parcel?", "You were right.", "A man rides a horse.", "What a day...", "Berlin", "doubt", "of", "7",
 ]  # fmt: skip
-needs_vnni = pytest.mark.skipif(not int8.available(), reason="needs a processor with VNNI instructions")
+needs_vnni = pytest.mark.skipif(not int8.available(), reason=f"int8 {int8.refusal()}")
 
 
 def cosines(a: F32, b: F32) -> F32:
@@ -89,15 +96,13 @@ def test_a_text_does_not_depend_on_its_neighbours(family: str, model_folder: Cal
     assert encoder.engine["products"] == "int8"
     together = encoder.encode(CORPUS, level="token")
     docs = together.index["doc"].to_numpy()
-    moved = 0
     for doc, text in enumerate(CORPUS):
         alone = encoder.encode([text], level="token")
         a, b = alone.stack(), together.stack()[:, docs == doc]
         apart = float(np.abs(a - b).max(initial=0)) / max(1.0, float(np.abs(b).max(initial=0)))
-        moved += apart > 1e-5
+        # In a batch of another size sums may come in another order, and a code on a border of rounding moves by one
+        # step, on some processors in most texts. Of batches of the same sizes test_processor.py asks for equality.
         assert apart < 0.05, f"text {doc} is off by {apart:.3f}"
-    # In another batch sums may come in another order, and a code on a border of rounding moves by one step.
-    assert moved <= 2, f"{moved} of {len(CORPUS)} texts have other vectors beside others"
 
 
 @needs_vnni
@@ -117,7 +122,10 @@ def test_a_product_in_int8_is_about_the_product(bias: bool) -> None:
         # What lies far beyond what was seen is clipped, and nothing else is touched by it.
         far = model(torch.cat([x[:1], 1e6 * x[:1]]))
     assert torch.isfinite(far).all()
-    assert torch.equal(far[0], got[0])
+    # The sums are of integers, and exact. The library may take another kernel for 2 rows than for 200 (with AMX it
+    # does), and the one scales the sum and adds the bias in other steps than the other: a few roundings of float32.
+    apart = float((far[0] - got[0]).abs().max() / got[0].abs().max())
+    assert apart <= 1e-6, f"off by {apart:.1e} beside a row that is clipped"
 
 
 @needs_vnni
@@ -215,7 +223,7 @@ def test_the_limits_as_they_are_tell_one_layer_from_the_next(
 def test_a_machine_that_cannot_is_told(
     model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8, "available", lambda: False)
+    monkeypatch.setattr(int8, "refusal", lambda: "needs a processor with VNNI instructions")
     with pytest.raises(
         RequestError, match="precision 'int8' needs a processor with VNNI instructions; take bf16"
     ):
@@ -223,3 +231,123 @@ def test_a_machine_that_cannot_is_told(
     monkeypatch.setattr(load, "_device", lambda device: "cuda")
     with pytest.raises(RequestError, match="precision 'int8' runs on a CPU and this is 'cuda'; take bf16"):
         lw.load_encoder(model_folder("bert"), precision="int8")
+
+
+def pairwise(
+    codes: Tensor, step: float, zero: int, packed: Tensor, scale: Tensor, _: Tensor, bias: Tensor,
+    out_step: float, out_zero: int, dtype: torch.dtype, after: str, *__: Any, fits: Callable[[int], bool],
+) -> Tensor:  # fmt: skip
+    """A product of codes whose sums of two are cut to 16 bits where `fits` says so of the number of rows."""
+    terms = codes.long()[:, None] * packed.long()
+    pairs = terms[..., ::2] + terms[..., 1::2]
+    if fits(len(codes)):
+        pairs = pairs.clamp(-(2**15), 2**15 - 1)
+    sums = (pairs.sum(-1) - zero * packed.long().sum(-1)) * step * scale + bias
+    if after == "gelu":
+        sums = torch.nn.functional.gelu(sums)
+    given: Tensor = (
+        (sums / out_step + out_zero).round().clamp(0, 255).to(dtype) if dtype == torch.uint8 else sums
+    )
+    return given
+
+
+@pytest.mark.parametrize("rows", [None, 1, 2, 16, 200])
+def test_sums_of_16_bits_are_refused_whatever_the_processor_says(
+    rows: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = partial(pairwise, fits=lambda count: count == rows)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_prepack", lambda codes, _: codes, raising=False)
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_pointwise", product, raising=False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+    why = int8.refusal.__wrapped__()
+    if rows is None:
+        assert why is None
+    else:
+        assert why is not None
+        line = (
+            rf"needs oneDNN to use VNNI instructions \(ONEDNN_MAX_CPU_ISA is AVX2\): "
+            rf"a product of {rows} x 256 codes is off by \d+% of the largest number here"
+        )
+        assert re.fullmatch(line, why), why
+
+
+def test_no_kernel_is_refused_and_so_is_a_torch_without_the_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("could not create a primitive")
+
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_prepack", fail, raising=False)
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_pointwise", fail, raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    wrong = "needs oneDNN to use VNNI instructions: a product of 1 x 256 codes fails here"
+    assert int8.refusal.__wrapped__() == wrong
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    lacks = "needs the int8 products of oneDNN, which this build of torch lacks"
+    assert int8.refusal.__wrapped__() == lacks
+
+
+def test_where_the_library_is_held_to_avx2_the_command_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "layerwise",
+        "extract",
+        "texts.txt",
+        "--out",
+        "out",
+        "--precision",
+        "int8",
+    ]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [*command, "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    line = done.stderr.strip().splitlines()[-1]
+    assert re.search(r"precision 'int8' needs .*; take bf16 or fp32$", line), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@needs_vnni
+def test_codes_of_an_input_are_made_once_for_its_layers_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = torch.nn.ModuleList(torch.nn.Linear(16, 8) for _ in range(3)).requires_grad_(False)
+    seen, x = torch.randn(9, 16), torch.randn(4, 16)
+    with torch.inference_mode():
+        int8.convert(layers, lambda: [layer(seen) for layer in layers])
+        made: list[int] = []
+        of = int8._Codes.of
+
+        def counted(codes: int8._Codes, x: Tensor) -> Tensor:
+            made.append(len(x))
+            return of(codes, x)
+
+        monkeypatch.setattr(int8._Codes, "of", counted)
+        for layer in layers:
+            layer(x)
+        assert made == [4]
+        kept = weakref.ref(x)
+        del x
+        assert kept() is None, "the last batch stays in memory"
+        one, other = torch.randn(4, 16), torch.randn(5, 16)
+        wanted = layers[0](other), layers[1](other), layers[2](other)
+        made.clear()
+        layers[0](one)
+        with ThreadPoolExecutor(1) as pool:  # a thread between: it has codes of its own
+            got = list(pool.map(lambda layer: layer(other), layers))
+        layers[1](one)
+        layers[2](one)
+    assert made == [4, 5]
+    for a, b in zip(got, wanted, strict=True):
+        assert torch.equal(a, b)

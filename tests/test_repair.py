@@ -598,7 +598,7 @@ def test_what_does_not_belong_is_left_to_the_user(make: Make, repair: Mend) -> N
     assert [problem.file for problem in check_files(out)] == ["shards/notes.txt"]
 
 
-@pytest.mark.skipif(not int8.available(), reason="needs a processor with VNNI instructions")
+@pytest.mark.skipif(not int8.available(), reason=f"int8 {int8.refusal()}")
 def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_path: Path) -> None:
     one = make(precision="int8", model="minilm", device="cpu", limit=5)
     two = make(write(tmp_path / "b.jsonl", ROWS[5:]), "b", precision="int8", model="minilm", device="cpu")

@@ -456,10 +456,10 @@ def test_others_are_not_kept_waiting_while_a_share_is_looked_at(
 
     take_up, seen = work.take_up, []
 
-    def looked(folder: Folder, is_own: Callable[[int], bool]) -> Any:
+    def looked(folder: Folder, *given: Any) -> Any:
         with filelock.FileLock(folder.lock, timeout=0):
             seen.append(True)
-        return take_up(folder, is_own)
+        return take_up(folder, *given)
 
     monkeypatch.setattr(work, "take_up", looked)
     with DatasetWriter(tmp_path / "out", {"a": 1}, share=(0, 2)):

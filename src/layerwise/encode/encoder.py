@@ -139,7 +139,8 @@ class Encoder:
     def notes(self) -> tuple[str, ...]:
         """What the user should be told about this model on this machine."""
         slow = self.precision == "bf16" and self.device == "cpu" and not hf.fast_bf16()
-        hint = ("this processor has no bf16 instructions, so --precision fp32 is faster here",)
+        lack = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
+        hint = (f"{lack}: --precision fp32 is faster here",)
         return self.checkpoint.notes + (hint if slow else ())
 
     @property

@@ -215,7 +215,8 @@ class Engine:
                 self.packing = "even"
                 if not self._agrees(reference, probes, tolerance):
                     self._taps = Collected()
-        if repack and self.device.type == "cpu" and linear.available():
+        dtype = next(self._model.parameters()).dtype
+        if repack and self.device.type == "cpu" and linear.available(dtype):
             self._repack(reference, probes, tolerance)
 
     def _to_int8(

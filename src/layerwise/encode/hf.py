@@ -20,7 +20,7 @@ from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
-from layerwise.encode import attention
+from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint, weight_files
 from layerwise.errors import ModelError
 from layerwise.silence import silenced
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # int8 is made of fp32.
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _LOADING = Lock()
+# Instruction sets of oneDNN that have no products of bf16.
+_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
@@ -94,7 +96,9 @@ def blocks(config: PretrainedConfig) -> int | None:
 
 
 def fast_bf16() -> bool:
-    """Tell whether the processor multiplies bf16 numbers itself; else it is emulated, and slow."""
+    """Tell whether the processor multiplies bf16 numbers itself, and oneDNN may use that; else it is slow."""
+    if linear.held_to() in _WITHOUT_BF16:
+        return False
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     found = [getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name)]
     return any(found) or platform.machine() in ("arm64", "aarch64")

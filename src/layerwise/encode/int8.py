@@ -6,9 +6,13 @@ on a border of rounding by one step.) Spreads are moved between inputs and weigh
 that neither has outliers (SmoothQuant, Xiao et al. 2023). The few channels in which a feed-forward layer is
 a multiple of all others ("massive activations", Sun et al. 2024) are computed beside, unrounded.
 
-The operators are those that torch's compiler emits; they are private in name, so they are looked for.
+The operators are those that torch's compiler emits; they are private in name, so they are looked for, and a product
+whose result is known is computed first: without VNNI instructions they add pairs of products in 16 bits, which overflow.
 """
 
+import functools
+import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from layerwise.encode.linear import fusable, median_seconds
+from layerwise.encode.linear import fusable, held_to, median_seconds
 
 _ROWS = 2048  # the number of input rows that weights are laid out for
 _HIGHEST = 255  # codes are 0 … 255
@@ -33,16 +37,62 @@ _GELU_LEAST = -0.17  # the minimum of GELU
 _TINY = 1e-5
 
 
-def available() -> bool:
-    """Tell whether this torch has the operators, and the processor the instructions (VNNI).
+# Rows, inputs and outputs of the products that are compared with exact ones: the library chooses its kernels by the
+# number of rows. All sums stay below 2**24, so that float32 holds them exactly, in whatever order they come.
+_PROVED = (1, 2, 16, 200)
+_INNER, _OUTER = 256, 16
+_EXACT = 1e-6
 
-    Without these the operators add pairs of products in 16 bits, which overflow.
+
+def available() -> bool:
+    """Tell whether this torch has the operators and they compute right products on this processor."""
+    return refusal() is None
+
+
+@functools.cache
+def refusal() -> str | None:
+    """Return why int8 can't be computed in this process, as the rest of "precision 'int8' …"; None if it can.
+
+    Looks for the operators and the processor's instructions (VNNI), then computes a few products: the library may be
+    held to less than the processor has (ONEDNN_MAX_CPU_ISA).
     """
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     names = ("qlinear_prepack", "qlinear_pointwise")
-    return bool(
-        there and all(hasattr(torch.ops.onednn, name) for name in names) and torch.cpu._is_vnni_supported()
-    )
+    if not (there and all(hasattr(torch.ops.onednn, name) for name in names)):
+        return "needs the int8 products of oneDNN, which this build of torch lacks"
+    if not torch.cpu._is_vnni_supported():
+        return "needs a processor with VNNI instructions"
+    for rows in _PROVED:
+        share = _share_off(rows)
+        if share > _EXACT:
+            wrong = f"is off by {share:.0%} of the largest number" if math.isfinite(share) else "fails"
+            held = f" (ONEDNN_MAX_CPU_ISA is {isa})" if (isa := held_to()) else ""
+            return f"needs oneDNN to use VNNI instructions{held}: a product of {rows} x {_INNER} codes {wrong} here"
+    return None
+
+
+def _share_off(rows: int) -> float:
+    """Return how far a product of so many rows is from the exact one, as a share of its largest number.
+
+    Codes are 200 … 255 and weights ±127 with pairs of equal sign: the sum of two products doesn't fit 16 bits. Both
+    forms that are used are tried: to float32, and through GELU to codes, which may be off by one.
+    """
+    row, channel, output = torch.arange(rows)[:, None], torch.arange(_INNER), torch.arange(_OUTER)[:, None]
+    codes = 200 + (row * 31 + channel * 7) % 56
+    integers = 127 * (1 - 2 * ((channel // 2 * (output + 1) // 3) % 2))
+    exact = ((codes - _Codes.zero) @ integers.T).double()
+    most = float(exact.abs().max())
+    step, out, zero = 8 / most, 8.2 / 240, 10
+    wanted = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
+    try:
+        weights = _Weights(integers.float(), torch.zeros(_OUTER))
+        given = codes.to(torch.uint8)
+        got = weights.times(given, 1.0, _Codes.zero, (1.0, 0, torch.float32))
+        fused = weights.times(given, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
+    except RuntimeError:  # no such kernel on this processor
+        return math.inf
+    steps = float((fused.double() - wanted).abs().max())
+    return max(float((got.double() - exact).abs().max()) / most, (steps - 1) / _HIGHEST)
 
 
 def convert(model: nn.Module, run: Callable[[], object]) -> None:
@@ -126,11 +176,28 @@ def _feed_forward(module: nn.Module, seen: dict[nn.Module, _Seen]) -> tuple[nn.L
     return (first, outer) if first in seen and outer in seen and first.bias is not None else None
 
 
-class _Slot:
-    """The last input that was turned into codes, as query, key and value take the same one after the other."""
+class _Slot(threading.local):
+    """The last input of a thread that was turned into codes, as query, key and value take the same one in turn.
+
+    It is let go when the last of them has taken it.
+    """
 
     def __init__(self) -> None:
         self.last: tuple[Tensor, int, Tensor] | None = None
+        self.left = 0
+
+    def __reduce__(self) -> tuple[type["_Slot"], tuple[()]]:
+        return _Slot, ()
+
+    def codes(self, x: Tensor, codes: "_Codes", group: int, users: int) -> Tensor:
+        """Return the codes of `x` (…, width), uint8, for one of the `users` layers of a group."""
+        if self.last is None or self.last[0] is not x or self.last[1] != group:
+            self.last, self.left = (x, group, codes.of(x)), users
+        found = self.last[2]
+        self.left -= 1
+        if self.left <= 0:
+            self.last = None
+        return found
 
 
 class _Codes:
@@ -191,18 +258,14 @@ class QuantisedLinear(nn.Module):
         # Some families read the type of `weight`; nothing reads its numbers.
         self.weight = torch.empty(0, dtype=linear.weight.dtype)
         self._codes, self._slot, self._group = _Codes(seen), slot, id(seen)
+        self._users = sum(not user._forward_hooks for user in seen.users)  # a hooked one stays as it is
         weight = linear.weight.detach()
         bias = _bias(linear) + weight @ self._codes.center
         self._weights = _Weights(weight * self._codes.spread, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return about `x` times the weight plus the bias."""
-        last = self._slot.last
-        if last is not None and last[0] is x and last[1] == self._group:
-            codes = last[2]
-        else:
-            codes = self._codes.of(x)
-            self._slot.last = (x, self._group, codes)
+        codes = self._slot.codes(x, self._codes, self._group, self._users)
         return self._weights.times(codes, self._codes.step, _Codes.zero, (1.0, 0, torch.float32))
 
 

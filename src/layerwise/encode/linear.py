@@ -4,6 +4,8 @@ The two operators are the ones that torch's compiler emits; they are private in 
 for, and whoever uses them compares the result with `torch.nn.Linear`.
 """
 
+import functools
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -36,13 +38,29 @@ class PackedLinear(nn.Module):
         return out
 
 
-def available() -> bool:
-    """Tell whether this torch has the operators."""
+@functools.cache
+def available(dtype: torch.dtype = torch.float32) -> bool:
+    """Tell whether this torch has the operators, and they take the type `dtype` on this processor.
+
+    bf16 isn't taken where oneDNN has AVX2 instructions at most.
+    """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    return hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(
-        torch.ops.mkldnn, "_linear_pointwise"
-    )
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
+    try:
+        packed = torch.ops.mkldnn._reorder_linear_weight(torch.ones(16, 16, dtype=dtype), _ROWS)
+        torch.ops.mkldnn._linear_pointwise(torch.ones(2, 16, dtype=dtype), packed, None, "none", [], "")
+    except RuntimeError:
+        return False
+    return True
+
+
+def held_to() -> str | None:
+    """Return the instruction set that the environment holds oneDNN to, in upper case; None where it doesn't."""
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
+    return isa.upper() if isa.upper() not in ("ALL", "DEFAULT") else None
 
 
 def repack(model: nn.Module) -> None:
@@ -71,7 +89,7 @@ def ceiling(precision: str, device: str, repeats: int = 7) -> float:
     linear = nn.Linear(inner, outer, device=device, dtype=dtype).requires_grad_(False)
     x = torch.randn(rows, inner, device=device, dtype=dtype)
     ways: list[nn.Module] = [linear]
-    if on_cpu and available():
+    if on_cpu and available(dtype):
         ways.append(PackedLinear(linear))
     flop = 2 * rows * inner * outer
     return max(flop / 1e9 / median_seconds(partial(way, x), device, repeats) for way in ways)

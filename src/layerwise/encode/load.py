@@ -60,8 +60,8 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
             raise RequestError(
                 f"precision 'int8' runs on a CPU and this is {device!r}; take bf16 or --device cpu"
             )
-        if not int8.available():
-            raise RequestError("precision 'int8' needs a processor with VNNI instructions; take bf16 or fp32")
+        if (why := int8.refusal()) is not None:
+            raise RequestError(f"precision 'int8' {why}; take bf16 or fp32")
     # Of weights that aren't read no pickle can do harm.
     allowed = loading.allow_pickle or loading.random is not None
     found = replace(find_checkpoint(model, loading.revision, allow_pickle=allowed), random=loading.random)

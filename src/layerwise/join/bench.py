@@ -186,7 +186,7 @@ def _field(
     name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
 ) -> _Field:
     from layerwise.encode import hf
-    from layerwise.encode.int8 import available
+    from layerwise.encode.int8 import refusal
     from layerwise.encode.load import load_encoder
 
     ours = load_encoder(name, device=device)
@@ -203,11 +203,11 @@ def _field(
         rough = load_encoder(name, device=device, precision="bf16")
         ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
         ways[TEXT_BF16] = lambda ts: rough.encode(ts)
-    if int8 and ours.device == "cpu" and available():
+    if int8 and ours.device == "cpu" and refusal() is None:
         roughest = load_encoder(name, device=device, precision="int8")
         ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
-        left_out[OURS_INT8] = "it needs a CPU with VNNI instructions"
+        left_out[OURS_INT8] = f"it {refusal()}" if ours.device == "cpu" else "it runs on a CPU"
     ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
