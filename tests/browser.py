@@ -1,13 +1,14 @@
 """A headless Chromium for the tests of the page; what it asked for and complained of is kept."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from waiting import SECONDS, until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -20,7 +21,9 @@ def browser() -> Iterator[Any]:
         pytest.skip(f"there is no browser: none of {', '.join(NAMES)}")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        started = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=1000 * SECONDS
+        )
         yield started
         started.close()
 
@@ -38,7 +41,7 @@ class Opened:
     ) -> None:
         self.context = started.new_context(viewport={"width": wide, "height": high}, **options)
         self.tab = self.context.new_page()
-        self.tab.set_default_timeout(20_000)
+        self.tab.set_default_timeout(1000 * SECONDS)
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.tab.on("request", lambda request: self.asked.append(request.url))
@@ -51,10 +54,13 @@ class Opened:
         if kind in ("error", "warning"):
             self.complaints.append(text)
 
+    def drawn(self) -> None:
+        """Wait until what was asked for by now is laid out and drawn: two frames, as the page draws in the first."""
+        self.tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def pixels(self, selector: str = "#map canvas") -> str:
         """What a canvas shows, as a data address."""
-        # Two frames: the page draws in the first.
-        self.tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.drawn()
         found: str = self.tab.evaluate("(selector) => document.querySelector(selector).toDataURL()", selector)
         return found
 
@@ -68,10 +74,7 @@ class Opened:
 
         Playwright's own way evaluates text within the page, which the page's policy forbids.
         """
-        end = time.monotonic() + 10
-        while not self.tab.evaluate(what, given):
-            assert time.monotonic() < end, f"still not: {what}"
-            self.tab.wait_for_timeout(20)
+        until(lambda: self.tab.evaluate(what, given), what)
 
     def place(self, point: int) -> tuple[float, float]:
         """Where a point of the map stands in the window, once the map is in view."""

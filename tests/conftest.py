@@ -3,16 +3,24 @@
 import functools
 import itertools
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+# Tiny models gain nothing from threads, and lose much on a machine that is busy; nor do those of the processes that
+# tests start. Before torch is imported, as it is read but once.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-# Tiny models gain nothing from threads, and lose much on a machine that is busy.
+from warm import Python, warm_python
+
 torch.set_num_threads(1)
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = [
@@ -216,3 +224,28 @@ def minilm() -> Any:
     from layerwise.encode.load import load_encoder
 
     return load_encoder("minilm", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[Python]:
+    """Makes Python processes that needn't import torch, once a session."""
+    with warm_python() as made:
+        yield made
+
+
+@pytest.fixture
+def quick_workers(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes of `workers=` be such ones."""
+    from layerwise.cluster import local
+
+    given = SimpleNamespace(Popen=python.popen, PIPE=subprocess.PIPE)
+    monkeypatch.setattr(local, "subprocess", given)
+
+
+@pytest.fixture
+def quick_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `bench` measure the processor's best matrix product by one run, where no number matters."""
+    from layerwise.encode import int8, linear
+
+    for module in (int8, linear):
+        monkeypatch.setattr(module, "ceiling", functools.partial(module.ceiling, repeats=1))

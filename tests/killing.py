@@ -3,13 +3,18 @@
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from waiting import until
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -41,12 +46,28 @@ class Killing(threading.Thread):
                     os.kill(rng.choice(there), signal.SIGKILL)
                     self.committed.append(committed)
 
+    def between(self, tasks: Iterable[Any]) -> Iterator[Any]:
+        """Let tasks come slowly, so that kills come anywhere between them, and the last after all kills."""
+        yield from slowly(tasks, 0.2, lambda: len(self.committed) == self._kills, f"{self._kills} kills")
+
     def check(self) -> None:
         """Make sure that all came before the end, and at various times."""
         self._over.set()
         assert len(self.committed) == self._kills, f"{self._kills} kills were to come: {self.committed}"
         various = len(set(self.committed))
         assert various >= self._kills // 2, f"kills came at these numbers of shards: {self.committed}"
+
+
+def slowly(tasks: Iterable[Any], pause: float, over: Callable[[], bool], what: str) -> Iterator[Any]:
+    """Yield tasks with pauses, the last one only when something is over that is to happen before the end."""
+    ahead = iter(tasks)
+    last = next(ahead)
+    for task in ahead:
+        time.sleep(pause)
+        yield last
+        last = task
+    until(over, what)
+    yield last
 
 
 def holders(folder: Path) -> list[int]:
@@ -60,3 +81,11 @@ def holders(folder: Path) -> list[int]:
         if any(name.startswith(str(folder)) and name.endswith(".lock") and "-of-" in name for name in names):
             found.append(int(process.parent.name))
     return [pid for pid in found if pid != os.getpid()]
+
+
+def killed_anywhere(python: list[str], *arguments: object) -> int:
+    """Run kill_extract.py; return the number of kills."""
+    command = [*python, str(Path(__file__).with_name("kill_extract.py")), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout.split()[-1])

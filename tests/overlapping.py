@@ -3,8 +3,9 @@
 import threading
 from typing import Any
 
+from waiting import SECONDS
+
 TASKS = ("a", "b", "c", "d")
-_SECONDS = 20.0
 
 
 class Overlapping:
@@ -47,5 +48,5 @@ class Overlapping:
 
     def _wait(self, step: str, task: str) -> None:
         following = dict(zip(TASKS[:-1:2], TASKS[1::2], strict=True)).get(task)
-        if following is not None and not self.done[step, following].wait(_SECONDS):
+        if following is not None and not self.done[step, following].wait(SECONDS):
             raise RuntimeError(f"the step {step!r} of {following} isn't done beside that of {task}")

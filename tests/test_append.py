@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import layerwise as lw
+from killing import killed_anywhere
 from layerwise.encode.encoder import Encoder
 from layerwise.errors import DatasetError
 from layerwise.store import ShardWriter, check_files
 from layerwise.store.tensors import TensorWriter
+from warm import Python
 
 A = [f"the first file, text {n} " + "word " * (n % 5) for n in range(6)]
 B = [f"another file, text {n}" for n in range(5)]
@@ -469,6 +470,7 @@ def test_one_writer_at_a_time(b: Path, out: Path, extract: Extract) -> None:
     assert texts(extract(b, out, append=True)) == A + B
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_two_processes_append_what_one_does(
     a: Path, b: Path, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -630,11 +632,7 @@ def test_nothing_new_and_nothing_at_all(out: Path, extract: Extract, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_the_old_dataset_is_whole(
-    model_folder: Callable[[str], Path], tmp_path: Path
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """An append is killed by SIGKILL at many points, twice over, and gone on with each time."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), str(model_folder("bert")), str(tmp_path), "append"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 30
+    assert killed_anywhere(python(), model_folder("bert"), tmp_path, "append") >= 30

@@ -9,6 +9,7 @@ import pytest
 from layerwise.join.bench import bench
 
 
+@pytest.mark.usefixtures("quick_ceilings")
 def test_other_libraries_that_are_broken_here_are_left_out_and_named(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -548,6 +548,7 @@ def test_env(run: Run) -> None:
     assert all(name in got.out for name in found)
 
 
+@pytest.mark.usefixtures("quick_ceilings")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
@@ -557,6 +558,7 @@ def test_bench_json(run: Run, tiny: list[str]) -> None:
     assert any(way.startswith("layerwise fp32") for way in got.json["ways"])
 
 
+@pytest.mark.usefixtures("quick_ceilings")
 def test_bench_of_a_source(reviews: Path, run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--no-bf16", "--source", "reviews.csv", *tiny)
     assert got.code == 0
@@ -1007,6 +1009,7 @@ def test_workers_that_cannot_be(
     assert not Path("out").exists()
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_two_processes_from_the_command_line(text_set: Path, run: Run, tiny: list[str]) -> None:
     got = run("extract", "reviews.csv", "--out", "by two", "--workers", "2", *tiny)
     assert (got.code, got.err) == (0, "")

@@ -15,6 +15,8 @@ from browser import Opened, browser
 from layerwise.join.explore import served
 from layerwise.server.loopback import Loopback
 from test_page import held
+from waiting import SECONDS, ended, until
+from warm import Python
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def address(dataset: Path) -> Iterator[str]:
         thread.start()
         yield server.url
         server.close()
-        thread.join(10)
+        ended(thread)
 
 
 def test_the_page_asks_for_what_it_shows(address: str) -> None:
@@ -44,7 +46,7 @@ def test_the_page_asks_for_what_it_shows(address: str) -> None:
         before = page.pixels()
         page.tab.locator("#map input[type=range]").first.focus()
         page.tab.keyboard.press("ArrowRight")
-        page.tab.wait_for_timeout(700)
+        page.wait("layerwise.scene.at === 1 && !Number.isNaN(layerwise.map.coords[1]?.at(-1) ?? NaN)")
         assert page.pixels() != before, "another layer shows the same points"
         assert not page.tab.locator("#chosen .whole").count()
         page.tab.mouse.click(*page.place(3))
@@ -71,16 +73,18 @@ DRAWN = """(canvas) => { const [wide, high] = [canvas.width, canvas.height];
 
 
 def drawn(page: Opened, layers: tuple[int, int]) -> list[str]:
-    """What stands side by side of two layers, once their points are there."""
+    """What stands side by side of two layers, once it is drawn: for one layer twice the same picture, else two."""
     for side, layer in enumerate(layers):
         page.tab.select_option(f"#side-{side}", str(layer))
     page.tab.mouse.move(0, 0)
-    page.tab.wait_for_timeout(100)
-    found: list[str] = []
-    for canvas in page.tab.locator("#compare canvas").all():
-        page.wait(DRAWN, canvas.element_handle())
-        found.append(canvas.evaluate(DRAWN))
-    return found
+    canvases = page.tab.locator("#compare canvas").all()
+
+    def pictures() -> list[str]:
+        page.drawn()
+        found = [canvas.evaluate(DRAWN) for canvas in canvases]
+        return found if all(found) and (found[0] == found[1]) == (layers[0] == layers[1]) else []
+
+    return until(pictures, f"pictures of the layers {layers} that are the same if these are")
 
 
 def test_two_layers_stand_side_by_side(address: str) -> None:
@@ -123,32 +127,20 @@ def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:
         assert url.startswith("http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
         try:
-            _, told = process.communicate(timeout=30)
+            _, told = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
     assert process.returncode == 0, told
     assert "Traceback" not in told
 
 
-def test_wrong_arguments(dataset: Path) -> None:
-    for wrong, message in {
-        "--port=99999": "take another",
-        "--lang=fr": "en, zh",
-        "--probe=nothing": "--probe",
-    }.items():
-        command = [
-            sys.executable,
-            "-m",
-            "layerwise",
-            "explore",
-            str(dataset),
-            "--points",
-            "10",
-            "--texts",
-            "0",
-            wrong,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2, done.stderr
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1, done.stderr
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("--port=99999", "take another"), ("--lang=fr", "en, zh"), ("--probe=nothing", "--probe")],
+)
+def test_wrong_arguments(dataset: Path, python: Python, wrong: str, says: str) -> None:
+    command = python("-m", "layerwise", "explore", str(dataset), "--points", "10", "--texts", "0", wrong)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

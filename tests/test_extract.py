@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 import layerwise as lw
 from conftest import CORPUS
+from killing import killed_anywhere
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
 from layerwise.store import check_files
 from layerwise.store.tensors import TensorWriter
 from reference import Plain, worst
+from warm import Python
 
 
 @pytest.fixture
@@ -369,16 +371,10 @@ def test_only_wanted_layers_are_kept_in_memory(encoder: Any) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(
-    model_folder: Callable[[str], Path], tmp_path: Path
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A process is killed by SIGKILL at many points of its work, twice over, and gone on with each time."""
-    import subprocess
-
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), str(model_folder("bert")), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    kills = int(done.stdout.split()[-1])
+    kills = killed_anywhere(python(), model_folder("bert"), tmp_path)
     assert kills >= 30, f"only {kills} kills"
 
 

@@ -1,7 +1,6 @@
 import copy
 import pickle
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import layerwise as lw
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.load import load_encoder, shared_encoder
 from layerwise.join.features import LayerFeatures
+from warm import Python
 
 TEXTS = [
     "A charming and often affecting journey.",
@@ -245,7 +245,9 @@ def test_an_encoder_is_shared_by_clones_and_never_copied(tiny: Path, loads: list
     assert not loads
 
 
-def test_pickled_pipelines_carry_no_model_and_work_in_a_new_process(tiny: Path, tmp_path: Path) -> None:
+def test_pickled_pipelines_carry_no_model_and_work_in_a_new_process(
+    python: Python, tiny: Path, tmp_path: Path
+) -> None:
     made = [
         make_pipeline(LayerFeatures(tiny, mix="mean(1:; norm=layer)"), LogisticRegression()),
         make_pipeline(LayerFeatures(load_encoder(tiny), mix="3"), LogisticRegression()),
@@ -260,7 +262,7 @@ def test_pickled_pipelines_carry_no_model_and_work_in_a_new_process(tiny: Path, 
         "got = [pipeline.predict_proba(sys.argv[1:]) for pipeline in made]\n"
         "np.testing.assert_allclose(got, np.load('want.npy'), rtol=1e-4)"
     )
-    subprocess.run([sys.executable, "-c", code, *TEXTS], check=True, cwd=tmp_path)
+    subprocess.run(python("-c", code, *TEXTS), check=True, cwd=tmp_path)
 
 
 def test_searches_may_have_threads(tiny: Path) -> None:

@@ -37,6 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
 
 
+@pytest.mark.usefixtures("quick_workers")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_was_committed_is_kept_and_gone_on_with(
     workers: int, small: Path, model_folder: Callable[[str], Path], tmp_path: Path

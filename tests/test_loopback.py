@@ -9,6 +9,7 @@ import pytest
 
 from layerwise.errors import RequestError
 from layerwise.server.loopback import Loopback
+from waiting import SECONDS, ended
 
 
 def answer(what: str, query: Mapping[str, str]) -> str:
@@ -24,12 +25,12 @@ def server() -> Iterator[Loopback]:
         thread.start()
         yield server
         server.close()
-        thread.join(10)
+        ended(thread)
 
 
 def get(server: Loopback, path: str, host: str | None = None) -> tuple[int, str, str]:
     port = int(server.url.rsplit(":", 1)[1].strip("/"))
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
     connection.request("GET", path, headers={"Host": host} if host else {})
     reply = connection.getresponse()
     found = reply.status, reply.headers["Content-Type"], reply.read().decode()

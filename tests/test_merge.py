@@ -1,7 +1,6 @@
 """merge: datasets that were made in the same way become one, row for row."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from killing import killed_anywhere
 from layerwise.errors import DatasetError, OutputError, RequestError
 from layerwise.join.finish import described
 from layerwise.join.merge import merge
@@ -350,11 +350,11 @@ def test_a_full_disk_stops_a_merge_and_nothing_is_lost(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_a_merge_goes_on_to_the_same_bytes(
-    model_folder: Callable[[str], Path], tmp_path: Path
+    encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A merge is killed by SIGKILL at each point of its work, twice over, and gone on with."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), str(model_folder("bert")), str(tmp_path), "merge"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 30
+    source = tmp_path / "texts.txt"
+    source.write_text("".join(f"text number {n} {'word ' * (n % 7)}\n" for n in range(10)))
+    lw.extract(source, tmp_path / "whole", model=encoder_of("bert"), shard_texts=4)
+    # Without torch a fork is quick.
+    assert killed_anywhere([sys.executable], model_folder("bert"), tmp_path, "merge") >= 30

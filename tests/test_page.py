@@ -25,6 +25,7 @@ from layerwise.join.pieces import MAPS, TEXTS
 from layerwise.show.packing import letters
 from layerwise.show.page import LANGS, SCRIPTS, as_json, encoded, page
 from test_show import bare_result, probe_result
+from waiting import ended, until
 
 STATIC = resources.files("layerwise.show") / "static"
 LAYERS = ["emb", "1", "2", "3"]
@@ -423,8 +424,12 @@ def test_the_slider_moves_the_points(show: Show) -> None:
     assert opened.pixels() not in (first, between)
     assert opened.place(0)[0] < before[0] - 20, "the class drifts to the left"
     assert "layer 3" in opened.text("#state")
+    opened.tab.evaluate(
+        "() => { window.seen = []; const look = () => { seen.push(layerwise.scene.at); requestAnimationFrame(look); };"
+        " look(); }"
+    )
     opened.tab.click("#play")
-    opened.wait("layerwise.scene.at > 0 && layerwise.scene.at < 1")  # on the way
+    opened.wait("seen.some((at) => at % 1)")  # on the way
     opened.tab.click("#play")
 
 
@@ -634,7 +639,12 @@ def test_in_a_frame_of_a_notebook_links_stay_on_the_page(started: Any, tmp_path:
     inner = tab.frames[1]
     inner.wait_for_selector("html[data-ready]")
     inner.locator("#nav a").nth(2).click()
-    tab.wait_for_timeout(300)
+    until(
+        lambda: inner.evaluate(
+            "Math.abs(document.querySelector('#matrix').getBoundingClientRect().top) < innerHeight"
+        ),
+        "the section that the link names to be in view",
+    )
     assert inner.url == "about:srcdoc"
     assert inner.locator("#matrix").count() == 1
     tab.close()
@@ -931,7 +941,7 @@ def served() -> Iterator[tuple[str, list[str]]]:
     yield f"http://127.0.0.1:{server.server_port}/", asked
     server.shutdown()
     server.server_close()
-    thread.join(10)
+    ended(thread)
 
 
 def test_data_behind_the_page(started: Any, served: tuple[str, list[str]]) -> None:

@@ -17,6 +17,7 @@ from layerwise.join.explore import served
 from layerwise.server.loopback import Loopback
 from planted import noise, states_of
 from test_page import HOSTILE
+from waiting import ended
 
 # As `shown` of words.js writes what can't be seen; the tables hold no half surrogate pairs.
 VISIBLE = [
@@ -73,7 +74,7 @@ def opened_wide(page: Opened) -> str:
     page.wait(f"{READY} !== null")
     page.tab.locator("#compare-open").click()
     page.tab.evaluate("() => document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    page.tab.wait_for_timeout(100)
+    page.drawn()
     assert page.tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
         "the page is wider than its window"
     )
@@ -164,7 +165,7 @@ def test_hostile_text_with_the_data_behind(hostile: Chain, started: Any) -> None
         assert not page.complaints
         page.context.close()
         server.close()
-        thread.join(10)
+        ended(thread)
 
 
 # --- hardly anything to show ------------------------------------------------------------------------------

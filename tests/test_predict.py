@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.join import inputs
 from layerwise.learn.viterbi import legal
 from layerwise.words import split_words
+from warm import Python
 
 SENTENCES_ONCE = [
     (["Angela", "Merkel", "spoke", "in", "Berlin"], ["I-PER", "I-PER", "O", "O", "I-LOC"]),
@@ -98,7 +98,9 @@ def shares(found: Lines) -> np.ndarray[Any, Any]:
 # --- the same wherever it is asked ------------------------------------------------------------------------
 
 
-def test_a_new_process_says_the_same(place: Path, texts: Any, mood: lw.Head, tagger: lw.Head) -> None:
+def test_a_new_process_says_the_same(
+    python: Python, place: Path, texts: Any, mood: lw.Head, tagger: lw.Head
+) -> None:
     """Of every kind of head: of classes, tags and numbers, on a fixed and a learned mix, linear and MLP."""
     number: dict[str, Any] = {"task": "regress", "label": "n", "mix": "2"}
     some: dict[str, Any] = {"task": "classify", "label": "label", "epochs": 5, "draws": 0}
@@ -116,9 +118,7 @@ def test_a_new_process_says_the_same(place: Path, texts: Any, mood: lw.Head, tag
     said = ["Every layer", "", "天气很好", "word " * 60]
     words = [words for words, _ in SENTENCES_ONCE]
     asked: dict[str, list[Any]] = {str(place / name): words if name == "tag.head" else said for name in heads}
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(asked)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(python("-c", code, json.dumps(asked)), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     for name, head in heads.items():
         path = str(place / name)

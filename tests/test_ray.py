@@ -5,7 +5,6 @@ import os
 import pickle
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from layerwise.errors import LayerwiseError, RequestError
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
+from recipes import Exiting, Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
@@ -86,27 +86,12 @@ def test_actors_write_what_one_process_writes(
         lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
 
 
-def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tasks come slowly, so that there is something to kill at any time."""
-    map_ = Ray.map
-
-    def slow(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
-        def one_by_one() -> Iterator[Any]:
-            for task in tasks:
-                time.sleep(0.2)
-                yield task
-
-        yield from map_(self, one_by_one(), report)
-
-    monkeypatch.setattr(Ray, "map", slow)
-    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
-
-
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowed(monkeypatch)
-    killed = Killing(out, kills)
+    killed, map_ = Killing(out, kills), Ray.map
+    monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
@@ -162,38 +147,9 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
     assert gpu_share_of(0, count) == 0
 
 
-class Fatal:
-    """A recipe whose maker dies of a task, or at once."""
-
-    def __init__(self, *, at_once: bool = False) -> None:
-        self.at_once = at_once
-
-    def start(self, index: int, count: int) -> "Fatal":
-        if self.at_once:
-            os._exit(1)
-        return self
-
-    def about(self) -> str:
-        return "about"
-
-    def prepare(self, task: Any) -> Any:
-        return task
-
-    def make(self, task: Any, report: Any) -> Any:
-        if task == "die":
-            os._exit(1)
-        if task == "sleep":
-            time.sleep(60)
-        report(texts=1)
-        return task
-
-    def commit(self, task: Any) -> Any:
-        return task
-
-
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     reported: list[int] = []
-    with Ray(Fatal(), 1) as crew:
+    with Ray(Exiting(), 1) as crew:
         assert crew.about == "about"
         assert sorted(crew.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
         assert reported == [1, 1, 1]
@@ -219,14 +175,6 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
     assert len(contents(alone.path)) == 12
     assert contents(made.path) == contents(alone.path)
     assert made.manifest["tolerance"] == alone.manifest["tolerance"], "int8's error is measured the same way"
-
-
-class Sharing(Overlapping):
-    """Says how many threads its process may have."""
-
-    def about(self) -> str:
-        """Say it."""
-        return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
 
 
 def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
@@ -272,14 +220,14 @@ def test_a_worker_that_is_lost_in_another_way_is_replaced(
         return get(reference)
 
     monkeypatch.setattr(cluster, "get", failing)
-    with Ray(Fatal(), 1) as crew:
+    with Ray(Exiting(), 1) as crew:
         assert sorted(set(crew.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
     assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
 
 
 def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
-        Ray(Fatal(at_once=True), 1)
+        Ray(Exiting(at_once=True), 1)
 
 
 def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +238,7 @@ def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pyt
     monkeypatch.setattr(cluster, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "init", init)
     with pytest.raises(RequestError, match="no Ray cluster to be had: ray client .*; is RAY_ADDRESS right"):
-        Ray(Fatal(), 1)
+        Ray(Exiting(), 1)
 
 
 def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,14 +248,14 @@ def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: p
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     says = rf"no Ray cluster at RAY_ADDRESS=127.0.0.1:{port} \(Connection refused\); start it, or unset"
     with pytest.raises(RequestError, match=says):
-        Ray(Fatal(), 1)
+        Ray(Exiting(), 1)
 
 
 def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layerwise.cluster.ray._LOOK", 0.2)
-    with Ray(Fatal(), 1) as crew:
+    with Ray(Exiting(), 1) as crew:
         # As it looks when the raylet of the only machine is killed.
         nodes = [{**node, "Alive": False} for node in cluster.nodes()]
         monkeypatch.setattr(cluster, "nodes", lambda: nodes)

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import pytest
 
 import layerwise as lw
+from killing import slowly
 from layerwise.cluster.ray import Ray
 from layerwise.errors import LayerwiseError
 from layerwise.store import check_files
+from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -69,10 +70,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
 
 
-def when_there_are(shards: int, out: Path, then: Callable[[], None]) -> threading.Thread:
+def once_there_are(shards: int, out: Path, then: Callable[[], None]) -> threading.Thread:
+    """Do something in a thread of its own as soon as there are so many shards."""
+
     def run() -> None:
-        while len(list((out / "work").glob("0*.json"))) < shards:
-            time.sleep(0.05)
+        until(lambda: len(list((out / "work").glob("0*.json"))) >= shards, f"{shards} shards")
         then()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -80,39 +82,37 @@ def when_there_are(shards: int, out: Path, then: Callable[[], None]) -> threadin
     return thread
 
 
-@pytest.fixture
-def slowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tasks come slowly, so that machines are lost in the middle."""
+def slow(monkeypatch: pytest.MonkeyPatch, thread: threading.Thread) -> None:
+    """Let the tasks come slowly, and the last only when a thread has ended."""
     map_ = Ray.map
 
-    def slow(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
-        def one_by_one() -> Iterator[Any]:
-            for task in tasks:
-                time.sleep(0.3)
-                yield task
+    def map_slowly(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
+        coming = slowly(tasks, 0.3, lambda: not thread.is_alive(), "the loss of a machine")
+        yield from map_(self, coming, report)
 
-        yield from map_(self, one_by_one(), report)
-
-    monkeypatch.setattr(Ray, "map", slow)
+    monkeypatch.setattr(Ray, "map", map_slowly)
 
 
-@pytest.mark.usefixtures("slowed")
 def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(
-    machines: Machines, corpus: Path, model_folder: Callable[[str], Path], tmp_path: Path
+    machines: Machines,
+    corpus: Path,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, out = str(model_folder("bert")), tmp_path / "out"
     whole = contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
     machines.add()
     lost = machines.add()
     machines.begin()
-    thread = when_there_are(4, out, lambda: machines.lose(lost))
+    thread = once_there_are(4, out, lambda: machines.lose(lost))
+    slow(monkeypatch, thread)
     lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert not thread.is_alive(), "the machine was lost before the end"
     assert contents(out) == whole
     assert check_files(out) == []
 
 
-@pytest.mark.usefixtures("slowed")
 def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
     machines: Machines,
     corpus: Path,
@@ -124,12 +124,20 @@ def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
     whole = contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
     first, second = machines.add(), machines.add()
     machines.begin()
-    when_there_are(4, out, lambda: machines.lose(first))
-    gone = when_there_are(12, out, lambda: machines.lose(second))
-    monkeypatch.setattr("layerwise.cluster.ray._PATIENCE", 15.0)
-    with pytest.raises(LayerwiseError, match="minutes no worker was ready: the cluster has no room"):
-        lw.extract(corpus, out, model=model, workers=1, cluster="ray", **OPTIONS)
+
+    def lose_the_last() -> None:
+        # Only now: a worker may need long to be ready, wherever it is started.
+        monkeypatch.setattr("layerwise.cluster.ray._PATIENCE", 5.0)
+        machines.lose(second)
+
+    once_there_are(4, out, lambda: machines.lose(first))
+    gone = once_there_are(12, out, lose_the_last)
+    with monkeypatch.context() as patch:
+        slow(patch, gone)
+        with pytest.raises(LayerwiseError, match="minutes no worker was ready: the cluster has no room"):
+            lw.extract(corpus, out, model=model, workers=1, cluster="ray", **OPTIONS)
     assert not gone.is_alive(), "both machines made shards before they were lost, or the second all of them"
+    monkeypatch.undo()
     machines.add()
     lw.extract(corpus, out, model=model, workers=1, cluster="ray", **OPTIONS)
     assert contents(out) == whole

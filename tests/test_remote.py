@@ -23,6 +23,7 @@ from layerwise.join.extract import extract_share
 from layerwise.place import place, put_new
 from layerwise.read import open_corpus
 from layerwise.store import DatasetWriter, check_files, disk
+from waiting import SECONDS
 
 pytest.importorskip("s3fs", reason="needs layerwise[s3]")
 pytest.importorskip("moto", reason="needs moto[server]")
@@ -58,7 +59,7 @@ class Faulty:
         if fault not in ("pass", "cut"):
             self.came.append((fault, f"{method} {path}"))
         if fault == "never":
-            self.given_up.wait(60)
+            self.given_up.wait(SECONDS)
             fault = "500"
         if fault in ("500", "503", "403"):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -396,6 +397,7 @@ def test_a_finish_that_another_was_faster_with_is_refused(
     assert check_files(out) == []
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_processes_write_what_one_writes_and_leave_nothing_here(
     bucket: str, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import collections
 import gc
 import json
 import shutil
-import subprocess
 import sys
 import weakref
 from collections.abc import Callable
@@ -14,12 +13,14 @@ from typing import Any
 import pytest
 
 import layerwise as lw
+from killing import killed_anywhere
 from layerwise.encode import int8
 from layerwise.errors import DatasetError, LayerwiseError, ModelError, RequestError, SourceError
 from layerwise.join.merge import merge
 from layerwise.join.repair import Repair
 from layerwise.join.repair import repair as repair_by
 from layerwise.store import check_files
+from warm import Python
 
 ROWS: list[dict[str, Any]] = [
     {"text": f"text number {n} " + "word " * (n % 5), "label": "xy"[n % 2], "number": n} for n in range(10)
@@ -613,10 +614,8 @@ def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_killed_anywhere_a_repair_goes_on(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_killed_anywhere_a_repair_goes_on(
+    python: Python, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
     """A repair of two shards is killed by SIGKILL at each point of its work, and gone on with."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), str(model_folder("bert")), str(tmp_path), "repair"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 30
+    assert killed_anywhere(python(), model_folder("bert"), tmp_path, "repair") >= 30

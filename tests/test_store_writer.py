@@ -376,18 +376,18 @@ def test_a_finished_dataset_needs_no_writable_folder(tmp_path: Path, monkeypatch
 
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from layerwise.store.writer import DatasetWriter
 with DatasetWriter(Path(sys.argv[1]), {"a": 1}):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
 def test_a_second_writer_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path / "d")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         assert "is in use: another process is writing it; wait for it" in error_of(tmp_path / "d", {"a": 1})

@@ -6,16 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
+import psutil
 import pytest
 
 import layerwise as lw
-from killing import Killing, needs_proc
+from killing import Killing, killed_anywhere, needs_proc
 from layerwise.cluster import local
 from layerwise.cluster.crew import Alone
 from layerwise.cluster.local import Local
@@ -26,6 +26,9 @@ from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
 from overlapping import TASKS, Overlapping
+from recipes import FAULTS, Fatal, Sharing
+from waiting import SECONDS, until
+from warm import Python
 
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
 OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
@@ -69,20 +72,14 @@ def test_two_processes_write_what_one_writes(
     assert again.sha256 == dataset.sha256, "workers are no setting, and a finished dataset is left alone"
 
 
-def slowly(tasks: Iterable[Any]) -> Iterator[Any]:
-    for task in tasks:
-        time.sleep(0.2)
-        yield task
-
-
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Extract with two processes that are killed so many times while they write."""
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
     map_ = Local.map
-    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, slowly(tasks), report))
     killed = Killing(out, kills)
+    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
     assert contents(out) == whole
     assert check_files(out) == []
@@ -104,12 +101,14 @@ def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_proc
+@pytest.mark.usefixtures("quick_workers")
 def test_killed_processes_are_started_again_and_the_bytes_are_the_same(
     corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survives(2, corpus, model, tmp_path / "out", whole, monkeypatch)
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     corpus: Path, model: str, tmp_path: Path
 ) -> None:
@@ -128,42 +127,6 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     (tmp_path / "new" / "work" / "1-of-2.lock").touch()  # as a process leaves it that was killed late
     lw.extract(corpus, tmp_path / "new", model=model, **OPTIONS)
     assert lw.open_dataset(tmp_path / "out").text_count == 5
-
-
-FAULTS: dict[str, BaseException] = {
-    "fail": ValueError("a fault of ours"),
-    "end": EOFError("a file that is cut"),
-    "exit": SystemExit("a library that gives up"),
-}
-
-
-class Fatal:
-    """A recipe whose makers die of a task, or of being started."""
-
-    def __init__(self, at_once: bool) -> None:
-        self.at_once = at_once
-
-    def start(self, index: int, count: int) -> "Fatal":
-        if self.at_once:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self
-
-    def about(self) -> str:
-        return "about"
-
-    def prepare(self, task: Any) -> Any:
-        return task
-
-    def make(self, task: Any, report: Any) -> Any:
-        print("what libraries print does no harm")
-        if task == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if task in FAULTS:
-            raise FAULTS[task]
-        return task
-
-    def commit(self, task: Any) -> Any:
-        return task
 
 
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
@@ -186,20 +149,12 @@ def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
 
         def tasks() -> Iterator[str]:
             yield "fail"
-            wait_for(lambda: not crew._messages.empty(), "the fault")
+            until(lambda: not crew._messages.empty(), "the fault")
             yield "a"
             yield "b"
 
         with pytest.raises(RuntimeError, match="a fault of ours"):
             list(crew.map(tasks(), lambda **_: None))
-
-
-class Sharing(Fatal):
-    """Says how many threads its process may have."""
-
-    def about(self) -> str:
-        """Say it."""
-        return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
 
 
 def test_each_process_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,28 +179,25 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)
 
 
+@pytest.mark.usefixtures("quick_workers")
 @pytest.mark.parametrize(("precision", "level"), [("fp32", "token"), ("bf16", "text"), ("int8", "token")])
 def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_of_one(
-    precision: str, level: str, tmp_path: Path
+    precision: Any, level: Any, python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = tmp_path / "texts.txt"
+    source, threads, processes = tmp_path / "texts.txt", tmp_path / "threads", tmp_path / "processes"
     source.write_text(
         "\n".join(" ".join(text.split()) for _, text in itertools.islice(paragraphs(), 0, 1200, 10))
     )
-    found = []
-    for workers in ("1", "2"):
-        out = tmp_path / workers
-        how = f"--precision {precision} --level {level} --workers {workers} --shard-texts 30 --device cpu"
-        command = [sys.executable, "-m", "layerwise", "extract", str(source), "--out", str(out), *how.split()]
-        made = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True
-        )
-        if precision == "int8" and "VNNI" in made.stderr:
-            pytest.skip("this processor has no VNNI")
-        assert made.returncode == 0, made.stderr
-        found.append(contents(out))
-    assert len(found[0]) == 12
-    assert found[0] == found[1]
+    how = f"--precision {precision} --level {level} --shard-texts 30 --device cpu".split()
+    command = python("-m", "layerwise", "extract", str(source), "--out", str(threads), *how)
+    made = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "2"}, capture_output=True, text=True)
+    if precision == "int8" and "VNNI" in made.stderr:
+        pytest.skip("this processor has no VNNI")
+    assert made.returncode == 0, made.stderr
+    options: dict[str, Any] = {"precision": precision, "level": level, "shard_texts": 30, "device": "cpu"}
+    lw.extract(source, processes, workers=2, **options)
+    assert len(contents(threads)) == 12
+    assert contents(threads) == contents(processes)
 
 
 def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
@@ -253,8 +205,11 @@ def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_on
         assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
+BESIDE = {"a": "b", "y": "z"}  # task that is made: task that is prepared meanwhile
+
+
 class Steps(Fatal):
-    """Takes each task through its steps, and notes when they begin and end."""
+    """Takes each task through its steps, and notes when they end."""
 
     def __init__(self) -> None:
         super().__init__(False)
@@ -267,8 +222,11 @@ class Steps(Fatal):
         return task
 
     def make(self, task: Any, report: Any) -> Any:
-        """Take a while."""
-        time.sleep(0.05)
+        """Take as long as the next task is prepared."""
+        if task in BESIDE:
+            until(
+                lambda: f"prepare {BESIDE[task]}" in self.seen, f"{BESIDE[task]} to be prepared beside {task}"
+            )
         if task == "bad":
             raise LayerwiseError("a task that can't be made")
         self.seen.append(f"make {task}")
@@ -279,7 +237,7 @@ class Steps(Fatal):
     def commit(self, task: Any) -> Any:
         """Take as long as the next task is made."""
         if task == "a":
-            assert self.next_made.wait(10), "b isn't made while a is committed"
+            assert self.next_made.wait(SECONDS), "b isn't made while a is committed"
         self.seen.append(f"commit {task}")
         if task == "full":
             raise OutputError("the disk is full")
@@ -305,10 +263,7 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
 
     def tasks() -> Iterator[str]:
         yield "first"
-        end = time.monotonic() + 10
-        while "make first" not in steps.seen:
-            assert time.monotonic() < end, "the next is asked for, and the first isn't made meanwhile"
-            time.sleep(0.01)
+        until(lambda: "make first" in steps.seen, "the first to be made while the next is asked for")
         yield "second"
 
     assert list(Alone(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
@@ -318,15 +273,22 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
 def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "layerwise", "extract", "-", "--model", model, "--device", "cpu"]
     command += ["--shard-texts", "1", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests run in the background, SIGINT may be ignored, and would be by the child.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("one\ntwo\nthree\n")
         process.stdin.flush()  # and nothing more: the end doesn't come
-        wait_for(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
+        until(lambda: (tmp_path / "out" / "work" / "00000.json").exists(), "the first shard")
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(30) == 130
+            assert process.wait(SECONDS) == 130
             assert "interrupted; the same command again goes on" in process.stderr.read()
         finally:
             process.kill()
@@ -374,41 +336,43 @@ def test_a_second_worker_of_one_index_touches_nothing(corpus: Path, model: str, 
 
 def test_processes_end_with_their_parent(corpus: Path, model: str, tmp_path: Path) -> None:
     script = (
-        "import layerwise as lw, sys, time\n"
+        "import layerwise as lw, sys\n"
         "lw.extract(sys.argv[1], sys.argv[2], model=sys.argv[3], workers=2, shard_texts=1, device='cpu')\n"
     )
-    corpus.write_text("word " * 60 + "\n" + "".join(f"text {n}\n" for n in range(3000)), encoding="utf-8")
+    texts = ["word " * 60, *(f"text {n}" for n in range(50_000))]
+    corpus.write_text("\n".join(texts), encoding="utf-8")
     out = tmp_path / "out"
-    parent = subprocess.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
-    wait_for(lambda: len(list((out / "work").glob("0*.json"))) > 3, "a few shards")
-    parent.kill()
-    parent.wait()
-    locks = sorted((out / "work").glob("*-of-2.lock"))
-    assert len(locks) == 2
+    parent = psutil.Popen([sys.executable, "-c", script, str(corpus), str(out), model])
 
-    def free() -> bool:
-        for path in locks:
-            lock = filelock.FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                return False
-            lock.release()
-        return True
+    def writing() -> list[Any]:
+        """Those of its processes that hold the lock of a share."""
+        there = parent.children(recursive=True)
+        return [one for one in there if any(path.endswith("-of-2.lock") for path, *_ in one.open_files())]
 
-    wait_for(free, "the end of the processes")
-    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:600]), encoding="utf-8")
-    made = len(list((out / "work").glob("0*.json")))
-    assert 3 < made < 600, "killed in the middle"
-    assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == 600
+    def committed() -> int:
+        return len(list((out / "work").glob("0*.json")))
+
+    try:
+        until(lambda: len(writing()) == 2, "two processes that hold the locks of their shares")
+        before = committed()
+        until(lambda: committed() > before + 3, "a few shards by both")
+        workers = parent.children(recursive=True)
+    finally:
+        parent.kill()
+        parent.wait()
+    until(lambda: not any(map(there, workers)), "the end of the processes")
+    made = committed()
+    assert 3 < made < len(texts), "killed in the middle"
+    corpus.write_text("\n".join(texts[: made + 100]), encoding="utf-8")
+    assert lw.extract(corpus, out, model=model, shard_texts=1, device="cpu").text_count == made + 100
     assert check_files(out) == []
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"waited a minute for {what}"
-        time.sleep(0.02)
+def there(process: Any) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def shares(corpus: Path, out: Path, model: str, order: list[int]) -> list[dict[str, Any]]:
@@ -492,10 +456,10 @@ def test_others_are_not_kept_waiting_while_a_share_is_looked_at(
 
     take_up, seen = work.take_up, []
 
-    def looked(folder: Folder, is_own: Callable[[int], bool]) -> Any:
+    def looked(folder: Folder, *given: Any) -> Any:
         with filelock.FileLock(folder.lock, timeout=0):
             seen.append(True)
-        return take_up(folder, is_own)
+        return take_up(folder, *given)
 
     monkeypatch.setattr(work, "take_up", looked)
     with DatasetWriter(tmp_path / "out", {"a": 1}, share=(0, 2)):
@@ -554,17 +518,14 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_shares_killed_fifty_times_give_the_same_bytes(model: str, tmp_path: Path) -> None:
+def test_shares_killed_fifty_times_give_the_same_bytes(python: Python, model: str, tmp_path: Path) -> None:
     """Each of two workers is killed by SIGKILL at random points of its work, and started again."""
-    script = Path(__file__).with_name("kill_extract.py")
-    command = [sys.executable, str(script), model, str(tmp_path), "shares"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout.split()[-1]) >= 50
+    assert killed_anywhere(python(), model, tmp_path, "shares") >= 50
 
 
 @pytest.mark.slow
 @needs_proc
+@pytest.mark.usefixtures("quick_workers")
 def test_processes_killed_fifty_times_give_the_same_bytes(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
