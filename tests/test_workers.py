@@ -492,7 +492,7 @@ def test_others_are_not_kept_waiting_while_a_share_is_looked_at(
 
     take_up, seen = work.take_up, []
 
-    def looked(folder: Folder, is_own: Callable[[int], bool]) -> Any:
+    def looked(folder: Folder, is_own: Callable[[int], bool], track: Any) -> Any:
         with filelock.FileLock(folder.lock, timeout=0):
             seen.append(True)
         return take_up(folder, is_own)
