@@ -24,6 +24,9 @@ GROUND = {
     "memory",
     "threads",
     "silence",
+    "locks",
+    "openmp",
+    "quota",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

@@ -25,6 +25,8 @@ from layerwise.encode.engine import Sequences
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
+from layerwise.locks import Lock, Shared
+from layerwise.quota import cpu_quota
 from reference import Plain, worst
 
 TEXTS = [
@@ -324,13 +326,32 @@ def test_a_gpu_in_a_forked_child_is_refused(
 
 
 def test_a_lock_is_open_in_a_forked_child() -> None:
-    lock = threads.Lock()
+    lock = Lock()
     with lock:
         child = os.fork()
         if not child:
             with lock:
                 os._exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
+    """The child's lock is open and its count begins anew; leaving the parent's block does no harm there."""
+    seen: list[str] = []
+
+    def on() -> Callable[[], None]:
+        seen.append("on")
+        return lambda: seen.append("off")
+
+    shared, lock = Shared(on), Lock()
+    with shared.held(), lock:
+        child = os.fork()
+    if not child:
+        with shared.held(), lock:
+            pass
+        os._exit(0 if seen == ["on", "on", "off"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert seen == ["on", "off"]
 
 
 # Pickles
@@ -429,7 +450,7 @@ def group(root: Path, listing: str, **files: str) -> Path:
 def test_the_quota_of_a_container(
     listing: str, files: dict[str, str], quota: float | None, tmp_path: Path
 ) -> None:
-    assert threads.cpu_quota(group(tmp_path, listing, **files)) == quota
+    assert cpu_quota(group(tmp_path, listing, **files)) == quota
 
 
 def test_what_the_machine_grants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from layerwise.threads import Lock
+from layerwise.locks import Lock
 
 _lock = Lock()
 _blocks = 0

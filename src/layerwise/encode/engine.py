@@ -21,7 +21,7 @@ from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
-from layerwise.threads import Lock
+from layerwise.locks import Lock
 from layerwise.tolerance import COMPUTED
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.

@@ -23,8 +23,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint, weight_files
 from layerwise.errors import ModelError
+from layerwise.locks import Lock
 from layerwise.silence import silenced
-from layerwise.threads import Lock
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -13,7 +13,8 @@ from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
 from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
-from layerwise.threads import Lock, computing
+from layerwise.locks import Lock
+from layerwise.threads import computing
 
 _LOADING = Lock()
 _KEPT = 2  # encoders: as many as are compared with each other, for each holds a model

@@ -14,13 +14,14 @@ from layerwise.join.inputs import CHARACTERS, TEXTS, chunks, encode, examples_of
 from layerwise.learn.decode import answers
 from layerwise.learn.head import HeadData
 from layerwise.learn.headfile import describe_head, read_head, write_head
+from layerwise.locks import Lock
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.example import Example
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
-from layerwise.threads import Lock, choose
+from layerwise.threads import choose
 from layerwise.versions import versions
 
 if TYPE_CHECKING:
