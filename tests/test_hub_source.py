@@ -16,6 +16,7 @@ import pytest
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, SourceError
+from layerwise.tolerance import AT_REST, COMPUTED
 
 pytest.importorskip("upath", reason="needs universal-pathlib, as of layerwise[s3]")
 HUB = "hf://datasets/user/name"
@@ -148,7 +149,15 @@ def test_files_globs_and_folders_are_sources(hub: Hub, model: str, tmp_path: Pat
     ):
         dataset = lw.extract(HUB + name, tmp_path / str(number), model=model)
         assert dataset.texts["text"].to_pylist() == TEXTS * times, name
-        assert np.array_equal(dataset.layer("2"), np.tile(local.layer("2"), (times, 1))), name
+        wanted = np.tile(local.layer("2"), (times, 1))
+        # Texts that are there twice make larger batches, whose sums may come in another order; both sides are rounded
+        # to float16 then.
+        apart = (
+            0.0
+            if times == 1
+            else 2 * (COMPUTED["fp32"] + AT_REST["float16"]) * max(1.0, np.abs(wanted).max())
+        )
+        assert np.abs(dataset.layer("2") - wanted).max() <= apart, name
     dataset = lw.extract(f"{HUB}/docs", tmp_path / "docs", model=model, format="docs")
     assert dataset.texts["id"].to_pylist() == ["a.txt", "b/two.txt"]
     dataset = lw.extract(f"{HUB}/docs/*", tmp_path / "glob", model=model)

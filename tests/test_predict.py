@@ -414,7 +414,8 @@ def test_json_lines_in_input_order(
     assert code == 0
     found = [json.loads(line) for line in out.splitlines()]
     assert [(one["doc"], one["id"]) for one in found] == [(n, f"k{n}") for n in range(2 * len(CORPUS))]
-    assert shares(found) == pytest.approx(shares(mood.predict(CORPUS * 2)), abs=1e-6)
+    # Five texts at a time or all at once: batches of other sizes, so within what sums in another order allow for.
+    assert shares(found) == pytest.approx(shares(mood.predict(CORPUS * 2)), abs=1e-4)
     _, out, _ = run("predict", place / "mood.head", place / "texts.jsonl", "--limit", "2")
     assert [list(json.loads(line)) for line in out.splitlines()] == [["doc", "label", "probabilities"]] * 2
 

@@ -24,6 +24,7 @@ from layerwise import threads
 from layerwise.cli.main import _parser, main
 from layerwise.cli.progress import ProgressDisplay
 from layerwise.cluster.local import Local
+from layerwise.cluster.ray import Ray
 from layerwise.errors import RequestError
 from layerwise.join.bench import bench
 from layerwise.join.evaluate import evaluate
@@ -456,7 +457,9 @@ def calls(
         "predict source": lambda **o: list(predict_source(head, corpus, **o)),
         "evaluate": lambda **o: head.evaluate(source, **o),
         "evaluate rows": lambda **o: head.evaluate(texts, **o),
-        "bench": lambda **o: bench(model=model, texts=4, rounds=2, bf16=False, int8=False, device="cpu", **o),
+        "bench": lambda **o: bench(
+            model=model, source=source, texts=4, rounds=2, bf16=False, int8=False, device="cpu", **o
+        ),
     }
 
 
@@ -584,37 +587,40 @@ def test_what_an_interrupted_extract_made_counts_as_done(
     assert (events[-1].texts or 40) < 40
 
 
-def test_events_come_from_the_processes_of_workers(model: str, source: list[str], tmp_path: Path) -> None:
+def test_events_come_from_the_processes_of_workers_and_what_a_callback_raises_ends_them(
+    model: str, source: list[str], tmp_path: Path
+) -> None:
     events: Events = []
-    lw.extract(
-        source, tmp_path / "a", model=model, workers=2, shard_texts=4, device="cpu", progress=events.append
-    )
-    fits(events)
-    assert events[-1].texts == 40
-    assert events[-2].share == pytest.approx(1.0)
 
-    def stop(event: Progress) -> None:
-        if event.texts:
+    def callback(event: Progress) -> None:
+        events.append(event)
+        if (event.share or 0.0) > 0.5:
             raise KeyError("enough")
 
     with pytest.raises(KeyError, match="enough"):
-        lw.extract(source, tmp_path / "b", model=model, workers=2, shard_texts=4, device="cpu", progress=stop)
-    assert not (tmp_path / "b" / "manifest.json").exists()
+        lw.extract(
+            source, tmp_path / "a", model=model, workers=2, shard_texts=4, device="cpu", progress=callback
+        )
+    assert events[-1].texts
+    assert events[-1].tokens
+    assert not (tmp_path / "a" / "manifest.json").exists()
 
 
 def test_workers_share_the_threads(
     model: str, source: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
-    before = Local.__init__
 
-    def init(self: Local, recipe: Any, count: int, threads: int | None = None) -> None:
+    def init(self: Any, recipe: Any, count: int, threads: int | None = None) -> None:
         given.append((count, threads))
-        before(self, recipe, count, threads)
+        raise RequestError("enough")
 
-    monkeypatch.setattr(Local, "__init__", init)
-    lw.extract(source, tmp_path / "a", model=model, workers=2, threads=4, device="cpu")
-    assert given == [(2, 4)]
+    several: list[tuple[Any, dict[str, Any]]] = [(Local, {}), (Ray, {"cluster": "ray"})]
+    for crew, options in several:
+        monkeypatch.setattr(crew, "__init__", init)
+        with pytest.raises(RequestError, match="enough"):
+            lw.extract(source, tmp_path / "a", model=model, workers=2, threads=4, device="cpu", **options)
+    assert given == [(2, 4), (2, 4)]
 
 
 def test_from_a_pipe_the_share_is_unknown_until_the_end(

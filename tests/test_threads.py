@@ -494,6 +494,20 @@ def test_a_call_leaves_everything_as_it_was(encoder_of: Callable[[str], Any]) ->
     assert state() == before
 
 
+def test_a_call_that_torch_is_imported_in_limits_it_too() -> None:
+    code = """
+from layerwise import threads
+with threads.limited(1):
+    import torch
+    with threads.computing():
+        print(torch.get_num_threads())
+print(torch.get_num_threads())
+"""
+    env = {**os.environ, "OMP_NUM_THREADS": "2"}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1", "2"]
+
+
 def test_calls_side_by_side_leave_everything_as_it_was() -> None:
     from threadpoolctl import threadpool_info
 

@@ -45,9 +45,10 @@ class Threads:
 
 
 class _Here(threading.local):
-    """What holds in this thread: the number of the call under way."""
+    """What holds in this thread: the number of the call under way, and how many runtimes have it."""
 
     number: int | None = None
+    runtimes: int = 0
 
 
 _here = _Here()
@@ -173,16 +174,20 @@ def limited(threads: int | None = None) -> Iterator[int]:
 @contextmanager
 def computing(threads: int | None = None) -> Iterator[int]:
     """As `limited`, for the forward of a model, which uses no BLAS: takes some microseconds."""
-    if _here.number is not None and threads is None and not _forked:
+    runtimes = _runtimes()
+    if _here.number is not None and threads is None and not _forked and _here.runtimes == len(runtimes):
         yield _here.number
         return
-    number, before = choose(threads).number, _here.number
+    before = _here.number, _here.runtimes
+    number = choose(threads).number
     with ExitStack() as stack:
-        for runtime in _runtimes():
+        for runtime in runtimes:
             stack.enter_context(runtime.computing(number))
-        _here.number = number
-        stack.callback(setattr, _here, "number", before)
-        yield number
+        _here.number, _here.runtimes = number, len(runtimes)
+        try:
+            yield number
+        finally:
+            _here.number, _here.runtimes = before
 
 
 class Lock:

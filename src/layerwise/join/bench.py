@@ -93,6 +93,7 @@ def bench(
         progress: called with how far it has come; see `lw.Progress`.
         threads: how many all ways compute with; see `lw.extract`.
     """
+    choose(threads)
     if texts < 1 or rounds < 1:
         raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
     if shape is not None and shape not in SHAPES:
@@ -102,7 +103,6 @@ def bench(
             f"--shape {shape} has random weights and --model {model} its own; give one of them"
         )
     chosen = _texts(source, texts)
-    choose(threads)
     with _torch_threads(threads), tracking(progress) as track, _model(model, shape) as name:
         preparing, racing = track.split(1, rounds)
         preparing.named("preparing the ways")
