@@ -35,6 +35,8 @@ from layerwise.join.show import show
 from layerwise.progress import Callback, Progress, Tracker, tracking
 from planted import noise, states_of, words_of
 
+pytestmark = pytest.mark.usefixtures("quick_ceilings", "quick_workers")
+
 Events = list[Progress]
 Call = Callable[..., Any]
 COMPUTES = ("extract", "probe", "train", "analyze", "report", "explore", "pool", "verify", "repair")

@@ -532,7 +532,7 @@ def test_a_store_that_never_answers_is_asked_again(
     bucket: str, model: str, whole: dict[str, bytes], server: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = placing._options("s3")
-    patience = {**given, "config_kwargs": {**given["config_kwargs"], "read_timeout": 0.5}}
+    patience = {**given, "config_kwargs": {**given["config_kwargs"], "read_timeout": 2.0}}
     monkeypatch.setattr(placing, "_options", lambda kind: patience)
     server.faults = iter([*["pass"] * 7, "never"] * 4)
     try:
