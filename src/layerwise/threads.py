@@ -21,6 +21,7 @@ from layerwise.locks import Shared, is_forked
 from layerwise.openmp import runtimes
 from layerwise.quota import cpu_quota
 
+_MOST = 64  # threads that may be asked for on any machine: each takes memory, and more than processors gain nothing
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -50,10 +51,11 @@ def choose(threads: int | None = None) -> Threads:
             the machine; never more than the caller has given torch.
 
     Raises:
-        RequestError: less than one thread, or several in a forked process.
+        RequestError: a number out of range, or several threads in a forked process.
     """
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise RequestError(f"--threads {threads!r} is out of range; take a whole number of 1 or more")
+    most = max(_MOST, 4 * (os.cpu_count() or 1))
+    if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
+        raise RequestError(f"--threads {threads!r} is out of range; take a whole number from 1 to {most}")
     if is_forked():
         if threads is not None and threads > 1:
             raise RequestError(
