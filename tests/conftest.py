@@ -15,6 +15,8 @@ import pytest
 # Tiny models gain nothing from threads, and lose much on a machine that is busy; nor do those of the processes that
 # tests start. Before torch is imported, as it is read but once.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Ray's workers give way to all other processes by default, and on a busy machine hardly get a turn.
+os.environ.update(RAY_worker_niceness="0")
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
