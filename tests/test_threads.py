@@ -4,7 +4,9 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,8 +27,11 @@ from layerwise.encode.engine import Sequences
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
-from layerwise.locks import Lock, Shared
+from layerwise.learn.loop import LoopOptions, LoopTask, fit
+from layerwise.learn.solver import Fits, Solver
+from layerwise.locks import Shared, new_lock
 from layerwise.quota import cpu_quota
+from layerwise.silence import silenced
 from reference import Plain, worst
 
 TEXTS = [
@@ -42,9 +47,13 @@ Call = Callable[[], Any]
 
 
 @pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Calls that compute with two threads each, as on a machine with two free processors."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +335,7 @@ def test_a_gpu_in_a_forked_child_is_refused(
 
 
 def test_a_lock_is_open_in_a_forked_child() -> None:
-    lock = Lock()
+    lock = new_lock()
     with lock:
         child = os.fork()
         if not child:
@@ -336,22 +345,86 @@ def test_a_lock_is_open_in_a_forked_child() -> None:
 
 
 def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
-    """The child's lock is open and its count begins anew; leaving the parent's block does no harm there."""
+    """What was on is off in the child and can be on again; leaving the parent's block does no harm there."""
     seen: list[str] = []
 
     def on() -> Callable[[], None]:
         seen.append("on")
         return lambda: seen.append("off")
 
-    shared, lock = Shared(on), Lock()
+    shared, lock = Shared(on), new_lock()
     with shared.held(), lock:
         child = os.fork()
     if not child:
         with shared.held(), lock:
             pass
-        os._exit(0 if seen == ["on", "on", "off"] else 1)
+        os._exit(0 if seen == ["on", "off", "on", "off"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert seen == ["on", "off"]
+
+
+INTERRUPTED = """
+import signal, threading
+from layerwise.locks import Shared, new_lock
+
+lock, shared = new_lock(), Shared(lambda: (lambda: None))
+ends = threading.Event()
+
+def contend():
+    while not ends.is_set():
+        with lock, shared.held():
+            pass
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+others = [threading.Thread(target=contend) for _ in range(2)]
+for other in others:
+    other.start()
+signal.signal(signal.SIGALRM, interrupt)
+interrupts = 0
+while interrupts < 300:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while True:
+            with lock, shared.held():
+                pass
+    except KeyboardInterrupt:
+        interrupts += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+ends.set()
+for other in others:
+    other.join(60)
+print(interrupts, any(other.is_alive() for other in others), lock.acquire(timeout=60))
+"""
+
+
+def test_an_interrupt_leaves_no_lock_held() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.stdout.split() == ["300", "False", "True"], ran.stderr
+
+
+def test_a_child_forked_while_another_thread_is_quiet_shows_warnings() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def quiet() -> None:
+        with silenced():
+            inside.set()
+            leave.wait(300)
+
+    before = list(warnings.filters)
+    thread = threading.Thread(target=quiet)
+    thread.start()
+    assert inside.wait(300)
+    child = os.fork()
+    if not child:
+        os._exit(0 if warnings.filters == before else 1)
+    leave.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert warnings.filters == before
 
 
 # Pickles
@@ -473,6 +546,12 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.choose() == threads.Threads(4, "the machine")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert threads.choose() == threads.Threads(3, "torch"), "torch.set_num_threads(3) is the caller's wish"
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert threads.choose() == threads.Threads(3, "torch"), (
+        "whatever the environment was when torch was loaded"
+    )
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 10**6)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     monkeypatch.setenv("MKL_NUM_THREADS", "6,2")
     assert threads.choose() == threads.Threads(6, "MKL_NUM_THREADS")
@@ -485,6 +564,8 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
         assert threads.choose() == threads.Threads(2, "the call around it")
         assert threads.choose(1).number == 1
     assert threads.choose().number == 5
+    monkeypatch.setenv("OMP_NUM_THREADS", "99999999999")
+    assert threads.choose().number == max(64, 4 * (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", 10**6])
@@ -529,21 +610,144 @@ print(torch.get_num_threads())
     assert ran.stdout.split() == ["1", "2"]
 
 
-def test_calls_side_by_side_leave_everything_as_it_was() -> None:
+def blas() -> list[int]:
     from threadpoolctl import threadpool_info
 
-    def numbers() -> list[int]:
-        return [pool["num_threads"] for pool in threadpool_info()]
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
+
+def test_calls_side_by_side_leave_everything_as_it_was() -> None:
     def call(number: int) -> int:
         with threads.limited(1 + number % 3):
             torch.ones(200, 200) @ torch.ones(200, 200)
             return torch.get_num_threads()
 
-    before = numbers()
+    before = blas(), torch.get_num_threads()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(call, range(60))) == [1 + number % 3 for number in range(60)]
-    assert numbers() == before
+    assert (blas(), torch.get_num_threads()) == before
+
+
+BLAS = """
+import threading
+import numpy, torch
+from threadpoolctl import threadpool_info, threadpool_limits
+from layerwise import threads
+
+def blas():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+def elsewhere(call):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(call()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+def verb():
+    with threads.limited():
+        return blas()
+
+before = blas()
+# The one that begins first ends first, in another thread.
+second, ended = threading.Event(), threading.Event()
+def first():
+    with threads.limited():
+        second.wait(60)
+    ended.set()
+thread = threading.Thread(target=first)
+thread.start()
+while blas() != {1}:
+    pass
+with threads.limited():
+    second.set()
+    ended.wait(60)
+    assert blas() == {1}
+thread.join()
+assert blas() == before, (blas(), before)
+assert verb() == {1}
+assert elsewhere(verb) == {1}, "a verb in a thread after one in another"
+assert blas() == before
+def own():
+    with threadpool_limits(1):
+        return blas()
+assert elsewhere(own) == {1}, "the caller's own limits work afterwards"
+assert blas() == before
+print(sorted(before))
+"""
+
+
+def test_one_thread_of_blas_in_whatever_thread_a_verb_runs() -> None:
+    """Of threads only the first that sets OpenBLAS's number is heard by threadpoolctl."""
+    env = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
+    env["OPENBLAS_NUM_THREADS"] = "2"
+    ran = subprocess.run([sys.executable, "-c", BLAS], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_threads_that_the_runtime_binds_to_a_processor_each_are_counted_all_the_same() -> None:
+    code = (
+        "from layerwise import threads; a = threads.choose().number; import torch; torch.ones(300, 300) @ "
+        "torch.ones(300, 300); print(a, threads.choose().number)"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
+    env["OMP_PROC_BIND"] = "close"
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    before, after = map(int, ran.stdout.split())
+    assert after == before == len(os.sched_getaffinity(0))
+
+
+# What else is the whole process's
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_type_is_the_callers(dtype: torch.dtype, encoder_of: Callable[[str], Any]) -> None:
+    """transformers changes it too, while another thread loads a model."""
+    encoder = encoder_of("bert")
+    rows = encoder.encode([*short(), "word " * 200])
+    labels = np.arange(rows.rows) % 2
+    x = rows.layer(1)
+
+    def work() -> list[np.ndarray]:
+        fitted = lw.LayerFeatures(encoder, mix="mean(1:)").fit(short()).transform(["word " * 200])
+        fits = Fits(np.ones((1, len(x)), bool), labels[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
+        task = LoopTask("a", "classify", x[None], labels, 2, np.ones(len(x), bool), None, False, 8)
+        heads = fit([task], np.zeros(len(x), bool), LoopOptions(epochs=2))
+        return [fitted, Solver(x).at(fits, 2).values, heads[0].weight]
+
+    wanted = work()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = work()
+    finally:
+        torch.set_default_dtype(before)
+    for got, want in zip(found, wanted, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_pickled_encoder_of_a_relative_folder(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = model_folder("bert")
+    monkeypatch.chdir(folder.parent)
+    encoder = load_encoder(folder.name, device="cpu")
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(pickle.dumps(encoder))
+    assert np.array_equal(again.encode(["a"]).stack(), encoder.encode(["a"]).stack())
+
+
+def test_sets_of_layers_are_one_for_each_window(encoder_of: Callable[[str], Any]) -> None:
+    engine = encoder_of("bert")._engine
+    sequences = Sequences([np.array([2, 7, 3]), np.array([2, 7, 8, 3])], [np.zeros(3, int), np.zeros(4, int)])
+    (batch,) = batches(sequences.lengths(), 100, "packed")
+    for wanted in ([frozenset({1})], [], [frozenset({1}), frozenset()]):
+        with pytest.raises(ValueError, match="sets of layers for 2 windows; give each window one"):
+            engine.run(sequences, batch, wanted, lambda layer, hidden: None)
+
+
+# How long threads wait for each other
 
 
 PARKED = """

@@ -6,7 +6,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+
+class _RLock(Protocol):
+    """What `threading.RLock()` gives, as far as it is used here."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *_: object) -> None: ...
+    def _is_owned(self) -> bool: ...
+    def _at_fork_reinit(self) -> None: ...
 
 
 class _Fresh(Protocol):
@@ -14,31 +23,20 @@ class _Fresh(Protocol):
         """Begin anew, in a forked child."""
 
 
-_all: "weakref.WeakSet[_Fresh]" = weakref.WeakSet()
+_locks: "weakref.WeakSet[_RLock]" = weakref.WeakSet()
+_shared: "weakref.WeakSet[_Fresh]" = weakref.WeakSet()
 _forked = False
 
 
-class Lock:
-    """A lock for one thread at a time, which a forked child finds open."""
+def new_lock() -> _RLock:
+    """Return a lock for one thread at a time, which a forked child finds open unless its own thread had it.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        if self._lock.locked():  # not where the holder itself forked, in the child
-            self._lock.release()
-
-    def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
-        """Travel to another process, or into a copy, as a new lock."""
-        return Lock, ()
-
-    def forget(self) -> None:
-        """Open it, in a forked child: who held it isn't there."""
-        self._lock = threading.Lock()
+    It is one of the interpreter's own: with one that is written in Python an interrupt may come between the taking
+    and the block that gives it back.
+    """
+    lock: Any = threading.RLock()
+    _locks.add(lock)
+    return lock  # type: ignore[no-any-return]
 
 
 class Shared:
@@ -46,30 +44,33 @@ class Shared:
 
     def __init__(self, on: Callable[[], Callable[[], None]]) -> None:
         """Begin with nobody; `on` switches it on and returns what switches it off."""
-        self._on, self._lock, self._blocks, self._process = on, Lock(), 0, 0
+        self._on, self._lock, self._process = on, new_lock(), 0
+        self._blocks: set[object] = set()
         self._off: Callable[[], None] = lambda: None
-        _all.add(self)
+        _shared.add(self)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep it on until the end of the block."""
-        with self._lock:
-            if not self._blocks:
-                self._off = self._on()
-            self._blocks += 1
-            process = self._process
+        block = object()
         try:
+            with self._lock:
+                if not self._blocks:
+                    self._off = self._on()
+                self._blocks.add(block)
             yield
         finally:
             with self._lock:
-                if process == self._process:
-                    self._blocks -= 1
+                if block in self._blocks:
+                    self._blocks.discard(block)
                     if not self._blocks:
                         self._off()
 
     def forget(self) -> None:
-        """Begin anew, in a forked child: what was on ended with the parent's threads."""
-        self._blocks, self._process = 0, self._process + 1
+        """Begin anew, in a forked child: the threads of the parent that had it on aren't there."""
+        if self._blocks:
+            self._blocks = set()
+            self._off()
 
 
 def is_forked() -> bool:
@@ -80,7 +81,10 @@ def is_forked() -> bool:
 def _after_fork() -> None:
     global _forked
     _forked = "torch" in sys.modules
-    for one in list(_all):
+    for lock in list(_locks):
+        if not lock._is_owned():
+            lock._at_fork_reinit()
+    for one in list(_shared):
         one.forget()
 
 

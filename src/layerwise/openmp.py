@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from layerwise.locks import Lock, Shared
+from layerwise.locks import Shared, new_lock
 
 _WAITING = (
     "OMP_WAIT_POLICY",
@@ -49,6 +49,10 @@ class Runtime:
                 stack.enter_context(self._sleeping())
             yield
 
+    def processors(self) -> int:
+        """Return how many processors the runtime has for its threads."""
+        return int(self._library.omp_get_num_procs())
+
     def _sleeping(self) -> AbstractContextManager[None]:
         if hasattr(self._library, "kmp_set_blocktime"):
             return self._blocking()
@@ -66,14 +70,15 @@ class Runtime:
     def _parked(self) -> Callable[[], None]:
         if not hasattr(self._library, "GOMP_parallel"):
             return lambda: None
-        team = _team(self)
-        return team.release
+        team, process = _team(self), os.getpid()
+        # In a forked child there is no such thread.
+        return lambda: team.release() if os.getpid() == process else None
 
     def park(self) -> None:
         """Make a team of more threads than there are processors; they sleep as long as this thread lives."""
         # A C function that does nothing with a null pointer, and needs no interpreter.
         nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
-        size = self._library.omp_get_num_procs() + 1
+        size = self.processors() + 1
         self._library.GOMP_parallel(nothing, ctypes.c_void_p(0), ctypes.c_uint(size), ctypes.c_uint(0))
 
 
@@ -119,7 +124,7 @@ def _team(runtime: Runtime) -> _Team:
     return team
 
 
-_finding = Lock()
+_finding = new_lock()
 
 
 def runtimes() -> tuple[Runtime, ...]:

@@ -5,30 +5,24 @@ behind. Here the first block keeps what was there and the last one puts it back.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from layerwise.locks import Lock
+from layerwise.locks import Shared
 
-_lock = Lock()
-_blocks = 0
-_before = warnings.catch_warnings()
+
+def _kept() -> Callable[[], None]:
+    before = warnings.catch_warnings()
+    before.__enter__()
+    return lambda: before.__exit__(None, None, None)
+
+
+_filters = Shared(_kept)
 
 
 @contextmanager
 def silenced(category: type[Warning] = Warning) -> Iterator[None]:
     """Show no warnings of a category until the end of the block (and of blocks of other threads beside it)."""
-    global _blocks, _before
-    with _lock:
-        if not _blocks:
-            _before = warnings.catch_warnings()
-            _before.__enter__()
-        _blocks += 1
+    with _filters.held():
         warnings.simplefilter("ignore", category)
-    try:
         yield
-    finally:
-        with _lock:
-            _blocks -= 1
-            if not _blocks:
-                _before.__exit__(None, None, None)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from layerwise.errors import RequestError
 from layerwise.locks import Shared, is_forked
@@ -67,14 +68,18 @@ def choose(threads: int | None = None) -> Threads:
         return Threads(threads, "--threads")
     if _here.number is not None:
         return Threads(_here.number, "the call around it")
+    torch = sys.modules.get("torch")
+    own = torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else most
+    found = _by_variable(most) or granted()
+    return Threads(own, "torch") if own < found.number else found
+
+
+def _by_variable(most: int) -> Threads | None:
     for name in VARIABLES:
         number = os.environ.get(name, "").split(",")[0].strip()
         if number.isascii() and number.isdecimal() and int(number) > 0:
-            return Threads(int(number), name)
-    found = granted()
-    torch = sys.modules.get("torch")
-    own = torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else found.number
-    return Threads(own, "torch") if own < found.number else found
+            return Threads(min(int(number), most), name)
+    return None
 
 
 def granted(root: Path = Path("/")) -> Threads:
@@ -84,6 +89,8 @@ def granted(root: Path = Path("/")) -> Threads:
         root: where /proc and /sys are.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # With OMP_PROC_BIND and its kin the runtime ties this thread to one processor, and knows how many it has.
+    cores = max(cores, *(runtime.processors() for runtime in runtimes()), 1)
     quota = _own_quota() if root == Path("/") else cpu_quota(root)
     if quota is not None and math.ceil(quota) < cores:
         return Threads(max(1, math.ceil(quota)), f"the quota of the container ({quota:g} processors)")
@@ -102,7 +109,7 @@ def limited(threads: int | None = None) -> Iterator[int]:
     """Compute with so many threads, which sleep when they wait, until the end of the block.
 
     For a verb: BLAS has one thread meanwhile. Calls within take the same number; other threads of this process
-    keep theirs. The libraries that compute must be imported before.
+    keep theirs, but BLAS, whose number is the whole process's. The libraries that compute must be imported before.
 
     Args:
         threads: as in `choose`.
@@ -138,14 +145,17 @@ def _limit_blas() -> Callable[[], None]:
 
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     before = [(library, library.num_threads) for library in found if library.num_threads != 1]
-    for library, _ in before:
-        library.set_num_threads(1)
 
-    def off() -> None:
-        for library, number in before:
+    def set_all(numbers: list[tuple[Any, int]]) -> None:
+        for library, number in numbers:
+            # Only one thread may set OpenBLAS's number, and others are passed over without a word.
+            clear = getattr(library, "clear_controlling_thread", lambda force: None)
+            clear(force=True)
             library.set_num_threads(number)
+            clear(force=True)
 
-    return off
+    set_all([(library, 1) for library, _ in before])
+    return lambda: set_all(before)
 
 
 _blas = Shared(_limit_blas)

@@ -4,7 +4,6 @@ The map shows a sample of the rows; neighbours and search are of all of them. Ct
 """
 
 import argparse
-import sys
 from contextlib import suppress
 
 from layerwise.cli import options
@@ -42,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)
-        print("open it in a browser of this machine; Ctrl-C ends it", file=sys.stderr)
+        options.note("open it in a browser of this machine; Ctrl-C ends it")
         server.serve()
     return 0

@@ -152,7 +152,8 @@ def _show_warning(message: Warning | str, *_: object) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"layerwise: {_one_line(text)}", file=sys.stderr)
+    if sys.stderr is not None:  # closed; print would take stdout instead
+        print(f"layerwise: {_one_line(text)}", file=sys.stderr)
 
 
 def _one_line(text: str) -> str:

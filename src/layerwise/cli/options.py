@@ -169,7 +169,8 @@ def size(number: float) -> str:
 
 def note(text: str) -> None:
     """Print a message for people on stderr, in one line."""
-    print(f"layerwise: {visible(text, 1000)}", file=sys.stderr)
+    if sys.stderr is not None:  # closed; print would take stdout instead
+        print(f"layerwise: {visible(text, 1000)}", file=sys.stderr)
 
 
 def told(result: dict[str, Any], *, as_json: bool) -> bool:

@@ -70,6 +70,8 @@ class Encoder:
         engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
         self.checkpoint, self.loading = checkpoint, loading
+        # Where a relative folder is now: the working directory may be another when the encoder is pickled.
+        self._home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, precision = str(loading.device), loading.precision
         self.precision = precision
         self.family: str = loaded.config.model_type
@@ -101,8 +103,7 @@ class Encoder:
             raise TypeError(
                 "an encoder of plain forwards is a reference and doesn't travel to other processes"
             )
-        name = str(checkpoints.local_folder(self.checkpoint.name) or self.checkpoint.name)
-        return shared_encoder, (name, self.loading)
+        return shared_encoder, (self._home, self.loading)
 
     @property
     def engine(self) -> dict[str, str]:

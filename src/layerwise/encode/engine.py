@@ -21,7 +21,7 @@ from layerwise.encode.batches import Batch, Packing, batches
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
-from layerwise.locks import Lock
+from layerwise.locks import new_lock
 from layerwise.tolerance import COMPUTED
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
@@ -84,7 +84,7 @@ class Engine:
             ModelError: no text encoder, or one that int8 changes too much.
         """
         self._model, self._first, self._name = loaded.model, loaded.first_position, name
-        self._turns, self._copying = Lock(), Lock()
+        self._turns, self._copying = new_lock(), new_lock()
         self._eager: nn.Module | None = None
         self.leaves = False
         self._pad = getattr(loaded.config, "pad_token_id", None) or 0
@@ -149,6 +149,10 @@ class Engine:
         if isinstance(wanted, frozenset):
             return Forward(wanted, flat)
         every = frozenset().union(*wanted)
+        if len(wanted) != len(batch.windows) or not all(wanted):
+            raise ValueError(
+                f"{len(wanted)} sets of layers for {len(batch.windows)} windows; give each window one"
+            )
         if not self.leaves:
             return Forward(every, flat)
         depths = np.array([max(layers) for layers in wanted])
@@ -303,7 +307,7 @@ class PlainEngine:
         name: str,
         samples: Sequences | None = None,
     ) -> None:
-        self._model, self._name, self._turns = loaded.model, name, Lock()
+        self._model, self._name, self._turns = loaded.model, name, new_lock()
         reference = _references(loaded.model, probes, name)
         self.blocks, self.width = len(reference[0]) - 1, reference[0][0].shape[1]
         self.device = next(loaded.model.parameters()).device

@@ -123,7 +123,11 @@ class _Split:
         self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
         start = float("-inf") if how == "max" else 0.0
         shape = (len(self._rows), width)
-        self._sums = {name: torch.full(shape, start, device=device) for name in layers if len(self._rows)}
+        self._sums = {
+            name: torch.full(shape, start, dtype=torch.float32, device=device)
+            for name in layers
+            if len(self._rows)
+        }
 
     def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
         # A row may stand several times in one batch, once per window.

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint, weight_files
 from layerwise.errors import ModelError
-from layerwise.locks import Lock
+from layerwise.locks import Shared, new_lock
 from layerwise.silence import silenced
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # int8 is made of fp32.
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
-_LOADING = Lock()
+_LOADING = new_lock()
 # Instruction sets of oneDNN that have no products of bf16.
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
@@ -389,19 +389,24 @@ def _quiet() -> Iterator[None]:
 
     For one thread at a time: these settings, and torch's generator of random numbers, are the whole process's.
     """
-    with _LOADING, silenced(), _without_reports():
+    with _LOADING, silenced(), _reports.held():
         yield
 
 
-@contextlib.contextmanager
-def _without_reports() -> Iterator[None]:
+def _without_reports() -> Callable[[], None]:
     logger = logging.getLogger("transformers")
     level, bars = logger.level, transformers.utils.logging.is_progress_bar_enabled()
+    dtype = torch.get_default_dtype()
     logger.setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
+
+    def back() -> None:
         logger.setLevel(level)
+        torch.set_default_dtype(dtype)  # changed while a model is made, which a fork may come into
         if bars:
             transformers.utils.logging.enable_progress_bar()
+
+    return back
+
+
+_reports = Shared(_without_reports)

@@ -85,7 +85,7 @@ def _share_off(rows: int) -> float:
     step, out, zero = 8 / most, 8.2 / 240, 10
     wanted = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
     try:
-        weights = _Weights(integers.float(), torch.zeros(_OUTER))
+        weights = _Weights(integers.float(), torch.zeros(_OUTER, dtype=torch.float32))
         given = codes.to(torch.uint8)
         got = weights.times(given, 1.0, _Codes.zero, (1.0, 0, torch.float32))
         fused = weights.times(given, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
@@ -246,7 +246,7 @@ class _Weights:
 
 def _bias(linear: nn.Linear) -> Tensor:
     found: Tensor | None = linear.bias
-    return torch.zeros(linear.out_features) if found is None else found.detach()
+    return torch.zeros(linear.out_features, dtype=torch.float32) if found is None else found.detach()
 
 
 class QuantisedLinear(nn.Module):
@@ -311,7 +311,7 @@ def ceiling(precision: str, device: str, repeats: int = 7) -> float:
 
     The median of `repeats` runs of the product alone: codes in, float32 out.
     """
-    weights = _Weights(torch.randn(3072, 768), torch.zeros(3072))
+    weights = _Weights(torch.randn(3072, 768, dtype=torch.float32), torch.zeros(3072, dtype=torch.float32))
     codes = torch.randint(0, _HIGHEST, (_ROWS, 768)).to(torch.uint8)
     seconds = median_seconds(
         lambda: weights.times(codes, 0.02, 128, (1.0, 0, torch.float32)), device, repeats

@@ -13,10 +13,10 @@ from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
 from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
-from layerwise.locks import Lock
+from layerwise.locks import new_lock
 from layerwise.threads import computing
 
-_LOADING = Lock()
+_LOADING = new_lock()
 _KEPT = 2  # encoders: as many as are compared with each other, for each holds a model
 
 

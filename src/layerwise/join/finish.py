@@ -41,7 +41,8 @@ def finish(path: str | Path, *, progress: Callback | None = None) -> LayerDatase
     """
     folder = Folder(place(path))
     if folder.manifest.exists() and not work.numbers(folder):
-        return open_described(path)
+        with tracking(progress):  # told that all is done
+            return open_described(path)
     settings = work.stored_settings(folder)
     for name, command in (("merged", "merge"), ("derived", "pool")):
         if name in settings and not folder.manifest.exists():

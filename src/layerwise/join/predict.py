@@ -14,7 +14,7 @@ from layerwise.join.inputs import CHARACTERS, TEXTS, chunks, encode, examples_of
 from layerwise.learn.decode import answers
 from layerwise.learn.head import HeadData
 from layerwise.learn.headfile import describe_head, read_head, write_head
-from layerwise.locks import Lock
+from layerwise.locks import new_lock
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.example import Example
@@ -65,7 +65,14 @@ class Head:
         self.data, self.about = data, dict(about)
         self._model, self._revision, self._loading = model, revision, loading
         self._encoder: Encoder | None = None
-        self._once = Lock()
+        self._once = new_lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process, or into a copy, without the lock."""
+        return {name: value for name, value in self.__dict__.items() if name != "_once"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _once=new_lock())
 
     @property
     def tasks(self) -> tuple[str, ...]:

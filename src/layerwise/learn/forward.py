@@ -35,7 +35,7 @@ def scores(
         inner = mixed @ head.hidden[0] + head.hidden[1]
         mixed = torch.relu(inner) if options.activation == "relu" else functional.gelu(inner)
         if chance is not None and options.dropout:
-            keep = torch.rand(mixed.shape, generator=chance) >= options.dropout
+            keep = torch.rand(mixed.shape, generator=chance, dtype=torch.float32) >= options.dropout
             mixed = mixed * keep / (1 - options.dropout)
     return mixed @ head.weight + head.bias
 
@@ -49,7 +49,7 @@ def _mixed(head: Parameters, x: Tensor, options: LoopOptions, chance: torch.Gene
 
 
 def _dropped(layers: int, share: float, chance: torch.Generator) -> Tensor:
-    dropped = torch.rand(layers, generator=chance) < share
+    dropped = torch.rand(layers, generator=chance, dtype=torch.float32) < share
     if bool(dropped.all()):
         dropped[torch.randint(layers, (1,), generator=chance)] = False
     return dropped
@@ -67,7 +67,9 @@ def losses(kind: str, scores: Tensor, target: Tensor) -> Tensor:
 def layer(inputs: int, outputs: int, chance: torch.Generator) -> list[Tensor]:
     """Return a fresh weight (inputs, outputs) and bias (outputs,), as torch.nn.Linear begins them."""
     sizes = ((inputs, outputs), (outputs,))
-    return [(torch.rand(size, generator=chance) * 2 - 1) * inputs**-0.5 for size in sizes]
+    return [
+        (torch.rand(size, generator=chance, dtype=torch.float32) * 2 - 1) * inputs**-0.5 for size in sizes
+    ]
 
 
 def fitted(head: Parameters, rows: TaskRows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:

@@ -84,7 +84,7 @@ def minimise(
 def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
     eased = precondition(number, gradient)
     slope = -(eased * gradient).sum(1)
-    one = torch.ones(len(x))
+    one = torch.ones(len(x), dtype=x.dtype)
     return _State(number, x, value, gradient, eased, one, -eased, slope, one.clone(), [], [], [], [])
 
 

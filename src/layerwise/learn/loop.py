@@ -181,7 +181,7 @@ class _Evaluate:
     def _pass(self) -> tuple[list[Tensor], float, float]:
         now = self.turned()
         leaves = [p.float().requires_grad_() for p in (now.logits, now.weight, now.bias.clone())]
-        head = Parameters(leaves[0], torch.ones(()), [], leaves[1], leaves[2])
+        head = Parameters(leaves[0], torch.ones((), dtype=torch.float32), [], leaves[1], leaves[2])
         loss, held = 0.0, 0.0
         for block in self.rows.blocks(self.rows.x.shape[1]):
             found = scores(head, self.rows.x[:, block], self.options)
@@ -232,8 +232,13 @@ def _heads(tasks: Sequence[LoopTask], options: LoopOptions, chance: torch.Genera
         width = task.x.shape[2]
         hidden = layer(width, task.hidden, chance) if task.hidden and not shared else common
         weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, chance)
-        heads.append(Parameters(torch.zeros(len(task.x)), torch.ones(()), hidden, weight, bias))
+        heads.append(Parameters(*_mix_of(len(task.x)), hidden, weight, bias))
     return heads
+
+
+def _mix_of(layers: int) -> tuple[Tensor, Tensor]:
+    """Return the logits (layers,) of an even mix, and a scale of 1."""
+    return torch.zeros(layers, dtype=torch.float32), torch.ones((), dtype=torch.float32)
 
 
 def _groups(
@@ -258,7 +263,7 @@ def _joint(
     chance: torch.Generator,
 ) -> Tensor:
     """The mean over tasks of the part of each task's loss that a batch of rows makes up."""
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.float32)
     for head, rows in zip(heads, data, strict=True):
         own = batch[rows.train[batch] > 0]
         if len(own):

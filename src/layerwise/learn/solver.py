@@ -183,13 +183,13 @@ class _Batch:
         self.columns, self.width, self.layers = fits.columns, shared._width, shared.layers
         self.learns = self.layers > 1 and shared.mix is None
         size = self.columns * (self.width + 1) + (self.layers if self.learns else 0)
-        self.found = torch.zeros(len(batch), size)
+        self.found = torch.zeros(len(batch), size, dtype=torch.float32)
         self.curve = self._begin()
 
     def _begin(self) -> Tensor:
         """Set the biases to the shares of the classes; return how much the loss curves there (f, columns)."""
         if self.fits.count == 1:
-            return torch.ones(len(self.batch), 1)
+            return torch.ones(len(self.batch), 1, dtype=torch.float32)
         first = 1 if self.columns == 1 else 0
         classes = torch.arange(first, self.fits.count)
         there = [(self.share * (self.targets == number)).sum(1) for number in classes]
