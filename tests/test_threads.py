@@ -30,6 +30,8 @@ from layerwise.errors import ModelError, RequestError
 from layerwise.learn.loop import LoopOptions, LoopTask, fit
 from layerwise.learn.solver import Fits, Solver
 from layerwise.locks import Shared, new_lock
+from layerwise.openmp import _WAITING as WAITING
+from layerwise.openmp import Waits
 from layerwise.quota import cpu_quota
 from layerwise.silence import silenced
 from reference import Plain, worst
@@ -751,49 +753,60 @@ def test_sets_of_layers_are_one_for_each_window(encoder_of: Callable[[str], Any]
 
 
 PARKED = """
-import os, sys
+import os, sys, time
 before = dict(os.environ)
 if sys.argv[1] == "torch first":
     import torch
     torch.ones(300, 300) @ torch.ones(300, 300)
 import layerwise as lw
-from layerwise import threads
+from layerwise import openmp, threads
 import torch
 
-def tasks():
-    return len(os.listdir("/proc/self/task"))
+def reaches(more):
+    end = time.monotonic() + 120
+    while (now := len(os.listdir("/proc/self/task")) - alone) != more and time.monotonic() < end:
+        time.sleep(0.01)
+    return now
 
+share = 0.0
+openmp.Waits.share = lambda self: share
 torch.ones(300, 300) @ torch.ones(300, 300)
-alone = tasks()
+alone = len(os.listdir("/proc/self/task"))
 with threads.computing(2):
-    within = tasks()
-with threads.computing(2):
-    again = tasks()
-procs = torch.get_num_threads()
-print(within - alone, again - within, dict(os.environ) == before)
+    calm = reaches(1)
+    share = 0.5
+    busy = reaches(2 + int(sys.argv[2]))
+    share = 0.0
+    calm_again = reaches(1)
+print(calm, busy, calm_again, dict(os.environ) == before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
 @pytest.mark.parametrize("order", ["torch first", "torch later"])
-def test_a_team_of_more_threads_than_processors_is_parked_meanwhile(order: str) -> None:
+def test_a_team_of_more_threads_than_processors_is_parked_while_the_process_waits(order: str) -> None:
     """libgomp doesn't spin where it has more threads than processors; `make bench-load` shows what that saves."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in (*threads.VARIABLES, "OMP_WAIT_POLICY")
-    }
+    env = {name: value for name, value in os.environ.items() if name not in (*threads.VARIABLES, *WAITING)}
+    team = len(os.sched_getaffinity(0))  # and the thread that it belongs to
     ran = subprocess.run(
-        [sys.executable, "-c", PARKED, order], env=env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PARKED, order, str(team)], env=env, capture_output=True, text=True, check=True
     )
-    loaded = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
-    team = len(os.sched_getaffinity(0)) + 1
-    assert ran.stdout.split() == [str(team), "0", "True"], (ran.stdout, len(loaded))
+    assert ran.stdout.split() == ["1", str(2 + team), "1", "True"]
+
+
+def test_waits_are_those_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = iter([{"1": 0, "2": 5}, {"1": 300_000_000, "2": 200_000_005, "3": 9}, {"1": 300_000_000}, {}])
+    clock = iter([10.0, 11.0, 13.0, 14.0])
+    monkeypatch.setattr("layerwise.openmp.Waits._read", staticmethod(lambda: next(accounts)))
+    monkeypatch.setattr("layerwise.openmp.time.monotonic", lambda: next(clock))
+    waits = Waits()
+    assert waits.share() == pytest.approx(0.5)
+    assert waits.share() == 0.0
+    assert waits.share() == 1.0, "where nothing tells, threads sleep"
 
 
 def test_who_chose_how_to_wait_is_left_alone() -> None:
+    code = "import threading, torch; from layerwise import threads\nwith threads.computing(2): print(threading.active_count())"
     env = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10"}
-    ran = subprocess.run(
-        [sys.executable, "-c", PARKED, "torch later"], env=env, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.split() == ["0", "0", "True"]
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1"]

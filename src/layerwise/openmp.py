@@ -1,7 +1,9 @@
 """OpenMP's threads, which torch computes with: how many the calling thread has, and how they wait.
 
-They spin at barriers for about a millisecond, which costs nothing on an idle machine and several times the work on a
-busy one. GNU's runtime reads `OMP_WAIT_POLICY` only when it is loaded, but it stops spinning whenever it has more
+They spin at barriers for about a millisecond: that is the fastest as long as each has a processor (a probe, which is
+many small steps, takes a third longer when they sleep), and costs several times the work where other processes take
+the processors. So a thread watches during calls how long this process waits for processors, and while it does, lets the
+others sleep. GNU's runtime reads `OMP_WAIT_POLICY` only when it is loaded, but it stops spinning whenever it has more
 threads than there are processors: a parked team of threads, which sleeps in the kernel, makes it so (libgomp,
 `config/linux/wait.h`). LLVM's and Intel's runtime has a function for it.
 """
@@ -11,8 +13,9 @@ import functools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,11 @@ _WAITING = (
     "KMP_BLOCKTIME",
 )  # a choice of the user's, which is left alone
 _STANDING_IN = ("libiomp", "libomp")
-_LINGER = 5.0  # seconds that the parked team stays after the last call, for the next one
+_LINGER = 5.0  # seconds that the watching thread stays after the last call, for the next one
+_FIRST, _LOOK = 0.05, 0.2  # seconds before the first look at how long threads waited, and between others
+# Seconds that threads wait for processors in a second, together: from so many on the machine is busy, and below so many,
+# several looks long, it isn't any more.
+_BUSY, _CALM, _LOOKS = 0.1, 0.02, 5
 
 
 class Runtime:
@@ -70,9 +77,9 @@ class Runtime:
     def _parked(self) -> Callable[[], None]:
         if not hasattr(self._library, "GOMP_parallel"):
             return lambda: None
-        team, process = _team(self), os.getpid()
+        watch, process = _watch(self), os.getpid()
         # In a forked child there is no such thread.
-        return lambda: team.release() if os.getpid() == process else None
+        return lambda: watch.release() if os.getpid() == process else None
 
     def park(self) -> None:
         """Make a team of more threads than there are processors; they sleep as long as this thread lives."""
@@ -83,45 +90,99 @@ class Runtime:
 
 
 class _Team:
-    """A thread of this process whose OpenMP team is parked; it ends some seconds after the last call."""
+    """A thread of this process whose OpenMP team is parked until it ends."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self._ready = runtime, threading.Event()
-        self._wanted, self._changed = True, threading.Condition()
-        self.ended = False
+        self._runtime, self._end = runtime, threading.Event()
         threading.Thread(target=self._run, name="layerwise-parked", daemon=True).start()
-        self._ready.wait()
+
+    def end(self) -> None:
+        """Let the team go."""
+        self._end.set()
+
+    def _run(self) -> None:
+        self._runtime.park()
+        self._end.wait()
+
+
+class _Watch:
+    """A thread that parks a team while this process waits for processors; it ends some seconds after the last call."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._wanted, self._changed = True, threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._run, name="layerwise-watch", daemon=True).start()
 
     def take(self) -> bool:
         """Keep it; tell whether it is still there."""
         with self._changed:
-            self._wanted = not self.ended
+            self._wanted = not self._ended
+            self._changed.notify()
             return self._wanted
 
     def release(self) -> None:
         """Let it end when nobody takes it for a while."""
         with self._changed:
             self._wanted = False
-            self._changed.notify()
 
     def _run(self) -> None:
-        self._runtime.park()
-        self._ready.set()
+        team: _Team | None = None
+        waits, calm, pause = Waits(), 0, _FIRST
+        while self._goes_on(pause):
+            share, pause = waits.share(), _LOOK
+            calm = calm + 1 if share < _CALM else 0
+            if team is None and share > _BUSY:
+                team = _Team(self._runtime)
+            elif team is not None and calm >= _LOOKS:
+                team.end()
+                team = None
+        if team is not None:
+            team.end()
+
+    def _goes_on(self, pause: float) -> bool:
+        """Wait for the next look; tell whether there is one."""
         with self._changed:
-            while not self.ended:
-                self._changed.wait_for(lambda: not self._wanted)
-                self.ended = not self._changed.wait_for(lambda: self._wanted, _LINGER)
+            self._changed.wait_for(lambda: not self._wanted, pause)
+            self._ended = not self._changed.wait_for(lambda: self._wanted, _LINGER)
+            return not self._ended
 
 
-_teams: dict[Runtime, _Team] = {}
+class Waits:
+    """How long the threads of this process wait for processors, by the kernel's account (Linux)."""
+
+    def __init__(self) -> None:
+        self._time, self._waited = time.monotonic(), self._read()
+
+    def share(self) -> float:
+        """Return the seconds per second that all threads waited since the last time; 1 where nothing tells."""
+        now, waited = time.monotonic(), self._read()
+        seconds, before = now - self._time, self._waited
+        self._time, self._waited = now, waited
+        if not waited or seconds <= 0:
+            return 1.0
+        return sum(ns - before[thread] for thread, ns in waited.items() if thread in before) / 1e9 / seconds
+
+    @staticmethod
+    def _read() -> dict[str, int]:
+        """Return the nanoseconds that each thread has waited."""
+        waited = {}
+        with suppress(OSError):
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(OSError, IndexError, ValueError):  # it has ended
+                    waited[thread.name] = int((thread / "schedstat").read_text().split()[1])
+        return waited
 
 
-def _team(runtime: Runtime) -> _Team:
-    """Return the parked team of a runtime, taken; its lock is held by the caller."""
-    team = _teams.get(runtime)
-    if team is None or not team.take():
-        team = _teams[runtime] = _Team(runtime)
-    return team
+_watches: dict[Runtime, _Watch] = {}
+
+
+def _watch(runtime: Runtime) -> _Watch:
+    """Return the watching thread of a runtime, taken; a lock is held by the caller."""
+    watch = _watches.get(runtime)
+    if watch is None or not watch.take():
+        watch = _watches[runtime] = _Watch(runtime)
+    return watch
 
 
 _finding = new_lock()
@@ -159,4 +220,4 @@ def _mkl_setter(folder: Path) -> Any:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_teams.clear)
+    os.register_at_fork(after_in_child=_watches.clear)
