@@ -44,7 +44,7 @@ class Runtime:
 
     @contextmanager
     def computing(self, number: int) -> Iterator[None]:
-        """Compute with so many threads in this thread, and let them sleep when they wait."""
+        """Compute with so many threads in this thread, and let them sleep when they wait on a busy machine."""
         with ExitStack() as stack:
             before = self._library.omp_get_max_threads()
             if number != before:

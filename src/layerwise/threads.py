@@ -2,7 +2,7 @@
 
 The number is set for a call and taken back after it: the environment and torch's settings stay the caller's. It is
 what the call says, else the usual environment variables, else what the machine grants: the affinity mask, and the
-quota of the container. Products are those of torch, whose threads sleep when they wait (`openmp`); numpy's and scipy's
+quota of the container. Products are those of torch (how its threads wait: `openmp`); numpy's and scipy's
 BLAS, a second pool of threads, has one meanwhile.
 """
 
@@ -106,7 +106,7 @@ def _own_quota() -> float | None:
 
 @contextmanager
 def limited(threads: int | None = None) -> Iterator[int]:
-    """Compute with so many threads, which sleep when they wait, until the end of the block.
+    """Compute with so many threads until the end of the block; on a busy machine they sleep when they wait.
 
     For a verb: BLAS has one thread meanwhile. Calls within take the same number; other threads of this process
     keep theirs, but BLAS, whose number is the whole process's. The libraries that compute must be imported before.
