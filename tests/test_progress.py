@@ -748,5 +748,6 @@ def test_env_says_how_many_threads_and_why(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)  # tests have one
     assert main(["env", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threads"] == "5 (OMP_NUM_THREADS)"
