@@ -252,12 +252,16 @@ def test_a_warning_stands_where_the_line_stood() -> None:
 
 
 def test_a_stream_that_fails_is_no_fault() -> None:
+    tried: list[str] = []
+
     class Gone(Terminal):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise OSError("gone")
 
     with ProgressDisplay(Gone()) as display:
         display(event(0.1))
+    assert "10%" in tried[0]
 
 
 class Pseudoterminal(io.TextIOWrapper):

@@ -72,14 +72,13 @@ class Encoder:
         self.checkpoint, self.loading = checkpoint, loading
         # Where a relative folder is now: the working directory may be another when the encoder is pickled.
         self._home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
-        self.device, precision = str(loading.device), loading.precision
-        self.precision = precision
+        self.device, self.precision = str(loading.device), loading.precision
         self.family: str = loaded.config.model_type
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
         self.position_limit = loaded.max_length
         probes = _probes(self.tokenizer, checkpoint.name)
-        samples = _samples(self.tokenizer, loaded) if precision == "int8" else None
-        self._engine = engine(loaded, precision, probes, checkpoint.name, samples)
+        samples = _samples(self.tokenizer, loaded) if self.precision == "int8" else None
+        self._engine = engine(loaded, self.precision, probes, checkpoint.name, samples)
         self.blocks, self.width = self._engine.blocks, self._engine.width
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
