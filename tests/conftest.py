@@ -59,6 +59,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     # MobileBERT's embeddings look at their left and right neighbours, so texts may not stand side by side.
     "mobilebert": ("wordpiece", {**SMALL, "embedding_size": 32, "intra_bottleneck_size": 16}, "even"),
     "modernbert": ("bytes", {**SMALL, "local_attention": 16}, "packed"),
+    # Scales its embeddings by the share of masks in a row.
+    "esm": ("wordpiece", {**SMALL, "mask_token_id": 4, "token_dropout": True}, "packed"),
+    # Looks at parts of a text of more than 28 pieces, at all of a shorter one; and fills up to whole blocks.
+    "big_bird": ("unigram", {**SMALL, "block_size": 4, "num_random_blocks": 1}, "even"),
     "mpnet": ("wordpiece", SMALL, "padded"),
     "deberta-v2": (
         "unigram",

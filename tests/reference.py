@@ -1,5 +1,6 @@
 """The independent reference: plain transformers, one text per forward, no padding, the tokenizer as it comes."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ class Plain:
 
         loader = T5EncoderModel if AutoConfig.from_pretrained(folder).model_type == "t5" else AutoModel
         self.model = loader.from_pretrained(folder).eval()
+        self._changes = (
+            self.model.config.model_type == "big_bird"
+        )  # a short text changes how it takes a long one
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.split_tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
         backend = self.split_tokenizer.backend_tokenizer
@@ -37,9 +41,10 @@ class Plain:
 
     def states(self, ids: Sequence[int]) -> Floats:
         """All layers of one sequence of piece numbers: (layers, pieces, width)."""
+        model = copy.deepcopy(self.model) if self._changes else self.model
         with torch.no_grad():
-            out = self.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
-        return np.stack([state[0].double().numpy() for state in out.hidden_states])
+            out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+        return np.stack([state[0, : len(ids)].double().numpy() for state in out.hidden_states])
 
 
 def worst(got: NDArray[Any], expected: NDArray[Any]) -> float:

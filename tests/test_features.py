@@ -165,9 +165,9 @@ def test_texts_come_in_any_kind_of_list(tiny: Path, given: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "texts", "says"),
     [
-        ({}, "one text", "got 'one text' for texts; give a list"),
-        ({}, np.array([["a"], ["b"]]), r"a table of shape \(2, 1\)"),
-        ({}, {"a": 1}, "give a list"),
+        ({}, "one text", "got one string for a list of texts; put it in brackets"),
+        ({}, np.array([["a"], ["b"]]), r"an array of shape \(2, 1\)"),
+        ({}, {"a": 1}, r"such as \['a'\]"),
         ({}, 3, "give a list"),
         ({}, [], "no text to fit on"),
         ({"mix": "9"}, TEXTS, "layer 9 doesn't exist"),
@@ -306,5 +306,5 @@ def test_a_column_of_a_table_gives_a_table(tiny: Path, library: str) -> None:
     got = features.fit_transform(frame["text"])
     assert isinstance(got, frames.DataFrame)
     assert list(got.columns)[:2] == ["layer01_dim00", "layer01_dim01"]
-    with pytest.raises(lw.RequestError, match="a table of shape"):
+    with pytest.raises(lw.RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
         features.fit(frame)

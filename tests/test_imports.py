@@ -27,6 +27,7 @@ GROUND = {
     "locks",
     "openmp",
     "quota",
+    "texts",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

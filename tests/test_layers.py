@@ -1,5 +1,8 @@
 """Layer strings, against Python's own slices and lists."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,9 +30,15 @@ from layerwise.layers import layer_names, resolve_layers
         (3, "3"),
         ([0, "2", -1], "emb 2 6"),
         (("emb",), "emb"),
+        (range(1, 4), "1 2 3"),
+        (np.arange(1, 4), "1 2 3"),
+        (np.int64(-1), "6"),
+        (np.array(2), "2"),
+        (np.array(["emb", "3"]), "emb 3"),
+        ((n for n in (1, 2)), "1 2"),
     ],
 )
-def test_what_strings_mean(spec: str, names: str) -> None:
+def test_what_strings_mean(spec: Any, names: str) -> None:
     assert resolve_layers(spec, 6) == tuple(names.split())
 
 

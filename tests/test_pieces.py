@@ -2,12 +2,15 @@
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from conftest import CORPUS
+import layerwise as lw
+from conftest import CORPUS, SMALL
 from layerwise.cluster.crew import settled
 
 
@@ -48,3 +51,112 @@ def test_the_collector_is_as_before_once_all_is_made() -> None:
     with pytest.raises(KeyError):
         fail()
     assert gc.get_freeze_count() == 0, "what was frozen stays so for ever"
+
+
+def blank_vocabulary(**options: Any) -> Any:
+    """A tokenizer of the unigram kind whose vocabulary has a space and Chinese words, but none with both."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = [
+        "\u2581",
+        "天气",
+        "天",
+        "气",
+        "很",
+        "好",
+        "。",
+        "\u2581the",
+        "\u2581day",
+        "d",
+        "a",
+        "y",
+        "t",
+        "h",
+        "e",
+    ]
+    vocab = [("[PAD]", 0.0), ("[UNK]", -20.0), ("[CLS]", 0.0), ("[SEP]", 0.0)]
+    backend = Tokenizer(models.Unigram([*vocab, *((word, -2.0 / len(word)) for word in words)], 1))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(**options)
+    backend.add_special_tokens([name for name, _ in vocab])
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return backend
+
+
+def pieces_of(backend: Any, text: str | list[str]) -> list[tuple[str, str, int]]:
+    """The pieces of a text with the characters and the word of each."""
+    from transformers import PreTrainedTokenizerFast
+
+    from layerwise.encode.pieces import Tokenizer
+
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]"
+    )
+    tokenizer = Tokenizer(SimpleNamespace(backend=backend, tokenizer=fast), "tiny")  # type: ignore[arg-type]
+    whole = text if isinstance(text, str) else " ".join(text)
+    (pieces,) = tokenizer.texts([text]) if isinstance(text, str) else tokenizer.words([text])
+    names = tokenizer.names(pieces.ids.tolist())
+    parts = [whole[start:end] for start, end in zip(pieces.starts, pieces.ends, strict=True)]
+    return list(zip(names, parts, pieces.words.tolist(), strict=True))[1:-1]
+
+
+def test_a_space_that_the_text_has_not_has_no_characters_and_no_word() -> None:
+    backend = blank_vocabulary()
+    assert pieces_of(backend, "天气很好。") == [
+        ("\u2581", "", -1), ("天气", "天气", -1), ("很", "很", -1), ("好", "好", -1), ("。", "。", -1),
+    ]  # fmt: skip
+    assert pieces_of(backend, ["天气", "the", "很", "day"]) == [
+        ("\u2581", "", -1), ("天气", "天气", 0), ("\u2581the", "the", 1),
+        ("\u2581", "", -1), ("很", "很", 2), ("\u2581day", "day", 3),
+    ]  # fmt: skip
+
+
+def test_a_space_that_the_text_has_keeps_its_place() -> None:
+    backend = blank_vocabulary()
+    found = pieces_of(backend, "the 天 day")
+    assert found == [
+        ("\u2581the", "the", -1),
+        ("\u2581", " ", -1),
+        ("天", "天", -1),
+        ("\u2581day", " day", -1),
+    ]
+    literal = pieces_of(backend, "\u2581天")
+    assert [(name, part) for name, part, _ in literal][-2:] == [("\u2581", "\u2581"), ("天", "天")]
+
+
+def test_a_space_is_a_word_where_nothing_else_is() -> None:
+    from tokenizers import normalizers
+
+    backend = blank_vocabulary()
+    backend.normalizer = normalizers.Replace("很", "")
+    assert pieces_of(backend, ["天", "很"])[-1] in [
+        ("\u2581", "很", 1),
+        ("\u2581", "", 1),
+        ("[UNK]", "很", 1),
+    ]
+
+
+def test_words_of_chinese_text_begin_with_their_own_piece(tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    backend = blank_vocabulary()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]"
+    )
+    fast.save_pretrained(tmp_path)
+    config = AutoConfig.for_model("bert", **{**SMALL, "vocab_size": len(fast)})
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    encoder = lw.load_encoder(tmp_path)
+    tokens = encoder.encode(["天气很好"], level="token")
+    assert tokens.index["text"].to_pylist() == ["", "", "天气", "很", "好", ""]
+    assert tokens.index["word"].to_pylist() == [None, None, 0, 2, 3, None]
+    first = encoder.encode(["天气很好"], level="word", pool="first")
+    assert first.index["text"].to_pylist() == ["天", "气", "很", "好"]
+    np.testing.assert_array_equal(first.layer(1), tokens.layer(1)[[2, 2, 3, 4]])
+    split = encoder.encode([["天气", "很好"]], level="word")
+    np.testing.assert_allclose(
+        split.layer(1)[1],
+        encoder.encode([["天气", "很好"]], "1", "token").layer(1)[[4, 5]].mean(0),
+        atol=1e-6,
+    )

@@ -298,8 +298,10 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
 
 
 def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
-    with pytest.raises(RequestError, match="predict takes a list of texts, not one string"):
+    with pytest.raises(RequestError, match="got one string for a list of texts; put it in brackets"):
         mood.predict("a text")
+    with pytest.raises(RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
+        mood.predict({"text": ["one", "two"], "label": ["x", "y"]})
     with pytest.raises(RequestError, match="text 1 is int; give a string or a list of words"):
         mood.predict(["a", 3])  # type: ignore[list-item]
     assert mood.predict([]) == []

@@ -22,8 +22,7 @@ from sklearn.pipeline import make_pipeline
 import layerwise as lw
 from conftest import FAMILIES, make_model
 from layerwise import threads
-from layerwise.encode.batches import batches
-from layerwise.encode.engine import Sequences
+from layerwise.encode.batches import Sequences, batches
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError

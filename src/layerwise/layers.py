@@ -5,12 +5,14 @@ block k). The same strings work everywhere: `all`, `emb`, `8`, `-1`, `1,6,12`, a
 the positions 0 … L (`1:`, `-4:`, `9:13`, `::2`). Nothing is clipped.
 """
 
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 from layerwise.errors import RequestError
 
-LayerSpec = str | int | Sequence[str | int]
+LayerSpec = str | SupportsIndex | Iterable[str | SupportsIndex]
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _SLICE = re.compile(r"([+-]?[0-9]{1,9})?:([+-]?[0-9]{1,9})?(?::([+-]?[0-9]{1,9})?)?")
 
@@ -26,7 +28,7 @@ def resolve_layers(
     """Return the layer names that `spec` means, in the order it gives them.
 
     Args:
-        spec: a layer string, a number, or a list of either.
+        spec: a layer string, a number, or a list, range or numpy array of either.
         blocks: the number of blocks of the model, L; strings always name the model's layers.
         stored: the layers that there are, where these are fewer than the model's.
         single: demand exactly one layer.
@@ -50,18 +52,35 @@ def resolve_layers(
 
 
 def _positions(spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
-    if isinstance(spec, int) and not isinstance(spec, bool):
-        spec = str(spec)
     if not isinstance(spec, str):
-        if not isinstance(spec, Sequence) or not spec:
-            raise _refuse(spec, "no layer is named", there)
-        return [p for item in spec for p in _positions(item, blocks, there)]
+        if (number := _number(spec)) is None:
+            return _several(spec, blocks, there)
+        spec = str(number)
     text = spec.replace(" ", "")
     if text == "all":
         return [_position(name, spec, blocks, there) for name in there]
     if ":" in text:
         return _slice(text, spec, blocks, there)
     return [_position(item, spec, blocks, there) for item in text.split(",")]
+
+
+def _number(spec: Any) -> int | None:
+    """Return a whole number of Python's or numpy's; `None` for anything else."""
+    if isinstance(spec, bool) or type(spec).__name__ in ("bool", "bool_") or getattr(spec, "shape", ()) != ():
+        return None
+    try:
+        return operator.index(spec)
+    except TypeError:
+        return None
+
+
+def _several(spec: Any, blocks: int, there: Sequence[str]) -> list[int]:
+    if isinstance(spec, bytes | dict) or not isinstance(spec, Iterable):
+        raise _refuse(spec, "no layer is named", there)
+    items = list(spec)
+    if not items or any(item is spec for item in items):
+        raise _refuse(spec, "no layer is named", there)
+    return [p for item in items for p in _positions(item, blocks, there)]
 
 
 def _position(item: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> int:

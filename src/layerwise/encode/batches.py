@@ -1,6 +1,6 @@
 """Which windows go through the model together: sorted by length, up to a budget of pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 Packing = Literal["packed", "padded", "even"]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Windows ready for the model: piece numbers and, where the model takes them, segment numbers."""
+
+    ids: Sequence[Ints]
+    types: Sequence[Ints] | None
+
+    def lengths(self) -> list[int]:
+        """Return the pieces of each window."""
+        return [len(ids) for ids in self.ids]
+
+    def of(self, numbers: Iterable[int]) -> "Sequences":
+        """Return some of the windows."""
+        chosen = list(numbers)
+        types = None if self.types is None else [self.types[n] for n in chosen]
+        return Sequences([self.ids[n] for n in chosen], types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +36,8 @@ class Batch:
     Where they leave the forward at different layers, those that stay longest come first.
     """
 
-    windows: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
+    windows: Ints
+    lengths: Ints
 
     def runs(self) -> list[tuple[int, int]]:
         """Return (how many, length) of each run of windows of one length."""
@@ -26,7 +45,7 @@ class Batch:
         counts = np.diff(starts, append=len(self.lengths))
         return [(int(n), int(length)) for n, length in zip(counts, self.lengths[starts], strict=True)]
 
-    def by_depth(self, depths: npt.NDArray[np.int64]) -> "Batch":
+    def by_depth(self, depths: Ints) -> "Batch":
         """Return the windows with those that are wanted up to a deeper layer first.
 
         Args:
@@ -36,7 +55,7 @@ class Batch:
         return Batch(self.windows[order], self.lengths[order])
 
 
-def batches(lengths: Sequence[int] | npt.NDArray[np.int64], budget: int, packing: Packing) -> list[Batch]:
+def batches(lengths: Sequence[int] | Ints, budget: int, packing: Packing) -> list[Batch]:
     """Sort windows by length and group them into batches of at most `budget` pieces, padding included.
 
     `even` puts only windows of one length together, for families in which padding leaks into the vectors.

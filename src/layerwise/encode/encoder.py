@@ -1,6 +1,6 @@
 """The encoder: texts in, every wanted layer out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -13,11 +13,13 @@ from layerwise import names, pooling
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, int8
 from layerwise.encode import rows as rowing
+from layerwise.encode.batches import Sequences
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.engine import Engine, PlainEngine, Sequences
+from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, run_plan
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, make_plan
+from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
@@ -25,6 +27,7 @@ from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
 from layerwise.states import F32, LayerStates
 from layerwise.tables import Carried, Coverage, index_table, texts_table
+from layerwise.texts import listed
 from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
@@ -75,10 +78,11 @@ class Encoder:
         self.device, self.precision = str(loading.device), loading.precision
         self.family: str = loaded.config.model_type
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
-        self.position_limit = loaded.max_length
-        probes = _probes(self.tokenizer, checkpoint.name)
+        self.position_limit, self._notes = loaded.max_length, loaded.notes
+        probes = make_probes(self.tokenizer, loaded, checkpoint.name)
         samples = _samples(self.tokenizer, loaded) if self.precision == "int8" else None
-        self._engine = engine(loaded, self.precision, probes, checkpoint.name, samples)
+        with hf.quiet():
+            self._engine = engine(loaded, self.precision, probes, checkpoint.name, samples)
         self.blocks, self.width = self._engine.blocks, self._engine.width
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
@@ -141,7 +145,7 @@ class Encoder:
         slow = self.precision == "bf16" and self.device == "cpu" and not hf.fast_bf16()
         lack = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
         hint = (f"{lack}: --precision fp32 is faster here",)
-        return self.checkpoint.notes + (hint if slow else ())
+        return self.checkpoint.notes + self._notes + (hint if slow else ())
 
     @property
     def tolerance(self) -> float:
@@ -193,7 +197,7 @@ class Encoder:
 
     def encode(
         self,
-        texts: Sequence[str] | Sequence[Sequence[str]],
+        texts: Iterable[str] | Iterable[Sequence[str]],
         layers: LayerSpec = "all",
         level: str = "text",
         pool: str | None = None,
@@ -204,7 +208,8 @@ class Encoder:
         """Return the wanted layers of `texts`, in memory.
 
         Args:
-            texts: strings, or lists of words (pre-split input).
+            texts: strings, or lists of words (pre-split input), in a list or a column (numpy, pandas, polars,
+                Arrow, `datasets`).
             layers: a layer string, a name, a number, or a list of these.
             level: `token`, `word`, `span` or `text`.
             pool: how pieces become a row; the model's own at text level, else `mean`.
@@ -350,11 +355,9 @@ def _where(doc: int, example: Example) -> str:
     return f"text {doc}" + (f" ({example.where})" if example.source else "")
 
 
-def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
-    if isinstance(texts, str):
-        raise RequestError("encode takes a list of texts, not one string; put it in brackets")
+def _examples(texts: Iterable[Any]) -> list[Example]:
     examples = []
-    for number, text in enumerate(texts):
+    for number, text in enumerate(listed(texts)):
         if isinstance(text, str):
             examples.append(Example(clean(text)))
         elif isinstance(text, list | tuple) and all(isinstance(word, str) for word in text):
@@ -363,22 +366,6 @@ def _examples(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[Example]:
         else:
             raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
     return examples
-
-
-def _probes(tokenizer: Tokenizer, name: str) -> Sequences:
-    """Return two texts of different lengths, on which the engine is compared with plain forwards."""
-    found = tokenizer.texts(
-        [
-            "Every layer of every encoder, as data.",
-            "The first layers know where a word stands; the last know more than it says.",
-        ]
-    )
-    if any(len(pieces) < 4 for pieces in found):
-        raise ModelError(
-            f"model {name!r}: its tokenizer gives {len(found[0])} pieces for a sentence; it doesn't fit"
-        )
-    types = [pieces.types for pieces in found] if tokenizer.takes_types else None
-    return Sequences([pieces.ids for pieces in found], types)
 
 
 def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:

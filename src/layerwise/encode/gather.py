@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from layerwise import pooling
-from layerwise.encode.batches import Batch, batches
+from layerwise.encode.batches import Batch
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.plan import Plan, Take
 from layerwise.encode.request import Request
@@ -35,8 +35,7 @@ def run_plan(
     place = torch.device("cpu") if engine.device.type == "mps" else engine.device
     split = _Split(plan, request.layers, engine.width, place, how)
     outgoing = Outgoing(sink, len(wanted) if asynchronous(place) else 0)
-    budget = request.batch_tokens if engine.together else 1
-    for batch in batches(plan.sequences.lengths(), budget, engine.packing):
+    for batch in engine.batches(plan.sequences, request.batch_tokens):
         _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, outgoing, split)
         if on_batch is not None:
             on_batch(int(batch.lengths.sum()), len(batch.windows))

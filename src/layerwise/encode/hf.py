@@ -36,6 +36,8 @@ _LOADING = new_lock()
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
+# The names that configurations have for the number of positions.
+_POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
 _NOT_LAYERS = ("pooler.", "position_ids")
 
@@ -45,8 +47,9 @@ class Loaded:
     """A model with its tokenizer, ready to run.
 
     `max_length` is the number of pieces, special ones included, that the model can take at once, and
-    `first_position` the number of its first position. `backend` is the tokenizer of the `tokenizers`
-    library, without truncation and padding.
+    `vocabulary` the number of entries of its embedding table. `skipped` is the piece that isn't counted where the
+    model numbers positions (`None` where all are): RoBERTa and its kin pass over that of the padding, and begin
+    behind its number. `backend` is the tokenizer of the `tokenizers` library, without truncation and padding.
     """
 
     model: nn.Module
@@ -54,7 +57,9 @@ class Loaded:
     tokenizer: Any
     backend: Any
     max_length: int
-    first_position: int
+    vocabulary: int
+    skipped: int | None
+    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -71,13 +76,23 @@ def load(
         ModelError: no text encoder, weights that lack a layer, a tokenizer that can't be used.
     """
     check_process(device, checkpoint)
-    with _quiet():
+    with quiet():
         config = _load_config(checkpoint, trust_remote_code)
         model = _load_model(checkpoint, config, _TYPES[precision], allow_pickle, trust_remote_code)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
     model = model.to(device).eval().requires_grad_(False)
-    first = _first_position(model)
-    return Loaded(model, config, tokenizer, backend, _max_length(checkpoint, config, tokenizer, first), first)
+    table = _position_table(model)
+    skipped = None if table is None else table.padding_idx
+    return Loaded(
+        model,
+        config,
+        tokenizer,
+        backend,
+        _max_length(checkpoint, config, tokenizer, table),
+        _vocabulary(checkpoint, model, backend),
+        skipped,
+        _notes(tokenizer, skipped),
+    )
 
 
 def check_process(device: str, checkpoint: Checkpoint) -> None:
@@ -106,13 +121,13 @@ def fast_bf16() -> bool:
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """Return family, blocks, width and position limit from the configuration alone, without the weights."""
-    with _quiet():
+    with quiet():
         config = _load_config(checkpoint, trust_remote_code)
     return {
         "family": config.model_type,
         "blocks": blocks(config),
         "width": getattr(config, "hidden_size", None),
-        "positions": getattr(config, "max_position_embeddings", None),
+        "positions": next(iter(_stated_positions(config)), None),
     }
 
 
@@ -134,13 +149,68 @@ def use_attention(model: nn.Module, name: str) -> None:
 def plain_states(
     model: nn.Module, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor]:
-    """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU."""
+    """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU.
+
+    The model is left as it was, and must be one that no forward has changed; see `remember`.
+    """
     device = next(model.parameters()).device
     inputs = {"input_ids": torch.tensor(ids, device=device)[None]}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
         inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
-    return [state[0].float().cpu() for state in model(**inputs, output_hidden_states=True).hidden_states]
+    put_back = remember(model)
+    try:
+        found = model(**inputs, output_hidden_states=True)
+    finally:
+        put_back()
+    # BigBird fills a text up to whole blocks, and cuts its last state alone.
+    whole = len(ids) if found.last_hidden_state.shape[1] == len(ids) else None
+    return [state[0, :whole].float().cpu() for state in found.hidden_states]
+
+
+def remember(model: nn.Module) -> Callable[[], bool]:
+    """Return what puts a model back as it is now after a forward, and tells whether that had changed it.
+
+    Some families note on themselves what they did, and do otherwise from then on: BigBird exchanges its attention
+    at the first short text, rotary positions grow with the longest. Put back are the attributes of all modules, and
+    which modules and tensors they hold. Hooks stay.
+    """
+    before = [(module, _attributes(module)) for module in model.modules()]
+
+    def put_back() -> bool:
+        changed = [_put_back(module, attributes) for module, attributes in before]
+        return any(changed)
+
+    return put_back
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Return the attributes of a module, each with a copy where it is a dictionary."""
+    return {
+        name: (value, value.copy() if isinstance(value, dict) else None)
+        for name, value in vars(module).items()
+        if "_hooks" not in name
+    }
+
+
+def _put_back(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> bool:
+    now, changed = vars(module), False
+    for name in [name for name in now if name not in attributes and "_hooks" not in name]:
+        del now[name]
+        changed = True
+    for name, (value, copied) in attributes.items():
+        if now.get(name, _put_back) is not value:
+            now[name] = value
+            changed = True
+        if copied is not None and not _same_entries(value, copied):
+            value.clear()
+            value.update(copied)
+            changed = True
+    return changed
+
+
+def _same_entries(first: dict[Any, Any], second: dict[Any, Any]) -> bool:
+    return list(first) == list(second) and all(first[name] is second[name] for name in first)
 
 
 def eager_copy(model: nn.Module) -> nn.Module | None:
@@ -191,10 +261,13 @@ def attention_maps(
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
         inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
+    put_back = remember(model)
     try:
         found = model(**inputs, output_attentions=True).attentions
     except (ValueError, TypeError, AttributeError):
         return None
+    finally:
+        put_back()
     if not found or any(one is None or one.dim() != 4 for one in found):
         return None
     return [one[0].float().cpu() for one in found]
@@ -258,7 +331,7 @@ class PlainLoop:
 
 def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
     """Write a BERT of the base shape (12 blocks, width 768) with random weights, and a tokenizer for it."""
-    with _quiet():
+    with quiet():
         torch.manual_seed(0)
         AutoModel.from_config(AutoConfig.for_model("bert")).save_pretrained(folder)
         AutoTokenizer.from_pretrained(tokenizer_from.folder).save_pretrained(folder)
@@ -352,20 +425,72 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     return tokenizer, backend
 
 
-def _first_position(model: nn.Module) -> int:
-    """Return the number of a text's first position; RoBERTa and its kin count from pad_token_id + 1."""
+def _position_table(model: nn.Module) -> nn.Embedding | None:
+    """Return the table of absolute positions; `None` for a family without one."""
     for name, module in model.named_modules():
-        if name.rsplit(".", 1)[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
-    return 0
+        last = name.rsplit(".", 1)[-1]
+        if isinstance(module, nn.Embedding) and ("position" in last or last == "wpe") and "rel" not in last:
+            return module
+    return None
 
 
-def _max_length(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, first_position: int) -> int:
-    limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < _UNBOUNDED else []
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and positions > 0:
-        limits.append(int(positions) - first_position)
-    return min(limits, default=_FALLBACK_LENGTH)
+def _max_length(
+    checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, table: nn.Embedding | None
+) -> int:
+    """Return how many pieces the model takes at once.
+
+    Raises:
+        ModelError: a maximum that the folder states goes beyond the table of positions.
+    """
+    stated = int(tokenizer.model_max_length) if tokenizer.model_max_length < _UNBOUNDED else None
+    limits = [] if stated is None else [stated]
+    if table is None:
+        return min(limits + _stated_positions(config), default=_FALLBACK_LENGTH)
+    for where, length in (("tokenizer", stated), ("sentence-transformers settings", checkpoint.max_length)):
+        if length is not None and length > table.num_embeddings:
+            raise ModelError(
+                f"model {checkpoint.name!r}: its {where} allow {length} pieces and its table of positions has "
+                f"{table.num_embeddings} entries, so they aren't of one model; take the files that belong together, "
+                "or correct the maximum length"
+            )
+    return min([*limits, table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)])
+
+
+def _stated_positions(config: PretrainedConfig) -> list[int]:
+    """Return the number of positions that a configuration states, if it does, where there is no table."""
+    found = [getattr(config, name, None) for name in _POSITIONS]
+    # The position counts of T5's configurations limit nothing: its attention goes by distances.
+    if getattr(config, "relative_attention_num_buckets", None) is not None:
+        return []
+    return [int(number) for number in found if isinstance(number, int) and number > 0][:1]
+
+
+def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
+    """Return the number of entries of the embedding table.
+
+    Raises:
+        ModelError: the tokenizer has pieces beyond it.
+    """
+    entries = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    vocabulary = backend.get_vocab(with_added_tokens=True)
+    highest = max(vocabulary.values(), default=0)
+    if highest >= entries:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer has {len(vocabulary)} pieces, up to number {highest}, and its "
+            f"embedding table {entries} entries, so they aren't of one model; take the tokenizer that belongs to it"
+        )
+    return entries
+
+
+def _notes(tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
+    """Return what should be told of a tokenizer beside a model that counts positions by `skipped`."""
+    own = tokenizer.pad_token_id
+    if skipped is None or own is None or own == skipped:
+        return ()
+    return (
+        f"the tokenizer's padding is piece {own} and the model's is {skipped}, so they may not be of one model; "
+        "vectors are those that transformers gives",
+    )
 
 
 def _model_error(checkpoint: Checkpoint, error: Exception) -> ModelError:
@@ -384,7 +509,7 @@ def _line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the loading reports and progress bars of transformers; what matters is raised as an error.
 
     For one thread at a time: these settings, and torch's generator of random numbers, are the whole process's.
@@ -410,3 +535,8 @@ def _without_reports() -> Callable[[], None]:
 
 
 _reports = Shared(_without_reports)
+
+
+def without_reports() -> contextlib.AbstractContextManager[None]:
+    """Silence what transformers reports of forwards."""
+    return _reports.held()

@@ -13,6 +13,10 @@ from layerwise.errors import ModelError
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
+# What sentencepiece and byte-level tokenizers write for a space. Before a text, or a word, that has none, it may be a
+# piece of its own, which stands for no character and carries the place of the next one.
+_BLANKS = "\u2581\u0120"
+_LONGEST_BLANK = 16
 _MANY = {value: np.full(1024, value) for value in (0, NO_WORD)}
 for _array in _MANY.values():
     _array.setflags(write=False)
@@ -62,14 +66,21 @@ class Tokenizer:
         self._prefix = mask.index(0) if 0 in mask else 0
         self._one_type = not any(probe.type_ids)
         self.has_cls = self._cls is not None and self._cls in probe.ids
+        names = (blank * count for blank in _BLANKS for count in range(1, _LONGEST_BLANK + 1))
+        numbers = [self._backend.token_to_id(name) for name in names]
+        self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
     def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Pieces]:
         """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut.
 
         Where they stand in the text costs time, and is left out unless `located`.
         """
-        encode = self._backend.encode_batch if located else self._backend.encode_batch_fast
-        return [self._whole(self._pieces(encoding, located=located)) for encoding in encode(list(texts))]
+        if not located:
+            encodings = self._backend.encode_batch_fast(list(texts))
+            return [self._whole(self._pieces(encoding, located=False)) for encoding in encodings]
+        encodings = self._backend.encode_batch(list(texts))
+        located_pieces = map(self._pieces, encodings)
+        return [self._whole(self._empty_blanks(*pair)) for pair in zip(located_pieces, texts, strict=True)]
 
     def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
         """Return the pieces of pre-split texts, with offsets in the words joined by one space.
@@ -101,6 +112,29 @@ class Tokenizer:
         types = _same(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
         return Pieces(ids, types, starts, ends, _same(NO_WORD, count), self._prefix, suffix)
 
+    def _empty_blanks(self, pieces: Pieces, text: str) -> Pieces:
+        """Take place and word from the pieces that stand for a space which the text hasn't, in place.
+
+        Where no other piece stands for the same characters, or the same word, they keep them.
+        """
+        if not len(self._blanks):
+            return pieces
+        blank = np.isin(pieces.ids, self._blanks)
+        blank[: pieces.prefix] = blank[len(pieces) - pieces.suffix :] = False
+        full = np.flatnonzero(~blank)
+        for place in np.flatnonzero(blank).tolist():
+            start, end, word = pieces.starts[place], pieces.ends[place], pieces.words[place]
+            if any(char.isspace() or char in _BLANKS for char in text[start:end]):
+                continue
+            at = int(np.searchsorted(full, place))
+            near = full[max(at - 1, 0) : at + 1]
+            shared = (pieces.starts[near] < end) & (pieces.ends[near] > start)
+            if (shared if word == NO_WORD else pieces.words[near] == word).any():
+                pieces.ends[place] = start
+                if word != NO_WORD:
+                    pieces.words[place] = NO_WORD
+        return pieces
+
     def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
         pieces = self._pieces(encoding)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
@@ -118,7 +152,8 @@ class Tokenizer:
             pieces.suffix,
         )
         lost = sorted(set(range(len(words))) - set(numbers.tolist()))
-        return self._restore(pieces, lost, begins, words) if lost else pieces
+        pieces = self._restore(pieces, lost, begins, words) if lost else pieces
+        return self._empty_blanks(pieces, " ".join(words))
 
     def _restore(self, pieces: Pieces, lost: list[int], begins: Ints, words: Sequence[str]) -> Pieces:
         """Put the unknown piece where words were dropped."""

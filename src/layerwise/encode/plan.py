@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.align import Groups
-from layerwise.encode.engine import Ints, Sequences
+from layerwise.encode.batches import Ints, Sequences
 from layerwise.encode.pieces import Pieces
 from layerwise.encode.windows import Window
 

@@ -169,6 +169,7 @@ class Taps:
 
     Attributes:
         final_norm: the last layer comes from a norm after the last block.
+        first_block: the module that gives layer 1.
     """
 
     def __init__(self, taps: list[Tap], model: nn.Module) -> None:
@@ -180,6 +181,7 @@ class Taps:
             module.register_forward_hook(self._after)
         for module in _blocks(model, self._layers):
             module.register_forward_pre_hook(self._before, with_kwargs=True)
+        self.first_block = taps[1].module if len(taps) > 1 else None
         self.final_norm = _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2]))
 
     def run(self, model: Callable[[], Any], forward: Forward) -> None:
@@ -228,6 +230,7 @@ class Collected:
     """The same face for models whose layers are no module's output: the whole forward, then the layers."""
 
     final_norm = False
+    first_block = None
 
     def run(self, model: Callable[[], Any], forward: Forward) -> None:
         """Run `model`, then give `forward` each layer that it wants."""

@@ -16,6 +16,7 @@ from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.learn.layer_mix import mix_feature_names
 from layerwise.mix import LayerStats, Mix, parse_mix, refuse_learned
 from layerwise.states import F32, LayerStates
+from layerwise.texts import listed
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -89,7 +90,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
                 it is a ValueError.
             ModelError: a model that can't be loaded.
         """
-        texts = _texts(X)
+        texts = listed(X)
         encoder = self._resolve(texts)
         if self.mix_.norm:
             self.stats_ = self._encode(encoder, texts).mix_stats(self.mix_)
@@ -97,7 +98,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> F32:
         """Fit, and return the mixed rows of X; encodes X once, and holds the layers of the mix for `norm=layer`."""
-        texts = _texts(X)
+        texts = listed(X)
         encoder = self._resolve(texts)
         if not self.mix_.norm:
             return self._mixed(encoder, texts)
@@ -116,7 +117,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         encoder = self._encoder()
         if encoder.hashes != self.hashes_:
             raise ModelError(f"{encoder!r} isn't the model that was fitted with: its files differ; fit again")
-        return self._mixed(encoder, _texts(X))
+        return self._mixed(encoder, listed(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns, such as `layer03_dim117` or `mean(1,2,3)_dim117`.
@@ -167,17 +168,3 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         tags.no_validation = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _texts(given: Any) -> list[Any]:
-    """Return texts as a list.
-
-    Raises:
-        RequestError: one string, a table, or no list at all.
-    """
-    shape = getattr(given, "shape", None)
-    if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__iter__") or shape == ():
-        raise RequestError(f"got {given!r:.60} for texts; give a list of strings, or of lists of words")
-    if shape is not None and len(shape) != 1:
-        raise RequestError(f"got a table of shape {tuple(shape)} for texts; give one column of it")
-    return given.to_pylist() if hasattr(given, "to_pylist") else list(given)  # a column of Arrow's

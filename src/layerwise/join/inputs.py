@@ -20,6 +20,7 @@ from layerwise.read.example import Example, clean
 from layerwise.read.shards import shards
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
+from layerwise.texts import listed
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -125,9 +126,7 @@ def examples_of(texts: Iterable[Any], pairs: tuple[str, str] | None) -> list[tup
     Raises:
         RequestError: anything else, with its place.
     """
-    if isinstance(texts, str):
-        raise RequestError("predict takes a list of texts, not one string; put it in brackets")
-    return [_record(number, text, pairs) for number, text in enumerate(texts)]
+    return [_record(number, text, pairs) for number, text in enumerate(listed(texts))]
 
 
 def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Example, ...]:

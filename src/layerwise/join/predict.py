@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -114,7 +114,7 @@ class Head:
 
     def predict(
         self,
-        texts: Sequence[str] | Sequence[Sequence[str]],
+        texts: Iterable[str] | Iterable[Sequence[str]],
         *,
         batch_tokens: int | None = None,
         progress: Callback | None = None,
@@ -123,7 +123,7 @@ class Head:
         """Return what the head says of each text, as the JSON lines of `layerwise predict` do.
 
         Args:
-            texts: strings, or lists of words; for a head of pairs, pairs of strings.
+            texts: strings, or lists of words, in a list or a column; for a head of pairs, pairs of strings.
             batch_tokens: pieces of a batch.
             progress: called with how far it has come; see `lw.Progress`.
             threads: how many to compute with; see `lw.extract`.

@@ -1,0 +1,105 @@
+"""The texts on which the ways of running a model are compared with plain forwards when it is loaded.
+
+They hold whatever may differ between a text alone and the same text beside others: tokens that a model skips
+when it counts positions, special tokens, neighbours of the same length, the greatest length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerwise.encode.batches import Ints, Sequences
+from layerwise.encode.hf import Loaded
+from layerwise.encode.pieces import Pieces, Tokenizer
+from layerwise.errors import ModelError
+
+_TEXTS = (
+    "Every layer of every encoder, as data.",
+    "The first layers know where a word stands; the last know more than it says.",
+)
+_LONG = 512  # pieces of the longest text that goes through all blocks
+_LONGEST = 32_768  # pieces of the longest text that goes up to the first block
+_SPECIAL = 24  # special tokens within a text: T5 has a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Texts for comparisons.
+
+    Attributes:
+        texts: texts that go through all blocks; the first two are plain and of different lengths.
+        groups: which of them go through the model together.
+        longest: a text as long as the model takes and a short one, which go up to the first block.
+        special: the special tokens; a text without one, and a text with each of them within.
+    """
+
+    texts: Sequences
+    groups: tuple[tuple[int, ...], ...]
+    longest: Sequences
+    special: tuple[Ints, Sequences]
+
+    @property
+    def plain(self) -> Sequences:
+        """The two plain texts."""
+        return self.texts.of((0, 1))
+
+
+def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
+    """Return the texts on which a model is compared.
+
+    Raises:
+        ModelError: a tokenizer that hardly makes anything of a sentence.
+    """
+    plain = tokenizer.texts(_TEXTS)
+    if any(len(pieces) < 4 for pieces in plain):
+        raise ModelError(
+            f"model {name!r}: its tokenizer gives {min(map(len, plain))} pieces for a sentence; it doesn't fit"
+        )
+    body, most = _body(plain[0]), loaded.max_length - tokenizer.special
+    long = _filled(plain, min(_LONG - tokenizer.special, most))
+    special = _special(loaded)
+    bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
+    last = len(bodies) - 1
+    longest = _filled(plain, min(_LONGEST - tokenizer.special, most))
+    types = tokenizer.takes_types
+    with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
+    return Probes(
+        _framed(plain[0], [one[:most] for one in bodies], types=types),
+        ((0, 1), tuple(range(last)), (0, last)),
+        _framed(plain[0], [longest, body[:most]], types=types),
+        (special, _framed(plain[0], with_one, types=types)),
+    )
+
+
+def _body(pieces: Pieces) -> Ints:
+    return pieces.ids[pieces.prefix : len(pieces) - pieces.suffix]
+
+
+def _framed(like: Pieces, bodies: Sequence[Ints], *, types: bool) -> Sequences:
+    """Return bodies between the special pieces of a text, with segment numbers like its own."""
+    end = len(like) - like.suffix
+
+    def frame(parts: Ints, body: Ints) -> Ints:
+        return np.concatenate([parts[: like.prefix], body, parts[end:]])
+
+    segments = [frame(like.types, np.full(len(body), like.types[like.prefix])) for body in bodies]
+    return Sequences([frame(like.ids, body) for body in bodies], segments if types else None)
+
+
+def _filled(texts: Sequence[Pieces], length: int) -> Ints:
+    return np.resize(np.concatenate([_body(text) for text in texts]), length)
+
+
+def _special(loaded: Loaded) -> Ints:
+    """Return the special tokens of the tokenizer and of the model."""
+    tokenizer = loaded.tokenizer
+    named = [loaded.skipped, getattr(loaded.config, "pad_token_id", None), tokenizer.pad_token_id]
+    numbers = [*named, tokenizer.unk_token_id, *tokenizer.all_special_ids[:_SPECIAL]]
+    known = (number for number in numbers if number is not None and 0 <= number < loaded.vocabulary)
+    return np.array(list(dict.fromkeys(known)), dtype=np.int64)
+
+
+def _between(body: Ints, special: Ints) -> Ints:
+    """Return a body with special tokens between its pieces."""
+    return np.concatenate([np.stack([np.resize(body, len(special)), special], axis=1).ravel(), body])

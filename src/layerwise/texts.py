@@ -1,0 +1,67 @@
+"""Texts given in Python: a list of them, in any of the usual containers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from layerwise.errors import RequestError
+
+_SHOWN = 8  # columns that an error names
+_USUAL = ("text", "sentence", "tokens", "words")
+
+
+def listed(given: Any) -> list[Any]:
+    """Return the texts in a list, tuple, array, column (numpy, pandas, polars, Arrow, `datasets`) or generator.
+
+    Lists of words that come as arrays or columns are lists of words. Whether each item is a text is for the caller
+    to check.
+
+    Raises:
+        RequestError: one string; a table or mapping, of which one column is needed; what has no order.
+    """
+    if isinstance(given, str | bytes):
+        raise RequestError("got one string for a list of texts; put it in brackets")
+    if (columns := _columns(given)) is not None:
+        raise RequestError(_naming(given, columns))
+    if hasattr(given, "texts") and hasattr(given, "layers"):
+        raise RequestError(
+            "got a dataset for texts; pass a column of its texts, such as dataset.texts['text']"
+        )
+    if (shape := getattr(given, "shape", None)) is not None and len(shape) != 1:
+        raise RequestError(f"got an array of shape {tuple(shape)} for texts; give one column of it")
+    if isinstance(given, set | frozenset):
+        raise RequestError(f"got a {type(given).__name__} for texts, which has no order; give a list")
+    if not isinstance(given, Iterable):
+        raise RequestError(f"got {given!r:.60} for texts; give a list of strings, or of lists of words")
+    items = given.to_pylist() if hasattr(given, "to_pylist") else list(given)
+    return [_words(item) for item in items]
+
+
+def _words(item: Any) -> Any:
+    """Return an item as it is, or as a list where it is an array or a column."""
+    if isinstance(item, str):
+        return item
+    for name in ("to_pylist", "to_list", "tolist"):
+        if hasattr(item, name):
+            made = getattr(item, name)()
+            return made if isinstance(made, list) else item
+    return item
+
+
+def _columns(given: Any) -> list[str] | None:
+    """Return the names of the columns of a table or a mapping; `None` for what is neither."""
+    if isinstance(given, Mapping):
+        return [str(key) for key in given]
+    names = getattr(getattr(given, "dtype", None), "names", None)  # of a structured array
+    for attribute in ("column_names", "columns"):
+        names = getattr(given, attribute, None) if names is None else names
+    return None if names is None or callable(names) else [str(name) for name in names]
+
+
+def _naming(given: Any, columns: list[str]) -> str:
+    """Return what an error says of a table."""
+    kind = "mapping" if isinstance(given, Mapping) else "table"
+    if not columns:
+        return f"got an empty {kind} for texts; give a list of strings, or of lists of words"
+    names = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
+    wanted = next((name for name in _USUAL if name in columns), columns[0])
+    return f"got a {kind} for texts, with the columns {names}; pass one of them, such as [{wanted!r}]"
