@@ -101,8 +101,8 @@ def _with_unknown(plain: Plain, words: list[str]) -> tuple[list[int], list[int |
     names = plain.tokenizer.convert_ids_to_tokens(ids)
     for word in range(len(words)):
         own = [place for place, number in enumerate(numbers) if number == word]
-        for place in set(own) - set(without_blanks(own, [names[place] for place in own])):
-            numbers[place] = None
+        if len(own) > 1 and not names[own[0]].strip("\u2581\u0120") and not words[word][:1].isspace():
+            numbers[own[0]] = None
     return ids, numbers
 
 

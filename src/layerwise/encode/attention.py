@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from layerwise.encode.transfer import to_device
 
 NAME = "layerwise_packed"
+NARROW = 16  # numbers of a head: of fewer the results go by the number of threads
 Kernel = Callable[..., Any]
 
 
@@ -89,7 +90,8 @@ def packed_attention(
         if sliding_window is not None and pieces > sliding_window:
             place = torch.arange(pieces, device=value.device)
             mask = (place[:, None] - place[None, :]).abs() < sliding_window
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+        q, k, v = (_widened(x) for x in (q, k, v))
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)[..., :size]
         out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * pieces, heads, size)
         begin = end
     return out, None
@@ -125,6 +127,15 @@ def _by_kernel(
         q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
     )
     return mixed[None]
+
+
+def _widened(x: torch.Tensor) -> torch.Tensor:
+    """Fill heads of less than 16 numbers up with zeros on a CPU.
+
+    For 8 of them the kernel's products go by where the memory of a thread begins, and so by how many threads there are.
+    """
+    lacking = NARROW - x.shape[-1] if x.device.type == "cpu" else 0
+    return nn.functional.pad(x, (0, lacking)) if lacking > 0 else x
 
 
 def _split(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:

@@ -14,14 +14,16 @@ import torch
 from torch import nn
 
 from layerwise.encode import hf, int8, linear
-from layerwise.encode.attention import Runs
+from layerwise.encode.attention import NARROW, Runs
 from layerwise.encode.batches import Batch, Ints, Packing, Sequences, batches
 from layerwise.encode.entering import Entered, Place, alike, entering
 from layerwise.encode.probes import Probes
+from layerwise.encode.steady import steady
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
 from layerwise.locks import new_lock
+from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
@@ -68,6 +70,7 @@ class Engine:
             ModelError: no text encoder, or one that int8 changes too much.
         """
         self._model, self._skipped, self._name = loaded.model, loaded.skipped, name
+        self._head = hf.head_size(loaded.model)
         self._turns, self._copying = new_lock(), new_lock()
         self._eager: nn.Module | None = None
         self.leaves = False
@@ -80,6 +83,8 @@ class Engine:
         self._apart: Ints = np.empty(0, dtype=np.int64)
         references = _references(loaded.model, probes, name)
         self.blocks, self.width = len(references[0]) - 1, references[0][0].shape[1]
+        if self.device.type == "cpu":
+            steady(self._model)
         self._taps = self._find_taps(probes.plain)
         self.final_norm = self._taps.final_norm
         exact = "fp32" if samples is not None else precision
@@ -145,7 +150,9 @@ class Engine:
         if self.packing == "packed" and not self._changes:
             yield
             return
-        with self._turns, hf.without_reports():
+        # Products of heads of 8 numbers go by the number of threads; ours are widened.
+        alone = self.packing != "packed" and self.device.type == "cpu" and self._head < NARROW
+        with self._turns, hf.without_reports(), computing(1 if alone else None):
             put_back = hf.remember(self._model)
             try:
                 yield

@@ -110,6 +110,13 @@ def blocks(config: PretrainedConfig) -> int | None:
     return int(number) if number is not None else None
 
 
+def head_size(model: nn.Module) -> int:
+    """Return how many numbers the narrowest of a model's attention heads has; a large number where no module says."""
+    names = ("attention_head_size", "head_dim", "key_value_proj_dim")
+    stated = [getattr(module, name, None) for module in model.modules() for name in names]
+    return min((size for size in stated if isinstance(size, int)), default=1_000_000)
+
+
 def fast_bf16() -> bool:
     """Tell whether the processor multiplies bf16 numbers itself, and oneDNN may use that; else it is slow."""
     if linear.held_to() in _WITHOUT_BF16:
