@@ -317,7 +317,7 @@ class Engine:
         """Tell whether all layers of the probes, batched together, are those of one-text forwards."""
         return all(
             self._together([references[n] for n in group], probes.texts.of(group), tolerance)
-            for group in probes.groups
+            for group in probes.groups(self.packing)
         ) and self._enter_alike(probes.longest, tolerance)
 
     def _together(self, references: References, texts: Sequences, tolerance: float) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.encode.batches import Ints, Sequences
+from layerwise.encode.batches import Ints, Packing, Sequences
 from layerwise.encode.hf import Loaded
 from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.errors import ModelError
@@ -18,7 +18,16 @@ _TEXTS = (
     "Every layer of every encoder, as data.",
     "The first layers know where a word stands; the last know more than it says.",
 )
-_LONG = 512  # pieces of the longest text that goes through all blocks
+_LONG, _LONG_WINDOWED = 128, 512  # pieces of the longest text that goes through all blocks, at most
+# What configurations call the reach of attention that isn't of the whole text: beyond it a text is taken otherwise.
+_WINDOWS = (
+    "sliding_window",
+    "local_attention",
+    "attention_window",
+    "block_size",
+    "chunk_length",
+    "window_size",
+)
 _LONGEST = 32_768  # pieces of the longest text that goes up to the first block
 _SPECIAL = 24  # special tokens within a text: T5 has a hundred
 
@@ -28,14 +37,12 @@ class Probes:
     """Texts for comparisons.
 
     Attributes:
-        texts: texts that go through all blocks; the first two are plain and of different lengths.
-        groups: which of them go through the model together.
+        texts: texts that go through all blocks; the first two are plain and of different lengths, the last is long.
         longest: a text as long as the model takes and a short one, which go up to the first block.
         special: the special tokens; a text without one, and a text with each of them within.
     """
 
     texts: Sequences
-    groups: tuple[tuple[int, ...], ...]
     longest: Sequences
     special: tuple[Ints, Sequences]
 
@@ -43,6 +50,11 @@ class Probes:
     def plain(self) -> Sequences:
         """The two plain texts."""
         return self.texts.of((0, 1))
+
+    def groups(self, packing: Packing) -> tuple[tuple[int, ...], ...]:
+        """Return which of the texts go through the model together: no more padding than need be."""
+        last = len(self.texts.ids) - 1
+        return (tuple(range(last + 1)),) if packing == "packed" else (tuple(range(last)), (0, last))
 
 
 def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
@@ -57,19 +69,23 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
             f"model {name!r}: its tokenizer gives {min(map(len, plain))} pieces for a sentence; it doesn't fit"
         )
     body, most = _body(plain[0]), loaded.max_length - tokenizer.special
-    long = _filled(plain, min(_LONG - tokenizer.special, most))
+    long = _filled(plain, min(_long(loaded) - tokenizer.special, most))
     special = _special(loaded)
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
-    last = len(bodies) - 1
     longest = _filled(plain, min(_LONGEST - tokenizer.special, most))
     types = tokenizer.takes_types
     with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
         _framed(plain[0], [one[:most] for one in bodies], types=types),
-        ((0, 1), tuple(range(last)), (0, last)),
         _framed(plain[0], [longest, body[:most]], types=types),
         (special, _framed(plain[0], with_one, types=types)),
     )
+
+
+def _long(loaded: Loaded) -> int:
+    """Return how long a text must be to show all that attention does, as far as is bearable."""
+    stated = (getattr(loaded.config, name, None) for name in _WINDOWS)
+    return _LONG_WINDOWED if any(stated) else _LONG
 
 
 def _body(pieces: Pieces) -> Ints:
