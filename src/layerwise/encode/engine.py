@@ -16,7 +16,8 @@ from torch import nn
 from layerwise.encode import hf, int8, linear
 from layerwise.encode.attention import NARROW, Runs
 from layerwise.encode.batches import Batch, Ints, Packing, Sequences, batches
-from layerwise.encode.entering import Entered, Place, alike, entering
+from layerwise.encode.compare import Comparison, plain_layers
+from layerwise.encode.entering import Entered, entering
 from layerwise.encode.probes import Probes
 from layerwise.encode.steady import steady
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
@@ -26,16 +27,11 @@ from layerwise.locks import new_lock
 from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
-# What foreign model code may raise when it is run in a way that it wasn't written for.
-_UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
-
-
 _SAMPLED = 1024  # pieces of a batch while scales are found
 _ROUND = 64  # packed batches are filled up to a multiple of so many pieces
 
 
 OnLayer = Callable[[int, torch.Tensor], None]
-References = list[list[torch.Tensor]]
 Wanted = frozenset[int] | Sequence[frozenset[int]]
 """Positions on the layer axis: the same for all windows of a batch, or of each, in the order of the batch."""
 
@@ -81,17 +77,19 @@ class Engine:
         self.packing: Packing = "even"
         self.products = "torch"
         self._apart: Ints = np.empty(0, dtype=np.int64)
-        references = _references(loaded.model, probes, name)
-        self.blocks, self.width = len(references[0]) - 1, references[0][0].shape[1]
+        compared = Comparison(loaded.model, probes, name)
+        self.blocks, self.width = compared.blocks, compared.width
         if self.device.type == "cpu":
             steady(self._model)
         self._taps = self._find_taps(probes.plain)
         self.final_norm = self._taps.final_norm
         exact = "fp32" if samples is not None else precision
-        self._settle(references, probes, COMPUTED[exact], repack=samples is None)
+        self._settle(compared, COMPUTED[exact], repack=samples is None)
         if samples is not None:
-            self._to_int8(samples, references, probes.plain, name)
-        self.leaves = self._leave_rightly(references, probes.plain, COMPUTED[precision])
+            self._to_int8(samples)
+            if not compared.agrees_on_plain(self, COMPUTED["int8"]):
+                raise ModelError(f"model {name!r} loses too much in int8; take --precision bf16 or fp32")
+        self.leaves = self._windows_may_leave(compared, COMPUTED[precision])
         self._changes = self._changed
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
@@ -136,7 +134,7 @@ class Engine:
         Raises:
             ModelError: a wanted layer didn't come.
         """
-        inputs = self._inputs(sequences.of(batch.windows.tolist()), batch)
+        inputs = self.inputs(sequences.of(batch.windows.tolist()), batch)
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
         forward = self._forward(batch, wanted, inputs, on_layer)
         with self._model_in_turn(), torch.inference_mode():
@@ -187,17 +185,26 @@ class Engine:
         }
         return Forward(every, flat, length, stays, inputs["lw_runs"])
 
-    def _inputs(self, texts: Sequences, batch: Batch) -> dict[str, Any]:
+    def inputs(self, texts: Sequences, batch: Batch) -> dict[str, Any]:
         """Return what the model is called with for the texts of a batch, in its order."""
         if self.packing != "packed":
             return self._padded(texts.ids, texts.types)
         if len(texts.ids) == 1 and self._is_apart(texts.ids[0]):
-            return self._alone(texts)
+            return self.alone(texts)
         return self._packed(texts.ids, texts.types, batch)
 
-    def _alone(self, text: Sequences) -> dict[str, Any]:
-        """Return what the model is called with for one text that is packed with no other, nor with filling."""
-        return {**self._padded(text.ids, text.types), "lw_runs": Runs([(1, len(text.ids[0]))])}
+    def alone(self, text: Sequences) -> dict[str, Any]:
+        """Return what the model is called with for one text that shares its forward with no other, nor with filling."""
+        runs = {"lw_runs": Runs([(1, len(text.ids[0]))])} if self.packing == "packed" else {}
+        return {**self._padded(text.ids, text.types), **runs}
+
+    def entering(self, inputs: dict[str, Any]) -> Entered:
+        """Return what reaches the first block of the model, called with `inputs`; nothing where none is known."""
+        block = self._taps.first_block
+        if block is None:
+            return {}
+        with self._model_in_turn(), torch.inference_mode():
+            return entering(block, lambda: self._model(**inputs))
 
     def _packed(self, ids: Sequence[Ints], types: Sequence[Ints] | None, batch: Batch) -> dict[str, Any]:
         # Batches of few different sizes let the memory and the kernels of one serve the next.
@@ -252,7 +259,7 @@ class Engine:
             taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
         return Taps(taps, self._model) if taps is not None else Collected()
 
-    def _settle(self, references: References, probes: Probes, tolerance: float, *, repack: bool) -> None:
+    def _settle(self, compared: Comparison, tolerance: float, *, repack: bool) -> None:
         """Choose the fastest way that agrees with plain one-text forwards on the probes."""
         usual = hf.use_packed_attention(self._model)
         fast = repack and self.device.type == "cpu" and linear.available(next(self._model.parameters()).dtype)
@@ -260,36 +267,34 @@ class Engine:
         for self.packing in ways:
             if self.packing == "padded":
                 hf.use_attention(self._model, usual)
-            if fast and self._repack(references, probes, tolerance):
+            if self._products_agree(compared, tolerance, fast=fast):
                 return
-            if self._agrees(references, probes, tolerance):
-                return
-            if self.packing == "packed" and self._set_apart(references, probes, usual, tolerance):
-                if fast and self._repack(references, probes, tolerance):
-                    return
-                if self._agrees(references, probes, tolerance):
+            if self.packing == "packed" and compared.agrees_on_plain(self, tolerance):
+                self._apart = compared.lonely(self, usual, tolerance)
+                if len(self._apart) and self._products_agree(compared, tolerance, fast=fast):
                     return
                 self._apart = self._apart[:0]
         self._taps = Collected()
 
-    def _set_apart(self, references: References, probes: Probes, usual: str, tolerance: float) -> bool:
-        """Find the special tokens whose texts can't be packed with others; tell whether there are some.
+    def _products_agree(self, compared: Comparison, tolerance: float, *, fast: bool) -> bool:
+        """Take oneDNN's products if the layers agree with them, else torch's; tell whether they agree with these."""
+        if fast:
+            before = [(module, dict(module.named_children())) for module in self._model.modules()]
+            linear.repack(self._model)
+            self.products = "onednn"
+            if compared.agrees(self, tolerance):
+                return True
+            for module, children in before:
+                for name, child in children.items():
+                    setattr(module, name, child)
+            self.products = "torch"
+        return compared.agrees(self, tolerance)
 
-        ESM scales all embeddings of a row by the share of masks in it.
-        """
-        numbers, texts = probes.special
-        hf.use_attention(self._model, usual)
-        alone = [_plain(self._model, texts, n) for n in range(len(texts.ids))]
-        hf.use_packed_attention(self._model)
-        together = [
-            self._together([alone[0], alone[n]], texts.of((0, n)), tolerance) for n in range(1, len(alone))
-        ]
-        if all(together) or not any(together):
-            return False
-        self._apart = numbers[~np.array(together)]
-        return True
+    def _windows_may_leave(self, compared: Comparison, tolerance: float) -> bool:
+        self.leaves = self.packing == "packed"
+        return self.leaves and compared.leave_rightly(self, tolerance)
 
-    def _to_int8(self, samples: Sequences, references: References, probes: Sequences, name: str) -> None:
+    def _to_int8(self, samples: Sequences) -> None:
         def run() -> None:
             for batch in batches(samples.lengths(), _SAMPLED, self.packing):
                 self.run(samples, batch, frozenset(range(self.blocks + 1)), lambda layer, hidden: None)
@@ -297,101 +302,6 @@ class Engine:
         int8.convert(self._model, run)
         linear.repack(self._model)
         self.products = "int8"
-        if not self._together(references, probes, COMPUTED["int8"]):
-            raise ModelError(f"model {name!r} loses too much in int8; take --precision bf16 or fp32")
-
-    def _repack(self, references: References, probes: Probes, tolerance: float) -> bool:
-        """Take oneDNN's products if the layers agree with them; tell whether they do."""
-        before = [(module, dict(module.named_children())) for module in self._model.modules()]
-        linear.repack(self._model)
-        self.products = "onednn"
-        if self._agrees(references, probes, tolerance):
-            return True
-        for module, children in before:
-            for name, child in children.items():
-                setattr(module, name, child)
-        self.products = "torch"
-        return False
-
-    def _agrees(self, references: References, probes: Probes, tolerance: float) -> bool:
-        """Tell whether all layers of the probes, batched together, are those of one-text forwards."""
-        return all(
-            self._together([references[n] for n in group], probes.texts.of(group), tolerance)
-            for group in probes.groups(self.packing)
-        ) and self._enter_alike(probes.longest, tolerance)
-
-    def _together(self, references: References, texts: Sequences, tolerance: float) -> bool:
-        """Tell whether texts in one batch have the layers that each has alone."""
-        wanted = frozenset(range(self.blocks + 1))
-        try:
-            for batch in self.batches(texts, sum(texts.lengths()) * len(texts.ids)):
-                found = self._layers_of(texts, batch, wanted)
-                for window, begin in zip(batch.windows.tolist(), self.begins(batch).tolist(), strict=True):
-                    if not _close(references[window], found, begin, tolerance):
-                        return False
-        except (*_UNFIT, ModelError):
-            return False
-        return True
-
-    def _enter_alike(self, texts: Sequences, tolerance: float) -> bool:
-        """Tell whether what reaches the first block is the same for texts of great length together and alone."""
-        block = self._taps.first_block
-        if block is None or self.packing == "even":
-            return True
-        (batch,) = batches(texts.lengths(), sum(texts.lengths()) * len(texts.ids), self.packing)
-        try:
-            inputs = self._inputs(texts.of(batch.windows.tolist()), batch)
-            together = self._entering(block, inputs)
-            for place, window in zip(self._places(batch, inputs), batch.windows.tolist(), strict=True):
-                own = texts.of([window])
-                alone = self._alone(own) if self.packing == "packed" else self._padded(own.ids, own.types)
-                if not alike(self._entering(block, alone), together, place, tolerance):
-                    return False
-        except (*_UNFIT, ModelError):
-            return False
-        return True
-
-    def _places(self, batch: Batch, inputs: dict[str, Any]) -> list[Place]:
-        rows, total = inputs["input_ids"].shape
-        begins, lengths = self.begins(batch).tolist(), batch.lengths.tolist()
-        if self.packing == "packed":
-            return [
-                Place(0, rows, begin, length, total) for begin, length in zip(begins, lengths, strict=True)
-            ]
-        return [Place(row, rows, 0, length, total) for row, length in enumerate(lengths)]
-
-    def _entering(self, block: nn.Module, inputs: dict[str, Any]) -> Entered:
-        with self._model_in_turn(), torch.inference_mode():
-            return entering(block, lambda: self._model(**inputs))
-
-    def _leave_rightly(self, references: References, probes: Sequences, tolerance: float) -> bool:
-        """Tell whether the layers of the probes are right also where one of them leaves the forward early."""
-        if self.packing != "packed":
-            return False
-        self.leaves = True
-        (batch,) = batches(probes.lengths(), sum(probes.lengths()), "packed")
-        every = frozenset(range(self.blocks + 1))
-        try:
-            for depth in sorted({0, self.blocks // 2} - {self.blocks}):
-                for longest in range(len(probes.ids)):
-                    stays = batch.windows == longest
-                    order = batch.by_depth(np.where(stays, self.blocks, depth))
-                    wanted = [every if w == longest else frozenset({depth}) for w in order.windows.tolist()]
-                    found = self._layers_of(probes, order, wanted)
-                    for window, begin in zip(
-                        order.windows.tolist(), self.begins(order).tolist(), strict=True
-                    ):
-                        own = found if window == longest else {n: found[n] for n in range(depth + 1)}
-                        if not _close(references[window], own, begin, tolerance):
-                            return False
-        except (*_UNFIT, ModelError):
-            return False
-        return True
-
-    def _layers_of(self, probes: Sequences, batch: Batch, wanted: Wanted) -> dict[int, torch.Tensor]:
-        found: dict[int, torch.Tensor] = {}
-        self.run(probes, batch, wanted, found.__setitem__)
-        return found
 
 
 class PlainEngine:
@@ -410,8 +320,8 @@ class PlainEngine:
         samples: Sequences | None = None,
     ) -> None:
         self._model, self._name, self._turns = loaded.model, name, new_lock()
-        references = _references(loaded.model, probes, name)
-        self.blocks, self.width = len(references[0]) - 1, references[0][0].shape[1]
+        compared = Comparison(loaded.model, probes, name)
+        self.blocks, self.width = compared.blocks, compared.width
         self.device = next(loaded.model.parameters()).device
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
@@ -426,50 +336,7 @@ class PlainEngine:
         """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""
         (window,) = batch.windows.tolist()
         with self._turns, hf.without_reports():
-            states = _plain(self._model, sequences, window)
+            states = plain_layers(self._model, sequences, window)
         with torch.inference_mode():
             for layer in sorted(wanted if isinstance(wanted, frozenset) else wanted[0]):
                 on_layer(layer, states[layer].to(self.device))
-
-
-def _close(
-    reference: list[torch.Tensor], layers: dict[int, torch.Tensor], begin: int, tolerance: float
-) -> bool:
-    for layer, hidden in layers.items():
-        expected = reference[layer]
-        got = hidden[begin : begin + len(expected)].float().cpu()
-        if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
-            return False
-    return True
-
-
-def _references(model: nn.Module, probes: Probes, name: str) -> References:
-    """Return the layers of each probe, after making sure that they are those of a text encoder."""
-    texts = probes.texts
-    ids = texts.ids[0].copy()
-    ids[-2] = ids[-3] if ids[-3] != ids[-2] else ids[0]
-    try:
-        states = [_plain(model, texts, number) for number in range(len(texts.ids))]
-        changed = _plain(model, Sequences([ids], texts.types), 0)
-    except _UNFIT as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"model {name!r} doesn't run on text alone ({line[:200]}); a text encoder is needed"
-        ) from None
-    for number, layers in enumerate(states):
-        if any(layer.shape != (len(texts.ids[number]), states[0][0].shape[1]) for layer in layers):
-            raise ModelError(
-                f"model {name!r} changes the length or width of its layers on the way; it isn't supported"
-            )
-    # In an encoder what stands first sees what stands behind it.
-    if torch.equal(states[0][-1][0], changed[-1][0]):
-        raise ModelError(
-            f"model {name!r} is a decoder-only model: a piece sees only what stands before it; "
-            "layerwise takes encoders such as minilm, bert-base-uncased or xlm-roberta-base"
-        )
-    return states
-
-
-def _plain(model: nn.Module, texts: Sequences, number: int) -> list[torch.Tensor]:
-    """Return the layers of one of some texts by a plain forward."""
-    return hf.plain_states(model, texts.ids[number], texts.types[number] if texts.types is not None else None)
