@@ -8,6 +8,8 @@ import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import layerwise as lw
 from layerwise.errors import RequestError
@@ -46,6 +48,12 @@ def _objects(items: list[Any]) -> Any:
 @pytest.mark.parametrize("container", [*CONTAINERS, *OF_STRINGS])
 def test_texts_in_any_container(container: str) -> None:
     assert listed((CONTAINERS | OF_STRINGS)[container](TEXTS)) == TEXTS
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), min_size=1, max_size=6))
+def test_any_texts_in_any_container(texts: list[str]) -> None:
+    for name, container in CONTAINERS.items():
+        assert listed(container(texts)) == texts, name
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
