@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -67,3 +68,11 @@ class Sharing(Fatal):
     def about(self) -> str:
         """Say it."""
         return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
+
+
+class Paths(Fatal):
+    """Says where its process imports from."""
+
+    def about(self) -> list[str]:  # type: ignore[override]
+        """Say it."""
+        return sys.path

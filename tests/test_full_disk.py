@@ -1,5 +1,7 @@
 """A disk that is really full in the middle of a shard: a small tmpfs, where one can be mounted."""
 
+import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import OutputError
-from layerwise.store import check_files
+from layerwise.store import check_files, disk
 from layerwise.store.layout import Folder
 
 
@@ -64,3 +66,37 @@ def test_what_was_committed_is_kept_and_gone_on_with(
     assert mount("-o", "remount,size=4m", str(small))
     assert contents(lw.extract(source, out, workers=workers, **options).path) == whole
     assert check_files(out) == []
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("what", ["report", "parquet", "npy", "probe", "head"])
+def test_what_finds_no_room_leaves_nothing(
+    what: str, small: Path, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    lines = [json.dumps({"text": f"text number {n}", "label": "ab"[n % 2]}) for n in range(40)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    dataset = lw.extract(tmp_path / "texts.jsonl", tmp_path / "out", model=model_folder("bert"), device="cpu")
+    room = os.statvfs(small)
+    (small / "others").write_bytes(bytes(room.f_bavail * room.f_frsize - 4096))
+    assert listing(small) == ["others"]
+    out = small / "new" / "folders" / "made"
+    verbs: dict[str, Callable[[], Any]] = {
+        "report": lambda: lw.report(dataset, out, texts=[]),
+        "parquet": lambda: lw.export(dataset, out),
+        "npy": lambda: lw.export(dataset, out, to="npy"),
+        "probe": lambda: lw.probe(dataset, "classify", "label", mixes=[], quick=True, out=out),
+        "head": lambda: lw.train(dataset, task="classify", label="label", mix="concat(all)", out=out),
+    }
+    with pytest.raises(OutputError, match="No space left on device; "):
+        verbs[what]()
+    assert listing(small) == ["others"]
+
+
+def test_half_a_file_is_no_use_to_anybody(small: Path) -> None:
+    path = small / "file"
+    with pytest.raises(OSError, match="No space"):
+        disk.write_file(path, bytes(1 << 20))
+    assert listing(small) == []

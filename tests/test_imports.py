@@ -25,6 +25,7 @@ GROUND = {
     "threads",
     "silence",
     "locks",
+    "temporary",
     "openmp",
     "quota",
     "texts",
@@ -65,7 +66,7 @@ SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/locks.py"},
+    "filelock": {"store/locks.py", "temporary.py"},
     "upath": {"place.py"},
     "ray": {"cluster/ray.py"},
     "sentence_transformers": {"join/bench.py"},
@@ -142,11 +143,38 @@ def test_torch_stays_where_vectors_are_made() -> None:
             assert not any(name.split(".")[0] == "torch" for name in imports(path)), path
 
 
-def test_only_the_command_line_prints() -> None:
+def test_only_one_file_prints() -> None:
+    """What it prints is fit for a terminal, whatever name, label or text stands in it."""
     for path in modules():
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         prints = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
-        assert not prints or path.parent.name == "cli", f"{path.relative_to(ROOT)} prints"
+        assert not prints or path.relative_to(ROOT).as_posix() == "cli/options.py", (
+            f"{path.relative_to(ROOT)} prints"
+        )
+
+
+def test_only_the_disk_opens_files_for_writing() -> None:
+    """Through `store/disk`, which follows no link."""
+    for path in modules():
+        name = path.relative_to(ROOT).as_posix()
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and name != "store/disk.py":
+                assert not writes(call), f"{name}, line {call.lineno} opens a file for writing"
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing: `open` with such a mode, or a method that writes one."""
+    named = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if named not in ("open", "OSFile"):
+        return named in ("write_bytes", "write_text", "save_file", "copyfile")
+    modes = [
+        one.value
+        for one in (*call.args, *(word.value for word in call.keywords))
+        if isinstance(one, ast.Constant)
+    ]
+    return any(
+        isinstance(mode, str) and set(mode) & set("wax+") and set(mode) <= set("rwaxbt+") for mode in modes
+    )
 
 
 @pytest.mark.parametrize("code", ["import layerwise", "from layerwise.cli.main import _parser; _parser()"])

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from conftest import CORPUS, make_model
 from layerwise.cli.main import main
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.join import inputs
+from layerwise.join.written import check_format
 from layerwise.learn.viterbi import legal
+from layerwise.read import open_corpus
 from layerwise.words import split_words
 from warm import Python
 
@@ -457,6 +460,63 @@ def test_conll_has_every_word(place: Path, tagger: lw.Head, run: Any, tmp_path: 
     (tmp_path / "raw.txt").write_text("Rome, Paris!\n")
     _, out, _ = run("predict", place / "tag.head", tmp_path / "raw.txt", "--to", "conll")
     assert [line.split("\t")[0] for line in out.splitlines()] == ["Rome", ",", "Paris", "!", ""]
+
+
+HOSTILE = ["tab\there", "line\nend", "carriage\rreturn", "New York", "#tag", "a\u2028b", "\x85", "good"]
+
+
+def test_conll_is_read_back(place: Path, tagger: lw.Head, run: Any, tmp_path: Path) -> None:
+    sentences = [HOSTILE, ["#", "first"], ["", "an empty word"], [" ", "a blank one"]]
+    source = write(tmp_path / "hostile.jsonl", [{"words": words} for words in sentences])
+    code, out, _ = run("predict", place / "tag.head", source, "--words", "words", "--to", "conll")
+    assert code == 0
+    (tmp_path / "out.conll").write_text(out, newline="")
+    back = list(open_corpus(tmp_path / "out.conll"))
+    breaks = str.maketrans("\t\n\r\u2028\x85", "     ")
+    assert [example.words for example in back] == [
+        tuple(word.translate(breaks) for word in words) for words in sentences
+    ]
+    found = tagger.predict(sentences)
+    assert [sum(tag[0] == "B" for tag in one.word_columns["tag"]) for one in back] == [
+        len(one["spans"]) for one in found
+    ]
+
+
+BROKEN = ["line\nend", "tab\there", "a\u2028b", "a\x85b", "", "  ", "end\r"]
+
+
+@pytest.mark.parametrize("label", BROKEN)
+def test_labels_that_conll_cannot_hold(label: str) -> None:
+    task: Any = SimpleNamespace(task="classify", multi=False, classes=("fine", label))
+    head: Any = SimpleNamespace(rows={"level": "word"}, tasks=(task,))
+    with pytest.raises(
+        RequestError, match="--to conll can't hold the label '.*', which is blank or"
+    ) as caught:
+        check_format(head, "conll")
+    assert len(str(caught.value).splitlines()) == 1
+    assert check_format(head, "jsonl") == "jsonl"
+    task.classes = ("fine", "two words", "B-PER")
+    assert check_format(head, "conll") == "conll"
+
+
+def test_labels_of_several_lines(encoder_of: Callable[[str], Any], run: Any, tmp_path: Path) -> None:
+    labels = ["one\nline", "other\rline", 'a "quote", and\r\nan end']
+    lines = [{"words": [f"w{n}", "x"], "pos": [labels[n % 3], labels[n % 2]]} for n in range(12)]
+    source = write(tmp_path / "words.jsonl", lines)
+    dataset = lw.extract(
+        source, tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word", dtype="float32"
+    )
+    head = lw.train(dataset, task="classify", label="pos", mix="2", out=tmp_path / "pos.head")
+    assert set(head.classes["pos"]) == set(labels)
+    how = ("predict", tmp_path / "pos.head", source, "--words", "words", "--to")
+    code, out, err = run(*how, "conll")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--to conll can't hold the label" in err
+    code, out, _ = run(*how, "csv")
+    rows = list(csv.DictReader(io.StringIO(out, newline="")))
+    said = [word["label"] for one in head.predict([line["words"] for line in lines]) for word in one["words"]]
+    assert [row["label"] for row in rows] == said
+    assert set(said) == set(labels)
 
 
 def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], Any], run: Any) -> None:

@@ -407,7 +407,8 @@ def test_processes_write_what_one_writes_and_leave_nothing_here(
     dataset = lw.extract(f"{bucket}/texts.txt", str(out), model=model, workers=2, **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(str(out)) == []
-    here = [path for path in (tmp_path / "room").rglob("*") if path.is_file()]
+    marks = (".lock", ".layerwise")
+    here = [path for path in (tmp_path / "room").rglob("*") if path.is_file() and path.name not in marks]
     assert here == [], "parts of shards"
 
 

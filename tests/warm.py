@@ -216,14 +216,17 @@ def execute(folder: str, environment: dict[str, str], arguments: list[str], sess
     threads = environment.get("OMP_NUM_THREADS", "1")
     if threads != "1":
         sys.modules["torch"].set_num_threads(int(threads))  # as if it had been so when torch was imported
-    first, *others = arguments
+    safe = arguments[0] == "-P"
+    first, *others = arguments[1:] if safe else arguments
     given = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [folder, *given, *(path for path in sys.path[1:] if path not in given)]
+    if safe:
+        del sys.path[0]
     if first == "-m":
         sys.argv = others
         runpy.run_module(others[0], run_name="__main__", alter_sys=True)
     elif first == "-c":
-        sys.argv, sys.path[0] = ["-c", *others[1:]], ""
+        sys.argv, sys.path[0] = ["-c", *others[1:]], sys.path[0] if safe else ""
         exec(compile(others[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv, sys.path[0] = arguments, str(Path(first).parent)

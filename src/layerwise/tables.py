@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,9 @@ class Carried:
         try:
             return pa.array(values, type=type_ or self.types.get(name))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            line = str(error).splitlines()[0]
+            why = "its values are of several types" if self.no_text else str(error).splitlines()[0]
             raise SourceError(
-                f"column {name!r} can't be carried: {line}; leave it out or make its values alike"
+                f"column {name!r} can't be carried: {why}; leave it out or make its values alike"
             ) from None
 
     def table(self, columns: Mapping[str, pa.Array[Any]]) -> pa.Table:
@@ -67,7 +67,7 @@ class Carried:
     def _hidden(self, name: str, kind: pa.DataType) -> bool:
         if not self.no_text or name in self.keep or name in ("id", "source"):
             return False
-        return name in TEXT_COLUMNS or _holds_text(kind)
+        return name in TEXT_COLUMNS or not _is_plain(kind)
 
 
 def texts_table(
@@ -159,7 +159,7 @@ def _word_columns(
         for example, text_rows in zip(examples, rows, strict=True):
             column = example.word_columns.get(name)
             values += [column[w] if column is not None else None for w in text_rows.extra["word"].tolist()]
-        columns[name] = Carried().array(name, values, inner)
+        columns[name] = replace(carried, types={}).array(name, values, inner)
     return columns
 
 
@@ -168,14 +168,14 @@ def _names(columns: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for mapping in columns for name in mapping))
 
 
-def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _holds_text(kind.value_type)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _holds_text(kind.value_type)
-    if pa.types.is_struct(kind):
-        return any(_holds_text(field.type) for field in kind)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether a column of this type can hold no text: numbers, truth values, times, and lists of these."""
+    types = pa.types
+    inner = (types.is_dictionary, types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if any(test(kind) for test in inner):
+        return _is_plain(kind.value_type)
+    numbers = (types.is_integer, types.is_floating, types.is_decimal)
+    return any(test(kind) for test in (*numbers, types.is_boolean, types.is_temporal, types.is_null))
 
 
 def _cat(arrays: Sequence[Ints]) -> Ints:

@@ -87,13 +87,12 @@ def run(args: argparse.Namespace) -> int:
     result = found.to_json()
     if options.told(result, as_json=args.json):
         return 0
-    print(_table(result))
     drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    print(f"\n{drawn}; everything is in {args.out}")
+    options.say(*_table(result), "", f"{drawn}; everything is in {args.out}")
     return 0
 
 
-def _table(result: Mapping[str, Any]) -> str:
+def _table(result: Mapping[str, Any]) -> list[str]:
     """A row per measure, a column per layer; of a matrix what each layer has with the last."""
     layers = result["layers"]
     rows = [("", *layers)]

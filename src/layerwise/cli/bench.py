@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(asdict(found))
         return 0
-    print(
+    options.say(
         f"{found.model}: {found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds"
     )
     rows = [("way", "pieces/s", "against loop", "of ceiling")]
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
         (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
         for way, s in found.ways.items()
     ]
-    print(options.table(rows, right=(1, 2, 3)))
+    options.say(*options.table(rows, right=(1, 2, 3)))
     ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in found.ceilings.items())
-    print(
+    options.say(
         f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_piece / 1e6:,.0f} MFLOP per piece"
     )
     for name, why in found.left_out.items():

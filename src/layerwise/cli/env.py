@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(found)
     else:
-        print(options.table([(name, str(value)) for name, value in found.items()]))
+        options.say(*options.table([(name, str(value)) for name, value in found.items()]))
     return 0

@@ -40,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
         page, answer = served(args.dataset, **page_of(args), progress=progress, threads=args.threads)
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
-        print(server.url, flush=True)
-        options.note("open it in a browser of this machine; Ctrl-C ends it")
+        options.say(server.url)
+        options.flush()
+        options.note(
+            "open it in a browser of this machine, and tell nobody: who knows the address sees the data; Ctrl-C ends it"
+        )
         server.serve()
     return 0

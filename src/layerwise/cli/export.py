@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"out": str(path)})
     else:
-        print(f"{path} is written")
+        options.say(f"{path} is written")
     return 0

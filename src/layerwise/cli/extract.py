@@ -65,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
     options.source_options(parser)
     parser.add_argument(
-        "--no-text", action="store_true", help="store no texts, words, piece numbers or carried strings"
+        "--no-text",
+        action="store_true",
+        help="store no texts, words, piece numbers or carried strings, and quote none in messages",
     )
     parser.add_argument(
         "--keep",
@@ -135,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
     else:
-        print(_report(args.out, manifest, nothing))
+        options.say(*_report(args.out, manifest, nothing))
     return 0
 
 
@@ -164,11 +166,11 @@ def _tell_share(args: argparse.Namespace, share: tuple[int, int], found: dict[st
     if args.json:
         options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **found})
         return 0
-    print(
+    options.say(
         f"{args.out}: worker {share[0]} of {share[1]} is through: {found['shards']:,} of {found['of_shards']:,} "
         f"shards, {found['texts']:,} of {found['of_texts']:,} texts"
     )
-    print(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
+    options.say(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
     return 0
 
 
@@ -200,9 +202,9 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(out: str, manifest: dict[str, Any], before: bool) -> str:
+def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
     if before:
-        return f"{out} is already finished: the same settings and the same source; nothing to do."
+        return [f"{out} is already finished: the same settings and the same source; nothing to do."]
     found = _summary(manifest)
     seconds = max(found["seconds"], 1e-9)
     pool = f", pool {found['pool']}" if found["pool"] else ""
@@ -214,8 +216,7 @@ def _report(out: str, manifest: dict[str, Any], before: bool) -> str:
     ]
     lines += [f"  {line}" for line in _coverage(found)]
     quoted = shlex.quote(out)
-    lines.append(f"next: layerwise info {quoted}   ·   layerwise verify {quoted}")
-    return "\n".join(lines)
+    return [*lines, f"next: layerwise info {quoted}   ·   layerwise verify {quoted}"]
 
 
 def _coverage(found: dict[str, Any]) -> list[str]:

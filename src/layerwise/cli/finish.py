@@ -33,8 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})
     elif nothing:
-        print(f"{args.dataset} is already finished; nothing to do.")
+        options.say(f"{args.dataset} is already finished; nothing to do.")
     else:
         size = options.size(totals["bytes"])
-        print(f"{args.dataset}: finished, {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
+        options.say(
+            f"{args.dataset}: finished, {totals['rows']:,} rows of {totals['texts']:,} texts ({size})"
+        )
     return 0

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         options.print_json(found)
     else:
         rows = {"dataset": _dataset, "head": _head, "model": _model}[found["kind"]](found)
-        print(options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
+        options.say(*options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
     return 0
 
 

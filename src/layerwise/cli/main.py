@@ -71,10 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = args.command
             with options.threads_of(args):
                 code: int = args.run(args)
-            print(end="", flush=True)
+            options.flush()
             return code
     except LayerwiseError as error:
-        _say(str(error))
+        options.tell(str(error))
         return 2
     except BrokenPipeError:
         _drop_output()
@@ -82,11 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except faults() as error:
         _drop_output()
         where = getattr(error, "filename", None) or "the output"
-        _say(f"{where}: {reason(error)}; mend that and start again")
+        options.tell(f"{where}: {reason(error)}; mend that and start again")
         return 2
     except KeyboardInterrupt:
         goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""
-        _say(f"interrupted{goes_on}")
+        options.tell(f"interrupted{goes_on}")
         return 130
 
 
@@ -148,16 +148,4 @@ def _drop_output() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    _say(f"note: {message}")
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:  # closed; print would take stdout instead
-        print(f"layerwise: {_one_line(text)}", file=sys.stderr)
-
-
-def _one_line(text: str) -> str:
-    """Return `text` in one line, without control characters that a terminal would act on."""
-    return "".join(
-        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+    options.tell(f"note: {message}")

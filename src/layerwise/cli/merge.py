@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"out": args.out, "already_finished": before is not None, **totals})
     elif before is not None:
-        print(f"{args.out} is already finished: the same datasets; nothing to do.")
+        options.say(f"{args.out} is already finished: the same datasets; nothing to do.")
     else:
         size = options.size(totals["bytes"])
-        print(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
+        options.say(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
     return 0

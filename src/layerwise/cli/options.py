@@ -136,22 +136,40 @@ def _braces(choices: Iterable[str]) -> str:
     return "{" + ",".join(choices) + "}"
 
 
+def say(*lines: str) -> None:
+    """Print lines for people on stdout, with nothing in them that a terminal would act on."""
+    for line in lines:
+        print(one_line(line))
+
+
+def put(line: str) -> None:
+    """Print a line of data on stdout as it is; where a person looks at it, as `say` does, but for tabs."""
+    there = sys.stdout is not None and sys.stdout.isatty()
+    print("\t".join(map(one_line, line.split("\t"))) if there else line)
+
+
+def flush() -> None:
+    """Let whoever reads stdout have what was printed."""
+    print(end="", flush=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, in ASCII: it is the same whatever the encoding of stdout."""
     print(json.dumps(value))
 
 
-def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Return rows as aligned columns; the columns numbered in `right` are aligned to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """Return the lines of rows as aligned columns; the columns numbered in `right` are aligned to the right."""
+    shown = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
     lines = []
-    for row in rows:
+    for row in shown:
         cells = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
 
 
 def size(number: float) -> str:
@@ -168,9 +186,14 @@ def size(number: float) -> str:
 
 
 def note(text: str) -> None:
-    """Print a message for people on stderr, in one line."""
+    """Print a message for people on stderr, in one line of at most a thousand characters."""
+    tell(_cut(one_line(text), 1000))
+
+
+def tell(text: str) -> None:
+    """Print what is wrong, or a message, on stderr, in one line."""
     if sys.stderr is not None:  # closed; print would take stdout instead
-        print(f"layerwise: {visible(text, 1000)}", file=sys.stderr)
+        print(f"layerwise: {one_line(text)}", file=sys.stderr)
 
 
 def told(result: dict[str, Any], *, as_json: bool) -> bool:
@@ -215,7 +238,23 @@ def read_text(argument: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
+def one_line(text: str) -> str:
+    """Return text in one line, in which characters that aren't seen, and that a terminal may act on, are escapes.
+
+    >>> one_line("a name\\nof two lines, \\x1b[31min red")
+    'a name of two lines, \\\\x1b[31min red'
+    """
+    return "".join(c if c.isprintable() else " " if c.isspace() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
 def visible(text: str, most: int = 40) -> str:
-    """Return text fit for a terminal: in one line, without control characters, cut to `most` characters."""
-    shown = "".join(c if c.isprintable() else "·" for c in text)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    """Return text as a cell of a table: in one line, without control characters, cut to `most` characters."""
+    return _cut("".join(c if c.isprintable() else "·" for c in text), most)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

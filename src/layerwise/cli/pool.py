@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         shape = {"level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
         options.print_json({"out": args.out, "already_finished": before, **shape})
     elif before:
-        print(f"{args.out} is already finished: the same settings and the same dataset; nothing to do.")
+        options.say(f"{args.out} is already finished: the same settings and the same dataset; nothing to do.")
     else:
-        print(
+        options.say(
             f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})"
         )
     return 0

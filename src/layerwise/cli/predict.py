@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             head, corpus, batch_tokens=args.batch_tokens, progress=progress, threads=args.threads
         )
         for line in lines(head.data, to, found):
-            print(line)
+            options.put(line)
     for message in corpus.notices:
         options.note(message)
     for record in corpus.skipped:

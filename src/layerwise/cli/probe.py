@@ -77,13 +77,12 @@ def run(args: argparse.Namespace) -> int:
     result = found.to_json()
     if options.told(result, as_json=args.json):
         return 0
-    print(_table(result))
-    print(f"\n{options.visible(result['advice']['text'], 5000)}")
-    print(f"\n{result['rows']:,} rows, {result['design']}; everything is in {args.out}")
+    about = f"{result['rows']:,} rows, {result['design']}; everything is in {args.out}"
+    options.say(*_table(result), "", result["advice"]["text"], "", about)
     return 0
 
 
-def _table(result: dict[str, Any]) -> str:
+def _table(result: dict[str, Any]) -> list[str]:
     head = ("mix", result["metric"], "95% interval", "p vs best", "compression", "cost")
     rows = [head]
     for one in result["candidates"]:

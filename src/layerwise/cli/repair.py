@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"dataset": args.dataset, **asdict(found)})
     elif not found.shards:
-        print(f"{args.dataset}: every shard is as it was written; nothing to do.")
+        options.say(f"{args.dataset}: every shard is as it was written; nothing to do.")
     else:
-        print(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in found.shards)}")
+        options.say(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in found.shards)}")
         if found.changed:
-            print(
+            options.say(
                 f"  of other bytes than before ({', '.join(map(str, found.changed))}), as another machine or other "
                 "versions make them; the manifest says so now"
             )

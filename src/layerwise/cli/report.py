@@ -63,5 +63,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json({"path": str(path), "bytes": size})
         return 0
-    print(f"{path}: {options.size(size)}; open it in a browser")
+    options.say(f"{path}: {options.size(size)}; open it in a browser")
     return 0

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         options.print_json(shown.to_json())
         return 0
-    print(
+    options.say(
         f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.pieces} pieces"
     )
     rows = [("layer", "piece", "norm", "first numbers")]
@@ -61,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
         rows.append((row.layer, options.visible(row.text), f"{row.norm:.3f}", " ".join(numbers + more)))
     if args.level == "text":
         rows = [(layer, norm, numbers) for layer, _, norm, numbers in rows]  # type: ignore[misc]
-    print(options.table(rows, right=(len(rows[0]) - 2,)))
+    options.say(*options.table(rows, right=(len(rows[0]) - 2,)))
     return 0

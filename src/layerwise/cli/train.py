@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     for message in head.training["notes"]:
         options.note(message)
     if not args.json:
-        print(report(args.out, head.data))
+        options.say(*report(args.out, head.data))
     found: dict[str, Any] = {}
     if args.eval:
         saved = load_head(
@@ -166,11 +166,11 @@ def run(args: argparse.Namespace) -> int:
                     source, progress=progress, threads=args.threads, **options.source_of(args)
                 )
             if not args.json:
-                print(f"\n{evaluation(source, found[source])}")
+                options.say("", *evaluation(source, found[source]))
     if args.json:
         options.print_json(
             {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": found}
         )
     else:
-        print(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        options.say(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
     return 0

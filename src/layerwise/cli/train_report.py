@@ -18,13 +18,15 @@ _NAMES = {
 }
 
 
-def report(out: str, head: Any) -> str:
+def report(out: str, head: Any) -> list[str]:
     """Return what was trained, a block per task, and for several tasks the table of alone and together."""
     tasks = head.training["tasks"]
-    blocks = ["\n".join(_task(task, tasks[task.name])) for task in head.tasks]
+    blocks = [_task(task, tasks[task.name]) for task in head.tasks]
     if len(head.tasks) > 1:
         blocks.append(_together(tasks))
-    return f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}\n" + "\n\n".join(blocks)
+    first, *others = blocks
+    title = f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}"
+    return [title, *first, *(line for block in others for line in ("", *block))]
 
 
 def _task(task: Any, made: dict[str, Any]) -> list[str]:
@@ -66,11 +68,11 @@ def _scored(what: str, found: dict[str, Any]) -> list[str]:
     scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in found["scores"].items())
     lines = [f"  {found['rows']:,} {what} rows: {scores}"]
     if found["classes"]:
-        lines += [f"    {line}" for line in _classes(found["classes"]).splitlines()]
+        lines += [f"    {line}" for line in _classes(found["classes"])]
     return lines
 
 
-def _classes(classes: list[Any]) -> str:
+def _classes(classes: list[Any]) -> list[str]:
     rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "rows")]
     for one in classes:
         shares = [_number(one[name]) for name in ("precision", "recall", "f1")]
@@ -103,12 +105,12 @@ def _learned(found: dict[str, Any]) -> list[str]:
     table = options.table(rows, right=(1, 3, 5, 6))
     return [
         "  the mix, fitted without the held-out rows:",
-        *(f"    {line}" for line in table.splitlines()),
+        *(f"    {line}" for line in table),
         f"  {found['caution']}",
     ]
 
 
-def _together(tasks: dict[str, Any]) -> str:
+def _together(tasks: dict[str, Any]) -> list[str]:
     rows = [("task", "score", "alone", "together")]
     shares = any(made["alone"] for made in tasks.values())
     for name, made in tasks.items():
@@ -116,11 +118,11 @@ def _together(tasks: dict[str, Any]) -> str:
             metric, value = next(iter(made["held_out"]["scores"].items()))
             alone = made["alone"]["scores"][metric] if made["alone"] else value
             rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
-    same = "" if shares else "\n(nothing but the reading is shared, so each head is what it would be alone)"
-    return options.table(rows, right=(2, 3)) + same
+    same = [] if shares else ["(nothing but the reading is shared, so each head is what it would be alone)"]
+    return [*options.table(rows, right=(2, 3)), *same]
 
 
-def evaluation(source: str, found: dict[str, Any]) -> str:
+def evaluation(source: str, found: dict[str, Any]) -> list[str]:
     """Return the scores on a source, and a table per class."""
     lines = []
     for name, one in found.items():
@@ -129,7 +131,7 @@ def evaluation(source: str, found: dict[str, Any]) -> str:
             f"{options.visible(source, 200)}: {options.visible(name)}{lost}",
             *_scored("evaluated", one),
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def _ends(one: dict[str, Any]) -> str:

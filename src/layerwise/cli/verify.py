@@ -65,18 +65,18 @@ def run(args: argparse.Namespace) -> int:
         options.print_json({"ok": found.ok, "problems": problems, "parity": parity, "note": found.note})
         return 0 if found.ok else 1
     for problem in found.problems:
-        print(f"{problem.file}: {problem.what}")
+        options.say(f"{problem.file}: {problem.what}")
     if found.parity is not None:
         rows = [("layer", "max abs", "max rel", "cosine")]
         rows += [
             (layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}")
             for layer, p in found.parity.items()
         ]
-        print(options.table(rows, right=(1, 2, 3)))
-        print(
+        options.say(*options.table(rows, right=(1, 2, 3)))
+        options.say(
             f"{found.texts} texts against one-text forwards of transformers; tolerance on max rel {found.tolerance:.1e}"
         )
     if found.note is not None:
         options.note(found.note)
-    print("ok" if found.ok else f"not ok: {len(found.problems)} problems")
+    options.say("ok" if found.ok else f"not ok: {len(found.problems)} problems")
     return 0 if found.ok else 1

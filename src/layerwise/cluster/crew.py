@@ -1,10 +1,12 @@
 """What all ways to work in parallel have in common: a recipe makes a maker in every process, makers do tasks."""
 
 import gc
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from layerwise.errors import RequestError
@@ -29,6 +31,23 @@ class Maker(Protocol):
 
     def commit(self, made: Any) -> Any:
         """Return what comes of a task that is made; in a thread of its own, while the next is made."""
+
+
+def put_in_front() -> set[str]:
+    """Return the folders that Python puts in front of its own library: the current one, and that of a script.
+
+    What lies there is data of the user's, or of a stranger, and other processes don't import it. The one that layerwise
+    itself stands in isn't among them.
+    """
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None
+    folders = {Path.cwd(), *([Path(script).resolve().parent] if script else [])}
+    return set(map(str, folders - {Path(__file__).resolve().parents[2]}))
+
+
+def import_path(unwanted: Set[str]) -> list[str]:
+    """Return where this process imports from, without some folders."""
+    return [entry for entry in sys.path if entry and str(Path(entry).resolve()) not in unwanted]
 
 
 def settle() -> None:

@@ -10,17 +10,25 @@ import pickle
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
-from layerwise.cluster.crew import IN_HAND, Recipe, Report, Steps, agreed, settle
+from layerwise.cluster.crew import (
+    IN_HAND,
+    Recipe,
+    Report,
+    Steps,
+    agreed,
+    import_path,
+    put_in_front,
+    settle,
+)
 from layerwise.errors import LayerwiseError
+from layerwise.temporary import TemporaryFolder
 from layerwise.threads import choose
 
 _TRIES = 3  # deaths without a task done between them, before a task is taken to be what kills its maker
@@ -43,14 +51,14 @@ class Local:
             LayerwiseError: what a maker can't do.
         """
         # What a process that is killed leaves in its temporary folder goes with ours.
-        self._room = tempfile.TemporaryDirectory(prefix="layerwise-", ignore_cleanup_errors=True)
+        self._room = TemporaryFolder()
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._hands: list[_Hand] = []
         self.about: Any = None
         each = max(1, choose(threads).number // count)
         try:
             for index in range(count):
-                self._hands.append(_Hand((recipe, index, count), self._messages, self._room.name, each))
+                self._hands.append(_Hand((recipe, index, count), self._messages, str(self._room.path), each))
             for _ in self._hands:
                 self.about = agreed(self.about, self._next("ready"), "take --workers 1")
         except BaseException:
@@ -101,7 +109,7 @@ class Local:
             hand.stop()
         for hand in self._hands:
             hand.join()
-        self._room.cleanup()
+        self._room.close()
 
 
 class _Hand:
@@ -132,9 +140,10 @@ class _Hand:
 
     def _start(self) -> subprocess.Popen[bytes]:
         own = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(self._threads))
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        path = os.pathsep.join(import_path(put_in_front()))
         process = subprocess.Popen(
-            [sys.executable, "-c", _CODE],
+            # -P: else the current folder comes first, and what is called `pickle.py` there would be run.
+            [sys.executable, "-P", "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **own, "PYTHONPATH": path, "TMPDIR": self._room},

@@ -8,14 +8,25 @@ import itertools
 import logging
 import math
 import os
+import pickle
 import socket
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from layerwise.cluster.crew import IN_HAND, Recipe, Report, Steps, agreed, settle
+from layerwise.cluster.crew import (
+    IN_HAND,
+    Recipe,
+    Report,
+    Steps,
+    agreed,
+    import_path,
+    put_in_front,
+    settle,
+)
 from layerwise.errors import LayerwiseError, RequestError
 
 _TRIES = 3  # of one task again, before it is taken to be what kills its maker
@@ -83,7 +94,9 @@ class Ray:
         gpus, cpus = int(room.get("GPU", 0)), int(room.get("CPU", 1))
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         cores = [int(node["Resources"].get("CPU", 0)) for node in nodes]
-        self._recipe, self._count = recipe, count or gpus or max(1, sum(map(bool, cores)))
+        # As bytes: an actor reads them when it is ready to import what they need.
+        self._recipe, self._unwanted = pickle.dumps(recipe), put_in_front()
+        self._count = count or gpus or max(1, sum(map(bool, cores)))
         if self._count > cpus:
             self.close()
             raise RequestError(
@@ -188,7 +201,9 @@ class Ray:
 
     def _start(self, stillborn: int = 0) -> None:
         # A number of its own: a machine that can't be reached may still hold what goes with the old one's.
-        actor = self._actor.remote(self._recipe, next(self._indices), self._count, self._cores)
+        actor = self._actor.remote(
+            self._recipe, next(self._indices), self._count, self._cores, self._unwanted
+        )
         self._under_way[actor.about.remote()] = (_Worker(actor, stillborn), None)
 
     def _lost(self, worker: _Worker, task: _Task | None, why: str) -> None:
@@ -258,7 +273,8 @@ def gpu_share_of(gpus: int, count: int) -> float:
 class _Actor:
     """One maker in a process of Ray's."""
 
-    def __init__(self, recipe: Recipe, index: int, count: int, cores: int) -> None:
+    def __init__(self, recipe: bytes, index: int, count: int, cores: int, unwanted: set[str]) -> None:
+        sys.path[:] = import_path(unwanted)  # Ray puts the folder that the other process was started in first
         self._begin = (recipe, index, count)
         # Ray sets this for products; the tokenizer would take all cores of the machine.
         os.environ["RAYON_NUM_THREADS"] = str(cores)
@@ -266,7 +282,7 @@ class _Actor:
     def about(self) -> Any:
         recipe, index, count = self._begin
         # Not when the actor is made: what it can't do would be told as the death of the actor.
-        maker = recipe.start(index, count)
+        maker = pickle.loads(recipe).start(index, count)
         self._steps = Steps(maker)
         settle()
         return maker.about()

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from layerwise.errors import RequestError
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
+from layerwise.temporary import TemporaryFolder
 from layerwise.threads import choose, computing
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
     from layerwise.encode import hf
     from layerwise.encode.checkpoint import find_checkpoint
 
-    with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as folder:
-        hf.save_random(Path(folder), find_checkpoint("minilm"))
-        yield folder
+    with TemporaryFolder() as folder:
+        hf.save_random(folder.path, find_checkpoint("minilm"))
+        yield str(folder.path)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from layerwise.join.opened import open_described
 from layerwise.layers import LayerSpec
 from layerwise.progress import Callback, Tracker, tracking
 from layerwise.store import LayerDataset
+from layerwise.temporary import sweep
 from layerwise.threads import choose
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _crew(
     recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
 ) -> Iterator[Crew]:
     """Start what makes shards, and let it compute with so many threads."""
+    sweep()
     track.named("loading the model")
     if cluster is not None:
         with Ray(recipe, workers, threads) as crew:

@@ -92,7 +92,7 @@ def prepare(
     names.one_of("level", options.level, ("token", "word", "text"))
     names.fit_pool(options.level, options.pool)
     names.one_of("dtype", options.dtype, names.DTYPES)
-    corpus = open_corpus(source, **options.some(_READING))
+    corpus = open_corpus(source, quote=not options.no_text, **options.some(_READING))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts, CHARACTERS[options.level])
     records = corpus.records()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +194,9 @@ class ShardMaker:
         known = {
             "input": digest(examples),
             "counts": shard.counts,
-            "columns": carried_columns(examples),
+            "columns": _stored(
+                carried_columns(examples), {*shard.index.column_names, *shard.texts.column_names}
+            ),
         }
         try:
             return made.into.commit(shard.index, shard.texts, {**known, **made.record})
@@ -210,3 +212,8 @@ class ShardMaker:
         loading = replace(self._encoder.loading, precision="fp32")
         exact = load_encoder(self._encoder.checkpoint.name, **asdict(loading))
         return measured(examples, self._encoder, exact, self._request)
+
+
+def _stored(columns: Mapping[str, Sequence[str]], there: Set[str]) -> dict[str, list[str]]:
+    """Return the carried columns that are stored: where texts are left out, those of text aren't even named."""
+    return {kind: [name for name in names if name in there] for kind, names in columns.items()}

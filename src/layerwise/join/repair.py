@@ -15,10 +15,9 @@ from layerwise.join.computing import computing
 from layerwise.join.finish import described
 from layerwise.join.making import Recipe, ShardMaker, Task, summed
 from layerwise.join.opened import open_described
-from layerwise.join.sources import STDIN, entries_of, located, reading_of
+from layerwise.join.sources import STDIN, entries_of, located, reopened
 from layerwise.place import is_url, place
 from layerwise.progress import Callback, Tracker, tracking
-from layerwise.read import open_corpus
 from layerwise.read.carry import PART
 from layerwise.read.example import Example, digest
 from layerwise.read.shards import shards
@@ -167,7 +166,7 @@ def _of_entry(
         raise DatasetError(
             f"the texts of {dataset.path} came through standard input; give a file with the same texts as --source"
         )
-    corpus = open_corpus(given, **reading_of(manifest, entry), skip_bad=bool(manifest["skipped"]))
+    corpus = reopened(manifest, entry, given)
     names = list(zip(map(str, given), entry["files"], strict=True))
     begun = [record["texts"] for record in own]
     stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)

@@ -86,7 +86,7 @@ def report(
         writing.named("writing the page", pagedata.STEPS, pagedata.STEPS)
         html = page(data, lang)
         with disk.new(target) as part:
-            disk.write_file(part, html.encode("utf-8", "replace"))
+            disk.write_synced(part, html.encode("utf-8", "replace"))
     return target
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from layerwise.errors import DatasetError, RequestError
 from layerwise.place import is_url
+from layerwise.read import Corpus, open_corpus
 from layerwise.read.record import listed
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import read_manifest
@@ -130,6 +131,12 @@ def with_source(
 def reading_of(manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the files of a source are read, as `open_corpus` takes it."""
     return dict(entry.get("reading", manifest["settings"]["reading"]))
+
+
+def reopened(manifest: Mapping[str, Any], entry: Mapping[str, Any], files: Sequence[str | Path]) -> Corpus:
+    """Return the texts of a source of a dataset, read as they were read then."""
+    quote = not manifest["settings"]["no_text"]
+    return open_corpus(files, **reading_of(manifest, entry), skip_bad=bool(manifest["skipped"]), quote=quote)
 
 
 def located(

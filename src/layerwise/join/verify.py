@@ -14,10 +14,10 @@ from layerwise.join.again import check_same, places, same_request, stored_exampl
 from layerwise.join.computing import computing
 from layerwise.join.opened import open_described
 from layerwise.join.parity import LONGEST, Parity, parity, worst
-from layerwise.join.sources import entries_of, located, reading_of
+from layerwise.join.sources import entries_of, located, reopened
 from layerwise.place import place
 from layerwise.progress import Callback, Tracker, tracking
-from layerwise.read import Corpus, open_corpus
+from layerwise.read import Corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
 from layerwise.threads import choose
@@ -154,7 +154,7 @@ def _from_source(
     for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
         behind = first + sum(shard["texts"] for shard in itertools.islice(shards, entry["shards"]))
         wanted = {doc - first for doc in docs if first <= doc < behind}
-        corpus = open_corpus(files, **reading_of(manifest, entry), skip_bad=bool(manifest["skipped"]))
+        corpus = reopened(manifest, entry, files)
         found |= {first + doc: example for doc, example in _picked(corpus, wanted)}
         first = behind
     if len(found) < len(docs):

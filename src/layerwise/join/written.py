@@ -15,6 +15,7 @@ from layerwise.words import split_words
 
 FORMATS = ("jsonl", "csv", "conll")
 NO_LABEL = "_"  # the label of spans whose tags have none, and of words that got no row
+_BREAKS = dict.fromkeys(map(ord, "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")  # what ends a cell or a line
 
 
 def check_format(head: HeadData, to: str) -> str:
@@ -29,6 +30,12 @@ def check_format(head: HeadData, to: str) -> str:
     if to == "conll" and (level != "word" or any(t.multi or t.task == "regress" for t in head.tasks)):
         raise RequestError(
             "--to conll needs a head that gives every word one label or tag; take --to jsonl or csv"
+        )
+    broken = [c for t in head.tasks for c in t.classes if not c.strip() or c != c.translate(_BREAKS)]
+    if to == "conll" and broken:
+        raise RequestError(
+            f"--to conll can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in it; take "
+            "--to jsonl or csv"
         )
     if to == "csv" and level != "text" and len(head.tasks) > 1:
         raise RequestError("--to csv takes one task where a text has many rows; take --to jsonl")
@@ -69,8 +76,8 @@ def _csv(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
 
 def _row(cells: Iterable[Any]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # what ends a line is quoted in a cell
+    return out.getvalue().removesuffix("\r\n")
 
 
 def _columns(head: HeadData) -> list[str]:
@@ -108,7 +115,7 @@ def _conll(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
         places = _places(found)
         columns = [_tags(task, one, places) for task, one in _each(head, found)]
         for (start, end), *tags in zip(places, *columns, strict=True):
-            word = "".join(" " if c in "\t\r\n" else c for c in found.example.text[start:end])
+            word = found.example.text[start:end].translate(_BREAKS)
             yield "\t".join([word, *tags])
         yield ""
 

@@ -7,7 +7,7 @@ from layerwise.errors import SourceError
 from layerwise.read.example import Example, clean
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, shown
+from layerwise.read.record import BadRecordError, Record, quoted, shown
 from layerwise.read.watch import Watch
 
 _OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "pieces", "windows", "truncated")
@@ -108,7 +108,9 @@ class Carrier:
             reserved = name in RESERVED or (self._reader.paired and name == PART)
             carried = f"source.{name}" if reserved else clean(name)
             if carried in self._names.values():
-                raise SourceError(f"two columns would be carried as {carried!r}; rename one of them")
+                raise SourceError(
+                    f"two columns would be carried as {quoted(repr(carried))}; rename one of them"
+                )
             if reserved:
                 self._notices.append(
                     f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
@@ -129,4 +131,4 @@ def clean_all(value: Any) -> Any:
 
 
 def _got(value: object) -> str:
-    return "null" if value is None else f"the {type(value).__name__} {shown(value)}"
+    return "null" if value is None else f"the {type(value).__name__} {quoted(shown(value))}"

@@ -9,7 +9,7 @@ from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.lines import Line, read_lines, without_end
 from layerwise.read.reader import Reader
-from layerwise.read.record import Columns, Record, Skipped, listed, shown
+from layerwise.read.record import Columns, Record, Skipped, listed, quoted, shown
 
 _TWO = ("token", "tag")
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -88,7 +88,7 @@ class ConllReader(Reader):
         if given is not None:
             if len(given) != count:
                 raise SourceError(
-                    f"{file.label}, line {row.number} has {count} columns ({shown(text)}) and "
+                    f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}) and "
                     f"--columns names {len(given)} ({','.join(given)}); name every column"
                 )
             return Shape(given, tabs, universal=False)
@@ -97,7 +97,7 @@ class ConllReader(Reader):
         if count == len(_CONLLU) and tabs:
             return Shape(_CONLLU, tabs, universal=True)
         raise SourceError(
-            f"{file.label}, line {row.number} has {count} columns ({shown(text)}), not 2 or the "
+            f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}), not 2 or the "
             "10 of CoNLL-U; name them, for example --columns token,pos,chunk,tag"
         )
 

@@ -1,11 +1,13 @@
 """A corpus: files of text of one format, given as examples one after the other."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import SourceError
+from layerwise.errors import RequestError, SourceError
 from layerwise.read.carry import Carrier
 from layerwise.read.conll import ConllReader
 from layerwise.read.example import Example
@@ -14,7 +16,7 @@ from layerwise.read.jsonl import JsonlReader
 from layerwise.read.options import Options, check_options, column_names
 from layerwise.read.parquet import ParquetReader
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, Skipped, listed
+from layerwise.read.record import BadRecordError, Record, Skipped, listed, told
 from layerwise.read.table import CsvReader, TsvReader
 from layerwise.read.txt import DocsReader, TxtReader
 
@@ -40,6 +42,7 @@ def open_corpus(
     encoding: str = "utf-8",
     skip_bad: bool = False,
     limit: int | None = None,
+    quote: bool = True,
 ) -> "Corpus":
     """Return the corpus that `sources` are, with everything checked that costs nothing.
 
@@ -55,6 +58,7 @@ def open_corpus(
         encoding: that of all files but Parquet.
         skip_bad: go on past bad records, and list them in `skipped`.
         limit: read at most so many records.
+        quote: whether errors, and `skipped`, may quote what stands in the files.
 
     Raises:
         RequestError: options that don't exist, contradict each other, or don't fit the format.
@@ -62,7 +66,7 @@ def open_corpus(
     """
     format, files = find_files(sources, format)
     names = text if text is None or isinstance(text, str) else tuple(text)
-    options = Options(names, words, id, column_names(columns), encoding, skip_bad, limit)
+    options = Options(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
     check_options(options, format)
     return Corpus(format, files, _READERS[format](options))
 
@@ -91,13 +95,33 @@ class Corpus:
         self._reader = reader
         self._finished = self._count = 0
         self._current, self._number = files[0], 1
-        for file in files:
-            if not file.once:
-                reader.check(file)
         self._carrier = Carrier(reader, self.notices)
-        if reader.columns is not None:
-            names = self._carrier.carried(reader.columns.names)
-            self.types = {names[name]: kind for name, kind in reader.columns.types.items() if name in names}
+        with self._telling():
+            self._check()
+
+    def _check(self) -> None:
+        for file in self._files:
+            if not file.once:
+                self._reader.check(file)
+        self._carrier.restart()
+        columns = self._reader.columns
+        if columns is not None:
+            names = self._carrier.carried(columns.names)
+            self.types = {names[name]: kind for name, kind in columns.types.items() if name in names}
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Let no error out that quotes more than it may."""
+        try:
+            yield
+        except (RequestError, SourceError) as error:
+            error.args = (self._told(str(error)),)
+            if not self._reader.options.quote:
+                error.__cause__, error.__suppress_context__ = None, True
+            raise
+
+    def _told(self, message: str) -> str:
+        return told(message, quote=self._reader.options.quote)
 
     @property
     def text(self) -> str | tuple[str, ...] | None:
@@ -135,7 +159,11 @@ class Corpus:
         for file in self._files:
             file.done = 0
         self._current, self._number = self._files[0], 1
-        return self._records()
+        return self._telling_records()
+
+    def _telling_records(self) -> Iterator[tuple[Example, ...]]:
+        with self._telling():
+            yield from self._records()
 
     def _records(self) -> Iterator[tuple[Example, ...]]:
         for number, file in enumerate(self._files, 1):
@@ -155,9 +183,9 @@ class Corpus:
         try:
             if isinstance(item, Record):
                 return self._carrier.examples(file, item)
-            bad = item
+            bad = replace(item, why=self._told(item.why))
         except BadRecordError as error:
-            bad = Skipped(file.label, item.line, str(error))
+            bad = Skipped(file.label, item.line, self._told(str(error)))
         if not self._reader.options.skip_bad:
             raise SourceError(self._message(bad))
         self.skipped.append(bad)

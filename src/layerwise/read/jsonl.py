@@ -7,7 +7,7 @@ from typing import Any
 from layerwise.read.files import File
 from layerwise.read.lines import Line, read_lines
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Columns, Record, Skipped, shown
+from layerwise.read.record import BadRecordError, Columns, Record, Skipped, quoted, shown
 
 _PEEK_LINES = 100
 _PEEK_BYTES = 1 << 20
@@ -59,5 +59,5 @@ def _parse(line: Line) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadRecordError(f"JSON that can't be read ({error}); mend the line") from error
     if not isinstance(value, dict):
-        raise BadRecordError(f'{shown(value)} where a JSON object is needed, such as {{"text": "…"}}')
+        raise BadRecordError(f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}')
     return value

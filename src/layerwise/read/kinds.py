@@ -3,7 +3,7 @@
 from functools import reduce
 from typing import Any
 
-from layerwise.read.record import BadRecordError
+from layerwise.read.record import BadRecordError, quoted
 
 # A list is [type of its items], an object {key: type of its value}.
 Kind = str | list["Kind"] | dict[str, "Kind"]
@@ -29,7 +29,9 @@ def kind_of(value: Any) -> Kind:
     if isinstance(value, dict):
         return {key: kind_of(item) for key, item in value.items()}
     if type(value) is int and not -_INT64 <= value < _INT64:
-        raise BadRecordError(f"the integer {str(value)[:25]} needs more than 64 bits; write it as a string")
+        raise BadRecordError(
+            f"the integer {quoted(str(value)[:25])} needs more than 64 bits; write it as a string"
+        )
     return _SCALARS[type(value)]
 
 

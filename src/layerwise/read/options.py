@@ -22,6 +22,7 @@ class Options:
     encoding: str = "utf-8"
     skip_bad: bool = False
     limit: int | None = None
+    quote: bool = True
 
 
 def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:

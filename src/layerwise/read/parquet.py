@@ -9,7 +9,7 @@ from layerwise.errors import SourceError
 from layerwise.place import faults
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
-from layerwise.read.record import Columns, Record, Skipped, listed
+from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 _BATCH = 1000
 
@@ -43,14 +43,14 @@ class ParquetReader(Reader):
             kind = schema.field(self.words).type
             if not (_is_list(kind) and _is_text(kind.value_type)):
                 raise SourceError(
-                    f"{file.label}: column {self.words!r} is {kind} where a list of strings is needed; "
+                    f"{file.label}: column {self.words!r} is {quoted(str(kind))} where a list of strings is needed; "
                     "name a column of words with --words"
                 )
         for text in self.texts:
             if not _is_text(schema.field(text).type):
                 raise SourceError(
-                    f"{file.label}: column {text!r} is {schema.field(text).type} where strings are needed; "
-                    f"name the text's with --text, there are {listed(schema.names)}"
+                    f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
+                    f"name the text's with --text, there are {quoted(listed(schema.names))}"
                 )
 
 
@@ -63,16 +63,16 @@ def _opened(file: File) -> Iterator[Any]:
         with (file.path or Path(file.source)).open("rb") as raw, pq.ParquetFile(raw) as parquet:
             yield parquet
     except (pa.ArrowException, ValueError, *faults()) as error:
-        why = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
-            f"{file.label} can't be read as Parquet: {why[0]}; write it anew, or name another --format"
+            f"{file.label} can't be read as Parquet: {quoted(why)}; write it anew, or name another --format"
         ) from error
 
 
 def _columns(file: File, schema: Any) -> Columns:
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
-        raise SourceError(f"{file.label} has two columns {listed(twice)}; rename one of them")
+        raise SourceError(f"{file.label} has two columns {quoted(listed(twice))}; rename one of them")
     types = {field.name: _stored(field.type) for field in schema}
     scalars = frozenset(name for name, kind in types.items() if not _is_list(kind))
     return Columns(tuple(schema.names), frozenset(schema.names), types, scalars)
@@ -83,7 +83,7 @@ def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
         columns = [_values(column) for column in batch.columns]
     except (ValueError, OverflowError) as error:
         if batch.num_rows == 1:
-            yield Skipped(file.label, start + 1, f"a value can't be read ({error}); mend it")
+            yield Skipped(file.label, start + 1, f"a value can't be read ({quoted(str(error))}); mend it")
             return
         for row in range(batch.num_rows):
             yield from _records(file, batch.slice(row, 1), start + row)

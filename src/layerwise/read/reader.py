@@ -7,7 +7,7 @@ from typing import ClassVar
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.options import Options, pair_names
-from layerwise.read.record import Columns, Record, Skipped, listed
+from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 
 class Reader(ABC):
@@ -81,8 +81,8 @@ class Reader(ABC):
         for name, kind in columns.types.items():
             if name not in self.roles and self.columns.types[name] != kind:
                 raise SourceError(
-                    f"{file.label}: column {name!r} is {kind} where {self._from} has "
-                    f"{self.columns.types[name]}; files of one corpus need the same types"
+                    f"{file.label}: column {quoted(repr(name))} is {quoted(str(kind))} where {self._from} has "
+                    f"{quoted(str(self.columns.types[name]))}; files of one corpus need the same types"
                 )
 
     def missing(self, column: str, names: tuple[str, ...]) -> str:
@@ -95,7 +95,7 @@ class Reader(ABC):
             ask = "name the columns of the two texts with --text, such as a,b"
         else:
             ask = "name the text's with --text, or a column of words with --words"
-        return f"there is no column {column!r}, only {listed(names)}; {ask}"
+        return f"there is no column {column!r}, only {quoted(listed(names))}; {ask}"
 
     def _check_roles(self, file: File) -> None:
         names = self.columns.names if self.columns else ()
@@ -108,6 +108,6 @@ class Reader(ABC):
         new = [name for name in columns.names if name in columns.sure and name not in first.names]
         if lacks or new:
             raise SourceError(
-                f"{file.label} has other columns than {self._from} (it lacks {listed(lacks)}, and has on top "
-                f"{listed(new)}); files of one corpus need the same columns"
+                f"{file.label} has other columns than {self._from} (it lacks {quoted(listed(lacks))}, and has on top "
+                f"{quoted(listed(new))}); files of one corpus need the same columns"
             )

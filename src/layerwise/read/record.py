@@ -1,8 +1,13 @@
 """What the readers of the formats hand to the corpus: records, and places where one was bad."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+# Around what a message quotes of a file; neither is in any text that was read, or in what repr() returns.
+_OPEN, _CLOSE = "\ud800", "\ud801"
+_QUOTED = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +56,21 @@ def shown(value: object, longest: int = 60) -> str:
     """Return a value for a message: on one line, and not long."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def quoted(text: str) -> str:
+    """Return what a message quotes of a file, marked for `told`, through which all messages of a corpus go."""
+    return f"{_OPEN}{_unmarked(text)}{_CLOSE}"
+
+
+def told(message: str, *, quote: bool) -> str:
+    """Return a message with what it quotes of a file, or with "…" in its place.
+
+    >>> told(f"column 3 holds {quoted('a secret')}; give numbers", quote=False)
+    'column 3 holds …; give numbers'
+    """
+    return _unmarked(message) if quote else _QUOTED.sub("…", message)
+
+
+def _unmarked(text: str) -> str:
+    return text.replace(_OPEN, "").replace(_CLOSE, "")

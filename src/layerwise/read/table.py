@@ -12,7 +12,7 @@ from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.lines import Line, read_lines, without_end
 from layerwise.read.reader import Reader
-from layerwise.read.record import Columns, Record, Skipped, listed
+from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 _LONGEST_CELL = (1 << 31) - 1
 
@@ -43,7 +43,7 @@ class TsvReader(Reader):
                 yield Record(row.line, self._fields(names, row.cells))
             elif "".join(row.cells).strip() or len(row.cells) > 1:
                 why = f"{len(row.cells)} cells where there are {len(names)} columns"
-                yield Skipped(file.label, row.line, f"{why} ({listed(names)}); mend the row")
+                yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); mend the row")
 
     def rows(self, file: File) -> Iterator[Row | Skipped]:
         """Yield the rows of a file, the header among them, empty lines not."""
@@ -68,7 +68,7 @@ class TsvReader(Reader):
         twice = sorted({name for name in row.cells if row.cells.count(name) > 1})
         if twice:
             raise SourceError(
-                f"{file.label}, line {row.line}: the header names {listed(twice)} twice; rename one, "
+                f"{file.label}, line {row.line}: the header names {quoted(listed(twice))} twice; rename one, "
                 "or give --columns when the file has no header"
             )
         return tuple(row.cells)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.read.kinds import Kind, OtherKindError, described, kind_of, merge
-from layerwise.read.record import BadRecordError
+from layerwise.read.record import BadRecordError, quoted
 
 
 class Watch:
@@ -38,12 +38,14 @@ class Watch:
         try:
             new = kind_of(value)
         except OtherKindError as error:
-            raise BadRecordError(f"column {name!r} mixes {error} in a list; make them one type") from error
+            raise BadRecordError(
+                f"column {quoted(repr(name))} mixes {error} in a list; make them one type"
+            ) from error
         try:
             return merge(before, new)
         except OtherKindError as error:
             raise BadRecordError(
-                f"column {name!r} changes its type: {described(before)} before, {described(new)} here; "
+                f"column {quoted(repr(name))} changes its type: {described(before)} before, {described(new)} here; "
                 "make it one type"
             ) from error
 
@@ -55,7 +57,7 @@ class Watch:
             return self._new_level(name, value, words)
         if known and value is not None and len(value) != words:
             raise BadRecordError(
-                f"column {name!r} has {len(value)} values for {words} words; "
+                f"column {quoted(repr(name))} has {len(value)} values for {words} words; "
                 "it had one per word in the records before"
             )
         return known

@@ -1,47 +1,61 @@
-"""A page and the data behind it, for the browser of this machine alone."""
+"""A page and the data behind it, for the browser of this machine and the user that was told its address."""
 
 from __future__ import annotations
 
+import secrets
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.place import faults, reason
 
 HOST = "127.0.0.1"
+PATIENCE = 30.0  # seconds for a client to send a request, or to take a part of the answer
 Answer = Callable[[str, Mapping[str, str]], str]
 """(what is asked for, the query) -> JSON; raises LayerwiseError for what makes no sense."""
+_HEADERS = {
+    "Cache-Control": "no-store",
+    # The page itself says what it may load; only a header can say who may show it.
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Loopback:
-    """Serves one page at `url`, and under `api/` what it asks for; nobody but this machine gets an answer.
+    """Serves one page at `url`, and under `api/` what it asks for.
+
+    Nobody gets an answer but this machine, and on it whoever knows `url`, which holds a random token.
 
     >>> with Loopback("<!doctype html>", lambda what, query: "{}") as server:
     ...     server.url.startswith("http://127.0.0.1:")
     True
     """
 
-    def __init__(self, page: str, answer: Answer, port: int = 0) -> None:
-        """Take a port, a free one for 0.
+    def __init__(self, page: str, answer: Answer, port: int = 0, patience: float = PATIENCE) -> None:
+        """Take a port, a free one for 0; a client may be silent for so many seconds.
 
         Raises:
             RequestError: the port is taken, or can't be had.
         """
+        self._token = secrets.token_urlsafe(24)
+        handler = _handler(page.encode("utf-8", "replace"), answer, self._token, patience)
         try:
-            self._server = ThreadingHTTPServer(
-                (HOST, port), _handler(page.encode("utf-8", "replace"), answer)
-            )
+            self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise RequestError(f"--port {port}: {why}; take another, or 0 for a free one") from None
-        self._server.daemon_threads = True
 
     @property
     def url(self) -> str:
         """Where the page is."""
-        return f"http://{HOST}:{self._server.server_port}/"
+        return f"http://{HOST}:{self._server.server_port}/{self._token}/"
 
     def serve(self) -> None:
         """Answer until interrupted, or closed from another thread."""
@@ -59,40 +73,61 @@ class Loopback:
         self._server.server_close()
 
 
-def _handler(page: bytes, answer: Answer) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that goes away in the middle of a request."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _handler(page: bytes, answer: Answer, token: str, patience: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         server_version = "layerwise"
         sys_version = ""
+        timeout = patience
 
         def do_GET(self) -> None:
             """Answer with the page, or with what it asks for."""
             # A page of another site may send its visitors' browsers here under a name of its own.
             port = cast(ThreadingHTTPServer, self.server).server_port
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
-                return self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this page is for 127.0.0.1 alone\n")
-            asked = urlsplit(self.path)
-            if asked.path == "/":
-                return self._send(HTTPStatus.OK, "text/html", page)
-            if not asked.path.startswith("/api/"):
-                return self._send(HTTPStatus.NOT_FOUND, "text/plain", b"there is nothing here\n")
-            try:
-                found = answer(asked.path.removeprefix("/api/"), dict(parse_qsl(asked.query)))
-            except LayerwiseError as error:
-                return self._send(
-                    HTTPStatus.BAD_REQUEST, "text/plain", f"{error}\n".encode("utf-8", "replace")
+                return self._refuse(HTTPStatus.FORBIDDEN, "this page is for 127.0.0.1 alone")
+            path, _, query = self.path.partition("?")
+            given, slash, rest = path.removeprefix("/").partition("/")
+            if not slash or not secrets.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+                return self._refuse(
+                    HTTPStatus.FORBIDDEN, "the address isn't whole; open the one that layerwise printed"
                 )
+            if not rest:
+                return self._send(HTTPStatus.OK, "text/html", page)
+            if not rest.startswith("api/"):
+                return self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+            try:
+                found = answer(rest.removeprefix("api/"), dict(parse_qsl(query)))
+            except LayerwiseError as error:
+                return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            except faults() as error:
+                return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, reason(error))
             return self._send(HTTPStatus.OK, "application/json", found.encode())
+
+        def _refuse(self, status: HTTPStatus, why: str) -> None:
+            self._send(status, "text/plain", f"{why}\n".encode("utf-8", "replace"))
 
         def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Referrer-Policy", "no-referrer")
             self.end_headers()
             self.wfile.write(body)
+
+        def end_headers(self) -> None:
+            """Send what goes with every answer, those of the library to what is no request as well."""
+            for name, value in _HEADERS.items():
+                self.send_header(name, value)
+            super().end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: what is looked at is the user's own business."""

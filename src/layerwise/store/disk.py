@@ -15,10 +15,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from layerwise.errors import OutputError
 from layerwise.place import faults, is_remote, put_new, reason, upload
+from layerwise.temporary import TemporaryFolder
 
 _CURES = {
     errno.ENOSPC: "free some space",
@@ -26,6 +29,7 @@ _CURES = {
     errno.EROFS: "take a place that can be written to",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
+    errno.ELOOP: "remove the link that stands there",
 }
 AGAIN = "{cure} and start the same command again"
 _OWN = secrets.token_hex(4)  # this process
@@ -61,9 +65,9 @@ def aside(path: Path, *, own: bool = False) -> Path:
 @functools.cache
 def _waiting_room(url: str) -> Path:
     """Return a temporary folder for what will be put to `url`; it goes with the process."""
-    folder = tempfile.mkdtemp(prefix="layerwise-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    folder = TemporaryFolder()
+    atexit.register(folder.close)
+    return folder.path
 
 
 def is_aside(path: Path) -> bool:
@@ -93,20 +97,24 @@ def new(path: Path) -> Iterator[Path]:
     """
     check_new(path)
     part = aside(path)
+    above = [folder for folder in path.absolute().parents if not folder.exists()]
     with writing(path, AGAIN):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(part)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _clear(part)
             yield part
             rename(part, path)
             sync_folder(path.parent)
         except BaseException:  # also when interrupted: nothing half-made stays
             _clear(part)
+            for folder in above:
+                with suppress(OSError):
+                    folder.rmdir()
             raise
 
 
 def _clear(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         remove(path)
@@ -147,12 +155,35 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_aside(path: Path, data: bytes, *, own: bool = False) -> None:
-    """Write `data` beside `path`, synced, and leave the renaming to the caller; `own`: see `aside`."""
-    with open(aside(path, own=own), "wb") as file:
+def create(path: Path) -> BinaryIO:
+    """Open a new file for writing in the place of whatever stands there: a link is removed, and not followed."""
+    path.unlink(missing_ok=True)
+    return open(path, "xb")
+
+
+def create_unbuffered(path: Path) -> FileIO:
+    """Open a new file as `create` does, for reading as well, every write of which goes to the system at once."""
+    path.unlink(missing_ok=True)
+    return open(path, "x+b", buffering=0)
+
+
+def write_synced(path: Path, data: bytes, name: Path | None = None) -> None:
+    """Write `data` to a new file, where a folder stands aside as a whole; `name`: what it will be called."""
+    with create(path) as file:
         file.write(data)
         file.flush()
-        sync(file.fileno(), path)
+        sync(file.fileno(), name or path)
+
+
+def write_aside(path: Path, data: bytes, *, own: bool = False) -> None:
+    """Write `data` beside `path`, synced, and leave the renaming to the caller; `own`: see `aside`."""
+    part = aside(path, own=own)
+    try:
+        write_synced(part, data, path)
+    except OSError:  # a full disk has no room for half a file
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def write_file(path: Path, data: bytes, *, own: bool = False) -> None:

@@ -91,7 +91,7 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tr
     schema = pa.schema([*about, *vectors])
     options = {**OPTIONS, "use_dictionary": about.names, "write_statistics": about.names}
     step = max(1, _GROUP_BYTES // (4 * sum(width for _, width, _ in columns)))
-    with open(path, "wb") as file:
+    with disk.create(path) as file:
         with pq.ParquetWriter(file, schema, **options) as writer:
             for part in _parts(states, track, "rows"):
                 table = _fit(_about(part), about, taken, path)
@@ -165,7 +165,7 @@ def _write_array(
 ) -> None:
     step = max(1, _GROUP_BYTES // (4 * width))
     head = {"descr": "<f4", "fortran_order": False, "shape": (states.rows, width)}
-    with open(path, "wb") as file:  # appended, not memory-mapped: a full disk kills one who writes to a map
+    with disk.create(path) as file:  # appended, not memory-mapped: a full disk kills one who writes to a map
         npy.write_array_header_1_0(file, head)
         for part in _parts(states, track):
             for rows in _steps(part.rows, step):
@@ -176,7 +176,7 @@ def _write_array(
 
 def _write_table(states: Layered, path: Path, pick: Callable[[Layered], Any]) -> None:
     schema = join_schemas([pick(part).schema for part in states.parts()], path)
-    with open(path, "wb") as file:
+    with disk.create(path) as file:
         with pq.ParquetWriter(file, schema, **OPTIONS) as writer:
             for part in states.parts():
                 writer.write_table(_fit(pick(part), schema, set(), path))

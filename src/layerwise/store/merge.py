@@ -45,7 +45,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
         file = source.open("rb")  # its errors aren't those of writing
     except faults() as error:
         raise DatasetError(f"can't read {source}: {reason(error)}; see `layerwise verify`") from error
-    with file, disk.writing(target), open(target, "wb") as into:
+    with file, disk.writing(target), disk.create(target) as into:
         while block := file.read(_BLOCK):
             state.update(block)
             size += into.write(block)

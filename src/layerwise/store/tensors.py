@@ -34,7 +34,7 @@ class TensorWriter:
         self._data_start = len(head)
         size = len(head) + max((span.end for span in self._spans.values()), default=0)
         with disk.writing(path):
-            self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 (closed by close or discard)
+            self._file = disk.create_unbuffered(path)
             try:
                 _reserve(self._file, size)
                 self._write(0, head)

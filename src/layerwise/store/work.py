@@ -30,7 +30,7 @@ def refuse_foreign(folder: Folder) -> None:
     """Check that a dataset may be written here; changes nothing.
 
     Raises:
-        OutputError: a file stands there, or a folder with things in it that aren't a dataset of ours, or
+        OutputError: a file stands there, or a folder with things in it that aren't a dataset of ours, or links, or
             it is a place that can only be read.
     """
     root = folder.root
@@ -39,6 +39,11 @@ def refuse_foreign(folder: Folder) -> None:
     with disk.writing(root):
         if root.exists() and not root.is_dir():
             raise OutputError(f"{root} is a file; a dataset is a folder, give a new one")
+        for inner in (folder.work, folder.shards):
+            if not is_remote(root) and inner.is_symlink():
+                raise OutputError(
+                    f"{inner} is a link, and nothing is written through it; put a folder in its place"
+                )
         if folder.manifest.exists() or folder.settings.exists():
             return
         strange = [path for path in _files(root) if not (disk.is_aside(path) or _is_ours(path.name))]
