@@ -18,8 +18,6 @@ def info(
 ) -> dict[str, Any]:
     """Return what `name` is, as JSON holds it; `kind` says which: a `dataset`, a `head` or a `model`.
 
-    A model's weights are hashed and not loaded.
-
     Raises:
         RequestError: no name, or a revision of what is no model on the hub.
         DatasetError: a folder that holds none of them, or an unfinished dataset.
@@ -79,18 +77,17 @@ def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_cod
         found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
+    described = hf.describe(found, trust_remote_code=trust_remote_code)
+    tensors = list(hf.unused_tensors(found, trust_remote_code=trust_remote_code))
     return {
         "kind": "model",
         "id": found.name,
         "revision": found.revision,
         "folder": str(found.folder),
-        **hf.describe(found, trust_remote_code=trust_remote_code),
+        **described,
         "default_pool": found.pool or "mean",
-        "not_applied": list(found.modules),
-        "weights": checkpoints.weights_hash(found),
-        "tokenizer": checkpoints.tokenizer_hash(found),
-        "config": checkpoints.config_hash(found),
-        "bytes": sum(
-            path.stat().st_size for path in checkpoints.weight_files(found.folder, allow_pickle=True)
-        ),
+        "not_applied": list(found.not_applied),
+        "unused": {"tensors": tensors, "files": list(found.files.unused)},
+        **found.hashes(),
+        "bytes": found.files.bytes,
     }
