@@ -677,6 +677,8 @@ def test_entries_of_the_wrong_kind_are_one_line(folder: Path) -> None:
     for name, text in [
         ("config.json", "[]"),
         ("config.json", "[" * 100_000),
+        ("config.json", json.dumps({"model_type": "bert"})[:-1] + ', "x": ' + "[" * 900 + "]" * 900 + "}"),
+        ("modules.json", "[" * 100_000),
         ("tokenizer_config.json", '"x"'),
         ("special_tokens_map.json", "[1]"),
         ("config.json", json.dumps({"model_type": "bert", "hidden_size": "wide"})),

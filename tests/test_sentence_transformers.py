@@ -121,6 +121,28 @@ def test_a_recipe_gives_what_sentence_transformers_gives(
     assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
 
 
+@pytest.mark.parametrize("mode", OURS)
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
+def test_folders_that_sentence_transformers_writes(
+    family: str, mode: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    draw = random.Random(f"{family} {mode}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first = Transformer(
+            str(model_folder(family)),
+            max_seq_length=draw.choice([8, 30, None]),
+            do_lower_case=draw.random() < 0.5,
+        )
+        SentenceTransformer(modules=[first, Pooling(32, mode)], device="cpu").save(str(tmp_path / "st"))
+    encoder = lw.load_encoder(tmp_path / "st", device="cpu")
+    assert (encoder.default_pool, encoder.checkpoint.not_applied) == (OURS[mode], ())
+    assert np.abs(by_us(tmp_path / "st") - by_sentence_transformers(tmp_path / "st")).max() <= 1e-5
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_name_of_the_settings_is_read(
     name: str, model_folder: Callable[[str], Path], tmp_path: Path

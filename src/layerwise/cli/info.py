@@ -164,10 +164,15 @@ def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return what of a model's folder is not done or not used."""
-    unused = model.get("unused", {})
+    unused = model.get("unused")
+    unused = unused if isinstance(unused, dict) else {}
     named = {
-        "not applied": model.get("not_applied", []),
-        "unused tensors": unused.get("tensors", []),
-        "unused files": unused.get("files", []),
+        "not applied": model.get("not_applied"),
+        "unused tensors": unused.get("tensors"),
+        "unused files": unused.get("files"),
     }
-    return [(what, ", ".join(map(str, several))) for what, several in named.items() if several]
+    return [
+        (what, ", ".join(map(str, several)))
+        for what, several in named.items()
+        if isinstance(several, list) and several
+    ]

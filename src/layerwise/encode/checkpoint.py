@@ -101,6 +101,17 @@ def _alias_folder() -> Path:
 
 
 def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
+    try:
+        return _read_folder(name, folder, revision, allow_pickle)
+    except RecursionError:
+        raise ModelError(f"model {name!r}: a JSON file in {folder} is nested too deeply to be read") from None
+    except OSError as error:
+        raise ModelError(
+            f"model {name!r}: {error.filename or folder} can't be read ({error.strerror})"
+        ) from None
+
+
+def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
     # Transformers chooses some tokenizers by the name that it is given, so it always gets a full path.
     root = folder.absolute()
     recipe = read_recipe(name, root) if (root / MODULES).is_file() else None

@@ -77,14 +77,15 @@ def load(
         ModelError: no text encoder, weights that lack a layer, a tokenizer that can't be used.
     """
     check_process(device, checkpoint)
-    with _quiet():
+    with _quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
         model, unused = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
-    model = model.to(device).eval().requires_grad_(False)
-    first = _first_position(model)
-    length = _max_length(checkpoint, config, tokenizer, first)
-    notes = _cased(checkpoint, backend)
+    with foreign(checkpoint):
+        model = model.to(device).eval().requires_grad_(False)
+        first = _first_position(model)
+        length = _max_length(checkpoint, config, tokenizer, first)
+        notes = _cased(checkpoint, backend)
     return Loaded(model, config, tokenizer, backend, length, first, unused, notes)
 
 
@@ -114,19 +115,19 @@ def fast_bf16() -> bool:
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """Return family, blocks, width and position limit from the configuration alone, without the weights."""
-    with _quiet():
+    with _quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-    return {
-        "family": config.model_type,
-        "blocks": blocks(config),
-        "width": getattr(config, "hidden_size", None),
-        "positions": getattr(config, "max_position_embeddings", None),
-    }
+        return {
+            "family": config.model_type,
+            "blocks": blocks(config),
+            "width": getattr(config, "hidden_size", None),
+            "positions": getattr(config, "max_position_embeddings", None),
+        }
 
 
 def unused_tensors(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> tuple[str, ...]:
     """Return the tensors of a model's weights that no layer needs, as in `Loaded`; loads the weights."""
-    with _quiet():
+    with _quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
         return _load_model(checkpoint, config, _TYPES["fp32"], trust_remote_code)[1]
 
@@ -282,8 +283,7 @@ def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
     if trust_remote_code:
         check_code(checkpoint.name, checkpoint.folder)
-    with foreign(checkpoint):
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
 
 
 def _load_model(
@@ -293,18 +293,17 @@ def _load_model(
     loader = _loader(checkpoint, config)
     _check_input(checkpoint, loader, config)
     if checkpoint.random is not None:
-        with foreign(checkpoint), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(checkpoint.random)
             made: nn.Module = _of_config(loader, config, trust_remote_code)
         return made.to(dtype), ()
-    with foreign(checkpoint):
-        model, info = loader.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            use_safetensors=not checkpoint.files.pickled,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
+    model, info = loader.from_pretrained(
+        checkpoint.folder,
+        dtype=dtype,
+        use_safetensors=not checkpoint.files.pickled,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+    )
     lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
     if lacking:
         raise ModelError(

@@ -25,6 +25,7 @@ READ = ("*.json", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.spm", "*.cod
 # Of these, what no vector depends on: nothing is generated, and what training wrote down is past.
 _IDLE = (
     "generation_config.json",
+    "data_config.json",
     "trainer_state.json",
     "*_results.json",
     "*.index.json",
@@ -64,7 +65,7 @@ class ModelFiles:
     tokenizer: tuple[str, ...]
     config: tuple[str, ...]
     unused: tuple[str, ...]
-    stamps: tuple[tuple[int, int, int], ...]
+    stamps: tuple[tuple[int, int], ...]
 
     @property
     def pickled(self) -> bool:
@@ -294,9 +295,9 @@ def _relative(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(root).as_posix() for path in paths))
 
 
-def _stamps(root: Path, names: Iterable[str]) -> tuple[tuple[int, int, int], ...]:
+def _stamps(root: Path, names: Iterable[str]) -> tuple[tuple[int, int], ...]:
     found = [(root / name).stat() for name in names]
-    return tuple((one.st_size, one.st_mtime_ns, one.st_ino) for one in found)
+    return tuple((one.st_size, one.st_mtime_ns) for one in found)
 
 
 def _hash_files(root: Path, names: Sequence[str]) -> str:

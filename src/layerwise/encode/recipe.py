@@ -126,12 +126,10 @@ def _read_json(path: Path, missing: Any) -> Any:
         return missing
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+    except ValueError:
         raise ModelError(
             f"{path} is no valid JSON, so the model can't be loaded; its folder is damaged"
         ) from None
-    except OSError as error:
-        raise ModelError(f"{path} can't be read ({error.strerror}); the model's folder is damaged") from None
 
 
 def _modules(name: str, root: Path) -> list[tuple[str, Path]]:
