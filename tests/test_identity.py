@@ -600,6 +600,8 @@ def test_blobs_that_lead_out_of_the_hubs_cache_are_refused(folder: Path, tmp_pat
         ("config.json", {"configuration_files": "../config.4.0.0.json"}),
         ("tokenizer_config.json", {"fast_tokenizer_files": ["../tokenizer.4.0.0.json"]}),
         ("tokenizer_config.json", {"fast_tokenizer_files": ["tokenizer.4.0.0.json.old"]}),
+        ("config.json", {"attn_implementation": "their/kernel"}),
+        ("config.json", {"text_config": {"_attn_implementation": {"": "their/kernel:run"}}}),
         ("tokenizer_config.json", {"vocab": "vocab.txt"}),
         ("tokenizer_config.json", {"init_inputs": ["vocab.txt"]}),
         ("tokenizer_config.json", {"gguf_file": "x.gguf"}),
@@ -694,3 +696,13 @@ def test_entries_of_the_wrong_kind_are_one_line(folder: Path) -> None:
         (folder / name).unlink()
         if kept is not None:
             (folder / name).write_text(kept)
+
+
+def test_weights_in_further_files_are_not_loaded_unknown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformers.BertConfig, "extra_files", ("head.safetensors",), raising=False)
+    assert lw.load_encoder(folder, device="cpu").blocks == 3
+    shutil.copy(folder / "model.safetensors", folder / "head.safetensors")
+    with pytest.raises(ModelError, match=r"has weights in further files \(head.safetensors\)"):
+        lw.load_encoder(folder, device="cpu")

@@ -292,6 +292,12 @@ def _load_model(
     """Return the model, and the tensors of its weights that no layer needs."""
     loader = _loader(checkpoint, config)
     _check_input(checkpoint, loader, config)
+    further = [name for name in getattr(config, "extra_files", ()) if (checkpoint.folder / name).is_file()]
+    if further:
+        raise ModelError(
+            f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
+            "isn't supported"
+        )
     if checkpoint.random is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(checkpoint.random)

@@ -10,7 +10,7 @@ Code that comes with a model may open anything, so where there is some, all file
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -45,6 +45,13 @@ _SAFE = ("model.safetensors", "model.safetensors.index.json", ".safetensors")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", ".bin")
 # Entries of a tokenizer's configuration that would stand for the folder's files.
 _STAND_INS = ("vocab", "merges", "gguf_file", "init_inputs")
+# Entries that may name a kernel of the hub, which is code.
+_KERNELS = (
+    "attn_implementation",
+    "_attn_implementation",
+    "experts_implementation",
+    "_experts_implementation",
+)
 _VERSIONED = {CONFIG: "configuration_files", TOKENIZER_CONFIG: "fast_tokenizer_files"}
 _CODE = re.compile(r"((?:\w+/)*\w+)\.\w+")
 
@@ -162,7 +169,7 @@ def _references(auto_map: Any) -> list[Any]:
 
 def _weights(name: str, home: Path, config: Mapping[str, Any], *, allow_pickle: bool) -> list[Path]:
     """Return the files that transformers reads tensors from, with the index of several; none where there are none."""
-    if _holds(config, "transformers_weights"):
+    if any(named is not None for named in _anywhere(config, ["transformers_weights"])):
         raise ModelError(
             f"model {name!r}: {CONFIG} names the file of its weights (transformers_weights), which isn't supported; "
             f"call that file {_SAFE[0]} and take the entry out"
@@ -201,6 +208,9 @@ def _check_named(name: str, home: Path, config: Mapping[str, Any], settings: Map
         for value in listed if isinstance(listed, list) else [listed]:
             if not isinstance(value, str) or not _is_plain(value) or not is_read(Path(value)):
                 raise _elsewhere(name, file, key, value)
+    for value in _anywhere(config, (*_KERNELS, *(f"{key}_internal" for key in _KERNELS))):
+        if "/" in str(value):
+            raise _elsewhere(name, CONFIG, "attn_implementation", value)
     for file, entries in ((TOKENIZER_CONFIG, settings), (TOKEN_MAP, read_object(home / TOKEN_MAP))):
         for key, value in entries.items():
             if (key in _STAND_INS and value) or _names_file(file, key, value, home):
@@ -233,11 +243,12 @@ def _leads_out(named: str, home: Path) -> bool:
         return False
 
 
-def _holds(value: Any, key: str) -> bool:
-    """Tell whether an entry `key` that isn't null stands anywhere in a JSON value."""
+def _anywhere(value: Any, keys: Sequence[str]) -> Iterator[Any]:
+    """Yield what stands under one of `keys` anywhere in a JSON value."""
     if isinstance(value, dict):
-        return value.get(key) is not None or any(_holds(inner, key) for inner in value.values())
-    return isinstance(value, list) and any(_holds(inner, key) for inner in value)
+        yield from (inner for key, inner in value.items() if key in keys)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _anywhere(inner, keys)
 
 
 def _is_plain(named: str) -> bool:
