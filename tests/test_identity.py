@@ -433,7 +433,9 @@ def test_the_decoder_of_t5_is_named_and_so_are_blocks_too_many(tmp_path: Path, f
 
 
 @pytest.mark.parametrize("base_beside", [True, False])
-def test_an_adapter_is_refused(base_beside: bool, folder: Path) -> None:
+def test_an_adapter_is_refused(base_beside: bool, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from layerwise.cli.main import main
+
     if not base_beside:
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             (folder / name).unlink()
@@ -441,6 +443,11 @@ def test_an_adapter_is_refused(base_beside: bool, folder: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"holds an adapter \(LORA, of the base 'some/base'\)"):
         lw.load_encoder(folder, device="cpu")
+    for command in (["show", "a", "--model", str(folder)], ["info", str(folder)]):
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert "holds an adapter (LORA, of the base 'some/base')" in error
+        assert error.count("\n") == 1
 
 
 def test_an_adapter_within_a_recipe_is_refused(folder: Path, tmp_path: Path) -> None:

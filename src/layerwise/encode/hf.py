@@ -126,10 +126,10 @@ def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict
 
 
 def unused_tensors(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> tuple[str, ...]:
-    """Return the tensors of a model's weights that no layer needs, as in `Loaded`; loads the weights."""
+    """Return the tensors of a model's weights that no layer needs, as in `Loaded`; loads the weights as they are."""
     with _quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        return _load_model(checkpoint, config, _TYPES["fp32"], trust_remote_code)[1]
+        return _load_model(checkpoint, config, "auto", trust_remote_code)[1]
 
 
 def use_packed_attention(model: nn.Module) -> str:
@@ -287,9 +287,9 @@ def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedC
 
 
 def _load_model(
-    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype, trust_remote_code: bool
+    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the model, and the tensors of its weights that no layer needs."""
+    """Return the model, and the tensors of its weights that no layer needs; `auto` is the type of the weights."""
     loader = _loader(checkpoint, config)
     _check_input(checkpoint, loader, config)
     further = [name for name in getattr(config, "extra_files", ()) if (checkpoint.folder / name).is_file()]

@@ -8,6 +8,9 @@ from typing import Any
 from layerwise.errors import DatasetError, ModelError, RequestError
 from layerwise.place import is_url, place
 
+# Any of these makes a folder a model's, or what is taken for one.
+_OF_MODELS = ("config.json", "modules.json", "adapter_config.json")
+
 
 def info(
     name: str | Path,
@@ -29,7 +32,7 @@ def info(
     folder = Path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
-    if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+    if folder.is_dir() and not any((folder / file).is_file() for file in _OF_MODELS):
         if revision is not None:
             raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
         return _head(folder) if is_head(folder) else _dataset(folder)
