@@ -256,6 +256,7 @@ def test_what_else_a_folder_asks_for_is_told(model_folder: Callable[[str], Path]
     ]
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_every_command_says_once_what_is_not_applied(
     model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,6 +284,7 @@ def test_every_command_says_once_what_is_not_applied(
             "--worker-index",
             "0",
         ],
+        ["extract", str(source), "--out", f"{data}3", *model, "--quiet", "--workers", "2"],
         ["verify", data, "--device", "cpu", "--quiet"],
         ["train", data, "--task", "classify", "--label", "label", "--mix", "3", "--out", head, "--quiet"],
         ["predict", head, str(source), "--quiet"],

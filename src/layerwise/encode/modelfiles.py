@@ -130,16 +130,14 @@ def find_files(
     weights = _weights(name, home, config, allow_pickle=allow_pickle)
     code = own_code or bool(config.get("auto_map") or settings.get("auto_map"))
     files, links = _walk(root)
-    tops = [path for folder in sorted({root, home, *folders}) for path in _listed(folder)]
-    found = dict.fromkeys([*filter(is_read, tops), *(path for path in files if _counts_anywhere(path, code))])
-    counted = [path for path in found if path not in weights]
+    tops = [path for folder in sorted({root, home, *folders}) for path in _listed(folder) if is_read(path)]
+    anywhere = [path for path in files if _counts_anywhere(path, code)]
+    counted = [path for path in dict.fromkeys([*tops, *anywhere]) if path not in weights]
     _check_inside(name, root, [*weights, *counted, *(links if code else ())])
     tokenizer = [path for path in counted if path.parent == home and _is_of_tokenizer(path)]
-    config_files = [path for path in counted if path not in tokenizer]
-    unused = [
-        path for path in files if _matches(path, _OF_WEIGHTS) and path not in found and path not in weights
-    ]
-    names = [_relative(root, group) for group in (weights, tokenizer, config_files)]
+    of_config = [path for path in counted if path not in tokenizer]
+    unused = [path for path in files if _matches(path, _OF_WEIGHTS) and path not in [*counted, *weights]]
+    names = [_relative(root, group) for group in (weights, tokenizer, of_config)]
     stamps = _stamps(root, (*names[0], *names[1], *names[2]))
     return ModelFiles(root, names[0], names[1], names[2], _relative(root, unused), stamps)
 
@@ -307,8 +305,8 @@ def _relative(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _stamps(root: Path, names: Iterable[str]) -> tuple[tuple[int, int], ...]:
-    found = [(root / name).stat() for name in names]
-    return tuple((one.st_size, one.st_mtime_ns) for one in found)
+    stats = [(root / name).stat() for name in names]
+    return tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 def _hash_files(root: Path, names: Sequence[str]) -> str:

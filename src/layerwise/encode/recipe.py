@@ -158,8 +158,8 @@ def _is_foreign(kind: str) -> bool:
 
 
 def _settings(home: Path) -> dict[str, Any]:
-    found = (read_object(home / name) for name in SETTINGS)
-    return next((settings for settings in found if settings), {})
+    files = (read_object(home / name) for name in SETTINGS)
+    return next((settings for settings in files if settings), {})
 
 
 def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
