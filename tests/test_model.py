@@ -68,13 +68,13 @@ def test_a_sentence_transformers_folder_brings_its_own_defaults(
         json.dumps({"max_seq_length": 33, "do_lower_case": False})
     )
     (folder / "1_Pooling").mkdir()
-    for config, pool, notes in [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls", 0),
-        ({"pooling_mode": "max", "embedding_dimension": 32}, "max", 0),
-        ({"pooling_mode": ["mean"]}, "mean", 0),
-        ({"pooling_mode_lasttoken": True}, "last", 0),
-        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean", 1),
-        ({"pooling_mode": ["mean", "max"]}, "mean", 1),
+    for config, pool, notes in [  # of which one says that Dense isn't applied
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls", 1),
+        ({"pooling_mode": "max", "embedding_dimension": 32}, "max", 1),
+        ({"pooling_mode": ["mean"]}, "mean", 1),
+        ({"pooling_mode_lasttoken": True}, "eos", 1),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean", 2),
+        ({"pooling_mode": ["mean", "max"]}, "mean", 2),
     ]:
         (folder / "1_Pooling/config.json").write_text(json.dumps(config))
         encoder = lw.load_encoder(folder, device="cpu")

@@ -41,6 +41,7 @@ def split(tmp_path: Path) -> Path:
         ("text", "sum", True),
         ("text", "first_last", True),
         ("text", "cls", True),
+        ("text", "eos", True),
     ],
 )
 def test_pooling_tokens_is_extracting_coarser(

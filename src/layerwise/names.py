@@ -3,7 +3,8 @@
 from layerwise.errors import RequestError
 
 LEVELS = ("token", "word", "span", "text")
-POOLS = ("mean", "max", "sum", "first", "last", "first_last", "cls")
+POOLS = ("mean", "max", "sum", "first", "last", "first_last", "cls", "eos")
+_OF_TEXTS = ("cls", "eos")
 PRECISIONS = ("fp32", "bf16", "int8")
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 LONG = ("window", "truncate", "error")
@@ -39,7 +40,7 @@ def fit_pool(level: str, pool: str | None) -> str | None:
     """Return the pool that `level` uses: `None` at token level, `mean` when none is named.
 
     Raises:
-        RequestError: for a pool at token level, or `cls` below text level.
+        RequestError: for a pool at token level, or `cls` or `eos` below text level.
     """
     one_of("level", level, LEVELS)
     if level == "token":
@@ -49,9 +50,9 @@ def fit_pool(level: str, pool: str | None) -> str | None:
             )
         return None
     pool = one_of("pool", "mean" if pool is None else pool, POOLS)
-    if pool == "cls" and level != "text":
+    if pool in _OF_TEXTS and level != "text":
         raise RequestError(
-            f"pool 'cls' doesn't fit level {level!r}: only a text has one; "
+            f"pool {pool!r} doesn't fit level {level!r}: only a text has one; "
             "use mean, max, sum, first, last or first_last"
         )
     return pool

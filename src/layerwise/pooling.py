@@ -13,7 +13,7 @@ Reduce = Literal["mean", "max", "sum"]
 
 
 def reduction(pool: str | None) -> Reduce:
-    """Return how chosen pieces are reduced; `first`, `last`, `first_last`, `cls` are means of one or two."""
+    """Return how chosen pieces are reduced; `first`, `last`, `first_last`, `cls`, `eos` are means of one or two."""
     return pool if pool in ("max", "sum") else "mean"  # type: ignore[return-value]
 
 

@@ -96,6 +96,7 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
                 f"from a dataset of level {found['derived']['level']} ({found['derived']['manifest'][:12]}…)",
             ),
         )
+    rows += _left_out(model)
     if found["skipped"]:
         rows.append(("skipped", f"{len(found['skipped'])} bad records"))
     return rows
@@ -158,6 +159,20 @@ def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("pool", f"{found['default_pool']} by default"),
         ("weights", f"sha256 {found['weights']} ({options.size(found['bytes'])})"),
     ]
-    if found["not_applied"]:
-        rows.append(("not applied", ", ".join(found["not_applied"])))
-    return rows
+    return rows + _left_out(found)
+
+
+def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return what of a model's folder is not done or not used."""
+    unused = model.get("unused")
+    unused = unused if isinstance(unused, dict) else {}
+    named = {
+        "not applied": model.get("not_applied"),
+        "unused tensors": unused.get("tensors"),
+        "unused files": unused.get("files"),
+    }
+    return [
+        (what, ", ".join(map(str, several)))
+        for what, several in named.items()
+        if isinstance(several, list) and several
+    ]

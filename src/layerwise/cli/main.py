@@ -2,12 +2,13 @@
 
 import argparse
 import importlib
+import logging
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from layerwise.cli import options
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ""
     try:
         _escape_what_cannot_be_shown()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _notes_shown():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
@@ -88,6 +89,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""
         options.tell(f"interrupted{goes_on}")
         return 130
+
+
+class _Notes(logging.Handler):
+    """Shows what the package logs where warnings are shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if options.is_new(text):
+            warnings.showwarning(text, UserWarning, "", 0)
+
+
+@contextmanager
+def _notes_shown() -> Iterator[None]:
+    """Show what the package logs until the end of the block, each message once."""
+    options.forget_notes()
+    logger, notes = logging.getLogger("layerwise"), _Notes()
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

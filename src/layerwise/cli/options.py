@@ -13,6 +13,7 @@ from layerwise.errors import SourceError
 from layerwise.place import place
 
 _TOKENIZER = "RAYON_NUM_THREADS"
+_SAID: set[str] = set()
 
 
 def model_options(parser: argparse.ArgumentParser) -> None:
@@ -185,9 +186,22 @@ def size(number: float) -> str:
     return f"{number:.1f} TB"
 
 
+def is_new(text: str) -> bool:
+    """Tell whether a command says this for the first time, and keep that in mind."""
+    new = text not in _SAID
+    _SAID.add(text)
+    return new
+
+
+def forget_notes() -> None:
+    """Begin anew, with another command."""
+    _SAID.clear()
+
+
 def note(text: str) -> None:
-    """Print a message for people on stderr, in one line of at most a thousand characters."""
-    tell(_cut(one_line(text), 1000))
+    """Print a message for people on stderr, in one line of at most a thousand characters, and once."""
+    if is_new(text):
+        tell(_cut(one_line(text), 1000))
 
 
 def tell(text: str) -> None:

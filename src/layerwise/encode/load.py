@@ -1,6 +1,7 @@
 """Loading an encoder by name."""
 
 import functools
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from layerwise.errors import RequestError
 from layerwise.locks import new_lock
 from layerwise.threads import computing
 
+_LOG = logging.getLogger("layerwise")
 _LOADING = new_lock()
 _KEPT = 2  # encoders: as many as are compared with each other, for each holds a model
 
@@ -30,7 +32,7 @@ def load_encoder(
     trust_remote_code: bool = False,
     random: int | None = None,
 ) -> Encoder:
-    """Load a pretrained encoder.
+    """Load a pretrained encoder; what the user should be told of it is logged, and stands in its `notes`.
 
     Args:
         model: `minilm` (the offline default), a folder, or a Hugging Face id.
@@ -48,8 +50,19 @@ def load_encoder(
         RequestError: an unknown device or precision, or one that this machine hasn't.
     """
     loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random)
+    return _told(load_untold(model, loading))
+
+
+def load_untold(model: str | Path, loading: Loading) -> Encoder:
+    """Load an encoder for a process whose parent tells what there is to tell. Errors as for `load_encoder`."""
     with computing():
         return _load(model, loading)
+
+
+def _told(encoder: Encoder) -> Encoder:
+    for note in encoder.notes:
+        _LOG.warning("%s", note)
+    return encoder
 
 
 def _load(model: str | Path, loading: Loading) -> Encoder:
@@ -66,16 +79,11 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
     # Of weights that aren't read no pickle can do harm.
     allowed = loading.allow_pickle or loading.random is not None
     found = replace(find_checkpoint(model, loading.revision, allow_pickle=allowed), random=loading.random)
-    loaded = hf.load(
-        found,
-        device=device,
-        precision=precision,
-        allow_pickle=loading.allow_pickle,
-        trust_remote_code=loading.trust_remote_code,
-    )
+    loaded = hf.load(found, device=device, precision=precision, trust_remote_code=loading.trust_remote_code)
     # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
     loading = replace(loading, revision=found.revision, device=device)
-    return Encoder(found, loaded, loading)
+    with hf.foreign(found):
+        return Encoder(found, loaded, loading)
 
 
 def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None) -> Encoder:
@@ -113,8 +121,9 @@ def load_plain_encoder(
     loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
     with computing():
         found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
-        loaded = hf.load(found, device=device, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-        return Encoder(found, loaded, loading, engine=PlainEngine)
+        loaded = hf.load(found, device=device, trust_remote_code=trust_remote_code)
+        with hf.foreign(found):
+            return _told(Encoder(found, loaded, loading, engine=PlainEngine))
 
 
 def device_of(device: str | None, process: int | None = None) -> str:

@@ -185,6 +185,8 @@ def _text(example: Example, pieces: Pieces, request: Wish, tokenizer: ClsFinder)
     if request.pool == "cls":
         place = tokenizer.cls_place(pieces)
         return Made(rows, align.whole(place, place + 1), dropped_words=dropped)
+    if request.pool == "eos":
+        return Made(rows, align.whole(len(pieces) - 1, len(pieces)), dropped_words=dropped)
     special = request.special_tokens and request.pool in ("mean", "max", "sum")
     if special or not pieces.body:
         return Made(rows, align.whole(0, len(pieces)), special_only=not special, dropped_words=dropped)

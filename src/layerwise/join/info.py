@@ -8,6 +8,9 @@ from typing import Any
 from layerwise.errors import DatasetError, ModelError, RequestError
 from layerwise.place import is_url, place
 
+# Any of these makes a folder a model's, or what is taken for one.
+_OF_MODELS = ("config.json", "modules.json", "adapter_config.json")
+
 
 def info(
     name: str | Path,
@@ -17,8 +20,6 @@ def info(
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Return what `name` is, as JSON holds it; `kind` says which: a `dataset`, a `head` or a `model`.
-
-    A model's weights are hashed and not loaded.
 
     Raises:
         RequestError: no name, or a revision of what is no model on the hub.
@@ -31,7 +32,7 @@ def info(
     folder = Path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
-    if folder.is_dir() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+    if folder.is_dir() and not any((folder / file).is_file() for file in _OF_MODELS):
         if revision is not None:
             raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
         return _head(folder) if is_head(folder) else _dataset(folder)
@@ -79,18 +80,17 @@ def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_cod
         found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
+    described = hf.describe(found, trust_remote_code=trust_remote_code)
+    tensors = list(hf.unused_tensors(found, trust_remote_code=trust_remote_code))
     return {
         "kind": "model",
         "id": found.name,
         "revision": found.revision,
         "folder": str(found.folder),
-        **hf.describe(found, trust_remote_code=trust_remote_code),
+        **described,
         "default_pool": found.pool or "mean",
-        "not_applied": list(found.modules),
-        "weights": checkpoints.weights_hash(found),
-        "tokenizer": checkpoints.tokenizer_hash(found),
-        "config": checkpoints.config_hash(found),
-        "bytes": sum(
-            path.stat().st_size for path in checkpoints.weight_files(found.folder, allow_pickle=True)
-        ),
+        "not_applied": list(found.not_applied),
+        "unused": {"tensors": tensors, "files": list(found.files.unused)},
+        **found.hashes(),
+        "bytes": found.files.bytes,
     }

@@ -53,12 +53,7 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
     except ModelError as error:
         hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
         raise ModelError(f"{error}{hint}") from None
-    hashes = {
-        "weights": checkpoints.weights_hash(found),
-        "tokenizer": checkpoints.tokenizer_hash(found),
-        "config": checkpoints.config_hash(found),
-    }
-    head.check_model(hashes, name)
+    head.check_model(found.hashes(), name)
     return load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
 
 

@@ -106,9 +106,10 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
             f"level {level!r} can't be made from level {finer.level!r}; it takes a dataset of level "
             f"{' or '.join(_FINER[level])}"
         )
-    if finer.level == "word" and wish.pool == "cls":
+    needed = {"cls": "classification", "eos": "last special"}.get(wish.pool or "")
+    if finer.level == "word" and needed is not None:
         raise RequestError(
-            "pool 'cls' needs the classification piece, which a dataset of words doesn't hold; use mean"
+            f"pool {wish.pool!r} needs the {needed} piece, which a dataset of words doesn't hold; use mean"
         )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(

@@ -1,0 +1,221 @@
+"""What a sentence-transformers folder asks for: pooling, maximum length, lower-casing, and what isn't applied.
+
+The names and defaults are those that sentence-transformers itself reads.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from layerwise.errors import ModelError
+
+MODULES = "modules.json"
+# The first of these that holds something counts; the name went by the family once.
+SETTINGS = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
+PROMPTS = "config_sentence_transformers.json"
+_POOLS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "eos"}
+# Flags of older folders, in the order in which several of them are joined.
+_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_APPLIED = ("max_seq_length", "do_lower_case")
+# What stands in a folder that asks for nothing special; how inputs are laid out side by side changes no vector.
+_USUAL: dict[str, Any] = {
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+}
+_LAYOUT = ("unpad_inputs",)
+_TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of a sentence-transformers folder.
+
+    Attributes:
+        home: the folder of the transformer, which holds its configuration, weights and tokenizer.
+        folders: those of all modules.
+        pool: ours, or `None` where it has no pooling.
+        max_length: pieces, special ones included, or `None`.
+        lowercase: texts are made lower case before anything else.
+        not_applied: what it asks for besides, in words.
+        notes: what the user should be told.
+        own_code: modules are of code that comes with the folder.
+    """
+
+    home: Path
+    folders: tuple[Path, ...]
+    pool: str | None
+    max_length: int | None
+    lowercase: bool
+    not_applied: tuple[str, ...]
+    notes: tuple[str, ...]
+    own_code: bool
+
+
+def read_recipe(name: str, root: Path) -> Recipe:
+    """Read the recipe of the folder `root`; `name` is the model's, for errors.
+
+    Raises:
+        ModelError: entries that make no sense, a module outside the folder, or a first module that isn't a Transformer.
+    """
+    modules = _modules(name, root)
+    kinds = [kind.rsplit(".", 1)[-1] for kind, _ in modules]
+    if kinds[0] != "Transformer":
+        raise ModelError(
+            f"model {name!r}: its first sentence-transformers module is {kinds[0]!r}, not a Transformer"
+        )
+    home = modules[0][1]
+    settings = _settings(home)
+    place = kinds.index("Pooling") if "Pooling" in kinds else None
+    pooling = read_object(modules[place][1] / "config.json") if place is not None else {}
+    pool, notes = _pool(pooling) if place is not None else (None, ())
+    rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, place)]
+    foreign = [kind for kind, _ in modules if _is_foreign(kind)]
+    not_applied = [
+        *(f"{kind} (code of its own)" for kind in foreign if kind not in rest),
+        *(f"{kind} (code of its own)" if kind in foreign else kind.rsplit(".", 1)[-1] for kind in rest),
+        *_unusual(settings),
+        *(["include_prompt false"] if pooling.get("include_prompt") is False else []),
+        *_prompts(read_object(root / PROMPTS)),
+    ]
+    return Recipe(
+        home,
+        tuple(folder for _, folder in modules),
+        pool,
+        _max_length(name, settings),
+        bool(settings.get("do_lower_case")),
+        tuple(not_applied),
+        notes,
+        bool(foreign),
+    )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds; an empty one where there is no file.
+
+    Raises:
+        ModelError: no valid JSON, or no object.
+    """
+    value = _read_json(path, {})
+    if not isinstance(value, dict):
+        raise ModelError(
+            f"{path} holds a {type(value).__name__}, not a JSON object, so the model can't be loaded; its folder is damaged"
+        )
+    return value
+
+
+def _read_json(path: Path, missing: Any) -> Any:
+    if not path.is_file():
+        return missing
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ModelError(
+            f"{path} is no valid JSON, so the model can't be loaded; its folder is damaged"
+        ) from None
+
+
+def _modules(name: str, root: Path) -> list[tuple[str, Path]]:
+    """Return the type and the folder of each module."""
+    path = root / MODULES
+    listed = _read_json(path, [])
+    if not isinstance(listed, list) or not listed:
+        raise ModelError(f"{path} lists no modules; the model's folder is damaged")
+    modules = []
+    for module in listed:
+        kind, where = (module.get("type"), module.get("path")) if isinstance(module, dict) else (None, None)
+        if not isinstance(kind, str) or not isinstance(where, str) or "\0" in where:
+            raise ModelError(f"{path} has a module {str(module)[:60]!r}; each needs a type and a path")
+        relative = PurePosixPath(where.replace("\\", "/"))
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ModelError(
+                f"model {name!r}: {MODULES} names {where!r}, which lies outside the model's folder; nothing is loaded from there"
+            )
+        modules.append((kind, root / relative))
+    return modules
+
+
+def _is_foreign(kind: str) -> bool:
+    """Tell whether a module's type is none of sentence-transformers' own."""
+    return kind.split(".")[0] != "sentence_transformers"
+
+
+def _settings(home: Path) -> dict[str, Any]:
+    files = (read_object(home / name) for name in SETTINGS)
+    return next((settings for settings in files if settings), {})
+
+
+def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
+    """Return the maximum length; one among the settings of the tokenizer goes first."""
+    length = settings.get("max_seq_length")
+    for key in _TOKENIZER_SETTINGS:
+        options = settings.get(key)
+        if isinstance(options, dict) and "model_max_length" in options:
+            length = options["model_max_length"]
+    if length is not None and (type(length) is not int or length < 1):
+        raise ModelError(
+            f"model {name!r}: its sentence-transformers folder asks for a maximum length of {str(length)[:40]!r}; "
+            "it takes a whole number from 1 on"
+        )
+    return length
+
+
+def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return our pool for the configuration of a Pooling module, old or new, and a note where there is none."""
+    mode = config.get("pooling_mode")
+    if mode is None:
+        mode = [pool for flag, pool in _FLAGS.items() if config.get(flag)] or "mean"
+    names = [mode] if isinstance(mode, str) else mode
+    if isinstance(names, Sequence) and len(names) == 1 and names[0] in _POOLS:
+        return _POOLS[names[0]], ()
+    asked = "+".join(map(str, names)) if isinstance(names, Sequence) else str(names)
+    return "mean", (f"the model's own pooling {asked[:60]} is none of ours; the default here is mean",)
+
+
+def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the settings of a Transformer ask for and we don't do."""
+    for key, value in settings.items():
+        if key in _APPLIED or key in _LAYOUT or value in (None, False, "", [], {}):
+            continue
+        if key in _TOKENIZER_SETTINGS and isinstance(value, dict) and set(value) == {"model_max_length"}:
+            continue
+        if key == "modality_config" and isinstance(value, dict):
+            value = {"text": value.get("text")}
+        if value != _USUAL.get(key):
+            yield f"{key} {_short(value)}"
+
+
+def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the prompts that sentence-transformers puts before texts, the default one first."""
+    prompts = config.get("prompts")
+    prompts = prompts if isinstance(prompts, dict) else {}
+    default = config.get("default_prompt_name")
+    if default is not None:
+        text = prompts.get(default) if isinstance(default, str) else None
+        if text != "":
+            yield f"default_prompt_name {_short(default)}" + (f" ({_short(text)})" if text else "")
+    others = [str(name) for name, text in prompts.items() if text and name != default]
+    if others:
+        yield f"prompts {', '.join(others)[:200]}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return repr(text if len(text) <= 60 else text[:59] + "…")

@@ -1,0 +1,368 @@
+"""Folders of sentence-transformers: what we make of their recipes is what sentence-transformers itself makes of them."""
+
+import itertools
+import json
+import random
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import layerwise as lw
+from layerwise.encode.recipe import SETTINGS
+from layerwise.errors import ModelError, RequestError
+
+TEXTS = [
+    "Every LAYER of every encoder, as data.",
+    "a",
+    "The first layers know where a Word stands; the last know more than it says, and more than that.",
+    "Don't STOP: 3.14 is not 22/7!",
+    "",
+]
+TRANSFORMER, POOLING = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"
+NEW = {
+    TRANSFORMER: "sentence_transformers.base.modules.transformer.Transformer",
+    POOLING: "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+}
+FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+OURS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "eos"}
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def make_folder(
+    model: Path,
+    folder: Path,
+    *,
+    settings: dict[str, Any] | None = None,
+    name: str = SETTINGS[0],
+    pooling: dict[str, Any] | None = None,
+    more: tuple[str, ...] = (),
+    inner: str = "",
+    new: bool = False,
+) -> Path:
+    """Write a folder of sentence-transformers around a model."""
+    shutil.copytree(model, folder / inner)
+    kinds = [
+        (TRANSFORMER, inner),
+        (POOLING, "1_Pooling"),
+        *((kind, f"{n}_More") for n, kind in enumerate(more, 2)),
+    ]
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": NEW.get(kind, kind) if new else kind}
+        for n, (kind, path) in enumerate(kinds)
+    ]
+    write(folder / "modules.json", modules)
+    if settings is not None:
+        write(folder / inner / name, settings)
+    config = pooling if pooling is not None else {"pooling_mode_mean_tokens": True}
+    write(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32, **config})
+    return folder
+
+
+def by_sentence_transformers(folder: Path, **options: Any) -> NDArray[np.float32]:
+    from sentence_transformers import SentenceTransformer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SentenceTransformer(str(folder), device="cpu")
+        vectors: NDArray[np.float32] = model.encode(TEXTS, batch_size=2, **options)
+    return vectors
+
+
+def by_us(folder: Path) -> NDArray[np.float32]:
+    encoder = lw.load_encoder(folder, device="cpu")
+    return encoder.encode(TEXTS, -1, long="truncate").layer(-1)
+
+
+def recipes() -> Iterator[dict[str, Any]]:
+    """Every name of the settings with every pool once, the rest drawn."""
+    draw = random.Random(5)
+    for name, mode in zip(SETTINGS, itertools.cycle(OURS), strict=False):
+        settings: dict[str, Any] = {
+            "max_seq_length": draw.choice([7, 12, 40]),
+            "do_lower_case": draw.random() < 0.6,
+        }
+        if draw.random() < 0.2:
+            settings = {"max_seq_length": None, "tokenizer_args": {"model_max_length": 9}}
+        pooling: dict[str, Any] = {"pooling_mode": mode} if draw.random() < 0.5 else {FLAGS[mode]: True}
+        if draw.random() < 0.3:
+            pooling = {"pooling_mode": mode, FLAGS["max"]: True}  # the newer entry counts
+        inner = draw.choice(["", "0_Transformer"])
+        family = draw.choice(["bert", "roberta", "xlm-roberta"])
+        new = draw.random() < 0.5
+        yield {
+            "family": family, "name": name, "settings": settings, "pooling": pooling, "inner": inner, "new": new, "mode": mode
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", list(recipes()), ids=lambda recipe: f"{recipe['name']}-{recipe['mode']}")
+def test_a_recipe_gives_what_sentence_transformers_gives(
+    recipe: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    family, mode = recipe.pop("family"), recipe.pop("mode")
+    folder = make_folder(model_folder(family), tmp_path / "st", **recipe)
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert (encoder.default_pool, encoder.checkpoint.not_applied, encoder.notes) == (OURS[mode], (), ())
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("mode", OURS)
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
+def test_folders_that_sentence_transformers_writes(
+    family: str, mode: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    draw = random.Random(f"{family} {mode}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first = Transformer(
+            str(model_folder(family)),
+            max_seq_length=draw.choice([8, 30, None]),
+            do_lower_case=draw.random() < 0.5,
+        )
+        SentenceTransformer(modules=[first, Pooling(32, mode)], device="cpu").save(str(tmp_path / "st"))
+    encoder = lw.load_encoder(tmp_path / "st", device="cpu")
+    assert (encoder.default_pool, encoder.checkpoint.not_applied) == (OURS[mode], ())
+    assert np.abs(by_us(tmp_path / "st") - by_sentence_transformers(tmp_path / "st")).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_name_of_the_settings_is_read(
+    name: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = {"max_seq_length": 9, "do_lower_case": True}
+    folder = make_folder(model_folder("roberta"), tmp_path / "st", settings=settings, name=name)
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert (encoder.max_length, encoder.checkpoint.lowercase) == (9, True)
+
+
+def test_the_first_settings_that_hold_something_count(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", settings={})
+    write(folder / SETTINGS[2], {"max_seq_length": 11})
+    write(folder / SETTINGS[1], {"max_seq_length": 10})
+    assert lw.load_encoder(folder, device="cpu").max_length == 10
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+def test_the_recipe_goes_before_the_tokenizer(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", settings={"max_seq_length": 24})
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    write(folder / "tokenizer_config.json", config | {"model_max_length": 6})
+    assert lw.load_encoder(folder, device="cpu").max_length == 24
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("pooling", [{}, {"pooling_mode_cls_token": False, "pooling_mode_max_tokens": False}])
+def test_no_pooling_mode_is_the_mean(
+    pooling: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", pooling=pooling or {"include_prompt": True})
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert (encoder.default_pool, encoder.notes) == ("mean", ())
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("pooling", "named"),
+    [
+        ({"pooling_mode": "weightedmean"}, "weightedmean"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
+        ({"pooling_mode": ["cls", "mean"]}, r"cls\+mean"),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}, r"max\+mean"),
+        ({"pooling_mode": 7}, "7"),
+    ],
+)
+def test_a_pooling_that_is_none_of_ours_is_told(
+    pooling: dict[str, Any], named: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", pooling=pooling)
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.default_pool == "mean"
+    with pytest.raises(AssertionError, match=f"pooling {named} is none of ours"):
+        raise AssertionError(*encoder.notes)
+
+
+QUERY = "default_prompt_name 'query' ('query: ')"
+PROMPTS = {"query": "query: ", "passage": "passage: ", "none": ""}
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling", "not_applied"),
+    [
+        ({"prompts": PROMPTS, "default_prompt_name": "query"}, {}, [QUERY, "prompts passage"]),
+        ({"prompts": PROMPTS, "default_prompt_name": "none"}, {}, ["prompts query, passage"]),
+        ({"prompts": PROMPTS, "default_prompt_name": None}, {}, ["prompts query, passage"]),
+        ({"prompts": {"query": "", "document": ""}, "default_prompt_name": None}, {}, []),
+        ({"prompts": {"a": "a: "}}, {"include_prompt": False}, ["include_prompt false", "prompts a"]),
+        ({"default_prompt_name": "lost"}, {}, ["default_prompt_name 'lost'"]),
+    ],
+)  # fmt: skip
+def test_prompts_are_told_until_they_are_applied(
+    config: dict[str, Any],
+    pooling: dict[str, Any],
+    not_applied: list[str],
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", pooling={"pooling_mode": "mean", **pooling})
+    write(folder / "config_sentence_transformers.json", config)
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.description["not_applied"] == not_applied
+    assert len(encoder.notes) == bool(not_applied)
+    assert all(what in encoder.notes[0] for what in not_applied)
+    if config.get("default_prompt_name") != "lost":  # which sentence-transformers doesn't load
+        assert np.abs(by_us(folder) - by_sentence_transformers(folder, prompt="")).max() <= 1e-5
+    if config.get("default_prompt_name") == "query":
+        assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() > 0.05
+
+
+def test_what_else_a_folder_asks_for_is_told(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    settings = {
+        "max_seq_length": 20,
+        "unpad_inputs": True,
+        "model_args": {"torch_dtype": "float16"},
+        "transformer_task": "fill-mask",
+        "query_length": None,
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        "module_output_name": "token_embeddings",
+    }
+    more = ("sentence_transformers.models.Normalize", "their_code.Reduce")
+    folder = make_folder(model_folder("bert"), tmp_path / "st", settings=settings, more=more)
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.description["not_applied"] == [
+        "Normalize",
+        "their_code.Reduce (code of its own)",
+        """model_args '{"torch_dtype": "float16"}'""",
+        "transformer_task 'fill-mask'",
+    ]
+
+
+@pytest.mark.usefixtures("quick_workers")
+def test_every_command_says_once_what_is_not_applied(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from layerwise.cli.main import main
+
+    folder = make_folder(model_folder("bert"), tmp_path / "st", more=("sentence_transformers.models.Dense",))
+    write(folder / "config_sentence_transformers.json", {"prompts": PROMPTS, "default_prompt_name": "query"})
+    source = tmp_path / "texts.csv"
+    source.write_text("text,label\n" + "".join(f"text {n} of them,{'ab'[n % 2]}\n" for n in range(12)))
+    data, head = str(tmp_path / "data"), str(tmp_path / "head")
+    model = ["--model", str(folder), "--device", "cpu"]
+    commands = [
+        ["show", "a text", *model],
+        ["extract", str(source), "--out", data, *model, "--quiet"],
+        ["extract", str(source), "--out", data, *model, "--quiet"],
+        [
+            "extract",
+            str(source),
+            "--out",
+            f"{data}2",
+            *model,
+            "--quiet",
+            "--num-workers",
+            "1",
+            "--worker-index",
+            "0",
+        ],
+        ["extract", str(source), "--out", f"{data}3", *model, "--quiet", "--workers", "2"],
+        ["verify", data, "--device", "cpu", "--quiet"],
+        ["train", data, "--task", "classify", "--label", "label", "--mix", "3", "--out", head, "--quiet"],
+        ["predict", head, str(source), "--quiet"],
+    ]
+    for command in commands:
+        code = main(command)
+        shown = capsys.readouterr().err
+        assert code == 0, shown
+        expected = 0 if command[0] == "train" else 1  # the only one without a model
+        assert shown.count("isn't applied") == expected, (command, shown)
+        assert shown.count("default_prompt_name 'query' ('query: ')") == expected
+    not_applied = lw.open_dataset(data).manifest["model"]["not_applied"]
+    assert not_applied == ["Dense", "default_prompt_name 'query' ('query: ')", "prompts passage"]
+    for what in (data, str(folder)):
+        assert main(["info", what]) == 0
+        assert re.search(
+            rf"^not applied +{re.escape(', '.join(not_applied))}$", capsys.readouterr().out, re.MULTILINE
+        )
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ({}, "lists no modules"),
+        ([], "lists no modules"),
+        (["Transformer"], "each needs a type and a path"),
+        ([{"type": 3, "path": ""}], "each needs a type and a path"),
+        (
+            [{"type": "x.Router", "path": ""}],
+            "first sentence-transformers module is 'Router', not a Transformer",
+        ),
+        ([{"type": TRANSFORMER, "path": "../other"}], "'../other', which lies outside the model's folder"),
+        (
+            [{"type": TRANSFORMER, "path": ""}, {"type": POOLING, "path": "/etc"}],
+            "'/etc', which lies outside",
+        ),
+    ],
+)
+def test_modules_that_make_no_sense(
+    modules: Any, message: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st")
+    write(folder / "modules.json", modules)
+    with pytest.raises(ModelError, match=message):
+        lw.load_encoder(folder, device="cpu")
+
+
+@pytest.mark.parametrize("length", [0, -3, "12", True, 7.5])
+def test_maximum_lengths_that_make_no_sense(
+    length: Any, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", settings={"max_seq_length": length})
+    with pytest.raises(ModelError, match="asks for a maximum length of"):
+        lw.load_encoder(folder, device="cpu")
+
+
+def test_eos_is_the_last_piece_of_all(encoder_of: Callable[[str], Any]) -> None:
+    for family in ("bert", "roberta", "t5"):
+        encoder = encoder_of(family)
+        tokens = encoder.encode(TEXTS, level="token")
+        last = np.cumsum(np.bincount(tokens.index["doc"].to_numpy())) - 1
+        assert tokens.index["special"].to_numpy()[last].all()
+        states = encoder.encode(TEXTS, pool="eos")
+        assert np.abs(states.stack() - tokens.stack()[:, last]).max() <= 1e-5
+    long = ["word " * 200]
+    tokens = encoder.encode(long, level="token")
+    assert tokens.texts["windows"].to_pylist() > [1]
+    assert np.abs(encoder.encode(long, pool="eos").stack()[:, 0] - tokens.stack()[:, -1]).max() <= 1e-5
+
+
+def test_eos_is_a_pool_of_texts_alone(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    encoder = encoder_of("bert")
+    with pytest.raises(RequestError, match="pool 'eos' doesn't fit level 'word': only a text has one"):
+        encoder.encode(TEXTS, level="word", pool="eos")
+    source = tmp_path / "texts.txt"
+    source.write_text("a word\nand more words\n")
+    lw.extract(source, tmp_path / "words", model=encoder, level="word")
+    with pytest.raises(
+        RequestError, match="pool 'eos' needs the last special piece, which a dataset of words doesn't hold"
+    ):
+        lw.pool(tmp_path / "words", tmp_path / "x", pool="eos")
