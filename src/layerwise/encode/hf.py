@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
+from layerwise import schema
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint, weight_files
-from layerwise.errors import ModelError
+from layerwise.errors import LayerwiseError, ModelError
+from layerwise.guarded import BLOCKS, WIDTH, read_json
 from layerwise.locks import Shared, new_lock
 from layerwise.silence import silenced
 
@@ -264,11 +265,63 @@ def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
         AutoTokenizer.from_pretrained(tokenizer_from.folder).save_pretrained(folder)
 
 
+# What sizes are called in configurations: of each family some, and null or nothing means its default.
+_COUNT = schema.optional(schema.whole(0, BLOCKS))
+_SIZE = schema.optional(schema.whole(0, WIDTH))
+_SIZES: schema.Schema = {
+    "model_type": schema.optional(schema.text),
+    **dict.fromkeys(("num_hidden_layers", "n_layers", "n_layer", "num_layers", "num_decoder_layers"), _COUNT),
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "num_hidden_groups"), _COUNT),
+    **dict.fromkeys(("hidden_size", "dim", "d_model", "n_embd", "embedding_size"), _SIZE),
+    **dict.fromkeys(("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "intra_bottleneck_size"), _SIZE),
+    **dict.fromkeys(("num_attention_heads", "n_heads", "n_head", "num_heads", "num_key_value_heads"), _SIZE),
+    "vocab_size": schema.optional(schema.whole(0, 1 << 31)),
+    "type_vocab_size": _SIZE,
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), schema.optional(schema.whole(-1, 1 << 24))),
+}
+
+
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
-    try:
+    _check_sizes(checkpoint)
+    with _foreign(checkpoint, "can't be loaded"):
         return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, OSError, ImportError) as error:
-        raise _model_error(checkpoint, error) from None
+
+
+def _check_sizes(checkpoint: Checkpoint) -> None:
+    """Check the sizes that a configuration names before a model of them is made.
+
+    Raises:
+        ModelError: naming the entry.
+    """
+    path = checkpoint.folder / "config.json"
+    try:
+        entries = read_json(path, lenient=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {_line(error)}") from None
+    if not isinstance(entries, dict):
+        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there")
+    wrong = schema.first_wrong(entries, _SIZES)
+    if wrong is not None:
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {wrong} is {entries[wrong]!r:.60} in {path}, which no model has; put the "
+            "right file there"
+        )
+
+
+@contextlib.contextmanager
+def _foreign(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Turn what other libraries raise at a model's files into a ModelError.
+
+    They raise anything, AttributeError and ZeroDivisionError included, and tokenizers a panic, which is no Exception.
+    """
+    try:
+        yield
+    except LayerwiseError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise _model_error(checkpoint, error, what) from None
 
 
 def _load_model(
@@ -280,12 +333,12 @@ def _load_model(
 ) -> nn.Module:
     loader = _loader(checkpoint, config)
     if checkpoint.random is not None:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _foreign(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
             made: nn.Module = _of_config(loader, config, trust_remote_code)
         return made.to(dtype)
     safe = weight_files(checkpoint.folder, allow_pickle=allow_pickle)[0].suffix == ".safetensors"
-    try:
+    with _foreign(checkpoint, "can't be loaded"):
         model, info = loader.from_pretrained(
             checkpoint.folder,
             dtype=dtype,
@@ -293,8 +346,6 @@ def _load_model(
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except (ValueError, KeyError, OSError, ImportError, RuntimeError, SafetensorError) as error:
-        raise _model_error(checkpoint, error) from None
     lacking = sorted(key for key in info["missing_keys"] if not any(part in key for part in _NOT_LAYERS))
     if lacking:
         raise ModelError(
@@ -330,12 +381,8 @@ def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
-    try:
+    with _foreign(checkpoint, "has no tokenizer that can be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, OSError, ImportError, TypeError) as error:
-        raise ModelError(
-            f"model {checkpoint.name!r} has no tokenizer that can be loaded: {_line(error)}"
-        ) from None
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
@@ -368,18 +415,20 @@ def _max_length(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any
     return min(limits, default=_FALLBACK_LENGTH)
 
 
-def _model_error(checkpoint: Checkpoint, error: Exception) -> ModelError:
+def _model_error(checkpoint: Checkpoint, error: BaseException, what: str) -> ModelError:
     text = _line(error)
     if "trust_remote_code" in str(error):
         return ModelError(
             f"model {checkpoint.name!r} brings code of its own, which is run only with --trust-remote-code"
         )
-    return ModelError(f"model {checkpoint.name!r} can't be loaded: {text}")
+    return ModelError(f"model {checkpoint.name!r} {what}: {text}")
 
 
-def _line(error: Exception) -> str:
-    """Return the first line of a foreign error, cut to a readable length."""
+def _line(error: BaseException) -> str:
+    """Return the first line of a foreign error, cut to a readable length; of a bug of theirs its kind as well."""
     text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
+    if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):
+        text = f"{error.__class__.__name__}: {text}"
     return text if len(text) <= 200 else text[:199] + "…"
 
 

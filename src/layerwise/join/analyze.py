@@ -85,7 +85,7 @@ def analyze(
 
 
 def _open(dataset: Layered | str | Path) -> Layered:
-    return open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    return (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
 
 
 def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:

@@ -142,7 +142,7 @@ def explore(
     """
     from layerwise.show.page import page
 
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(opened, track=making, **options)
@@ -167,7 +167,7 @@ def served(
     """
     from layerwise.show.page import as_json, page
 
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
     html = page({"title": title(opened)}, lang, remote=True)
     with limited(threads), tracking(progress) as track:
         explored = Explored(opened, points=points, track=track, **options)

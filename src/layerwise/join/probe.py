@@ -62,7 +62,7 @@ def probe(
     target = Path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
     with limited(threads), tracking(progress) as track:
         found = look(
             opened,

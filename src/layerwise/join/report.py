@@ -69,7 +69,7 @@ def report(
 
     target = Path(out)
     disk.check_new(target)
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(

@@ -7,7 +7,6 @@ with DatasetWriter(out, settings) as writer:
     writer.finish({"layers": …, "level": …, "pool": …, "blocks": …, "width": …, "dtype": …})
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -241,11 +240,10 @@ class DatasetWriter:
         if self.made is not None and read_manifest(folder) != self.made:
             raise DatasetError(f"{folder.root} was changed by another process; start the same command again")
         data = to_json(self._whole(manifest, entry))
-        line = f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n"
         with disk.writing(folder.manifest):
             disk.write_file(folder.root / entry["name"], records)
             work.write_following(folder, data)
-            disk.write_aside(folder.checksum, line.encode())
+            disk.write_aside(folder.checksum, work.checksum_line(folder, data))
             disk.rename(disk.aside(folder.checksum), folder.checksum)
             work.replace_manifest(folder)
             self.finished = True

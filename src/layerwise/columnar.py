@@ -1,0 +1,116 @@
+"""How much a Parquet file becomes when it is read: known before it is, as a few bytes of it can stand for gigabytes.
+
+Strings are the danger: one that stands once in a file, in its dictionary, may be the value of any number of rows. They
+are read as numbers and a dictionary where they could be many, and written out once it is known how long they are.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+GROUP_BYTES = 1 << 28  # of a column in a group of rows, beyond which it may be no more than so many times as large
+GROUP_TIMES = 1_000  # decompressed as it is in the file
+_CHUNKS = 1_000_000  # columns of all groups of rows in a file
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
+_DICTIONARY = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What the footer of a file says of its size, before its values are read.
+
+    Attributes:
+        fixed: bytes of what has a fixed width, such as numbers and the lengths of strings.
+        plain: bytes of strings that each stand in the file as they are.
+        repeated: bytes that the strings of a dictionary may become at most.
+        prefixed: the same of strings that stand in the file as what differs from the one before.
+        dictionaries: numbers of the columns whose strings are in a dictionary.
+    """
+
+    fixed: int = 0
+    plain: int = 0
+    repeated: int = 0
+    prefixed: int = 0
+    dictionaries: frozenset[int] = frozenset()
+
+    @property
+    def most(self) -> int:
+        """How many bytes it may become at most."""
+        return self.fixed + self.plain + self.repeated + self.prefixed
+
+    def __add__(self, other: "Size") -> "Size":
+        return Size(
+            self.fixed + other.fixed,
+            self.plain + other.plain,
+            self.repeated + other.repeated,
+            self.prefixed + other.prefixed,
+            self.dictionaries | other.dictionaries,
+        )
+
+
+def size_of(metadata: Any, columns: Collection[str] | None = None) -> Size:
+    """Return what the footer of a Parquet file says of the size of its values, perhaps of some columns alone.
+
+    Raises:
+        ValueError: a column that is compressed beyond what is likely, or too many groups of rows.
+    """
+    if metadata.num_row_groups * metadata.num_columns > _CHUNKS:
+        raise ValueError(f"{metadata.num_row_groups:,} groups of {metadata.num_columns:,} columns are too many")
+    total = Size()
+    for number in range(metadata.num_columns):
+        column = metadata.schema.column(number)
+        if columns is not None and column.path.partition(".")[0] not in columns:
+            continue
+        for group in range(metadata.num_row_groups):
+            total += _size(metadata.row_group(group).column(number), number, column.length)
+    return total
+
+
+def _size(chunk: Any, number: int, length: int) -> Size:
+    bytes_in_memory = chunk.total_uncompressed_size
+    if bytes_in_memory > max(GROUP_BYTES, GROUP_TIMES * chunk.total_compressed_size):
+        raise ValueError(
+            f"column {chunk.path_in_schema[:60]!r} becomes {bytes_in_memory:,} bytes of {chunk.total_compressed_size:,}; "
+            f"beyond {GROUP_BYTES:,} at most {GROUP_TIMES:,} times as many are read"
+        )
+    fixed = (_WIDTHS.get(chunk.physical_type) or length) * chunk.num_values
+    if chunk.physical_type != "BYTE_ARRAY":
+        return Size(fixed)
+    encodings, most = set(chunk.encodings), bytes_in_memory * chunk.num_values
+    if "DELTA_BYTE_ARRAY" in encodings:
+        return Size(fixed, prefixed=most)
+    if encodings & _DICTIONARY:
+        return Size(fixed, repeated=most, dictionaries=frozenset({number}))
+    return Size(fixed, plain=bytes_in_memory)
+
+
+def written_out(array: Any) -> int:
+    """Return how many bytes an Arrow array takes once its dictionaries are written out."""
+    kind = array.type
+    if isinstance(array, pa.ChunkedArray):
+        return sum(map(written_out, array.chunks))
+    if isinstance(kind, pa.BaseExtensionType):
+        return written_out(array.storage)
+    if pa.types.is_dictionary(kind):
+        return _repeated(array)
+    if pa.types.is_map(kind):
+        return written_out(array.keys) + written_out(array.items)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return written_out(array.flatten()) + 4 * len(array)
+    if pa.types.is_struct(kind):
+        return sum(map(written_out, array.flatten()))
+    return int(array.nbytes)
+
+
+def _repeated(array: Any) -> int:
+    values, numbers = array.dictionary, array.indices.drop_null()
+    times = np.bincount(numbers.to_numpy(zero_copy_only=False).astype(np.int64), minlength=len(values))
+    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    else:
+        lengths = np.full(len(values), -(-values.nbytes // max(1, len(values))), np.int64)
+    return int(lengths @ times) + 4 * len(array)
