@@ -34,6 +34,7 @@ from conftest import CORPUS, make_model
 from hostile import sign
 from layerwise.encode.load import load_encoder
 from layerwise.errors import LayerwiseError
+from layerwise.join.extract import extract_share
 from layerwise.join.info import info
 from layerwise.read import open_corpus
 from layerwise.store.layout import Folder
@@ -79,7 +80,11 @@ def model(family: str) -> Path:
     ]
     (folder / "modules.json").write_text(json.dumps(listed))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 30, "do_lower_case": true}')
-    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_max_tokens": True}
+    pooling = {
+        "word_embedding_dimension": 32,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_max_tokens": True,
+    }
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     return folder
 
@@ -94,20 +99,24 @@ def sources() -> dict[str, Path]:
     """A source of each format."""
     folder = home() / "sources"
     folder.mkdir()
-    records = [
+    records: list[dict[str, Any]] = [
         {"text": text, "label": ("good", "bad")[n % 2], "n": n, "share": n / 7, "many": ["a", "b"][: n % 3]}
         for n, text in enumerate(TEXTS)
     ]
-    cells = [[r["text"].replace("\t", " "), str(r["label"]), str(r["n"])] for r in records]  # type: ignore[attr-defined]
+    cells = [[r["text"].replace("\t", " "), str(r["label"]), str(r["n"])] for r in records]
     words = [text.split() or ["empty"] for text in TEXTS]
-    tags = [[("O", "B-X", "I-X", "B-Y")[n % 4] if n % 4 != 2 else "I-X" for n in range(len(w))] for w in words]
+    tags = [
+        [("O", "B-X", "I-X", "B-Y")[n % 4] if n % 4 != 2 else "I-X" for n in range(len(w))] for w in words
+    ]
     rows = {
         "a.jsonl": "".join(json.dumps(record) + "\n" for record in records),
-        "a.csv": "text,label,n\n" + "".join(f'"{t.replace(chr(34), chr(34) * 2)}",{b},{n}\n' for t, b, n in cells),
+        "a.csv": "text,label,n\n"
+        + "".join(f'"{t.replace(chr(34), chr(34) * 2)}",{b},{n}\n' for t, b, n in cells),
         "a.tsv": "text\tlabel\tn\n" + "".join("\t".join(row) + "\n" for row in cells),
         "a.txt": "\n".join(TEXTS) + "\n",
         "a.conll": "\n".join(
-            "".join(f"{w} {t}\n" for w, t in zip(*sentence, strict=True)) for sentence in zip(words, tags, strict=True)
+            "".join(f"{w} {t}\n" for w, t in zip(*sentence, strict=True))
+            for sentence in zip(words, tags, strict=True)
         ),
         "a.conllu": "\n".join(
             "# sent\n" + "".join(f"{n}\t{w}" + "\t_" * 8 + "\n" for n, w in enumerate(ws, 1)) for ws in words
@@ -118,7 +127,9 @@ def sources() -> dict[str, Path]:
     (folder / "wide.txt").write_text("\n".join(TEXTS), encoding="utf-16")
     table = {name: [record[name] for record in records] for name in records[0]}
     pq.write_table(_table(table), folder / "a.parquet")
-    pq.write_table(_table({**table, "words": words, "tags": tags}), folder / "words.parquet", row_group_size=5)
+    pq.write_table(
+        _table({**table, "words": words, "tags": tags}), folder / "words.parquet", row_group_size=5
+    )
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
@@ -162,8 +173,12 @@ def work() -> dict[str, Path]:
     """What two workers leave for `finish`."""
     folder = home() / "work"
     for index in range(2):
-        lw.extract(
-            sources()["a.jsonl"], folder / "two", model=encoder(), shard_texts=3, num_workers=2, worker_index=index
+        extract_share(
+            sources()["a.jsonl"],
+            folder / "two",
+            (index, 2),
+            model=encoder(),
+            shard_texts=3,
         )
     return {"two": folder / "two"}
 
@@ -282,7 +297,22 @@ def values(chance: random.Random) -> Any:
     deep: Any = 1
     for _ in range(chance.choice([10, 200])):
         deep = [deep] if chance.random() < 0.5 else {"a": deep}
-    odd = [None, True, False, "", "x", "../../etc/passwd", "\ud800", "a\nb", "x" * 100_000, [], {}, [None], [[]], deep]
+    odd = [
+        None,
+        True,
+        False,
+        "",
+        "x",
+        "../../etc/passwd",
+        "\ud800",
+        "a\nb",
+        "x" * 100_000,
+        [],
+        {},
+        [None],
+        [[]],
+        deep,
+    ]
     odd += [0, 1, -1, 3, 1.5, -0.0, 1e308, 10**8, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**30, -(10**30)]
     odd += [float("nan"), float("inf"), float("-inf"), [0] * 10_000, {str(n): n for n in range(5_000)}]
     return chance.choice(odd)
@@ -357,7 +387,9 @@ def change_bytes(path: Path, chance: random.Random) -> str:
     data = bytearray(path.read_bytes())
     start = chance.randrange(len(data) + 1)
     end = min(len(data), start + chance.choice([1, 1, 1, 2, 8, 100, 5_000]))
-    kind = chance.choice(["flip", "flip", "random", "delete", "insert", "repeat", "zero", "cut", "empty", "text"])
+    kind = chance.choice(
+        ["flip", "flip", "random", "delete", "insert", "repeat", "zero", "cut", "empty", "text"]
+    )
     if kind == "flip" and start < len(data):
         data[start] ^= 1 << chance.randrange(8)
     elif kind == "random":
@@ -373,7 +405,20 @@ def change_bytes(path: Path, chance: random.Random) -> str:
     elif kind == "cut":
         del data[start:]
     elif kind == "text":
-        odd = [b"\xff", b"\x00", b'"', b"\n", b"\r", b"\t", b",", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"{", b"NaN", b"\\ud800"]
+        odd = [
+            b"\xff",
+            b"\x00",
+            b'"',
+            b"\n",
+            b"\r",
+            b"\t",
+            b",",
+            b"\xe2\x80\xa8",
+            b"\xed\xa0\x80",
+            b"{",
+            b"NaN",
+            b"\\ud800",
+        ]
         data[start:start] = chance.choice(odd)
     else:
         data.clear()
@@ -409,17 +454,28 @@ def change_records(folder: Path, chance: random.Random) -> str:
     what = edit(records, chance)
     manifest = json.loads(Folder(folder).manifest.read_bytes())
     counts = [record if isinstance(record, dict) else {} for record in records]
-    counts = [{n: r[n] if type(r.get(n)) is int and abs(r[n]) < 2**63 else 0 for n in ("rows", "texts")} for r in counts]
+    counts = [
+        {n: r[n] if type(r.get(n)) is int and abs(r[n]) < 2**63 else 0 for n in ("rows", "texts")}
+        for r in counts
+    ]
     try:
         data, entry = records_bytes(counts)
     except (OverflowError, ValueError):
         return "nothing"
-    columns = {**counts_of(counts), "record": [written(record).decode("utf-8", "replace") for record in records]}
+    columns = {
+        **counts_of(counts),
+        "record": [written(record).decode("utf-8", "replace") for record in records],
+    }
     pq.write_table(_table(columns), path)
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     path.rename(folder / f"shards-{digest[:12]}.parquet")
-    entry = {"name": f"shards-{digest[:12]}.parquet", "count": len(records), "bytes": len(data), "sha256": digest}
+    entry = {
+        "name": f"shards-{digest[:12]}.parquet",
+        "count": len(records),
+        "bytes": len(data),
+        "sha256": digest,
+    }
     manifest["shards"] = entry
     resign(folder, json.dumps(manifest).encode())
     return f"records: {what}"

@@ -75,7 +75,7 @@ def test_a_manifest_of_counts_that_its_files_do_not_have(tmp_path: Path, changes
 @pytest.mark.parametrize("rows", [10**12, 2**52, 2**63 - 1])
 def test_records_of_rows_that_are_not_there(tmp_path: Path, rows: int) -> None:
     out = make(tmp_path / "d", (3, 4)).path
-    sign(out, records=lambda records: [record.update(rows=rows) for record in records])
+    sign(out, records=lambda records: records[0].update(rows=rows))
     for look in (lambda: open_dataset(out).layer("1", rows=[0]), lambda: open_dataset(out).index):
         refused(look)
     assert check_files(out)
@@ -110,7 +110,9 @@ def test_a_pipe_or_device_in_the_place_of_a_file(tmp_path: Path, name: str, kind
     path = next(out.rglob(name))
     path.unlink()
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    problems = [problem for problem in check_files(out) if f"it is a {kind}, not a regular file" in problem.what]
+    problems = [
+        problem for problem in check_files(out) if f"it is a {kind}, not a regular file" in problem.what
+    ]
     assert problems
     if name != "manifest.json.sha256":
         assert f"it is a {kind}, not a regular file" in refused(lambda: open_dataset(out).layer("1"))
@@ -213,12 +215,16 @@ def test_a_list_of_strings_that_becomes_gigabytes(tmp_path: Path) -> None:
 def test_a_large_table_that_is_right_is_read_as_it_was_written(tmp_path: Path) -> None:
     rows = 200
     text = pa.array(["y" * 500_000 if row % 2 else None for row in range(rows)], pa.string())
-    words = pa.array([["a", "bc", None] * 100_000, None, []] + [["d" * 900]] * (rows - 3), pa.list_(pa.string()))
+    words = pa.array(
+        [["a", "bc", None] * 100_000, None, []] + [["d" * 900]] * (rows - 3), pa.list_(pa.string())
+    )
     table = pa.table({"doc": np.arange(rows), "text": text, "words": words})
     pq.write_table(table, tmp_path / "t.parquet", **{**OPTIONS, "dictionary_pagesize_limit": 1 << 28})
     found = read_table(tmp_path / "t.parquet", rows)
     assert found.to_pylist() == table.to_pylist()
-    assert [field.type for field in found.schema] == [field.type for field in pq.read_table(tmp_path / "t.parquet").schema]
+    assert [field.type for field in found.schema] == [
+        field.type for field in pq.read_table(tmp_path / "t.parquet").schema
+    ]
 
 
 # --- vectors that aren't finite --------------------------------------------------------------------------------
@@ -302,7 +308,9 @@ def test_rows_of_numbers_whose_sum_is_beyond_float32_are_finite() -> None:
 
 
 def with_label(start: int, rows: int, label: Any) -> tuple[pa.Table, pa.Table]:
-    return tuple(table.set_column(table.column_names.index("label"), "label", label) for table in tables_of(start, rows))  # type: ignore[return-value]
+    index, texts = tables_of(start, rows)
+    place = index.column_names.index("label")
+    return index.set_column(place, "label", label), texts.set_column(place + 2, "label", label)
 
 
 def test_shards_whose_tables_cannot_be_joined(tmp_path: Path) -> None:
@@ -315,7 +323,10 @@ def test_shards_whose_tables_cannot_be_joined(tmp_path: Path) -> None:
             shard.commit(*with_label(2 * number, 2, label), {})
         writer.finish(describe("float16"))
     problems = check_files(tmp_path / "d")
-    assert [problem.file for problem in problems] == ["shards/00002.index.parquet", "shards/00002.texts.parquet"]
+    assert [problem.file for problem in problems] == [
+        "shards/00002.index.parquet",
+        "shards/00002.texts.parquet",
+    ]
     assert all("don't fit together" in problem.what for problem in problems)
     refused(lambda: open_dataset(tmp_path / "d").texts)
 
@@ -333,7 +344,10 @@ def other(kind: str, change: Callable[[pa.Table], pa.Table], out: Path) -> None:
         (lambda table: table.drop_columns(["doc"]), "it has no column 'doc'"),
         (lambda table: table.set_column(0, "doc", pa.array([4.0, 5.0, 6.0])), "column 'doc' is double"),
         (lambda table: table.set_column(0, "doc", pa.array(["4", "5", "6"])), "column 'doc' is string"),
-        (lambda table: table.set_column(0, "doc", pa.array([4, None, 6])), "column 'doc' is int64 with 1 nulls"),
+        (
+            lambda table: table.set_column(0, "doc", pa.array([4, None, 6])),
+            "column 'doc' is int64 with 1 nulls",
+        ),
         (lambda table: table.set_column(0, "doc", pa.array([0, 1, 2])), "texts"),
         (lambda table: table.set_column(0, "doc", pa.array([6, 5, 4])), "texts"),
         (lambda table: table.set_column(1, "text", pa.array([1, 2, 3])), "column 'text' is int64"),

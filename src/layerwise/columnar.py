@@ -12,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-GROUP_BYTES = 1 << 28  # of a column in a group of rows, beyond which it may be no more than so many times as large
+GROUP_BYTES = (
+    1 << 28
+)  # of a column in a group of rows, beyond which it may be no more than so many times as large
 GROUP_TIMES = 1_000  # decompressed as it is in the file
 _CHUNKS = 1_000_000  # columns of all groups of rows in a file
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
+_STRINGS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
 _DICTIONARY = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 
 
@@ -59,7 +62,9 @@ def size_of(metadata: Any, columns: Collection[str] | None = None) -> Size:
         ValueError: a column that is compressed beyond what is likely, or too many groups of rows.
     """
     if metadata.num_row_groups * metadata.num_columns > _CHUNKS:
-        raise ValueError(f"{metadata.num_row_groups:,} groups of {metadata.num_columns:,} columns are too many")
+        raise ValueError(
+            f"{metadata.num_row_groups:,} groups of {metadata.num_columns:,} columns are too many"
+        )
     total = Size()
     for number in range(metadata.num_columns):
         column = metadata.schema.column(number)
@@ -109,7 +114,7 @@ def written_out(array: Any) -> int:
 def _repeated(array: Any) -> int:
     values, numbers = array.dictionary, array.indices.drop_null()
     times = np.bincount(numbers.to_numpy(zero_copy_only=False).astype(np.int64), minlength=len(values))
-    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+    if any(is_kind(values.type) for is_kind in _STRINGS):
         lengths = pc.binary_length(values).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     else:
         lengths = np.full(len(values), -(-values.nbytes // max(1, len(values))), np.int64)

@@ -5,6 +5,7 @@ by `read`. The limits are those of `docs/format.md`.
 """
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -51,6 +52,12 @@ def _size(status: os.stat_result, path: Path) -> int:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
     return status.st_size
+
+
+def digest_regular(path: Path) -> str:
+    """Return the SHA-256 of a regular file; errors as `open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # a BinaryIO has readinto
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -125,7 +132,9 @@ _DEEP = f"it is nested more than {JSON_DEPTH} deep"
 
 
 def _check_count(text: str) -> None:
-    """Refuse more values than `JSON_VALUES`, before one of them is made: none stands without one of these signs."""
+    """Refuse more than can be borne, before a value is made of it: none stands without one of these signs."""
+    if len(text) > JSON_BYTES:
+        raise ValueError(f"it has {len(text):,} characters, and at most {JSON_BYTES:,} are read")
     count = sum(map(text.count, ",[{"))
     if count > JSON_VALUES:
         raise ValueError(f"it holds some {count:,} values, and at most {JSON_VALUES:,} are read")
@@ -133,7 +142,7 @@ def _check_count(text: str) -> None:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(JSON_DEPTH + 1):
+    for _ in range(JSON_DEPTH):
         level = [item for one in level for item in _items(one) if isinstance(item, dict | list)]
         if not level:
             return

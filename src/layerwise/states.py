@@ -318,7 +318,7 @@ def odd_row(values: F32) -> int | None:
             if not np.isfinite(values[rows].sum()):
                 odd = ~np.isfinite(values[rows]).all(axis=1)
                 if odd.any():
-                    return rows.start + int(odd.argmax())
+                    return int(rows.start) + int(odd.argmax())
     return None
 
 

@@ -83,5 +83,9 @@ def run(args: argparse.Namespace) -> int:
     if not found.ok:
         print(f"not ok: {len(found.problems)} problems")
     else:
-        print("ok" if found.parity is not None else "ok: the files are as they were written; no row was compared")
+        print(
+            "ok"
+            if found.parity is not None
+            else "ok: the files are as they were written; no row was compared"
+        )
     return 0 if found.ok else 1

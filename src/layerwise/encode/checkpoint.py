@@ -141,7 +141,9 @@ def _check_folder(name: str, folder: Path) -> None:
         if folder.is_dir():
             check_model_folder(folder)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {name!r} can't be loaded: {reason(error)}; put the right file there") from None
+        raise ModelError(
+            f"model {name!r} can't be loaded: {reason(error)}; put the right file there"
+        ) from None
 
 
 def _sentence_transformer(name: str, folder: Path, revision: str | None) -> Checkpoint:
@@ -212,13 +214,17 @@ def _read_json(path: Path) -> Any:
     try:
         value = read_json(path, lenient=True)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is no valid JSON ({reason(error)}); the model's folder is damaged") from None
+        raise ModelError(
+            f"{path} is no valid JSON ({reason(error)}); the model's folder is damaged"
+        ) from None
     whole = {"entries": value}
     wrong = schema.first_wrong(whole, {"entries": _MODULES if path.name == "modules.json" else _RECIPE})
     if wrong is not None:
         got = schema.entry(whole, wrong)
         what = wrong.removeprefix("entries.") if "." in wrong else "what it holds"
-        raise ModelError(f"{path}: {what} is {got!r:.60}, which makes no sense; the model's folder is damaged")
+        raise ModelError(
+            f"{path}: {what} is {got!r:.60}, which makes no sense; the model's folder is damaged"
+        )
     return value
 
 

@@ -277,7 +277,9 @@ _SIZES: schema.Schema = {
     **dict.fromkeys(("num_attention_heads", "n_heads", "n_head", "num_heads", "num_key_value_heads"), _SIZE),
     "vocab_size": schema.optional(schema.whole(0, 1 << 31)),
     "type_vocab_size": _SIZE,
-    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), schema.optional(schema.whole(-1, 1 << 24))),
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "n_ctx"), schema.optional(schema.whole(-1, 1 << 24))
+    ),
 }
 
 
@@ -299,12 +301,14 @@ def _check_sizes(checkpoint: Checkpoint) -> None:
     except (OSError, ValueError) as error:
         raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {_line(error)}") from None
     if not isinstance(entries, dict):
-        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there")
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there"
+        )
     wrong = schema.first_wrong(entries, _SIZES)
     if wrong is not None:
         raise ModelError(
-            f"model {checkpoint.name!r} can't be loaded: {wrong} is {entries[wrong]!r:.60} in {path}, which no model has; put the "
-            "right file there"
+            f"model {checkpoint.name!r} can't be loaded: {wrong} is {entries[wrong]!r:.60} in {path}, which no model has; put "
+            "the right file there"
         )
 
 

@@ -5,8 +5,20 @@ from typing import Any
 
 from layerwise import schema
 from layerwise.names import DTYPES, LEVELS, LONG, POOLS, PRECISIONS
-from layerwise.schema import flag, list_of, map_of, mapping, number, object_of, one_of, optional, positive
-from layerwise.schema import sha256, text, whole
+from layerwise.schema import (
+    flag,
+    list_of,
+    map_of,
+    mapping,
+    number,
+    object_of,
+    one_of,
+    optional,
+    positive,
+    sha256,
+    text,
+    whole,
+)
 from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import refuse_entry
@@ -26,6 +38,10 @@ def _reading(value: Any) -> bool:
     return object_of(_READS)(value) and value.keys() <= _READS.keys()
 
 
+_SUMS = (
+    *("texts", "rows", "bytes", "seconds", "pieces", "dropped_words", "lost_words"),
+    *("windowed_texts", "truncated_texts", "truncated_pieces"),
+)
 _DERIVED = {"manifest": sha256, "level": one_of(LEVELS), "pool": optional(one_of(POOLS))}
 _DESCRIBED: schema.Schema = {
     "model": {
@@ -59,21 +75,7 @@ _DESCRIBED: schema.Schema = {
         "batch_tokens": whole(1),
         "derived": optional(object_of(_DERIVED)),
     },
-    "totals": {
-        name: positive
-        for name in (
-            "texts",
-            "rows",
-            "bytes",
-            "seconds",
-            "pieces",
-            "dropped_words",
-            "lost_words",
-            "windowed_texts",
-            "truncated_texts",
-            "truncated_pieces",
-        )
-    },
+    "totals": dict.fromkeys(_SUMS, positive),
     "error": map_of(object_of({"max_abs": number, "max_rel": number})),
     "tolerance": {"value": positive, "layers": optional(map_of(positive))},
     "versions": map_of(text),

@@ -46,7 +46,11 @@ def worst(found: Sequence[Parity]) -> Parity:
     if not found:
         return Parity(0.0, 0.0, 1.0)
     # By numpy, whose largest number of several is NaN where one is.
-    return Parity(*(float(np.max([getattr(p, name) for p in found])) for name in ("max_abs", "max_rel")), float(np.min([p.cosine for p in found])))
+    return Parity(
+        float(np.max([p.max_abs for p in found])),
+        float(np.max([p.max_rel for p in found])),
+        float(np.min([p.cosine for p in found])),
+    )
 
 
 def measured(

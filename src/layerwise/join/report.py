@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
+from layerwise.guarded import read_json
 from layerwise.join import pagedata
 from layerwise.join.about import fingerprint
 from layerwise.join.pieces import pieces_of, some_docs
@@ -172,14 +172,14 @@ def _content(given: Any, name: str) -> dict[str, Any]:
 def _read(folder: Path, name: str) -> dict[str, Any]:
     file = folder / f"{name}.json" if folder.is_dir() else folder
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except OSError as error:
         what = error.strerror or error
         raise RequestError(
             f"--{name} {folder}: {what}; give the folder that `layerwise {_VERBS[name]} --out` wrote"
         ) from None
-    except ValueError:
-        raise RequestError(f"{file} isn't JSON; make it again") from None
+    except ValueError as error:
+        raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
     _check_kind(found, name, str(file))
     return dict(found)
 
@@ -192,10 +192,13 @@ def _check_kind(found: Any, name: str, where: str) -> None:
         fine = (
             isinstance(found, Mapping)
             and isinstance(found.get("measures"), Mapping)
-            and bool(found.get("layers"))
+            and isinstance(found.get("layers"), list | tuple)
+            and bool(found["layers"])
         )
         fine = fine and all(
-            isinstance(one, Mapping) and len(one.get("values") or ()) == len(found["layers"])
+            isinstance(one, Mapping)
+            and isinstance(one.get("values"), list | tuple)
+            and len(one["values"]) == len(found["layers"])
             for one in found["measures"].values()
         )
     if not fine:

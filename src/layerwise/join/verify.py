@@ -172,7 +172,11 @@ def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
     if worst <= most * (1 + 1e-9):
         return ()
     of = f"precision {manifest['settings']['precision']} stored as {manifest['dtype']}"
-    return (Problem("manifest.json", f"states a tolerance of {worst:.2e}, and that of {of} is at most {most:.2e}"),)
+    return (
+        Problem(
+            "manifest.json", f"states a tolerance of {worst:.2e}, and that of {of} is at most {most:.2e}"
+        ),
+    )
 
 
 def _sample(texts: int, sample: int, seed: int) -> list[int]:

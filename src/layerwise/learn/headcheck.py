@@ -9,7 +9,19 @@ from layerwise.guarded import BLOCKS, TASKS, WIDTH
 from layerwise.learn.fitted import ACTIVATIONS
 from layerwise.learn.labels import TASKS as KINDS
 from layerwise.names import LONG, POOLS, PRECISIONS
-from layerwise.schema import flag, list_of, map_of, mapping, number, object_of, one_of, optional, sha256, text, whole
+from layerwise.schema import (
+    flag,
+    list_of,
+    map_of,
+    mapping,
+    number,
+    object_of,
+    one_of,
+    optional,
+    sha256,
+    text,
+    whole,
+)
 
 LEVELS = ("token", "word", "text")
 _TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)
@@ -29,10 +41,10 @@ def _wrong(value: dict[str, Any]) -> Iterator[str]:
         yield "rows.pool"
     if value.get("pairs") is not None and value["rows"]["level"] != "text":
         yield "pairs"
-    for number, task in enumerate(value["tasks"]):
+    for place, task in enumerate(value["tasks"]):
         wrong = schema.first_wrong(task, _TASK)
         names = [wrong] if wrong is not None else _senseless(task, value["rows"]["level"])
-        yield from (f"tasks.{number}.{name}" for name in names)
+        yield from (f"tasks.{place}.{name}" for name in names)
     if len({task["name"] for task in value["tasks"]}) < len(value["tasks"]):
         yield "tasks"
 
@@ -90,9 +102,7 @@ _TOP: schema.Schema = {
         "words_pool": optional(one_of(POOLS)),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
-    "training": lambda value: (
-        isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {}))
-    ),
+    "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
     "versions": map_of(text),
     "made": optional(text),
     "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= TASKS,

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from layerwise import schema
 from layerwise.errors import HeadError, RequestError
-from layerwise.guarded import HEAD_BYTES, check_regular, open_regular, read_bytes, read_json
+from layerwise.guarded import HEAD_BYTES, check_regular, digest_regular, read_bytes, read_json
 from layerwise.learn.head import HeadData, TaskHead, Tensor, expected, from_tensors, to_tensors
 from layerwise.learn.headcheck import check_head
 from layerwise.mix import Mix, parse_mix
@@ -124,7 +124,9 @@ def describe_head(path: str | Path) -> dict[str, Any]:
         )
     wrong = check_head(value) if type(version) is int and version == VERSION else "version"
     if wrong:
-        raise HeadError(f"{file} is damaged: {wrong} is {schema.entry(value, wrong)!r:.60}; restore it from a copy")
+        raise HeadError(
+            f"{file} is damaged: {wrong} is {schema.entry(value, wrong)!r:.60}; restore it from a copy"
+        )
     return value
 
 
@@ -181,7 +183,9 @@ def _wanted(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, Tensor]:
     return {
         f"{number}.{name}": tensor
         for number, (entry, mix) in enumerate(zip(value["tasks"], mixes, strict=True))
-        for name, tensor in expected(mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")).items()
+        for name, tensor in expected(
+            mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")
+        ).items()
     }
 
 
@@ -191,8 +195,7 @@ def _arrays(file: Path, value: dict[str, Any], wanted: dict[str, Tensor]) -> dic
         size, digest = check_regular(file), ""
         _check_bytes(file, size, wanted)
         if size == value["tensors"]["bytes"]:
-            with open_regular(file) as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = digest_regular(file)
         if digest != value["tensors"]["sha256"]:
             raise HeadError(
                 f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
@@ -210,7 +213,9 @@ def _check_bytes(file: Path, size: int, wanted: dict[str, Tensor]) -> None:
     """Refuse a file that is too large, or can't hold the numbers that `head.json` speaks of."""
     numbers = sum(_BYTES[kind] * math.prod(shape) for kind, shape in wanted.values())
     if size > HEAD_BYTES:
-        raise HeadError(f"{file} has {size:,} bytes, and at most {HEAD_BYTES:,} are read; restore it from a copy")
+        raise HeadError(
+            f"{file} has {size:,} bytes, and at most {HEAD_BYTES:,} are read; restore it from a copy"
+        )
     if numbers > size:
         raise HeadError(
             f"{file} is damaged: it has {size:,} bytes and {JSON} speaks of {numbers:,}; restore both from a copy"

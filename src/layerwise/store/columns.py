@@ -26,7 +26,11 @@ _TYPES = {
     "special_only": pa.bool_(),
 }
 _EVERYWHERE = ("doc", "special", "pieces", "windows", "truncated")
-_OF_ROWS = {"token": ("start", "end", "word", "special"), "word": ("start", "end", "word"), "span": ("start", "end")}
+_OF_ROWS = {
+    "token": ("start", "end", "word", "special"),
+    "word": ("start", "end", "word"),
+    "span": ("start", "end"),
+}
 
 
 def check_columns(table: pa.Table, path: Path, kind: str, level: str, first: int, texts: int) -> None:

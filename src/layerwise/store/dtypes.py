@@ -117,7 +117,9 @@ def _cut(job: Job, size: int) -> Iterable[Job]:
 
 
 def _decode_into(out: F32, codes: Codes, scales: F32 | None, dtype: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):  # damaged files hold any bits, and are to be read as they are
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # damaged files hold any bits, and are to be read as they are
         for block_out, block, block_scales in _cut((out, codes, scales), _BLOCK):
             if dtype == "float16":
                 _from_float16(block_out, block)

@@ -4,6 +4,7 @@ Eight bytes of length, little-endian, a JSON object padded with spaces to a mult
 the tensors without gaps: a tensor (rows, width) per layer; for int8 the scales (rows,) stand before them.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 

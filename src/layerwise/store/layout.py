@@ -112,7 +112,9 @@ def check_version(value: dict[str, Any], path: Path) -> None:
         DatasetError: a version that makes no sense.
     """
     if value.get("format") != FORMAT:
-        raise ForeignFormatError(f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}")
+        raise ForeignFormatError(
+            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}"
+        )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise DatasetError(f"{path} is damaged: its version is {version!r:.60}; restore it from a copy")

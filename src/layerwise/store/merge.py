@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from layerwise.errors import DatasetError
-from layerwise.guarded import open_regular
+from layerwise.guarded import digest_regular, open_regular
 from layerwise.place import faults, reason
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
@@ -58,8 +58,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
 def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
     path = source.shard(record["number"], kind)
     try:
-        with open_regular(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_regular(path)
     except faults() as error:
         raise _unreadable(path, error) from error
     if digest != record["files"][kind]["sha256"]:

@@ -197,8 +197,8 @@ class LayerDataset(Layered):
     def _refusal(self, layer: str, row: int, value: str) -> LayerwiseError:
         number = row + int(self._records.rows[: self._numbers.start].sum())
         return DatasetError(
-            f"{self.path}: layer {layer}, row {number} holds {value}, as no vector may; see `layerwise verify`, and make its shard "
-            "again with `layerwise repair`, or leave the layer out"
+            f"{self.path}: layer {layer}, row {number} holds {value}, as no vector may; see `layerwise verify`, and make its "
+            "shard again with `layerwise repair`, or leave the layer out"
         )
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> Codes:

@@ -91,7 +91,9 @@ def _bounded(raw: Any, file: pq.ParquetFile, columns: Collection[str] | None) ->
     with pq.ParquetFile(raw, metadata=file.metadata, read_dictionary=numbers) as short:
         table = short.read(names, use_threads=False)
     _check_bytes(sum(map(written_out, table.columns)))
-    schema = file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(name) for name in names])
+    schema = (
+        file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(name) for name in names])
+    )
     return table.cast(schema)
 
 

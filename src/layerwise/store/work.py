@@ -176,7 +176,11 @@ def _whole_record(folder: Folder, number: int) -> Record | None:
     except (ValueError, FileNotFoundError):
         return None
     whole = wrong_entry(record, number) is None
-    return record if whole and all(record["files"][kind]["bytes"] == size for kind, size in sizes.items()) else None
+    return (
+        record
+        if whole and all(record["files"][kind]["bytes"] == size for kind, size in sizes.items())
+        else None
+    )
 
 
 def stored_settings(folder: Folder) -> Record:

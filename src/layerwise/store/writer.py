@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from layerwise.errors import DatasetError
+from layerwise.errors import DatasetError, OutputError
+from layerwise.guarded import parse_json
 from layerwise.place import faults, is_remote, place
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk, locks, work
@@ -240,6 +241,7 @@ class DatasetWriter:
         if self.made is not None and read_manifest(folder) != self.made:
             raise DatasetError(f"{folder.root} was changed by another process; start the same command again")
         data = to_json(self._whole(manifest, entry))
+        self._check_readable(data)
         with disk.writing(folder.manifest):
             disk.write_file(folder.root / entry["name"], records)
             work.write_following(folder, data)
@@ -251,6 +253,16 @@ class DatasetWriter:
             if not self._left:
                 self._tidy(whole)
         return whole
+
+    def _check_readable(self, data: bytes) -> None:
+        """Refuse to write a manifest that nobody could read, such as one that lists very many skipped records."""
+        try:
+            parse_json(data)
+        except ValueError as error:
+            what = f"the manifest of {self._folder.root} can't be written: {error}"
+            raise OutputError(
+                f"{what}; mend the source, so that fewer records are skipped, and start anew"
+            ) from None
 
     def _whole(self, manifest: dict[str, Any], entry: Record) -> Record:
         missing, taken = REQUIRED - manifest.keys(), OWN & manifest.keys()
