@@ -259,7 +259,7 @@ def predicted(path: Path) -> Answer:
 
 def encoded(path: Path) -> Answer:
     loaded = load_encoder(path, device="cpu")
-    return [loaded.hashes, arrays(loaded.encode(TEXTS[:4]))]
+    return [{**loaded.hashes, "pool": loaded.default_pool}, arrays(loaded.encode(TEXTS[:4]))]
 
 
 def read(path: Path, skip_bad: bool = False) -> Answer:

@@ -30,6 +30,7 @@ GROUND = {
     "guarded",
     "schema",
     "columnar",
+    "footer",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from layerwise.footer import Chunk, chunks
+
 GROUP_BYTES = (
     1 << 28
 )  # of a column in a group of rows, beyond which it may be no more than so many times as large
 GROUP_TIMES = 1_000  # decompressed as it is in the file
-_CHUNKS = 1_000_000  # columns of all groups of rows in a file
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
 _STRINGS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
-_DICTIONARY = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,42 +55,40 @@ class Size:
         )
 
 
-def size_of(metadata: Any, columns: Collection[str] | None = None) -> Size:
+def size_of(file: Any, metadata: Any, columns: Collection[str] | None = None) -> Size:
     """Return what the footer of a Parquet file says of the size of its values, perhaps of some columns alone.
 
+    Args:
+        file: the file, opened.
+        metadata: as pyarrow has it; of its columns only the types are asked for.
+        columns: their names; all when left out.
+
     Raises:
-        ValueError: a column that is compressed beyond what is likely, or too many groups of rows.
+        ValueError: a footer that is damaged, or a column that is compressed beyond what is likely.
     """
-    if metadata.num_row_groups * metadata.num_columns > _CHUNKS:
-        raise ValueError(
-            f"{metadata.num_row_groups:,} groups of {metadata.num_columns:,} columns are too many"
-        )
     total = Size()
-    for number in range(metadata.num_columns):
-        column = metadata.schema.column(number)
-        if columns is not None and column.path.partition(".")[0] not in columns:
-            continue
-        for group in range(metadata.num_row_groups):
-            total += _size(metadata.row_group(group).column(number), number, column.length)
+    for chunk in chunks(file):
+        if chunk.column >= metadata.num_columns:
+            raise ValueError("its footer is damaged")
+        if columns is None or chunk.path.partition(".")[0] in columns:
+            total += _size(chunk, metadata.schema.column(chunk.column))
     return total
 
 
-def _size(chunk: Any, number: int, length: int) -> Size:
-    bytes_in_memory = chunk.total_uncompressed_size
-    if bytes_in_memory > max(GROUP_BYTES, GROUP_TIMES * chunk.total_compressed_size):
+def _size(chunk: Chunk, column: Any) -> Size:
+    if chunk.size > max(GROUP_BYTES, GROUP_TIMES * chunk.compressed):
         raise ValueError(
-            f"column {chunk.path_in_schema[:60]!r} becomes {bytes_in_memory:,} bytes of {chunk.total_compressed_size:,}; "
+            f"column {chunk.path[:60]!r} becomes {chunk.size:,} bytes of {chunk.compressed:,}; "
             f"beyond {GROUP_BYTES:,} at most {GROUP_TIMES:,} times as many are read"
         )
-    fixed = (_WIDTHS.get(chunk.physical_type) or length) * chunk.num_values
-    if chunk.physical_type != "BYTE_ARRAY":
+    fixed = (_WIDTHS.get(column.physical_type) or max(1, column.length)) * chunk.values
+    if column.physical_type != "BYTE_ARRAY":
         return Size(fixed)
-    encodings, most = set(chunk.encodings), bytes_in_memory * chunk.num_values
-    if "DELTA_BYTE_ARRAY" in encodings:
-        return Size(fixed, prefixed=most)
-    if encodings & _DICTIONARY:
-        return Size(fixed, repeated=most, dictionaries=frozenset({number}))
-    return Size(fixed, plain=bytes_in_memory)
+    if "DELTA_BYTE_ARRAY" in chunk.encodings:
+        return Size(fixed, prefixed=chunk.size * chunk.values)
+    if chunk.encodings:
+        return Size(fixed, repeated=chunk.size * chunk.values, dictionaries=frozenset({chunk.column}))
+    return Size(fixed, plain=chunk.size)
 
 
 def written_out(array: Any) -> int:

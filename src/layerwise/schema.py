@@ -7,7 +7,8 @@ from typing import Any
 
 Check = Callable[[Any], bool]
 Schema = Mapping[str, "Check | Schema"]
-"""For each name a check of its value, or the schema of the object that it is. A missing entry is `None`."""
+"""For each name a check of its value, or the schema of the object that it is; a missing one is `MISSING`."""
+MISSING = object()
 MOST = 1 << 53  # what a float holds exactly, and no count needs more
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -15,7 +16,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 def first_wrong(value: Any, schema: Schema, path: str = "") -> str | None:
     """Return the path of the first entry that isn't what a schema says, such as `model.blocks`; `None` for none."""
     for name, check in schema.items():
-        item = value.get(name) if isinstance(value, dict) else None
+        item = value.get(name, MISSING) if isinstance(value, dict) else MISSING
         if isinstance(check, Mapping):
             wrong = first_wrong(item, check, f"{path}{name}.") if isinstance(item, dict) else f"{path}{name}"
         else:
@@ -75,9 +76,14 @@ def one_of(allowed: Sequence[str]) -> Check:
     return lambda value: isinstance(value, str) and value in allowed
 
 
+def nullable(check: Check) -> Check:
+    """Return the check for null, or what another check lets pass."""
+    return lambda value: value is None or check(value)
+
+
 def optional(check: Check) -> Check:
     """Return the check for null, a missing entry, or what another check lets pass."""
-    return lambda value: value is None or check(value)
+    return lambda value: value is None or value is MISSING or check(value)
 
 
 def list_of(check: Check) -> Check:

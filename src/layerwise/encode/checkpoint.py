@@ -97,8 +97,9 @@ def config_hash(checkpoint: Checkpoint) -> str:
 
 def weight_files(folder: Path, *, allow_pickle: bool) -> list[Path]:
     """Return the files that the weights are loaded from, safetensors first."""
-    safe = sorted(folder.glob("model*.safetensors"))
-    return safe or (sorted(folder.glob("pytorch_model*.bin")) if allow_pickle else [])
+    patterns = ["model*.safetensors", *(["pytorch_model*.bin"] if allow_pickle else [])]
+    several = ([path for path in sorted(folder.glob(pattern)) if path.is_file()] for pattern in patterns)
+    return next(filter(None, several), [])
 
 
 def _alias_folder() -> Path:

@@ -412,7 +412,13 @@ def _first_position(model: nn.Module) -> int:
 
 
 def _max_length(checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, first_position: int) -> int:
-    limits = [int(tokenizer.model_max_length)] if tokenizer.model_max_length < _UNBOUNDED else []
+    own = tokenizer.model_max_length
+    if not schema.number(own) or own < 1:
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: model_max_length is {own!r:.60} in its tokenizer_config.json; "
+            "put the right file there"
+        )
+    limits = [int(own)] if own < _UNBOUNDED else []
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and positions > 0:
         limits.append(int(positions) - first_position)

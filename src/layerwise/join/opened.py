@@ -10,6 +10,7 @@ from layerwise.schema import (
     list_of,
     map_of,
     mapping,
+    nullable,
     number,
     object_of,
     one_of,
@@ -42,11 +43,11 @@ _SUMS = (
     *("texts", "rows", "bytes", "seconds", "pieces", "dropped_words", "lost_words"),
     *("windowed_texts", "truncated_texts", "truncated_pieces"),
 )
-_DERIVED = {"manifest": sha256, "level": one_of(LEVELS), "pool": optional(one_of(POOLS))}
+_DERIVED = {"manifest": sha256, "level": one_of(LEVELS), "pool": nullable(one_of(POOLS))}
 _DESCRIBED: schema.Schema = {
     "model": {
         "id": text,
-        "revision": optional(text),
+        "revision": nullable(text),
         "family": text,
         "blocks": whole(),
         "width": whole(1),
@@ -59,13 +60,13 @@ _DESCRIBED: schema.Schema = {
     "settings": {
         "layers": list_of(text),
         "level": one_of(LEVELS),
-        "pool": optional(one_of(POOLS)),
+        "pool": nullable(one_of(POOLS)),
         "special_tokens": flag,
         "precision": one_of(PRECISIONS),
         "dtype": one_of(DTYPES),
         "long": one_of(LONG),
         "max_length": whole(1),
-        "overlap": optional(whole()),
+        "overlap": nullable(whole()),
         "device": text,
         "engine": map_of(text),
         "reading": _reading,

@@ -14,6 +14,7 @@ from layerwise.schema import (
     list_of,
     map_of,
     mapping,
+    nullable,
     number,
     object_of,
     one_of,
@@ -84,7 +85,7 @@ _TRAINED: schema.Schema = {
 _TOP: schema.Schema = {
     "model": {
         "id": text,
-        "revision": optional(text),
+        "revision": nullable(text),
         "blocks": whole(0, BLOCKS),
         "width": whole(1, WIDTH),
         "weights": sha256,
@@ -93,13 +94,13 @@ _TOP: schema.Schema = {
     },
     "rows": {
         "level": one_of(LEVELS),
-        "pool": optional(one_of(POOLS)),
+        "pool": nullable(one_of(POOLS)),
         "special_tokens": flag,
         "long": one_of(LONG),
         "max_length": whole(1, _LONGEST),
         "overlap": whole(0, _LONGEST),
         "precision": one_of(PRECISIONS),
-        "words_pool": optional(one_of(POOLS)),
+        "words_pool": nullable(one_of(POOLS)),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
     "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
@@ -115,7 +116,7 @@ _TASK: schema.Schema = {
     "mix": lambda value: text(value) and len(value) <= _MIX,
     "classes": _classes,
     "multi": flag,
-    "separator": optional(text),
-    "hidden": optional(whole(1, 1 << 24)),
+    "separator": nullable(text),
+    "hidden": nullable(whole(1, 1 << 24)),
     "activation": one_of(ACTIVATIONS),
 }

@@ -79,7 +79,7 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
     from layerwise.columnar import size_of
 
     metadata = parquet.metadata
-    size = size_of(metadata)
+    size = size_of(raw, metadata)
     # What can't be known before it is read goes by as few rows as it may take.
     worst = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
     rows = min(_BATCH, max(1, _BYTES // max(1, worst)))

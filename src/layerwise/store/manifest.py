@@ -84,7 +84,7 @@ _READ: schema.Schema = {
     "width": schema.whole(1, WIDTH),
     "dtype": schema.one_of(DTYPES),
     "level": schema.one_of(LEVELS),
-    "pool": schema.optional(schema.one_of(POOLS)),
+    "pool": schema.nullable(schema.one_of(POOLS)),
     "layers": _layers,
     "shards": schema.object_of(
         {

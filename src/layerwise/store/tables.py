@@ -82,7 +82,7 @@ def read_table(path: Path, rows: int | None = None, columns: Collection[str] | N
 
 def _bounded(raw: Any, file: pq.ParquetFile, columns: Collection[str] | None) -> pa.Table:
     """Read a table once it is known to be of a bearable size."""
-    size = size_of(file.metadata, columns)
+    size = size_of(raw, file.metadata, columns)
     names = None if columns is None else list(columns)
     _check_bytes(size.fixed + size.plain + size.prefixed)
     if size.most <= _SMALL:
