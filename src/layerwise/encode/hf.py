@@ -25,7 +25,7 @@ from layerwise.encode.checkpoint import Checkpoint, weight_files
 from layerwise.errors import LayerwiseError, ModelError
 from layerwise.guarded import BLOCKS, WIDTH, read_json
 from layerwise.locks import Shared, new_lock
-from layerwise.silence import silenced
+from layerwise.silence import is_panic, no_panic_shown, silenced
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -323,7 +323,7 @@ def _foreign(checkpoint: Checkpoint, what: str) -> Iterator[None]:
     except LayerwiseError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise _model_error(checkpoint, error, what) from None
 
@@ -385,7 +385,7 @@ def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
-    with _foreign(checkpoint, "has no tokenizer that can be loaded"):
+    with _foreign(checkpoint, "has no tokenizer that can be loaded"), no_panic_shown():
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -393,8 +393,10 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
             f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives "
             "no offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
         )
-    backend.no_truncation()
-    backend.no_padding()
+    with _foreign(checkpoint, "has no tokenizer that can be used"), no_panic_shown():
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode("a")
     if checkpoint.lowercase:
         from tokenizers import normalizers
 

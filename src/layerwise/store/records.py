@@ -116,9 +116,8 @@ def wrong_entry(record: Any, number: int) -> str | None:
     return wrong
 
 
-_ERROR = schema.map_of(
-    schema.object_of({"max_rel": schema.positive, "max_abs": schema.optional(schema.positive)})
-)
+_LOST = schema.map_of(schema.object_of({"max_abs": schema.positive, "max_rel": schema.positive}))
+_MEASURED = schema.map_of(schema.object_of({"max_rel": schema.positive, "cosine": schema.number}))
 _FILE: schema.Schema = {"name": schema.text, "bytes": schema.whole(), "sha256": schema.sha256}
 _RECORD: schema.Schema = {
     "number": schema.whole(),
@@ -126,11 +125,11 @@ _RECORD: schema.Schema = {
     "texts": schema.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
     "counts": schema.map_of(schema.number),
-    "error": _ERROR,
+    "error": _LOST,
     "seconds": schema.optional(schema.positive),
     "input": schema.optional(schema.text),
     "columns": schema.optional(
         schema.object_of(dict.fromkeys(("text", "word"), schema.list_of(schema.text)))
     ),
-    "int8_error": schema.optional(_ERROR),
+    "int8_error": schema.optional(_MEASURED),
 }

@@ -75,6 +75,7 @@ def read_table(path: Path, rows: int | None = None, columns: Collection[str] | N
             if name not in file.schema_arrow.names:
                 raise ValueError(f"it has no column {name!r}")
         table = _bounded(raw, file, columns)
+        table.validate(full=True)  # strings that aren't UTF-8, numbers that a dictionary doesn't have
     if rows is not None and table.num_rows != rows:
         raise DatasetError(f"{path} has {table.num_rows} rows and says {rows}; restore it from a copy")
     return table

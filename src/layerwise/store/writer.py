@@ -269,10 +269,10 @@ class DatasetWriter:
         if missing or taken:
             raise ValueError(f"a manifest needs {sorted(missing)} and gets {sorted(taken)} from the writer")
         own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": entry}
+        check_manifest({**manifest, **own}, self._folder.manifest)
         records = list(self.committed.values())
         sums = {"totals": _totals(records), "error": _errors(records, manifest["layers"])}
         whole: Record = json.loads(to_json({**manifest, **own, **sums}))
-        check_manifest(whole, self._folder.manifest)
         return whole
 
     def close(self) -> None:
@@ -326,6 +326,12 @@ def _totals(records: list[Record]) -> dict[str, Any]:
 
 
 def _errors(records: list[Record], layers: Sequence[str]) -> dict[str, Any]:
+    for record in records:
+        for layer in layers:
+            if layer not in record["error"]:
+                raise DatasetError(
+                    f"the record of shard {record['number']} is damaged: error.{layer} is None; restore it from a copy"
+                )
     kinds = ("max_abs", "max_rel")
     return {
         layer: {
