@@ -20,6 +20,7 @@ from layerwise.schema import (
     text,
     whole,
 )
+from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import refuse_entry
@@ -89,6 +90,12 @@ _DESCRIBED: schema.Schema = {
     ),
     "derived": optional(object_of(_DERIVED)),
 }
+
+
+def open_rows(rows: Layered | str | Path) -> Layered:
+    """Return rows to look at, of a dataset, its folder, or in memory; stored ones that aren't finite are refused."""
+    opened = open_dataset(rows) if isinstance(rows, str | Path) else rows
+    return opened.checked() if isinstance(opened, LayerDataset) else opened
 
 
 def open_described(path: str | Path) -> LayerDataset:

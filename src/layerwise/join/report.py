@@ -10,9 +10,10 @@ from layerwise.errors import RequestError
 from layerwise.guarded import read_json
 from layerwise.join import pagedata
 from layerwise.join.about import fingerprint
+from layerwise.join.opened import open_rows
 from layerwise.join.pieces import pieces_of, some_docs
 from layerwise.progress import SILENT, Callback, Tracker, tracking
-from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.store import LayerDataset, disk
 from layerwise.threads import limited
 from layerwise.versions import versions
 
@@ -69,7 +70,7 @@ def report(
 
     target = Path(out)
     disk.check_new(target)
-    opened = (open_dataset(dataset) if isinstance(dataset, str | Path) else dataset).checked()
+    opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(
