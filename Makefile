@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-isa check format bench bench-load bench-scale results clean
+.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale results clean
 
 demo: $(VENV)/.demo  ## every layer of the standard library's documentation strings, on disk
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,9 @@ test-slow: $(VENV)/.dev  ## the slow tests
 
 test-isa: $(VENV)/.dev  ## the tests of the encoder and of int8 under every instruction set of oneDNN (slow)
 	$(BIN)/python tests/isa.py
+
+test-mutations: $(VENV)/.dev  ## twenty thousand files of datasets, heads, models and sources, changed by chance (slow)
+	$(BIN)/python -m pytest -m slow tests/test_mutations.py
 
 check: $(VENV)/.dev  ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .

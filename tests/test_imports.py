@@ -29,6 +29,10 @@ GROUND = {
     "openmp",
     "quota",
     "texts",
+    "guarded",
+    "schema",
+    "columnar",
+    "footer",
 }
 # A room may import the rooms of its set, itself, and the ground.
 MAY_IMPORT: dict[str, set[str]] = {

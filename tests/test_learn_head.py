@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -319,3 +320,65 @@ def test_info_shows_no_head_whose_tensors_are_gone(folder: Path, capsys: pytest.
     (folder / TENSORS).unlink()
     assert main(["info", str(folder)]) == 2
     assert "can't read" in capsys.readouterr().err
+
+
+def test_very_many_tasks_are_refused_and_many_read_at_once(tmp_path: Path) -> None:
+    tasks = [task_of(f"t{number}", "2", ("a", "b")) for number in range(1_000)]
+    write_head(head_of(*tasks), tmp_path / "many", {"versions": {}})
+    assert len(read_head(tmp_path / "many").tasks) == 1_000
+
+    def more(value: Any) -> None:
+        value["tasks"].append({**value["tasks"][0], "name": "one more"})
+
+    change(tmp_path / "many", more)
+    assert "tasks is" in refused(tmp_path / "many")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model.blocks", 1_001),
+        ("model.width", 1_000_001),
+        ("rows.max_length", 1.5),
+        ("rows", None),
+        ("model", []),
+        ("tasks", {}),
+        ("tasks", [[]]),
+        ("tasks.0.mix", "mean(" + "1," * 40_000 + "1)"),
+        ("tasks.0.separator", 3),
+        ("made", 5),
+        ("versions", {"torch": None}),
+        ("pairs", ["a"]),
+        ("training", {"tasks": {"one": {"rows": "many"}}}),
+        ("training", {"tasks": {"one": {"held_out": {"rows": 3}}}}),
+        ("training", {"tasks": {"one": {"test": {"rows": 3, "scores": {"accuracy": "high"}}}}}),
+    ],
+)
+def test_entries_of_other_types(folder: Path, path: str, value: Any) -> None:
+    test_entries_that_make_no_sense(folder, path, value)
+
+
+def test_tensors_that_head_json_speaks_of_are_compared_with_the_file_before_it_is_read(folder: Path) -> None:
+    change(folder, lambda value: value["tasks"][1].update(hidden=1 << 24))
+    size = (folder / TENSORS).stat().st_size
+    assert f"it has {size:,} bytes and head.json speaks of" in refused(folder)
+
+
+def test_a_file_of_terabytes_is_not_read(folder: Path) -> None:
+    with (folder / TENSORS).open("r+b") as file:
+        file.truncate(1 << 40)
+    change(folder, lambda value: value["tensors"].update(bytes=1 << 40))
+    assert "at most 4,294,967,296 are read" in refused(folder)
+
+
+@pytest.mark.parametrize("name", [JSON, TENSORS])
+def test_a_pipe_in_the_place_of_a_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert "holds no head.json" in refused(folder) if name == JSON else "it is a pipe" in refused(folder)
+
+
+@pytest.mark.parametrize("json", [b'{"format": NaN}', b'{"format": 1, "format": 2}', b" " * ((1 << 26) + 1)])
+def test_json_that_is_not_ours(folder: Path, json: bytes) -> None:
+    (folder / JSON).write_bytes(json)
+    assert "it holds no JSON" in refused(folder)

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -178,6 +179,122 @@ def test_damaged_folders(
     with pytest.raises(ModelError, match=message) as caught:
         lw.load_encoder(folder, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def in_config(**entries: Any) -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+    return change
+
+
+def in_tokenizer(*keys: str, value: Any) -> Callable[[Path], Any]:
+    def change(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        whole = inner = json.loads(path.read_text())
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        path.write_text(json.dumps(whole))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (in_config(num_hidden_layers=100_000_000), "num_hidden_layers is 100000000 in"),
+        (in_config(num_hidden_layers="3"), "num_hidden_layers is '3' in"),
+        (in_config(num_hidden_layers=[3]), r"num_hidden_layers is \[3\] in"),
+        (in_config(hidden_size=32.5), "hidden_size is 32.5 in"),
+        (in_config(hidden_size=-1), "hidden_size is -1 in"),
+        (in_config(vocab_size=10**12), "vocab_size is 1000000000000 in"),
+        (in_config(max_position_embeddings=10**9), "max_position_embeddings is 1000000000 in"),
+        (in_config(num_attention_heads=0), "can't be loaded"),
+        (in_config(num_attention_heads=5), "can't be loaded"),
+        (in_config(hidden_act="exec"), "can't be loaded"),
+        (in_config(hidden_act=["gelu"]), "can't be loaded"),
+        (in_config(model_type=5), "model_type is 5 in"),
+        (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
+        (lambda f: (f / "config.json").write_text("[" * 10_000), "nested more than 64 deep"),
+        (lambda f: (f / "tokenizer_config.json").write_text('{"a":' * 900 + "1" + "}" * 900), "nested"),
+        (
+            lambda f: os.mkfifo(str(f / "added_tokens.json")),
+            "is a pipe",
+        ),
+        (lambda f: (f / "vocab.txt").symlink_to("/dev/zero"), "vocab.txt: it is a device"),
+        (in_tokenizer("added_tokens", value=5), "no tokenizer that can be loaded"),
+        (in_tokenizer("model", value=None), "no tokenizer that can be loaded"),
+        (
+            in_tokenizer("post_processor", "single", value=[{"SpecialToken": {"id": "[NO]", "type_id": 0}}]),
+            "has no tokenizer that can be used: PanicException: no entry found for key",
+        ),
+    ],
+)
+def test_entries_that_no_model_has(
+    break_it: Callable[[Path], Any], message: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    test_damaged_folders(break_it, message, model_folder, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("modules.json", "{}"),
+        ("modules.json", "[1]"),
+        ("modules.json", '[{"type": "Transformer"}]'),
+        ("modules.json", '[{"type": 5, "path": ""}]'),
+        ("modules.json", "[" * 5_000),
+        ("sentence_bert_config.json", "[]"),
+        ("sentence_bert_config.json", '{"max_seq_length": "30"}'),
+        ("sentence_bert_config.json", '{"max_seq_length": 0}'),
+        ("sentence_bert_config.json", '{"do_lower_case": "yes"}'),
+        ("1_Pooling/config.json", '{"pooling_mode": 5}'),
+        ("1_Pooling/config.json", '"mean"'),
+    ],
+)
+def test_a_recipe_of_sentence_transformers_that_makes_no_sense(
+    name: str, text: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copy(model_folder("bert"), tmp_path / "broken")
+    (folder / "1_Pooling").mkdir()
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / name).write_text(text)
+    with pytest.raises(ModelError, match="broken") as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_panic_of_the_tokenizer_is_an_error_of_the_model(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    panic = type("PanicException", (BaseException,), {})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise panic("called `Option::unwrap()` on a `None` value")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
+    with pytest.raises(ModelError, match="no tokenizer that can be loaded: PanicException: called"):
+        lw.load_encoder(model_folder("bert"), device="cpu")
+
+
+def test_an_interruption_while_a_model_is_loaded_stays_one(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModel
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AutoModel, "from_pretrained", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lw.load_encoder(model_folder("bert"), device="cpu")
 
 
 def test_devices_and_precisions_that_are_not_there(model_folder: Callable[[str], Path]) -> None:

@@ -4,13 +4,14 @@ import io
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from layerwise.errors import LayerwiseError, RequestError, SourceError
-from layerwise.read import Corpus, Example, Skipped, open_corpus
+from layerwise.read import Corpus, Example, Skipped, lines, open_corpus
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -303,3 +304,49 @@ def test_reading_text_loads_neither_arrow_nor_torch() -> None:
     put("a.csv", "text\nhi\n")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:2] == ["hi", "[]"]
+
+
+def test_a_pipe_is_read_once_as_a_source(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def write() -> None:
+        path.write_bytes(b"one\ntwo\n")
+
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(write)
+        assert [example.text for example in open_corpus(path, format="txt")] == ["one", "two"]
+        written.result()
+
+
+def test_a_pipe_of_parquet_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.parquet")
+    corpus = open_corpus(tmp_path / "pipe.parquet")
+    with pytest.raises(SourceError, match="it is no regular file, and a schema stands at the end of one"):
+        list(corpus)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_that_does_not_end_is_not_read_to_its_end(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 100_000)
+    path = tmp_path / "a.txt"
+    path.write_text("short\n" + "x" * 99_999 + "\n", encoding=encoding)
+    if encoding == "utf-8":
+        assert [len(example.text) for example in open_corpus(path)] == [5, 99_999]
+    for source, number in ((path, 2), (Path("/dev/zero"), 1)):
+        path.write_text("short\n" + "x" * 1_000_000, encoding=encoding)
+        with pytest.raises(SourceError, match=f"line {number} has more than 100,000 bytes"):
+            list(open_corpus(source, format="txt", encoding=encoding))
+
+
+def test_a_file_that_is_one_text_is_not_read_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 1_000)
+    (tmp_path / "a.txt").write_text("x" * 1_000)
+    assert [len(example.text) for example in open_corpus(tmp_path, format="docs")] == [1_000]
+    (tmp_path / "a.txt").write_text("x" * 1_001)
+    with pytest.raises(SourceError, match="it has more than 1,000 bytes, and it is one text"):
+        list(open_corpus(tmp_path, format="docs"))

@@ -145,7 +145,7 @@ def test_a_newer_format_is_an_error_and_not_a_fault(tmp_path: Path) -> None:
         ({"version": "1"}, "is damaged: its version is '1'"),
         ({"version": 0}, "is damaged: its version is 0"),
         ({"blocks": -1}, "blocks is -1"),
-        ({"blocks": 10**12, "layers": ["emb", "x"]}, "layers is"),
+        ({"blocks": 10**12, "layers": ["emb", "x"]}, "blocks is 1000000000000"),
         ({"width": 0}, "width is 0"),
         ({"width": True}, "width is True"),
         ({"dtype": "float64"}, "dtype is 'float64'"),
@@ -184,8 +184,9 @@ def test_a_record_cannot_point_outside_its_folder(tmp_path: Path, change: Any) -
     out = make(tmp_path / "d").path
     rewrite_records(out, change)
     assert [
-        (p.file[:7], p.what.endswith("is damaged; restore it from a copy")) for p in check_files(out)
-    ] == [("shards-", True)]
+        (p.file[:7], "is damaged (" in p.what, p.what.endswith("; restore it from a copy"))
+        for p in check_files(out)
+    ] == [("shards-", True, True)]
     with pytest.raises(DatasetError, match=r"shards-.*parquet is damaged"):
         list(open_dataset(out).shards)
 

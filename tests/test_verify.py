@@ -159,13 +159,85 @@ def test_the_sample_is_drawn_by_a_seed(
     assert lw.verify(tmp_path / "out", sample=0).parity is None
 
 
-def test_the_tolerance_is_that_of_the_manifest(
+def test_the_tolerance_follows_from_precision_and_type_whatever_the_manifest_says(
     encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
 ) -> None:
     lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
     doctor(tmp_path / "out", lambda manifest: manifest["tolerance"].update(value=1e-9))
     found = lw.verify(tmp_path / "out", device="cpu")
-    assert {problem.file for problem in found.problems} == {"layer emb", "layer 1", "layer 2", "layer 3"}
+    assert found.ok
+    assert found.tolerance == 1e-5 + 2.0**-11
+
+
+@pytest.mark.parametrize("more", [{"value": 1e3}, {"layers": {"2": 0.5}}])
+def test_rows_that_are_wrong_are_found_whatever_the_manifest_allows(
+    more: dict[str, Any],
+    encoder_of: Callable[[str], Any],
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from layerwise.store.tensors import TensorWriter
+
+    put = TensorWriter.put
+
+    def shifted(self: TensorWriter, layer: str, rows: Any, values: Any) -> None:
+        put(self, layer, rows, values + (0.01 if layer == "2" else 0))
+
+    monkeypatch.setattr(TensorWriter, "put", shifted)
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"))
+    doctor(tmp_path / "out", lambda manifest: manifest["tolerance"].update(more))
+    found = lw.verify(tmp_path / "out", device="cpu")
+    assert [problem.file for problem in found.problems] == ["manifest.json", "layer 2"]
+    assert "states a tolerance of" in found.problems[0].what
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1, "1", None])
+def test_a_tolerance_that_is_none_is_a_problem(
+    value: Any, encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    import hashlib
+
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"), limit=2)
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["tolerance"]["value"] = value
+    path.write_text(json.dumps(manifest))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name("manifest.json.sha256").write_text(f"{digest}  manifest.json\n")
+    found = lw.verify(tmp_path / "out", sample=0)
+    assert [problem.file for problem in found.problems] == ["manifest.json"]
+    assert found.note is not None
+    assert "no row was compared" in found.note
+
+
+def test_what_was_pooled_is_held_to_the_rounding_of_both(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
+) -> None:
+    lw.extract(source, tmp_path / "token", model=encoder_of("bert"), level="token")
+    lw.pool(tmp_path / "token", tmp_path / "text", level="text", dtype="int8")
+    found = lw.verify(tmp_path / "text", device="cpu")
+    assert found.ok, found.problems
+    assert found.tolerance == pytest.approx(1e-5 + 2.0**-11 + 1 / 254)
+
+
+def test_without_a_sample_it_is_said_that_no_row_was_compared(
+    encoder_of: Callable[[str], Any], source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from layerwise.cli.main import main
+
+    lw.extract(source, tmp_path / "out", model=encoder_of("bert"), limit=2)
+    assert main(["verify", str(tmp_path / "out"), "--sample", "0", "--quiet"]) == 0
+    assert capsys.readouterr().out == "ok: the files are as they were written; no row was compared\n"
+    assert main(["verify", str(tmp_path / "out"), "--sample", "0", "--quiet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["compared"], found["parity"]) == (True, 0, None)
+    assert (
+        main(["verify", str(tmp_path / "out"), "--sample", "1", "--quiet", "--device", "cpu", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["compared"] == 1
+    with pytest.raises(RequestError, match="a sample of -1 texts"):
+        lw.verify(tmp_path / "out", sample=-1)
 
 
 def test_parity_is_what_numpy_says() -> None:

@@ -38,9 +38,10 @@ def resolve_layers(
     """
     there = tuple(stored) if stored is not None else layer_names(blocks)
     positions = _positions(spec, blocks, there)
-    names = tuple(layer_names(blocks)[p] for p in positions)
+    every, stored_names = layer_names(blocks), set(there)
+    names = tuple(every[p] for p in positions)
     for name in names:
-        if name not in there:
+        if name not in stored_names:
             raise _refuse(spec, f"layer {name} isn't stored", there)
     if len(set(names)) < len(names):
         raise _refuse(spec, "a layer is named twice", there)

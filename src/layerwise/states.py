@@ -4,10 +4,11 @@ A row is one vector of `width` numbers per stored layer. `index` says what each 
 each text was; the column `doc` joins the two.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from layerwise.display import html
-from layerwise.errors import RequestError
+from layerwise.errors import LayerwiseError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.mix import LayerStats, Mix, apply_mix, block_slices, layer_stats, parse_mix, refuse_learned
 
@@ -27,6 +28,8 @@ Rows = slice | Sequence[int] | Sequence[bool] | NDArray[Any] | None
 
 class Layered(ABC):
     """Rows of vectors, one vector per stored layer: the common face of memory and disk."""
+
+    _checked = False
 
     @property
     @abstractmethod
@@ -81,6 +84,12 @@ class Layered(ABC):
         """Yield bounded pieces that make up the whole, in order; rows in memory are one piece."""
         yield self
 
+    def checked(self) -> Self:
+        """Return the same rows for computing with: a vector that isn't finite is refused when it is read."""
+        other = copy.copy(self)
+        other._checked = True
+        return other
+
     def __len__(self) -> int:
         return self.rows
 
@@ -96,8 +105,8 @@ class Layered(ABC):
         Raises:
             RequestError: a layer that isn't there, a row out of range, a mask of the wrong length.
         """
-        name = self._resolve(spec)
-        values = self._read(name, select_rows(rows, self.rows), raw)
+        name, chosen = self._resolve(spec), select_rows(rows, self.rows)
+        values = self._read(name, chosen, raw) if raw else self._values(name, chosen)
         return values if raw or (values.base is None and values.flags.writeable) else values.copy()
 
     def stack(self, layers: LayerSpec = "all") -> F32:
@@ -105,7 +114,7 @@ class Layered(ABC):
         names = resolve_layers(layers, self.blocks, self.layers)
         out = np.empty((len(names), self.rows, self.width), np.float32)
         for place, name in zip(out, names, strict=True):
-            place[...] = self._read(name, slice(0, self.rows), False)
+            place[...] = self._values(name, slice(0, self.rows))
         return out
 
     def mix(self, text: str | int | Mix, *, stats: Mapping[str, LayerStats] | None = None) -> F32:
@@ -121,11 +130,12 @@ class Layered(ABC):
 
         Raises:
             RequestError: a broken mix string, a layer that isn't there, `learned`, which needs a head, or
-                statistics that lack a layer.
+                statistics that lack a layer; vectors in memory that aren't finite.
+            DatasetError: vectors on disk that aren't finite.
         """
         mix = parse_mix(text, self.blocks, self.layers)
         if mix.norm and stats is None:
-            return apply_mix(mix, lambda name: self._read(name, slice(0, self.rows), False))
+            return apply_mix(mix, lambda name: self._finite(name, slice(0, self.rows)))
         refuse_learned(mix)
         if mix.norm and (missing := [name for name in mix.layers if name not in (stats or ())]):
             raise RequestError(
@@ -133,7 +143,7 @@ class Layered(ABC):
             )
         out = np.empty((self.rows, mix.out_width(self.width)), np.float32)
         for rows in _blocks(slice(0, self.rows), self.width):
-            apply_mix(mix, partial(self._read, rows=rows, raw=False), stats, out[rows])
+            apply_mix(mix, partial(self._finite, rows=rows), stats, out[rows])
         return out
 
     def mix_stats(self, text: str | int | Mix, rows: Rows = None) -> dict[str, LayerStats]:
@@ -149,7 +159,7 @@ class Layered(ABC):
         blocks = list(_blocks(select_rows(rows, self.rows), self.width))
         if not blocks:
             raise RequestError(f"mix {str(mix)!r}: no row is chosen; statistics need at least one")
-        return {name: layer_stats(self._read(name, some, False) for some in blocks) for name in mix.layers}
+        return {name: layer_stats(self._finite(name, some) for some in blocks) for name in mix.layers}
 
     def where(self, **conditions: Any) -> I64:
         """Return the numbers of the rows for which every condition holds, ascending.
@@ -184,6 +194,25 @@ class Layered(ABC):
             return np.isin(self.index["doc"].to_numpy(), docs)
         there = dict.fromkeys([*self.index.column_names, *self.texts.column_names])
         raise RequestError(f"there is no column {name!r}; there are {', '.join(there)}")
+
+    def _values(self, name: str, rows: slice | I64) -> F32:
+        """Return some rows of one layer as they are, or of rows that are `checked` only finite ones."""
+        values: F32 = self._finite(name, rows) if self._checked else self._read(name, rows, False)
+        return values
+
+    def _finite(self, name: str, rows: slice | I64) -> F32:
+        """Return some rows of one layer, after making sure that all numbers are finite."""
+        values: F32 = self._read(name, rows, False)
+        odd = odd_row(values)
+        if odd is not None:
+            number = rows.start + odd if isinstance(rows, slice) else int(rows[odd])
+            value = values[odd][~np.isfinite(values[odd])][0]
+            raise self._refusal(name, number, str(value))
+        return values
+
+    def _refusal(self, layer: str, row: int, value: str) -> LayerwiseError:
+        """Return the error for a vector that isn't finite."""
+        return RequestError(f"layer {layer}, row {row} holds {value}; give rows of finite numbers")
 
     def _resolve(self, spec: str | int) -> str:
         number: Any = spec
@@ -277,6 +306,20 @@ class LayerStates(Layered):
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
         return self._vectors[name][rows]
+
+
+def odd_row(values: F32) -> int | None:
+    """Return the first row of (rows, width) that holds NaN or infinity; `None` when all are finite.
+
+    One pass: a sum is finite only where all of its terms are.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in block_slices(*values.shape):
+            if not np.isfinite(values[rows].sum()):
+                odd = ~np.isfinite(values[rows]).all(axis=1)
+                if odd.any():
+                    return int(rows.start) + int(odd.argmax())
+    return None
 
 
 def select_rows(rows: Rows, count: int) -> slice | I64:

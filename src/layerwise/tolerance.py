@@ -19,6 +19,21 @@ def tolerance(precision: str, dtype: str) -> dict[str, str | float]:
     return {"rule": RULE, "value": COMPUTED[precision] + AT_REST[dtype]}
 
 
+# What is measured on a corpus may be more than is usual, but not so much that wrong rows would pass.
+_MEASURED_MOST = 0.5
+
+
+def largest(precision: str, dtype: str, *, derived: bool = False) -> float:
+    """Return the largest tolerance that a dataset can have, whatever its manifest says.
+
+    Args:
+        precision, dtype: of its computation, and the type at rest.
+        derived: whether its rows are pools of stored ones, which were rounded already, in any type.
+    """
+    computed = _MEASURED_MOST if precision == "int8" else COMPUTED[precision]
+    return computed + AT_REST[dtype] + (max(AT_REST.values()) if derived else 0.0)
+
+
 # Times what was measured on a few texts, and more: a text in a thousand goes beyond what the scales of int8 allow
 # for, and is several times as far off as most. With these `verify` doubts one right dataset in a thousand
 # at most (benchmarks/int8.py); what is wrong is off by 0.5 and more.

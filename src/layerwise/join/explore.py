@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from layerwise.errors import RequestError
 from layerwise.join import pagedata
+from layerwise.join.opened import open_rows
 from layerwise.join.report import page_data, title
 from layerwise.look.neighbours import nearest_to
 from layerwise.look.sample import pick
 from layerwise.progress import Callback, tracking
-from layerwise.store import open_dataset
 from layerwise.threads import limited
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def explore(
     """
     from layerwise.show.page import page
 
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(opened, track=making, **options)
@@ -167,7 +167,7 @@ def served(
     """
     from layerwise.show.page import as_json, page
 
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = open_rows(dataset)
     html = page({"title": title(opened)}, lang, remote=True)
     with limited(threads), tracking(progress) as track:
         explored = Explored(opened, points=points, track=track, **options)

@@ -37,6 +37,6 @@ def export(
     """
     if mix is not None and layers != "all":
         raise RequestError(f"--layers {layers} and --mix {mix} exclude each other; leave one of them out")
-    opened = dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)
+    opened = (dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)).checked()
     with tracking(progress) as track:
         return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix, track=track)

@@ -110,7 +110,9 @@ def manifest_of(about: About, corpus: Corpus) -> dict[str, Any]:
 def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return the carried columns of several shards, of texts and of words, in the order in which they appear."""
     return {
-        kind: list(dict.fromkeys(name for record in records for name in record["columns"][kind]))
+        kind: list(
+            dict.fromkeys(name for record in records for name in (record.get("columns") or {}).get(kind, ()))
+        )
         for kind in ("text", "word")
     }
 

@@ -97,7 +97,7 @@ def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
     bound = {name: value for name, value in settings.items() if name not in _FREE}
     # The two texts of a pair have an even number and the next; an odd number of texts before would part them.
     bound["pairs"] = isinstance(settings.get("reading", {}).get("text"), list)
-    if "derived" in bound:
+    if bound.get("derived"):
         bound["derived"] = {name: bound["derived"].get(name) for name in ("level", "pool")}
     return bound
 
@@ -111,7 +111,7 @@ def _manifest(several: Sequence[LayerDataset], merged: Sequence[Mapping[str, Any
     }
     # Where the error was measured, that of the set that is furthest off.
     loosest = max((one["tolerance"] for one in made), key=lambda tolerance: float(tolerance["value"]))
-    derived = {"derived": made[0]["derived"]} if "derived" in made[0] else {}
+    derived = {"derived": made[0]["derived"]} if made[0].get("derived") else {}
     return {
         **{name: made[0][name] for name in kept if name in made[0]},
         **derived,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.join.opened import described
 from layerwise.learn.labels import column_values, there
 from layerwise.look import neighbours
 from layerwise.look.projection import project
@@ -45,7 +46,7 @@ def about(dataset: Layered) -> dict[str, Any]:
     }
     if not isinstance(dataset, LayerDataset):
         return made
-    manifest = dataset.manifest
+    manifest = described(dataset).manifest
     totals = manifest.get("totals", {})
     return made | {
         "model": manifest.get("model"),

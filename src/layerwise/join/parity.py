@@ -45,7 +45,12 @@ def worst(found: Sequence[Parity]) -> Parity:
     """Return the worst of several, each by itself."""
     if not found:
         return Parity(0.0, 0.0, 1.0)
-    return Parity(max(p.max_abs for p in found), max(p.max_rel for p in found), min(p.cosine for p in found))
+    # By numpy, whose largest number of several is NaN where one is.
+    return Parity(
+        float(np.max([p.max_abs for p in found])),
+        float(np.max([p.max_rel for p in found])),
+        float(np.min([p.cosine for p in found])),
+    )
 
 
 def measured(

@@ -12,6 +12,7 @@ import numpy as np
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.computing import computing
+from layerwise.join.opened import described
 from layerwise.join.pagedata import fixed, hundredths
 from layerwise.look.pieces import moves
 from layerwise.progress import SILENT, Tracker
@@ -91,7 +92,7 @@ def _encoder(dataset: LayerDataset) -> Encoder:
 
     if "text" not in next(dataset.parts()).texts.column_names:
         raise RequestError("pieces come from the model once more, and the dataset holds no texts")
-    made = dataset.manifest["model"]
+    made = described(dataset).manifest["model"]
     encoder = load_encoder(made["id"], revision=made["revision"])
     check_same(encoder, made, ("weights", "tokenizer", "config"), "put that one back")
     return encoder

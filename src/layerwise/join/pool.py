@@ -1,6 +1,5 @@
 """pool: a coarser dataset from a finer one, without the model."""
 
-import hashlib
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -70,11 +69,11 @@ def pool(
         RequestError: a level that isn't coarser, or rows that can't be made from these.
     """
     choose(threads)
-    finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
+    finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     wish = _check(finer, level, pool, special_tokens)
     dtype = names.one_of("dtype", dtype or finer.manifest["dtype"], names.DTYPES)
     derived = {
-        "manifest": hashlib.sha256((finer.path / "manifest.json").read_bytes()).hexdigest(),
+        "manifest": finer.sha256,
         "level": finer.level,
         "pool": finer.pool,
     }

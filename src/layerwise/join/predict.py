@@ -146,7 +146,7 @@ class Head:
 
         They must be rows as those that it was trained on; see `HeadData.rows`.
         """
-        found = answers(self.data, states)
+        found = answers(self.data, states.checked())
         return [{"doc": doc, **answer} for doc, answer in enumerate(found)]
 
     def evaluate(

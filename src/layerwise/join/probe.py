@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from layerwise.errors import RequestError
 from layerwise.join.about import about
+from layerwise.join.opened import open_rows
 from layerwise.join.untrained import untrained
 from layerwise.progress import Callback, tracking
-from layerwise.store import disk, open_dataset
+from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.threads import limited
 
@@ -62,7 +63,7 @@ def probe(
     target = Path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = open_rows(dataset).checked()
     with limited(threads), tracking(progress) as track:
         found = look(
             opened,

@@ -175,7 +175,7 @@ def _of_entry(
         if record["number"] in wrong:
             # The name of the file is part of what was read; it may stand elsewhere now.
             then = [_renamed(one, names, is_id=corpus.format == "docs") for one in examples]
-            if digest(then) != record["input"]:
+            if digest(then) != record.get("input"):
                 raise DatasetError(
                     f"what stands from {examples[0].where} to {examples[-1].where} isn't what it was when shard "
                     f"{record['number']} was written; put the source back, or name the right one with --source"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
+from layerwise.guarded import read_json
 from layerwise.join import pagedata
 from layerwise.join.about import fingerprint
+from layerwise.join.opened import open_rows
 from layerwise.join.pieces import pieces_of, some_docs
 from layerwise.progress import SILENT, Callback, Tracker, tracking
-from layerwise.store import LayerDataset, disk, open_dataset
+from layerwise.store import LayerDataset, disk
 from layerwise.threads import limited
 from layerwise.versions import versions
 
@@ -69,7 +70,7 @@ def report(
 
     target = Path(out)
     disk.check_new(target)
-    opened = open_dataset(dataset) if isinstance(dataset, str | Path) else dataset
+    opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(
@@ -172,14 +173,14 @@ def _content(given: Any, name: str) -> dict[str, Any]:
 def _read(folder: Path, name: str) -> dict[str, Any]:
     file = folder / f"{name}.json" if folder.is_dir() else folder
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except OSError as error:
         what = error.strerror or error
         raise RequestError(
             f"--{name} {folder}: {what}; give the folder that `layerwise {_VERBS[name]} --out` wrote"
         ) from None
-    except ValueError:
-        raise RequestError(f"{file} isn't JSON; make it again") from None
+    except ValueError as error:
+        raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
     _check_kind(found, name, str(file))
     return dict(found)
 
@@ -192,10 +193,13 @@ def _check_kind(found: Any, name: str, where: str) -> None:
         fine = (
             isinstance(found, Mapping)
             and isinstance(found.get("measures"), Mapping)
-            and bool(found.get("layers"))
+            and isinstance(found.get("layers"), list | tuple)
+            and bool(found["layers"])
         )
         fine = fine and all(
-            isinstance(one, Mapping) and len(one.get("values") or ()) == len(found["layers"])
+            isinstance(one, Mapping)
+            and isinstance(one.get("values"), list | tuple)
+            and len(one["values"]) == len(found["layers"])
             for one in found["measures"].values()
         )
     if not fine:

@@ -28,10 +28,17 @@ class StoredText:
 
 def stored_columns(part: LayerDataset) -> Columns:
     """Return the carried columns that stand in the texts of a part: with a value per text, and one per word."""
-    return {
-        kind: [name for name in names if name in part.texts.column_names]
-        for kind, names in part.manifest["columns"].items()
+    columns = {
+        kind: [name for name in part.manifest["columns"][kind] if name in part.texts.column_names]
+        for kind in ("text", "word")
     }
+    for name in columns["word"]:
+        if not pa.types.is_list(part.texts[name].type) and not pa.types.is_null(part.texts[name].type):
+            raise DatasetError(
+                f"{part.path}: column {name!r} of words is {part.texts[name].type} and no list: damaged, see "
+                "`layerwise verify`"
+            )
+    return columns
 
 
 def carried_as_stored(part: LayerDataset, columns: Columns) -> Carried:

@@ -88,7 +88,7 @@ def train(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
             "dataset; write one with lw.extract"
         )
-    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset)
+    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     specs = read_tasks(opened, task, label, tasks, mix, separator)
     options = _options(
         head, specs, hidden, shared_hidden, class_weight, layer_dropout, epochs, patience, seed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from layerwise.errors import RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.inputs import counted
+from layerwise.join.opened import described
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import LayerDataset
 
@@ -44,7 +45,8 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
             "--random-model encodes the texts once more, so it needs a dataset on disk, which says with which "
             "model and how; these are rows in memory"
         )
-    if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
+    settings = described(dataset).manifest["settings"]
+    if (settings.get("derived") or {}).get("level") == "word":
         raise RequestError(
             "--random-model can't pool words to texts once more; probe a dataset that `extract` made, or leave it out"
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from layerwise.errors import DatasetError
+from layerwise.errors import DatasetError, RequestError
 from layerwise.join.again import check_same, places, same_request, stored_example
 from layerwise.join.computing import computing
 from layerwise.join.opened import open_described
@@ -21,6 +21,7 @@ from layerwise.read import Corpus
 from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
 from layerwise.threads import choose
+from layerwise.tolerance import largest
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -73,7 +74,10 @@ def verify(
     Raises:
         DatasetError: no dataset at all.
         ModelError: the model can't be had, or is another one.
+        RequestError: a sample of fewer than 0 texts.
     """
+    if sample < 0:
+        raise RequestError(f"a sample of {sample} texts can't be drawn; take at least 0")
     choose(threads)
     with tracking(progress) as track:
         checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
@@ -95,17 +99,23 @@ def _verified(
     """Compare rows where the files are whole; see `verify`."""
     if problems:
         return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
-    dataset = open_described(path)
-    docs = _sample(int(dataset.manifest["totals"]["texts"]), sample, seed)
+    try:
+        dataset = open_described(path)
+    except DatasetError as error:
+        damaged = (Problem("manifest.json", str(error)),)
+        return Verification(damaged, None, None, 0, "the manifest is damaged, so no row was compared")
+    docs = _sample(dataset.text_count, sample, seed)
+    loose = _loose(dataset)
     if not docs:
-        return Verification((), None, None, 0, "no row was compared, as none was asked for")
-    if dataset.manifest["settings"].get("derived", {}).get("level") == "word":
+        why = "none was asked for" if not sample else "there is none"
+        return Verification(loose, None, None, 0, f"no row was compared, as {why}")
+    if (dataset.manifest["settings"].get("derived") or {}).get("level") == "word":
         note = "no row was compared, as these are pools of word rows; verify the dataset of words"
-        return Verification((), None, None, 0, note)
+        return Verification(loose, None, None, 0, note)
     given = _from_source(dataset, source, docs) if source is not None else {}
     if not given and "text" not in next(dataset.parts()).texts.column_names:
         return Verification(
-            (), None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
+            loose, None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
         )
     track.named("loading the model")
     errors = []
@@ -117,26 +127,56 @@ def _verified(
             example = given[doc] if given else stored_example(part, row)
             if len(example.text) <= LONGEST:
                 errors.append(_compare(part, encoder, request, doc, example))
-    return _judge(dataset, errors, len(docs) - len(errors))
+    found = _judge(dataset, errors, len(docs) - len(errors))
+    return replace(found, problems=(*loose, *found.problems))
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
-    """Hold what was compared against the tolerance of the manifest."""
+    """Hold what was compared against what precision and type at rest allow, whatever the manifest says."""
     note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
     parities = {
         layer: worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers
     }
-    tolerance = dataset.manifest["tolerance"]
-    limit = float(tolerance["value"])
+    limits = {layer: _limit(dataset.manifest, layer) for layer in dataset.layers}
     out = []
     for layer, found in parities.items():
-        own = float(tolerance.get("layers", {}).get(layer, limit))
+        own = limits[layer]
         if not found.max_rel <= own:
             what = f"max_rel {found.max_rel:.2e} is out of the tolerance of {own:.2e}"
             out.append(Problem(f"layer {layer}", what))
-    return Verification(tuple(out), parities, limit, len(errors), note)
+    return Verification(tuple(out), parities, max(limits.values()), len(errors), note)
+
+
+def _most(manifest: Mapping[str, Any]) -> float:
+    return largest(manifest["settings"]["precision"], manifest["dtype"], derived="derived" in manifest)
+
+
+def _limit(manifest: Mapping[str, Any], layer: str) -> float:
+    """Return how far the rows of a layer may be off.
+
+    It follows from precision and type at rest. Where it was measured (int8), or depends on what rows were pooled
+    from, what the manifest says may be less, and never more.
+    """
+    most, stated = _most(manifest), manifest["tolerance"]
+    if manifest["settings"]["precision"] != "int8" and "derived" not in manifest:
+        return most
+    return min(most, float(stated.get("layers", {}).get(layer, stated["value"])))
+
+
+def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
+    """Return the problem that a manifest states a larger tolerance than its precision and type at rest have."""
+    manifest, stated = dataset.manifest, dataset.manifest["tolerance"]
+    most, worst = _most(manifest), max([stated["value"], *stated.get("layers", {}).values()])
+    if worst <= most * (1 + 1e-9):
+        return ()
+    of = f"precision {manifest['settings']['precision']} stored as {manifest['dtype']}"
+    return (
+        Problem(
+            "manifest.json", f"states a tolerance of {worst:.2e}, and that of {of} is at most {most:.2e}"
+        ),
+    )
 
 
 def _sample(texts: int, sample: int, seed: int) -> list[int]:

@@ -1,42 +1,51 @@
 """What a `head.json` must hold before anything of it is used."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from layerwise import schema
+from layerwise.guarded import BLOCKS, TASKS, WIDTH
 from layerwise.learn.fitted import ACTIVATIONS
-from layerwise.learn.labels import TASKS
+from layerwise.learn.labels import TASKS as KINDS
 from layerwise.names import LONG, POOLS, PRECISIONS
+from layerwise.schema import (
+    flag,
+    list_of,
+    map_of,
+    mapping,
+    nullable,
+    number,
+    object_of,
+    one_of,
+    optional,
+    sha256,
+    text,
+    whole,
+)
 
 LEVELS = ("token", "word", "text")
-_HASH = re.compile(r"[0-9a-f]{64}")
 _TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)
-_MOST = {"blocks": 10_000, "width": 1_000_000}
-Check = Callable[[Any], bool]
+_LONGEST = 1 << 40
+_MIX = 1 << 16  # characters
 
 
 def check_head(value: dict[str, Any]) -> str | None:
     """Return the path of the first entry that makes no sense, such as `tasks.0.mix`; `None` when all do."""
-    return next(_wrong(value), None)
+    wrong = schema.first_wrong(value, _TOP)
+    return wrong if wrong is not None else next(_wrong(value), None)
 
 
 def _wrong(value: dict[str, Any]) -> Iterator[str]:
-    for name, check in _TOP.items():
-        if not check(value.get(name)):
-            yield name
-    for group, checks in (("model", _MODEL), ("rows", _ROWS), ("tensors", _TENSORS)):
-        for name, check in checks.items():
-            if not isinstance(value[group], dict) or not check(value[group].get(name)):
-                yield f"{group}.{name}"
-    if (value["rows"]["pool"] is None) != (value["rows"]["level"] == "token"):
+    """Yield the entries that don't go together, each of them being right by itself."""
+    if (value["rows"].get("pool") is None) != (value["rows"]["level"] == "token"):
         yield "rows.pool"
-    if value["pairs"] is not None and value["rows"]["level"] != "text":
+    if value.get("pairs") is not None and value["rows"]["level"] != "text":
         yield "pairs"
-    for number, task in enumerate(value["tasks"]):
-        for name, check in _TASK.items():
-            if not isinstance(task, dict) or not check(task.get(name)):
-                yield f"tasks.{number}.{name}"
-        yield from (f"tasks.{number}.{name}" for name in _senseless(task, value["rows"]["level"]))
+    for place, task in enumerate(value["tasks"]):
+        wrong = schema.first_wrong(task, _TASK)
+        names = [wrong] if wrong is not None else _senseless(task, value["rows"]["level"])
+        yield from (f"tasks.{place}.{name}" for name in names)
     if len({task["name"] for task in value["tasks"]}) < len(value["tasks"]):
         yield "tasks"
 
@@ -57,76 +66,57 @@ def _senseless(task: dict[str, Any], level: str) -> Iterator[str]:
             yield "classes"
 
 
-def _string(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _optional(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _whole(least: int, most: int) -> Check:
-    return lambda value: type(value) is int and least <= value <= most
-
-
-def _hash(value: Any) -> bool:
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
-
-
 def _classes(value: Any) -> bool:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        return False
-    return len(set(value)) == len(value)
+    return list_of(text)(value) and len(set(value)) == len(value)
 
 
 def _pairs(value: Any) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
+    return value is None or (list_of(text)(value) and len(value) == 2)
 
 
-def _training(value: Any) -> bool:
-    tasks = value.get("tasks", {}) if isinstance(value, dict) else None
-    return isinstance(tasks, dict) and all(isinstance(made, dict) for made in tasks.values())
-
-
-_TOP: dict[str, Check] = {
-    "model": lambda value: isinstance(value, dict),
-    "rows": lambda value: isinstance(value, dict),
-    "tensors": lambda value: isinstance(value, dict),
-    "training": _training,
-    "versions": lambda value: isinstance(value, dict),
-    "tasks": lambda value: isinstance(value, list) and bool(value),
+_SCORES = optional(object_of({"rows": whole(), "scores": map_of(optional(number))}))
+# What `info` shows of how a task was trained; whatever else stands there is for reports.
+_TRAINED: schema.Schema = {
+    "rows": optional(whole()),
+    "dropped": optional(whole()),
+    "held_out": _SCORES,
+    "test": _SCORES,
+}
+_TOP: schema.Schema = {
+    "model": {
+        "id": text,
+        "revision": nullable(text),
+        "blocks": whole(0, BLOCKS),
+        "width": whole(1, WIDTH),
+        "weights": sha256,
+        "tokenizer": sha256,
+        "config": sha256,
+    },
+    "rows": {
+        "level": one_of(LEVELS),
+        "pool": nullable(one_of(POOLS)),
+        "special_tokens": flag,
+        "long": one_of(LONG),
+        "max_length": whole(1, _LONGEST),
+        "overlap": whole(0, _LONGEST),
+        "precision": one_of(PRECISIONS),
+        "words_pool": nullable(one_of(POOLS)),
+    },
+    "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
+    "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
+    "versions": map_of(text),
+    "made": optional(text),
+    "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= TASKS,
     "pairs": _pairs,
 }
-_MODEL: dict[str, Check] = {
-    "id": _string,
-    "revision": _optional,
-    "blocks": _whole(0, _MOST["blocks"]),
-    "width": _whole(1, _MOST["width"]),
-    "weights": _hash,
-    "tokenizer": _hash,
-    "config": _hash,
-}
-_ROWS: dict[str, Check] = {
-    "level": lambda value: value in LEVELS,
-    "pool": lambda value: value is None or value in POOLS,
-    "special_tokens": lambda value: isinstance(value, bool),
-    "long": lambda value: value in LONG,
-    "max_length": _whole(1, 1 << 40),
-    "overlap": _whole(0, 1 << 40),
-    "precision": lambda value: value in PRECISIONS,
-    "words_pool": lambda value: value is None or value in POOLS,
-}
-_TENSORS: dict[str, Check] = {"bytes": _whole(0, 1 << 40), "sha256": _hash}
-_TASK: dict[str, Check] = {
-    "name": _string,
-    "task": lambda value: value in TASKS,
-    "label": _string,
-    "mix": _string,
+_TASK: schema.Schema = {
+    "name": text,
+    "task": one_of(KINDS),
+    "label": text,
+    "mix": lambda value: text(value) and len(value) <= _MIX,
     "classes": _classes,
-    "multi": lambda value: isinstance(value, bool),
-    "separator": _optional,
-    "hidden": lambda value: value is None or _whole(1, 1 << 24)(value),
-    "activation": lambda value: value in ACTIVATIONS,
+    "multi": flag,
+    "separator": nullable(text),
+    "hidden": nullable(whole(1, 1 << 24)),
+    "activation": one_of(ACTIVATIONS),
 }

@@ -7,8 +7,8 @@ A folder is written beside its place and renamed, so it is there as a whole or n
 """
 
 import hashlib
-import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,21 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from layerwise import schema
 from layerwise.errors import HeadError, RequestError
+from layerwise.guarded import HEAD_BYTES, check_regular, digest_regular, read_bytes, read_json
 from layerwise.learn.head import HeadData, TaskHead, Tensor, expected, from_tensors, to_tensors
 from layerwise.learn.headcheck import check_head
-from layerwise.mix import parse_mix
+from layerwise.mix import Mix, parse_mix
+from layerwise.place import reason
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 
 FORMAT = "layerwise-head"
 VERSION = 1
 JSON, TENSORS = "head.json", "head.safetensors"
-_LARGEST = 1 << 28  # bytes of head.json
 _NUMPY = {"F32": np.float32, "F64": np.float64}
+_BYTES = {"F32": 4, "F64": 8}
 
 
 def is_head(path: str | Path) -> bool:
@@ -106,12 +109,10 @@ def describe_head(path: str | Path) -> dict[str, Any]:
         )
         raise HeadError(f"{folder} {what}; a head is the folder that `layerwise train --out` writes")
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ValueError(f"{file.stat().st_size:,} bytes are too many")
-        value = json.loads(file.read_bytes().decode())
+        value = read_json(file)
     except OSError as error:
-        raise HeadError(f"can't read {file}: {error.strerror}; make it readable") from None
-    except (ValueError, RecursionError) as error:
+        raise HeadError(f"can't read {file}: {reason(error)}; make it readable") from None
+    except ValueError as error:
         raise HeadError(f"{file} is damaged, it holds no JSON ({error}); restore it from a copy") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise HeadError(f"{file} isn't of a layerwise head; a head is what `layerwise train --out` writes")
@@ -123,16 +124,9 @@ def describe_head(path: str | Path) -> dict[str, Any]:
         )
     wrong = check_head(value) if type(version) is int and version == VERSION else "version"
     if wrong:
-        raise HeadError(f"{file} is damaged: {wrong} is {_found(value, wrong)!r:.60}; restore it from a copy")
-    return value
-
-
-def _found(value: Any, path: str) -> Any:
-    for key in path.split("."):
-        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
+        raise HeadError(
+            f"{file} is damaged: {wrong} is {schema.entry(value, wrong)!r:.60}; restore it from a copy"
+        )
     return value
 
 
@@ -143,12 +137,14 @@ def read_head(path: str | Path) -> HeadData:
         HeadError: no head, a damaged one, or one of a newer format.
     """
     value = describe_head(path)
-    arrays = _arrays(Path(path) / TENSORS, value)
+    mixes = _mixes(Path(path) / JSON, value)
+    arrays = _arrays(Path(path) / TENSORS, value, _wanted(value, mixes))
+    of_task: list[dict[str, Any]] = [{} for _ in mixes]
+    for name, array in arrays.items():
+        number, _, own_name = name.partition(".")
+        of_task[int(number)][own_name] = array
     tasks = []
-    for number, entry in enumerate(value["tasks"]):
-        mix = parse_mix(entry["mix"], value["model"]["blocks"])
-        start = f"{number}."
-        own = {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
+    for entry, mix, own in zip(value["tasks"], mixes, of_task, strict=True):
         fitted, stats, norms = from_tensors(own, mix, entry["activation"])
         tasks.append(
             TaskHead(
@@ -164,7 +160,7 @@ def read_head(path: str | Path) -> HeadData:
                 fitted=fitted,
             )
         )
-    pairs = value["pairs"]
+    pairs = value.get("pairs")
     return HeadData(
         value["model"],
         value["rows"],
@@ -174,40 +170,65 @@ def read_head(path: str | Path) -> HeadData:
     )
 
 
-def _arrays(file: Path, value: dict[str, Any]) -> dict[str, Any]:
+def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:
     try:
-        data = file.read_bytes() if file.stat().st_size == value["tensors"]["bytes"] else b""
+        return [parse_mix(entry["mix"], value["model"]["blocks"]) for entry in value["tasks"]]
+    except RequestError as error:
+        raise HeadError(f"{file} is damaged: {error!s:.300}; restore it from a copy") from None
+
+
+def _wanted(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, Tensor]:
+    """Return the tensors that `head.json` speaks of."""
+    width, paired = value["model"]["width"], value.get("pairs") is not None
+    return {
+        f"{number}.{name}": tensor
+        for number, (entry, mix) in enumerate(zip(value["tasks"], mixes, strict=True))
+        for name, tensor in expected(
+            mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")
+        ).items()
+    }
+
+
+def _arrays(file: Path, value: dict[str, Any], wanted: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the tensors of a head, read only once their number of bytes fits what `head.json` says."""
+    try:
+        size, digest = check_regular(file), ""
+        _check_bytes(file, size, wanted)
+        if size == value["tensors"]["bytes"]:
+            digest = digest_regular(file)
+        if digest != value["tensors"]["sha256"]:
+            raise HeadError(
+                f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
+            )
+        arrays: dict[str, Any] = load(read_bytes(file, HEAD_BYTES))
     except OSError as error:
-        raise HeadError(f"can't read {file}: {error.strerror}; restore it from a copy") from None
-    if hashlib.sha256(data).hexdigest() != value["tensors"]["sha256"]:
-        raise HeadError(
-            f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
-        )
-    try:
-        arrays: dict[str, Any] = load(data)
+        raise HeadError(f"can't read {file}: {reason(error)}; restore it from a copy") from None
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        why = str(error).partition("\n")[0]
-        raise HeadError(f"{file} is damaged: {why}; restore it from a copy") from None
-    _check_shapes(file, value, arrays)
+        raise HeadError(f"{file} is damaged: {reason(error)}; restore it from a copy") from None
+    _check_shapes(file, arrays, wanted)
     return arrays
 
 
-def _check_shapes(file: Path, value: dict[str, Any], arrays: dict[str, Any]) -> None:
-    wanted: dict[str, Tensor] = {}
-    for number, entry in enumerate(value["tasks"]):
-        try:
-            mix = parse_mix(entry["mix"], value["model"]["blocks"])
-        except RequestError as error:
-            raise HeadError(f"{file.with_name(JSON)} is damaged: {error}; restore it from a copy") from None
-        sizes = len(entry["classes"]) or 1, entry["hidden"]
-        own = expected(mix, value["model"]["width"], value["pairs"] is not None, *sizes)
-        wanted |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+def _check_bytes(file: Path, size: int, wanted: dict[str, Tensor]) -> None:
+    """Refuse a file that is too large, or can't hold the numbers that `head.json` speaks of."""
+    numbers = sum(_BYTES[kind] * math.prod(shape) for kind, shape in wanted.values())
+    if size > HEAD_BYTES:
+        raise HeadError(
+            f"{file} has {size:,} bytes, and at most {HEAD_BYTES:,} are read; restore it from a copy"
+        )
+    if numbers > size:
+        raise HeadError(
+            f"{file} is damaged: it has {size:,} bytes and {JSON} speaks of {numbers:,}; restore both from a copy"
+        )
+
+
+def _check_shapes(file: Path, arrays: dict[str, Any], wanted: dict[str, Tensor]) -> None:
     for name in sorted({*wanted, *arrays}):
         if not _fits(arrays.get(name), wanted.get(name)):
             got = "missing" if name not in arrays else f"{arrays[name].dtype} {arrays[name].shape}"
             kind = f"finite {wanted[name][0]} {wanted[name][1]}" if name in wanted else "there"
             raise HeadError(
-                f"{file} is damaged: tensor {name!r} is {got}, not {kind}; restore it from a copy"
+                f"{file} is damaged: tensor {name[:60]!r} is {got}, not {kind}; restore it from a copy"
             )
 
 

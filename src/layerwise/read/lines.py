@@ -14,6 +14,7 @@ from layerwise.read.files import File
 from layerwise.read.options import line_codec
 
 _CHUNK = 1 << 16
+LONGEST = 1 << 28  # bytes of a line, or of a file that is one text: what never ends can't fill the memory
 
 
 class Line(NamedTuple):
@@ -73,12 +74,20 @@ def read_lines(file: File, encoding: str) -> Iterator[Line]:
         start = stream.read(4) if codecs.lookup(encoding).name in ("utf-16", "utf-32") else b""
         codec = line_codec(encoding, start)
         for number, raw in enumerate(_cut(stream, start, "\n".encode(codec)), 1):
+            if len(raw) > LONGEST:
+                raise _too_long(file, f"line {number}", "lines end at a newline")
             file.done += len(raw)
             text, wrong = decode(raw, codec)
             if number == 1:
                 text = text.removeprefix("\ufeff")
             if text:  # a mark alone is no line
                 yield Line(number, text, wrong)
+
+
+def _too_long(file: File, what: str, why: str) -> SourceError:
+    return SourceError(
+        f"{file.label}: {what} has more than {LONGEST:,} bytes, and {why}; is it a file of texts?"
+    )
 
 
 def read_whole(file: File, encoding: str) -> Line:
@@ -88,7 +97,9 @@ def read_whole(file: File, encoding: str) -> Line:
         SourceError: a file that can't be opened or read.
     """
     with open_bytes(file) as stream:
-        raw = stream.read()
+        raw = stream.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise _too_long(file, "it", "it is one text")
     file.done += len(raw)
     codec = line_codec(encoding, raw[:4])
     text, wrong = decode(raw, codec)
@@ -113,7 +124,7 @@ def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
 
 def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
     if end == b"\n" and not start:
-        return iter(stream)
+        return iter(lambda: stream.readline(LONGEST + 1), b"")
     return _cut_units(stream, start, end)
 
 
@@ -132,6 +143,8 @@ def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
             yield bytes(held[begin:seen])
             begin = seen
         del held[:begin]
+        if len(held) > LONGEST:
+            break
         seen = len(held) - len(held) % width
     if held:
         yield bytes(held)

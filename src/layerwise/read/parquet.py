@@ -11,7 +11,9 @@ from layerwise.read.files import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
-_BATCH = 1000
+_BATCH = 1000  # rows
+_BYTES = 1 << 26  # of a batch, once its strings are written out
+_ROW_BYTES = 1 << 28  # of a single row
 
 
 class ParquetReader(Reader):
@@ -21,18 +23,17 @@ class ParquetReader(Reader):
 
     def check(self, file: File) -> None:
         """Look at the schema and the number of rows."""
-        with _opened(file) as parquet:
+        with _opened(file) as (_, parquet):
             file.size = parquet.metadata.num_rows
             self.agree(file, _columns(file, parquet.schema_arrow))
             self._check_types(file, parquet.schema_arrow)
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row."""
-        with _opened(file) as parquet:
+        with _opened(file) as (raw, parquet):
             self.agree(file, _columns(file, parquet.schema_arrow))
             start = 0
-            # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
-            for batch in parquet.iter_batches(batch_size=_BATCH, use_threads=False):
+            for batch in _batches(raw, parquet):
                 for item in _records(file, batch, start):
                     file.done += 1
                     yield item
@@ -60,13 +61,33 @@ def _opened(file: File) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     try:
+        if file.once:
+            raise OSError("it is no regular file, and a schema stands at the end of one")
         with (file.path or Path(file.source)).open("rb") as raw, pq.ParquetFile(raw) as parquet:
-            yield parquet
+            yield raw, parquet
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
             f"{file.label} can't be read as Parquet: {quoted(why)}; write it anew, or name another --format"
         ) from error
+
+
+def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
+    """Yield the rows in batches, strings of dictionaries as the numbers that stand for them: see `columnar`."""
+    import pyarrow.parquet as pq
+
+    from layerwise.columnar import size_of
+
+    metadata = parquet.metadata
+    size = size_of(raw, metadata)
+    # What can't be known before it is read goes by as few rows as it may take.
+    worst = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
+    rows = min(_BATCH, max(1, _BYTES // max(1, worst)))
+    few = size.repeated // max(1, metadata.num_rows) * rows <= _BYTES
+    numbers = [] if few else sorted(size.dictionaries)
+    short = pq.ParquetFile(raw, metadata=metadata, read_dictionary=numbers)
+    # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
+    yield from short.iter_batches(batch_size=rows, use_threads=False)
 
 
 def _columns(file: File, schema: Any) -> Columns:
@@ -79,6 +100,18 @@ def _columns(file: File, schema: Any) -> Columns:
 
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
+    from layerwise.columnar import written_out
+
+    size = sum(map(written_out, batch.columns))
+    if size > _BYTES and batch.num_rows > 1:
+        half = batch.num_rows // 2
+        yield from _records(file, batch.slice(0, half), start)
+        yield from _records(file, batch.slice(half), start + half)
+        return
+    if size > _ROW_BYTES:
+        why = f"it becomes {size:,} bytes, and at most {_ROW_BYTES:,} of a row are read; leave out the longest value"
+        yield Skipped(file.label, start + 1, why)
+        return
     try:
         columns = [_values(column) for column in batch.columns]
     except (ValueError, OverflowError) as error:

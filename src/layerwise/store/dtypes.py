@@ -1,7 +1,7 @@
 """Types at rest: what float32 becomes on the disk, what is lost, and the way back.
 
 float16 and bfloat16 round to nearest, ties to even. int8 is symmetric with a scale per row and layer,
-max |v| / 127, so a code is v / scale rounded. Values are finite, always.
+max |v| / 127, so a code is v / scale rounded. What is written is finite, always; what is read is given as it stands.
 """
 
 import os
@@ -27,6 +27,7 @@ _BLOCK = 3 << 16  # values that a core's cache holds through the passes over the
 _CHUNK = 1 << 21  # values that are worth a thread's while
 _SIGN_AND_REST = np.array(0x8FFFE000, np.uint32).view(np.int32)
 _REBIAS = np.float32(2.0**112)
+_ENDLESS = np.uint16(0x7C00)  # the exponent of infinity and NaN in float16
 
 
 def itemsize(dtype: str) -> int:
@@ -116,17 +117,20 @@ def _cut(job: Job, size: int) -> Iterable[Job]:
 
 
 def _decode_into(out: F32, codes: Codes, scales: F32 | None, dtype: str) -> None:
-    for block_out, block, block_scales in _cut((out, codes, scales), _BLOCK):
-        if dtype == "float16":
-            _from_float16(block_out, block)
-        elif dtype == "bfloat16":
-            bits = block_out.view(np.uint32)
-            bits[...] = block
-            np.left_shift(bits, 16, out=bits)
-        elif block_scales is not None:
-            np.multiply(block, block_scales[:, None], out=block_out)
-        else:
-            block_out[...] = block
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # damaged files hold any bits, and are to be read as they are
+        for block_out, block, block_scales in _cut((out, codes, scales), _BLOCK):
+            if dtype == "float16":
+                _from_float16(block_out, block)
+            elif dtype == "bfloat16":
+                bits = block_out.view(np.uint32)
+                bits[...] = block
+                np.left_shift(bits, 16, out=bits)
+            elif block_scales is not None:
+                np.multiply(block, block_scales[:, None], out=block_out)
+            else:
+                block_out[...] = block
 
 
 def _from_float16(out: F32, codes: Codes) -> None:
@@ -137,6 +141,9 @@ def _from_float16(out: F32, codes: Codes) -> None:
     np.left_shift(bits, 13, out=bits)
     np.bitwise_and(bits, _SIGN_AND_REST, out=bits)
     np.multiply(out, _REBIAS, out=out)
+    exponents = codes.view("<u2") & _ENDLESS
+    if exponents.size and exponents.max() == _ENDLESS:  # infinity and NaN have no such value
+        np.copyto(out, codes, where=exponents == _ENDLESS)
 
 
 def losses(values: F32, codes: Codes, scales: F32 | None, dtype: str) -> tuple[float, float]:

@@ -8,10 +8,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from layerwise.guarded import INT64, JSON_BYTES, TENSORS, parse_json
 from layerwise.store.dtypes import SAFETENSORS, itemsize
 
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_HEADER_LIMIT = 100_000_000  # what the safetensors library allows
+_DIMENSIONS = 8  # of a tensor; ours have two at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,17 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, Span], int]:
         ValueError: a header that is broken, or doesn't fit the file to the byte.
     """
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+    if size < 8 or length > min(size - 8, JSON_BYTES):
         raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
     try:
-        entries = json.loads(file.read(length))
-    except (ValueError, RecursionError) as error:
+        entries = parse_json(file.read(length))
+    except ValueError as error:
         raise ValueError(f"its header is no JSON ({error})") from None
     if not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
     entries.pop("__metadata__", None)
+    if len(entries) > TENSORS:
+        raise ValueError(f"its header names {len(entries):,} tensors, and at most {TENSORS:,} are read")
     spans = {name: _span(name, entry) for name, entry in entries.items()}
     end = 0
     for name, span in sorted(spans.items(), key=lambda item: (item[1].start, item[1].end)):
@@ -85,7 +88,9 @@ def read_header(file: BinaryIO, size: int) -> tuple[dict[str, Span], int]:
 def _span(name: str, entry: Any) -> Span:
     try:
         kind, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        counts_right = all(type(n) is int and n >= 0 for n in (*shape, start, end))
+        # Few dimensions, each of 64 bits, before they are multiplied.
+        counts_right = len(shape) <= _DIMENSIONS
+        counts_right &= all(type(n) is int and 0 <= n < INT64 for n in (*shape[:_DIMENSIONS], start, end))
         size = _SIZES[kind]
     except (TypeError, KeyError, ValueError):
         counts_right = False

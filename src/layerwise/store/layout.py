@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import DatasetError
+from layerwise.guarded import read_json
 from layerwise.place import faults, reason
 
 FORMAT = "layerwise"
@@ -75,6 +76,10 @@ class Folder:
         return self.shards / f"{number:05d}.{KINDS[kind]}"
 
 
+class ForeignFormatError(DatasetError):
+    """A file of another program, or of a newer layerwise: nothing that is wrong with it."""
+
+
 def to_json(value: Any) -> bytes:
     """Return the one way in which layerwise writes a value as JSON: sorted, indented by 1, in UTF-8."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
@@ -86,13 +91,13 @@ def from_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file of a dataset.
 
     Raises:
-        DatasetError: no such file, no JSON, or no object.
+        DatasetError: no such file, no regular one, no JSON, or no object.
     """
     try:
-        value = json.loads(path.read_bytes().decode())
+        value = read_json(path)
     except faults() as error:
-        raise DatasetError(f"can't read {path}: {reason(error)}") from error
-    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"can't read {path}: {reason(error)}; mend that and try again") from error
+    except ValueError as error:
         raise DatasetError(f"{path} is damaged, it holds no JSON: {error}; restore it from a copy") from error
     if not isinstance(value, dict):
         raise DatasetError(f"{path} is damaged, it holds no JSON object; restore it from a copy")
@@ -103,13 +108,16 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
 
     Raises:
-        DatasetError: when it is another program's, or newer.
+        ForeignFormatError: when it is another program's, or newer.
+        DatasetError: a version that makes no sense.
     """
     if value.get("format") != FORMAT:
-        raise DatasetError(f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r}")
+        raise ForeignFormatError(
+            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}"
+        )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise DatasetError(f"{path} is damaged: its version is {version!r}; restore it from a copy")
+        raise DatasetError(f"{path} is damaged: its version is {version!r:.60}; restore it from a copy")
     if version > VERSION:
         what = f"{path} has format version {version}, this layerwise reads up to {VERSION}"
-        raise DatasetError(f"{what}; update layerwise (pip install -U layerwise)")
+        raise ForeignFormatError(f"{what}; update layerwise (pip install -U layerwise)")

@@ -1,12 +1,13 @@
 """The manifest: what a dataset is, and when it is one."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from layerwise import schema
 from layerwise.errors import DatasetError
+from layerwise.guarded import BLOCKS, SHARDS, WIDTH
 from layerwise.layers import layer_names
-from layerwise.names import DTYPES, LEVELS
+from layerwise.names import DTYPES, LEVELS, POOLS
 from layerwise.place import faults, reason
 from layerwise.store.layout import Folder, check_version, from_json
 
@@ -48,36 +49,49 @@ def check_manifest(manifest: dict[str, Any], path: Path) -> None:
     Raises:
         DatasetError: naming the first entry that makes no sense.
     """
-    checks: dict[str, Callable[[Any], bool]] = {
-        "blocks": _count,
-        "width": lambda value: _count(value) and value > 0,
-        "dtype": lambda value: value in DTYPES,
-        "level": lambda value: value in LEVELS,
-        "pool": lambda value: value is None or isinstance(value, str),
-        "layers": lambda value: _layers(value, manifest["blocks"]),
-        "shards": _shards,
-    }
-    for name, right in checks.items():
-        if name not in manifest or not right(manifest[name]):
-            got = repr(manifest.get(name))[:80]
-            raise DatasetError(f"{path} is damaged: {name} is {got}; restore it from a copy")
+    wrong = schema.first_wrong(manifest, _READ)
+    if wrong is None and not set(manifest["layers"]) <= set(layer_names(manifest["blocks"])):
+        wrong = "layers"
+    if wrong is None and (manifest.get("pool") is None) != (manifest["level"] == "token"):
+        wrong = "pool"
+    if wrong is None and not _named_by_hash(manifest["shards"]):
+        wrong = "shards"
+    refuse_entry(manifest, wrong, path)
 
 
-def _count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+def refuse_entry(value: dict[str, Any], wrong: str | None, path: Path) -> None:
+    """Refuse a file of a dataset by the entry of it that makes no sense, if there is one.
+
+    Raises:
+        DatasetError: naming file and entry.
+    """
+    if wrong is not None:
+        got = repr(schema.entry(value, wrong))[:80]
+        raise DatasetError(f"{path} is damaged: {wrong} is {got}; restore it from a copy")
 
 
-def _layers(value: Any, blocks: int) -> bool:
-    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-        return False
-    known = layer_names(min(blocks, 10_000))  # a manifest can't make us hold a billion names
-    return len(set(value)) == len(value) and set(value) <= set(known)
+def _layers(value: Any) -> bool:
+    return bool(value) and schema.list_of(schema.text)(value) and len(set(value)) == len(value)
 
 
-def _shards(value: Any) -> bool:
-    try:
-        # The name is checked, not followed: a manifest can't point outside its folder.
-        named = value["name"] == f"shards-{value['sha256'][:12]}.parquet" and value["sha256"].isalnum()
-        return named and len(value["sha256"]) == 64 and _count(value["count"]) and _count(value["bytes"])
-    except (TypeError, KeyError, AttributeError):
-        return False
+def _named_by_hash(entry: dict[str, Any]) -> bool:
+    """Tell whether the file of records has the name that follows from its hash: it can't point outside its folder."""
+    return bool(entry["name"] == f"shards-{entry['sha256'][:12]}.parquet")
+
+
+_READ: schema.Schema = {
+    "blocks": schema.whole(0, BLOCKS),
+    "width": schema.whole(1, WIDTH),
+    "dtype": schema.one_of(DTYPES),
+    "level": schema.one_of(LEVELS),
+    "pool": schema.nullable(schema.one_of(POOLS)),
+    "layers": _layers,
+    "shards": schema.object_of(
+        {
+            "name": schema.text,
+            "sha256": schema.sha256,
+            "count": schema.whole(0, SHARDS),
+            "bytes": schema.whole(),
+        }
+    ),
+}

@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from layerwise.errors import DatasetError
+from layerwise.guarded import digest_regular, open_regular
 from layerwise.place import faults, reason
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record
 from layerwise.store.shard import commit_shard
-from layerwise.store.tables import read_table, written_schema
+from layerwise.store.tables import written_table
 
 _BLOCK = 1 << 22
 
@@ -42,9 +43,9 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file, synced; return its bytes and its SHA-256."""
     state, size = hashlib.sha256(), 0
     try:
-        file = source.open("rb")  # its errors aren't those of writing
+        file = open_regular(source)  # its errors aren't those of writing
     except faults() as error:
-        raise DatasetError(f"can't read {source}: {reason(error)}; see `layerwise verify`") from error
+        raise _unreadable(source, error) from error
     with file, disk.writing(target), disk.create(target) as into:
         while block := file.read(_BLOCK):
             state.update(block)
@@ -56,13 +57,22 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
 
 def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
     path = source.shard(record["number"], kind)
-    table = read_table(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != record["files"][kind]["sha256"]:
+    try:
+        digest = digest_regular(path)
+    except faults() as error:
+        raise _unreadable(path, error) from error
+    if digest != record["files"][kind]["sha256"]:
         raise _changed(source, record, kind)
-    table = table.cast(written_schema(path))
+    table = written_table(path)
+    if "doc" not in table.column_names or table["doc"].type != pa.int64() or table["doc"].null_count:
+        raise DatasetError(f"{path} is damaged: it has no column 'doc' of numbers; restore it from a copy")
     place = table.column_names.index("doc")
     moved = pa.array(table["doc"].to_numpy() + docs, pa.int64())
     return table.set_column(place, "doc", moved)
+
+
+def _unreadable(path: Path, error: BaseException) -> DatasetError:
+    return DatasetError(f"can't read {path}: {reason(error)}; see `layerwise verify`")
 
 
 def _changed(source: Folder, record: Record, kind: str) -> DatasetError:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from layerwise.errors import RequestError
+from layerwise.errors import DatasetError, LayerwiseError, RequestError
+from layerwise.guarded import read_bytes
 from layerwise.place import place
 from layerwise.states import I64, Layered, Rows, select_rows
+from layerwise.store.columns import check_columns
 from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
@@ -62,8 +64,12 @@ class Shard:
 
     def table(self, kind: str) -> pa.Table:
         """Return the `index` or the `texts` of the shard."""
+        path = self.folder.shard(self.number, kind)
         counts = self.records.rows if kind == "index" else self.records.texts
-        return read_table(self.folder.shard(self.number, kind), int(counts[self.number]))
+        table = read_table(path, int(counts[self.number]))
+        first = int(self.records.texts[: self.number].sum())
+        check_columns(table, path, kind, self.manifest["level"], first, int(self.records.texts[self.number]))
+        return table
 
     def codes(self, layer: str) -> Codes:
         """Return one layer as it is stored, (rows, width), memory-mapped."""
@@ -107,7 +113,7 @@ class LayerDataset(Layered):
     @property
     def sha256(self) -> str:
         """The hash of the manifest, which holds those of all files: what tells datasets apart."""
-        return hashlib.sha256(self._folder.manifest.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(self._folder.manifest)).hexdigest()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -171,7 +177,9 @@ class LayerDataset(Layered):
     def parts(self) -> Iterator["LayerDataset"]:
         """Yield the dataset shard by shard; what a part has read goes with it."""
         for number in self._numbers:
-            yield LayerDataset(self._folder, self._manifest, self._records, number)
+            part = LayerDataset(self._folder, self._manifest, self._records, number)
+            part._checked = self._checked
+            yield part
 
     def scales(self, spec: str | int, rows: Rows = None) -> F32:
         """Return the scales that the int8 codes of a layer are multiplied by: float32 of shape (rows,).
@@ -185,6 +193,13 @@ class LayerDataset(Layered):
         found = [shard.scales(name) for shard in self._shards]
         whole = np.concatenate([np.zeros(0, np.float32), *(scales for scales in found if scales is not None)])
         return np.array(whole[select_rows(rows, self.rows)])
+
+    def _refusal(self, layer: str, row: int, value: str) -> LayerwiseError:
+        number = row + int(self._records.rows[: self._numbers.start].sum())
+        return DatasetError(
+            f"{self.path}: layer {layer}, row {number} holds {value}, as no vector may; see `layerwise verify`, and make its "
+            "shard again with `layerwise repair`, or leave the layer out"
+        )
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> Codes:
         if isinstance(rows, slice):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from layerwise import schema
 from layerwise.errors import DatasetError
-from layerwise.place import faults
+from layerwise.guarded import parse_json
 from layerwise.states import I64
 from layerwise.store.layout import KINDS, Folder
-from layerwise.store.tables import open_parquet, read_table, table_bytes
+from layerwise.store.tables import read_table, table_bytes
 
 Record = dict[str, Any]
 _COUNTED = ("texts", "rows")
@@ -53,16 +54,14 @@ class Records:
     def _counts(self) -> dict[str, I64]:
         if not self.count:
             return {name: np.zeros(0, np.int64) for name in _COUNTED}
-        try:
-            with open_parquet(self.path) as file:
-                table = file.read(columns=list(_COUNTED), use_threads=False)
-            found = {name: np.asarray(table[name].to_numpy(), np.int64) for name in _COUNTED}
-        except (pa.ArrowException, ValueError, KeyError, TypeError, *faults()) as error:
-            why = str(error).partition("\n")[0]
-            raise DatasetError(f"can't read {self.path}: {why}; restore it from a copy") from error
-        if any(len(values) != self.count or (values < 0).any() for values in found.values()):
+        table = read_table(self.path, self.count, _COUNTED)
+        if any(table[name].type != pa.int64() or table[name].null_count for name in _COUNTED):
             raise self._damaged()
-        return found
+        counted: dict[str, I64] = {name: table[name].to_numpy() for name in _COUNTED}
+        # Each by itself, as sums of numbers beyond it might run over.
+        if any(((values < 0) | (values > schema.MOST // self.count)).any() for values in counted.values()):
+            raise self._damaged()
+        return counted
 
     @property
     def rows(self) -> I64:
@@ -78,7 +77,7 @@ class Records:
     def _table(self) -> pa.Table:
         if not self.path.exists():
             raise DatasetError(f"{self.path.parent} has changed since it was opened; open it again")
-        return read_table(self.path, self.count)
+        return read_table(self.path, self.count, ("record",))
 
     def __getitem__(self, number: int) -> Record:
         """Return one record.
@@ -86,33 +85,51 @@ class Records:
         Raises:
             DatasetError: one that makes no sense.
         """
+        written = self._table["record"][number].as_py()
         try:
-            record: Record = json.loads(self._table["record"][number].as_py())
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise self._damaged() from error
-        if not _is_record(record, number):
-            raise self._damaged()
+            record: Record = parse_json(written) if isinstance(written, str) else {}
+        except ValueError as error:
+            raise self._damaged(f" (shard {number}: {error})") from error
+        if (wrong := wrong_entry(record, number)) is not None:
+            got = f"{wrong} is {schema.entry(record, wrong)!r:.60}"
+            raise self._damaged(f" (the record of shard {number}: {got})")
+        if any(record[name] != self._counted[name][number] for name in _COUNTED):
+            raise self._damaged(f" (the record of shard {number} has other counts)")
         return record
 
     def __iter__(self) -> Iterator[Record]:
         return (self[number] for number in range(self.count))
 
-    def _damaged(self) -> DatasetError:
-        return DatasetError(f"{self.path} is damaged; restore it from a copy")
+    def _damaged(self, what: str = "") -> DatasetError:
+        return DatasetError(f"{self.path} is damaged{what}; restore it from a copy")
 
 
-def _is_record(record: Any, number: int) -> bool:
-    try:
-        right = [record["number"] == number, _is_count(record["rows"]), _is_count(record["texts"])]
-        for kind, ending in KINDS.items():
-            entry = record["files"][kind]
-            # Names are checked, not followed: a record can't point outside its folder.
-            right.append(entry["name"] == f"{number:05d}.{ending}")
-            right.append(_is_count(entry["bytes"]) and len(entry["sha256"]) == 64)
-    except (TypeError, KeyError):
-        return False
-    return all(right)
+def wrong_entry(record: Any, number: int) -> str | None:
+    """Return the path of the first entry of a shard's record that makes no sense; `None` when all do."""
+    wrong = schema.first_wrong(record, _RECORD)
+    if wrong is None and record["number"] != number:
+        return "number"
+    for kind, ending in KINDS.items():
+        # Names are checked, not followed: a record can't point outside its folder.
+        if wrong is None and record["files"][kind]["name"] != f"{number:05d}.{ending}":
+            wrong = f"files.{kind}.name"
+    return wrong
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+_LOST = schema.map_of(schema.object_of({"max_abs": schema.positive, "max_rel": schema.positive}))
+_MEASURED = schema.map_of(schema.object_of({"max_rel": schema.positive, "cosine": schema.number}))
+_FILE: schema.Schema = {"name": schema.text, "bytes": schema.whole(), "sha256": schema.sha256}
+_RECORD: schema.Schema = {
+    "number": schema.whole(),
+    "rows": schema.whole(),
+    "texts": schema.whole(),
+    "files": dict.fromkeys(KINDS, _FILE),
+    "counts": schema.map_of(schema.number),
+    "error": _LOST,
+    "seconds": schema.optional(schema.positive),
+    "input": schema.optional(schema.text),
+    "columns": schema.optional(
+        schema.object_of(dict.fromkeys(("text", "word"), schema.list_of(schema.text)))
+    ),
+    "int8_error": schema.optional(_MEASURED),
+}

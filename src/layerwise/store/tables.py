@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from layerwise.columnar import size_of, written_out
 from layerwise.errors import DatasetError
-from layerwise.place import faults, is_remote, read_range
+from layerwise.guarded import TABLE_BYTES, check_regular, read_bytes
+from layerwise.place import faults, is_remote, read_range, reason
 
 OPTIONS: dict[str, Any] = {
     "compression": "zstd",
@@ -23,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     "store_schema": True,
 }
 _ROW_GROUP = 1 << 16
+_SMALL = 1 << 26  # bytes of a table that is read at once, whatever stands in its dictionaries
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -34,22 +37,16 @@ def table_bytes(table: pa.Table) -> bytes:
     return data
 
 
-@contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file.
-
-    Not by a file of Python's: a thread of Arrow's that lets go of one while the interpreter ends aborts the process.
-    """
-    with _raw(path) as raw, pq.ParquetFile(raw) as file:
-        yield file
-
-
 def _raw(path: Path) -> Any:
-    """Return a file of Arrow's; of an object store one in Arrow's own memory."""
+    """Return a file of Arrow's; of an object store one in Arrow's own memory.
+
+    Not one of Python's: a thread of Arrow's that lets go of one while the interpreter ends aborts the process.
+    """
     if not is_remote(path):
+        check_regular(path)
         return pa.OSFile(os.fsencode(path))
     whole = pa.BufferOutputStream()
-    whole.write(path.read_bytes())
+    whole.write(read_bytes(path, TABLE_BYTES))
     return pa.BufferReader(whole.getvalue())
 
 
@@ -59,24 +56,51 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError, *faults()) as error:
-        why = str(error).partition("\n")[0]
+        why = reason(error)
         raise DatasetError(f"can't read {path}: {why}; restore it from a copy") from error
 
 
-def read_table(path: Path, rows: int | None = None) -> pa.Table:
-    """Return the table in a Parquet file.
+def read_table(path: Path, rows: int | None = None, columns: Collection[str] | None = None) -> pa.Table:
+    """Return the table in a Parquet file, or some columns of it.
 
     Raises:
-        DatasetError: a file that is missing, damaged, or hasn't the number of `rows` it should have.
+        DatasetError: a file that is missing, damaged, lacks a column, hasn't the number of `rows` that it should
+            have, or becomes too large.
     """
-    # Not read_table, which takes folders called a=b in the path for columns.
-    with _readable(path), open_parquet(path) as file:
-        table = file.read(use_threads=False)
+    # Not pq.read_table, which takes folders called a=b in the path for columns.
+    with _readable(path), _raw(path) as raw, pq.ParquetFile(raw) as file:
+        if rows is not None and file.metadata.num_rows != rows:
+            raise ValueError(f"it has {file.metadata.num_rows} rows where the manifest says {rows}")
+        for name in columns or ():
+            if name not in file.schema_arrow.names:
+                raise ValueError(f"it has no column {name!r}")
+        table = _bounded(raw, file, columns)
+        table.validate(full=True)  # strings that aren't UTF-8, numbers that a dictionary doesn't have
     if rows is not None and table.num_rows != rows:
-        raise DatasetError(
-            f"{path} has {table.num_rows} rows where the manifest says {rows}; restore it from a copy"
-        )
+        raise DatasetError(f"{path} has {table.num_rows} rows and says {rows}; restore it from a copy")
     return table
+
+
+def _bounded(raw: Any, file: pq.ParquetFile, columns: Collection[str] | None) -> pa.Table:
+    """Read a table once it is known to be of a bearable size."""
+    size = size_of(raw, file.metadata, columns)
+    names = None if columns is None else list(columns)
+    _check_bytes(size.fixed + size.plain + size.prefixed)
+    if size.most <= _SMALL:
+        return file.read(names, use_threads=False)
+    numbers = sorted(size.dictionaries)
+    with pq.ParquetFile(raw, metadata=file.metadata, read_dictionary=numbers) as short:
+        table = short.read(names, use_threads=False)
+    _check_bytes(sum(map(written_out, table.columns)))
+    schema = (
+        file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(name) for name in names])
+    )
+    return table.cast(schema)
+
+
+def _check_bytes(size: int) -> None:
+    if size > TABLE_BYTES:
+        raise ValueError(f"it becomes {size:,} bytes when it is read, and at most {TABLE_BYTES:,} are")
 
 
 def joint_schema(paths: Iterable[Path], where: Path) -> pa.Schema:
@@ -105,11 +129,18 @@ def _end(path: Path) -> Any:
     return pa.BufferReader(b"PAR1" + read_range(path, size - 8 - length, size))
 
 
-def written_schema(path: Path) -> pa.Schema:
-    """Return the schema of the table that was written to a Parquet file; reading it renames the items of lists."""
-    with open_parquet(path) as file:
-        stored = file.metadata.metadata[b"ARROW:schema"]
-    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored)))
+def written_table(path: Path) -> pa.Table:
+    """Return the table in a Parquet file with the schema that it was written with; reading renames the items of lists.
+
+    Raises:
+        DatasetError: as `read_table`, or a file that isn't one of ours.
+    """
+    table = read_table(path)
+    with _readable(path), _raw(path) as raw, pq.ParquetFile(raw) as file:
+        stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+        if stored is None:
+            raise ValueError("it has no schema of Arrow's, as every table of a dataset has")
+        return table.cast(pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))))
 
 
 def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:

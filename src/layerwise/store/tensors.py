@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import DatasetError
+from layerwise.guarded import JSON_BYTES, check_regular, open_regular
 from layerwise.place import faults, is_remote, read_range, reason
 from layerwise.store import disk
 from layerwise.store.dtypes import F32, Codes, encode, losses
@@ -144,11 +145,11 @@ class TensorFile:
         """Read the header.
 
         Raises:
-            DatasetError: a file that is missing, truncated, or whose header doesn't fit it.
+            DatasetError: a file that is missing, no regular one, truncated, or whose header doesn't fit it.
         """
         self.path = path
         try:
-            self.bytes = path.stat().st_size
+            self.bytes = check_regular(path)
             with self._head() as file:
                 self.spans, self.data_start = read_header(file, self.bytes)
         except faults() as error:
@@ -180,10 +181,10 @@ class TensorFile:
         if is_remote(self.path):
             return np.frombuffer(self._fetched(span), np.uint8).view(kind).reshape(span.shape)
         try:
-            with open(self.path, "rb") as file:
+            with open_regular(self.path) as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"can't read {self.path}: {error}; restore it from a copy") from error
+            raise DatasetError(f"can't read {self.path}: {reason(error)}; restore it from a copy") from error
         if len(mapped) != self.bytes:
             raise DatasetError(f"{self.path} changed while it was read; restore it from a copy")
         data = np.frombuffer(mapped, np.uint8, span.end - span.start, self.data_start + span.start)
@@ -192,10 +193,10 @@ class TensorFile:
     def _head(self) -> BinaryIO:
         """Open the file, or what of one in an object store holds the header."""
         if not is_remote(self.path):
-            return open(self.path, "rb")
+            return open_regular(self.path)
         head = read_range(self.path, 0, min(self.bytes, _HEAD))
         length = 8 + int.from_bytes(head[:8], "little")
-        if len(head) < length <= self.bytes:
+        if len(head) < length <= min(self.bytes, 8 + JSON_BYTES):
             head = read_range(self.path, 0, length)
         return BytesIO(head)
 

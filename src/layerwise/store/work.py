@@ -1,7 +1,6 @@
 """What a writer finds in its folder: nothing, work to go on with, a dataset, or a reason to refuse."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -9,16 +8,29 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from layerwise import schema
 from layerwise.errors import DatasetError, OutputError
+from layerwise.guarded import read_bytes, read_json
 from layerwise.place import is_read_only, is_remote
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
-from layerwise.store.records import Record
+from layerwise.store.manifest import OWN, REQUIRED, refuse_entry
+from layerwise.store.records import Record, wrong_entry
 
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
+_NOTED: schema.Schema = {
+    "settings": schema.mapping,
+    "adding": schema.optional(schema.list_of(schema.text)),
+}
+_ENDED: schema.Schema = {
+    "share": lambda value: schema.list_of(schema.whole())(value) and len(value) == 2 and value[0] < value[1],
+    "shards": schema.whole(),
+    "texts": schema.whole(),
+    "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
+}
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
 
 
@@ -86,7 +98,7 @@ def check_adding(folder: Folder, sources: Sequence[str]) -> None:
     Raises:
         DatasetError: it is of others.
     """
-    before = from_json(folder.settings).get("adding") if folder.settings.exists() else None
+    before = _noted(folder.settings).get("adding") if folder.settings.exists() else None
     if before is not None and list(sources[: len(before)]) != before:
         raise DatasetError(
             f"an unfinished --append of {' '.join(before)} stands in {folder.root}; give that, as it was, to go on "
@@ -100,9 +112,8 @@ def check_settings(path: Path, settings: Record, root: Path) -> None:
     Raises:
         DatasetError: naming the first setting that differs, and both values; or a newer format.
     """
-    stored = from_json(path)
-    check_version(stored, path)
-    found = difference(stored.get("settings"), settings)
+    stored = _noted(path)
+    found = difference(stored["settings"], settings)
     if found is None:
         return
     if "merged" in stored["settings"] and "merged" not in settings:
@@ -141,7 +152,7 @@ def _short(value: Any) -> str:
 
 def numbers(folder: Folder, least: int = 0) -> list[int]:
     """Return the numbers of the shards that have a commit record, from `least` on."""
-    found = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdigit())
+    found = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdecimal())
     return [number for number in found if number >= least]
 
 
@@ -164,13 +175,17 @@ def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILE
 
 def _whole_record(folder: Folder, number: int) -> Record | None:
     """Return the commit record of a shard; `None` when it is damaged, or a file isn't there in the size it gives."""
-    data = folder.record(number).read_bytes()
     try:
-        record: Record = json.loads(data)
+        record: Record = read_json(folder.record(number))
         sizes = {kind: folder.shard(number, kind).stat().st_size for kind in KINDS}
-        return record if all(record["files"][kind]["bytes"] == size for kind, size in sizes.items()) else None
-    except (ValueError, KeyError, TypeError, FileNotFoundError):
+    except (ValueError, FileNotFoundError):
         return None
+    whole = wrong_entry(record, number) is None
+    return (
+        record
+        if whole and all(record["files"][kind]["bytes"] == size for kind, size in sizes.items())
+        else None
+    )
 
 
 def stored_settings(folder: Folder) -> Record:
@@ -183,15 +198,24 @@ def stored_settings(folder: Folder) -> Record:
         raise DatasetError(
             f"{folder.root} holds no unfinished work; it has no {folder.settings.name} in work/"
         )
-    stored = from_json(folder.settings)
-    check_version(stored, folder.settings)
-    settings: Record = stored.get("settings", {})
+    settings: Record = _noted(folder.settings)["settings"]
     return settings
+
+
+def _noted(path: Path) -> Record:
+    """Return what a manifest, or the settings of unfinished work, says, its settings being there."""
+    stored = from_json(path)
+    check_version(stored, path)
+    refuse_entry(stored, schema.first_wrong(stored, _NOTED), path)
+    return stored
 
 
 def read_ends(folder: Folder) -> list[Record]:
     """Return what several writers left when they were through the source."""
-    return [from_json(path) for path in sorted(folder.work.glob(_END))]
+    ends = {path: from_json(path) for path in sorted(folder.work.glob(_END))}
+    for path, end in ends.items():
+        refuse_entry(end, schema.first_wrong(end, _ENDED), path)
+    return list(ends.values())
 
 
 def check_files_there(folder: Folder, records: dict[int, Record], cure: str) -> None:
@@ -308,8 +332,15 @@ def finish_was_cut(folder: Folder) -> bool:
     part = following(folder)
     if not (part.is_file() and folder.checksum.is_file()):
         return False
-    line = f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {folder.manifest.name}\n"
-    return folder.checksum.read_bytes() == line.encode()
+    try:
+        return read_bytes(folder.checksum) == checksum_line(folder, read_bytes(part))
+    except ValueError:  # too large to be ours
+        return False
+
+
+def checksum_line(folder: Folder, data: bytes) -> bytes:
+    """Return what stands beside a manifest that holds `data`: its SHA-256, as `sha256sum` writes it."""
+    return f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n".encode()
 
 
 def clear_records(folder: Folder, name: str) -> None:

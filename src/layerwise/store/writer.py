@@ -7,7 +7,6 @@ with DatasetWriter(out, settings) as writer:
     writer.finish({"layers": …, "level": …, "pool": …, "blocks": …, "width": …, "dtype": …})
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from layerwise.errors import DatasetError
+from layerwise.errors import DatasetError, OutputError
+from layerwise.guarded import parse_json
 from layerwise.place import faults, is_remote, place
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk, locks, work
@@ -241,11 +241,11 @@ class DatasetWriter:
         if self.made is not None and read_manifest(folder) != self.made:
             raise DatasetError(f"{folder.root} was changed by another process; start the same command again")
         data = to_json(self._whole(manifest, entry))
-        line = f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n"
+        self._check_readable(data)
         with disk.writing(folder.manifest):
             disk.write_file(folder.root / entry["name"], records)
             work.write_following(folder, data)
-            disk.write_aside(folder.checksum, line.encode())
+            disk.write_aside(folder.checksum, work.checksum_line(folder, data))
             disk.rename(disk.aside(folder.checksum), folder.checksum)
             work.replace_manifest(folder)
             self.finished = True
@@ -254,15 +254,25 @@ class DatasetWriter:
                 self._tidy(whole)
         return whole
 
+    def _check_readable(self, data: bytes) -> None:
+        """Refuse to write a manifest that nobody could read, such as one that lists very many skipped records."""
+        try:
+            parse_json(data)
+        except ValueError as error:
+            what = f"the manifest of {self._folder.root} can't be written: {error}"
+            raise OutputError(
+                f"{what}; mend the source, so that fewer records are skipped, and start anew"
+            ) from None
+
     def _whole(self, manifest: dict[str, Any], entry: Record) -> Record:
         missing, taken = REQUIRED - manifest.keys(), OWN & manifest.keys()
         if missing or taken:
             raise ValueError(f"a manifest needs {sorted(missing)} and gets {sorted(taken)} from the writer")
         own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": entry}
+        check_manifest({**manifest, **own}, self._folder.manifest)
         records = list(self.committed.values())
         sums = {"totals": _totals(records), "error": _errors(records, manifest["layers"])}
         whole: Record = json.loads(to_json({**manifest, **own, **sums}))
-        check_manifest(whole, self._folder.manifest)
         return whole
 
     def close(self) -> None:
@@ -316,6 +326,12 @@ def _totals(records: list[Record]) -> dict[str, Any]:
 
 
 def _errors(records: list[Record], layers: Sequence[str]) -> dict[str, Any]:
+    for record in records:
+        for layer in layers:
+            if layer not in record["error"]:
+                raise DatasetError(
+                    f"the record of shard {record['number']} is damaged: error.{layer} is None; restore it from a copy"
+                )
     kinds = ("max_abs", "max_rel")
     return {
         layer: {
