@@ -495,13 +495,14 @@ def change(subject: str, folder: Path, chance: random.Random) -> tuple[str, bool
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
     if subject == "dataset" and chance.random() < 0.2:
         return change_records(folder, chance), True
-    path = chance.choice(files)
+    described = [path for path in files if path.suffix == ".json"]
+    path = chance.choice(described if described and chance.random() < 0.3 else files)
+    if folder.is_dir() and chance.random() < 0.1:
+        return change_kind(path, chance), False
     if path.suffix == ".json" and chance.random() < 0.8:
         what = change_json(path, chance)
     elif path.suffix == ".safetensors" and chance.random() < 0.3:
         what = change_header(path, chance)
-    elif folder.is_dir() and chance.random() < 0.15:
-        return change_kind(path, chance), False
     else:
         what = change_bytes(path, chance)
     if subject == "dataset" and chance.random() < 0.6:

@@ -4,7 +4,7 @@ import pytest
 
 from mutations import SUBJECTS, case
 
-FEW = {"dataset": 200, "head": 100, "model": 50, "source": 110, "work": 40}
+FEW = {"dataset": 240, "head": 80, "model": 60, "source": 60, "work": 60}
 MANY = 40  # times as many, by other seeds
 
 

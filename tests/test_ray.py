@@ -19,7 +19,7 @@ from layerwise.errors import LayerwiseError, RequestError
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
-from recipes import Exiting, Sharing
+from recipes import Exiting, Paths, Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
@@ -155,6 +155,12 @@ def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> No
         assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
             list(crew.map(["die"], lambda **_: None))
+
+
+def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:
+    with Ray(Paths(), 1) as crew:
+        assert crew.about, "it imports from somewhere"
+        assert not {"", str(Path.cwd())} & set(crew.about)
 
 
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:

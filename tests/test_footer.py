@@ -1,0 +1,101 @@
+"""Footers of Parquet files: what we read of one is what Arrow reads, and a damaged one is refused."""
+
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from layerwise.columnar import size_of, written_out
+from layerwise.footer import chunks
+
+TABLE = pa.table(
+    {
+        "doc": range(50),
+        "text": ["a", "bc"] * 25,
+        "plain": [f"text number {n}" for n in range(50)],
+        "words": [["a"] * (n % 3) for n in range(50)],
+        "deep": [{"x": n, "y": [str(n)]} for n in range(50)],
+        "flag": [True, None] * 25,
+    }
+)
+
+
+def file_of(**options: Any) -> io.BytesIO:
+    raw = io.BytesIO()
+    pq.write_table(TABLE, raw, **options)
+    return raw
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"row_group_size": 7, "compression": "zstd"},
+        {"use_dictionary": False},
+        {"use_dictionary": ["text"], "data_page_version": "2.0", "write_statistics": False},
+        {"use_dictionary": False, "column_encoding": {"plain": "DELTA_BYTE_ARRAY"}},
+    ],
+)
+def test_it_is_what_arrow_reads(options: dict[str, Any]) -> None:
+    raw = file_of(**options)
+    metadata = pq.ParquetFile(raw).metadata
+    found = iter(chunks(raw))
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            theirs, ours = metadata.row_group(group).column(number), next(found)
+            assert (ours.column, ours.path) == (number, theirs.path_in_schema)
+            assert (ours.values, ours.size) == (theirs.num_values, theirs.total_uncompressed_size)
+            assert ours.compressed == theirs.total_compressed_size
+            named = {"PLAIN_DICTIONARY", "RLE_DICTIONARY", "DELTA_BYTE_ARRAY"}
+            assert ours.encodings == named & set(theirs.encodings)
+    assert next(found, None) is None
+
+
+def test_a_file_of_arrow_is_read_as_one_of_python(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(file_of().getvalue())
+    with pa.OSFile(str(tmp_path / "x")) as raw, (tmp_path / "x").open("rb") as own:
+        assert chunks(raw) == chunks(own)
+
+
+def test_a_footer_that_is_damaged_is_refused() -> None:
+    whole = file_of(row_group_size=20).getvalue()
+    length = int.from_bytes(whole[-8:-4], "little")
+    chance = random.Random(0)
+    refused: list[str] = []
+    for _ in range(3_000):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 5])):
+            data[chance.randrange(len(data) - 8 - length, len(data))] = chance.randrange(256)
+        try:
+            chunks(io.BytesIO(data))
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 500
+    assert not any("\n" in message for message in refused)
+    for cut in (b"", b"PAR1", whole[:-9], b"PAR1" + (1 << 30).to_bytes(4, "little") + b"PAR1"):
+        with pytest.raises(ValueError, match="footer"):
+            chunks(io.BytesIO(cut))
+
+
+def test_a_footer_is_not_followed_without_end() -> None:
+    deep = b"\x1c" * 5_000 + b"\x00" * 5_001
+    many = b"\x49\xfc\xff\xff\xff\xff\x0f"  # a list of four billion structs
+    for footer in (deep, many):
+        with pytest.raises(ValueError, match="footer"):
+            chunks(io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1"))
+
+
+def test_what_is_written_out_is_as_large_as_what_was_read() -> None:
+    raw = file_of()
+    plain = pq.ParquetFile(raw)
+    size = size_of(raw, plain.metadata)
+    short = pq.ParquetFile(raw, read_dictionary=sorted(size.dictionaries)).read()
+    for name in TABLE.column_names:
+        column = plain.read([name])[name]
+        assert written_out(short[name]) >= sum(len(str(v)) for v in column.to_pylist() if isinstance(v, str))
+        assert written_out(short[name]) <= 3 * column.nbytes + 64
+    assert size.most >= TABLE.nbytes / 2
