@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from layerwise import schema
 from layerwise.errors import ModelError
 from layerwise.guarded import read_json
 from layerwise.place import reason
@@ -43,6 +44,10 @@ _USUAL: dict[str, Any] = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
 }
 _LAYOUT = ("unpad_inputs",)
+_SETTINGS: schema.Schema = {"do_lower_case": schema.optional(schema.flag)}
+_POOLING: schema.Schema = {
+    "pooling_mode": lambda value: schema.optional(schema.text)(value) or schema.list_of(schema.text)(value),
+}
 _TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
 
 
@@ -86,7 +91,7 @@ def read_recipe(name: str, root: Path) -> Recipe:
     home = modules[0][1]
     settings = _settings(home)
     place = kinds.index("Pooling") if "Pooling" in kinds else None
-    pooling = read_object(modules[place][1] / "config.json") if place is not None else {}
+    pooling = read_object(modules[place][1] / "config.json", _POOLING) if place is not None else {}
     pool, notes = _pool(pooling) if place is not None else (None, ())
     rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, place)]
     foreign = [kind for kind, _ in modules if _is_foreign(kind)]
@@ -109,16 +114,22 @@ def read_recipe(name: str, root: Path) -> Recipe:
     )
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, entries: schema.Schema | None = None) -> dict[str, Any]:
     """Return the object that a JSON file holds; an empty one where there is no file.
 
     Raises:
-        ModelError: no valid JSON, or no object.
+        ModelError: no valid JSON, no object, or an entry that isn't what `entries` says.
     """
     value = _read_json(path, {})
     if not isinstance(value, dict):
         raise ModelError(
-            f"{path} holds a {type(value).__name__}, not a JSON object, so the model can't be loaded; its folder is damaged"
+            f"{path} holds no JSON object but a {type(value).__name__}, so the model can't be loaded; its folder is damaged"
+        )
+    wrong = schema.first_wrong(value, entries or {})
+    if wrong is not None:
+        raise ModelError(
+            f"{path}: {wrong} is {schema.entry(value, wrong)!r:.60}, which makes no sense, so the model can't be loaded; its "
+            "folder is damaged"
         )
     return value
 
@@ -160,7 +171,7 @@ def _is_foreign(kind: str) -> bool:
 
 
 def _settings(home: Path) -> dict[str, Any]:
-    files = (read_object(home / name) for name in SETTINGS)
+    files = (read_object(home / name, _SETTINGS) for name in SETTINGS)
     return next((settings for settings in files if settings), {})
 
 
