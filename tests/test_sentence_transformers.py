@@ -188,7 +188,6 @@ def test_no_pooling_mode_is_the_mean(
         ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
         ({"pooling_mode": ["cls", "mean"]}, r"cls\+mean"),
         ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}, r"max\+mean"),
-        ({"pooling_mode": 7}, "7"),
     ],
 )
 def test_a_pooling_that_is_none_of_ours_is_told(
