@@ -1,6 +1,7 @@
 """Vectors that aren't finite: no verb computes with them, and each says in which dataset, layer and row they are."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,12 @@ def test_an_extraction_that_overflows_says_which_type_holds_it(
     assert "layer emb holds" in str(caught.value)
     assert says in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_repair_makes_its_shard_again(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "odd.lw", tmp_path / "odd.lw")
+    done = lw.repair(tmp_path / "odd.lw", device="cpu")
+    assert done.shards == (0,)
+    right, mended = lw.open_dataset(folder / "right.lw"), lw.open_dataset(tmp_path / "odd.lw")
+    assert np.array_equal(mended.checked().layer("2"), right.layer("2"))
+    assert lw.verify(tmp_path / "odd.lw", sample=0).ok

@@ -11,11 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from layerwise.errors import DatasetError
+from layerwise.guarded import digest_regular
 from layerwise.place import is_remote
 from layerwise.store import disk
 from layerwise.store.dtypes import F32
 from layerwise.store.layout import KINDS, Folder, from_json, to_json
-from layerwise.store.records import Record
+from layerwise.store.manifest import read_manifest, refuse_entry
+from layerwise.store.records import Record, wrong_entry
 from layerwise.store.tables import table_bytes
 from layerwise.store.tensors import TensorWriter
 
@@ -93,7 +95,7 @@ class ShardWriter:
         if self._folder.record(self.number).exists():
             return True
         manifest = self._folder.manifest
-        return manifest.exists() and self.number < from_json(manifest)["shards"]["count"]
+        return manifest.exists() and self.number < read_manifest(self._folder)["shards"]["count"]
 
 
 def commit_shard(
@@ -139,6 +141,7 @@ def _others(folder: Folder, own: Record) -> Record:
     """
     path = folder.record(own["number"])
     record = from_json(path)
+    refuse_entry(record, wrong_entry(record, own["number"]), path)
     if _stand(folder, record):
         return record
     if not _stand(folder, own):
@@ -152,8 +155,7 @@ def _others(folder: Folder, own: Record) -> Record:
 
 def _stand(folder: Folder, record: Record) -> bool:
     """Tell whether the files of a shard are those of a record."""
-    for kind, file in record["files"].items():
-        with folder.shard(record["number"], kind).open("rb") as opened:
-            if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
-                return False
-    return True
+    return all(
+        digest_regular(folder.shard(record["number"], kind)) == file["sha256"]
+        for kind, file in record["files"].items()
+    )
