@@ -35,6 +35,7 @@ from layerwise.layers import layer_names, resolve_layers
         (np.int64(-1), "6"),
         (np.array(2), "2"),
         (np.array(["emb", "3"]), "emb 3"),
+        (np.array("all"), "emb 1 2 3 4 5 6"),
         ((n for n in (1, 2)), "1 2"),
     ],
 )
@@ -76,10 +77,14 @@ def test_slices_are_those_of_python(blocks: int, data: st.DataObject) -> None:
         ([], "no layer is named"),
         (None, "no layer is named"),
         (True, "no layer is named"),
+        (np.True_, "no layer is named"),
+        ([["1"], "2"], "no layer is named"),
+        ({"1", "2"}, "no layer is named"),
+        (np.arange(4).reshape(2, 2), "no layer is named"),
         ("9" * 5000, "is no layer"),
     ],
 )
-def test_what_is_refused(spec: str, why: str) -> None:
+def test_what_is_refused(spec: Any, why: str) -> None:
     with pytest.raises(RequestError) as caught:
         resolve_layers(spec, 6)
     assert why in str(caught.value)

@@ -125,6 +125,24 @@ def test_a_space_that_the_text_has_keeps_its_place() -> None:
     assert [(name, part) for name, part, _ in literal][-2:] == [("\u2581", "\u2581"), ("天", "天")]
 
 
+def test_the_space_of_another_kind_of_tokenizer_is_a_letter() -> None:
+    """\u0120 is a letter of Maltese, and byte-level tokenizers write it for a space."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocab = [
+        ("[PAD]", 0.0),
+        ("[UNK]", -20.0),
+        ("[CLS]", 0.0),
+        ("[SEP]", 0.0),
+        ("\u2581", -1.0),
+        ("\u0120", -1.0),
+    ]
+    backend = Tokenizer(models.Unigram([*vocab, ("o", -1.0), ("r", -1.0)], 1))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    found = pieces_of(backend, "x\u0120or\u0120o")
+    assert [(name, part) for name, part, _ in found if name == "\u0120"] == [("\u0120", "\u0120")] * 2
+
+
 def test_a_space_is_a_word_where_nothing_else_is() -> None:
     from tokenizers import normalizers
 

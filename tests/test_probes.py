@@ -194,7 +194,7 @@ def test_a_maximum_length_beyond_the_table_of_positions_is_refused(family: str, 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 1000}))
     with pytest.raises(ModelError) as caught:
         lw.load_encoder(folder)
-    assert "allow 1000 pieces and its table of positions has 80 entries" in str(caught.value)
+    assert "its tokenizer allows 1000 pieces and its table of positions has 80 entries" in str(caught.value)
 
 
 def test_the_number_of_positions_goes_by_the_table_under_any_name(tmp_path: Path) -> None:
@@ -205,3 +205,63 @@ def test_the_number_of_positions_goes_by_the_table_under_any_name(tmp_path: Path
     tokenizer.model_max_length = int(1e30)
     tokenizer.save_pretrained(folder)
     assert lw.load_encoder(folder).position_limit == SMALL["max_position_embeddings"]
+
+
+def test_a_mask_of_the_models_own_number(tmp_path: Path) -> None:
+    """ESM scales a row by the share of masks in it, whatever piece the tokenizer takes for one."""
+    mask = make_tokenizer("wordpiece")(CORPUS[0])["input_ids"][3]
+    folder = make_model("esm", tmp_path / "model", mask_token_id=mask)
+    encoder, plain = lw.load_encoder(folder), Plain(folder)
+    assert any(mask in plain.raw(text)["input_ids"] for text in SPECIAL_INSIDE)
+    assert off(encoder, plain, SPECIAL_INSIDE) <= TOLERANCE
+    assert any(f"mask is piece 4 and the model's is {mask}" in note for note in encoder.notes)
+
+
+def test_a_table_of_positions_with_entries_in_reserve(tmp_path: Path) -> None:
+    """Nystromformer's begins at the third."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(
+        "nystromformer", **{**SMALL, "num_landmarks": 80, "segment_means_seq_len": 80, "vocab_size": 400}
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizer = make_tokenizer("wordpiece")
+    tokenizer.model_max_length = 82
+    tokenizer.save_pretrained(tmp_path)
+    encoder = lw.load_encoder(tmp_path)
+    assert encoder.position_limit == 80
+    assert encoder.encode(["word " * 200], "1").rows == 1
+
+
+@pytest.mark.parametrize("text", ["a", "0123456789 " * 2])
+def test_attention_of_a_model_that_changes_with_its_texts(
+    text: str, encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
+) -> None:
+    encoder = encoder_of("big_bird")
+    encoder.encode(["a", LONG])
+    maps = encoder.attention(text)
+    model = Plain(model_folder("big_bird")).model
+    ids = torch.tensor([encoder.encode([text], level="token").index["token_id"].to_pylist()])
+    with torch.no_grad():
+        model(input_ids=ids)  # it becomes what it is for such a text
+        want = np.stack([one[0].numpy() for one in model(input_ids=ids, output_attentions=True).attentions])
+    np.testing.assert_allclose(maps, want, atol=1e-6)
+
+
+def test_attention_to_parts_of_a_text_is_no_map(encoder_of: Callable[[str], Any]) -> None:
+    with pytest.raises(ModelError, match="gives no attention maps"):
+        encoder_of("big_bird").attention(LONG)
+
+
+def test_a_text_with_nothing_but_special_pieces_is_too_little(tmp_path: Path) -> None:
+    folder = make_model("bert", tmp_path / "model")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 2}))
+    with pytest.raises(ModelError, match="takes 2 pieces at once, and 2 of a text are special"):
+        lw.load_encoder(folder)
+
+
+def test_a_local_encoder_is_no_decoder(tmp_path: Path) -> None:
+    """What stands first sees a few pieces and not the end of the text."""
+    folder = make_model("modernbert", tmp_path / "model", local_attention=4, global_attn_every_n_layers=99)
+    assert lw.load_encoder(folder).blocks == 3

@@ -21,10 +21,14 @@ CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
     "list": list,
     "tuple": tuple,
     "generator": iter,
+    "sequence by its items": lambda texts: _Items(texts),
     "dictionary's values": lambda texts: dict(enumerate(texts)).values(),
     "numpy objects": lambda texts: _objects(texts),
     "pandas series": pd.Series,
     "pandas series, other index": lambda texts: pd.Series(texts, index=range(5, 5 + len(texts))),
+    "pandas series, an index of names": lambda texts: pd.Series(
+        texts, index=["columns", "shape", "texts", "layers", "schema", "dtype"][: len(texts)]
+    ),
     "polars series": pl.Series,
     "arrow array": pa.array,
     "arrow chunks": lambda texts: pa.chunked_array([texts[:1], texts[1:]]),
@@ -37,6 +41,29 @@ OF_STRINGS: dict[str, Callable[[list[str]], Any]] = {
     "arrow dictionary": lambda texts: pa.array(texts).dictionary_encode(),
     "large arrow strings": lambda texts: pa.array(texts, pa.large_string()),
 }
+
+
+class _Items:
+    """As `torch.utils.data.Subset`: a length and items, and no more."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self._kept = items
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, number: int) -> Any:
+        return self._kept[number]
+
+
+class _Column:
+    """As a column of Spark: it says that it can be gone through, and can't."""
+
+    def __iter__(self) -> Any:
+        raise TypeError("a column isn't iterable")
+
+    def __repr__(self) -> str:
+        return "Column<text>"
 
 
 def _objects(items: list[Any]) -> Any:
@@ -80,6 +107,7 @@ TABLES: dict[str, Any] = {
     "lazy polars": pl.DataFrame(COLUMNS).lazy(),
     "arrow table": pa.table(COLUMNS),
     "arrow batch": pa.RecordBatch.from_pydict(COLUMNS),
+    "arrow reader": pa.table(COLUMNS).to_reader(),
     "structured array": np.array([("one", "x")], dtype=[("text", "U3"), ("label", "U1")]),
 }
 
@@ -103,6 +131,9 @@ def test_tables_are_refused_and_their_columns_named(kind: str, encoder_of: Calla
         (7, "got 7 for texts; give a list"),
         (None, "got None for texts"),
         ({}, "got an empty mapping"),
+        ({"id": "a text"}.items(), "a dict_items for texts, which has names beside its texts"),
+        (_Column(), "got Column<text> for texts; give a list"),
+        (b"text", "got one piece of bytes"),
     ],
 )
 def test_what_is_no_list_of_texts(given: Any, said: str) -> None:

@@ -53,11 +53,24 @@ def resolve_layers(
 
 
 def _positions(spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
-    if not isinstance(spec, str):
-        if (number := _number(spec)) is None:
-            return _several(spec, blocks, there)
-        spec = str(number)
-    text = spec.replace(" ", "")
+    if isinstance(spec, str) or (number := _number(spec)) is not None:
+        return _named(spec if isinstance(spec, str) else str(number), spec, blocks, there)
+    if isinstance(spec, bytes | dict | set | frozenset) or not isinstance(spec, Iterable):
+        raise _refuse(spec, "no layer is named", there)
+    items = [item if isinstance(item, str) else _number(item) for item in _items(spec)]
+    if not items or None in items:
+        raise _refuse(spec, "no layer is named", there)
+    return [p for item in items for p in _named(str(item), spec, blocks, there)]
+
+
+def _items(spec: Any) -> list[Any]:
+    """Return what a list, or an array of numpy, even one without an axis, holds."""
+    return [spec.item()] if getattr(spec, "shape", None) == () else list(spec)
+
+
+def _named(text: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
+    """Return the positions that a string names; `spec` is what it is a part of."""
+    text = text.replace(" ", "")
     if text == "all":
         return [_position(name, spec, blocks, there) for name in there]
     if ":" in text:
@@ -67,21 +80,16 @@ def _positions(spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
 
 def _number(spec: Any) -> int | None:
     """Return a whole number of Python's or numpy's; `None` for anything else."""
-    if isinstance(spec, bool) or type(spec).__name__ in ("bool", "bool_") or getattr(spec, "shape", ()) != ():
+    if (
+        isinstance(spec, bool)
+        or "bool" in str(getattr(spec, "dtype", ""))
+        or getattr(spec, "shape", ()) != ()
+    ):
         return None
     try:
         return operator.index(spec)
     except TypeError:
         return None
-
-
-def _several(spec: Any, blocks: int, there: Sequence[str]) -> list[int]:
-    if isinstance(spec, bytes | dict) or not isinstance(spec, Iterable):
-        raise _refuse(spec, "no layer is named", there)
-    items = list(spec)
-    if not items or any(item is spec for item in items):
-        raise _refuse(spec, "no layer is named", there)
-    return [p for item in items for p in _positions(item, blocks, there)]
 
 
 def _position(item: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> int:

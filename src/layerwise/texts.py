@@ -1,6 +1,6 @@
 """Texts given in Python: a list of them, in any of the usual containers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Mapping
 from typing import Any
 
 from layerwise.errors import RequestError
@@ -19,21 +19,31 @@ def listed(given: Any) -> list[Any]:
         RequestError: one string; a table or mapping, of which one column is needed; what has no order.
     """
     if isinstance(given, str | bytes):
-        raise RequestError("got one string for a list of texts; put it in brackets")
+        kind = "string" if isinstance(given, str) else "piece of bytes"
+        raise RequestError(f"got one {kind} for a list of texts; put it in brackets")
     if (columns := _columns(given)) is not None:
         raise RequestError(_naming(given, columns))
-    if hasattr(given, "texts") and hasattr(given, "layers"):
+    if hasattr(type(given), "mix_stats"):
         raise RequestError(
             "got a dataset for texts; pass a column of its texts, such as dataset.texts['text']"
         )
-    if (shape := getattr(given, "shape", None)) is not None and len(shape) != 1:
+    if (shape := _of_type(given, "shape")) is not None and len(shape) != 1:
         raise RequestError(f"got an array of shape {tuple(shape)} for texts; give one column of it")
-    if isinstance(given, set | frozenset):
-        raise RequestError(f"got a {type(given).__name__} for texts, which has no order; give a list")
-    if not isinstance(given, Iterable):
-        raise RequestError(f"got {given!r:.60} for texts; give a list of strings, or of lists of words")
-    items = given.to_pylist() if hasattr(given, "to_pylist") else list(given)
+    if isinstance(given, set | frozenset | ItemsView):
+        why = "names beside its texts" if isinstance(given, ItemsView) else "no order"
+        raise RequestError(f"got a {type(given).__name__} for texts, which has {why}; give a list")
+    try:
+        items = given.to_pylist() if hasattr(type(given), "to_pylist") else list(given)
+    except TypeError:
+        raise RequestError(
+            f"got {given!r:.60} for texts; give a list of strings, or of lists of words"
+        ) from None
     return [_words(item) for item in items]
+
+
+def _of_type(given: Any, name: str) -> Any:
+    """Return an attribute that a type has; pandas gives rows and columns out as attributes too."""
+    return getattr(given, name, None) if hasattr(type(given), name) else None
 
 
 def _words(item: Any) -> Any:
@@ -51,9 +61,11 @@ def _columns(given: Any) -> list[str] | None:
     """Return the names of the columns of a table or a mapping; `None` for what is neither."""
     if isinstance(given, Mapping):
         return [str(key) for key in given]
-    names = getattr(getattr(given, "dtype", None), "names", None)  # of a structured array
+    names = getattr(_of_type(given, "dtype"), "names", None)  # of a structured array
     for attribute in ("column_names", "columns"):
-        names = getattr(given, attribute, None) if names is None else names
+        names = _of_type(given, attribute) if names is None else names
+    if names is None:
+        names = getattr(_of_type(given, "schema"), "names", None)
     return None if names is None or callable(names) else [str(name) for name in names]
 
 

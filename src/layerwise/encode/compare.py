@@ -46,7 +46,7 @@ class Comparison:
         return all(
             self._together(engine, [self._references[n] for n in group], texts.of(group), tolerance)
             for group in groups
-        ) and _enter_alike(engine, self._probes.longest, tolerance)
+        ) and _enter_alike(engine, self._probes.longest(engine.packing), tolerance)
 
     def agrees_on_plain(self, engine: Engine, tolerance: float) -> bool:
         """Tell the same of the two plain probes."""
@@ -165,7 +165,7 @@ def _close(
 def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
     """Return the layers of each probe, after making sure that they are those of a text encoder."""
     ids = texts.ids[0].copy()
-    ids[-2] = ids[-3] if ids[-3] != ids[-2] else ids[0]
+    ids[1] = ids[2] if ids[2] != ids[1] else ids[0]
     try:
         states = [plain_layers(model, texts, number) for number in range(len(texts.ids))]
         changed = plain_layers(model, Sequences([ids], texts.types), 0)
@@ -179,7 +179,7 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
             raise ModelError(
                 f"model {name!r} changes the length or width of its layers on the way; it isn't supported"
             )
-    # In an encoder what stands first sees what stands behind it.
+    # In an encoder what stands first sees what stands right behind it, however local its attention is.
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(
             f"model {name!r} is a decoder-only model: a piece sees only what stands before it; "

@@ -96,9 +96,12 @@ class Engine:
         """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
         types = sequences.types[0] if sequences.types is not None else None
         with self._copying:
-            if self._eager is None:
-                self._eager = hf.eager_copy(self._model)
+            if self._eager is None or self._changes:
+                with self._model_in_turn():
+                    self._eager = hf.eager_copy(self._model)
             # What such a copy keeps of a forward is its own.
+            if self._changes and self._eager is not None:
+                hf.take_shape(self._eager, sequences.ids[0])
             return hf.attention_maps(self._eager, sequences.ids[0], types)
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:

@@ -40,6 +40,7 @@ _LOADING = new_lock()
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
+_WHOLE = 0.02  # how far the sum of a row of attention may be from 1: bf16 rounds each of its numbers
 # The names that configurations have for the number of positions.
 _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
 # A pooler is no part of the layers; everything else that a checkpoint lacks would be random numbers.
@@ -91,7 +92,7 @@ def load(
     with foreign(checkpoint):
         model = model.to(device).eval().requires_grad_(False)
         table = _position_table(model)
-        skipped = None if table is None else table.padding_idx
+        skipped = None if table is None else table.skipped
         return Loaded(
             model,
             config,
@@ -101,7 +102,7 @@ def load(
             _vocabulary(checkpoint, model, backend),
             skipped,
             unused,
-            _cased(checkpoint, backend) + _padding(tokenizer, skipped),
+            _cased(checkpoint, backend) + _others(config, tokenizer, skipped),
         )
 
 
@@ -271,6 +272,13 @@ def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[
 
 
 @torch.inference_mode()
+def take_shape(model: nn.Module, ids: npt.NDArray[np.int64]) -> None:
+    """Let a model that changes with its texts become what it is for this one (BigBird exchanges its attention)."""
+    with without_reports():
+        model(input_ids=torch.tensor(ids, device=next(model.parameters()).device)[None])
+
+
+@torch.inference_mode()
 def attention_maps(
     model: nn.Module | None, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor] | None:
@@ -285,16 +293,16 @@ def attention_maps(
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     if type_ids is not None:
         inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
-    put_back = remember(model)
     try:
         found = model(**inputs, output_attentions=True).attentions
     except (ValueError, TypeError, AttributeError):
         return None
-    finally:
-        put_back()
-    if not found or any(one is None or one.dim() != 4 for one in found):
+    if not found or any(one is None or one.shape[2:] != (len(ids), len(ids)) for one in found):
         return None
-    return [one[0].float().cpu() for one in found]
+    maps = [one[0].float().cpu() for one in found]
+    # Attention to parts of a text is given in other shapes, or with what is left out of it.
+    whole = all(bool(((one.sum(-1) - 1).abs() < _WHOLE).all()) for one in maps)
+    return maps if whole else None
 
 
 def versions() -> dict[str, str]:
@@ -563,17 +571,32 @@ def _cased(checkpoint: Checkpoint, backend: Any) -> tuple[str, ...]:
     )
 
 
-def _position_table(model: nn.Module) -> nn.Embedding | None:
-    """Return the table of absolute positions; `None` for a family without one."""
+@dataclass(frozen=True)
+class _Positions:
+    """The table of absolute positions of a model: its entries, and the piece that isn't counted (`None` for none)."""
+
+    entries: int
+    skipped: int | None
+
+
+def _position_table(model: nn.Module) -> _Positions | None:
+    """Return what is known of the table of absolute positions; `None` for a family without one."""
     for name, module in model.named_modules():
-        last = name.rsplit(".", 1)[-1]
-        if isinstance(module, nn.Embedding) and ("position" in last or last == "wpe") and "rel" not in last:
-            return module
+        last, weight = name.rsplit(".", 1)[-1], getattr(module, "weight", None)
+        named = ("position" in last or last == "wpe") and "rel" not in last
+        # I-BERT's is no nn.Embedding.
+        if (
+            named
+            and "Embedding" in type(module).__name__
+            and isinstance(weight, torch.Tensor)
+            and weight.dim() == 2
+        ):
+            return _Positions(len(weight), getattr(module, "padding_idx", None))
     return None
 
 
 def _max_length(
-    checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, table: nn.Embedding | None
+    checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, table: _Positions | None
 ) -> int:
     """Return how many pieces the model takes at once.
 
@@ -590,14 +613,15 @@ def _max_length(
     limits = [] if stated is None else [stated]
     if table is None:
         return min(limits + _stated_positions(config), default=_FALLBACK_LENGTH)
-    for where, length in (("tokenizer", stated), ("sentence-transformers settings", checkpoint.max_length)):
-        if length is not None and length > table.num_embeddings:
-            raise ModelError(
-                f"model {checkpoint.name!r}: its {where} allow {length} pieces and its table of positions has "
-                f"{table.num_embeddings} entries, so they aren't of one model; take the files that belong together, "
-                "or correct the maximum length"
-            )
-    return min([*limits, table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)])
+    if stated is not None and stated > table.entries:
+        where = "tokenizer" if checkpoint.max_length is None else "sentence-transformers folder"
+        raise ModelError(
+            f"model {checkpoint.name!r}: its {where} allows {stated} pieces and its table of positions has "
+            f"{table.entries} entries, so they aren't of one model; take the files that belong together, or correct the "
+            "maximum length"
+        )
+    usable = table.entries - (0 if table.skipped is None else table.skipped + 1)
+    return min([*limits, *_stated_positions(config), usable])
 
 
 def _stated_positions(config: PretrainedConfig) -> list[int]:
@@ -610,14 +634,17 @@ def _stated_positions(config: PretrainedConfig) -> list[int]:
 
 
 def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
-    """Return the number of entries of the embedding table.
+    """Return the number of entries of the embedding table; of the tokenizer where the model doesn't tell.
 
     Raises:
         ModelError: the tokenizer has pieces beyond it.
     """
-    entries = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
     vocabulary = backend.get_vocab(with_added_tokens=True)
     highest = max(vocabulary.values(), default=0)
+    try:
+        entries = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    except (NotImplementedError, AttributeError):  # code of the model's own
+        return highest + 1
     if highest >= entries:
         raise ModelError(
             f"model {checkpoint.name!r}: its tokenizer has {len(vocabulary)} pieces, up to number {highest}, and its "
@@ -626,14 +653,17 @@ def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
     return entries
 
 
-def _padding(tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
-    """Return what should be told of a tokenizer beside a model that counts positions by `skipped`."""
-    own = tokenizer.pad_token_id
-    if skipped is None or own is None or own == skipped:
-        return ()
-    return (
-        f"the tokenizer's padding is piece {own} and the model's is {skipped}, so they may not be of one model; "
-        "vectors are those that transformers gives",
+def _others(config: PretrainedConfig, tokenizer: Any, skipped: int | None) -> tuple[str, ...]:
+    """Return a note for padding and masks that have another number in the tokenizer than in the model."""
+    pairs = {
+        "padding": (tokenizer.pad_token_id, skipped),
+        "mask": (tokenizer.mask_token_id, getattr(config, "mask_token_id", None)),
+    }
+    return tuple(
+        f"the tokenizer's {what} is piece {own} and the model's is {number}, so they may not be of one model; vectors are "
+        "those that transformers gives"
+        for what, (own, number) in pairs.items()
+        if own is not None and number is not None and own != number
     )
 
 

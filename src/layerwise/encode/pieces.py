@@ -13,9 +13,9 @@ from layerwise.errors import ModelError
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
-# What sentencepiece and byte-level tokenizers write for a space. Before a text, or a word, that has none, it may be a
+# What byte-level tokenizers, and sentencepiece's, write for a space. Before a text, or a word, that has none, it may be a
 # piece of its own, which stands for no character and carries the place of the next one.
-_BLANKS = "\u2581\u0120"
+_BYTE_LEVEL, _SENTENCEPIECE = "\u0120", "\u2581"
 _LONGEST_BLANK = 16
 _MANY = {value: np.full(1024, value) for value in (0, NO_WORD)}
 for _array in _MANY.values():
@@ -66,8 +66,9 @@ class Tokenizer:
         self._prefix = mask.index(0) if 0 in mask else 0
         self._one_type = not any(probe.type_ids)
         self.has_cls = self._cls is not None and self._cls in probe.ids
-        names = (blank * count for blank in _BLANKS for count in range(1, _LONGEST_BLANK + 1))
-        numbers = [self._backend.token_to_id(name) for name in names]
+        steps = repr(self._backend.pre_tokenizer) + repr(self._backend.decoder)
+        self._space = _BYTE_LEVEL if "ByteLevel" in steps else _SENTENCEPIECE
+        numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
         self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
     def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Pieces]:
@@ -124,7 +125,7 @@ class Tokenizer:
         full = np.flatnonzero(~blank)
         for place in np.flatnonzero(blank).tolist():
             start, end, word = pieces.starts[place], pieces.ends[place], pieces.words[place]
-            if any(char.isspace() or char in _BLANKS for char in text[start:end]):
+            if any(char.isspace() or char == self._space for char in text[start:end]):
                 continue
             at = int(np.searchsorted(full, place))
             near = full[max(at - 1, 0) : at + 1]

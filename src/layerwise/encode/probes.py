@@ -28,7 +28,8 @@ _WINDOWS = (
     "chunk_length",
     "window_size",
 )
-_LONGEST = 32_768  # pieces of the longest text that goes up to the first block
+# Pieces of the longest text that goes up to the first block; with padding what reaches it grows as the square.
+_LONGEST, _LONGEST_PADDED = 32_768, 1024
 _SPECIAL = 24  # special tokens within a text: T5 has a hundred
 
 
@@ -38,18 +39,21 @@ class Probes:
 
     Attributes:
         texts: texts that go through all blocks; the first two are plain and of different lengths, the last is long.
-        longest: a text as long as the model takes and a short one, which go up to the first block.
         special: the special tokens; a text without one, and a text with each of them within.
     """
 
     texts: Sequences
-    longest: Sequences
     special: tuple[Ints, Sequences]
+    _longest: tuple[Sequences, Sequences]
 
     @property
     def plain(self) -> Sequences:
         """The two plain texts."""
         return self.texts.of((0, 1))
+
+    def longest(self, packing: Packing) -> Sequences:
+        """Return a text as long as the model takes and a short one, which go up to the first block."""
+        return self._longest[packing != "packed"]
 
     def groups(self, packing: Packing) -> tuple[tuple[int, ...], ...]:
         """Return which of the texts go through the model together: no more padding than need be."""
@@ -69,16 +73,22 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
             f"model {name!r}: its tokenizer gives {min(map(len, plain))} pieces for a sentence; it doesn't fit"
         )
     body, most = _body(plain[0]), loaded.max_length - tokenizer.special
+    if most < 1:
+        raise ModelError(
+            f"model {name!r} takes {loaded.max_length} pieces at once, and {tokenizer.special} of a text are special; "
+            "correct its maximum length"
+        )
     long = _filled(plain, min(_long(loaded) - tokenizer.special, most))
     special = _special(loaded)
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
-    longest = _filled(plain, min(_LONGEST - tokenizer.special, most))
     types = tokenizer.takes_types
+    longest = (min(limit - tokenizer.special, most) for limit in (_LONGEST, _LONGEST_PADDED))
+    ends = [[_filled(plain, length), body[:most]] for length in longest]
     with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
         _framed(plain[0], [one[:most] for one in bodies], types=types),
-        _framed(plain[0], [longest, body[:most]], types=types),
         (special, _framed(plain[0], with_one, types=types)),
+        (_framed(plain[0], ends[0], types=types), _framed(plain[0], ends[1], types=types)),
     )
 
 
@@ -110,9 +120,10 @@ def _filled(texts: Sequence[Pieces], length: int) -> Ints:
 def _special(loaded: Loaded) -> Ints:
     """Return the special tokens of the tokenizer and of the model."""
     tokenizer = loaded.tokenizer
-    named = [loaded.skipped, getattr(loaded.config, "pad_token_id", None), tokenizer.pad_token_id]
-    numbers = [*named, tokenizer.unk_token_id, *tokenizer.all_special_ids[:_SPECIAL]]
-    known = (number for number in numbers if number is not None and 0 <= number < loaded.vocabulary)
+    of_model = [value for name, value in vars(loaded.config).items() if name.endswith("_token_id")]
+    numbers = [loaded.skipped, *of_model, tokenizer.pad_token_id, tokenizer.unk_token_id]
+    numbers += tokenizer.all_special_ids[:_SPECIAL]
+    known = (number for number in numbers if type(number) is int and 0 <= number < loaded.vocabulary)
     return np.array(list(dict.fromkeys(known)), dtype=np.int64)
 
 
