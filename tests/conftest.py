@@ -79,6 +79,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "roformer": ("wordpiece", SMALL, "padded"),
     "convbert": ("wordpiece", {**SMALL, "embedding_size": 32, "head_ratio": 2}, "even"),
+    "squeezebert": ("wordpiece", {**SMALL, "embedding_size": 32}, "padded"),
     "t5": ("unigram", SEQ2SEQ, "padded"),
 }
 SPECIAL = {

@@ -21,12 +21,18 @@ _BY_ROW = (nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.Softmax2d, nn.MultiheadAtte
 
 
 def steady(model: nn.Module) -> None:
-    """Let the activations and rotary positions of a model on a CPU give the same bits with any number of threads."""
+    """Let activations, rotary positions and convolutions of a model on a CPU give the same bits with any threads."""
     for module in model.modules():
         if type(module).__module__ in _ACTIVATIONS and not isinstance(module, _BY_ROW):
             module.register_forward_hook(_mend)
-        elif "rotary" in type(module).__name__.lower() and not list(module.children()):
+        elif _goes_by_threads(module):
             module.forward = _by_one_thread(module.forward)
+
+
+def _goes_by_threads(module: nn.Module) -> bool:
+    """Tell whether a module computes sines, or a convolution, as a module of torch or by hand (ConvBERT)."""
+    sines = "rotary" in type(module).__name__.lower() and not list(module.children())
+    return sines or isinstance(module, nn.Conv1d) or hasattr(module, "conv_kernel_size")
 
 
 def _by_one_thread(forward: Callable[..., Any]) -> Callable[..., Any]:

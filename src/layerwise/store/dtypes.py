@@ -27,7 +27,7 @@ _BLOCK = 3 << 16  # values that a core's cache holds through the passes over the
 _CHUNK = 1 << 21  # values that are worth a thread's while
 _SIGN_AND_REST = np.array(0x8FFFE000, np.uint32).view(np.int32)
 _REBIAS = np.float32(2.0**112)
-_ENDLESS = np.uint16(0x7C00)  # the exponent of infinity and NaN in float16
+_ENDLESS = 65_536  # beyond the largest number of float16
 
 
 def itemsize(dtype: str) -> int:
@@ -117,9 +117,7 @@ def _cut(job: Job, size: int) -> Iterable[Job]:
 
 
 def _decode_into(out: F32, codes: Codes, scales: F32 | None, dtype: str) -> None:
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # damaged files hold any bits, and are to be read as they are
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged files hold any bits
         for block_out, block, block_scales in _cut((out, codes, scales), _BLOCK):
             if dtype == "float16":
                 _from_float16(block_out, block)
@@ -141,9 +139,9 @@ def _from_float16(out: F32, codes: Codes) -> None:
     np.left_shift(bits, 13, out=bits)
     np.bitwise_and(bits, _SIGN_AND_REST, out=bits)
     np.multiply(out, _REBIAS, out=out)
-    exponents = codes.view("<u2") & _ENDLESS
-    if exponents.size and exponents.max() == _ENDLESS:  # infinity and NaN have no such value
-        np.copyto(out, codes, where=exponents == _ENDLESS)
+    # Infinity and NaN have become numbers that float16 has not.
+    if out.size and max(out.max(), -out.min()) >= _ENDLESS:
+        np.copyto(out, codes, where=np.abs(out) >= _ENDLESS)
 
 
 def losses(values: F32, codes: Codes, scales: F32 | None, dtype: str) -> tuple[float, float]:
