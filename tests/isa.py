@@ -21,7 +21,7 @@ RUNS: dict[str, dict[str, str]] = {
     },
     "rounding by rows": {"LAYERWISE_TEST_ROUNDING": "rows"},
 }
-NAMES = "int8 processor parity model windows words attention pieces pool transfer untrained"
+NAMES = "int8 processor parity probes steady model windows words attention pieces pool transfer untrained"
 SAY = "from layerwise.encode import int8; print(int8.refusal() or 'taken')"
 
 
