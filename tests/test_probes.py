@@ -265,3 +265,10 @@ def test_a_local_encoder_is_no_decoder(tmp_path: Path) -> None:
     """What stands first sees a few pieces and not the end of the text."""
     folder = make_model("modernbert", tmp_path / "model", local_attention=4, global_attn_every_n_layers=99)
     assert lw.load_encoder(folder).blocks == 3
+
+
+def test_a_model_without_blocks_is_refused_by_name(tmp_path: Path) -> None:
+    folder = make_model("roberta", tmp_path / "model")
+    config_of(folder, num_hidden_layers=0)
+    with pytest.raises(ModelError, match="gives no layers; its config.json must name at least one block"):
+        lw.load_encoder(folder)

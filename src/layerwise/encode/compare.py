@@ -174,6 +174,10 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
         raise ModelError(
             f"model {name!r} doesn't run on text alone ({line[:200]}); a text encoder is needed"
         ) from None
+    if not states[0]:
+        raise ModelError(
+            f"model {name!r} gives no layers; its config.json must name at least one block (num_hidden_layers)"
+        )
     for number, layers in enumerate(states):
         if any(layer.shape != (len(texts.ids[number]), states[0][0].shape[1]) for layer in layers):
             raise ModelError(

@@ -82,8 +82,7 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
     loaded = hf.load(found, device=device, precision=precision, trust_remote_code=loading.trust_remote_code)
     # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
     loading = replace(loading, revision=found.revision, device=device)
-    with hf.foreign(found):
-        return Encoder(found, loaded, loading)
+    return Encoder(found, loaded, loading)
 
 
 def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None) -> Encoder:
@@ -122,8 +121,7 @@ def load_plain_encoder(
     with computing():
         found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
         loaded = hf.load(found, device=device, trust_remote_code=trust_remote_code)
-        with hf.foreign(found):
-            return _told(Encoder(found, loaded, loading, engine=PlainEngine))
+        return _told(Encoder(found, loaded, loading, engine=PlainEngine))
 
 
 def device_of(device: str | None, process: int | None = None) -> str:

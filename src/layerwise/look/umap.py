@@ -25,6 +25,7 @@ def umap(seed: int) -> Flat:
         ) from None
 
     def flat(rows: F64, before: F64 | None) -> F64:
+        """Return rows (n, d) on a plane, (n, 2), beginning from where they lay before if they did."""
         if len(rows) < 4:
             raise RequestError(f"--umap needs 4 rows or more and got {len(rows)}; leave it out for PCA")
         start = "pca" if before is None else (10 * before).astype(np.float32)
