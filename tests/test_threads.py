@@ -793,15 +793,55 @@ def test_a_team_of_more_threads_than_processors_is_parked_while_the_process_wait
     assert ran.stdout.split() == ["1", str(2 + team), "1", "True"]
 
 
-def test_waits_are_those_of_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    accounts = iter([{"1": 0, "2": 5}, {"1": 300_000_000, "2": 200_000_005, "3": 9}, {"1": 300_000_000}, {}])
-    clock = iter([10.0, 11.0, 13.0, 14.0])
+def test_waits_are_those_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, all_of_it = 500_000_000, 1_000_000_000
+    accounts = iter(
+        [
+            {"1": (0, 0), "2": (0, 5)},
+            {"1": (half, 300_000_000), "2": (half, 200_000_005), "3": (0, 9)},
+            {"1": (half, 300_000_000)},
+            {"1": (half + all_of_it, 300_000_000 + 2 * half), "4": (0, 0)},
+            {"1": (half + 2 * all_of_it, 300_000_000 + 4 * half), "4": (all_of_it, all_of_it)},
+            {},
+        ]
+    )
+    clock = iter([10.0, 11.0, 13.0, 14.0, 15.0, 16.0])
     monkeypatch.setattr("layerwise.openmp.Waits._read", staticmethod(lambda: next(accounts)))
     monkeypatch.setattr("layerwise.openmp.time.monotonic", lambda: next(clock))
-    waits = Waits()
+    waits = Waits(processors=2)
     assert waits.share() == pytest.approx(0.5)
     assert waits.share() == 0.0
+    assert waits.share() == pytest.approx(1.0), (
+        "it waited though a processor was to be had: another process had it"
+    )
+    assert waits.share() == 0.0, "it had both processors, and waited for itself"
     assert waits.share() == 1.0, "where nothing tells, threads sleep"
+
+
+MKL = """
+import ctypes, sys, torch
+from layerwise import threads
+library = ctypes.CDLL(torch.__path__[0] + "/lib/libtorch_cpu.so")
+if not hasattr(library, "MKL_Set_Num_Threads_Local"):
+    sys.exit("this torch has no MKL")
+def own():
+    number = library.MKL_Set_Num_Threads_Local(0)
+    library.MKL_Set_Num_Threads_Local(number)
+    return number
+with threads.computing(library.MKL_Get_Max_Threads()):
+    same = own()
+with threads.computing(7):
+    other = own()
+print(same, other, own())
+"""
+
+
+def test_mkl_has_a_number_of_its_own_only_where_it_must() -> None:
+    """With one, attention takes half as long again (`scaled_dot_product_attention`, torch 2.13)."""
+    ran = subprocess.run([sys.executable, "-c", MKL], capture_output=True, text=True, check=False)
+    if "no MKL" in ran.stderr:
+        pytest.skip("this torch has no MKL")
+    assert ran.stdout.split() == ["0", "7", "0"], ran.stderr
 
 
 def test_who_chose_how_to_wait_is_left_alone() -> None:

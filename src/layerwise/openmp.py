@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from layerwise.locks import Shared, new_lock
 
@@ -34,10 +34,17 @@ _FIRST, _LOOK = 0.05, 0.2  # seconds before the first look at how long threads w
 _BUSY, _CALM, _LOOKS = 0.1, 0.02, 5
 
 
+class _Mkl(NamedTuple):
+    """MKL's functions for the calling thread's number: one sets it and returns the last, one returns it."""
+
+    set: Any
+    most: Any
+
+
 class Runtime:
     """An OpenMP runtime that torch computes with; the number of threads is the calling thread's own."""
 
-    def __init__(self, library: ctypes.CDLL, mkl: Any) -> None:
+    def __init__(self, library: ctypes.CDLL, mkl: _Mkl | None) -> None:
         self._library, self._mkl = library, mkl
         self._park = Shared(self._parked)
         self._spins = not any(name in os.environ for name in _WAITING)
@@ -50,8 +57,10 @@ class Runtime:
             if number != before:
                 self._library.omp_set_num_threads(number)
                 stack.callback(self._library.omp_set_num_threads, before)
-            if self._mkl is not None:
-                stack.callback(self._mkl, self._mkl(number))
+            # A number of its own, even the same, makes MKL's products within a parallel part (attention) take half as
+            # long again.
+            if self._mkl is not None and number != self._mkl.most():
+                stack.callback(self._mkl.set, self._mkl.set(number))
             if number > 1 and self._spins:
                 stack.enter_context(self._sleeping())
             yield
@@ -128,7 +137,7 @@ class _Watch:
 
     def _run(self) -> None:
         team: _Team | None = None
-        waits, calm, pause = Waits(), 0, _FIRST
+        waits, calm, pause = Waits(self._runtime.processors()), 0, _FIRST
         while self._goes_on(pause):
             share, pause = waits.share(), _LOOK
             calm = calm + 1 if share < _CALM else 0
@@ -149,29 +158,36 @@ class _Watch:
 
 
 class Waits:
-    """How long the threads of this process wait for processors, by the kernel's account (Linux)."""
+    """How long the threads of this process wait for processors that others have, by the kernel's account (Linux).
 
-    def __init__(self) -> None:
-        self._time, self._waited = time.monotonic(), self._read()
+    They also wait for one another, when more of them run than there are processors; that is taken off.
+    """
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+        self._time, self._before = time.monotonic(), self._read()
 
     def share(self) -> float:
         """Return the seconds per second that all threads waited since the last time; 1 where nothing tells."""
-        now, waited = time.monotonic(), self._read()
-        seconds, before = now - self._time, self._waited
-        self._time, self._waited = now, waited
-        if not waited or seconds <= 0:
+        now, threads = time.monotonic(), self._read()
+        seconds, before = now - self._time, self._before
+        self._time, self._before = now, threads
+        if not threads or seconds <= 0:
             return 1.0
-        return sum(ns - before[thread] for thread, ns in waited.items() if thread in before) / 1e9 / seconds
+        both = [(new, before[name]) for name, new in threads.items() if name in before]
+        ran, waited = (sum(new[of] - old[of] for new, old in both) / 1e9 / seconds for of in (0, 1))
+        return max(0.0, min(waited, self._processors - ran))
 
     @staticmethod
-    def _read() -> dict[str, int]:
-        """Return the nanoseconds that each thread has waited."""
-        waited = {}
+    def _read() -> dict[str, tuple[int, int]]:
+        """Return the nanoseconds that each thread has run and waited."""
+        threads = {}
         with suppress(OSError):
             for thread in Path("/proc/self/task").iterdir():
                 with suppress(OSError, IndexError, ValueError):  # it has ended
-                    waited[thread.name] = int((thread / "schedstat").read_text().split()[1])
-        return waited
+                    ran, waited = (thread / "schedstat").read_text().split()[:2]
+                    threads[thread.name] = int(ran), int(waited)
+        return threads
 
 
 _watches: dict[Runtime, _Watch] = {}
@@ -208,15 +224,18 @@ def _found() -> tuple[Runtime, ...]:
     own = [
         one for one in loaded if folder in Path(one.filepath).parents or one.prefix in _STANDING_IN
     ] or loaded
-    return tuple(Runtime(one.dynlib, _mkl_setter(folder)) for one in own)
+    return tuple(Runtime(one.dynlib, _mkl(folder)) for one in own)
 
 
-def _mkl_setter(folder: Path) -> Any:
-    """Return MKL's function that sets the calling thread's number and tells the last; `None` without MKL."""
+def _mkl(folder: Path) -> _Mkl | None:
     path = folder / "lib" / "libtorch_cpu.so"
     if not path.is_file():
         return None
-    return getattr(ctypes.CDLL(str(path)), "MKL_Set_Num_Threads_Local", None)
+    library = ctypes.CDLL(str(path))
+    try:
+        return _Mkl(library.MKL_Set_Num_Threads_Local, library.MKL_Get_Max_Threads)
+    except AttributeError:  # this torch has another BLAS
+        return None
 
 
 if hasattr(os, "register_at_fork"):

@@ -20,6 +20,7 @@ from layerwise.look.sample import Sample, draw, pick
 from layerwise.look.similarity import MEASURES, Measure
 from layerwise.progress import SILENT, Tracker
 from layerwise.states import F32, I64, Layered
+from layerwise.threads import spread
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
@@ -160,7 +161,7 @@ class _Looked:
     def _depth(self, one: Depth, track: Tracker) -> Measured:
         def values(keep: Keep) -> list[float]:
             about = self.about if keep is None else self.about.take(keep)
-            return [one.of(_rows(layer, keep), about) for layer in self.layers]
+            return spread(lambda layer: one.of(_rows(layer, keep), about), self.layers)
 
         return self.repeated.take(values, track, unit=one.unit, source=one.source, note=one.note)
 
@@ -174,14 +175,16 @@ class _Looked:
         )
 
     def _against(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
-        def value(name: str, layer: F32, keep: Keep) -> float:
+        layers = dict(zip(self.names, self.layers, strict=True))
+
+        def value(name: str, keep: Keep) -> float:
             if name not in others:
                 return float("nan")
-            ours, theirs = _rows(layer, keep), _rows(others[name], keep)
+            ours, theirs = _rows(layers[name], keep), _rows(others[name], keep)
             return measure.compare(measure.prepare(ours), measure.prepare(theirs))
 
         def values(keep: Keep) -> list[float]:
-            return [value(name, layer, keep) for name, layer in zip(self.names, self.layers, strict=True)]
+            return spread(lambda name: value(name, keep), self.names)
 
         return self._of(measure).take(values, track, unit=measure.unit, source=measure.source)
 
@@ -252,8 +255,11 @@ def _retrieval(
 
     def values(keep: Keep, *, way: int, centred: bool) -> list[float]:
         chosen = place if keep is None else place[keep]
-        sides = ((layer[chosen[:, 0]], layer[chosen[:, 1]]) for layer in map(drawn.layer, drawn.layers))
-        return [retrieval.accuracy(a, b, centred=centred)[way] for a, b in sides]
+
+        def value(layer: F32) -> float:
+            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[way]
+
+        return spread(value, map(drawn.layer, drawn.layers))
 
     def job(name: str, track: Tracker) -> Measured:
         take = partial(values, way=int(name.startswith("ba")), centred=name.endswith("centred"))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from layerwise.errors import RequestError
 from layerwise.look.geometry import F64, I64, Rows, centred, finite, unit_rows
+from layerwise.threads import spread
 
 F32 = npt.NDArray[np.float32]
 P = TypeVar("P")
@@ -65,13 +66,17 @@ def matrix(measure: Measure[Any], layers: Sequence[Rows]) -> F64:
         RequestError: layers with different numbers of rows.
     """
     _check_rows(layers)
-    prepared = [measure.prepare(layer) for layer in layers]
-    found = np.empty((len(prepared), len(prepared)))
-    for i, first in enumerate(prepared):
-        for j, second in enumerate(prepared):
-            known = measure.symmetric and j < i
-            found[i, j] = found[j, i] if known else measure.compare(first, second)
-    return found
+    prepared = spread(measure.prepare, layers)
+    count = len(prepared)
+    pairs = [(i, j) for i in range(count) for j in range(i if measure.symmetric else 0, count)]
+    values = np.full((count, count), np.nan)
+    for (i, j), value in zip(
+        pairs, spread(lambda pair: measure.compare(prepared[pair[0]], prepared[pair[1]]), pairs), strict=True
+    ):
+        values[i, j] = value
+        if measure.symmetric:
+            values[j, i] = value
+    return values
 
 
 def linear_cka(x: Rows, y: Rows) -> float:
