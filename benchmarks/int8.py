@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import layerwise as lw
-from layerwise.join.parity import spread
-from layerwise.join.verify import SAMPLE
+from layerwise.extraction.parity import spread
+from layerwise.extraction.verify import SAMPLE
 from layerwise.tolerance import measured_limit
 
 TEXTS, DRAWS, LEAST = 3000, 2000, 0.995

@@ -17,13 +17,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
-from layerwise.learn.linear import STRENGTHS
-from layerwise.look.candidates import Candidate, candidates, fitter
-from layerwise.look.design import Builder, Design, crossed
-from layerwise.look.evaluate import Evaluation
-from layerwise.look.material import Material, gather
-from layerwise.look.probe import FOLDS, RESAMPLED
-from layerwise.look.weighed import weighed
+from layerwise.heads.linear import STRENGTHS
+from layerwise.probing.candidates import Candidate, candidates, fitter
+from layerwise.probing.design import Builder, Design, crossed
+from layerwise.probing.evaluate import Evaluation
+from layerwise.probing.mix_importance import weighed
+from layerwise.probing.probe import FOLDS, RESAMPLED
+from layerwise.probing.problem import Material, gather
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import LayerDataset
 

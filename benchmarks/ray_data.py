@@ -63,7 +63,7 @@ def main() -> int:
     except ImportError:
         print("needs Ray Data; run: pip install 'ray[data]'", file=sys.stderr)
         return 2
-    from layerwise.cluster.ray import Ray
+    from layerwise.parallel.ray import Ray
     from layerwise.read import open_corpus
     from layerwise.read.shards import CHARACTERS, shards
     from layerwise.read.shards import TEXTS as TOGETHER

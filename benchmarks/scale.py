@@ -146,8 +146,8 @@ def _worked(
     source: Path, folder: Path, crew_of: Callable[[Any, int], AbstractContextManager[Any]]
 ) -> dict[int, list[float]]:
     """Return the seconds of one worker and of two, per round."""
-    from layerwise.join.job import Options, prepare
-    from layerwise.progress import SILENT
+    from layerwise._util.progress import SILENT
+    from layerwise.extraction.job import Options, prepare
 
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(ROUNDS):
@@ -164,7 +164,7 @@ def _worked(
 
 @contextlib.contextmanager
 def _locally(recipe: Any, count: int) -> Iterator[Any]:
-    from layerwise.cluster import local
+    from layerwise.parallel import local
 
     with local.Local(recipe, count, threads=count) as crew:  # a thread for each
         yield crew
@@ -174,7 +174,7 @@ def _locally(recipe: Any, count: int) -> Iterator[Any]:
 def _on_ray(recipe: Any, count: int) -> Iterator[Any]:
     import ray
 
-    from layerwise.cluster.ray import Ray
+    from layerwise.parallel.ray import Ray
 
     ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:

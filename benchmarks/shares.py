@@ -21,7 +21,7 @@ from layerwise.encode import attention, engine, hf, int8, linear
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.linear import PackedLinear
-from layerwise.join.making import ShardMaker
+from layerwise.extraction.shard_maker import ShardMaker
 from layerwise.store.shard import ShardWriter
 
 TEXTS, ROUNDS = 512, 3

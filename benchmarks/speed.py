@@ -5,7 +5,7 @@ The same as `layerwise bench --shape bert-base`, with the goals beside it.
 
 from common import Goal, heading, show, show_goals
 
-from layerwise.join import bench as by
+from layerwise.api import bench as by
 
 TEXTS, ROUNDS = 256, 3
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import layerwise as lw
-from layerwise.versions import versions
+from layerwise._util.versions import versions
 
 SOURCE = SHARED / "stsb_en" / "stsb-en-test.csv"
 ELSEWHERE, DRAWS = 0.8203, 1000

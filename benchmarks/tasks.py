@@ -17,8 +17,8 @@ from typing import Any
 from common import ROOT, SHARED, put
 
 import layerwise as lw
+from layerwise.figures.markdown import probe_body
 from layerwise.read import open_corpus
-from layerwise.show.markdown import probe_body
 
 Record = dict[str, Any]
 FIGURES = ROOT / "docs" / "figures"

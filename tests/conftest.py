@@ -243,7 +243,7 @@ def python() -> Iterator[Python]:
 @pytest.fixture
 def quick_workers(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the processes of `workers=` be such ones."""
-    from layerwise.cluster import local
+    from layerwise.parallel import local
 
     given = SimpleNamespace(Popen=python.popen, PIPE=subprocess.PIPE)
     monkeypatch.setattr(local, "subprocess", given)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import layerwise as lw
-from layerwise.join.extract import extract_share
-from layerwise.join.merge import merge
-from layerwise.join.repair import repair
+from layerwise.api.extract import extract_share
+from layerwise.extraction.merge import merge
+from layerwise.extraction.repair import repair
 from layerwise.store import check_files, disk
 from layerwise.store.tensors import TensorWriter
 

@@ -32,10 +32,10 @@ import pyarrow.parquet as pq
 import layerwise as lw
 from conftest import CORPUS, make_model
 from hostile import sign
+from layerwise.api.extract import extract_share
+from layerwise.api.info import info
 from layerwise.encode.load import load_encoder
 from layerwise.errors import LayerwiseError
-from layerwise.join.extract import extract_share
-from layerwise.join.info import info
 from layerwise.read import open_corpus
 from layerwise.store.layout import Folder
 from layerwise.store.records import records_bytes

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerwise.align import Groups, by_number, by_overlap, concatenate, first_row
+from layerwise.alignment import Groups, by_number, by_overlap, concatenate, first_row
 from layerwise.errors import RequestError
-from layerwise.words import split_words
+from layerwise.word_split import split_words
 
 BORDERS = st.lists(st.integers(0, 30), max_size=12).map(sorted)
 HOSTILE = st.text(

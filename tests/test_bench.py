@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layerwise.join.bench import bench
+from layerwise.api.bench import bench
 
 
 @pytest.mark.usefixtures("quick_ceilings")

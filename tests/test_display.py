@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
-from layerwise.display import html
+from layerwise._util.notebook import html
 from planted import noise, states_of
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\ud800'\""

@@ -12,7 +12,7 @@ import pytest
 
 import layerwise as lw
 from browser import Opened, browser
-from layerwise.join.explore import served
+from layerwise.page.backend import served
 from layerwise.server.loopback import Loopback
 from test_page import held
 from waiting import SECONDS, ended, until

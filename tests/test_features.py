@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator_cloneable, check_no_a
 import layerwise as lw
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.load import load_encoder, shared_encoder
-from layerwise.join.features import LayerFeatures
+from layerwise.heads.layer_features import LayerFeatures
 from warm import Python
 
 TEXTS = [
@@ -126,7 +126,7 @@ def test_standardising_uses_the_texts_that_were_fitted(tiny: Path, level: str) -
 
 
 def test_many_texts_are_mixed_piece_by_piece(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layerwise.join.features._TEXTS", 5)
+    monkeypatch.setattr("layerwise.heads.layer_features._TEXTS", 5)
     encoder = shared_encoder(tiny)
     for level in ("text", "word"):
         got = LayerFeatures(tiny, mix="mean(all)", level=level).fit_transform(TEXTS)

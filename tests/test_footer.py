@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from layerwise.columnar import size_of, written_out
-from layerwise.footer import chunks
+from layerwise._util.parquet_footer import chunks
+from layerwise._util.parquet_size import size_of, written_out
 
 TABLE = pa.table(
     {

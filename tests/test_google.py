@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from layerwise._util.paths import place, put_new
+from layerwise.api.extract import extract_share
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, OutputError, SourceError
-from layerwise.join.extract import extract_share
-from layerwise.place import place, put_new
 from layerwise.store import check_files
 
 if importlib.util.find_spec("gcsfs") is None:  # imported later, as it looks at the environment then

@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from layerwise import guarded, schema
-from layerwise.guarded import check_model_folder, open_regular, parse_json, read_bytes, read_json
+from layerwise._util import guarded, json_checks
+from layerwise._util.guarded import (
+    check_model_folder,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+)
 
 
 def pipe(folder: Path) -> Path:
@@ -140,13 +146,13 @@ def test_what_lies_in_a_folder_of_a_model(tmp_path: Path) -> None:
         check_model_folder(tmp_path)
 
 
-SCHEMA: schema.Schema = {
-    "name": schema.text,
-    "size": {"rows": schema.whole(1, 9), "share": schema.number},
-    "kind": schema.optional(schema.one_of(("a", "b"))),
-    "parts": schema.list_of(schema.object_of({"on": schema.flag})),
-    "sums": schema.map_of(schema.positive),
-    "hash": schema.sha256,
+SCHEMA: json_checks.Schema = {
+    "name": json_checks.text,
+    "size": {"rows": json_checks.whole(1, 9), "share": json_checks.number},
+    "kind": json_checks.optional(json_checks.one_of(("a", "b"))),
+    "parts": json_checks.list_of(json_checks.object_of({"on": json_checks.flag})),
+    "sums": json_checks.map_of(json_checks.positive),
+    "hash": json_checks.sha256,
 }
 RIGHT: dict[str, Any] = {
     "name": "x",
@@ -158,8 +164,8 @@ RIGHT: dict[str, Any] = {
 
 
 def test_what_is_as_its_schema_says() -> None:
-    assert schema.first_wrong(RIGHT, SCHEMA) is None
-    assert schema.first_wrong({**RIGHT, "kind": "b", "more": object()}, SCHEMA) is None
+    assert json_checks.first_wrong(RIGHT, SCHEMA) is None
+    assert json_checks.first_wrong({**RIGHT, "kind": "b", "more": object()}, SCHEMA) is None
 
 
 @pytest.mark.parametrize(
@@ -192,6 +198,6 @@ def test_the_first_entry_that_is_not_as_its_schema_says_is_named(path: str, valu
     wrong = json.loads(json.dumps(RIGHT))
     *above, last = path.split(".")
     (wrong[above[0]] if above else wrong)[last] = value
-    assert schema.first_wrong(wrong, SCHEMA) == path
-    assert schema.entry(wrong, path) is value
-    assert schema.first_wrong(value if isinstance(value, list) else None, SCHEMA) == "name"
+    assert json_checks.first_wrong(wrong, SCHEMA) == path
+    assert json_checks.entry(wrong, path) is value
+    assert json_checks.first_wrong(value if isinstance(value, list) else None, SCHEMA) == "name"

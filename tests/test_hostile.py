@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hostile import poke, sign, write_manifest
+from layerwise._util.guarded import BLOCKS
 from layerwise.errors import DatasetError, RequestError
-from layerwise.guarded import BLOCKS
 from layerwise.states import odd_row
 from layerwise.store.dtypes import decode
 from layerwise.store.header import header, plan

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import layerwise
-from layerwise.cluster.crew import import_path, put_in_front
-from layerwise.cluster.local import Local
+from layerwise.parallel.executor import import_path, put_in_front
+from layerwise.parallel.local import Local
 from recipes import Paths
 from warm import Python
 
@@ -48,7 +48,7 @@ def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
     script = tmp_path / "project" / "mine.py"
     script.parent.mkdir()
     script.write_text(
-        "from layerwise.cluster.local import Local\nfrom recipes import Paths\n"
+        "from layerwise.parallel.local import Local\nfrom recipes import Paths\n"
         "with Local(Paths(), 1) as crew:\n    print(*crew.about, sep='\\n')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parent)])}

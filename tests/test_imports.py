@@ -11,76 +11,65 @@ import pytest
 import layerwise
 
 ROOT = Path(layerwise.__file__).parent
-GROUND = {
+DOMAIN = {
     "errors",
-    "display",
-    "names",
+    "choices",
     "layers",
-    "words",
+    "mixes",
+    "pooling",
+    "alignment",
     "tolerance",
-    "versions",
-    "progress",
-    "place",
-    "memory",
-    "threads",
-    "silence",
-    "locks",
-    "temporary",
-    "openmp",
-    "quota",
-    "texts",
-    "guarded",
     "schema",
-    "columnar",
-    "footer",
+    "states",
+    "texts",
+    "word_split",
 }
-# A room may import the rooms of its set, itself, and the ground.
+# A room may import the rooms of its set, itself, the domain and `_util`.
 MAY_IMPORT: dict[str, set[str]] = {
-    "ground": set(),
+    "domain": {"read.example"},
+    "_util": {"errors"},
     "read": set(),
-    "mix": set(),
-    "states": {"mix"},
-    "tables": {"read.example"},
-    "align": set(),
-    "pooling": {"align"},
-    "encode": {"read.example", "tables", "align", "pooling", "states"},
-    "store": {"mix", "states"},
-    "learn": {"mix", "states", "store"},
-    "look": {"learn", "mix", "states", "store"},
-    "show": {"look"},
-    "cluster": set(),
-    "join": {
-        "cluster",
+    "encode": {"read.example"},
+    "store": set(),
+    "parallel": set(),
+    "extraction": {"read", "encode", "store", "parallel"},
+    "labels": set(),
+    "heads": {"labels", "encode", "store", "read", "extraction"},
+    "probing": {"heads", "labels"},
+    "geometry": {"labels", "probing"},
+    "figures": set(),
+    "page": {"geometry", "store", "figures", "extraction", "encode", "labels", "read"},
+    "api": {
         "read",
-        "mix",
-        "states",
-        "tables",
-        "align",
-        "pooling",
         "encode",
         "store",
-        "learn",
-        "look",
-        "show",
+        "parallel",
+        "extraction",
+        "labels",
+        "heads",
+        "probing",
+        "geometry",
+        "figures",
+        "page",
     },
-    "server": {"join"},
-    "cli": {"join", "server"},
+    "server": {"api", "page"},
+    "cli": {"api", "server", "extraction", "heads", "page"},
 }
 SOLE_TENANTS = {
     "transformers": {"encode/hf.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/locks.py", "temporary.py"},
-    "upath": {"place.py"},
-    "ray": {"cluster/ray.py"},
-    "sentence_transformers": {"join/bench.py"},
-    "flair": {"join/bench.py"},
-    "matplotlib": {"show/canvas.py"},
-    "skdim": {"look/dimension.py"},
-    "umap": {"look/umap.py"},
+    "filelock": {"store/locks.py", "_util/temporary.py"},
+    "upath": {"_util/paths.py"},
+    "ray": {"parallel/ray.py"},
+    "sentence_transformers": {"api/bench.py"},
+    "flair": {"api/bench.py"},
+    "matplotlib": {"figures/canvas.py"},
+    "skdim": {"geometry/dimension.py"},
+    "umap": {"geometry/umap.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
-NO_TORCH = {"ground", "read", "mix", "states", "tables", "align", "store", "show", "server", "cli", "cluster"}
+NO_TORCH = {"_util", "read", "store", "parallel", "figures", "server", "cli"}
 
 
 def modules() -> list[Path]:
@@ -94,7 +83,7 @@ def modules() -> list[Path]:
 def room(dotted: str) -> str:
     """The room of `layerwise.DOTTED`."""
     first = dotted.split(".")[0]
-    return "ground" if first in GROUND else first
+    return "domain" if first in DOMAIN else first
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -119,7 +108,7 @@ def test_imports_go_down_only(path: Path) -> None:
     allowed = MAY_IMPORT[own]
     for name in ours(path):
         target = room(name)
-        fine = target in {own, "ground"} | allowed or any(name.startswith(part) for part in allowed)
+        fine = target in {own, "domain", "_util"} | allowed or any(name.startswith(part) for part in allowed)
         assert fine, (
             f"{path.relative_to(ROOT)} ({own}) imports {name} ({target}); it may import {sorted(allowed)}"
         )
@@ -141,7 +130,7 @@ def test_a_library_is_known_in_one_place(library: str) -> None:
 
 
 def test_torch_stays_where_vectors_are_made() -> None:
-    # pooling and join may use it, encode must; `join.env` asks it for devices.
+    # `api.env` asks it for devices.
     for path in modules():
         if room(".".join(path.relative_to(ROOT).with_suffix("").parts)) in NO_TORCH:
             assert not any(name.split(".")[0] == "torch" for name in imports(path)), path

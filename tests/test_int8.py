@@ -23,7 +23,7 @@ import layerwise as lw
 from conftest import CORPUS, SHARED
 from layerwise.encode import int8, load
 from layerwise.errors import RequestError
-from layerwise.join.parity import LONGEST, spread
+from layerwise.extraction.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
 from layerwise.states import F32
 from layerwise.store.shard import ShardWriter
@@ -193,7 +193,7 @@ def test_verify_finds_a_layer_that_is_off_by_more(
     source = tmp_path / "texts.txt"
     source.write_text("".join(f"text number {n}\n" for n in range(8)))
     wrong = {str(layer): {"max_rel": 0.0, "cosine": 1.0} for layer in ("emb", "1", "2", "3")}
-    monkeypatch.setattr("layerwise.join.making.measured", lambda *_: wrong)
+    monkeypatch.setattr("layerwise.extraction.shard_maker.measured", lambda *_: wrong)
     monkeypatch.setattr("layerwise.tolerance._MORE", 1e-4)
     lw.extract(
         source, tmp_path / "out", model=model_folder("bert"), precision="int8", dtype="float32", device="cpu"

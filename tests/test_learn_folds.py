@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import layerwise as lw
-from layerwise.learn.folds import holdout, split_roles, stratified_folds, text_groups
-from layerwise.learn.labels import read_labels
+from layerwise.labels.folds import holdout, split_roles, stratified_folds, text_groups
+from layerwise.labels.values import read_labels
 from planted import noise, states_of, words_of
 
 

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save
 
 from layerwise.cli.main import main
 from layerwise.errors import HeadError
-from layerwise.learn.fitted import Fitted
-from layerwise.learn.head import HeadData, TaskHead, from_tensors, to_tensors
-from layerwise.learn.headfile import JSON, TENSORS, describe_head, read_head, write_head
-from layerwise.mix import LayerStats, parse_mix
+from layerwise.heads.head import HeadData, TaskHead, from_tensors, to_tensors
+from layerwise.heads.storage import JSON, TENSORS, describe_head, read_head, write_head
+from layerwise.heads.weights import Fitted
+from layerwise.mixes import LayerStats, parse_mix
 
 WIDTH = 4
 MODEL = {

@@ -16,9 +16,9 @@ from sklearn.utils.estimator_checks import (
 )
 
 import layerwise as lw
+from layerwise.heads.layer_mix import LayerMix, mix_feature_names
 from layerwise.layers import layer_names
-from layerwise.learn.layer_mix import LayerMix, mix_feature_names
-from layerwise.mix import parse_mix
+from layerwise.mixes import parse_mix
 from layerwise.states import LayerStates
 
 BLOCKS, WIDTH, ROWS = 6, 5, 40

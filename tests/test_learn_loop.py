@@ -13,8 +13,8 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise.errors import RequestError
-from layerwise.learn import forward, loop
-from layerwise.learn.loop import Fitted, LoopOptions, LoopTask, apply, fit
+from layerwise.heads import forward, gradient
+from layerwise.heads.gradient import Fitted, LoopOptions, LoopTask, apply, fit
 
 F32 = NDArray[np.float32]
 ROWS, WIDTH = 300, 8
@@ -115,7 +115,7 @@ def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
     x = layers() * np.geomspace(0.1, 3, WIDTH, dtype=np.float32)
     one = task(x, classes(x[0]), 3)
     (usual,) = fit([one], NOBODY, LoopOptions())
-    monkeypatch.setattr(loop, "_WIDE", 4)
+    monkeypatch.setattr(gradient, "_WIDE", 4)
     (wide,) = fit([one], NOBODY, LoopOptions())
     np.testing.assert_allclose(apply(wide, x), apply(usual, x), atol=1e-2)
 
@@ -123,7 +123,7 @@ def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one = planted()
     (usual,) = fit([one], NOBODY, LoopOptions(epochs=5))
-    monkeypatch.setattr("layerwise.learn.fitted._BLOCK", 1)
+    monkeypatch.setattr("layerwise.heads.weights._BLOCK", 1)
     (blocks,) = fit([one], NOBODY, LoopOptions(epochs=5))
     np.testing.assert_allclose(apply(blocks, one.x), apply(usual, one.x), atol=1e-4)
 

@@ -17,7 +17,7 @@ from sklearn import metrics as sk
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from layerwise.errors import RequestError
-from layerwise.learn import metrics
+from layerwise.labels import metrics
 
 CLASSES = ["", "a", "b", "ü\x00", "ü"]
 TAGS = ["O", "B-A", "I-A", "B-B", "I-B", "I-C", "B-C"]

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.learn.linear import STRENGTHS
-from layerwise.learn.solver import Fits, Solver
+from layerwise.heads.linear import STRENGTHS
+from layerwise.probing.batched_solver import Fits, Solver
 
 
 def data(rows: int, width: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -133,7 +133,7 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
     whole = {
         (fit, s.strength): s.values[place] for s in Solver(x).path(fits) for place, fit in enumerate(s.fits)
     }
-    monkeypatch.setattr("layerwise.learn.solver._SCORES", 4 * 200 * 2)  # room for four fits
+    monkeypatch.setattr("layerwise.probing.batched_solver._SCORES", 4 * 200 * 2)  # room for four fits
     seen: list[tuple[int, list[int]]] = []
 
     def over(family: int) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Entities
 
 from layerwise.errors import RequestError
-from layerwise.learn.tags import (
+from layerwise.labels.tags import (
     SCHEMES,
     convert,
     f1_of_counts,
@@ -228,7 +228,7 @@ def test_blocks_of_predictions_change_nothing(monkeypatch: pytest.MonkeyPatch) -
     random = np.random.default_rng(0)
     gold, guess = random.integers(0, 6, 40), random.integers(0, 6, (7, 40))
     whole = span_counts_of_codes(gold, guess, [10, 0, 30], NAMES)
-    monkeypatch.setattr("layerwise.learn.tags._BLOCK", 90)
+    monkeypatch.setattr("layerwise.labels.tags._BLOCK", 90)
     assert (span_counts_of_codes(gold, guess.astype(np.int8), [10, 0, 30], NAMES) == whole).all()
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from layerwise.errors import RequestError
-from layerwise.learn.tags import spans
-from layerwise.learn.viterbi import decode, decode_many, legal
+from layerwise.labels.tags import spans
+from layerwise.labels.viterbi import decode, decode_many, legal
 
 TAG_SETS = [
     ("O", "B-a", "I-a"),
@@ -91,7 +91,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tags, lengths = TAG_SETS[1], [3, 1, 0, 7, 2, 7]
     scores = random.normal(size=(9, sum(lengths), len(tags)))
     whole = decode_many(scores, lengths, tags)
-    monkeypatch.setattr("layerwise.learn.viterbi._BLOCK", 60)
+    monkeypatch.setattr("layerwise.labels.viterbi._BLOCK", 60)
     assert (decode_many(scores, lengths, tags) == whole).all()
     assert (whole != scores.argmax(axis=2)).any()
 

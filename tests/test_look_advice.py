@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from layerwise.look.advice import Compared, advise
-from layerwise.look.candidates import Candidate
-from layerwise.look.results import Advice, Estimate
-from layerwise.mix import parse_mix
+from layerwise.mixes import parse_mix
+from layerwise.probing.advice import Compared, advise
+from layerwise.probing.candidates import Candidate
+from layerwise.probing.results import Advice, Estimate
 
 
 def compared(scores: list[float], p: float, error: float = 0.01, *, corrected: bool = True) -> Compared:

@@ -14,9 +14,9 @@ import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
-from layerwise.look import geometry, separation, similarity
-from layerwise.look.dimension import two_nn
-from layerwise.look.retrieval import accuracy, pair_rows
+from layerwise.geometry import separation, shape, similarity
+from layerwise.geometry.dimension import two_nn
+from layerwise.geometry.retrieval import accuracy, pair_rows
 from planted import noise, states_of, words_of
 
 MATRICES = {measure.name for measure in similarity.MEASURES}
@@ -77,17 +77,17 @@ def test_every_number_is_that_of_its_function() -> None:
     found = lw.analyze(words_of(layers, sentences, {"tag": tags}), label="tag")
     x = layers[1]
     wanted = {
-        "norm": geometry.norms(x).mean,
-        "anisotropy": geometry.anisotropy(x),
-        "rogue_share_2": geometry.rogue_shares(x)[1][1],
-        "effective_rank": geometry.effective_rank(x),
-        "dataset_entropy": geometry.dataset_entropy(x),
-        "intra_text_similarity": geometry.intra_text_similarity(x, docs).mean,
-        "intra_text_similarity_adjusted": geometry.intra_text_similarity(x, docs).adjusted,
-        "self_similarity": geometry.self_similarity(x, words).mean,
-        "self_similarity_adjusted": geometry.self_similarity(x, words).adjusted,
-        "curvature": geometry.curvature(x, docs),
-        "prompt_entropy": geometry.prompt_entropy(x, docs),
+        "norm": shape.norms(x).mean,
+        "anisotropy": shape.anisotropy(x),
+        "rogue_share_2": shape.rogue_shares(x)[1][1],
+        "effective_rank": shape.effective_rank(x),
+        "dataset_entropy": shape.dataset_entropy(x),
+        "intra_text_similarity": shape.intra_text_similarity(x, docs).mean,
+        "intra_text_similarity_adjusted": shape.intra_text_similarity(x, docs).adjusted,
+        "self_similarity": shape.self_similarity(x, words).mean,
+        "self_similarity_adjusted": shape.self_similarity(x, words).adjusted,
+        "curvature": shape.curvature(x, docs),
+        "prompt_entropy": shape.prompt_entropy(x, docs),
         "class_separation": separation.class_separation(x, tags),
     }
     for name, value in wanted.items():
@@ -314,7 +314,7 @@ def test_retrieval_in_blocks_is_the_same_and_holds_less(monkeypatch: pytest.Monk
     a, b = (rng.normal(size=(1500, 4)) for _ in range(2))
     b[700:] = b[:800]  # equally near ones, in other blocks
     whole = accuracy(a, b)
-    monkeypatch.setattr("layerwise.look.retrieval._CELLS", 1 << 16)
+    monkeypatch.setattr("layerwise.geometry.retrieval._CELLS", 1 << 16)
     tracemalloc.start()
     found = accuracy(a, b)
     peak = tracemalloc.get_traced_memory()[1]

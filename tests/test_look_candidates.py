@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.learn.linear import STRENGTHS
-from layerwise.learn.pairs import halves
-from layerwise.learn.solver import Fits
-from layerwise.look.candidates import _OneByOne, candidates, fitter
+from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.pairs import halves
+from layerwise.probing.batched_solver import Fits
+from layerwise.probing.candidates import _OneByOne, candidates, fitter
 from planted import noise, states_of
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from layerwise.look.candidates import candidates
-from layerwise.look.design import Builder, Design, crossed
-from layerwise.look.material import Material, gather
-from layerwise.look.probe import _Run, probe
-from layerwise.look.stats import paired_bootstrap
+from layerwise.probing.candidates import candidates
+from layerwise.probing.design import Builder, Design, crossed
+from layerwise.probing.probe import _Run, probe
+from layerwise.probing.problem import Material, gather
+from layerwise.probing.stats import paired_bootstrap
 from layerwise.states import LayerStates
 from planted import noise, states_of, words_of
 

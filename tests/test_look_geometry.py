@@ -12,7 +12,8 @@ from scipy.stats import entropy, zscore
 from sklearn.feature_selection import f_classif
 
 from layerwise.errors import RequestError
-from layerwise.look.geometry import (
+from layerwise.geometry.separation import Ranked, class_separation, ranked_dimensions
+from layerwise.geometry.shape import (
     F64,
     Norms,
     Similarity,
@@ -28,7 +29,6 @@ from layerwise.look.geometry import (
     self_similarity,
     standardise,
 )
-from layerwise.look.separation import Ranked, class_separation, ranked_dimensions
 
 rng = np.random.default_rng
 # Sums of a few hundred float64 products, in another order.

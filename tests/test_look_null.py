@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from layerwise.look.probe import probe
-from layerwise.look.results import ProbeResult
-from layerwise.look.stats import holm
+from layerwise.probing.probe import probe
+from layerwise.probing.results import ProbeResult
+from layerwise.probing.stats import holm
 from planted import noise, states_of
 
 

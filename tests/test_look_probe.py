@@ -16,13 +16,13 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.learn.linear import STRENGTHS
-from layerwise.look.candidates import candidates
-from layerwise.look.control import control_labels
-from layerwise.look.design import Block, Builder, crossed, online_blocks
-from layerwise.look.evaluate import block_bits, code_bits
-from layerwise.look.material import gather
-from layerwise.look.probe import _Report, _Run, probe
+from layerwise.heads.linear import STRENGTHS
+from layerwise.probing.candidates import candidates
+from layerwise.probing.control import control_labels
+from layerwise.probing.design import Block, Builder, crossed, online_blocks
+from layerwise.probing.evaluate import block_bits, code_bits
+from layerwise.probing.probe import _Report, _Run, probe
+from layerwise.probing.problem import gather
 from planted import noise, states_of, words_of
 
 

@@ -9,11 +9,11 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 
 from layerwise.errors import RequestError
-from layerwise.look.geometry import standardise
-from layerwise.look.neighbours import nearest, nearest_to, units
-from layerwise.look.pieces import moves
-from layerwise.look.projection import project
-from layerwise.look.umap import umap
+from layerwise.geometry.neighbours import nearest, nearest_to, units
+from layerwise.geometry.projection import project
+from layerwise.geometry.shape import standardise
+from layerwise.geometry.token_paths import moves
+from layerwise.geometry.umap import umap
 from planted import noise, states_of
 
 
@@ -138,7 +138,7 @@ def test_rows_without_a_direction() -> None:
 
 
 def test_nearest_to_one_row_of_a_whole_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layerwise.look.neighbours._CELLS", 40)  # blocks of ten rows
+    monkeypatch.setattr("layerwise.geometry.neighbours._CELLS", 40)  # blocks of ten rows
     states = states_of(noise(95, 4, 2), {})
     for row in (0, 37, 94):
         rows, cosines = nearest_to(states, "1", row, 12)

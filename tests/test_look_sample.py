@@ -10,8 +10,8 @@ from scipy import stats
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.errors import RequestError
-from layerwise.look.jackknife import Keep, Repeated, cut, interval
-from layerwise.look.sample import draw, pick
+from layerwise.geometry.jackknife import Keep, Repeated, cut, interval
+from layerwise.geometry.sample import draw, pick
 from planted import noise, states_of, words_of
 
 

@@ -15,10 +15,9 @@ from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 
 from layerwise.errors import RequestError
-from layerwise.learn.learned import likeness
-from layerwise.look import similarity
-from layerwise.look.geometry import F64, Rows, standardise
-from layerwise.look.similarity import (
+from layerwise.geometry import similarity
+from layerwise.geometry.shape import F64, Rows, standardise
+from layerwise.geometry.similarity import (
     MEASURES,
     Measure,
     debiased_cka,
@@ -30,6 +29,7 @@ from layerwise.look.similarity import (
     rsa,
     svcca,
 )
+from layerwise.heads.layer_importance import likeness
 
 rng = np.random.default_rng
 every_measure = pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.name)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as reference
 from sklearn.metrics import r2_score
 
-from layerwise.look.stats import (
+from layerwise.probing.stats import (
     F64,
     accuracy,
     bonferroni_critical,
@@ -136,7 +136,7 @@ def test_pieces_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch)
     right = np.random.default_rng(4).integers(0, 2, size=(2, 40))
     counts = np.stack([right, np.ones_like(right)], axis=-1)
     whole = paired_bootstrap(counts, accuracy, draws=101).samples
-    monkeypatch.setattr("layerwise.look.stats._CELLS", 400)
+    monkeypatch.setattr("layerwise.probing.stats._CELLS", 400)
     np.testing.assert_array_equal(paired_bootstrap(counts, accuracy, draws=101).samples, whole)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layerwise.memory import give_back
+from layerwise._util.memory import give_back
 
 
 def resident() -> int:

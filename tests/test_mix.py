@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
-from layerwise.mix import F32, HOWS, LayerStats, Mix, apply_mix, layer_stats, parse_mix
+from layerwise.mixes import (
+    F32,
+    HOWS,
+    LayerStats,
+    Mix,
+    apply_mix,
+    layer_stats,
+    parse_mix,
+)
 from layerwise.store import LayerDataset
 from test_store import make, written
 
@@ -235,7 +243,7 @@ def with_norm(text: str) -> str:
 def test_a_dataset_of_many_shards_is_mixed_in_one_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, normed: bool, block: int
 ) -> None:
-    monkeypatch.setattr("layerwise.mix._BLOCK", block)
+    monkeypatch.setattr("layerwise.mixes._BLOCK", block)
     dataset = make(tmp_path / "d", SIZES, dtype="float32")
     layers = {name: written(SIZES, name) for name in dataset.layers}
     watched = Watched(dataset, monkeypatch)
@@ -282,7 +290,7 @@ def test_a_mix_holds_little_besides_its_result(tmp_path: Path, how: str, dtype: 
         result = layer * (3 if how == "concat" else 1)
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            patch.setattr("layerwise.mix._BLOCK", 1 << 13)
+            patch.setattr("layerwise.mixes._BLOCK", 1 << 13)
             dataset.mix(text)  # what is kept for the next time isn't the mix's
             tracemalloc.start()
             dataset.mix(text)

@@ -13,7 +13,7 @@ import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import SourceError
 from layerwise.read import open_corpus
-from layerwise.tables import Carried
+from layerwise.schema import Carried
 
 CANARY = "Kanarienvogel"
 NUMBER = 773077307730773077307730

@@ -21,13 +21,13 @@ import pytest
 
 from browser import Opened, browser
 from layerwise.errors import RequestError
-from layerwise.join.pieces import MAPS, TEXTS
-from layerwise.show.packing import letters
-from layerwise.show.page import LANGS, SCRIPTS, as_json, encoded, page
+from layerwise.figures.packing import letters
+from layerwise.figures.page import LANGS, SCRIPTS, as_json, encoded, page
+from layerwise.page.tokens import MAPS, TEXTS
 from test_show import bare_result, probe_result
 from waiting import ended, until
 
-STATIC = resources.files("layerwise.show") / "static"
+STATIC = resources.files("layerwise.figures") / "static"
 LAYERS = ["emb", "1", "2", "3"]
 CLIPPED = [17]
 HOSTILE = [

@@ -13,7 +13,7 @@ import pytest
 import layerwise as lw
 from browser import Opened, browser
 from conftest import CORPUS
-from layerwise.join.explore import served
+from layerwise.page.backend import served
 from layerwise.server.loopback import Loopback
 from planted import noise, states_of
 from test_page import HOSTILE

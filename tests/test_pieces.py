@@ -11,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from conftest import CORPUS, SMALL
-from layerwise.cluster.crew import settled
+from layerwise.parallel.executor import settled
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "t5"])
@@ -88,7 +88,7 @@ def pieces_of(backend: Any, text: str | list[str]) -> list[tuple[str, str, int]]
     """The pieces of a text with the characters and the word of each."""
     from transformers import PreTrainedTokenizerFast
 
-    from layerwise.encode.pieces import Tokenizer
+    from layerwise.encode.tokenizer import Tokenizer
 
     fast = PreTrainedTokenizerFast(
         tokenizer_object=backend, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]"

@@ -17,8 +17,8 @@ from matplotlib.text import Text
 
 import layerwise as lw
 from layerwise.errors import OutputError, RequestError
-from layerwise.show.given import measure_name
-from layerwise.show.plots import geometry, heatmap, layer_curve, projection, save, weights
+from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
+from layerwise.figures.result_access import measure_name
 from test_show import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
@@ -151,7 +151,7 @@ def test_without_matplotlib_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatc
 def test_no_global_state_is_touched() -> None:
     # Reading rcParams["backend"] would itself import pyplot, so all but that are compared.
     code = (
-        "import sys; import layerwise.show.plots as p; assert 'matplotlib' not in sys.modules; import matplotlib;"
+        "import sys; import layerwise.figures.plots as p; assert 'matplotlib' not in sys.modules; import matplotlib;"
         "read = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"
         "before = read();"
         "p.layer_curve({'task': 't', 'label': 'l', 'metric': 'm', 'candidates': [], 'advice': {}});"
@@ -508,7 +508,7 @@ def test_colours_are_those_of_okabe_and_ito(tmp_path: Path) -> None:
 
 def test_plots_are_found_when_first_used() -> None:
     code = (
-        "import sys, layerwise as lw; assert 'layerwise.show' not in sys.modules; lw.plots.heatmap;"
+        "import sys, layerwise as lw; assert 'layerwise.figures' not in sys.modules; lw.plots.heatmap;"
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

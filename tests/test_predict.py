@@ -19,11 +19,11 @@ import layerwise as lw
 from conftest import CORPUS, make_model
 from layerwise.cli.main import main
 from layerwise.errors import HeadError, ModelError, RequestError
-from layerwise.join import inputs
-from layerwise.join.written import check_format
-from layerwise.learn.viterbi import legal
+from layerwise.heads import inputs
+from layerwise.heads.formats import check_format
+from layerwise.labels.viterbi import legal
 from layerwise.read import open_corpus
-from layerwise.words import split_words
+from layerwise.word_split import split_words
 from warm import Python
 
 SENTENCES_ONCE = [
@@ -224,7 +224,7 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
 def test_tags_are_legal_whatever_the_scores(tagger: lw.Head, words: Any) -> None:
     from dataclasses import replace
 
-    from layerwise.learn.decode import predicted
+    from layerwise.heads.decode import predicted
 
     task = tagger.data.tasks[0]
     start, follows = legal(task.classes)
@@ -330,7 +330,7 @@ def test_evaluation_of_tags_is_that_of_seqeval(
     tagger: lw.Head, words: Any, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chunk by chunk, and though no chunk alone shows which scheme the tags are in."""
-    from layerwise.learn.tags import to_iob2
+    from layerwise.labels.tags import to_iob2
 
     weak = lw.train(words, task="tag", label="tag", mix="emb", class_weight="balanced")
     monkeypatch.setattr(inputs, "TEXTS", 3)

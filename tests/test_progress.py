@@ -20,19 +20,19 @@ import torch
 
 import layerwise as lw
 from conftest import make_model
-from layerwise import threads
+from layerwise._util import threads
+from layerwise._util.progress import Callback, Progress, Tracker, tracking
+from layerwise.api.bench import bench
+from layerwise.api.extract import extract_share
+from layerwise.api.show import show
 from layerwise.cli.main import _parser, main
 from layerwise.cli.progress import ProgressDisplay
-from layerwise.cluster.local import Local
-from layerwise.cluster.ray import Ray
 from layerwise.errors import RequestError
-from layerwise.join.bench import bench
-from layerwise.join.evaluate import evaluate
-from layerwise.join.explore import served
-from layerwise.join.extract import extract_share
-from layerwise.join.predict import open_source, predict_source
-from layerwise.join.show import show
-from layerwise.progress import Callback, Progress, Tracker, tracking
+from layerwise.heads.evaluate import evaluate
+from layerwise.heads.predict import open_source, predict_source
+from layerwise.page.backend import served
+from layerwise.parallel.local import Local
+from layerwise.parallel.ray import Ray
 from planted import noise, states_of, words_of
 
 pytestmark = pytest.mark.usefixtures("quick_ceilings", "quick_workers")
@@ -690,7 +690,7 @@ def test_probe_of_random_models_counts_their_texts(texts: lw.LayerDataset) -> No
 
 def test_the_time_left_of_a_probe_goes_by_what_candidates_cost() -> None:
     """A clock that runs as fits do by the table in docs/performance.md shows a time left that is about right."""
-    from layerwise.look.candidates import candidates, time_of
+    from layerwise.probing.candidates import candidates, time_of
 
     several = {one.name: time_of(one) for one in candidates(states_of(noise(20, 4, 7), {}), None)}
     seconds = {

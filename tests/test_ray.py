@@ -13,9 +13,9 @@ import pytest
 
 import layerwise as lw
 from killing import Killing, needs_proc
-from layerwise.cluster.ray import Ray, gpu_share_of, share_of
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.parallel.ray import Ray, gpu_share_of, share_of
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
@@ -91,7 +91,7 @@ def survives(
 ) -> None:
     killed, map_ = Killing(out, kills), Ray.map
     monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
-    monkeypatch.setattr("layerwise.cluster.ray._TRIES", 1000)
+    monkeypatch.setattr("layerwise.parallel.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
@@ -260,7 +260,7 @@ def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: p
 def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layerwise.cluster.ray._LOOK", 0.2)
+    monkeypatch.setattr("layerwise.parallel.ray._LOOK", 0.2)
     with Ray(Exiting(), 1) as crew:
         # As it looks when the raylet of the only machine is killed.
         nodes = [{**node, "Alive": False} for node in cluster.nodes()]

@@ -10,8 +10,8 @@ import pytest
 
 import layerwise as lw
 from killing import slowly
-from layerwise.cluster.ray import Ray
 from layerwise.errors import LayerwiseError
+from layerwise.parallel.ray import Ray
 from layerwise.store import check_files
 from waiting import until
 
@@ -127,7 +127,7 @@ def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
 
     def lose_the_last() -> None:
         # Only now: a worker may need long to be ready, wherever it is started.
-        monkeypatch.setattr("layerwise.cluster.ray._PATIENCE", 5.0)
+        monkeypatch.setattr("layerwise.parallel.ray._PATIENCE", 5.0)
         machines.lose(second)
 
     once_there_are(4, out, lambda: machines.lose(first))

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import layerwise as lw
-from layerwise import place as placing
+from layerwise._util import paths as placing
+from layerwise._util.paths import place, put_new
+from layerwise.api.extract import extract_share
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
-from layerwise.join import making
-from layerwise.join.extract import extract_share
-from layerwise.place import place, put_new
+from layerwise.extraction import shard_maker
 from layerwise.read import open_corpus
 from layerwise.store import DatasetWriter, check_files, disk
 from waiting import SECONDS
@@ -359,16 +359,16 @@ def test_two_appends_at_a_time(
     for name in "bc":
         (tmp_path / f"{name}.txt").write_text(f"{name} one\n{name} two\n")
     b, c = tmp_path / "b.txt", tmp_path / "c.txt"
-    make = making.ShardMaker.make
+    make = shard_maker.ShardMaker.make
 
     def meanwhile(self: Any, *args: Any) -> Any:
-        monkeypatch.setattr(making.ShardMaker, "make", make)
+        monkeypatch.setattr(shard_maker.ShardMaker, "make", make)
         with pytest.raises(DatasetError, match=f"an unfinished --append of {b} stands in"):
             lw.extract(c, out, append=True, **given)
         lw.extract(b, out, append=True, **given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(making.ShardMaker, "make", meanwhile)
+    monkeypatch.setattr(shard_maker.ShardMaker, "make", meanwhile)
     with pytest.raises(KeyboardInterrupt):
         lw.extract(b, out, append=True, **given)
     assert check_files(out) == [], "what another finished stays whole when this one ends"

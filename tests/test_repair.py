@@ -16,9 +16,9 @@ import layerwise as lw
 from killing import killed_anywhere
 from layerwise.encode import int8
 from layerwise.errors import DatasetError, LayerwiseError, ModelError, RequestError, SourceError
-from layerwise.join.merge import merge
-from layerwise.join.repair import Repair
-from layerwise.join.repair import repair as repair_by
+from layerwise.extraction.merge import merge
+from layerwise.extraction.repair import Repair
+from layerwise.extraction.repair import repair as repair_by
 from layerwise.store import check_files
 from warm import Python
 
@@ -343,8 +343,8 @@ def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_
 
 
 def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerwise.join import repair as module
-    from layerwise.join.making import Made, ShardMaker, Task
+    from layerwise.extraction import repair as module
+    from layerwise.extraction.shard_maker import Made, ShardMaker, Task
 
     made: list[weakref.ref[Task]] = []
     held: list[int] = []
@@ -420,7 +420,7 @@ def test_a_merged_dataset_of_carried_parquet(make: Make, repair: Mend, tmp_path:
 
 
 def test_a_pooled_dataset_is_pooled_again(make: Make, repair: Mend, tmp_path: Path) -> None:
-    from layerwise.join.pool import pool
+    from layerwise.extraction.pool import pool
 
     make(level="token")
     out = pool(tmp_path / "out", tmp_path / "pooled", level="text", pool="mean").path
@@ -535,7 +535,7 @@ def test_shards_that_are_being_added_are_left_alone(
 def test_what_was_added_meanwhile_stays(
     make: Make, repair: Mend, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from layerwise.join import repair as module
+    from layerwise.extraction import repair as module
 
     out = make(limit=6)
     damage(shard(out, 1))

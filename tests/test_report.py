@@ -12,10 +12,10 @@ import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import ModelError, OutputError, RequestError
-from layerwise.join.explore import Explored, answer
-from layerwise.join.pagedata import CLIP
-from layerwise.join.report import page_data
-from layerwise.look.neighbours import nearest
+from layerwise.geometry.neighbours import nearest
+from layerwise.page.backend import Explored, answer
+from layerwise.page.content import CLIP
+from layerwise.page.report import page_data
 from planted import noise, states_of, words_of
 from test_page import held
 
@@ -175,14 +175,14 @@ def test_attention_is_asked_for(place: Path, encoder_of: Callable[[str], Any]) -
 
 def test_maps_have_a_bound(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three blocks of four heads are twelve maps a text."""
-    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2 * 12 * 18**2)
+    monkeypatch.setattr("layerwise.page.tokens.MAPS", 2 * 12 * 18**2)
     dataset = opened(place, "texts.lw")
     both = page_data(dataset, texts=[12, 16], attention=True)["pieces"]
     assert [one["attention"].shape[2:] for one in both] == [(18, 18), (18, 18)]
     assert all(len(one["pieces"]) > 18 for one in both)
     (alone,) = page_data(dataset, texts=[12], attention=True)["pieces"]
     assert alone["attention"].shape[2:] == (25, 25)
-    monkeypatch.setattr("layerwise.join.pieces.MAPS", 2)
+    monkeypatch.setattr("layerwise.page.tokens.MAPS", 2)
     assert page_data(dataset, texts=[12, 16], attention=True)["pieces"][0]["attention"].shape[2:] == (8, 8)
 
 
@@ -260,7 +260,7 @@ def test_umap_lays_the_map_out(place: Path, tmp_path: Path, monkeypatch: pytest.
         seeds.append(seed)
         return lambda rows, before: np.stack([np.arange(len(rows)), np.arange(len(rows)) ** 2], axis=1)
 
-    monkeypatch.setattr("layerwise.look.umap.umap", flat_of)
+    monkeypatch.setattr("layerwise.geometry.umap.umap", flat_of)
     out = tmp_path / "page.html"
     argv = ["report", str(place / "texts.lw"), "--umap", "--seed", "5", "--texts", "0", "--out", str(out)]
     assert main(argv) == 0

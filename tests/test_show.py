@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerwise.mix import HOWS, parse_mix
-from layerwise.show.markdown import escape, probe_markdown
-from layerwise.show.names import short_mix
-from layerwise.show.spread import spread
+from layerwise.figures.display_names import short_mix
+from layerwise.figures.label_spread import spread
+from layerwise.figures.markdown import escape, probe_markdown
+from layerwise.mixes import HOWS, parse_mix
 
 BASELINES: dict[str, dict[str, float | None]] = {
     "majority": {"score": 0.509, "low": 0.5, "high": 0.52},

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from layerwise.silence import silenced
+from layerwise._util.silence import silenced
 
 
 def test_a_category_is_quiet_in_the_block_alone() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
-from layerwise.mix import F32
+from layerwise.mixes import F32
 from layerwise.states import LayerStates, Rows, matches, select_rows
 
 

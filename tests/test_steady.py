@@ -10,8 +10,8 @@ from torch import nn
 
 import layerwise as lw
 from conftest import CORPUS, FAMILIES, make_model
+from layerwise._util.threads import computing
 from layerwise.encode import steady
-from layerwise.threads import computing
 
 TEXTS = [*CORPUS, "many words " * 12, "a few more words of text"] * 6
 SHAPES: dict[str, dict[str, Any]] = {

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from layerwise.choices import DTYPES
 from layerwise.errors import DatasetError, RequestError
-from layerwise.mix import F32
-from layerwise.names import DTYPES
+from layerwise.mixes import F32
 from layerwise.store.reader import LayerDataset, open_dataset
 from layerwise.store.verify import check_files
 from layerwise.store.writer import DatasetWriter

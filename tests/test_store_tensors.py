@@ -11,8 +11,8 @@ import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layerwise.choices import DTYPES
 from layerwise.errors import DatasetError, OutputError
-from layerwise.names import DTYPES
 from layerwise.store.header import Span, header, plan
 from layerwise.store.tensors import TensorFile, TensorWriter
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from layerwise._util.progress import Progress, tracking
 from layerwise.errors import DatasetError
-from layerwise.progress import Progress, tracking
 from layerwise.store.reader import open_dataset
 from layerwise.store.verify import Problem, check_files
 from layerwise.store.writer import DatasetWriter

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from layerwise.cluster.local import Local
+from layerwise._util.temporary import TemporaryFolder, sweep
+from layerwise.parallel.local import Local
 from layerwise.store import disk
-from layerwise.temporary import TemporaryFolder, sweep
 from recipes import Fatal
 from waiting import SECONDS
 
-WORKERS = "from layerwise.cluster.local import Local; from recipes import Fatal; made = Local(Fatal(), 1)"
+WORKERS = "from layerwise.parallel.local import Local; from recipes import Fatal; made = Local(Fatal(), 1)"
 WAITING = "from layerwise.store import disk; made = disk._waiting_room('memory://somewhere')"
 
 

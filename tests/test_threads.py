@@ -21,18 +21,18 @@ from sklearn.pipeline import make_pipeline
 
 import layerwise as lw
 from conftest import FAMILIES, make_model
-from layerwise import threads
+from layerwise._util import threads
+from layerwise._util.locks import Shared, new_lock
+from layerwise._util.openmp import _WAITING as WAITING
+from layerwise._util.openmp import Waits
+from layerwise._util.quota import cpu_quota
+from layerwise._util.silence import silenced
 from layerwise.encode.batches import Sequences, batches
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
-from layerwise.learn.loop import LoopOptions, LoopTask, fit
-from layerwise.learn.solver import Fits, Solver
-from layerwise.locks import Shared, new_lock
-from layerwise.openmp import _WAITING as WAITING
-from layerwise.openmp import Waits
-from layerwise.quota import cpu_quota
-from layerwise.silence import silenced
+from layerwise.heads.gradient import LoopOptions, LoopTask, fit
+from layerwise.probing.batched_solver import Fits, Solver
 from reference import Plain, worst
 
 TEXTS = [
@@ -157,7 +157,7 @@ def test_a_head_is_loaded_once_however_many_threads_ask(
         return head.encoder
 
     monkeypatch.setattr(fresh, "_encoder", None)
-    monkeypatch.setattr("layerwise.join.predict.load_model", load)
+    monkeypatch.setattr("layerwise.heads.predict.load_model", load)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(fresh.predict, [["a bank"]] * 16))
     assert len(loads) == 1
@@ -290,7 +290,7 @@ texts = ["The river bank was flooded.", "word " * 60] * 8
 alone = encoder.encode(texts).stack()
 encoder.attention("a bank")
 x = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
-from layerwise.learn.solver import Solver
+from layerwise.probing.batched_solver import Solver
 Solver(x)
 child = os.fork()
 if not child:
@@ -806,8 +806,8 @@ def test_waits_are_those_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
     )
     clock = iter([10.0, 11.0, 13.0, 14.0, 15.0, 16.0])
-    monkeypatch.setattr("layerwise.openmp.Waits._read", staticmethod(lambda: next(accounts)))
-    monkeypatch.setattr("layerwise.openmp.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("layerwise._util.openmp.Waits._read", staticmethod(lambda: next(accounts)))
+    monkeypatch.setattr("layerwise._util.openmp.time.monotonic", lambda: next(clock))
     waits = Waits(processors=2)
     assert waits.share() == pytest.approx(0.5)
     assert waits.share() == 0.0

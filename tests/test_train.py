@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import LayerwiseError, OutputError, RequestError
-from layerwise.learn.features import read_planes
-from layerwise.learn.linear import fit_classes, fit_labels, fit_values
-from layerwise.mix import apply_mix, layer_stats, parse_mix
+from layerwise.heads.linear import fit_classes, fit_labels, fit_values
+from layerwise.heads.mixing import read_planes
+from layerwise.mixes import apply_mix, layer_stats, parse_mix
 
 WORDS = ["good", "fine", "bad", "dull", "film", "plot", "cast", "music", "scene", "end"]
 
@@ -191,8 +191,8 @@ def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], t
 
 
 def test_groups_stay_together(made: Any) -> None:
-    from layerwise.learn.plan import make_plan
-    from layerwise.learn.targets import TaskSpec
+    from layerwise.labels.splits import make_plan
+    from layerwise.labels.targets import TaskSpec
 
     plan = make_plan(made, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
     authors = labels(made, "author")

@@ -108,7 +108,7 @@ def test_without_texts_it_needs_the_source(
 def test_without_texts_it_reads_each_source_in_its_own_way(
     encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
 ) -> None:
-    from layerwise.join.pool import pool
+    from layerwise.extraction.pool import pool
 
     table = tmp_path / "table.csv"
     table.write_text("body\nin a table\nand more\n", encoding="utf-8")
@@ -241,7 +241,7 @@ def test_without_a_sample_it_is_said_that_no_row_was_compared(
 
 
 def test_parity_is_what_numpy_says() -> None:
-    from layerwise.join.parity import parity
+    from layerwise.extraction.parity import parity
 
     got, expected = np.array([[1.0, 2.0]], np.float32), np.array([[1.0, 4.0]], np.float32)
     found = parity(got, expected)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerwise import words as module
-from layerwise.words import split_words
+from layerwise import word_split as module
+from layerwise.word_split import split_words
 
 HOSTILE = (
     "aZé9_²½Ⅷ東〇々あ한ไก\u0e34'’-.@#€😀👍\U0001f3fd\ufe0f\u200d\u200c\u0301\u093f"

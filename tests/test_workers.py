@@ -16,12 +16,12 @@ import pytest
 
 import layerwise as lw
 from killing import Killing, killed_anywhere, needs_proc
-from layerwise.cluster import local
-from layerwise.cluster.crew import Alone
-from layerwise.cluster.local import Local
+from layerwise.api.extract import extract_share
 from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
-from layerwise.join.extract import extract_share
+from layerwise.parallel import local
+from layerwise.parallel.executor import Alone
+from layerwise.parallel.local import Local
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder

@@ -10,6 +10,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from layerwise._util.progress import Progress
 from layerwise.errors import (
     DatasetError,
     HeadError,
@@ -19,27 +20,26 @@ from layerwise.errors import (
     RequestError,
     SourceError,
 )
-from layerwise.progress import Progress
 
 if TYPE_CHECKING:
+    from layerwise.api.analyze import analyze
+    from layerwise.api.export import export
+    from layerwise.api.extract import extract
+    from layerwise.api.probe import probe
+    from layerwise.api.train import train
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
-    from layerwise.join.analyze import analyze
-    from layerwise.join.explore import explore
-    from layerwise.join.export import export
-    from layerwise.join.extract import extract
-    from layerwise.join.features import LayerFeatures
-    from layerwise.join.finish import finish
-    from layerwise.join.merge import merge
-    from layerwise.join.pool import pool
-    from layerwise.join.predict import Head, load_head
-    from layerwise.join.probe import probe
-    from layerwise.join.repair import repair
-    from layerwise.join.report import report
-    from layerwise.join.train import train
-    from layerwise.join.verify import verify
-    from layerwise.learn.layer_mix import LayerMix
-    from layerwise.show import plots
+    from layerwise.extraction.finish import finish
+    from layerwise.extraction.merge import merge
+    from layerwise.extraction.pool import pool
+    from layerwise.extraction.repair import repair
+    from layerwise.extraction.verify import verify
+    from layerwise.figures import plots
+    from layerwise.heads.layer_features import LayerFeatures
+    from layerwise.heads.layer_mix import LayerMix
+    from layerwise.heads.predict import Head, load_head
+    from layerwise.page.backend import explore
+    from layerwise.page.report import report
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
@@ -48,26 +48,26 @@ __version__ = "0.1.0"
 _HOMES = {
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
-    "analyze": "join.analyze",
-    "explore": "join.explore",
-    "export": "join.export",
-    "extract": "join.extract",
-    "finish": "join.finish",
-    "merge": "join.merge",
-    "repair": "join.repair",
-    "pool": "join.pool",
-    "load_head": "join.predict",
-    "probe": "join.probe",
-    "report": "join.report",
-    "train": "join.train",
-    "verify": "join.verify",
-    "Head": "join.predict",
-    "LayerFeatures": "join.features",
-    "LayerMix": "learn.layer_mix",
+    "analyze": "api.analyze",
+    "explore": "page.backend",
+    "export": "api.export",
+    "extract": "api.extract",
+    "finish": "extraction.finish",
+    "merge": "extraction.merge",
+    "repair": "extraction.repair",
+    "pool": "extraction.pool",
+    "load_head": "heads.predict",
+    "probe": "api.probe",
+    "report": "page.report",
+    "train": "api.train",
+    "verify": "extraction.verify",
+    "Head": "heads.predict",
+    "LayerFeatures": "heads.layer_features",
+    "LayerMix": "heads.layer_mix",
     "LayerStates": "states",
     "LayerDataset": "store",
     "open_dataset": "store",
-    "plots": "show",
+    "plots": "figures",
 }
 __all__ = [
     "DatasetError",

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import embedding_bag
 
-from layerwise.align import Groups
+from layerwise.alignment import Groups
 
 Reduce = Literal["mean", "max", "sum"]
 

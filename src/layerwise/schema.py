@@ -1,101 +1,182 @@
-"""What the entries of a JSON object must be: a check per name, so that whoever reads them can rely on their types."""
+"""The two tables that go with vectors: the index (a row per vector) and the texts (a row per text)."""
 
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-Check = Callable[[Any], bool]
-Schema = Mapping[str, "Check | Schema"]
-"""For each name a check of its value, or the schema of the object that it is; a missing one is `MISSING`."""
-MISSING = object()
-MOST = 1 << 53  # what a float holds exactly, and no count needs more
-_HASH = re.compile(r"[0-9a-f]{64}")
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from layerwise.errors import SourceError
+from layerwise.read.example import Example
+
+Ints = npt.NDArray[np.int64]
+# Text of the user's, gone with --no-text wherever it would stand.
+TEXT_COLUMNS = ("text", "words", "token_id")
 
 
-def first_wrong(value: Any, schema: Schema, path: str = "") -> str | None:
-    """Return the path of the first entry that isn't what a schema says, such as `model.blocks`; `None` for none."""
-    for name, check in schema.items():
-        item = value.get(name, MISSING) if isinstance(value, dict) else MISSING
-        if isinstance(check, Mapping):
-            wrong = first_wrong(item, check, f"{path}{name}.") if isinstance(item, dict) else f"{path}{name}"
-        else:
-            wrong = None if check(item) else f"{path}{name}"
-        if wrong is not None:
-            return wrong
-    return None
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one text: where each begins and ends (code points), and what else its level's index says."""
+
+    starts: Ints
+    ends: Ints
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
 
-def entry(value: Any, path: str) -> Any:
-    """Return the entry at a path that `first_wrong` gave; `None` where there is none."""
-    for key in path.split("."):
-        if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
-    return value
+@dataclass(frozen=True)
+class Coverage:
+    """What became of one text: its pieces, windows and cut pieces; `special_only` where it has no other."""
+
+    pieces: int
+    windows: int
+    truncated: int
+    special_only: bool = False
 
 
-def text(value: Any) -> bool:
-    """Tell whether this is a string."""
-    return isinstance(value, str)
+@dataclass(frozen=True)
+class Carried:
+    """What is carried along: types of columns that are known, and what goes when texts are left out."""
+
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    no_text: bool = False
+    keep: tuple[str, ...] = ()
+
+    def array(self, name: str, values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array[Any]:
+        """Return a column as an Arrow array, in its known type if there is one."""
+        try:
+            return pa.array(values, type=type_ or self.types.get(name))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            why = "its values are of several types" if self.no_text else str(error).splitlines()[0]
+            raise SourceError(
+                f"column {name!r} can't be carried: {why}; leave it out or make its values alike"
+            ) from None
+
+    def table(self, columns: Mapping[str, pa.Array[Any]]) -> pa.Table:
+        """Return the table of `columns`, without text where texts are left out."""
+        return pa.table(
+            {name: values for name, values in columns.items() if not self._hidden(name, values.type)}
+        )
+
+    def _hidden(self, name: str, kind: pa.DataType) -> bool:
+        if not self.no_text or name in self.keep or name in ("id", "source"):
+            return False
+        return name in TEXT_COLUMNS or not _is_plain(kind)
 
 
-def flag(value: Any) -> bool:
-    """Tell whether this is true or false."""
-    return isinstance(value, bool)
+def texts_table(
+    examples: Sequence[Example], coverage: Sequence[Coverage], first_doc: int, level: str, carried: Carried
+) -> pa.Table:
+    """Return the texts: doc, id, source, line, text, words, pieces, windows, truncated, and carried columns."""
+    docs = np.arange(first_doc, first_doc + len(examples))
+    columns: dict[str, pa.Array[Any]] = {
+        "doc": pa.array(docs, pa.int64()),
+        "id": carried.array("id", [e.id for e in examples]),
+        "source": pa.array([e.source for e in examples], pa.string()),
+        "line": pa.array([e.line for e in examples], pa.int64()),
+        "text": pa.array([e.text for e in examples], pa.string()),
+    }
+    if any(e.words is not None for e in examples):
+        columns["words"] = pa.array([e.words for e in examples], pa.list_(pa.string()))
+    for name in ("pieces", "windows", "truncated"):
+        columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
+    if any(c.special_only for c in coverage):
+        columns["special_only"] = pa.array([c.special_only for c in coverage])
+    columns |= _text_columns(examples, carried)
+    if level != "word":
+        for name in _names(e.word_columns for e in examples):
+            columns[name] = carried.array(name, [e.word_columns.get(name) for e in examples])
+    return carried.table(columns)
 
 
-def mapping(value: Any) -> bool:
-    """Tell whether this is an object, whatever it holds."""
-    return isinstance(value, dict)
+def index_table(
+    examples: Sequence[Example], rows: Sequence[Rows], first_doc: int, level: str, carried: Carried
+) -> pa.Table:
+    """Return the index: doc, then start, end, text and the level's own columns; at text level what is carried."""
+    counts = [len(r) for r in rows]
+    docs = np.repeat(np.arange(first_doc, first_doc + len(examples)), counts)
+    columns: dict[str, pa.Array[Any]] = {"doc": pa.array(docs, pa.int64())}
+    if level == "text":
+        columns["text"] = pa.array([e.text for e in examples], pa.string())
+        return carried.table(columns | _text_columns(examples, carried))
+    starts, ends = _cat([r.starts for r in rows]), _cat([r.ends for r in rows])
+    slices = (
+        e.text[a:b]
+        for e, r in zip(examples, rows, strict=True)
+        for a, b in zip(r.starts, r.ends, strict=True)
+    )
+    columns["start"], columns["end"] = pa.array(starts, pa.int32()), pa.array(ends, pa.int32())
+    columns["text"] = pa.array(slices, pa.string())
+    for name, kind in _EXTRA[level].items():
+        columns[name] = pa.array(
+            np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True
+        )
+    if level == "word":
+        columns |= _word_columns(examples, rows, carried)
+    if level == "token" and not any(r.extra["dropped"].any() for r in rows):
+        del columns["dropped"]
+    if "word" in columns:
+        values = columns["word"].to_numpy()
+        columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
+    return carried.table(columns)
 
 
-def sha256(value: Any) -> bool:
-    """Tell whether this is a SHA-256 in hexadecimal digits."""
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
+_EXTRA: dict[str, dict[str, Any]] = {
+    "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_(), "dropped": pa.bool_()},
+    "word": {"word": pa.int32(), "dropped": pa.bool_()},
+    "span": {"span": pa.int32()},
+}
 
 
-def number(value: Any) -> bool:
-    """Tell whether this is a finite number."""
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+def carried_columns(examples: Sequence[Example]) -> dict[str, list[str]]:
+    """Return the names of the carried columns: those with a value per text, and those with one per word."""
+    return {
+        "text": _names(e.columns for e in examples),
+        "word": _names(e.word_columns for e in examples),
+    }
 
 
-def positive(value: Any) -> bool:
-    """Tell whether this is a finite number of at least 0."""
-    return number(value) and bool(value >= 0)
+def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array[Any]]:
+    names = _names(e.columns for e in examples)
+    return {name: carried.array(name, [e.columns.get(name) for e in examples]) for name in names}
 
 
-def whole(least: int = 0, most: int = MOST) -> Check:
-    """Return the check for an integer in these bounds."""
-    return lambda value: type(value) is int and least <= value <= most
+def _word_columns(
+    examples: Sequence[Example], rows: Sequence[Rows], carried: Carried
+) -> dict[str, pa.Array[Any]]:
+    """Return one value per row for columns with a value per word; a word without a row has none."""
+    columns = {}
+    for name in _names(e.word_columns for e in examples):
+        kind = carried.types.get(name)
+        inner = kind.value_type if kind is not None and hasattr(kind, "value_type") else None
+        values: list[Any] = []
+        for example, text_rows in zip(examples, rows, strict=True):
+            column = example.word_columns.get(name)
+            values += [column[w] if column is not None else None for w in text_rows.extra["word"].tolist()]
+        columns[name] = replace(carried, types={}).array(name, values, inner)
+    return columns
 
 
-def one_of(allowed: Sequence[str]) -> Check:
-    """Return the check for one of some words."""
-    return lambda value: isinstance(value, str) and value in allowed
+def _names(columns: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return all names in the order in which they first appear."""
+    return list(dict.fromkeys(name for mapping in columns for name in mapping))
 
 
-def nullable(check: Check) -> Check:
-    """Return the check for null, or what another check lets pass."""
-    return lambda value: value is None or check(value)
+def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether a column of this type can hold no text: numbers, truth values, times, and lists of these."""
+    types = pa.types
+    inner = (types.is_dictionary, types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if any(test(kind) for test in inner):
+        return _is_plain(kind.value_type)
+    numbers = (types.is_integer, types.is_floating, types.is_decimal)
+    return any(test(kind) for test in (*numbers, types.is_boolean, types.is_temporal, types.is_null))
 
 
-def optional(check: Check) -> Check:
-    """Return the check for null, a missing entry, or what another check lets pass."""
-    return lambda value: value is None or value is MISSING or check(value)
-
-
-def list_of(check: Check) -> Check:
-    """Return the check for a list, each item of which passes another check."""
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def map_of(check: Check) -> Check:
-    """Return the check for an object, each entry of which passes another check."""
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def object_of(schema: Schema) -> Check:
-    """Return the check for an object that is as a schema says."""
-    return lambda value: isinstance(value, dict) and first_wrong(value, schema) is None
+def _cat(arrays: Sequence[Ints]) -> Ints:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)

@@ -15,10 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from layerwise.display import html
+from layerwise._util.notebook import html
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
-from layerwise.mix import LayerStats, Mix, apply_mix, block_slices, layer_stats, parse_mix, refuse_learned
+from layerwise.mixes import (
+    LayerStats,
+    Mix,
+    apply_mix,
+    block_slices,
+    layer_stats,
+    parse_mix,
+    refuse_learned,
+)
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.analyze import analyze
+    from layerwise.api.analyze import analyze
 
     with shown(args) as progress:
         found = analyze(

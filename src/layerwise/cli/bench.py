@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.bench import bench
+    from layerwise.api.bench import bench
 
     with shown(args) as progress:
         found = bench(

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.env import environment
+    from layerwise.api.env import environment
 
     found = environment()
     if args.json:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from layerwise.errors import RequestError
-    from layerwise.join.explore import served
+    from layerwise.page.backend import served
     from layerwise.server.loopback import Loopback
 
     if args.port > 65535:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.export import export
+    from layerwise.api.export import export
 
     with shown(args) as progress:
         path = export(args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix, progress=progress)

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from typing import Any
 
-from layerwise import names
+from layerwise import choices
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 from layerwise.errors import RequestError
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the computation; int8 on CPUs with VNNI only (fp32)",
     )
     parser.add_argument(
-        "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(names.DTYPES)} (float16)"
+        "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(choices.DTYPES)} (float16)"
     )
     parser.add_argument(
         "--long",
@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.extract import extract, extract_share
+    from layerwise.api.extract import extract, extract_share
 
     share = _share(args)
     before = options.stamp(args.out)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.finish import finish
+    from layerwise.extraction.finish import finish
 
     before = options.stamp(args.dataset)
     with shown(args) as progress:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from layerwise._util.paths import faults, reason
 from layerwise.cli import options
 from layerwise.errors import LayerwiseError
-from layerwise.place import faults, reason
 
 _COMMANDS = (
     "show",

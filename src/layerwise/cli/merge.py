@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.merge import merge
+    from layerwise.extraction.merge import merge
 
     before = options.stamp(args.out)
     with shown(args) as progress:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from layerwise import names, threads
+from layerwise import choices
+from layerwise._util import threads
+from layerwise._util.paths import place
 from layerwise.errors import SourceError
-from layerwise.place import place
 
 _TOKENIZER = "RAYON_NUM_THREADS"
 _SAID: set[str] = set()
@@ -37,7 +38,7 @@ def loading_options(parser: argparse.ArgumentParser) -> None:
 def source_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a source of texts is read."""
     parser.add_argument(
-        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(names.FORMATS)} (auto)"
+        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(choices.FORMATS)} (auto)"
     )
     parser.add_argument(
         "--text", metavar="COL", help="the column of the text (text); two, a,b, for pairs of texts"
@@ -119,7 +120,7 @@ def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], defaul
         "--level", default=default, metavar=_braces(levels), help=f"what a row stands for ({default})"
     )
     parser.add_argument(
-        "--pool", metavar=_braces(names.POOLS), help="how pieces become a row (the model's own, or mean)"
+        "--pool", metavar=_braces(choices.POOLS), help="how pieces become a row (the model's own, or mean)"
     )
     parser.add_argument(
         "--no-special-tokens",
@@ -133,8 +134,8 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
 
-def _braces(choices: Iterable[str]) -> str:
-    return "{" + ",".join(choices) + "}"
+def _braces(values: Iterable[str]) -> str:
+    return "{" + ",".join(values) + "}"
 
 
 def say(*lines: str) -> None:

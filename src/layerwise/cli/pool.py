@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.pool import pool
+    from layerwise.extraction.pool import pool
 
     before = options.finished(args.out)
     with shown(args) as progress:

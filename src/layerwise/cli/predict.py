@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.predict import load_head, open_source, predict_source
-    from layerwise.join.written import check_format, lines
+    from layerwise.heads.formats import check_format, lines
+    from layerwise.heads.predict import load_head, open_source, predict_source
 
     head = load_head(
         args.head,

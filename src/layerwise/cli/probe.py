@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.probe import probe
+    from layerwise.api.probe import probe
 
     with shown(args) as progress:
         found = probe(

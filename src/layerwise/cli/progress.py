@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self, TextIO
 
+from layerwise._util.progress import Progress
 from layerwise.cli import options
-from layerwise.progress import Progress
 
 REDRAWN = 0.5  # seconds between two drawings of the line on a terminal
 LOGGED = 60.0  # seconds between two lines of a log, and before the first

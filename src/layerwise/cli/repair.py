@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.repair import repair
+    from layerwise.extraction.repair import repair
 
     with shown(args) as progress:
         found = repair(

@@ -55,7 +55,7 @@ def page_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.report import report
+    from layerwise.page.report import report
 
     with shown(args) as progress:
         path = report(args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads)

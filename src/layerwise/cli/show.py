@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.show import show
+    from layerwise.api.show import show
 
     shown = show(
         options.read_text(args.text),

@@ -104,9 +104,9 @@ def _check_sources(args: argparse.Namespace, given: Any) -> None:
     """Look at what the head is to be evaluated on before it is trained."""
     if not args.eval:
         return
-    from layerwise.join.evaluate import check_labels
-    from layerwise.join.opened import open_described
-    from layerwise.join.rows import describe_pairs
+    from layerwise.extraction.opened import open_described
+    from layerwise.heads.evaluate import check_labels
+    from layerwise.heads.row_spec import describe_pairs
 
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (given.tasks or {}).items()]
@@ -117,9 +117,9 @@ def _check_sources(args: argparse.Namespace, given: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.predict import load_head
-    from layerwise.join.tasks import named_tasks
-    from layerwise.join.train import train
+    from layerwise.api.train import train
+    from layerwise.heads.predict import load_head
+    from layerwise.heads.tasks import named_tasks
 
     given = named_tasks(args.task, args.mix)
     _check_sources(args, given)

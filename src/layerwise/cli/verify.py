@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.join.verify import verify
+    from layerwise.extraction.verify import verify
 
     with shown(args) as progress:
         found = verify(

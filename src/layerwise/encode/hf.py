@@ -21,14 +21,14 @@ from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
-from layerwise import schema
+from layerwise._util import json_checks
+from layerwise._util.guarded import BLOCKS, WIDTH, read_json
+from layerwise._util.locks import Shared, new_lock
+from layerwise._util.silence import is_panic, no_panic_shown, silenced
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.modelfiles import check_code
 from layerwise.errors import LayerwiseError, ModelError
-from layerwise.guarded import BLOCKS, WIDTH, read_json
-from layerwise.locks import Shared, new_lock
-from layerwise.silence import is_panic, no_panic_shown, silenced
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -370,19 +370,20 @@ def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
 
 
 # What sizes are called in configurations: of each family some, and null or nothing means its default.
-_COUNT = schema.optional(schema.whole(0, BLOCKS))
-_SIZE = schema.optional(schema.whole(0, WIDTH))
-_SIZES: schema.Schema = {
-    "model_type": schema.optional(schema.text),
+_COUNT = json_checks.optional(json_checks.whole(0, BLOCKS))
+_SIZE = json_checks.optional(json_checks.whole(0, WIDTH))
+_SIZES: json_checks.Schema = {
+    "model_type": json_checks.optional(json_checks.text),
     **dict.fromkeys(("num_hidden_layers", "n_layers", "n_layer", "num_layers", "num_decoder_layers"), _COUNT),
     **dict.fromkeys(("encoder_layers", "decoder_layers", "num_hidden_groups"), _COUNT),
     **dict.fromkeys(("hidden_size", "dim", "d_model", "n_embd", "embedding_size"), _SIZE),
     **dict.fromkeys(("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "intra_bottleneck_size"), _SIZE),
     **dict.fromkeys(("num_attention_heads", "n_heads", "n_head", "num_heads", "num_key_value_heads"), _SIZE),
-    "vocab_size": schema.optional(schema.whole(0, 1 << 31)),
+    "vocab_size": json_checks.optional(json_checks.whole(0, 1 << 31)),
     "type_vocab_size": _SIZE,
     **dict.fromkeys(
-        ("max_position_embeddings", "n_positions", "n_ctx"), schema.optional(schema.whole(-1, 1 << 24))
+        ("max_position_embeddings", "n_positions", "n_ctx"),
+        json_checks.optional(json_checks.whole(-1, 1 << 24)),
     ),
 }
 
@@ -409,7 +410,7 @@ def _check_sizes(checkpoint: Checkpoint) -> None:
         raise ModelError(
             f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there"
         )
-    wrong = schema.first_wrong(entries, _SIZES)
+    wrong = json_checks.first_wrong(entries, _SIZES)
     if wrong is not None:
         raise ModelError(
             f"model {checkpoint.name!r} can't be loaded: {wrong} is {entries[wrong]!r:.60} in {path}, which no model has; put "
@@ -604,7 +605,7 @@ def _max_length(
         ModelError: a maximum that the folder states goes beyond the table of positions.
     """
     own = tokenizer.model_max_length
-    if not schema.number(own) or own < 1:
+    if not json_checks.number(own) or own < 1:
         raise ModelError(
             f"model {checkpoint.name!r} can't be loaded: model_max_length is {own!r:.60} in its tokenizer_config.json; "
             "put the right file there"

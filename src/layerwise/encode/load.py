@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from layerwise import names
+from layerwise import choices
+from layerwise._util.locks import new_lock
+from layerwise._util.threads import computing
 from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import find_checkpoint, local_folder
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
 from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
-from layerwise.locks import new_lock
-from layerwise.threads import computing
 
 _LOG = logging.getLogger("layerwise")
 _LOADING = new_lock()
@@ -67,7 +67,7 @@ def _told(encoder: Encoder) -> Encoder:
 
 def _load(model: str | Path, loading: Loading) -> Encoder:
     precision = loading.precision
-    names.one_of("precision", precision, names.PRECISIONS)
+    choices.one_of("precision", precision, choices.PRECISIONS)
     device = _device(loading.device)
     if precision == "int8":
         if device != "cpu":

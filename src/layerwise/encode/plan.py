@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.align import Groups
+from layerwise.alignment import Groups
 from layerwise.encode.batches import Ints, Sequences
-from layerwise.encode.pieces import Pieces
+from layerwise.encode.tokenizer import Pieces
 from layerwise.encode.windows import Window
 
 _EMPTY = np.empty(0, dtype=np.int64)

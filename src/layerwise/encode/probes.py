@@ -11,7 +11,7 @@ import numpy as np
 
 from layerwise.encode.batches import Ints, Packing, Sequences
 from layerwise.encode.hf import Loaded
-from layerwise.encode.pieces import Pieces, Tokenizer
+from layerwise.encode.tokenizer import Pieces, Tokenizer
 from layerwise.errors import ModelError
 
 _TEXTS = (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from layerwise import schema
+from layerwise._util import json_checks
+from layerwise._util.guarded import read_json
+from layerwise._util.paths import reason
 from layerwise.errors import ModelError
-from layerwise.guarded import read_json
-from layerwise.place import reason
 
 MODULES = "modules.json"
 # The first of these that holds something counts; the name went by the family once.
@@ -44,9 +44,11 @@ _USUAL: dict[str, Any] = {
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
 }
 _LAYOUT = ("unpad_inputs",)
-_SETTINGS: schema.Schema = {"do_lower_case": schema.optional(schema.flag)}
-_POOLING: schema.Schema = {
-    "pooling_mode": lambda value: schema.optional(schema.text)(value) or schema.list_of(schema.text)(value),
+_SETTINGS: json_checks.Schema = {"do_lower_case": json_checks.optional(json_checks.flag)}
+_POOLING: json_checks.Schema = {
+    "pooling_mode": lambda value: (
+        json_checks.optional(json_checks.text)(value) or json_checks.list_of(json_checks.text)(value)
+    ),
 }
 _TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
 
@@ -114,7 +116,7 @@ def read_recipe(name: str, root: Path) -> Recipe:
     )
 
 
-def read_object(path: Path, entries: schema.Schema | None = None) -> dict[str, Any]:
+def read_object(path: Path, entries: json_checks.Schema | None = None) -> dict[str, Any]:
     """Return the object that a JSON file holds; an empty one where there is no file.
 
     Raises:
@@ -125,11 +127,11 @@ def read_object(path: Path, entries: schema.Schema | None = None) -> dict[str, A
         raise ModelError(
             f"{path} holds no JSON object but a {type(value).__name__}, so the model can't be loaded; its folder is damaged"
         )
-    wrong = schema.first_wrong(value, entries or {})
+    wrong = json_checks.first_wrong(value, entries or {})
     if wrong is not None:
         raise ModelError(
-            f"{path}: {wrong} is {schema.entry(value, wrong)!r:.60}, which makes no sense, so the model can't be loaded; its "
-            "folder is damaged"
+            f"{path}: {wrong} is {json_checks.entry(value, wrong)!r:.60}, which makes no sense, so the model "
+            "can't be loaded; its folder is damaged"
         )
     return value
 

@@ -6,15 +6,15 @@ from typing import Protocol
 
 import numpy as np
 
-from layerwise import align
-from layerwise.align import Groups
-from layerwise.encode.pieces import Pieces
+from layerwise import alignment
+from layerwise.alignment import Groups
 from layerwise.encode.request import Request
+from layerwise.encode.tokenizer import Pieces
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.read.example import Example
-from layerwise.tables import Coverage, Rows
-from layerwise.words import split_words
+from layerwise.schema import Coverage, Rows
+from layerwise.word_split import split_words
 
 
 class Wish(Protocol):
@@ -137,19 +137,19 @@ def _tokens(example: Example, pieces: Pieces) -> Made:
     special[pieces.prefix : len(pieces) - pieces.suffix] = False
     words = pieces.words
     if example.words is None:
-        words = align.first_row(
-            align.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces)
+        words = alignment.first_row(
+            alignment.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces)
         )
     dropped = np.isin(words, list(pieces.dropped)) & ~special
     extra = {"token_id": pieces.ids, "word": words, "special": special, "dropped": dropped}
     rows = Rows(pieces.starts, pieces.ends, extra)
-    return Made(rows, align.each(len(pieces)), dropped_words=len(pieces.dropped))
+    return Made(rows, alignment.each(len(pieces)), dropped_words=len(pieces.dropped))
 
 
 def _words(example: Example, pieces: Pieces) -> Made:
     if example.words is None:
         borders = np.asarray(split_words(example.text), dtype=np.int64).reshape(-1, 2)
-        groups = align.by_overlap(pieces.starts, pieces.ends, borders)
+        groups = alignment.by_overlap(pieces.starts, pieces.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
         borders = (
@@ -157,7 +157,7 @@ def _words(example: Example, pieces: Pieces) -> Made:
             .astype(np.int64)
             .reshape(-1, 2)
         )
-        groups = align.by_number(pieces.words, len(example.words))
+        groups = alignment.by_number(pieces.words, len(example.words))
     there = groups.counts > 0
     numbers = np.flatnonzero(there)
     dropped = np.isin(numbers, list(pieces.dropped))
@@ -171,7 +171,7 @@ def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], w
             raise RequestError(
                 f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
             )
-    groups = align.by_overlap(pieces.starts, pieces.ends, spans)
+    groups = alignment.by_overlap(pieces.starts, pieces.ends, spans)
     for (start, end), pieces_there in zip(spans, groups.counts.tolist(), strict=True):
         if not pieces_there:
             raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no piece")
@@ -184,11 +184,11 @@ def _text(example: Example, pieces: Pieces, request: Wish, tokenizer: ClsFinder)
     dropped = len(pieces.dropped)
     if request.pool == "cls":
         place = tokenizer.cls_place(pieces)
-        return Made(rows, align.whole(place, place + 1), dropped_words=dropped)
+        return Made(rows, alignment.whole(place, place + 1), dropped_words=dropped)
     if request.pool == "eos":
-        return Made(rows, align.whole(len(pieces) - 1, len(pieces)), dropped_words=dropped)
+        return Made(rows, alignment.whole(len(pieces) - 1, len(pieces)), dropped_words=dropped)
     special = request.special_tokens and request.pool in ("mean", "max", "sum")
     if special or not pieces.body:
-        return Made(rows, align.whole(0, len(pieces)), special_only=not special, dropped_words=dropped)
-    body = align.whole(pieces.prefix, len(pieces) - pieces.suffix)
+        return Made(rows, alignment.whole(0, len(pieces)), special_only=not special, dropped_words=dropped)
+    body = alignment.whole(pieces.prefix, len(pieces) - pieces.suffix)
     return Made(rows, body, dropped_words=dropped)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.threads import computing
+from layerwise._util.threads import computing
 
 _GRAIN = 32_768  # elements that are worth a thread, by torch's measure
 _WINDOW = 128  # elements: a multiple of two vectors of any processor and type

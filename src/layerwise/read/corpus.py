@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import RequestError, SourceError
-from layerwise.read.carry import Carrier
 from layerwise.read.conll import ConllReader
 from layerwise.read.example import Example
+from layerwise.read.example_builder import Carrier
 from layerwise.read.files import File, find_files
 from layerwise.read.jsonl import JsonlReader
 from layerwise.read.options import Options, check_options, column_names

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerwise._util.paths import faults, is_url, matches, place, reason
+from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
-from layerwise.names import FORMATS, one_of
-from layerwise.place import faults, is_url, matches, place, reason
 from layerwise.read.example import clean
 from layerwise.read.record import shown
 

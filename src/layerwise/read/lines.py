@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, NamedTuple, cast
 
+from layerwise._util.paths import faults, is_remote, reason
 from layerwise.errors import SourceError
-from layerwise.place import faults, is_remote, reason
 from layerwise.read.files import File
 from layerwise.read.options import line_codec
 

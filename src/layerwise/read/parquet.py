@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.paths import faults
 from layerwise.errors import SourceError
-from layerwise.place import faults
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
@@ -76,7 +76,7 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
     """Yield the rows in batches, strings of dictionaries as the numbers that stand for them: see `columnar`."""
     import pyarrow.parquet as pq
 
-    from layerwise.columnar import size_of
+    from layerwise._util.parquet_size import size_of
 
     metadata = parquet.metadata
     size = size_of(raw, metadata)
@@ -100,7 +100,7 @@ def _columns(file: File, schema: Any) -> Columns:
 
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
-    from layerwise.columnar import written_out
+    from layerwise._util.parquet_size import written_out
 
     size = sum(map(written_out, batch.columns))
     if size > _BYTES and batch.num_rows > 1:

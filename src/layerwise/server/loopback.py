@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
+from layerwise._util.paths import faults, reason
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.place import faults, reason
 
 HOST = "127.0.0.1"
 PATIENCE = 30.0  # seconds for a client to send a request, or to take a part of the answer

@@ -19,9 +19,9 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from layerwise._util.paths import faults, is_remote, put_new, reason, upload
+from layerwise._util.temporary import TemporaryFolder
 from layerwise.errors import OutputError
-from layerwise.place import faults, is_remote, put_new, reason, upload
-from layerwise.temporary import TemporaryFolder
 
 _CURES = {
     errno.ENOSPC: "free some space",

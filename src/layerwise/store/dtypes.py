@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.choices import DTYPES, one_of
 from layerwise.errors import OutputError
-from layerwise.names import DTYPES, one_of
 
 F32 = NDArray[np.float32]
 Codes = NDArray[Any]

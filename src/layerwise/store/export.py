@@ -9,10 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
+from layerwise._util.progress import SILENT, Tracker
+from layerwise.choices import one_of
 from layerwise.layers import LayerSpec, resolve_layers
-from layerwise.mix import LayerStats, Mix, apply_mix, layer_stats, parse_mix, warn_of_stats
-from layerwise.names import one_of
-from layerwise.progress import SILENT, Tracker
+from layerwise.mixes import (
+    LayerStats,
+    Mix,
+    apply_mix,
+    layer_stats,
+    parse_mix,
+    warn_of_stats,
+)
 from layerwise.states import F32, Layered
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from layerwise.guarded import INT64, JSON_BYTES, TENSORS, parse_json
+from layerwise._util.guarded import INT64, JSON_BYTES, TENSORS, parse_json
 from layerwise.store.dtypes import SAFETENSORS, itemsize
 
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.guarded import read_json
+from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
-from layerwise.guarded import read_json
-from layerwise.place import faults, reason
 
 FORMAT = "layerwise"
 VERSION = 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import filelock
 
+from layerwise._util.paths import is_remote
 from layerwise.errors import DatasetError
-from layerwise.place import is_remote
 from layerwise.store import disk
 from layerwise.store.layout import Folder
 

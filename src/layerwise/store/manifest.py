@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from layerwise import schema
+from layerwise._util import json_checks
+from layerwise._util.guarded import BLOCKS, SHARDS, WIDTH
+from layerwise._util.paths import faults, reason
+from layerwise.choices import DTYPES, LEVELS, POOLS
 from layerwise.errors import DatasetError
-from layerwise.guarded import BLOCKS, SHARDS, WIDTH
 from layerwise.layers import layer_names
-from layerwise.names import DTYPES, LEVELS, POOLS
-from layerwise.place import faults, reason
 from layerwise.store.layout import Folder, check_version, from_json
 
 REQUIRED = {"layers", "level", "pool", "blocks", "width", "dtype"}
@@ -49,7 +49,7 @@ def check_manifest(manifest: dict[str, Any], path: Path) -> None:
     Raises:
         DatasetError: naming the first entry that makes no sense.
     """
-    wrong = schema.first_wrong(manifest, _READ)
+    wrong = json_checks.first_wrong(manifest, _READ)
     if wrong is None and not set(manifest["layers"]) <= set(layer_names(manifest["blocks"])):
         wrong = "layers"
     if wrong is None and (manifest.get("pool") is None) != (manifest["level"] == "token"):
@@ -66,12 +66,12 @@ def refuse_entry(value: dict[str, Any], wrong: str | None, path: Path) -> None:
         DatasetError: naming file and entry.
     """
     if wrong is not None:
-        got = repr(schema.entry(value, wrong))[:80]
+        got = repr(json_checks.entry(value, wrong))[:80]
         raise DatasetError(f"{path} is damaged: {wrong} is {got}; restore it from a copy")
 
 
 def _layers(value: Any) -> bool:
-    return bool(value) and schema.list_of(schema.text)(value) and len(set(value)) == len(value)
+    return bool(value) and json_checks.list_of(json_checks.text)(value) and len(set(value)) == len(value)
 
 
 def _named_by_hash(entry: dict[str, Any]) -> bool:
@@ -79,19 +79,19 @@ def _named_by_hash(entry: dict[str, Any]) -> bool:
     return bool(entry["name"] == f"shards-{entry['sha256'][:12]}.parquet")
 
 
-_READ: schema.Schema = {
-    "blocks": schema.whole(0, BLOCKS),
-    "width": schema.whole(1, WIDTH),
-    "dtype": schema.one_of(DTYPES),
-    "level": schema.one_of(LEVELS),
-    "pool": schema.nullable(schema.one_of(POOLS)),
+_READ: json_checks.Schema = {
+    "blocks": json_checks.whole(0, BLOCKS),
+    "width": json_checks.whole(1, WIDTH),
+    "dtype": json_checks.one_of(DTYPES),
+    "level": json_checks.one_of(LEVELS),
+    "pool": json_checks.nullable(json_checks.one_of(POOLS)),
     "layers": _layers,
-    "shards": schema.object_of(
+    "shards": json_checks.object_of(
         {
-            "name": schema.text,
-            "sha256": schema.sha256,
-            "count": schema.whole(0, SHARDS),
-            "bytes": schema.whole(),
+            "name": json_checks.text,
+            "sha256": json_checks.sha256,
+            "count": json_checks.whole(0, SHARDS),
+            "bytes": json_checks.whole(),
         }
     ),
 }

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from layerwise._util.guarded import digest_regular, open_regular
+from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
-from layerwise.guarded import digest_regular, open_regular
-from layerwise.place import faults, reason
 from layerwise.store import disk
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.records import Record

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from layerwise._util.guarded import read_bytes
+from layerwise._util.paths import place
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
-from layerwise.guarded import read_bytes
-from layerwise.place import place
 from layerwise.states import I64, Layered, Rows, select_rows
 from layerwise.store.columns import check_columns
 from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all

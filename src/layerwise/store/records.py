@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from layerwise import schema
+from layerwise._util import json_checks
+from layerwise._util.guarded import parse_json
 from layerwise.errors import DatasetError
-from layerwise.guarded import parse_json
 from layerwise.states import I64
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.tables import read_table, table_bytes
@@ -59,7 +59,9 @@ class Records:
             raise self._damaged()
         counted: dict[str, I64] = {name: table[name].to_numpy() for name in _COUNTED}
         # Each by itself, as sums of numbers beyond it might run over.
-        if any(((values < 0) | (values > schema.MOST // self.count)).any() for values in counted.values()):
+        if any(
+            ((values < 0) | (values > json_checks.MOST // self.count)).any() for values in counted.values()
+        ):
             raise self._damaged()
         return counted
 
@@ -91,7 +93,7 @@ class Records:
         except ValueError as error:
             raise self._damaged(f" (shard {number}: {error})") from error
         if (wrong := wrong_entry(record, number)) is not None:
-            got = f"{wrong} is {schema.entry(record, wrong)!r:.60}"
+            got = f"{wrong} is {json_checks.entry(record, wrong)!r:.60}"
             raise self._damaged(f" (the record of shard {number}: {got})")
         if any(record[name] != self._counted[name][number] for name in _COUNTED):
             raise self._damaged(f" (the record of shard {number} has other counts)")
@@ -106,7 +108,7 @@ class Records:
 
 def wrong_entry(record: Any, number: int) -> str | None:
     """Return the path of the first entry of a shard's record that makes no sense; `None` when all do."""
-    wrong = schema.first_wrong(record, _RECORD)
+    wrong = json_checks.first_wrong(record, _RECORD)
     if wrong is None and record["number"] != number:
         return "number"
     for kind, ending in KINDS.items():
@@ -116,20 +118,28 @@ def wrong_entry(record: Any, number: int) -> str | None:
     return wrong
 
 
-_LOST = schema.map_of(schema.object_of({"max_abs": schema.positive, "max_rel": schema.positive}))
-_MEASURED = schema.map_of(schema.object_of({"max_rel": schema.positive, "cosine": schema.number}))
-_FILE: schema.Schema = {"name": schema.text, "bytes": schema.whole(), "sha256": schema.sha256}
-_RECORD: schema.Schema = {
-    "number": schema.whole(),
-    "rows": schema.whole(),
-    "texts": schema.whole(),
+_LOST = json_checks.map_of(
+    json_checks.object_of({"max_abs": json_checks.positive, "max_rel": json_checks.positive})
+)
+_MEASURED = json_checks.map_of(
+    json_checks.object_of({"max_rel": json_checks.positive, "cosine": json_checks.number})
+)
+_FILE: json_checks.Schema = {
+    "name": json_checks.text,
+    "bytes": json_checks.whole(),
+    "sha256": json_checks.sha256,
+}
+_RECORD: json_checks.Schema = {
+    "number": json_checks.whole(),
+    "rows": json_checks.whole(),
+    "texts": json_checks.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
-    "counts": schema.map_of(schema.number),
+    "counts": json_checks.map_of(json_checks.number),
     "error": _LOST,
-    "seconds": schema.optional(schema.positive),
-    "input": schema.optional(schema.text),
-    "columns": schema.optional(
-        schema.object_of(dict.fromkeys(("text", "word"), schema.list_of(schema.text)))
+    "seconds": json_checks.optional(json_checks.positive),
+    "input": json_checks.optional(json_checks.text),
+    "columns": json_checks.optional(
+        json_checks.object_of(dict.fromkeys(("text", "word"), json_checks.list_of(json_checks.text)))
     ),
-    "int8_error": schema.optional(_MEASURED),
+    "int8_error": json_checks.optional(_MEASURED),
 }

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from layerwise._util.guarded import digest_regular
+from layerwise._util.paths import is_remote
 from layerwise.errors import DatasetError
-from layerwise.guarded import digest_regular
-from layerwise.place import is_remote
 from layerwise.store import disk
 from layerwise.store.dtypes import F32
 from layerwise.store.layout import KINDS, Folder, from_json, to_json

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from layerwise.columnar import size_of, written_out
+from layerwise._util.guarded import TABLE_BYTES, check_regular, read_bytes
+from layerwise._util.parquet_size import size_of, written_out
+from layerwise._util.paths import faults, is_remote, read_range, reason
 from layerwise.errors import DatasetError
-from layerwise.guarded import TABLE_BYTES, check_regular, read_bytes
-from layerwise.place import faults, is_remote, read_range, reason
 
 OPTIONS: dict[str, Any] = {
     "compression": "zstd",

@@ -11,9 +11,9 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.guarded import JSON_BYTES, check_regular, open_regular
+from layerwise._util.paths import faults, is_remote, read_range, reason
 from layerwise.errors import DatasetError
-from layerwise.guarded import JSON_BYTES, check_regular, open_regular
-from layerwise.place import faults, is_remote, read_range, reason
 from layerwise.store import disk
 from layerwise.store.dtypes import F32, Codes, encode, losses
 from layerwise.store.header import Span, header, plan, read_header, scale_name

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from layerwise._util.guarded import check_regular, digest_regular, read_bytes
+from layerwise._util.paths import faults, place, reason
+from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
-from layerwise.guarded import check_regular, digest_regular, read_bytes
-from layerwise.mix import block_slices
-from layerwise.place import faults, place, reason
-from layerwise.progress import SILENT, Tracker
+from layerwise.mixes import block_slices
 from layerwise.states import odd_row
 from layerwise.store import work
 from layerwise.store.dtypes import decode

@@ -8,11 +8,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from layerwise import schema
+from layerwise._util import json_checks
+from layerwise._util.guarded import read_bytes, read_json
+from layerwise._util.paths import is_read_only, is_remote
+from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError, OutputError
-from layerwise.guarded import read_bytes, read_json
-from layerwise.place import is_read_only, is_remote
-from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
 from layerwise.store.manifest import OWN, REQUIRED, refuse_entry
@@ -21,14 +21,16 @@ from layerwise.store.records import Record, wrong_entry
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
-_NOTED: schema.Schema = {
-    "settings": schema.mapping,
-    "adding": schema.optional(schema.list_of(schema.text)),
+_NOTED: json_checks.Schema = {
+    "settings": json_checks.mapping,
+    "adding": json_checks.optional(json_checks.list_of(json_checks.text)),
 }
-_ENDED: schema.Schema = {
-    "share": lambda value: schema.list_of(schema.whole())(value) and len(value) == 2 and value[0] < value[1],
-    "shards": schema.whole(),
-    "texts": schema.whole(),
+_ENDED: json_checks.Schema = {
+    "share": lambda value: (
+        json_checks.list_of(json_checks.whole())(value) and len(value) == 2 and value[0] < value[1]
+    ),
+    "shards": json_checks.whole(),
+    "texts": json_checks.whole(),
     "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
 }
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
@@ -206,7 +208,7 @@ def _noted(path: Path) -> Record:
     """Return what a manifest, or the settings of unfinished work, says, its settings being there."""
     stored = from_json(path)
     check_version(stored, path)
-    refuse_entry(stored, schema.first_wrong(stored, _NOTED), path)
+    refuse_entry(stored, json_checks.first_wrong(stored, _NOTED), path)
     return stored
 
 
@@ -214,7 +216,7 @@ def read_ends(folder: Folder) -> list[Record]:
     """Return what several writers left when they were through the source."""
     ends = {path: from_json(path) for path in sorted(folder.work.glob(_END))}
     for path, end in ends.items():
-        refuse_entry(end, schema.first_wrong(end, _ENDED), path)
+        refuse_entry(end, json_checks.first_wrong(end, _ENDED), path)
     return list(ends.values())
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from layerwise._util.guarded import parse_json
+from layerwise._util.paths import faults, is_remote, place
+from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError, OutputError
-from layerwise.guarded import parse_json
-from layerwise.place import faults, is_remote, place
-from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk, locks, work
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest

@@ -1,0 +1,242 @@
+"""OpenMP's threads, which torch computes with: how many the calling thread has, and how they wait.
+
+They spin at barriers for about a millisecond: that is the fastest as long as each has a processor (a probe, which is
+many small steps, takes a third longer when they sleep), and costs several times the work where other processes take
+the processors. So a thread watches during calls how long this process waits for processors, and while it does, lets the
+others sleep. GNU's runtime reads `OMP_WAIT_POLICY` only when it is loaded, but it stops spinning whenever it has more
+threads than there are processors: a parked team of threads, which sleeps in the kernel, makes it so (libgomp,
+`config/linux/wait.h`). LLVM's and Intel's runtime has a function for it.
+"""
+
+import ctypes
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layerwise._util.locks import Shared, new_lock
+
+_WAITING = (
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "KMP_BLOCKTIME",
+)  # a choice of the user's, which is left alone
+_STANDING_IN = ("libiomp", "libomp")
+_LINGER = 5.0  # seconds that the watching thread stays after the last call, for the next one
+_FIRST, _LOOK = 0.05, 0.2  # seconds before the first look at how long threads waited, and between others
+# Seconds that threads wait for processors in a second, together: from so many on the machine is busy, and below so many,
+# several looks long, it isn't any more.
+_BUSY, _CALM, _LOOKS = 0.1, 0.02, 5
+
+
+class _Mkl(NamedTuple):
+    """MKL's functions for the calling thread's number: one sets it and returns the last, one returns it."""
+
+    set: Any
+    most: Any
+
+
+class Runtime:
+    """An OpenMP runtime that torch computes with; the number of threads is the calling thread's own."""
+
+    def __init__(self, library: ctypes.CDLL, mkl: _Mkl | None) -> None:
+        self._library, self._mkl = library, mkl
+        self._park = Shared(self._parked)
+        self._spins = not any(name in os.environ for name in _WAITING)
+
+    @contextmanager
+    def computing(self, number: int) -> Iterator[None]:
+        """Compute with so many threads in this thread, and let them sleep when they wait on a busy machine."""
+        with ExitStack() as stack:
+            before = self._library.omp_get_max_threads()
+            if number != before:
+                self._library.omp_set_num_threads(number)
+                stack.callback(self._library.omp_set_num_threads, before)
+            # A number of its own, even the same, makes MKL's products within a parallel part (attention) take half as
+            # long again.
+            if self._mkl is not None and number != self._mkl.most():
+                stack.callback(self._mkl.set, self._mkl.set(number))
+            if number > 1 and self._spins:
+                stack.enter_context(self._sleeping())
+            yield
+
+    def processors(self) -> int:
+        """Return how many processors the runtime has for its threads."""
+        return int(self._library.omp_get_num_procs())
+
+    def _sleeping(self) -> AbstractContextManager[None]:
+        if hasattr(self._library, "kmp_set_blocktime"):
+            return self._blocking()
+        return self._park.held()
+
+    @contextmanager
+    def _blocking(self) -> Iterator[None]:
+        before = self._library.kmp_get_blocktime()
+        self._library.kmp_set_blocktime(0)
+        try:
+            yield
+        finally:
+            self._library.kmp_set_blocktime(before)
+
+    def _parked(self) -> Callable[[], None]:
+        if not hasattr(self._library, "GOMP_parallel"):
+            return lambda: None
+        watch, process = _watch(self), os.getpid()
+        # In a forked child there is no such thread.
+        return lambda: watch.release() if os.getpid() == process else None
+
+    def park(self) -> None:
+        """Make a team of more threads than there are processors; they sleep as long as this thread lives."""
+        # A C function that does nothing with a null pointer, and needs no interpreter.
+        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+        size = self.processors() + 1
+        self._library.GOMP_parallel(nothing, ctypes.c_void_p(0), ctypes.c_uint(size), ctypes.c_uint(0))
+
+
+class _Team:
+    """A thread of this process whose OpenMP team is parked until it ends."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self._end = runtime, threading.Event()
+        threading.Thread(target=self._run, name="layerwise-parked", daemon=True).start()
+
+    def end(self) -> None:
+        """Let the team go."""
+        self._end.set()
+
+    def _run(self) -> None:
+        self._runtime.park()
+        self._end.wait()
+
+
+class _Watch:
+    """A thread that parks a team while this process waits for processors; it ends some seconds after the last call."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._wanted, self._changed = True, threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._run, name="layerwise-watch", daemon=True).start()
+
+    def take(self) -> bool:
+        """Keep it; tell whether it is still there."""
+        with self._changed:
+            self._wanted = not self._ended
+            self._changed.notify()
+            return self._wanted
+
+    def release(self) -> None:
+        """Let it end when nobody takes it for a while."""
+        with self._changed:
+            self._wanted = False
+
+    def _run(self) -> None:
+        team: _Team | None = None
+        waits, calm, pause = Waits(self._runtime.processors()), 0, _FIRST
+        while self._goes_on(pause):
+            share, pause = waits.share(), _LOOK
+            calm = calm + 1 if share < _CALM else 0
+            if team is None and share > _BUSY:
+                team = _Team(self._runtime)
+            elif team is not None and calm >= _LOOKS:
+                team.end()
+                team = None
+        if team is not None:
+            team.end()
+
+    def _goes_on(self, pause: float) -> bool:
+        """Wait for the next look; tell whether there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._wanted, pause)
+            self._ended = not self._changed.wait_for(lambda: self._wanted, _LINGER)
+            return not self._ended
+
+
+class Waits:
+    """How long the threads of this process wait for processors that others have, by the kernel's account (Linux).
+
+    They also wait for one another, when more of them run than there are processors; that is taken off.
+    """
+
+    def __init__(self, processors: int) -> None:
+        self._processors = processors
+        self._time, self._before = time.monotonic(), self._read()
+
+    def share(self) -> float:
+        """Return the seconds per second that all threads waited since the last time; 1 where nothing tells."""
+        now, threads = time.monotonic(), self._read()
+        seconds, before = now - self._time, self._before
+        self._time, self._before = now, threads
+        if not threads or seconds <= 0:
+            return 1.0
+        both = [(new, before[name]) for name, new in threads.items() if name in before]
+        ran, waited = (sum(new[of] - old[of] for new, old in both) / 1e9 / seconds for of in (0, 1))
+        return max(0.0, min(waited, self._processors - ran))
+
+    @staticmethod
+    def _read() -> dict[str, tuple[int, int]]:
+        """Return the nanoseconds that each thread has run and waited."""
+        threads = {}
+        with suppress(OSError):
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(OSError, IndexError, ValueError):  # it has ended
+                    ran, waited = (thread / "schedstat").read_text().split()[:2]
+                    threads[thread.name] = int(ran), int(waited)
+        return threads
+
+
+_watches: dict[Runtime, _Watch] = {}
+
+
+def _watch(runtime: Runtime) -> _Watch:
+    """Return the watching thread of a runtime, taken; a lock is held by the caller."""
+    watch = _watches.get(runtime)
+    if watch is None or not watch.take():
+        watch = _watches[runtime] = _Watch(runtime)
+    return watch
+
+
+_finding = new_lock()
+
+
+def runtimes() -> tuple[Runtime, ...]:
+    """Return torch's OpenMP runtime; none before torch is imported."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_num_threads"):
+        return ()
+    torch.get_num_threads()  # sets this thread's number, if it is its first call
+    with _finding:
+        return _found()
+
+
+@functools.cache
+def _found() -> tuple[Runtime, ...]:
+    from threadpoolctl import ThreadpoolController
+
+    folder = Path(sys.modules["torch"].__file__ or "").parent
+    loaded = ThreadpoolController().select(user_api="openmp").lib_controllers
+    # LLVM's or Intel's, where it is loaded, stands in for GNU's.
+    own = [
+        one for one in loaded if folder in Path(one.filepath).parents or one.prefix in _STANDING_IN
+    ] or loaded
+    return tuple(Runtime(one.dynlib, _mkl(folder)) for one in own)
+
+
+def _mkl(folder: Path) -> _Mkl | None:
+    path = folder / "lib" / "libtorch_cpu.so"
+    if not path.is_file():
+        return None
+    library = ctypes.CDLL(str(path))
+    try:
+        return _Mkl(library.MKL_Set_Num_Threads_Local, library.MKL_Get_Max_Threads)
+    except AttributeError:  # this torch has another BLAS
+        return None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watches.clear)

@@ -1,0 +1,271 @@
+"""Progress of long calls: the event that a callback gets, and the tracker that makes events of nested steps.
+
+A verb opens one tracker (`tracking`) and hands its parts down; each part is an interval of the whole call.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call has come; what a callback given as `progress=` is called with. `str` makes a line of it.
+
+    Callbacks are called one at a time, maybe in other threads than the caller's. What a callback raises ends
+    the call.
+
+    Attributes:
+        stage: what is being done, such as `candidate mean(1:)` or `file reviews.csv`.
+        number, of: which stage of how many, from 1; `None` where that isn't known.
+        detail: the step within the stage, such as `folds 1 to 25 of 25, C 4 of 6`; empty where there is none.
+        share: the share of the call that is done, 0 to 1; it never falls. `None` where it isn't known.
+        seconds_left: about how many seconds the rest takes; `None` as long as nothing says so.
+        texts, tokens: how many went through the model; `None` in calls that only use a model by the way.
+        texts_per_s, tokens_per_s: how many a second, from the first batch on.
+    """
+
+    stage: str
+    number: int | None = None
+    of: int | None = None
+    detail: str = ""
+    share: float | None = None
+    seconds_left: float | None = None
+    texts: int | None = None
+    tokens: int | None = None
+    texts_per_s: float | None = None
+    tokens_per_s: float | None = None
+
+    def __str__(self) -> str:
+        """Return one line: the share, the time left, then what is being done.
+
+        >>> str(Progress("candidate 6", 3, 13, "C 4 of 6", share=0.376, seconds_left=75))
+        '37% · 1 min 15 s left · candidate 6, 3 of 13 · C 4 of 6'
+        """
+        parts = []
+        if self.share is not None:
+            parts.append(f"{int(self.share * 100)}%")
+        if self.seconds_left is not None and self.share != 1:
+            parts.append(f"{duration(self.seconds_left)} left")
+        parts.append(self.stage if self.number is None else f"{self.stage}, {self.number} of {self.of}")
+        parts += [self.detail] * bool(self.detail)
+        parts += [
+            f"{value:,.0f} {unit}"
+            for value, unit in (
+                (self.texts, "texts"),
+                (self.texts_per_s, "texts/s"),
+                (self.tokens_per_s, "tokens/s"),
+            )
+            if value is not None
+        ]
+        return " · ".join(parts)
+
+
+Callback = Callable[[Progress], None]
+"""What every long verb takes as `progress=`."""
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> duration(75)
+    '1 min 15 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class _Call:
+    """One call of a verb: the share that is done, its clock, and who is told."""
+
+    def __init__(self, callback: Callback | None, clock: Callable[[], float]) -> None:
+        self.callback, self._clock, self._lock = callback, clock, threading.Lock()
+        self._start, self._free, self._share = clock(), 0.0, 0.0
+        self._texts = self._tokens = 0
+        self._before: tuple[int, int] | None = None
+        self._last = Progress("done")
+
+    def report(self, step: Progress, share: float | None, texts: int = 0, tokens: int = 0) -> None:
+        """Make an event of a step, and call back."""
+        if self.callback is None:
+            return
+        with self._lock:
+            self._texts, self._tokens = self._texts + texts, self._tokens + tokens
+            now = self._clock()
+            if share is not None:
+                share = self._share = max(self._share, min(share, 1.0))
+            if texts and self._before is None:
+                # Rates count from here on: before it a model was loaded, or finished shards were passed over.
+                self._start, self._free = now, self._share
+                self._before = self._texts, self._tokens
+            self._last = self._event(step, share, now - self._start)
+            self.callback(self._last)
+
+    def _event(self, step: Progress, share: float | None, seconds: float) -> Progress:
+        left = None
+        if share is not None and share > self._free and seconds > 0:
+            left = seconds * (1 - share) / (share - self._free)
+        if self._before is None:
+            return replace(step, share=share, seconds_left=left)
+        counts = (self._texts - self._before[0], self._tokens - self._before[1])
+        rates = [count / seconds if seconds > 0 and count else None for count in counts]
+        return replace(
+            step,
+            share=share,
+            seconds_left=left,
+            texts=self._texts,
+            tokens=self._tokens,
+            texts_per_s=rates[0],
+            tokens_per_s=rates[1],
+        )
+
+    def skip(self, share: float) -> None:
+        """Count a share of the call as done that took no time."""
+        with self._lock:
+            self._free += share
+            self._share = min(1.0, self._share + share)
+
+    def finish(self) -> None:
+        """Tell that all is done."""
+        if self.callback is not None:
+            with self._lock:
+                self.callback(replace(self._last, detail="", share=1.0, seconds_left=0.0))
+
+
+class Tracker:
+    """A part of a call, as an interval of its share; cut into smaller parts and handed down to what does them.
+
+    Reports nothing, at no cost, where nobody asked for progress.
+    """
+
+    def __init__(
+        self,
+        call: _Call,
+        low: float = 0.0,
+        high: float = 1.0,
+        step: Progress = Progress(""),
+        known: bool = True,
+    ) -> None:
+        """Made by `tracking`, and by the methods."""
+        self._call, self._low, self._high, self._step, self._known = call, low, high, step, known
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody asked for progress."""
+        return self._call.callback is None
+
+    def split(self, *weights: float) -> list["Tracker"]:
+        """Cut this part into parts that follow each other and take time as `weights` say."""
+        total, done, parts = sum(weights) or 1.0, 0.0, []
+        for weight in weights:
+            parts.append(self.between(done / total, (done + weight) / total))
+            done += weight
+        return parts
+
+    def between(self, low: float, high: float) -> "Tracker":
+        """Return what lies between two shares of this part."""
+        size = self._high - self._low
+        return Tracker(self._call, self._low + size * low, self._low + size * high, self._step, self._known)
+
+    def unknown(self) -> "Tracker":
+        """Return a part of which nobody knows what share of the call it is."""
+        return Tracker(self._call, self._low, self._high, self._step, known=False)
+
+    def each(
+        self, items: Sequence[T], names: Iterable[str], weights: Sequence[float] | None = None
+    ) -> Iterator[tuple[T, "Tracker"]]:
+        """Yield items with the part of the work that each is, reporting each before it begins.
+
+        The names of the first such steps are stages, with number and count; within a stage they are details.
+
+        Args:
+            items: what is worked on.
+            names: of the steps.
+            weights: how long each takes, in any unit; all alike when left out.
+        """
+        parts = self.split(*(weights if weights is not None else [1.0] * len(items)))
+        for number, (item, name, part) in enumerate(zip(items, names, parts, strict=True), 1):
+            yield item, part.named(name, number, len(items))
+
+    def named(
+        self,
+        name: str,
+        number: int | None = None,
+        of: int | None = None,
+        *,
+        done: float | None = 0.0,
+        texts: int = 0,
+        tokens: int = 0,
+    ) -> "Tracker":
+        """Return this part under the name of what is done in it, and report how much is; see `each`, `report`."""
+        step = self._step
+        if step.stage and not name:
+            return self
+        nested = replace(step, detail=_joined(step.detail, name))
+        step = nested if step.stage else Progress(name, number, of)
+        part = Tracker(self._call, self._low, self._high, step, self._known)
+        part.report(done, texts=texts, tokens=tokens)
+        return part
+
+    def report(self, done: float | None, detail: str = "", *, texts: int = 0, tokens: int = 0) -> None:
+        """Report how much of this part is done.
+
+        Args:
+            done: the share of this part, 0 to 1; `None` where it isn't known.
+            detail: the step within the part.
+            texts, tokens: how many more have been through the model.
+        """
+        if self.silent:
+            return
+        share = None
+        if done is not None and self._known:
+            share = self._low + (self._high - self._low) * min(max(done, 0.0), 1.0)
+        step = replace(self._step, detail=_joined(self._step.detail, detail)) if detail else self._step
+        self._call.report(step, share, texts, tokens)
+
+    def skip(self, done: float) -> None:
+        """Count a share of this part as done that took no time; the time left goes by the rest."""
+        self._call.skip((self._high - self._low) * done)
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first}, {second}" if first else second
+
+
+SILENT = Tracker(_Call(None, lambda: 0.0))
+"""The tracker of those whom nobody asked for progress."""
+
+
+@contextmanager
+def tracking(progress: Callback | None, clock: Callable[[], float] = time.monotonic) -> Iterator[Tracker]:
+    """Track one call of a verb: from nothing done to all, which is reported when the block ends well.
+
+    Args:
+        progress: what the caller of the verb gave.
+        clock: gives seconds.
+    """
+    call = _Call(progress, clock)
+    yield Tracker(call)
+    call.finish()
+
+
+def counted(track: Tracker, texts: int) -> Callable[[int, int], None]:
+    """Return what counts the batches of so many texts, whose windows are hardly more than they are."""
+    done = 0
+
+    def on_batch(tokens: int, windows: int) -> None:
+        nonlocal done
+        more = min(windows, texts - done)
+        done += more
+        track.report(done / texts, texts=more, tokens=tokens)
+
+    return on_batch

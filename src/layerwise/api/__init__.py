@@ -1,0 +1,1 @@
+"""The verbs: each puts rooms in sequence."""

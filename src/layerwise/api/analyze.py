@@ -1,0 +1,114 @@
+"""analyze: geometry and similarity of layers, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.threads import limited
+from layerwise.errors import RequestError
+from layerwise.extraction.opened import open_rows
+from layerwise.extraction.result_provenance import about
+from layerwise.store import disk
+from layerwise.store.layout import to_json
+
+if TYPE_CHECKING:
+    from layerwise.geometry.analysis import Analysis
+    from layerwise.geometry.sample import Sample
+    from layerwise.states import Layered
+
+
+def analyze(
+    dataset: Layered | str | Path,
+    *,
+    out: str | Path | None = None,
+    label: str | None = None,
+    against: Layered | str | Path | None = None,
+    pairs: str | None = None,
+    sides: str | None = None,
+    sample: int = 2000,
+    seed: int = 0,
+    measures: Sequence[str] | None = None,
+    intervals: str = "quick",
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> Analysis:
+    """Measure how the layers of a dataset are shaped, and how alike they are.
+
+    Args:
+        dataset: a dataset, its folder, or states in memory.
+        out: a folder for analysis.json and figures (SVG and PNG); it may not exist.
+        against: another dataset of the same texts, or its folder.
+        label, pairs, sides, sample, seed, measures, intervals: see `look.analyze.analyze`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+
+    Returns:
+        the result; `analysis["linear_cka"].values` is a matrix layers × layers.
+
+    Raises:
+        RequestError: a column, a measure or a choice that doesn't exist, or other texts in `against`.
+        DatasetError: no dataset.
+        OutputError: an `out` that exists, or can't be written to.
+    """
+    from layerwise.geometry.measure import analyze as look
+    from layerwise.geometry.sample import draw
+
+    target = Path(out) if out is not None else None
+    if target is not None:
+        disk.check_new(target)
+    opened, other = open_rows(dataset), None if against is None else open_rows(against)
+    with limited(threads), tracking(progress) as track:
+        measuring, drawing = track.split(19, 0 if target is None else 1)
+        found = look(
+            opened,
+            label=label,
+            against=other,
+            pairs=pairs,
+            sides=sides,
+            sample=sample,
+            seed=seed,
+            measures=measures,
+            intervals=intervals,
+            track=measuring,
+        )
+        made = about(opened)
+        if other is not None:
+            made["against"] = about(other).get("dataset", {})
+        found = replace(found, about=made)
+        if target is not None:
+            drawing.named("drawing the figures")
+            found = _write(found, draw(opened, sample, seed), target)
+    return found
+
+
+def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:
+    with disk.new(target) as part:
+        part.mkdir()
+        try:
+            _figures(found, drawn, part)
+        except RequestError as error:  # the figures are an extra; the numbers aren't
+            found = replace(found, notes=(*found.notes, str(error)))
+        disk.write_file(part / "analysis.json", to_json(found.to_json()))
+    return found
+
+
+def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
+    from layerwise.figures import plots
+    from layerwise.figures.result_access import of_pairs, per_layer
+    from layerwise.geometry.projection import project
+    from layerwise.labels.values import column_values, there
+
+    result = found.to_json()
+    for name in of_pairs(result):
+        plots.save(plots.heatmap(result, name), part / name)
+    if per_layer(result):
+        plots.save(plots.geometry(result), part / "geometry")
+    laid = project([drawn.layer(name) for name in drawn.layers])
+    values = [] if found.label is None else column_values(drawn, found.label)[0]
+    labels = [str(value) if there(value) else None for value in values] or None
+    figure = plots.projection(laid.coords, drawn.layers, labels, explained=laid.explained, name=found.label)
+    plots.save(figure, part / "projection")

@@ -1,0 +1,96 @@
+"""info: what a dataset, a head or a model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from layerwise._util.paths import is_url, place
+from layerwise.errors import DatasetError, ModelError, RequestError
+
+# Any of these makes a folder a model's, or what is taken for one.
+_OF_MODELS = ("config.json", "modules.json", "adapter_config.json")
+
+
+def info(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Return what `name` is, as JSON holds it; `kind` says which: a `dataset`, a `head` or a `model`.
+
+    Raises:
+        RequestError: no name, or a revision of what is no model on the hub.
+        DatasetError: a folder that holds none of them, or an unfinished dataset.
+        HeadError: a damaged head.
+        ModelError: a name that is neither here nor on the hub.
+    """
+    if is_url(name):
+        return _dataset(place(name))
+    folder = Path(name)
+    if not str(name):
+        raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
+    if folder.is_dir() and not any((folder / file).is_file() for file in _OF_MODELS):
+        if revision is not None:
+            raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
+        return _head(folder) if is_head(folder) else _dataset(folder)
+    if folder.is_file():
+        raise DatasetError(
+            f"{folder} is a file; info takes the folder of a dataset, a head or a model, or a model's name"
+        )
+    return _model(str(name), revision, allow_pickle, trust_remote_code)
+
+
+def is_head(folder: Path) -> bool:
+    """Tell whether a folder holds a head; looks at the name of its file only, which costs no import."""
+    return (folder / "head.json").is_file()
+
+
+def _dataset(folder: Path) -> dict[str, Any]:
+    from layerwise.extraction.opened import open_described
+    from layerwise.store.dtypes import itemsize
+
+    dataset = open_described(folder)
+    manifest = dataset.manifest
+    return {
+        "kind": "dataset",
+        "path": str(folder),
+        **manifest,
+        "shards": manifest["shards"]["count"],
+        "seconds": manifest["totals"]["seconds"],
+        "bytes": manifest["totals"]["bytes"],
+        "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
+    }
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    from layerwise.heads.storage import describe_head, read_head
+
+    read_head(folder)  # a head whose tensors are damaged isn't shown as one
+    return {"kind": "head", "path": str(folder), **describe_head(folder)}
+
+
+def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
+    from layerwise.encode import checkpoint as checkpoints
+    from layerwise.encode import hf
+
+    try:
+        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+    except ModelError as error:
+        raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
+    described = hf.describe(found, trust_remote_code=trust_remote_code)
+    tensors = list(hf.unused_tensors(found, trust_remote_code=trust_remote_code))
+    return {
+        "kind": "model",
+        "id": found.name,
+        "revision": found.revision,
+        "folder": str(found.folder),
+        **described,
+        "default_pool": found.pool or "mean",
+        "not_applied": list(found.not_applied),
+        "unused": {"tensors": tensors, "files": list(found.files.unused)},
+        **found.hashes(),
+        "bytes": found.files.bytes,
+    }

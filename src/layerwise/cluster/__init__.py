@@ -1,1 +1,0 @@
-"""Work in several processes; nothing here knows what the work is."""

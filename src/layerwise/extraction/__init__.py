@@ -1,0 +1,1 @@
+"""Makes, grows, checks and mends a dataset from a source of texts."""

@@ -1,0 +1,389 @@
+"""One run of `extract` over its source: what is committed is compared, what is missing is made."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from layerwise import choices
+from layerwise._util.paths import place
+from layerwise._util.progress import Tracker
+from layerwise.errors import DatasetError, RequestError
+from layerwise.extraction.finish import described, manifest_of
+from layerwise.extraction.provenance import Begun, begun, is_merged, settings_at, with_source
+from layerwise.extraction.shard_maker import Recipe, Task
+from layerwise.layers import LayerSpec
+from layerwise.parallel.executor import Crew, Report
+from layerwise.read import open_corpus
+from layerwise.read.corpus import Corpus
+from layerwise.read.example import Example, digest
+from layerwise.read.example_builder import PART
+from layerwise.read.record import listed
+from layerwise.read.shards import CHARACTERS, TEXTS, shards
+from layerwise.schema import Carried, Coverage, carried_columns, texts_table
+from layerwise.store import DatasetWriter, disk
+from layerwise.store.layout import Folder
+from layerwise.store.tables import join_schemas, joint_schema, read_table
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class ShardRule:
+    """A shard closes after `texts` texts or `characters` characters."""
+
+    texts: int
+    characters: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `extract` is asked for; see there."""
+
+    model: str | Path | Encoder = "minilm"
+    layers: LayerSpec = "all"
+    level: str = "text"
+    pool: str | None = None
+    precision: str = "fp32"
+    dtype: str = "float16"
+    long: str = "window"
+    overlap: int | None = None
+    max_length: int | None = None
+    batch_tokens: int | None = None
+    device: str | None = None
+    special_tokens: bool = True
+    format: str = "auto"
+    text: str | Sequence[str] | None = None
+    words: str | None = None
+    id: str | None = None
+    columns: Sequence[str] | None = None
+    encoding: str = "utf-8"
+    no_text: bool = False
+    keep: Sequence[str] = ()
+    skip_bad: bool = False
+    limit: int | None = None
+    shard_texts: int | None = None
+    revision: str | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+    def some(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return some of them by name."""
+        return {name: getattr(self, name) for name in names}
+
+
+_READING = ("format", "text", "words", "id", "columns", "encoding", "skip_bad", "limit")
+_LOADING = ("device", "precision", "revision", "allow_pickle", "trust_remote_code")
+_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "overlap", "batch_tokens")
+
+
+def prepare(
+    source: str | Path | Sequence[str | Path], out: str | Path, options: Options, *, together: bool = False
+) -> Job:
+    """Check what can be checked without the model, and read the first shard."""
+    choices.one_of("level", options.level, ("token", "word", "text"))
+    choices.fit_pool(options.level, options.pool)
+    choices.one_of("dtype", options.dtype, choices.DTYPES)
+    corpus = open_corpus(source, quote=not options.no_text, **options.some(_READING))
+    texts = options.shard_texts if options.shard_texts is not None else TEXTS
+    rule = ShardRule(texts, CHARACTERS[options.level])
+    records = corpus.records()
+    read: list[Sequence[Example]] = []
+    first = next(shards(_noting(records, read), rule.texts, rule.characters))
+    _check_keep(options.keep, options.no_text, first)
+    reading = {
+        "format": corpus.format,
+        "text": corpus.text,
+        "words": options.words,
+        "id": options.id,
+        "columns": options.columns,
+        "encoding": codecs.lookup(options.encoding).name,
+    }
+    settings = {
+        "shard": asdict(rule),
+        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
+        "no_text": options.no_text,
+        "keep": sorted(options.keep),
+    }
+    # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
+    kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
+    recipe = Recipe(
+        place(out),
+        options.model,
+        options.some(_LOADING),
+        options.some(_REQUEST),
+        options.dtype,
+        together,
+    )
+    carried = Carried(corpus.types, options.no_text, kept)
+    sources = [str(one) for one in ([source] if isinstance(source, str | Path) else source)]
+    return Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
+
+
+def _noting(
+    records: Iterator[Sequence[Example]], read: list[Sequence[Example]]
+) -> Iterator[Sequence[Example]]:
+    for record in records:
+        read.append(record)
+        yield record
+
+
+class Job:
+    """One run over the source: what is committed is compared, what is missing is written."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: Mapping[str, Any],
+        rule: ShardRule,
+        sources: Sequence[str],
+        corpus: Corpus,
+        carried: Carried,
+        records: Iterator[Sequence[Example]],
+    ) -> None:
+        self.recipe, self._settings, self._rule = recipe, settings, rule
+        self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
+        self.shards = self.texts = 0
+        self._passed = 0.0  # the share of the source that needs no work
+        self._begun = Begun()
+        self._schemas: dict[str, pa.Schema] = {}
+        # The names of the columns that stood there, and of those of what is added, in order.
+        self._there: dict[str, None] = {}
+        self._here: dict[str, None] = {}
+
+    def run(self, crew: Crew, track: Tracker, *, append: bool) -> None:
+        """Make all shards that are missing, and the manifest."""
+        with self._writer(crew, append=append) as writer:
+            if append and writer.made is None and not writer.committed:
+                warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
+            self._go_through(crew, track, writer)
+            if not writer.finished and len(writer.committed) > writer.base:
+                writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
+
+    def run_share(self, crew: Crew, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
+        """Make the shards of one of several workers that are missing, and note what there is in all."""
+        with self._writer(crew, share=share) as writer:
+            self._go_through(crew, track, writer, share)
+            own = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
+            if not writer.finished:
+                made = self._manifest(crew, writer)
+                writer.through({"share": share, "shards": self.shards, "texts": self.texts, "manifest": made})
+        return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
+
+    def _writer(
+        self, crew: Crew, share: tuple[int, int] | None = None, *, append: bool = False
+    ) -> DatasetWriter:
+        given = {**crew.about.settings, **self._settings}
+        with disk.writing(self.recipe.out):
+            settings = settings_at(self.recipe.out, given, self._sources, append=append)
+        return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
+
+    def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
+        made = manifest_of(crew.about, self._corpus)
+        before = writer.made
+        if before is not None:  # what was said of other sources stays
+            for name in ("skipped", "notices"):
+                made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
+            carried = {*before["columns"]["text"], *before["columns"]["word"]}
+            lacks = [name for name in self._there if name in carried and name not in self._here]
+            new = [name for name in self._here if name not in self._there]
+            told = _other_columns(lacks, new, self._sources)
+            made["notices"] += [notice for notice in told if notice not in made["notices"]]
+            if is_merged(before):
+                made["merged"] = before["merged"]
+        reading = self._settings["reading"]
+        made["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
+        return made
+
+    def _go_through(
+        self, crew: Crew, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
+        try:
+            for record in crew.map(self._tasks(writer, share, track), self._reporter(track)):
+                writer.add(record)
+        except BaseException:
+            crew.close()  # before the writer tidies up
+            raise
+        end = self._begun.shard + self.shards
+        own = [number for number in range(self._begun.shard, end) if _is_of(share, number)]
+        lost = sum(number not in writer.committed for number in own)
+        if lost:
+            raise DatasetError(
+                f"{lost} of {len(own)} shards got lost on the way; start the same command again"
+            )
+        known = self._begun.shard + len(self._begun.texts)
+        held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
+        if held and min(held) >= writer.base > 0:
+            raise self._other("the source ends before", min(held))
+        if held:
+            texts = sum(writer.committed[n]["texts"] for n in held)
+            raise DatasetError(
+                f"the source gives {self.texts:,} texts now and {self.texts + texts:,} are in the dataset; "
+                "use another --out"
+            )
+
+    def _reporter(self, track: Tracker) -> Report:
+        """Return what adds up what makers report, under the name of the file that is being read."""
+        done = 0.0
+
+        def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
+            nonlocal done
+            done += share or 0.0
+            file, number, of = self._corpus.position
+            known = None if share is None else self._passed + done
+            track.named(f"file {file}", number, of, done=known, texts=texts, tokens=tokens)
+
+        return report
+
+    def _tasks(self, writer: DatasetWriter, share: tuple[int, int], track: Tracker) -> Iterator[Task]:
+        """Yield the shards that aren't committed, after making sure that the others are those of this source."""
+        before = 0.0
+        first_doc = self._begun.doc
+        stream = shards(self._records, self._rule.texts, self._rule.characters, self._begun.texts)
+        for number, examples in enumerate(stream, self._begun.shard):
+            behind = self._corpus.fraction
+            if _is_of(share, number) and not self._stands(writer, number, examples):
+                if number >= writer.base > 0:
+                    self._check_fits(examples, writer.base)
+                yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
+            elif behind is not None:
+                self._passed += behind - before
+                track.skip(behind - before)
+            first_doc += len(examples)
+            self.shards, self.texts = self.shards + 1, self.texts + len(examples)
+            before = behind or 0.0
+
+    def _stands(self, writer: DatasetWriter, shard: int, examples: list[Example]) -> bool:
+        """Tell whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
+        known = self._begun.shard + len(self._begun.texts)
+        if shard >= known and (writer.finished or not self._begun.last):
+            raise self._grown(examples[0], writer)
+        if shard not in writer.committed:
+            return False
+        record = writer.committed[shard]
+        texts = record["texts"]
+        if texts > len(examples) or digest(examples[:texts]) != record["input"]:
+            where = first_difference(self._stored(shard), examples)
+            if shard >= writer.base > 0:
+                raise self._other(f"{where} isn't what stands in", shard)
+            raise DatasetError(
+                f"{where} isn't what it was when shard {shard} was written; put the source back as it was, or use "
+                "another --out"
+            )
+        if texts == len(examples):
+            return True
+        if shard < max(writer.committed):
+            raise self._grown(examples[texts], writer)
+        writer.drop_last()
+        return False
+
+    def _check_fits(self, examples: Sequence[Example], base: int) -> None:
+        """Check that what is new can be read together with the first `base` shards, before it is added."""
+        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
+        fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
+        new = {"texts": fields}
+        if self.recipe.request["level"] == "word":
+            words = carried_columns(examples)["word"]
+            new["texts"] = [field for field in fields if field.name not in words]
+            new["index"] = [field.with_type(field.type.value_type) for field in fields if field.name in words]
+        for kind, own in new.items():
+            if kind not in self._schemas:
+                paths = (folder.shard(number, kind) for number in range(base))
+                self._schemas[kind] = joint_schema(paths, folder.root)
+                self._there |= dict.fromkeys(self._schemas[kind].names)
+            self._here |= dict.fromkeys(field.name for field in own)
+            try:
+                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(own)], folder.root)
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+                ) from None
+
+    def _stored(self, shard: int) -> pa.Table:
+        return read_table(Folder(self.recipe.out).shard(shard, "texts"))
+
+    def _other(self, what: str, shard: int) -> DatasetError:
+        """Return the error that a shard which is being added stands where something else is to be added."""
+        source = self._stored(shard)["source"][0].as_py()
+        return DatasetError(
+            f"{what} shard {shard}, which an unfinished --append of {source} made; give that source, as it was, "
+            f"to go on with it, or remove {Folder(self.recipe.out).work} to give it up"
+        )
+
+    def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
+        if not self._begun.last:
+            return DatasetError(
+                f"{example.where} is new, and texts of another source stand behind this one's in the dataset; "
+                "put what is new in a file of its own and give that with --append"
+            )
+        if writer.finished:
+            return DatasetError(
+                f"the source has grown since the dataset was finished: {example.where} is new; "
+                "give --append to add what is new, or use another --out for all of it"
+            )
+        return DatasetError(
+            f"{example.where} is new where other texts follow; put the source back as it was, or use another --out"
+        )
+
+
+def _is_of(share: tuple[int, int], number: int) -> bool:
+    return number % share[1] == share[0]
+
+
+def _begins_anew(out: Path) -> str:
+    return (
+        f"no dataset stands at {out}, so --append makes a new one; if --out is mistyped, remove that one and give "
+        "the right one"
+    )
+
+
+def _other_columns(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return what is to be said of columns that what is added lacks, and of those that only it has."""
+    where = " ".join(sources)
+    says = []
+    if lacks:
+        says.append(f"{where} was added without the column {listed(lacks)}; it is null there")
+    if new:
+        says.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
+    return says
+
+
+def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
+    """Return the place of the first text that isn't the one that is stored."""
+    for row, example in zip(stored.to_pylist(), examples, strict=False):
+        given: dict[str, Any] = {
+            "id": example.id,
+            "source": example.source,
+            "line": example.line,
+            "text": example.text,
+        }
+        given |= example.columns
+        given |= {name: list(values) for name, values in example.word_columns.items()}
+        if any(name in row and row[name] != value for name, value in given.items()):
+            return example.where
+    if len(examples) < stored.num_rows:
+        return f"the end of the source (after {examples[-1].where})"
+    return f"a record from {examples[0].where} to {examples[min(len(examples), stored.num_rows) - 1].where}"
+
+
+def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
+    if keep and not no_text:
+        raise RequestError(
+            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
+        )
+    columns = carried_columns(examples)
+    there = columns["text"] + columns["word"]
+    for name in keep:
+        if name not in there:
+            raise RequestError(
+                f"--keep {name}: no such column is carried; there are {', '.join(there) or 'none'}"
+            )

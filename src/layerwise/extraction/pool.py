@@ -1,0 +1,172 @@
+"""pool: a coarser dataset from a finer one, without the model."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerwise import alignment, choices, pooling
+from layerwise._util.paths import place
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.threads import choose, limited
+from layerwise._util.versions import versions
+from layerwise.encode import rows as rowing
+from layerwise.encode.rows import Made
+from layerwise.encode.tokenizer import Pieces
+from layerwise.errors import RequestError
+from layerwise.extraction.opened import open_described
+from layerwise.extraction.provenance import entries_of
+from layerwise.extraction.stored_texts import StoredText, carried_as_stored, stored_columns, stored_texts
+from layerwise.schema import index_table, texts_table
+from layerwise.store import DatasetWriter, LayerDataset, open_dataset
+from layerwise.tolerance import AT_REST
+
+_FINER = {"word": ("token",), "text": ("token", "word")}
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is wanted, in the words of an encoder's request."""
+
+    level: str
+    pool: str | None
+    special_tokens: bool
+
+    @staticmethod
+    def cls_place(pieces: Pieces) -> int:
+        if not pieces.prefix:
+            raise RequestError(
+                "pool 'cls' needs a classification piece in front, and these texts have none; use mean"
+            )
+        return 0
+
+
+def pool(
+    dataset: LayerDataset | str | Path,
+    out: str | Path,
+    *,
+    level: str = "text",
+    pool: str | None = None,
+    special_tokens: bool = True,
+    dtype: str | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> LayerDataset:
+    """Write the dataset that pooling the rows of `dataset` gives: token to word or text, or word to text.
+
+    Args:
+        dataset: a dataset, or its folder.
+        out: the folder of the new one.
+        level, pool, special_tokens: as in `Encoder.request`; from word level there are no special pieces.
+        dtype: the type at rest; that of `dataset` by default.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+
+    Raises:
+        RequestError: a level that isn't coarser, or rows that can't be made from these.
+    """
+    choose(threads)
+    finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    wish = _check(finer, level, pool, special_tokens)
+    dtype = choices.one_of("dtype", dtype or finer.manifest["dtype"], choices.DTYPES)
+    derived = {
+        "manifest": finer.sha256,
+        "level": finer.level,
+        "pool": finer.pool,
+    }
+    settings = {
+        **finer.manifest["settings"],
+        "level": level,
+        "pool": wish.pool,
+        "special_tokens": special_tokens,
+        "dtype": dtype,
+        "derived": derived,
+    }
+    numbers = range(finer.manifest["shards"]["count"])
+    with limited(threads), tracking(progress) as track, DatasetWriter(place(out), settings) as writer:
+        steps = track.each(numbers, (f"shard {number}" for number in numbers))
+        for (number, _), part in zip(steps, finer.parts(), strict=False):
+            if number not in writer.committed:
+                _write(writer, number, part, wish, dtype)
+        if not writer.finished:
+            writer.finish(_manifest(finer, wish, dtype, derived))
+    return open_dataset(out)
+
+
+def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _Wish:
+    choices.one_of("level", level, tuple(_FINER))
+    wish = _Wish(level, choices.fit_pool(level, pool), special_tokens)
+    choices.fit_special(level, wish.pool, special_tokens)
+    if finer.level not in _FINER[level]:
+        raise RequestError(
+            f"level {level!r} can't be made from level {finer.level!r}; it takes a dataset of level "
+            f"{' or '.join(_FINER[level])}"
+        )
+    needed = {"cls": "classification", "eos": "last special"}.get(wish.pool or "")
+    if finer.level == "word" and needed is not None:
+        raise RequestError(
+            f"pool {wish.pool!r} needs the {needed} piece, which a dataset of words doesn't hold; use mean"
+        )
+    if level == "word" and "text" not in finer.texts.column_names:
+        raise RequestError(
+            "words are found in the texts, and this dataset was made with --no-text; extract with --level word"
+        )
+    return wish
+
+
+def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, dtype: str) -> None:
+    start = time.perf_counter()
+    columns = stored_columns(part)
+    texts = stored_texts(part, columns)
+    first_doc = part.texts["doc"][0].as_py()
+    made = [_rows(text, wish, part.level, first_doc + number) for number, text in enumerate(texts)]
+    pairs = list(zip(texts, made, strict=True))
+    coverage = [replace(text.coverage, special_only=rows.special_only) for text, rows in pairs]
+    groups = alignment.concatenate(
+        [pooling.choose(rows.groups, wish.pool) for rows in made], [len(text.pieces) for text in texts]
+    )
+    into = writer.begin(part.layers, len(groups), part.width, dtype, number)
+    for layer in part.layers:
+        into.put(layer, np.arange(len(groups)), pooling.reduce_array(part.layer(layer), groups, wish.pool))
+    counts = dict.fromkeys(rowing.COUNTS, 0)
+    for covered, rows in zip(coverage, made, strict=True):
+        rowing.count(counts, covered, rows)
+    seconds = round(time.perf_counter() - start, 3)
+    examples = [text.example for text in texts]
+    carried = carried_as_stored(part, columns)
+    into.commit(
+        index_table(examples, [rows.rows for rows in made], first_doc, wish.level, carried),
+        texts_table(examples, coverage, first_doc, wish.level, carried),
+        {"input": None, "counts": counts, "columns": columns, "seconds": seconds},
+    )
+
+
+def _rows(text: StoredText, wish: _Wish, level: str, doc: int) -> Made:
+    if level == "word" and not len(text.pieces):
+        raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
+    return rowing.rows_of(text.example, text.pieces, wish, wish, None, lambda: f"text {doc}")
+
+
+def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:
+    made = finer.manifest
+    kept = ("model", "layers", "blocks", "width", "columns", "skipped", "notices", "machine")
+    return {
+        **{name: made[name] for name in kept},
+        "level": wish.level,
+        "pool": wish.pool,
+        "dtype": dtype,
+        "derived": derived,
+        "sources": entries_of(made),
+        "tolerance": _tolerance(made["tolerance"], AT_REST[dtype]),
+        "versions": versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _tolerance(made: dict[str, Any], more: float) -> dict[str, Any]:
+    """Return a tolerance with the rounding of another storing."""
+    layers = {"layers": {n: value + more for n, value in made["layers"].items()}} if "layers" in made else {}
+    return {**made, "value": made["value"] + more, **layers}

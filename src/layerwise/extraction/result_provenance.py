@@ -1,0 +1,33 @@
+"""What results say of where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from layerwise._util.versions import versions
+from layerwise.states import Layered
+from layerwise.store import LayerDataset
+
+
+def about(dataset: Layered) -> dict[str, Any]:
+    """Return versions, the date, and which dataset it is: its hash, and of one on disk its folder and model."""
+    source: dict[str, Any] = {"sha256": fingerprint(dataset)}
+    if isinstance(dataset, LayerDataset):
+        source |= {"path": str(dataset.path), "model": dataset.manifest.get("model")}
+    return {
+        "versions": versions(),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "level": dataset.level,
+        "pool": dataset.pool,
+        "dataset": source,
+    }
+
+
+def fingerprint(dataset: Layered) -> str:
+    """Return what tells rows from other rows: the hash of a dataset's manifest, of states that of their deepest layer."""
+    if isinstance(dataset, LayerDataset):
+        return dataset.sha256
+    said = f"{dataset.layers} {dataset.rows} {dataset.level} {dataset.pool}"
+    return hashlib.sha256(said.encode() + dataset.layer(dataset.layers[-1]).tobytes()).hexdigest()

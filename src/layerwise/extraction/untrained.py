@@ -1,0 +1,67 @@
+"""The texts of a dataset through its model's architecture, untrained: what the weights add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from layerwise._util.progress import SILENT, Tracker, counted
+from layerwise.errors import RequestError
+from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
+from layerwise.extraction.opened import described
+from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+    from layerwise.states import I64, Layered, LayerStates
+
+SEEDS = 3
+
+
+class Untrained:
+    """A model of the same architecture as a dataset's, with random weights; it encodes the same texts."""
+
+    def __init__(self, dataset: LayerDataset, seed: int) -> None:
+        self._dataset, self._seed = dataset, seed
+
+    def __call__(self, layers: Sequence[str], docs: I64, track: Tracker = SILENT) -> LayerStates:
+        """Return some layers of some texts, in memory; `docs` are their numbers, ascending."""
+        encoder = _load(self._dataset, self._seed)
+        request = same_request(encoder, self._dataset.manifest["settings"], list(layers))
+        examples = [stored_example(part, row) for part, _, row in places(self._dataset, docs.tolist())]
+        return encoder.states(examples, request, on_batch=counted(track, len(examples)))
+
+
+def untrained(dataset: Layered, seed: int) -> list[Untrained]:
+    """Return models with random weights, of `SEEDS` seeds.
+
+    Raises:
+        RequestError: rows in memory, rows pooled from words, or texts that aren't stored.
+        ModelError: a model that isn't here any more, or another one under its name.
+    """
+    if not isinstance(dataset, LayerDataset):
+        raise RequestError(
+            "--random-model encodes the texts once more, so it needs a dataset on disk, which says with which "
+            "model and how; these are rows in memory"
+        )
+    settings = described(dataset).manifest["settings"]
+    if (settings.get("derived") or {}).get("level") == "word":
+        raise RequestError(
+            "--random-model can't pool words to texts once more; probe a dataset that `extract` made, or leave it out"
+        )
+    if "text" not in next(dataset.parts()).texts.column_names:
+        raise RequestError(
+            "--random-model encodes the texts once more, and this dataset holds none; leave it out, or extract without "
+            "--no-text"
+        )
+    _load(dataset, seed)  # before anything takes long
+    return [Untrained(dataset, seed + number) for number in range(SEEDS)]
+
+
+def _load(dataset: LayerDataset, seed: int) -> Encoder:
+    from layerwise.encode.load import load_encoder
+
+    made = dataset.manifest["model"]
+    encoder = load_encoder(made["id"], revision=made["revision"], random=seed)
+    check_same(encoder, made, ("tokenizer", "config"), "put that one back, or leave --random-model out")
+    return encoder

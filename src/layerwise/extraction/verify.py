@@ -1,0 +1,248 @@
+"""verify: every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise._util.paths import place
+from layerwise._util.progress import Callback, Tracker, tracking
+from layerwise._util.threads import choose
+from layerwise.errors import DatasetError, RequestError
+from layerwise.extraction.computing import computing
+from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
+from layerwise.extraction.opened import open_described
+from layerwise.extraction.parity import LONGEST, Parity, parity, worst
+from layerwise.extraction.provenance import entries_of, located, reopened
+from layerwise.read import Corpus
+from layerwise.read.example import Example
+from layerwise.store import LayerDataset, Problem, check_files
+from layerwise.tolerance import largest
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.request import Request
+
+SAMPLE = 32
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What verify found. `parity` is `None` when there was nothing to compare with, and `note` says why."""
+
+    problems: tuple[Problem, ...]
+    parity: dict[str, Parity] | None
+    tolerance: float | None
+    texts: int
+    note: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is changed, missing or truncated, and all compared rows are within the tolerance."""
+        return not self.problems
+
+
+def verify(
+    path: str | Path,
+    *,
+    source: str | Path | Sequence[str | Path] | None = None,
+    model: str | Path | None = None,
+    sample: int = SAMPLE,
+    seed: int = 0,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> Verification:
+    """Check every file of a dataset, and `sample` of its texts against one-text forwards of plain transformers.
+
+    Args:
+        path: the dataset.
+        source: the corpus it was made from, needed when the dataset holds no texts.
+        model: where the model is now, when its name has changed; its hash must be the same.
+        sample: how many texts are compared; 0 for none.
+        seed: which texts these are.
+        device, allow_pickle, trust_remote_code: see `load_encoder`.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+
+    Raises:
+        DatasetError: no dataset at all.
+        ModelError: the model can't be had, or is another one.
+        RequestError: a sample of fewer than 0 texts.
+    """
+    if sample < 0:
+        raise RequestError(f"a sample of {sample} texts can't be drawn; take at least 0")
+    choose(threads)
+    with tracking(progress) as track:
+        checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
+        problems = tuple(check_files(place(path), checking))
+        loading = (model, device, allow_pickle, trust_remote_code)
+        return _verified(path, problems, source, sample, seed, loading, threads, comparing)
+
+
+def _verified(
+    path: str | Path,
+    problems: tuple[Problem, ...],
+    source: str | Path | Sequence[str | Path] | None,
+    sample: int,
+    seed: int,
+    loading: tuple[str | Path | None, str | None, bool, bool],
+    threads: int | None,
+    track: Tracker,
+) -> Verification:
+    """Compare rows where the files are whole; see `verify`."""
+    if problems:
+        return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
+    try:
+        dataset = open_described(path)
+    except DatasetError as error:
+        damaged = (Problem("manifest.json", str(error)),)
+        return Verification(damaged, None, None, 0, "the manifest is damaged, so no row was compared")
+    docs = _sample(dataset.text_count, sample, seed)
+    loose = _loose(dataset)
+    if not docs:
+        why = "none was asked for" if not sample else "there is none"
+        return Verification(loose, None, None, 0, f"no row was compared, as {why}")
+    if (dataset.manifest["settings"].get("derived") or {}).get("level") == "word":
+        note = "no row was compared, as these are pools of word rows; verify the dataset of words"
+        return Verification(loose, None, None, 0, note)
+    given = _from_source(dataset, source, docs) if source is not None else {}
+    if not given and "text" not in next(dataset.parts()).texts.column_names:
+        return Verification(
+            loose, None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
+        )
+    track.named("loading the model")
+    errors = []
+    with computing(threads):
+        encoder = _plain(dataset, *loading)
+        request = same_request(encoder, dataset.manifest["settings"])
+        steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
+        for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
+            example = given[doc] if given else stored_example(part, row)
+            if len(example.text) <= LONGEST:
+                errors.append(_compare(part, encoder, request, doc, example))
+    found = _judge(dataset, errors, len(docs) - len(errors))
+    return replace(found, problems=(*loose, *found.problems))
+
+
+def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
+    """Hold what was compared against what precision and type at rest allow, whatever the manifest says."""
+    note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
+    if not errors:
+        return Verification((), None, None, 0, note)
+    parities = {
+        layer: worst([error[layer] for error in errors if layer in error]) for layer in dataset.layers
+    }
+    limits = {layer: _limit(dataset.manifest, layer) for layer in dataset.layers}
+    out = []
+    for layer, found in parities.items():
+        own = limits[layer]
+        if not found.max_rel <= own:
+            what = f"max_rel {found.max_rel:.2e} is out of the tolerance of {own:.2e}"
+            out.append(Problem(f"layer {layer}", what))
+    return Verification(tuple(out), parities, max(limits.values()), len(errors), note)
+
+
+def _most(manifest: Mapping[str, Any]) -> float:
+    return largest(manifest["settings"]["precision"], manifest["dtype"], derived="derived" in manifest)
+
+
+def _limit(manifest: Mapping[str, Any], layer: str) -> float:
+    """Return how far the rows of a layer may be off.
+
+    It follows from precision and type at rest. Where it was measured (int8), or depends on what rows were pooled
+    from, what the manifest says may be less, and never more.
+    """
+    most, stated = _most(manifest), manifest["tolerance"]
+    if manifest["settings"]["precision"] != "int8" and "derived" not in manifest:
+        return most
+    return min(most, float(stated.get("layers", {}).get(layer, stated["value"])))
+
+
+def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
+    """Return the problem that a manifest states a larger tolerance than its precision and type at rest have."""
+    manifest, stated = dataset.manifest, dataset.manifest["tolerance"]
+    most, worst = _most(manifest), max([stated["value"], *stated.get("layers", {}).values()])
+    if worst <= most * (1 + 1e-9):
+        return ()
+    of = f"precision {manifest['settings']['precision']} stored as {manifest['dtype']}"
+    return (
+        Problem(
+            "manifest.json", f"states a tolerance of {worst:.2e}, and that of {of} is at most {most:.2e}"
+        ),
+    )
+
+
+def _sample(texts: int, sample: int, seed: int) -> list[int]:
+    """Return the numbers of some texts, spread by chance, in order."""
+    return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
+
+
+def _from_source(
+    dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
+) -> dict[int, Example]:
+    manifest, shards = dataset.manifest, iter(dataset.shards)
+    entries = entries_of(manifest)
+    found: dict[int, Example] = {}
+    first = 0
+    for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
+        behind = first + sum(shard["texts"] for shard in itertools.islice(shards, entry["shards"]))
+        wanted = {doc - first for doc in docs if first <= doc < behind}
+        corpus = reopened(manifest, entry, files)
+        found |= {first + doc: example for doc, example in _picked(corpus, wanted)}
+        first = behind
+    if len(found) < len(docs):
+        texts = dataset.manifest["totals"]["texts"]
+        raise DatasetError(
+            f"the source gives fewer texts than the {texts} of the dataset; is it another one?"
+        )
+    return found
+
+
+def _picked(corpus: Corpus, wanted: set[int]) -> Iterator[tuple[int, Example]]:
+    for doc, example in enumerate(corpus if wanted else ()):
+        if doc in wanted:
+            yield doc, example
+        if doc >= max(wanted):
+            return
+
+
+def _plain(
+    dataset: LayerDataset,
+    model: str | Path | None,
+    device: str | None,
+    allow_pickle: bool,
+    trust_remote_code: bool,
+) -> Encoder:
+    from layerwise.encode.load import load_plain_encoder
+
+    made = dataset.manifest["model"]
+    encoder = load_plain_encoder(
+        model if model is not None else made["id"],
+        device=device,
+        revision=made["revision"] if model is None else None,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+    check_same(encoder, made, ("weights", "tokenizer", "config"), "name the right one with --model")
+    return encoder
+
+
+def _compare(
+    dataset: LayerDataset, encoder: Encoder, request: Request, doc: int, example: Example
+) -> dict[str, Parity]:
+    expected = encoder.states([example], request)
+    rows = dataset.where(doc=doc)
+    if len(rows) != len(expected):
+        raise DatasetError(
+            f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; is the source another one?"
+        )
+    if not len(rows):
+        return {}
+    return {layer: parity(dataset.layer(layer, rows), expected.layer(layer)) for layer in dataset.layers}

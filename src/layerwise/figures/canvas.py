@@ -1,0 +1,115 @@
+"""The page that figures are drawn on: its settings, its colours, its files.
+
+The only place that knows matplotlib, and only its objects: no global state, no display. Colours are those of Okabe
+and Ito (2008), which the colour-blind tell apart; shapes say the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerwise.errors import OutputError, RequestError
+from layerwise.figures.display_names import coded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+
+__all__ = ["Annotation", "Axes", "Figure", "drawable", "page", "save", "width_of"]
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
+GREY, PALE = "#555555", "#e6e6e6"
+RAMP = "cividis"
+FONT, SMALL = 8.0, 7.0
+# The advance of a letter of the font, in its size: of figures exactly, of words about.
+_ADVANCE = 0.636
+
+
+@contextmanager
+def page(width: float, height: float, dpi: int = 150) -> Iterator[Figure]:
+    """Give an empty figure of a size in inches; what is drawn on it within the block is drawn in our settings.
+
+    Raises:
+        RequestError: matplotlib isn't installed.
+    """
+    with _style():
+        from matplotlib.figure import Figure
+
+        yield Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
+    """Write `path`.svg and `path`.png, the same bytes each time, and return their paths.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    files = Path(f"{path}.svg"), Path(f"{path}.png")
+    layout = figure.get_layout_engine()
+    with _style():
+        try:
+            for file, metadata in zip(
+                files, ({"Date": None, "Creator": None}, {"Software": None}), strict=True
+            ):
+                figure.savefig(file, metadata=metadata)
+                figure.set_layout_engine(
+                    "none"
+                )  # laying out takes half the time, and both files have one layout
+        except OSError as error:
+            raise OutputError(
+                f"{file} can't be written: {error.strerror or error}; name another place"
+            ) from None
+        finally:
+            figure.set_layout_engine(layout)
+    return files
+
+
+def drawable(text: str, most: int | None = None) -> str:
+    """Return text with characters that the font lacks, and control characters, as escapes.
+
+    Text beyond `most` characters, or twice as many with escapes, is cut, and then ends in `…`.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    if most is not None and len(text) > most:
+        text = text[: most - 1] + "…"
+    known = get_font(findfont(FontProperties())).get_charmap()
+    shown = [c if ord(c) in known and c.isprintable() else coded(c) for c in text]
+    while most is not None and sum(map(len, shown)) > 2 * most:
+        shown = [*shown[:-2], "…"]
+    return "".join(shown)
+
+
+def width_of(text: str, size: float) -> float:
+    """Return about how wide a line of text is, in points."""
+    return _ADVANCE * size * len(text)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Use our settings and not the user's, so that a figure is the same everywhere."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise RequestError(
+            "a figure needs matplotlib, which isn't installed; pip install 'layerwise[plots]'"
+        ) from None
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {
+                "font.size": FONT,
+                "svg.hashsalt": "layerwise",
+                "text.parse_math": False,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.formatter.useoffset": False,
+                "hatch.linewidth": 0.6,
+            }
+        )
+        yield

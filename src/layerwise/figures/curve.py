@@ -1,0 +1,234 @@
+"""The curve of a probe: scores along the depth of the model, mixes beside them, baselines as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from layerwise.figures.canvas import (
+    BLUE,
+    FONT,
+    GREEN,
+    GREY,
+    PALE,
+    PURPLE,
+    VERMILLION,
+    drawable,
+    page,
+)
+from layerwise.figures.display_names import UNITS, layer_depth, number, short_mix, words
+from layerwise.figures.label_spread import spread
+from layerwise.figures.result_access import Result, content
+
+if TYPE_CHECKING:
+    from layerwise.figures.canvas import Annotation, Axes, Figure
+
+_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+_LABEL_MOST = 28
+_TICKS_MOST = 40
+_LABEL_GAP = 16
+_BAR_STEP = 0.3
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One candidate on the page: where it stands, its score, its interval's ends, and whether p < .05."""
+
+    x: float
+    score: float
+    low: float | None
+    high: float | None
+    worse: bool
+    control: float | None
+    name: str
+
+
+def layer_curve(result: Any) -> Figure:
+    """Return the scores of a probe along the layers, as a `matplotlib.figure.Figure`.
+
+    Layers stand in the order of depth, mixes to the right of them, then `chosen`; bars are 95% intervals.
+
+    Args:
+        result: what `lw.probe` returns, or the content of `probe.json`.
+
+    Raises:
+        RequestError: it is no result of a probe; matplotlib isn't installed.
+    """
+    result = content(result, "candidates", "probe")
+    layers, mixes, chosen = _points(result)
+    everything = [*layers, *mixes, *chosen]
+    span = everything[-1].x - everything[0].x + 1 if everything else 1
+    with page(min(16.0, max(7.5, 0.28 * span + 3.2)), 5.2) as figure:
+        axes = figure.add_subplot()
+        _draw(axes, layers, BLUE, "o", "one layer", line=True)
+        _draw(axes, mixes, VERMILLION, "s", "mix of layers")
+        _draw(axes, chosen, GREEN, "D", "chosen")
+        if result["metric"] == "accuracy":  # the control task is scored so, whatever the task's own metric
+            _controls(axes, [*layers, *mixes])
+        _best(axes, everything, result["advice"].get("best"))
+        right = everything[-1].x if everything else 0.0
+        labels = _baselines(axes, result.get("baselines") or {}, right + _BAR_STEP)
+        _frame(axes, result, layers, [*mixes, *chosen])
+        _spread_labels(figure, axes, labels)
+    return figure
+
+
+def _points(result: Result) -> tuple[list[_Point], list[_Point], list[_Point]]:
+    """Return the points of layers, of mixes, and of `chosen` (none or one)."""
+    best = result["advice"].get("best")
+    scored = [c for c in result["candidates"] if number(c.get("score")) is not None]
+    depths = [_depth(candidate) for candidate in scored]
+    layers = [
+        _point(c, depth, c["mix"], best) for c, depth in zip(scored, depths, strict=True) if depth is not None
+    ]
+    layers.sort(key=lambda point: point.x)
+    at = layers[-1].x + 2 if layers else 0
+    others = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
+    mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(others)]
+    chosen = result.get("chosen") or {}
+    last = [] if number(chosen.get("score")) is None else [_point(chosen, at + len(mixes), "chosen", best)]
+    return layers, mixes, last
+
+
+def _depth(candidate: Mapping[str, Any]) -> int | None:
+    mix = candidate["mix"]
+    return layer_depth(mix) if mix == "emb" or (mix.isascii() and mix.isdigit()) else None
+
+
+def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _Point:
+    p = number(item.get("p_vs_best"))
+    score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
+    assert score is not None
+    return _Point(
+        x, score, low, high, p is not None and p < 0.05 and name != best, number(item.get("control")), name
+    )
+
+
+def _draw(
+    axes: Axes, points: Sequence[_Point], colour: str, shape: str, label: str, line: bool = False
+) -> None:
+    """Draw points with their intervals: full, or hollow where a test tells them from the best."""
+    if not points:
+        return
+    if line:
+        axes.plot([p.x for p in points], [p.score for p in points], color=colour, linewidth=1.2, zorder=3)
+    for point in points:
+        if point.low is not None and point.high is not None:
+            ends = (point.low, point.high)
+            axes.plot((point.x, point.x), ends, color=colour, linewidth=1.4, alpha=0.55, zorder=3)
+    axes.plot([], [], shape, color=colour, markersize=5, linestyle="-" if line else "", label=label)
+    for point in points:
+        face = "white" if point.worse else colour
+        axes.plot(point.x, point.score, shape, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+
+
+def _controls(axes: Axes, points: Sequence[_Point]) -> None:
+    found = [(p.x, p.control) for p in points if p.control is not None]
+    if found:
+        axes.plot(*zip(*found, strict=True), "x", color=PURPLE, markersize=4, label="control task", zorder=2)
+
+
+def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
+    """Ring the best, and say what hollow points are where there are any."""
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 12, "markeredgewidth": 1.2}
+    for point in points:
+        if point.name == best:
+            axes.plot(point.x, point.score, "o", color="black", label="best", zorder=5, **ring)
+    if any(point.worse for point in points):
+        axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="p < .05 vs best")
+
+
+def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
+    """Draw each baseline as a line with its interval, from `right` on, and its name; return the names.
+
+    `_spread_labels` moves names apart.
+    """
+    labels = []
+    for i, (name, value) in enumerate(baselines.items()):
+        item = value if isinstance(value, Mapping) else {"score": value}
+        score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
+        if score is None:
+            continue
+        axes.axhline(score, color=GREY, linewidth=1, linestyle=_DASHES[i % len(_DASHES)], zorder=1)
+        right += _BAR_STEP
+        axes.plot(right, score, "o", color=GREY, markersize=3.5)
+        if low is not None and high is not None:
+            axes.plot((right, right), (low, high), color=GREY, linewidth=1.2)
+        label = axes.annotate(
+            f"{drawable(words(name))} {score:.3f}",
+            xy=(1, score),
+            xycoords=("axes fraction", "data"),
+            xytext=(_LABEL_GAP, 0),
+            textcoords="offset points",
+            va="center",
+            color=GREY,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+            annotation_clip=False,
+        )
+        labels.append(label)
+    return labels
+
+
+def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
+    step = max(1, math.ceil(len(layers) / _TICKS_MOST))
+    named = [*layers[::step], *mixes]
+    axes.set_xticks([p.x for p in named], [_label(p.name) for p in named])
+    for tick, point in zip(axes.get_xticklabels(), named, strict=True):
+        if point in mixes:
+            tick.set(rotation=-40, ha="left", va="top", rotation_mode="anchor")
+    if layers and mixes:
+        axes.axvline(layers[-1].x + 1, color="#cccccc", linewidth=0.8, zorder=0)
+    if layers:
+        axes.annotate(
+            "layer, by depth",
+            xy=((layers[0].x + layers[-1].x) / 2, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, -22),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+        )
+    metric = result["metric"]
+    unit = f" ({UNITS[metric]})" if metric in UNITS else ""
+    axes.set_ylabel(drawable(f"{words(metric)}{unit}"))
+    axes.margins(x=0.02, y=0.06)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    rows = number(result.get("rows"))
+    counted = f", {rows:,.0f} rows" if rows is not None else ""
+    title = f": {result['task']}{counted}; bars are 95% intervals"
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(
+        handles,
+        names,
+        title=drawable(str(result["label"]), _LABEL_MOST) + drawable(title),
+        title_fontsize=FONT + 1,
+        alignment="left",
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=6,
+        frameon=False,
+        borderpad=0,
+        columnspacing=1.2,
+        handletextpad=0.4,
+        handlelength=1.6,
+    )
+
+
+def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
+    """Move the names of baselines apart where their scores are close, each tied to its line."""
+    labels = sorted(labels, key=lambda label: float(label.xy[1]))
+    # Only a layout that has been carried out knows where a score stands on the page.
+    figure.draw_without_rendering()
+    to_points = 72 / figure.dpi
+    low, high = (float(edge) * to_points for edge in axes.bbox.intervaly)
+    wanted = [float(axes.transData.transform((0, label.xy[1]))[1]) * to_points for label in labels]
+    placed = spread(wanted, 1.35 * FONT, low, high)
+    for label, at, own in zip(labels, placed, wanted, strict=True):
+        label.set_position((_LABEL_GAP, at - own))
+
+
+def _label(mix: str) -> str:
+    return drawable(short_mix(mix), _LABEL_MOST)

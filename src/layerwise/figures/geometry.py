@@ -1,0 +1,81 @@
+"""The shape of layers: a small panel for every measure that is a number per layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from layerwise.errors import RequestError
+from layerwise.figures.canvas import BLUE, FONT, SMALL, page
+from layerwise.figures.display_names import number
+from layerwise.figures.result_access import Result, content, listed, measure_name, per_layer
+from layerwise.figures.series import draw, frame, lines, spots
+
+if TYPE_CHECKING:
+    from layerwise.figures.canvas import Axes, Figure
+
+_WIDE, _HIGH = 2.15, 1.62  # of a panel, in inches
+_COLUMNS = 3
+_WIDER_FROM = 30  # layers
+
+
+def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figure:
+    """Return small panels, one per measure that is a number per layer, as a `matplotlib.figure.Figure`.
+
+    Layers stand by depth; bands are 95% intervals; where a measure isn't defined the line has a gap.
+
+    Args:
+        analysis: what `lw.analyze` returns, or the content of `analysis.json`.
+        measures: only these, in this order; all when left out.
+
+    Raises:
+        RequestError: a measure that the analysis lacks, or none at all; matplotlib isn't installed.
+    """
+    analysis = content(analysis, "measures", "analyze")
+    chosen = _chosen(per_layer(analysis), measures)
+    layers = analysis["layers"]
+    columns = min(_COLUMNS, len(chosen))
+    wide = _WIDE * (1.4 if len(layers) > _WIDER_FROM else 1)
+    rows = math.ceil(len(chosen) / columns)
+    with page(columns * wide, rows * _HIGH + 0.35) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for place, (name, one) in enumerate(chosen.items()):
+            _panel(panels[place], layers, name, one, 72 * (wide - 0.6))
+            if place + columns >= len(chosen):
+                panels[place].set_xlabel("layer, by depth", fontsize=SMALL)
+        for spare in panels[len(chosen) :]:
+            spare.remove()
+        title = lines(_title(analysis, chosen), round(columns * wide * 16))
+        figure.suptitle(title, fontsize=FONT, x=0.01, ha="left")
+    return figure
+
+
+def _chosen(known: dict[str, Result], measures: str | Sequence[str] | None) -> dict[str, Result]:
+    names = [measures] if isinstance(measures, str) else list(known if measures is None else measures)
+    for name in names:
+        if name not in known:
+            raise RequestError(f"no measure with a number per layer is called {name!r}; {listed(known)}")
+    if not names:
+        raise RequestError(f"there is nothing to draw: of measures with a number per layer {listed(known)}")
+    return {name: known[name] for name in names}
+
+
+def _title(analysis: Result, chosen: dict[str, Result]) -> str:
+    rows = number(analysis.get("rows"))
+    said = [f"{rows:,.0f} rows"] if rows is not None else []
+    said += ["bands are 95% intervals"] if any(one.get("low") for one in chosen.values()) else []
+    return "; ".join(said)
+
+
+def _panel(axes: Axes, layers: Sequence[str], name: str, one: Result, wide: float) -> None:
+    ends = [one.get(end) or [None] * len(layers) for end in ("low", "high")]
+    items = [
+        dict(zip(("value", "low", "high"), three, strict=True))
+        for three in zip(one["values"], *ends, strict=True)
+    ]
+    series = spots(layers, items)
+    draw(axes, series, BLUE, band=True)
+    frame(axes, layers, series, wide)
+    axes.set_title(lines(measure_name(name), round(wide / 4.4), 2), fontsize=FONT, loc="left", pad=4)
+    axes.set_ylabel(lines(str(one.get("unit", "")), 20), fontsize=SMALL)

@@ -1,0 +1,243 @@
+"""`probe.md`: the advice and the tables of a probe, to be read as text or as a rendered page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from layerwise.figures.display_names import coded, number, short_mix, words
+
+Result = Mapping[str, Any]
+Cell = Callable[[Result], str]
+_NONE = "–"
+# Characters that end a line, can't be written, or turn text around.
+_UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_CODE = re.compile(r"[\w(),:;.=+ -]+", re.ASCII)
+
+
+def probe_markdown(result: Result) -> str:
+    """Return `probe.md` from the content of `probe.json`: advice first, then tables, then how to read them.
+
+    A column without any value is left out. Labels, mixes and notes show as they are: nothing in them is
+    taken for Markdown or HTML.
+    """
+    legend = "\n".join(f"- {line}" for line in _legend(result))
+    title = f"# Which layer for {escape(result['label'])}"
+    parts = [title, probe_body(result, "##"), "## How to read this", legend, _made(result)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def probe_body(result: Result, heading: str) -> str:
+    """Return the advice and the tables of a probe, each table under a heading of the level `heading` (`##`)."""
+    parts = [
+        escape(result["advice"]["text"]),
+        _setting(result),
+        f"{heading} Candidates",
+        _candidates(result),
+        _chosen(result),
+        *_under(f"{heading} Baselines", _baselines(result)),
+        *_under(f"{heading} What the learned mix weighs", _learned(result)),
+        *_under(f"{heading} Notes", _notes(result)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def escape(text: Any) -> str:
+    """Return any text as one line of Markdown that shows it unchanged, in a table too."""
+    line = _UNFIT.sub(lambda c: " " if c[0] in "\n\r\t" else coded(c[0]), str(text)).strip()
+    line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
+    line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
+    line = re.sub(r"^([-+#=])", r"\\\1", line)
+    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table of escaped cells; columns after the first `left` stand right."""
+    kept = [i for i, cells in enumerate(zip(*rows, strict=True)) if i == 0 or set(cells) - {_NONE, ""}]
+    lines = [[header[i] for i in kept], ["---" if i < left else "---:" for i in kept]]
+    lines += [[row[i] for i in kept] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _under(heading: str, parts: list[str]) -> list[str]:
+    return [heading, *parts] if parts else []
+
+
+def _setting(result: Result) -> str:
+    rows = number(result.get("rows"))
+    facts = [
+        f"task {escape(result['task'])}",
+        f"metric {escape(words(result['metric']))}",
+        f"{rows:,.0f} rows" if rows is not None else "",
+        escape(result.get("design") or ""),
+    ]
+    line = "; ".join(fact for fact in facts if fact)
+    return f"{line[0].upper()}{line[1:].rstrip('.')}."
+
+
+def _candidates(result: Result) -> str:
+    advice, metric = result["advice"], result["metric"]
+    marks = {"best": advice.get("best"), "cheapest": advice.get("cheapest")}
+    further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
+    columns: dict[str, Cell] = {
+        "mix": lambda c: _mix(c["mix"]),
+        "": lambda c: ", ".join(mark for mark, mix in marks.items() if mix == c["mix"]),
+        escape(words(metric)): lambda c: _fixed(c.get("score")),
+        "95% interval": _interval,
+        "p vs best": lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
+        **{escape(words(n)): _further(n) for n in further if n != metric},
+        "control" if metric == "accuracy" else "control accuracy": lambda c: _fixed(c.get("control")),
+        "selectivity": lambda c: _fixed(c.get("selectivity")),
+        "bits": lambda c: _whole((c.get("codelength") or {}).get("bits")),
+        "compression": lambda c: _fixed((c.get("codelength") or {}).get("compression"), "{:.2f}×"),
+        "cost": lambda c: _fixed(c.get("cost"), "{:.0%}"),
+        "bytes per row": lambda c: _whole(c.get("bytes_per_row")),
+    }
+    rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
+    return table(list(columns), rows, left=2)
+
+
+def _further(name: str) -> Cell:
+    return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"))
+
+
+def _chosen(result: Result) -> str:
+    chosen = result.get("chosen") or {}
+    if number(chosen.get("score")) is None:
+        return ""
+    interval = _interval(chosen)
+    within = f" (95% interval {interval})" if interval != _NONE else ""
+    return f"Following the advice earns {_fixed(chosen['score'])}{within}: the score of `chosen`."
+
+
+def _baselines(result: Result) -> list[str]:
+    baselines = result.get("baselines") or {}
+    header = ["baseline", escape(words(result["metric"])), "95% interval"]
+    rows = [
+        [escape(words(name)), _fixed(_value(value, "score")), _interval(value)]
+        for name, value in baselines.items()
+        if value is not None
+    ]
+    return [table(header, rows)] if rows else []
+
+
+def _learned(result: Result) -> list[str]:
+    learned = result.get("learned") or {}
+    without = learned.get("left_out") or {}
+    metric = escape(words(learned.get("metric") or "score"))
+    columns = {
+        "weight": learned.get("weights") or {},
+        "share of logit variance": learned.get("logit_variance") or {},
+        f"{metric} without it": without,
+        "what it adds": {layer: _value(left, "difference") for layer, left in without.items()},
+    }
+    layers = dict.fromkeys(layer for values in columns.values() for layer in values)
+    if not layers:
+        return []
+    rows = [[escape(layer), *(_with_interval(c.get(layer)) for c in columns.values())] for layer in layers]
+    with_all = _fixed(learned.get("score"))
+    said = [
+        f"{_mix(learned['mix'])}, fitted on the first outer training set." if learned.get("mix") else "",
+        f"With all layers it scores {metric} {with_all} on the rows held out." if with_all != _NONE else "",
+        escape(learned.get("caution") or ""),
+    ]
+    return [" ".join(filter(None, said)), table(["layer", *columns], rows)]
+
+
+def _notes(result: Result) -> list[str]:
+    notes = result.get("notes") or []
+    return ["\n".join(f"- {escape(note)}" for note in notes)] if notes else []
+
+
+def _legend(result: Result) -> Iterable[str]:
+    candidates = result["candidates"]
+    yield (
+        "The interval is of one score. Whether two candidates differ is what p vs best says: it compares "
+        "them on the same rows, so that intervals may overlap where p is small."
+    )
+    if _any(candidates, "p_vs_best"):
+        yield (
+            "p vs best is adjusted over all pairs, because the best was picked. A p above .05 doesn't say "
+            "that two are equal."
+        )
+    if result["advice"].get("cheapest"):
+        yield (
+            "The cheapest is the one of least cost whose paired loss against the best is under one standard "
+            "error of that difference: a rule of thumb, no test."
+        )
+    if _any(candidates, "selectivity"):
+        yield (
+            "Selectivity is the accuracy (of tags: that of single words) minus the accuracy on a control task, one "
+            "random label per word type (Hewitt and Liang 2019): what is owed to the layer and not to the classifier."
+        )
+    if _any(candidates, "codelength"):
+        yield (
+            "Bits is the length of the labels in an online code, compression how many times shorter that is "
+            "than a uniform code (Voita and Titov 2020): fewer bits, and more compression, is better."
+        )
+    if _any(candidates, "cost"):
+        yield "Cost is the share of the model's forward that the deepest layer of the mix needs."
+    if _any(candidates, "bytes_per_row"):
+        yield "Bytes per row is what a row's layers take at rest."
+    if number((result.get("chosen") or {}).get("score")) is not None:
+        yield (
+            "`chosen` is the candidate picked on inner folds (or the dev part) and scored on rows that had no part "
+            "in picking it; the best of the table was picked on the rows that score it, and looks better "
+            "than it is."
+        )
+
+    if result.get("learned"):
+        yield (
+            "Of the learned mix: its softmax weights; each layer's share of the variance of the logits; what "
+            "the head scores when it is fitted without the layer, and the difference, which is what the layer "
+            "adds to the others. Intervals of weights and shares come from refits on resampled texts, those "
+            "of scores from resampling the texts held out."
+        )
+
+
+def _made(result: Result) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
+    seed = result.get("seed")
+    facts = [str(result.get("made") or ""), f"seed {seed}" if seed is not None else "", versions]
+    return escape("; ".join(fact for fact in facts if fact))
+
+
+def _any(candidates: Sequence[Result], key: str) -> bool:
+    return any(candidate.get(key) is not None for candidate in candidates)
+
+
+def _mix(mix: str) -> str:
+    short = short_mix(mix)
+    return f"`{short}`" if _CODE.fullmatch(short) else escape(short)
+
+
+def _value(item: Any, key: str) -> Any:
+    return item.get(key) if isinstance(item, Mapping) else item
+
+
+def _interval(item: Any) -> str:
+    low, high = number(_value(item, "low")), number(_value(item, "high"))
+    if not isinstance(item, Mapping) or low is None or high is None:
+        return _NONE
+    return f"{_fixed(low)} to {_fixed(high)}"
+
+
+def _with_interval(item: Any) -> str:
+    interval = _interval(item)
+    return _fixed(_value(item, "value")) + (f" ({interval})" if interval != _NONE else "")
+
+
+def _fixed(value: Any, form: str = "{:.3f}") -> str:
+    found = number(value)
+    return _NONE if found is None else form.format(found).replace("-", "−")
+
+
+def _whole(value: Any) -> str:
+    return _fixed(value, "{:,.0f}")
+
+
+def _p(value: Any) -> str:
+    found = number(value)
+    return "< 0.001" if found is not None and found < 0.001 else _fixed(found)

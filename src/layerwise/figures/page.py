@@ -1,0 +1,158 @@
+"""The page: one HTML file that holds a dataset's map, probe, analysis and pieces, and all that it needs to show them.
+
+It opens from disk and asks the network for nothing. What users wrote stands in it only compressed and in base64
+(`show.packing`): the page puts it on screen as text, and a Content-Security-Policy runs no script but ours.
+
+The data is a mapping. Arrays are numpy arrays; everything else is what JSON holds. All but `title` may be missing or
+null, then the page says what isn't there.
+
+    title       what the page is called
+    about       what the dataset is: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
+                `pool`, `rows`, `texts`, `pieces`, `truncated`, `windows`, `lost_words`, `skipped`, `source`, `bytes`,
+                `dtype`, `precision`, `made` or `finished`, `versions`, `sha256`
+    points      the map, or null
+      count, of, seed   points, rows of the dataset, of what was drawn
+      method    `pca` or `umap`
+      row, doc  uint32 (count,): row and text of the dataset
+      coords    int16 (layers, count, 2): −32767 … 32767 is −1 … 1, y upwards; layers are aligned
+      explained (layers, 2) or null: share of variance of each axis
+      columns   [{name, kind: category, values: [str], codes: uint16 (count,)}], 65535 is missing; or
+                [{name, kind: number, values: float32 (count,)}], NaN is missing
+      texts     [str] or null; clipped ones end in "…", `clipped` lists their numbers
+      context   {docs: [int], texts: [str]} or null: below text level, the text around
+      span      uint32 (count, 2) or null: where in it, in code points
+      neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
+    probe       content of probe.json, or null
+    analysis    content of analysis.json, or null
+    pieces      a list of texts: `doc`, `text` (or null), `count` (of its pieces), `pieces`, `special`,
+                `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with itself a layer before,
+                `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
+                `attention` uint8 (blocks, heads, m, m), × 255, row looks at column, of the first m pieces, or null;
+                `attention_layers`
+    pieces_note why there are none, or null
+    versions    by library
+    notes       sentences
+
+A page made with `remote=True` holds none of it (only `title` is used) and asks the server that it came from, at `api/`,
+for JSON in which arrays stand as `encoded` makes them:
+
+    head                        the mapping above, in which `points.coords` and `.texts` are null
+    coords?layer=6&start=0&count=5000   int16 (count, 2), of the points from `start` on
+    text?rows=1,2               [{row, text, context, start, end}], the last three where there are any
+    neighbours?row=5&layer=6&k=10       [{point or null, row, text, …, cosine}] over the whole layer, nearest first
+    search?q=…                  {points: [of the map], rows: [of the dataset, the first ones], total}
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from layerwise.choices import one_of
+from layerwise.figures.packing import Array, Packing, letters, narrow
+
+LANGS = ("en", "zh")
+# In the order in which they run: each file uses what stands above it.
+SCRIPTS = (
+    *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
+    *("header", "probe", "matrix", "compare", "geometry", "pieces", "attention", "main"),
+)
+
+
+def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str:
+    """Return the page as HTML, the same for the same data.
+
+    Args:
+        data: what it shows; the module says how.
+        lang: `en` or `zh`.
+        remote: ask the server that the page came from, and hold nothing but the title.
+
+    Raises:
+        RequestError: a language that there isn't.
+    """
+    one_of("--lang", lang, LANGS)
+    shown = {"title": data.get("title"), "remote": True} if remote else data
+    # A module: strict, and its names are nobody else's.
+    script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
+    style = _static("page.css")
+    parts = {
+        "lang": {"en": "en", "zh": "zh-Hans"}[lang],
+        "policy": _policy(script, style, remote),
+        "style": style,
+        "words": _static(f"{lang}.json").replace("<", "\\u003c"),
+        "data": b64encode(gzip.compress(_packed(shown), 6, mtime=0)).decode(),
+        "script": script,
+    }
+    html = _static("page.html")
+    for name, part in parts.items():
+        before, after = html.split(f"{{{{{name}}}}}")
+        html = before + part + after
+    return html
+
+
+def as_json(data: Any) -> str:
+    """Return data as ASCII JSON: arrays as `encoded` makes them, numbers that aren't finite as null."""
+    return json.dumps(encoded(data), allow_nan=False, separators=(",", ":"))
+
+
+def encoded(value: Any, array: Callable[[Array], Any] | None = None) -> Any:
+    """Return a value as JSON holds it.
+
+    Args:
+        value: mappings, sequences, strings, numbers and arrays.
+        array: what an array becomes; when left out `{dtype, shape, data}`, its bytes little-endian in base64.
+    """
+    if isinstance(value, np.ndarray):
+        return (array or _in_base64)(value)
+    if isinstance(value, Mapping):
+        return {str(key): encoded(item, array) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encoded(item, array) for item in value]
+    if isinstance(value, np.generic):
+        return encoded(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _in_base64(array: Array) -> dict[str, Any]:
+    made = narrow(array)
+    return {"dtype": made.dtype.name, "shape": list(made.shape), "data": b64encode(made.tobytes()).decode()}
+
+
+def _packed(data: Mapping[str, Any]) -> bytes:
+    points = data.get("points") or {}
+    short = {"texts": points["texts"] and letters(points["texts"])} if "texts" in points else {}
+    if points.get("context"):
+        short["context"] = points["context"] | {"texts": letters(points["context"]["texts"])}
+    packing = Packing()
+    whole = {**data, "points": {**points, **short}} if short else data
+    return packing.packed(encoded(whole, packing.array))
+
+
+def _policy(script: str, style: str, remote: bool) -> str:
+    """Nothing is fetched and nothing runs, but our own script and style, known by their hashes."""
+    rules = {
+        "default-src": "'none'",
+        "script-src": _hash(script),
+        "style-src": _hash(style),
+        "img-src": "data:",
+        "connect-src": "'self'" if remote else "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _static(name: str) -> str:
+    return (resources.files("layerwise.figures") / "static" / name).read_text(encoding="utf-8")

@@ -1,0 +1,19 @@
+"""Figures of results, as `matplotlib.figure.Figure`: vectors for a paper, colours for everyone's eyes.
+
+>>> import layerwise as lw
+>>> figure = lw.plots.layer_curve(lw.probe("reviews.lw", "classify", "label"))  # doctest: +SKIP
+>>> lw.plots.save(figure, "probe")  # doctest: +SKIP
+(PosixPath('probe.svg'), PosixPath('probe.png'))
+
+A result is what `lw.probe` or `lw.analyze` returns, or the content of their JSON file. Nothing is shown and no
+global setting is touched; matplotlib is imported when the first figure is drawn.
+"""
+
+from layerwise.figures.canvas import save
+from layerwise.figures.curve import layer_curve
+from layerwise.figures.geometry import geometry
+from layerwise.figures.heatmap import heatmap
+from layerwise.figures.projection import projection
+from layerwise.figures.weights import weights
+
+__all__ = ["geometry", "heatmap", "layer_curve", "projection", "save", "weights"]

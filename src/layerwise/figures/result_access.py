@@ -1,0 +1,67 @@
+"""What a figure is asked to draw: the content of a result, and the measures of an analysis by kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layerwise.errors import RequestError
+from layerwise.figures.display_names import layer_depth, words
+
+Result = Mapping[str, Any]
+_CAPITALS = {"cka": "CKA", "svcca": "SVCCA", "pwcca": "PWCCA", "rsa": "RSA", "procrustes": "Procrustes"}
+_LATER = re.compile(r" (adjusted|standardised|centred|median)\b")
+
+
+def content(result: Any, key: str, verb: str) -> Result:
+    """Return what a result holds as JSON: the mapping itself, or what `to_json()` gives.
+
+    Raises:
+        RequestError: it has no `key`, so that it isn't what `layerwise VERB` finds.
+    """
+    found = result.to_json() if hasattr(result, "to_json") else result
+    if not isinstance(found, Mapping) or key not in found:
+        kind = type(result).__name__
+        raise RequestError(
+            f"this {kind} has no {key!r}; give what lw.{verb} returns, or the content of its JSON file"
+        )
+    return found
+
+
+def per_layer(analysis: Result) -> dict[str, Result]:
+    """Return the measures of an analysis that are a number per layer."""
+    return {name: one for name, one in analysis["measures"].items() if not _paired(one)}
+
+
+def of_pairs(analysis: Result) -> dict[str, Result]:
+    """Return the measures of an analysis that are a matrix, of a number per pair of layers."""
+    return {name: one for name, one in analysis["measures"].items() if _paired(one)}
+
+
+def measure_name(name: str) -> str:
+    """Return a measure's name as people write it: `linear_cka` is linear CKA, `retrieval_ab` retrieval a to b."""
+    plain = (
+        words(name).replace("retrieval ab", "retrieval a to b").replace("retrieval ba", "retrieval b to a")
+    )
+    plain = _LATER.sub(r", \1", plain)
+    return " ".join(_CAPITALS.get(word, word) for word in plain.split(" "))
+
+
+def listed(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return names for the end of a message: those that there are, or that there are none."""
+    return f"there are {', '.join(names)}" if names else "there are none"
+
+
+def places(layers: Sequence[str]) -> list[int]:
+    """Return where layers stand along an axis: at their depths, or one after another where a name has none."""
+    try:
+        depths = [layer_depth(name) for name in layers]
+    except ValueError:
+        depths = []
+    return depths if depths and len(set(depths)) == len(layers) else list(range(len(layers)))
+
+
+def _paired(measure: Result) -> bool:
+    values = measure["values"]
+    return len(values) > 0 and isinstance(values[0], Sequence)

@@ -1,0 +1,106 @@
+"""Numbers along the layers: points with their intervals, gaps where nothing is defined, layers on the axis."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from layerwise.figures.canvas import GREY, PALE, SMALL, drawable, width_of
+from layerwise.figures.display_names import number
+from layerwise.figures.result_access import places
+
+if TYPE_CHECKING:
+    from layerwise.figures.canvas import Axes
+
+_MANY = 30
+_NAME_MOST = 8
+
+
+class Spot(NamedTuple):
+    """A layer's number: where the layer stands, and the ends of the interval; `None` where undefined."""
+
+    x: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def spots(layers: Sequence[str], items: Iterable[Any]) -> list[Spot]:
+    """Return the numbers of layers in order of depth; items are mappings with `value`, `low`, `high`, or numbers."""
+    found = []
+    for x, item in zip(places(layers), items, strict=True):
+        all_three = item if isinstance(item, Mapping) else {"value": item}
+        found.append(Spot(x, *(number(all_three.get(key)) for key in Spot._fields[1:])))
+    return sorted(found)
+
+
+def draw(axes: Axes, series: Sequence[Spot], colour: str, *, band: bool) -> None:
+    """Draw a series: points joined by a line within a band, or points alone with bars.
+
+    Where a number is undefined the line has a gap; a band of one layer is a bar.
+    """
+    size = 3.6 if len(series) <= _MANY else 2.4
+    ends = [(spot.x, spot.low, spot.high) for spot in series]
+    for run in _runs(ends):
+        x, low, high = zip(*run, strict=True)
+        if band and len(run) > 1:
+            axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, zorder=2)
+        else:
+            axes.vlines(x, low, high, color=colour, alpha=0.55, linewidth=1.4, zorder=2)
+    for run in _runs([(spot.x, spot.value) for spot in series]):
+        x, value = zip(*run, strict=True)
+        axes.plot(
+            x,
+            value,
+            "o",
+            color=colour,
+            markersize=size,
+            linestyle="-" if band else "",
+            linewidth=1.1,
+            zorder=3,
+        )
+
+
+def frame(axes: Axes, layers: Sequence[str], series: Sequence[Spot], wide: float) -> None:
+    """Name the layers along x, on an axis about `wide` points wide, and say so where nothing is defined."""
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=SMALL, pad=2)
+    axes.locator_params(axis="y", nbins=5)
+    named = sorted(zip(places(layers), (drawable(name, _NAME_MOST) for name in layers), strict=True))
+    first, last = named[0][0], named[-1][0]
+    axes.set_xlim(first - 0.6, last + 0.6)
+    named = _apart(named, wide / (last - first + 1.2))
+    axes.set_xticks([x for x, _ in named], [name for _, name in named])
+    if all(spot.value is None for spot in series):
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "not defined", transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def lines(text: str, width: int, most: int = 3) -> str:
+    """Return text in lines of about `width` letters, at most so many; the last ends in `…` if that isn't all."""
+    return "\n".join(textwrap.wrap(drawable(text), width, max_lines=most, placeholder="…"))
+
+
+def _runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    """Return the runs of items in which nothing is `None`."""
+    grouped = groupby(items, key=lambda item: None not in item)
+    return [list(run) for whole, run in grouped if whole]
+
+
+def _apart(named: Sequence[tuple[int, str]], unit: float) -> list[tuple[int, str]]:
+    """Return the ticks at every depth, or every second, and so on, so that no names touch.
+
+    From one depth to the next are `unit` points.
+    """
+
+    def fits(one: tuple[int, str], other: tuple[int, str]) -> bool:
+        return (other[0] - one[0]) * unit >= width_of(one[1] + other[1], SMALL) / 2 + 2.5
+
+    for step in range(1, named[-1][0] - named[0][0] + 1):
+        kept = [one for one in named if (one[0] - named[0][0]) % step == 0]
+        if all(map(fits, kept, kept[1:])):
+            return kept
+    return [named[0]]

@@ -1,0 +1,1 @@
+"""Measures layers as they are: lengths, directions, similarity, retrieval."""

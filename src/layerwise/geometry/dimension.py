@@ -1,0 +1,36 @@
+"""Intrinsic dimension, by scikit-dimension: the one place that knows it."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from layerwise._util.silence import silenced
+from layerwise.geometry.shape import Rows, finite
+
+PIP = "pip install 'layerwise[dimension]'"
+
+
+def two_nn() -> Callable[[Rows], float] | None:
+    """Return what gives the intrinsic dimension of rows (n, d), or `None` where scikit-dimension isn't installed.
+
+    TwoNN (Facco et al. 2017): μ = r₂ / r₁, the ratio of a row's distances to its first two neighbours, is Pareto
+    with the dimension d as its exponent, P(μ' ≤ μ) = 1 - μ⁻ᵈ. d is the slope through 0 of -log(1 - i / n) over
+    log μ₍ᵢ₎, for the n rows in the order of μ but the tenth with the largest. Equal rows count once. NaN for fewer
+    than 20 rows that differ, a single column, or a value that isn't finite.
+    """
+    try:
+        from skdim.id import TwoNN
+    except ImportError:
+        return None
+
+    def dimension(x: Rows) -> float:
+        if not finite(x) or x.shape[1] < 2:
+            return math.nan
+        different = np.unique(np.asarray(x, np.float64), axis=0)
+        if len(different) < 20:
+            return math.nan
+        with silenced():  # numba and old NumPy names; what it gives is checked by tests
+            return float(TwoNN().fit(different).dimension_)
+
+    return dimension

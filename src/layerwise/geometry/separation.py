@@ -1,0 +1,75 @@
+"""How a layer tells classes apart: as a whole, and dimension by dimension.
+
+Rows are x, float32 or float64 (n, d). What isn't defined is NaN, or empty where it is a list.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerwise.geometry.shape import (
+    F64,
+    I64,
+    SAME,
+    Labels,
+    Rows,
+    finite,
+    groups_of,
+    mean_of,
+    standardise,
+    sums_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Dimensions (k,), that which tells classes apart best first, with their F (k,) and eta² (k,)."""
+
+    dimensions: I64
+    f: F64
+    eta2: F64
+
+
+def class_separation(x: Rows, labels: Labels) -> float:
+    """Return which share of the scatter of x (n, d) lies between classes, in [0, 1].
+
+    The trace of between-class scatter over that of total scatter, columns standardised: the mean of eta² over
+    dimensions that vary. C classes without any meaning give about (C - 1) / (n - 1). NaN with one class.
+
+    Args:
+        x: (n, d).
+        labels: (n,), classes.
+    """
+    shares = _eta2(x, labels)[0]
+    return mean_of(shares[~np.isnan(shares)])
+
+
+def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> Ranked:
+    """Return the dimensions that tell classes apart best, by one-way analysis of variance (Fisher 1925).
+
+    F = (eta² / (C - 1)) / ((1 - eta²) / (n - C)), infinite where a dimension is constant within classes.
+    Dimensions that don't vary at all are left out.
+
+    Args:
+        x: (n, d).
+        labels: (n,), C classes.
+        top: dimensions to return.
+    """
+    shares, classes = _eta2(x, labels)
+    varying = np.flatnonzero(~np.isnan(shares)) if len(x) > classes else np.empty(0, np.int64)
+    order = varying[np.argsort(-shares[varying], kind="stable")][:top]
+    eta2 = shares[order]
+    ratio = np.divide(eta2, 1 - eta2, out=np.full(len(eta2), np.inf), where=1 - eta2 > SAME)
+    return Ranked(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
+
+
+def _eta2(x: Rows, labels: Labels) -> tuple[F64, int]:
+    """Share of each dimension's scatter that lies between classes, (d,), NaN where undefined; number of classes."""
+    groups, values = groups_of(labels, len(x)), standardise(x)
+    classes = len(groups.counts)
+    if classes < 2 or not finite(values):
+        return np.full(x.shape[1], np.nan), classes
+    means = sums_of(values[groups.order], groups) / groups.counts[:, None]
+    shares: F64 = np.minimum((means**2 * groups.counts[:, None]).sum(axis=0) / len(x), 1)
+    shares[~values.any(axis=0)] = np.nan
+    return shares, classes

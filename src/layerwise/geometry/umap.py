@@ -1,0 +1,38 @@
+"""UMAP, by umap-learn: the one place that knows it."""
+
+import numpy as np
+
+from layerwise._util.silence import silenced
+from layerwise.errors import RequestError
+from layerwise.geometry.projection import Flat
+from layerwise.geometry.shape import F64
+
+
+def umap(seed: int) -> Flat:
+    """Return what lays standardised rows out by UMAP (McInnes et al. 2018), 15 neighbours by cosine.
+
+    Each layer begins where the one before ended, so that layers can be compared.
+
+    Raises:
+        RequestError: umap-learn isn't installed.
+    """
+    try:
+        with silenced():  # it looks for tensorflow, which it hardly needs
+            from umap import UMAP
+    except ImportError:
+        raise RequestError(
+            "--umap needs umap-learn, which isn't installed; pip install 'layerwise[umap]'"
+        ) from None
+
+    def flat(rows: F64, before: F64 | None) -> F64:
+        """Return rows (n, d) on a plane, (n, 2), beginning from where they lay before if they did."""
+        if len(rows) < 4:
+            raise RequestError(f"--umap needs 4 rows or more and got {len(rows)}; leave it out for PCA")
+        start = "pca" if before is None else (10 * before).astype(np.float32)
+        with silenced():  # about one thread with a seed
+            made = UMAP(
+                n_neighbors=min(15, len(rows) - 1), metric="cosine", init=start, random_state=seed, n_jobs=1
+            )
+            return np.asarray(made.fit_transform(rows.astype(np.float32)), np.float64)
+
+    return flat

@@ -1,0 +1,1 @@
+"""Fits, saves, loads and applies a head; writes predictions."""

@@ -1,0 +1,124 @@
+"""From scores to answers: labels with probabilities, numbers, words, and spans of characters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.heads.head import HeadData, TaskHead
+from layerwise.labels.sentences import lengths
+from layerwise.labels.tags import spans
+from layerwise.labels.viterbi import decode
+from layerwise.states import F32, I64, Layered
+
+Answer = dict[str, Any]
+
+
+def probabilities(task: TaskHead, scores: F32) -> F32:
+    """Return the probabilities of the outputs, float32 (n, K): softmax, or one logistic per label (`multi`)."""
+    if task.multi:
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores), np.float32)
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+
+def predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
+    """Return what a task says of each row: strings, tuples of strings (`multi`), or float64 numbers, (n,).
+
+    Args:
+        task: a head, of which the kind and the classes matter.
+        scores: its logits or values, (n, outputs).
+        docs: the text of each row, (n,); tags of one text follow each other as the scheme allows.
+    """
+    if task.task == "regress":
+        return scores[:, 0].astype(np.float64)
+    names = np.array(task.classes, object)
+    if task.multi:
+        out = np.empty(len(scores), object)
+        for place, hits in enumerate(scores > 0):
+            out[place] = tuple(names[hits])
+        return out
+    best = best_tags(scores, docs, task.classes) if task.task == "tag" else scores.argmax(axis=1)
+    return np.asarray(names[best], object)
+
+
+def best_tags(scores: F32, docs: I64, tags: Sequence[str]) -> I64:
+    """Return the best legal tags of rows that are words, int64 (n,); a new value in `docs` begins a text."""
+    if not len(scores):
+        return np.zeros(0, np.int64)
+    top = scores.max(axis=1, keepdims=True)
+    logs = scores - top - np.log(np.exp(scores - top).sum(axis=1, keepdims=True))
+    return decode(logs, lengths(docs), tags)
+
+
+def answers(head: HeadData, states: Layered) -> list[Answer]:
+    """Return what a head says of each text (of each pair) in `states`, in order, as JSON holds it.
+
+    A task gives `{"label", "probabilities"}`, `{"labels"}`, `{"value"}`, `{"spans"}`, or below text level
+    `{"words"}` (`{"pieces"}` at token level, without special ones); several tasks, one of these by name.
+    """
+    paired = head.pairs is not None
+    found = [_answers(task, task.scores(states.layer, paired), states) for task in head.tasks]
+    if len(found) == 1:
+        return found[0]
+    names = [task.name for task in head.tasks]
+    return [dict(zip(names, each, strict=True)) for each in zip(*found, strict=True)]
+
+
+def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
+    if states.level == "text":
+        return _plain(task, scores, np.arange(len(scores)))
+    docs = states.index["doc"].to_numpy()
+    texts = states.texts["doc"].to_numpy()
+    starts = np.searchsorted(docs, texts)
+    ends = np.searchsorted(docs, texts, side="right")
+    parts = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+    if task.task == "tag":
+        return _spans(predicted(task, scores, docs), states, parts)
+    rows = _rows(task, scores, states, docs)
+    key = "pieces" if states.level == "token" else "words"
+    return [{key: [row for row in rows[part] if row is not None]} for part in parts]
+
+
+def _plain(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
+    said = predicted(task, scores, docs)
+    if task.task == "regress":
+        return [{"value": short(value)} for value in scores[:, 0]]
+    if task.multi:
+        return [{"labels": list(labels)} for labels in said]
+    shares = probabilities(task, scores)
+    return [
+        {"label": label, "probabilities": {n: short(p) for n, p in zip(task.classes, row, strict=True)}}
+        for label, row in zip(said.tolist(), shares, strict=True)
+    ]
+
+
+def _rows(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
+    """Return the place and the answer of each row; `None` for special pieces."""
+    index = states.index
+    special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
+    key = "value" if task.task == "regress" else "labels" if task.multi else "label"
+    places = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
+    return [
+        None if hidden else {"start": start, "end": end, key: answer[key]}
+        for (start, end, hidden), answer in zip(places, _plain(task, scores, docs), strict=True)
+    ]
+
+
+def _spans(tags: NDArray[Any], states: Layered, parts: Sequence[slice]) -> list[Answer]:
+    starts, ends = (states.index[name].to_pylist() for name in ("start", "end"))
+    texts = states.texts["text"].to_pylist() if "text" in states.texts.column_names else [""] * len(parts)
+    out = []
+    for part, text in zip(parts, texts, strict=True):
+        found = []
+        for label, first, after in spans(tags[part].tolist()):
+            start, end = starts[part.start + first], ends[part.start + after - 1]
+            found.append({"start": start, "end": end, "label": label, "text": text[start:end]})
+        out.append({"spans": found})
+    return out
+
+
+def short(number: Any) -> float:
+    """Return a float32 as the number with the fewest digits that is the same float32."""
+    return float(str(np.float32(number)))

@@ -1,0 +1,182 @@
+"""evaluate: a head against labels that it hasn't seen, from a source of texts or from a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise._util.paths import place
+from layerwise._util.progress import SILENT, Callback, Tracker, tracking
+from layerwise._util.threads import choose, limited
+from layerwise.errors import RequestError
+from layerwise.extraction.computing import computing
+from layerwise.extraction.opened import open_described
+from layerwise.heads.decode import predicted
+from layerwise.heads.head import TaskHead
+from layerwise.heads.inputs import check_dataset, chunks, encode, tracked
+from layerwise.heads.predict import Head, open_source
+from layerwise.labels.scoring import score
+from layerwise.labels.sentences import in_iob2, whole_texts
+from layerwise.labels.values import Labelled, read_labels
+from layerwise.states import F32, Layered
+from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.read.corpus import Corpus
+    from layerwise.read.example import Example
+
+_BLOCK = 65_536  # rows of a dataset that are scored at once
+
+
+@dataclass
+class _Seen:
+    """The labels of one task so far, and the scores of the same rows."""
+
+    gold: list[NDArray[Any]] = field(default_factory=list)
+    docs: list[NDArray[np.int64]] = field(default_factory=list)
+    scores: list[F32] = field(default_factory=list)
+    dropped: int = 0
+
+
+def evaluate(
+    head: Head,
+    source: str | Path | LayerDataset | Sequence[str | Path],
+    *,
+    progress: Callback | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return how a head does on labelled data: for each task `rows`, `dropped`, `scores` and `classes`.
+
+    Args:
+        head: the head; labels are looked for in the columns that it was trained on.
+        source: texts as `layerwise predict` takes them, or a dataset of rows as those of the training.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+        **options: of `read.open_corpus`, for texts.
+
+    Raises:
+        LayerwiseError: no such labels, texts that can't be read, or rows of another kind.
+    """
+    choose(threads)
+    seen = [_Seen() for _ in head.data.tasks]
+    with tracking(progress) as track:
+        scoring, judging = track.split(99, 1)
+        if isinstance(source, LayerDataset):
+            _add_dataset(head, source.path, seen, threads, scoring)
+        elif isinstance(source, str | Path) and (place(source) / "manifest.json").is_file():
+            _add_dataset(head, source, seen, threads, scoring)
+        else:
+            _add_texts(head, open_source(head.data.pairs, source, **options), seen, threads, scoring)
+        judging.named("scores")
+        return {task.name: _judge(task, found) for task, found in zip(head.data.tasks, seen, strict=True)}
+
+
+def _add_dataset(
+    head: Head, path: str | Path, seen: Sequence[_Seen], threads: int | None, track: Tracker
+) -> None:
+    with limited(threads):
+        _add(head, open_described(path).checked(), 0, seen, track)
+
+
+def _add_texts(
+    head: Head, corpus: Corpus, seen: Sequence[_Seen], threads: int | None, track: Tracker
+) -> None:
+    first = 0
+    parts = _labelled(head, chunks(head.data, corpus, [task.label for task in head.data.tasks]))
+    for examples, part in tracked(parts, track, corpus):
+        with computing(threads):
+            _add(head, encode(head.data, head.encoder, examples, track=part), first, seen)
+        first += len(examples)
+
+
+def check_labels(
+    source: str, labels: Sequence[tuple[str, str]], pairs: tuple[str, str] | None, **options: Any
+) -> None:
+    """Make sure, before anything takes long, that a source can be read and has the columns of labels.
+
+    Args:
+        source: as `evaluate` takes it; standard input can't be looked at before.
+        labels: name and column of each task.
+        pairs: the names of the two texts of a record, or `None`.
+        **options: of `read.open_corpus`.
+
+    Raises:
+        LayerwiseError: it can't, or it hasn't.
+    """
+    if source == "-":
+        return
+    if (place(source) / "manifest.json").is_file():
+        part = next(open_described(source).parts(), None)
+        there = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
+    else:
+        first = next(iter(open_source(pairs, source, **options).records()), ())
+        there = {name for example in first for name in (*example.columns, *example.word_columns)}
+    _check_columns(there, labels)
+
+
+def _check_columns(there: Collection[str], labels: Sequence[tuple[str, str]]) -> None:
+    for name, column in labels:
+        if column not in there:
+            raise RequestError(
+                f"there is no column {column!r} with the labels of task {name!r} in the source; give one that has it"
+            )
+
+
+def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
+    """Yield the same, after making sure that the first part has the columns of labels."""
+    labels = [(task.name, task.label) for task in head.data.tasks]
+    for number, examples in enumerate(parts):
+        if number == 0:
+            _check_columns({name for e in examples for name in (*e.columns, *e.word_columns)}, labels)
+        yield examples
+
+
+def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen], track: Tracker = SILENT) -> None:
+    if isinstance(rows, LayerDataset):
+        check_dataset(head.data, rows)
+    tasks = list(zip(head.data.tasks, seen, strict=True))
+    for (task, into), part in track.each(tasks, (f"task {task.name}" for task, _ in tasks)):
+        labels = read_labels(rows, task.task, task.label, task.separator)
+        if len(labels) and labels.multi != task.multi:
+            has, wants = ("lists", "one") if labels.multi else ("one", "lists")
+            raise RequestError(
+                f"column {task.label!r} has {has} of labels per row here and the head was trained on {wants}"
+            )
+        into.gold.append(labels.values)
+        into.docs.append(labels.docs + first_doc)
+        into.scores.append(_scores(task, rows, labels, part))
+        into.dropped += labels.dropped
+
+
+def _scores(task: TaskHead, rows: Layered, labels: Labelled, track: Tracker) -> F32:
+    out = [np.zeros((0, len(task.classes) or 1), np.float32)]
+    for start in range(0, len(labels), _BLOCK):
+        track.report(start / len(labels), f"rows from {start:,} of {len(labels):,}")
+        chosen = labels.rows[start : start + _BLOCK].reshape(-1)
+
+        def read(name: str, chosen: NDArray[np.int64] = chosen) -> F32:
+            values: F32 = rows.layer(name, rows=chosen)
+            return values
+
+        out.append(task.scores(read, labels.pairs))
+    return np.concatenate(out)
+
+
+def _judge(task: TaskHead, seen: _Seen) -> dict[str, Any]:
+    gold, docs, scores = (np.concatenate(parts) for parts in (seen.gold, seen.docs, seen.scores))
+    dropped = seen.dropped
+    if task.task == "tag" and len(gold):
+        keep = whole_texts(docs, gold)
+        dropped += int((~keep).sum())
+        gold, docs, scores = gold[keep], docs[keep], scores[keep]
+        gold, _ = in_iob2(docs, gold)
+    if not len(gold):
+        raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
+    found = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)
+    return {"task": task.task, "label": task.label, "dropped": dropped, **found.to_json()}

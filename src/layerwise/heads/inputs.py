@@ -1,0 +1,202 @@
+"""What heads are given: texts, sources and datasets, as rows of the kind that they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from layerwise import pooling
+from layerwise._util.progress import SILENT, Tracker, counted
+from layerwise.alignment import Groups
+from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.heads.head import HeadData
+from layerwise.read.corpus import Corpus
+from layerwise.read.example import Example, clean
+from layerwise.read.example_builder import PART
+from layerwise.read.shards import shards
+from layerwise.states import LayerStates
+from layerwise.store import LayerDataset
+from layerwise.texts import listed
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+# How much is encoded at once: enough for full batches, little enough for any memory.
+TEXTS, CHARACTERS = 1024, 262_144
+
+
+def load_model(head: HeadData, model: str | None, revision: str | None, **options: Any) -> Encoder:
+    """Load the encoder of a head, after making sure that it is the right one.
+
+    Args:
+        head: the head.
+        model: where the model is now; the name that it was trained under when left out.
+        revision: of `model`, on the hub.
+        **options: `device`, `allow_pickle`, `trust_remote_code` of `load_encoder`.
+
+    Raises:
+        HeadError: another model than the head's.
+        ModelError: a model that can't be found or loaded.
+    """
+    from layerwise.encode import checkpoint as checkpoints
+    from layerwise.encode.load import load_encoder
+
+    name = model if model is not None else str(head.model["id"])
+    revision = revision if model is not None else head.model["revision"]
+    allow_pickle = bool(options.get("allow_pickle"))
+    try:
+        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+    except ModelError as error:
+        hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
+        raise ModelError(f"{error}{hint}") from None
+    head.check_model(found.hashes(), name)
+    return load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
+
+
+def encode(
+    head: HeadData,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    batch_tokens: int | None = None,
+    track: Tracker = SILENT,
+) -> LayerStates:
+    """Return the rows of texts as the head knows them, up to the deepest layer that its mixes take."""
+    rows = head.rows
+    by_words = rows["words_pool"] is not None
+    request = encoder.request(
+        head.layers,
+        "word" if by_words else rows["level"],
+        rows["words_pool"] if by_words else rows["pool"],
+        special_tokens=True if by_words else rows["special_tokens"],
+        long=rows["long"],
+        max_length=rows["max_length"],
+        overlap=rows["overlap"] if rows["long"] == "window" else None,
+        batch_tokens=batch_tokens,
+    )
+    states = encoder.states(examples, request, on_batch=counted(track, len(examples)))
+    return _texts_of_words(states, str(rows["pool"])) if by_words else states
+
+
+def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
+    """Return rows of texts as pools of their words."""
+    docs = states.texts["doc"].to_numpy()
+    counts = np.searchsorted(docs, states.index["doc"].to_numpy())
+    counts = np.bincount(counts, minlength=len(docs))
+    if not counts.all():
+        raise RequestError(
+            f"text {docs[int(np.argmin(counts))]} has no word, so no row, and the head was trained on pools of "
+            "words; leave it out"
+        )
+    groups = pooling.choose(Groups(np.arange(states.rows), counts), pool)
+    return LayerStates(
+        {name: pooling.reduce_array(states.layer(name), groups, pool) for name in states.layers},
+        index=pa.table({name: states.texts[name] for name in states.texts.column_names if name != "words"}),
+        texts=states.texts,
+        blocks=states.blocks,
+        level="text",
+        pool=pool,
+    )
+
+
+def examples_of(texts: Iterable[Any], pairs: tuple[str, str] | None) -> list[tuple[Example, ...]]:
+    """Return records of texts given in Python: strings, lists of words, or pairs of strings.
+
+    Raises:
+        RequestError: anything else, with its place.
+    """
+    return [_record(number, text, pairs) for number, text in enumerate(listed(texts))]
+
+
+def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Example, ...]:
+    several = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
+    if pairs is not None:
+        if not several or len(text) != 2:
+            raise RequestError(f"text {number} is {text!r:.60}; the head takes pairs of two strings")
+        return tuple(
+            Example(clean(part), columns={PART: name}) for part, name in zip(text, pairs, strict=True)
+        )
+    if isinstance(text, str):
+        return (Example(clean(text)),)
+    if not several:
+        raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+    words = tuple(map(clean, text))
+    return (Example(" ".join(words), words),)
+
+
+def tracked(
+    parts: Iterator[list[Example]], track: Tracker, corpus: Corpus
+) -> Iterator[tuple[list[Example], Tracker]]:
+    """Yield chunks of a corpus with the part of the call that each is, under the name of the file being read."""
+    before = 0.0
+    for examples in parts:
+        file, number, of = corpus.position
+        behind = corpus.fraction
+        part = track.unknown() if behind is None else track.between(before, behind)
+        yield examples, part.named(f"file {file}", number, of)
+        before = behind or 0.0
+
+
+def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator[list[Example]]:
+    """Yield the texts of a corpus in bounded pieces, the two of a pair together; of columns only `keep` stays.
+
+    Raises:
+        RequestError: pairs where the head takes single texts, or the other way round.
+    """
+    for chunk in shards(corpus.records(), TEXTS, CHARACTERS):
+        check_paired(head, corpus.paired)
+        yield [_slim(example, {*keep, PART}) for example in chunk]
+
+
+def check_paired(head: HeadData, paired: bool) -> None:
+    """Make sure that pairs come to heads of pairs, and single texts to others.
+
+    Raises:
+        RequestError: saying what to name with --text.
+    """
+    if head.pairs is not None and not paired:
+        names = ",".join(head.pairs)
+        raise RequestError(
+            f"the head was trained on pairs of texts ({names}) and these are single ones; "
+            f"name the two columns with --text, such as --text {names}"
+        )
+    if head.pairs is None and paired:
+        raise RequestError(
+            "the head was trained on single texts and these are pairs; name one column with --text"
+        )
+
+
+def _slim(example: Example, keep: set[str]) -> Example:
+    columns = {name: value for name, value in example.columns.items() if name in keep}
+    of_words = {name: value for name, value in example.word_columns.items() if name in keep}
+    return replace(example, columns=columns, word_columns=of_words)
+
+
+def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
+    """Make sure that the rows of a dataset are of the kind that a head was trained on.
+
+    Raises:
+        HeadError: another model, level, pool or handling of special pieces.
+        RequestError: pairs and single texts mixed up, or layers that aren't stored.
+    """
+    from layerwise.heads.row_spec import describe_rows
+    from layerwise.labels.values import is_paired
+
+    head.check_model(dataset.manifest["model"], str(dataset.path))
+    rows = describe_rows(dataset)
+    for name in ("level", "pool", "special_tokens", "words_pool"):
+        if rows[name] != head.rows[name]:
+            raise HeadError(
+                f"the head was trained on rows of {name} {head.rows[name]!r} and {dataset.path} has "
+                f"{rows[name]!r}; give a dataset made with the same options"
+            )
+    check_paired(head, is_paired(dataset))
+    missing = [name for name in head.layers if name not in dataset.layers]
+    if missing:
+        raise RequestError(
+            f"{dataset.path} lacks the layers {', '.join(missing)} of the head's mix; there are "
+            f"{', '.join(dataset.layers)}"
+        )

@@ -1,0 +1,170 @@
+"""features: from a list of texts to mixed rows, inside a pipeline of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from layerwise.errors import ModelError, RequestError
+from layerwise.heads.layer_mix import mix_feature_names
+from layerwise.layers import LayerSpec, resolve_layers
+from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
+from layerwise.states import F32, LayerStates
+from layerwise.texts import listed
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+
+_TEXTS = 4096  # encoded at once: their layers are held until they are mixed
+
+
+class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Turns texts into features: each text becomes the mix of some layers of a pretrained encoder.
+
+    Takes a list (or array, or column) of strings or of lists of words, and gives float32 (rows, width), or
+    (rows, width * layers) for `concat`: the numbers of `encoder.encode(texts, …).mix(mix)`. The model runs up
+    to the deepest layer of the mix and no further. `norm=layer` standardises with mean and deviation of the
+    rows that `fit` saw. A search over many mixes encodes the texts again for each: for more than some hundred
+    texts `lw.extract` them once, and search with `lw.LayerMix` over `dataset.mix("concat(all)")`.
+
+    A row is a text at level `text`, as a pipeline with a label per text needs it. At level `word` and `token`
+    there are more rows than texts, in the order of the texts, and of words or pieces within a text, as
+    `encoder.encode(texts, level=…).index` lists them: `y` then has a label per row, and cross-validation, which
+    cuts lists of texts, can't be used on top. A word of a pre-split text always gives one row.
+
+    Args:
+        model: a name or a folder, as for `lw.load_encoder`, or an encoder. A name is loaded once a process,
+            however many clones and candidates of a search use it; an encoder is shared by all of them.
+        layers: the layers that `all` in the mix means, and that it may name. Which of them are encoded
+            depends on the mix alone.
+        mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
+        level: what a row stands for: `text`, `word` or `token`.
+        pool: how pieces become a row; the model's own at text level, else `mean`.
+        options: more options of `Encoder.encode`, such as `{"max_length": 128, "special_tokens": False}`.
+
+    Attributes:
+        mix_: the mix, its layers resolved.
+        width_, blocks_: how many numbers a layer has, and how many blocks the model.
+        stats_: mean and deviation per layer of the mix; `None` without `norm=layer`.
+        hashes_: SHA-256 of the model's weights, tokenizer and configuration; another model is refused.
+
+    Example:
+        >>> model = make_pipeline(LayerFeatures("minilm", mix="mean(-4:)"), LogisticRegression())
+        >>> model.fit(texts, labels).predict(["A charming journey."])
+    """
+
+    stats_: dict[str, LayerStats] | None
+
+    def __init__(
+        self,
+        model: str | Path | Encoder = "minilm",
+        layers: LayerSpec = "all",
+        mix: str | int | Mix = "-1",
+        level: str = "text",
+        pool: str | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.layers = layers
+        self.mix = mix
+        self.level = level
+        self.pool = pool
+        self.options = options
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check what is wanted against the model; encode X only where `norm=layer` needs statistics.
+
+        Args:
+            X: strings, or lists of words.
+            y: ignored.
+
+        Raises:
+            RequestError: a mix, layer, level, pool or option that the model can't serve, or no list of texts;
+                it is a ValueError.
+            ModelError: a model that can't be loaded.
+        """
+        texts = listed(X)
+        encoder = self._resolve(texts)
+        if self.mix_.norm:
+            self.stats_ = self._encode(encoder, texts).mix_stats(self.mix_)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> F32:
+        """Fit, and return the mixed rows of X; encodes X once, and holds the layers of the mix for `norm=layer`."""
+        texts = listed(X)
+        encoder = self._resolve(texts)
+        if not self.mix_.norm:
+            return self._mixed(encoder, texts)
+        states = self._encode(encoder, texts)
+        self.stats_ = states.mix_stats(self.mix_)
+        return states.mix(self.mix_, stats=self.stats_)
+
+    def transform(self, X: Any) -> F32:
+        """Return the mixed rows of texts: float32 (rows, width), or more for `concat`.
+
+        Raises:
+            RequestError: no list of texts.
+            ModelError: another model than that of `fit`.
+        """
+        check_is_fitted(self, "mix_")
+        encoder = self._encoder()
+        if encoder.hashes != self.hashes_:
+            raise ModelError(f"{encoder!r} isn't the model that was fitted with: its files differ; fit again")
+        return self._mixed(encoder, listed(X))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns, such as `layer03_dim117` or `mean(1,2,3)_dim117`.
+
+        `input_features` is ignored: texts have no columns.
+        """
+        check_is_fitted(self, "mix_")
+        return mix_feature_names(self.mix_, self.width_, self.blocks_)
+
+    def _resolve(self, texts: Sequence[Any]) -> Encoder:
+        if self.level == "span":
+            raise RequestError(
+                "level 'span' needs spans, which a pipeline can't pass; take text, word or token"
+            )
+        if not texts:
+            raise RequestError("there is no text to fit on; give at least one")
+        encoder = self._encoder()
+        mix = parse_mix(self.mix, encoder.blocks, resolve_layers(self.layers, encoder.blocks))
+        refuse_learned(mix)
+        encoder.request(mix.layers, self.level, self.pool, **(self.options or {}))
+        self.mix_, self.stats_ = mix, None
+        self.width_, self.blocks_, self.hashes_ = encoder.width, encoder.blocks, encoder.hashes
+        return encoder
+
+    def _encoder(self) -> Encoder:
+        from layerwise.encode.encoder import Encoder
+        from layerwise.encode.load import shared_encoder
+
+        if isinstance(self.model, Encoder):
+            return self.model
+        if not isinstance(self.model, str | Path):
+            raise RequestError(f"model {self.model!r:.60} is no model; give a name, a folder or an encoder")
+        return shared_encoder(self.model)
+
+    def _encode(self, encoder: Encoder, texts: Sequence[Any]) -> LayerStates:
+        return encoder.encode(texts, self.mix_.layers, self.level, self.pool, **(self.options or {}))
+
+    def _mixed(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
+        parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
+        made = [self._encode(encoder, part).mix(self.mix_, stats=self.stats_) for part in parts]
+        empty = np.zeros((0, self.mix_.out_width(self.width_)), np.float32)
+        return made[0] if len(made) == 1 else np.concatenate([empty, *made])
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn wants to know: texts come in, and float32 goes out."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string, tags.input_tags.two_d_array = True, False
+        tags.no_validation = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,324 @@
+"""What a learned mix shows of itself: weights, shares of logit variance, scores without a layer, a caution.
+
+Raw weights mislead: layers that resemble each other share weight, and a weight says little where the scores
+hardly depend on it. So each layer also has its share of the variance of the logits, and the score of the head
+that is fitted without it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise._util.progress import SILENT, Tracker
+from layerwise.errors import RequestError
+from layerwise.heads.gradient import fit
+from layerwise.heads.weights import F32, Fitted, LoopOptions, LoopTask, apply, blocks
+from layerwise.labels.tags import f1_of_counts
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+METRICS = {"classify": "accuracy", "multilabel": "micro_f1", "regress": "r2"}
+_ENDS = (0.025, 0.975)
+_ALIKE_ROWS = 1000  # that say how much layers resemble each other
+_SCORE_DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number and the ends of its 95% interval, which are `None` where nothing was resampled."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the head scores on held-out rows when it is fitted without a layer, with the 95% interval.
+
+    `difference` is the score with all layers less this one: what the layer adds to the others.
+    """
+
+    value: float
+    low: float
+    high: float
+    difference: Range
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedMix:
+    """A learned mix, looked at from several sides; sequences have an item per layer, in the mix's order.
+
+    Attributes:
+        layers: names.
+        weights: softmax weights, of sum 1.
+        logit_variance: shares of the variance of the logits, of sum 1; see `logit_shares`.
+        left_out: scores without each layer; empty where no row is held out.
+        metric: of these scores: accuracy, micro_f1 or r2.
+        score: with all layers, fitted on the same rows; `None` where no row is held out.
+        alike: the two layers that resemble each other most.
+        likeness: how much, by `likeness` of all pairs; at most 1.
+        draws: how often groups were resampled for the intervals of weights and shares.
+    """
+
+    layers: tuple[str, ...]
+    weights: tuple[Range, ...]
+    logit_variance: tuple[Range, ...]
+    left_out: tuple[LeftOut, ...]
+    metric: str
+    score: float | None
+    alike: tuple[str, str]
+    likeness: float
+    draws: int
+
+    @property
+    def caution(self) -> str:
+        """What to keep in mind when the weights are read, in words."""
+        return (
+            "Layers that resemble each other share weight, so a small weight doesn't say that a layer knows "
+            f"little; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it, what there is per layer under the layer's name."""
+        made = asdict(self)
+        for name in ("weights", "logit_variance", "left_out"):
+            made[name] = dict(zip(self.layers, made[name], strict=False))
+        return {**made, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
+
+
+def explain(
+    names: Sequence[str],
+    task: LoopTask,
+    fitted: Fitted,
+    held: Mask,
+    groups: I64,
+    options: LoopOptions,
+    *,
+    draws: int = 20,
+    seed: int = 0,
+    track: Tracker = SILENT,
+) -> LearnedMix:
+    """Return what there is to show of a learned mix.
+
+    Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held`: once
+    without each layer, and `draws` times on groups resampled with replacement, whose percentiles are the
+    intervals of weights and shares (Efron and Tibshirani 1993, chapter 13). The interval of a score resamples
+    the groups held out, with the fits as they are; a difference is taken within each draw.
+
+    Args:
+        names: of the layers, in the order of `task.x`.
+        task: what the head learned; `task.x` is (layers, rows, width), standardised.
+        fitted: the head.
+        held: bool (rows,), rows to score on, which no refit sees.
+        groups: int64 (rows,); rows of one group, such as the words of a text, are drawn together.
+        options: those that the head was fitted with.
+        draws: how many refits make the intervals; 0 for none.
+        seed: of the draws.
+        track: reports the refits.
+
+    Raises:
+        RequestError: a mix that isn't learned, a single layer, shapes that don't agree, no rows to train on.
+    """
+    _check(names, task, held, groups, draws)
+    task.check(held)
+    train, test = task.row_mask & ~held, task.row_mask & held
+    hidden = None if fitted.hidden is None else len(fitted.hidden[1])
+    own = replace(task, row_mask=train, hidden=hidden)
+    # A head from a shared hidden layer is refitted alone, with one of its own.
+    options = replace(options, epochs=max(1, fitted.epochs), shared_hidden=None)
+    chance = np.random.default_rng(seed)
+    pair, most = most_alike(task.x, np.flatnonzero(train), chance)
+    drawing, leaving = track.split(draws, 1 + len(names) if test.any() else 0)
+    steps = drawing.each(range(draws), (f"weights, resample {n + 1} of {draws}" for n in range(draws)))
+    drawn = [_redrawn(own, groups, options, chance, part) for _, part in steps]
+    shares = logit_shares(fitted, task.x, train.astype(np.float64), softmax=task.kind == "classify")
+    score, left_out = (
+        _left_out(own, names, test, groups, options, chance, leaving) if test.any() else (None, ())
+    )
+    return LearnedMix(
+        layers=tuple(names),
+        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in drawn]),
+        logit_variance=ranges(shares, [share for _, share in drawn]),
+        left_out=left_out,
+        metric=METRICS[task.kind],
+        score=score,
+        alike=(names[pair[0]], names[pair[1]]),
+        likeness=most,
+        draws=draws,
+    )
+
+
+def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
+    """Return which share of the variance of the logits each layer makes up, float64 (layers,), of sum 1.
+
+    Logits are a sum over layers, z = Σ z_l, so that var(z) = Σ cov(z_l, z). A layer's share is its covariance
+    summed over outputs, divided by the variance summed over outputs. It is below 0 where a layer works
+    against the others. All are 0 where logits don't vary. With a hidden layer, which is no such sum, z is
+    what the hidden units take in, before their activation.
+
+    Args:
+        fitted: a head on a learned mix.
+        x: (layers, rows, width), standardised.
+        weight: float64 (rows,), how often each row counts.
+        softmax: logits compete, so that only their differences within a row matter: they are centred.
+    """
+    first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
+    softmax = softmax and fitted.hidden is None
+    return layer_shares(x, fitted.mix_weights[:, None, None] * first, weight, softmax=softmax)
+
+
+def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:
+    """Return the shares of `logit_shares` where z_l = x_l weights_l; `weights` are float32 (layers, width, outputs)."""
+    if softmax:
+        weights = weights - weights.mean(axis=2, keepdims=True)
+    weight = weight / weight.sum()
+    mean, product = np.zeros((len(x), weights.shape[2])), np.zeros((len(x), weights.shape[2]))
+    for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
+        parts = (x[:, rows] @ weights).astype(np.float64)
+        weighted = parts * weight[rows][:, None]
+        mean += weighted.sum(axis=1)
+        product += np.einsum("lrk,rk->lk", weighted, parts.sum(axis=0))
+    covariance = (product - mean * mean.sum(axis=0)).sum(axis=1)
+    total = covariance.sum()
+    shares: F64 = covariance / total if total > 0 else np.zeros(len(x))
+    return shares
+
+
+def likeness(x: F32) -> F64:
+    """Return how much layers resemble each other, whatever way they are turned, float64 (layers, layers).
+
+    Linear CKA (Kornblith et al. 2019) with the unbiased estimate of Song et al. (2012), so that few rows of
+    unrelated layers give about 0. 0 where it isn't defined: a constant layer, or fewer than 4 rows.
+
+    Args:
+        x: (layers, rows, width); a product of rows × rows is made of each layer.
+    """
+    rows = x.shape[1]
+    if rows < 4:
+        return np.eye(len(x))
+    grams = []
+    for layer in x.astype(np.float64):
+        gram = layer @ layer.T
+        np.fill_diagonal(gram, 0)
+        sums = gram.sum(axis=0) / (rows - 2)
+        gram = gram - sums - sums[:, None] + sums.sum() / (rows - 1)
+        np.fill_diagonal(gram, 0)
+        norm = np.linalg.norm(gram)
+        grams.append((gram / norm if norm > 0 else gram).ravel().astype(np.float32))
+    flat = np.stack(grams)
+    found: F64 = (flat @ flat.T).astype(np.float64)
+    return found
+
+
+def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws: int) -> None:
+    if not task.learned or len(task.x) < 2:
+        raise RequestError(f"task {task.name!r} has no mix of several layers to look at; give learned(all)")
+    shape = task.x.shape[:2]
+    if (len(names), len(held)) != shape or (len(names), len(groups)) != shape:
+        got = f"{len(names)} names, a mask of {len(held)}, groups of {len(groups)}"
+        raise RequestError(f"{got} don't fit (layers, rows) = {shape}; give one per layer and per row")
+    if draws < 0:
+        raise RequestError(f"draws can't be {draws}; give 0 for no intervals, or 20 and more")
+
+
+def _refit(task: LoopTask, options: LoopOptions, track: Tracker) -> Fitted:
+    return fit([task], np.zeros(task.x.shape[1], bool), options, track)[0]
+
+
+def _redrawn(
+    task: LoopTask, groups: I64, options: LoopOptions, chance: np.random.Generator, track: Tracker
+) -> tuple[F64, F64]:
+    """Refit on resampled groups of the rows to train on; return weights and shares, (layers,) each."""
+    counts = np.zeros(len(groups))
+    counts[task.row_mask] = redraw(groups[task.row_mask], chance)
+    weight = counts.astype(np.float32) * (1 if task.weight is None else task.weight)
+    found = _refit(replace(task, weight=weight.astype(np.float32)), options, track)
+    shares = logit_shares(found, task.x, counts, softmax=task.kind == "classify")
+    return found.mix_weights.astype(np.float64), shares
+
+
+def redraw(groups: I64, chance: np.random.Generator) -> I64:
+    """Draw as many groups as there are, with replacement; return how often each row is in, (rows,)."""
+    names, own = np.unique(groups, return_inverse=True)
+    drawn = np.bincount(chance.integers(len(names), size=len(names)), minlength=len(names))
+    counts: I64 = drawn[own]
+    return counts
+
+
+def ranges(values: F64, drawn: Sequence[F64]) -> tuple[Range, ...]:
+    """Return values (layers,) with the 95% intervals of the same values drawn again.
+
+    A fit on resampled rows sees some of them several times, and so settles further than the one on all: where
+    the interval would leave a value out, it reaches to it.
+    """
+    if not drawn:
+        return tuple(Range(float(value)) for value in values)
+    low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
+    ends = np.minimum(low, values), np.maximum(high, values)
+    return tuple(Range(*map(float, item)) for item in zip(values, *ends, strict=True))
+
+
+def most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[int, int], float]:
+    """Return the two layers that resemble each other most, and how much, on some of `rows`; x as `likeness`."""
+    if len(rows) > _ALIKE_ROWS:
+        rows = np.sort(chance.choice(rows, _ALIKE_ROWS, replace=False))
+    found = likeness(x[:, rows])
+    np.fill_diagonal(found, -np.inf)
+    first, second = np.unravel_index(int(found.argmax()), found.shape)
+    return (int(first), int(second)), float(found[first, second])
+
+
+def _left_out(
+    task: LoopTask,
+    names: Sequence[str],
+    test: Mask,
+    groups: I64,
+    options: LoopOptions,
+    chance: np.random.Generator,
+    track: Tracker,
+) -> tuple[float, tuple[LeftOut, ...]]:
+    """Return the score with all layers, and those without each, on the rows `test`."""
+    target, units = task.target[test], []
+    layers = (None, *range(len(task.x)))
+    said = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
+    for layer, part in track.each(layers, said):
+        some = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
+        units.append(_units(task.kind, target, apply(_refit(some, options, part), some.x[:, test])))
+    _, own = np.unique(groups[test], return_inverse=True)
+    sums = np.zeros((own.max() + 1, len(units), units[0].shape[1]))
+    np.add.at(sums, own, np.stack(units, axis=1))
+    scores = _score(task.kind, sums.sum(axis=0))
+    counts = (redraw(np.arange(len(sums)), chance) for _ in range(_SCORE_DRAWS))
+    drawn = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
+    low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
+    apart = ranges(scores[0] - scores, [one[0] - one for one in drawn])
+    items = zip(scores, low, high, apart, strict=True)
+    return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
+
+
+def _units(kind: str, target: NDArray[Any], raw: F32) -> F64:
+    """What each row adds to the sums that make a score, float64 (rows, parts)."""
+    if kind == "classify":
+        right = raw.argmax(axis=1) == target
+        return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
+    if kind == "multilabel":
+        guessed, gold = raw > 0, target > 0.5
+        return np.stack([(guessed & gold).sum(1), guessed.sum(1), gold.sum(1)], axis=1).astype(np.float64)
+    gold = target.astype(np.float64) - target.mean(dtype=np.float64)
+    error = target.astype(np.float64) - raw[:, 0]
+    return np.stack([error**2, gold, gold**2, np.ones(len(gold))], axis=1)
+
+
+def _score(kind: str, sums: F64) -> F64:
+    """The score of sums (…, parts)."""
+    if kind == "classify":
+        return np.asarray(sums[..., 0] / sums[..., 1])
+    if kind == "multilabel":
+        return np.asarray(f1_of_counts(sums), np.float64)
+    spread = sums[..., 2] - sums[..., 1] ** 2 / sums[..., 3]
+    return np.where(spread > 0, 1 - sums[..., 0] / np.where(spread > 0, spread, 1), 0.0)

@@ -1,0 +1,151 @@
+"""A mix as a transformer of scikit-learn: layers side by side in, mixed rows out."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from layerwise.errors import RequestError
+from layerwise.layers import LayerSpec, resolve_layers
+from layerwise.mixes import (
+    LayerStats,
+    Mix,
+    apply_mix,
+    block_slices,
+    layer_stats,
+    parse_mix,
+    refuse_learned,
+)
+
+Floats = NDArray[Any]  # float32 or float64
+
+
+class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Mixes layers that stand side by side: X of shape (rows, layers * width) to (rows, width).
+
+    X holds layer after layer in the order of `layers`: `dataset.mix("concat(all)")` is such a matrix, and
+    `states.stack().transpose(1, 0, 2).reshape(rows, -1)`, too. `concat` gives (rows, width * its layers).
+    float32 stays float32; every other type becomes float64. `norm=layer` standardises each layer with mean
+    and deviation of the rows that `fit` saw.
+
+    Args:
+        mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
+        n_layers: how many layers the model has, `emb` among them: its blocks and one. When it is left out, X
+            is one layer, and only a single layer can be asked for.
+        layers: which of the model's layers X holds, where it doesn't hold all.
+
+    Attributes:
+        mix_: the mix, its layers resolved.
+        layers_: the names of the layers that X holds, `('emb', '1', …)`.
+        width_: how many numbers a layer has.
+        stats_: mean and deviation per layer of the mix; `None` without `norm=layer`.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+
+    Example:
+        >>> search = GridSearchCV(
+        ...     make_pipeline(LayerMix(n_layers=7), LogisticRegression()),
+        ...     {"layermix__mix": ["6", "mean(-4:)", "concat(all)"]},
+        ... )
+    """
+
+    def __init__(
+        self, mix: str | int | Mix = "-1", n_layers: int | None = None, *, layers: LayerSpec = "all"
+    ) -> None:
+        self.mix = mix
+        self.n_layers = n_layers
+        self.layers = layers
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the mix against the columns of X (rows, layers * width), and take statistics; `y` is ignored.
+
+        Raises:
+            RequestError: a broken mix string, a layer that isn't there, `learned`, or columns that don't make
+                layers of one width; it is a ValueError.
+        """
+        values = validate_data(self, X, dtype=[np.float64, np.float32])
+        mix, layers = self._resolve()
+        if values.shape[1] % len(layers):
+            raise RequestError(
+                f"X has {values.shape[1]} feature(s), which aren't {len(layers)} layers of one width; "
+                f"give (rows, layers * width) with layers {', '.join(layers)} side by side, or set n_layers"
+            )
+        self.mix_, self.layers_, self.width_ = mix, layers, values.shape[1] // len(layers)
+        self.stats_ = {name: self._stats(values, name) for name in mix.layers} if mix.norm else None
+        return self
+
+    def transform(self, X: Any) -> Floats:
+        """Return the mixed rows of X (rows, layers * width): (rows, width), or more for `concat`."""
+        check_is_fitted(self, "width_")
+        values = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return apply_mix(self.mix_, lambda name: self._layer(values, name), self.stats_)
+
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
+        """Return the names of the mixed columns, such as `layer03_dim117`; see `mix_feature_names`.
+
+        `input_features` is only checked, as names of columns say nothing of what is made of several.
+        """
+        check_is_fitted(self, "width_")
+        if input_features is not None:
+            self._check_names(list(input_features))
+        return mix_feature_names(self.mix_, self.width_, self._blocks())
+
+    def _blocks(self) -> int:
+        return 0 if self.n_layers is None else self.n_layers - 1
+
+    def _resolve(self) -> tuple[Mix, tuple[str, ...]]:
+        """Return the mix and the layers of X."""
+        count: Any = self.n_layers
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if count is not None and not (whole and count > 0):
+            raise RequestError(f"n_layers={count!r} isn't a number of layers; give blocks + 1, such as 13")
+        layers = resolve_layers(self.layers, self._blocks())
+        mix = parse_mix(self.mix, self._blocks(), layers)
+        refuse_learned(mix)
+        if count is None and mix.how != "layer":
+            raise RequestError(f"mix {str(self.mix)!r}: n_layers is missing; give the model's blocks + 1")
+        return mix, layers
+
+    def _layer(self, values: Floats, name: str) -> Floats:
+        place = self.layers_.index(name)
+        return values[:, place * self.width_ : (place + 1) * self.width_]
+
+    def _stats(self, values: Floats, name: str) -> LayerStats:
+        layer = self._layer(values, name)
+        return layer_stats(layer[rows] for rows in block_slices(len(layer), self.width_))
+
+    def _check_names(self, names: list[str]) -> None:
+        known = getattr(self, "feature_names_in_", None)
+        if known is not None and names != list(known):
+            raise RequestError("input_features is not equal to feature_names_in_; leave it out")
+        if len(names) != self.n_features_in_:
+            raise RequestError(
+                f"input_features should have length equal to number of features ({self.n_features_in_}), "
+                f"got {len(names)}"
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn wants to know: both types of float are kept."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
+    """Return a name per column of a mix, an array of str of shape (mix.out_width(width),).
+
+    A column that stands for one number of one layer, as in a single layer and in `concat`, is
+    `layer03_dim117`; `emb` is `layer00`. Where several layers are mixed it is `mean(1,2,3)_dim117`, after the
+    canonical mix string. Numbers are padded with noughts, so that names sort as columns of a layer do:
+    layers to two digits or as many as `blocks` has, dimensions to as many as `width - 1` has.
+    """
+    digits, places = len(str(max(width - 1, 0))), max(2, len(str(blocks)))
+    dims = [f"dim{number:0{digits}}" for number in range(width)]
+    if mix.how in ("layer", "concat"):
+        numbers = (0 if name == "emb" else int(name) for name in mix.layers)
+        prefixes = [f"layer{number:0{places}}" for number in numbers]
+    else:
+        prefixes = [str(mix)]
+    return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)

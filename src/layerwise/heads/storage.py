@@ -1,0 +1,252 @@
+"""A head on disk: a folder of `head.json` and `head.safetensors`, and nothing that could run.
+
+head.json           format, version, the model by its hashes, how rows are made, tasks, training, versions
+head.safetensors    the numbers of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `head.expected`
+
+A folder is written beside its place and renamed, so it is there as a whole or not at all.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from layerwise._util import json_checks
+from layerwise._util.guarded import (
+    HEAD_BYTES,
+    check_regular,
+    digest_regular,
+    read_bytes,
+    read_json,
+)
+from layerwise._util.paths import reason
+from layerwise.errors import HeadError, RequestError
+from layerwise.heads.head import (
+    HeadData,
+    TaskHead,
+    Tensor,
+    expected,
+    from_tensors,
+    to_tensors,
+)
+from layerwise.heads.storage_checks import check_head
+from layerwise.mixes import Mix, parse_mix
+from layerwise.store import disk
+from layerwise.store.layout import to_json
+
+FORMAT = "layerwise-head"
+VERSION = 1
+JSON, TENSORS = "head.json", "head.safetensors"
+_NUMPY = {"F32": np.float32, "F64": np.float64}
+_BYTES = {"F32": 4, "F64": 8}
+
+
+def is_head(path: str | Path) -> bool:
+    """Tell whether a folder holds a head."""
+    return (Path(path) / JSON).is_file()
+
+
+def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
+    """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
+
+    Raises:
+        OutputError: a folder that exists, or can't be written to.
+    """
+    tensors = save(
+        {
+            f"{number}.{name}": values
+            for number, task in enumerate(head.tasks)
+            for name, values in to_tensors(task).items()
+        }
+    )
+    with disk.new(Path(path)) as part:
+        part.mkdir()
+        disk.write_file(part / TENSORS, tensors)
+        disk.write_file(part / JSON, to_json({**about, **_description(head, tensors)}))
+
+
+def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": dict(head.model),
+        "rows": dict(head.rows),
+        "pairs": None if head.pairs is None else list(head.pairs),
+        "tasks": [_task(task) for task in head.tasks],
+        "tensors": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
+        "training": _finite(dict(head.training)),
+    }
+
+
+def _task(task: TaskHead) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "task": task.task,
+        "label": task.label,
+        "mix": str(task.mix),
+        "classes": list(task.classes),
+        "multi": task.multi,
+        "separator": task.separator,
+        "hidden": None if task.fitted.hidden is None else len(task.fitted.hidden[1]),
+        "activation": task.fitted.activation,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with `None` for every number that JSON can't hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def describe_head(path: str | Path) -> dict[str, Any]:
+    """Return what `head.json` says, checked.
+
+    Raises:
+        HeadError: no head, a damaged one, or one of a newer format.
+    """
+    folder = Path(path)
+    file = folder / JSON
+    if not file.is_file():
+        what = (
+            "is a file" if folder.is_file() else "holds no head.json" if folder.exists() else "doesn't exist"
+        )
+        raise HeadError(f"{folder} {what}; a head is the folder that `layerwise train --out` writes")
+    try:
+        value = read_json(file)
+    except OSError as error:
+        raise HeadError(f"can't read {file}: {reason(error)}; make it readable") from None
+    except ValueError as error:
+        raise HeadError(f"{file} is damaged, it holds no JSON ({error}); restore it from a copy") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise HeadError(f"{file} isn't of a layerwise head; a head is what `layerwise train --out` writes")
+    version = value.get("version")
+    if type(version) is int and version > VERSION:
+        raise HeadError(
+            f"{file} has format version {version}, this layerwise reads up to {VERSION}; "
+            "update layerwise (pip install -U layerwise)"
+        )
+    wrong = check_head(value) if type(version) is int and version == VERSION else "version"
+    if wrong:
+        raise HeadError(
+            f"{file} is damaged: {wrong} is {json_checks.entry(value, wrong)!r:.60}; restore it from a copy"
+        )
+    return value
+
+
+def read_head(path: str | Path) -> HeadData:
+    """Return the head in a folder; its versions, shapes and hash are checked.
+
+    Raises:
+        HeadError: no head, a damaged one, or one of a newer format.
+    """
+    value = describe_head(path)
+    mixes = _mixes(Path(path) / JSON, value)
+    arrays = _arrays(Path(path) / TENSORS, value, _wanted(value, mixes))
+    of_task: list[dict[str, Any]] = [{} for _ in mixes]
+    for name, array in arrays.items():
+        number, _, own_name = name.partition(".")
+        of_task[int(number)][own_name] = array
+    tasks = []
+    for entry, mix, own in zip(value["tasks"], mixes, of_task, strict=True):
+        fitted, stats, norms = from_tensors(own, mix, entry["activation"])
+        tasks.append(
+            TaskHead(
+                name=entry["name"],
+                task=entry["task"],
+                label=entry["label"],
+                mix=mix,
+                classes=tuple(entry["classes"]),
+                multi=entry["multi"],
+                separator=entry["separator"],
+                norms=norms,
+                stats=stats,
+                fitted=fitted,
+            )
+        )
+    pairs = value.get("pairs")
+    return HeadData(
+        value["model"],
+        value["rows"],
+        None if pairs is None else (pairs[0], pairs[1]),
+        tuple(tasks),
+        value["training"],
+    )
+
+
+def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:
+    try:
+        return [parse_mix(entry["mix"], value["model"]["blocks"]) for entry in value["tasks"]]
+    except RequestError as error:
+        raise HeadError(f"{file} is damaged: {error!s:.300}; restore it from a copy") from None
+
+
+def _wanted(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, Tensor]:
+    """Return the tensors that `head.json` speaks of."""
+    width, paired = value["model"]["width"], value.get("pairs") is not None
+    return {
+        f"{number}.{name}": tensor
+        for number, (entry, mix) in enumerate(zip(value["tasks"], mixes, strict=True))
+        for name, tensor in expected(
+            mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")
+        ).items()
+    }
+
+
+def _arrays(file: Path, value: dict[str, Any], wanted: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the tensors of a head, read only once their number of bytes fits what `head.json` says."""
+    try:
+        size, digest = check_regular(file), ""
+        _check_bytes(file, size, wanted)
+        if size == value["tensors"]["bytes"]:
+            digest = digest_regular(file)
+        if digest != value["tensors"]["sha256"]:
+            raise HeadError(
+                f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
+            )
+        arrays: dict[str, Any] = load(read_bytes(file, HEAD_BYTES))
+    except OSError as error:
+        raise HeadError(f"can't read {file}: {reason(error)}; restore it from a copy") from None
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise HeadError(f"{file} is damaged: {reason(error)}; restore it from a copy") from None
+    _check_shapes(file, arrays, wanted)
+    return arrays
+
+
+def _check_bytes(file: Path, size: int, wanted: dict[str, Tensor]) -> None:
+    """Refuse a file that is too large, or can't hold the numbers that `head.json` speaks of."""
+    numbers = sum(_BYTES[kind] * math.prod(shape) for kind, shape in wanted.values())
+    if size > HEAD_BYTES:
+        raise HeadError(
+            f"{file} has {size:,} bytes, and at most {HEAD_BYTES:,} are read; restore it from a copy"
+        )
+    if numbers > size:
+        raise HeadError(
+            f"{file} is damaged: it has {size:,} bytes and {JSON} speaks of {numbers:,}; restore both from a copy"
+        )
+
+
+def _check_shapes(file: Path, arrays: dict[str, Any], wanted: dict[str, Tensor]) -> None:
+    for name in sorted({*wanted, *arrays}):
+        if not _fits(arrays.get(name), wanted.get(name)):
+            got = "missing" if name not in arrays else f"{arrays[name].dtype} {arrays[name].shape}"
+            kind = f"finite {wanted[name][0]} {wanted[name][1]}" if name in wanted else "there"
+            raise HeadError(
+                f"{file} is damaged: tensor {name[:60]!r} is {got}, not {kind}; restore it from a copy"
+            )
+
+
+def _fits(found: Any, wanted: Tensor | None) -> bool:
+    if found is None or wanted is None:
+        return False
+    kind, shape = wanted
+    return bool(found.shape == shape and found.dtype == _NUMPY[kind] and np.isfinite(found).all())

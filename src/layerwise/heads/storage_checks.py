@@ -1,0 +1,122 @@
+"""What a `head.json` must hold before anything of it is used."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from layerwise._util import json_checks
+from layerwise._util.guarded import BLOCKS, TASKS, WIDTH
+from layerwise._util.json_checks import (
+    flag,
+    list_of,
+    map_of,
+    mapping,
+    nullable,
+    number,
+    object_of,
+    one_of,
+    optional,
+    sha256,
+    text,
+    whole,
+)
+from layerwise.choices import LONG, POOLS, PRECISIONS
+from layerwise.heads.weights import ACTIVATIONS
+from layerwise.labels.values import TASKS as KINDS
+
+LEVELS = ("token", "word", "text")
+_TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)
+_LONGEST = 1 << 40
+_MIX = 1 << 16  # characters
+
+
+def check_head(value: dict[str, Any]) -> str | None:
+    """Return the path of the first entry that makes no sense, such as `tasks.0.mix`; `None` when all do."""
+    wrong = json_checks.first_wrong(value, _TOP)
+    return wrong if wrong is not None else next(_wrong(value), None)
+
+
+def _wrong(value: dict[str, Any]) -> Iterator[str]:
+    """Yield the entries that don't go together, each of them being right by itself."""
+    if (value["rows"].get("pool") is None) != (value["rows"]["level"] == "token"):
+        yield "rows.pool"
+    if value.get("pairs") is not None and value["rows"]["level"] != "text":
+        yield "pairs"
+    for place, task in enumerate(value["tasks"]):
+        wrong = json_checks.first_wrong(task, _TASK)
+        names = [wrong] if wrong is not None else _senseless(task, value["rows"]["level"])
+        yield from (f"tasks.{place}.{name}" for name in names)
+    if len({task["name"] for task in value["tasks"]}) < len(value["tasks"]):
+        yield "tasks"
+
+
+def _senseless(task: dict[str, Any], level: str) -> Iterator[str]:
+    """Yield the entries of a task that don't go together."""
+    regress = task["task"] == "regress"
+    least = 0 if regress else 1 if task["multi"] else 2
+    if len(task["classes"]) < least or (regress and task["classes"]):
+        yield "classes"
+    if task["multi"] and task["task"] != "classify":
+        yield "multi"
+    if task["task"] == "tag":
+        if level != "word":
+            yield "task"
+        tags = task["classes"]
+        if not all(_TAG.fullmatch(tag) for tag in tags) or all(tag[0] == "I" for tag in tags):
+            yield "classes"
+
+
+def _classes(value: Any) -> bool:
+    return list_of(text)(value) and len(set(value)) == len(value)
+
+
+def _pairs(value: Any) -> bool:
+    return value is None or (list_of(text)(value) and len(value) == 2)
+
+
+_SCORES = optional(object_of({"rows": whole(), "scores": map_of(optional(number))}))
+# What `info` shows of how a task was trained; whatever else stands there is for reports.
+_TRAINED: json_checks.Schema = {
+    "rows": optional(whole()),
+    "dropped": optional(whole()),
+    "held_out": _SCORES,
+    "test": _SCORES,
+}
+_TOP: json_checks.Schema = {
+    "model": {
+        "id": text,
+        "revision": nullable(text),
+        "blocks": whole(0, BLOCKS),
+        "width": whole(1, WIDTH),
+        "weights": sha256,
+        "tokenizer": sha256,
+        "config": sha256,
+    },
+    "rows": {
+        "level": one_of(LEVELS),
+        "pool": nullable(one_of(POOLS)),
+        "special_tokens": flag,
+        "long": one_of(LONG),
+        "max_length": whole(1, _LONGEST),
+        "overlap": whole(0, _LONGEST),
+        "precision": one_of(PRECISIONS),
+        "words_pool": nullable(one_of(POOLS)),
+    },
+    "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
+    "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
+    "versions": map_of(text),
+    "made": optional(text),
+    "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= TASKS,
+    "pairs": _pairs,
+}
+_TASK: json_checks.Schema = {
+    "name": text,
+    "task": one_of(KINDS),
+    "label": text,
+    "mix": lambda value: text(value) and len(value) <= _MIX,
+    "classes": _classes,
+    "multi": flag,
+    "separator": nullable(text),
+    "hidden": nullable(whole(1, 1 << 24)),
+    "activation": one_of(ACTIVATIONS),
+}

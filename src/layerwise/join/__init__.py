@@ -1,1 +1,0 @@
-"""The rooms put in sequence: one module per verb, no arithmetic of its own."""

@@ -1,0 +1,1 @@
+"""What sees a label: tag schemes, targets, folds, groups, metrics."""

@@ -1,1 +1,0 @@
-"""What compares layers and gives numbers: probing and its statistics."""

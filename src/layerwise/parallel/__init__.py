@@ -1,0 +1,1 @@
+"""Work in several processes; knows nothing of what the work is."""

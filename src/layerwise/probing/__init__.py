@@ -1,0 +1,1 @@
+"""Says which layer, which mix, with evidence: problem, design, solver, scorers, statistics, advice."""

@@ -1,0 +1,222 @@
+"""The rows that a probe looks at: labelled, numbered, grouped, not too many, and what was left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import RequestError
+from layerwise.labels.folds import Mask, split_roles, text_groups
+from layerwise.labels.sentences import tagged
+from layerwise.labels.values import Labelled, read_labels
+from layerwise.probing.control import control_labels
+from layerwise.probing.scorers import Classes, Judge, Numbers, Tags
+from layerwise.states import I64, Layered
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Rows with their targets.
+
+    Attributes:
+        labelled: the rows, and the labels as they stand in the dataset.
+        groups: (n,), what is never cut apart.
+        targets: (n,), numbers of classes, or standardised numbers.
+        names: the classes, in the order of their numbers; none for numbers.
+        judge: scores predictions.
+        roles: the part of each row in the user's own split, or `None`.
+        words: what each row says, or `None` where texts aren't stored.
+        notes: what was left out, for people.
+    """
+
+    labelled: Labelled
+    groups: I64
+    targets: I64 | NDArray[np.float32]
+    names: tuple[str, ...]
+    judge: Judge
+    roles: NDArray[np.str_] | None
+    words: list[str] | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many scores a row gets: the classes, or 1."""
+        return max(len(self.names), 1)
+
+    def controls(self, seeds: Sequence[int]) -> tuple[list[I64], list[Judge]]:
+        """Return random labels per word type for each seed, and what judges them."""
+        assert self.words is not None
+        classes = np.asarray(self.targets, np.int64)
+        made = [control_labels(self.words, classes, len(self.names), seed) for seed in seeds]
+        return made, [Classes(labels) for labels in made]
+
+
+def gather(
+    dataset: Layered,
+    task: str,
+    label: str,
+    *,
+    groups: str | None,
+    split: str | None,
+    folds: int,
+    most: int,
+    seed: int,
+) -> Material:
+    """Return the rows of a dataset that a probe looks at.
+
+    Raises:
+        RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
+    """
+    notes: list[str] = []
+    labelled = read_labels(dataset, task, label)
+    if labelled.multi:
+        raise RequestError(
+            f"column {label!r} has several labels per row; probe takes one, `layerwise train` takes several"
+        )
+    if task == "tag" and len(labelled):
+        labelled, _ = tagged(labelled)
+    if labelled.dropped:
+        why = "of texts with an untagged word" if task == "tag" else "without a label"
+        notes.append(f"{labelled.dropped:,} rows {why} were left out.")
+    if not len(labelled):
+        raise RequestError(f"no row has a label in column {label!r}; name another column with --label")
+    own = text_groups(dataset, labelled.docs, groups)
+    roles = split_roles(dataset, labelled.docs, split) if split is not None else None
+    keep = np.ones(len(labelled), bool) if roles is None else roles != ""
+    if not keep.all():
+        notes.append(f"{int((~keep).sum()):,} rows that are in no part of --split {split} were left out.")
+    if roles is None and len(np.unique(own)) < folds:
+        raise RequestError(
+            f"{len(np.unique(own))} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair "
+            "and equal values of --groups stay together; give more texts, finer --groups, or your own --split"
+        )
+    if task == "classify":
+        _check_classes(label, labelled)
+        keep &= _big_enough(labelled, own, roles, folds, notes)
+    keep &= _sampled(own, keep, roles, most, seed, notes)
+    places = np.flatnonzero(keep)
+    labelled, own = labelled.take(places), own[places]
+    roles = roles[places] if roles is not None else None
+    if roles is not None:
+        _check_leaks(own, roles, notes)
+    targets, names, judge = _targets(task, label, labelled, notes)
+    words = row_texts(dataset, labelled.rows)
+    return Material(labelled, own, targets, names, judge, roles, words, notes)
+
+
+def _check_classes(label: str, labelled: Labelled) -> None:
+    names = len(np.unique(labelled.values.astype(str)))
+    if names > 2 and names >= len(labelled):
+        raise RequestError(
+            f"column {label!r} has {names:,} classes for {len(labelled):,} rows; for numbers use --task regress"
+        )
+
+
+def _big_enough(
+    labelled: Labelled, groups: I64, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+) -> Mask:
+    """Return which rows are of classes with at least as many groups as folds (with a split: in training)."""
+    keep = np.ones(len(labelled), bool)
+    values = labelled.values.astype(str)
+    small = []
+    for name in np.unique(values):
+        rows = values == name
+        where = rows if roles is None else rows & (roles == "train")
+        if len(np.unique(groups[where])) < (folds if roles is None else 1):
+            keep &= ~rows
+            small.append((str(name), int(rows.sum())))
+    if small:
+        what = f"texts than the {folds} folds" if roles is None else "training rows than one"
+        listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
+        rest = f" and {len(small) - 10} more" if len(small) > 10 else ""
+        notes.append(f"Classes with fewer {what} were left out, with their rows: {listed}{rest}.")
+    return keep
+
+
+def _sampled(
+    groups: I64, keep: Mask, roles: NDArray[np.str_] | None, most: int, seed: int, notes: list[str]
+) -> Mask:
+    """Return a random sample of whole groups of at most about `most` rows (of each part of a split)."""
+    out = np.zeros(len(groups), bool)
+    for role in np.unique(roles) if roles is not None else [None]:
+        part = keep if role is None else keep & (roles == role)
+        total = int(part.sum())
+        if total <= most:
+            out |= part
+            continue
+        names, own, sizes = np.unique(groups[part], return_inverse=True, return_counts=True)
+        order = np.random.default_rng(seed).permutation(len(names))
+        chosen = np.zeros(len(names), bool)
+        chosen[order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]] = True
+        out[np.flatnonzero(part)[chosen[own]]] = True
+        name = f" of part {role}" if role else ""
+        notes.append(
+            f"{int((out & part).sum()):,} of {total:,} rows{name} were looked at, drawn by whole texts with "
+            f"seed {seed}; --max-rows sets how many."
+        )
+    return out
+
+
+def _check_leaks(groups: I64, roles: NDArray[np.str_], notes: list[str]) -> None:
+    train, test = np.unique(groups[roles == "train"]), np.unique(groups[roles == "test"])
+    both = int(np.isin(groups[roles == "test"], train).sum())
+    if both and len(test):
+        notes.append(
+            f"{both:,} test rows stand in training as well (the same text, or the same group): "
+            "the split is yours and was kept; the scores may flatter."
+        )
+
+
+def _targets(
+    task: str, label: str, labelled: Labelled, notes: Sequence[str]
+) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Judge]:
+    if task == "regress":
+        values = labelled.values.astype(np.float64)
+        if values.std() == 0:
+            raise RequestError(
+                f"all {len(values):,} numbers in column {label!r} are {values[0]:g}; nothing varies"
+            )
+        scaled = (values - values.mean()) / values.std()
+        return scaled.astype(np.float32), (), Numbers(scaled)
+    names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
+    if len(names) < 2:
+        got = f"only {str(names[0])!r:.60}" if len(names) else "none"
+        left_out = f" ({notes[-1]})" if notes else ""
+        raise RequestError(
+            f"column {label!r} needs at least two classes with enough texts, and has {got}{left_out}; "
+            "give more texts, or another column"
+        )
+    if len(names) >= len(codes):
+        raise RequestError(
+            f"column {label!r} has {len(names):,} classes for {len(codes):,} rows; for numbers use --task regress"
+        )
+    shown = tuple(str(name) for name in names)
+    if task == "tag":
+        if shown == ("O",):
+            raise RequestError(f"column {label!r} has no tag but O; name another column")
+        return codes, shown, Tags(codes, labelled.docs, shown)
+    return codes, shown, Classes(codes)
+
+
+def row_texts(dataset: Layered, rows: I64) -> list[str] | None:
+    """Return what each row says (n,), the two texts of a pair with a space between; `None` without texts."""
+    wanted = rows.reshape(-1)
+    found: list[str] = []
+    begin = 0
+    order = np.argsort(wanted, kind="stable")
+    ascending = wanted[order]
+    for part in dataset.parts():
+        if "text" not in part.index.column_names:
+            return None
+        low, high = np.searchsorted(ascending, [begin, begin + part.rows])
+        found += part.index["text"].take(ascending[low:high] - begin).to_pylist()
+        begin += part.rows
+    out = np.empty(len(wanted), object)
+    out[order] = found
+    texts = [str(text) for text in out]
+    if rows.ndim == 2:
+        return [f"{a} {b}" for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    return texts

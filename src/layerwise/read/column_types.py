@@ -1,0 +1,70 @@
+"""What the carried columns of a corpus turn out to be, record by record: their types and their levels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from layerwise.read.record import BadRecordError, quoted
+from layerwise.read.value_types import Kind, OtherKindError, described, kind_of, merge
+
+
+class Watch:
+    """Remembers, for one pass, each column's type and whether it has one value per word."""
+
+    def __init__(self, *, types: bool, scalars: frozenset[str]) -> None:
+        self._types = types
+        self._scalars = scalars
+        self._kinds: dict[str, Kind] = {}
+        self._per_word: dict[str, bool] = {}
+
+    def levels(self, fields: Mapping[str, Any], words: int | None) -> dict[str, bool | None]:
+        """Return for each field whether it has a value per word; `None` while nothing tells.
+
+        Args:
+            fields: the carried columns of a record.
+            words: the number of its words, `None` for raw text.
+
+        Raises:
+            BadRecordError: a column that changes its type, or had a value per word and now has fewer or more.
+        """
+        kinds = {name: self._kind(name, value) for name, value in fields.items()} if self._types else {}
+        levels = {name: self._level(name, value, words) for name, value in fields.items()}
+        # Only a record that is good all through may settle what its columns are.
+        self._kinds.update(kinds)
+        self._per_word.update({name: level for name, level in levels.items() if level is not None})
+        return levels
+
+    def _kind(self, name: str, value: Any) -> Kind:
+        before = self._kinds.get(name, "null")
+        try:
+            new = kind_of(value)
+        except OtherKindError as error:
+            raise BadRecordError(
+                f"column {quoted(repr(name))} mixes {error} in a list; make them one type"
+            ) from error
+        try:
+            return merge(before, new)
+        except OtherKindError as error:
+            raise BadRecordError(
+                f"column {quoted(repr(name))} changes its type: {described(before)} before, {described(new)} here; "
+                "make it one type"
+            ) from error
+
+    def _level(self, name: str, value: Any, words: int | None) -> bool | None:
+        if words is None:
+            return False
+        known = self._per_word.get(name)
+        if known is None:
+            return self._new_level(name, value, words)
+        if known and value is not None and len(value) != words:
+            raise BadRecordError(
+                f"column {quoted(repr(name))} has {len(value)} values for {words} words; "
+                "it had one per word in the records before"
+            )
+        return known
+
+    def _new_level(self, name: str, value: Any, words: int) -> bool | None:
+        if name in self._scalars:
+            return False
+        if value is None or (value == [] and words == 0):
+            return None
+        return isinstance(value, list) and words > 0 and len(value) == words

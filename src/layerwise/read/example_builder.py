@@ -1,0 +1,134 @@
+"""From a record to its example, two if it is a pair: text or words, id, and the columns it carries."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from layerwise.errors import SourceError
+from layerwise.read.column_types import Watch
+from layerwise.read.example import Example, clean
+from layerwise.read.files import File
+from layerwise.read.reader import Reader
+from layerwise.read.record import BadRecordError, Record, quoted, shown
+
+_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "pieces", "windows", "truncated")
+_OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
+RESERVED = (*_OF_TEXTS, *_OF_ROWS)
+PART = "part"
+
+
+class Carrier:
+    """Makes examples of one corpus; what it learnt of the columns it keeps until `restart`."""
+
+    def __init__(self, reader: Reader, notices: list[str]) -> None:
+        self._reader = reader
+        self._notices = notices
+        self._names: dict[str, str] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the types and levels of columns: they are those of one pass."""
+        columns = self._reader.columns
+        scalars = columns.scalars if columns else frozenset()
+        self._watch = Watch(types=self._reader.watched, scalars=scalars)
+
+    def carried(self, names: tuple[str, ...]) -> dict[str, str]:
+        """Return the names under which those of `names` that are carried are carried."""
+        return {name: self._name(name) for name in names if name not in self._reader.roles}
+
+    def examples(self, file: File, record: Record) -> tuple[Example, ...]:
+        """Return the example that a record is; of a pair both, the column of each text carried as `part`.
+
+        Raises:
+            BadRecordError: a text, words or id of the wrong type; a column that changes its type or length.
+        """
+        reader, fields = self._reader, record.fields
+        reader.settle(fields)
+        words = self._words(fields) if reader.words is not None else None
+        texts = [" ".join(words)] if words is not None else [self._text(fields, c) for c in reader.texts]
+        id = self._id(fields)
+        columns, word_columns = self._carry(fields, words)
+        parts = [{PART: clean(column)} for column in reader.texts] if reader.paired else [{}]
+        return tuple(
+            Example(text, words, id, file.source, record.line, part | columns, word_columns)
+            for text, part in zip(texts, parts, strict=True)
+        )
+
+    def _text(self, fields: Mapping[str, Any], column: str) -> str:
+        value = self._field(fields, column)
+        if not isinstance(value, str):
+            raise BadRecordError(f"column {column!r} holds {_got(value)} where a text is needed")
+        return clean(value)
+
+    def _words(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        column = str(self._reader.words)
+        value = self._field(fields, column)
+        if not isinstance(value, list):
+            raise BadRecordError(f"column {column!r} holds {_got(value)} where a list of words is needed")
+        for item in value:
+            if not isinstance(item, str):
+                raise BadRecordError(
+                    f"column {column!r} holds {_got(item)} among its words; words are strings"
+                )
+        return tuple(map(clean, value))
+
+    def _field(self, fields: Mapping[str, Any], column: str) -> Any:
+        if column not in fields:
+            raise BadRecordError(self._reader.missing(column, tuple(fields)))
+        return fields[column]
+
+    def _id(self, fields: Mapping[str, Any]) -> str | int | None:
+        if self._reader.id is None:
+            return None
+        value = fields.get(self._reader.id)
+        if isinstance(value, str):
+            return clean(value)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        raise BadRecordError(
+            f"column {self._reader.id!r} holds {_got(value)} where an id is needed, a string or an integer"
+        )
+
+    def _carry(
+        self, fields: Mapping[str, Any], words: tuple[str, ...] | None
+    ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
+        roles = self._reader.roles
+        carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
+        count = None if words is None else len(words)
+        levels = self._watch.levels(carried, count)
+        columns = {self._name(name): carried[name] for name, level in levels.items() if level is False}
+        word_columns = {
+            self._name(name): (None,) * (count or 0) if carried[name] is None else tuple(carried[name])
+            for name, level in levels.items()
+            if level
+        }
+        return columns, word_columns
+
+    def _name(self, name: str) -> str:
+        if name not in self._names:
+            reserved = name in RESERVED or (self._reader.paired and name == PART)
+            carried = f"source.{name}" if reserved else clean(name)
+            if carried in self._names.values():
+                raise SourceError(
+                    f"two columns would be carried as {quoted(repr(carried))}; rename one of them"
+                )
+            if reserved:
+                self._notices.append(
+                    f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
+                )
+            self._names[name] = carried
+        return self._names[name]
+
+
+def clean_all(value: Any) -> Any:
+    """Return a value with `clean` applied to every string in it."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [clean_all(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_all(key): clean_all(item) for key, item in value.items()}
+    return value
+
+
+def _got(value: object) -> str:
+    return "null" if value is None else f"the {type(value).__name__} {quoted(shown(value))}"
