@@ -18,13 +18,13 @@ test-isa: $(VENV)/.dev  ## the tests of the encoder and of int8 under every inst
 	$(BIN)/python tests/isa.py
 
 test-mutations: $(VENV)/.dev  ## twenty thousand files of datasets, heads, models and sources, changed by chance (slow)
-	$(BIN)/python -m pytest -m slow tests/test_mutations.py
+	$(BIN)/python -m pytest -m slow tests/whole/test_mutations.py
 
 check: $(VENV)/.dev  ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/python -m pytest -q tests/whole/test_imports.py
 
 format: $(VENV)/.dev  ## put the code in shape
 	$(BIN)/ruff format .

@@ -21,13 +21,17 @@ RUNS: dict[str, dict[str, str]] = {
     },
     "rounding by rows": {"LAYERWISE_TEST_ROUNDING": "rows"},
 }
-NAMES = "int8 processor parity probes steady model windows words attention pieces pool transfer untrained"
+NAMES = (
+    "encode/test_int8 encode/test_processor encode/test_parity encode/test_probes encode/test_steady encode/test_model "
+    "encode/test_windows encode/test_attention encode/test_tokenizer encode/test_transfer domain/test_word_split "
+    "extraction/test_pool extraction/test_untrained util/test_threads"
+)
 SAY = "from layerwise.encode import int8; print(int8.refusal() or 'taken')"
 
 
 def main(given: list[str]) -> int:
     """Run all and print a line for each; 1 if any test failed."""
-    tests = [str(HERE / f"test_{name}.py") for name in NAMES.split()]
+    tests = [str(HERE / f"{name}.py") for name in NAMES.split()]
     failed = False
     for name, variables in RUNS.items():
         environment = {**os.environ, **variables}

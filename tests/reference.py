@@ -54,3 +54,14 @@ def worst(got: NDArray[Any], expected: NDArray[Any]) -> float:
         return 0.0
     scale = np.maximum(1.0, np.abs(expected).max(axis=(1, 2)))
     return float((np.abs(got - expected).max(axis=(1, 2)) / scale).max())
+
+
+def off(encoder: Any, plain: Plain, texts: list[str]) -> float:
+    """How far the layers of texts, encoded together, are off those of plain forwards at most."""
+    states = encoder.encode(texts, level="token", max_length=encoder.position_limit)
+    rows = [states.where(doc=doc) for doc in range(len(texts))]
+    ids = [states.index["token_id"].take(own).to_pylist() for own in rows]
+    assert ids == [plain.raw(text)["input_ids"] for text in texts]
+    return max(
+        worst(states.stack()[:, own], plain.states(numbers)) for own, numbers in zip(rows, ids, strict=True)
+    )

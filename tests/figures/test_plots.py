@@ -1,0 +1,529 @@
+"""What results look like as figures: everything in its place, nothing over anything else, nothing cut off."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import layerwise as lw
+from layerwise.errors import OutputError, RequestError
+from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
+from layerwise.figures.result_access import measure_name
+from probe_results import BASELINES, bare_result, probe_result
+
+UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
+UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, less anisotropy"}
+DEPTHS = [1, 2, 7, 25, 49]
+
+
+def boxes(figure: Figure) -> list[Any]:
+    """The extents of all words on the axes, in pixels, once laid out."""
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    texts = list(axes.texts)
+    # A turned label's box holds its neighbours' corners; upright words are what can be compared.
+    texts += [t for t in axes.get_xticklabels() if t.get_rotation() == 0]
+    # Text's own: an annotation's holds its arrow too.
+    return [Text.get_window_extent(t) for t in texts if t.get_text()]
+
+
+@pytest.mark.parametrize("blocks", [6, 24, 48])
+@pytest.mark.parametrize("control", [False, True])
+def test_no_words_overlap_or_leave_the_page(blocks: int, control: bool) -> None:
+    figure = layer_curve(probe_result(blocks, control))
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    found = boxes(figure)
+    for i, box in enumerate(found):
+        assert not any(box.overlaps(other) for other in found[i + 1 :])
+    for box in (*found, legend.get_window_extent()):
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+
+
+def drawn(figure: Figure, marker: str) -> list[tuple[float, float]]:
+    """The points drawn one at a time with a marker, from left to right."""
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == marker]
+    data = [
+        (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), line.get_markersize()) for line in lines
+    ]
+    return sorted((float(x[0]), float(y[0])) for x, y, size in data if len(x) == 1 and size == 5)
+
+
+def test_the_figure_shows_every_score_in_its_place() -> None:
+    result = probe_result()
+    figure = layer_curve(result)
+    axes = figure.axes[0]
+    scores = {c["mix"]: c["score"] for c in result["candidates"]}
+    layers = ["emb", *map(str, range(1, 7))]
+    assert drawn(figure, "o") == [(i, scores[name]) for i, name in enumerate(layers)]
+    mixes = [mix for mix in scores if mix not in layers]
+    assert drawn(figure, "s") == [(8 + i, scores[mix]) for i, mix in enumerate(mixes)]
+    assert drawn(figure, "D") == [(11, 0.835)]
+    ticks = [t.get_text() for t in axes.get_xticklabels()]
+    assert ticks == [*layers, "mean(0:7)", "concat(0:7)", "learned(0:7)", "chosen"]
+    ends = {tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.lines}
+    for item in [*result["candidates"], result["chosen"]]:
+        assert (item["low"], item["high"]) in ends
+    for item in BASELINES.values():
+        assert item["low"] is None or (item["low"], item["high"]) in ends
+    low, high = axes.get_ylim()
+    assert low < 0.5
+    assert high > max(c["high"] for c in result["candidates"])
+    assert "accuracy (share of rows" in axes.get_ylabel()
+    names = " ".join(t.get_text() for t in axes.texts)
+    for baseline in ("majority 0.509", "bag of words 0.805", "shuffled labels 0.500"):
+        assert baseline in names
+
+
+def test_hollow_is_what_a_test_tells_from_the_best() -> None:
+    result = probe_result()
+    result["candidates"][2]["p_vs_best"] = 0.0  # the best itself is never hollow
+    figure = layer_curve(result)
+    lines = [
+        line for line in figure.axes[0].lines if line.get_marker() in "os" and line.get_markersize() < 10
+    ]
+    hollow = {
+        float(np.asarray(line.get_ydata())[0])
+        for line in lines
+        if line.get_markerfacecolor() == "white" and len(np.asarray(line.get_xdata()))
+    }
+    told = {c["score"] for i, c in enumerate(result["candidates"]) if c["p_vs_best"] < 0.05 and i != 2}
+    assert hollow == told
+
+
+def test_nulls_and_bare_results_are_drawn() -> None:
+    figure = layer_curve(bare_result())
+    assert drawn(figure, "s") == [(0, -0.25)]
+    nothing = bare_result()
+    nothing["candidates"][0]["score"] = None
+    layer_curve(nothing)
+    layer_curve(json.loads(json.dumps(probe_result())))
+
+
+def test_any_label_can_be_drawn() -> None:
+    result = probe_result() | {"label": "标签 $x^ \U0001f9a5\n\x00"}
+    result["baselines"]["标签 $"] = 0.6
+    figure = layer_curve(result)
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_title().get_text().startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classify")
+
+
+def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    first = save(layer_curve(probe_result()), tmp_path / "probe.v1")
+    assert [path.name for path in first] == ["probe.v1.svg", "probe.v1.png"]
+    with mpl.rc_context({"font.size": 20, "savefig.dpi": 30, "svg.fonttype": "none"}):
+        second = save(layer_curve(probe_result()), str(tmp_path / "again"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert b"<dc:date>" not in first[0].read_bytes()
+    assert first[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="can't be written"):
+        save(layer_curve(bare_result()), tmp_path / "nowhere" / "probe")
+
+
+def test_without_matplotlib_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    calls: list[Callable[[], object]] = [
+        lambda: layer_curve(probe_result()),
+        lambda: weights(weighed(3)),
+        lambda: heatmap(analysis(3)),
+    ]
+    calls += [lambda: geometry(analysis(3)), lambda: projection(scattered(1, 2), ["1"], ["a", "b"])]
+    for call in calls:
+        with pytest.raises(RequestError, match=r"pip install 'layerwise\[plots\]'"):
+            call()
+
+
+def test_no_global_state_is_touched() -> None:
+    # Reading rcParams["backend"] would itself import pyplot, so all but that are compared.
+    code = (
+        "import sys; import layerwise.figures.plots as p; assert 'matplotlib' not in sys.modules; import matplotlib;"
+        "read = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'};"
+        "before = read();"
+        "p.layer_curve({'task': 't', 'label': 'l', 'metric': 'm', 'candidates': [], 'advice': {}});"
+        "assert read() == before; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def layer_names(count: int) -> list[str]:
+    return ["emb", *map(str, range(1, count))]
+
+
+def analysis(count: int, *, null: bool = False) -> dict[str, Any]:
+    """An analysis as `analysis.json` holds it: layer 2 isn't defined, if there is one, or nothing is."""
+    empty = set(range(count)) if null else {2}
+    steps = np.abs(np.subtract.outer(np.arange(count), np.arange(count))) / count
+    matrices = {
+        "linear_cka": 1 - steps,
+        "procrustes": steps * 1.7,
+        "pwcca": 1 - steps - np.triu(steps, 1) / 9,
+    }
+
+    def cleared(values: Any) -> list[Any]:
+        return [None if i in empty else v for i, v in enumerate(values)]
+
+    measures: dict[str, dict[str, Any]] = {}
+    for place, (name, unit) in enumerate(UNITS.items()):
+        values = 10.0**place * (2 + np.sin(np.arange(count)))
+        measures[name] = {"values": cleared(values.tolist()), "unit": unit, "source": "s"}
+        if place:
+            ends = {end: cleared((values * by).tolist()) for end, by in (("low", 0.9), ("high", 1.1))}
+            measures[name] |= ends
+    for name, matrix in matrices.items():
+        rows = [[None] * count if i in empty else cleared(row) for i, row in enumerate(matrix.tolist())]
+        unit, alike = ("d²", 0) if name == "procrustes" else ("CKA", 1)
+        measures[name] = {"values": rows, "unit": unit, "source": "s", "alike": alike}
+    return {"layers": layer_names(count), "rows": 2000, "of": 25000, "measures": measures}
+
+
+def weighed(count: int) -> dict[str, Any]:
+    result = probe_result(max(1, count - 1))
+    layers = layer_names(count)
+    value = {"value": 1 / count, "low": 0.5 / count, "high": 2 / count}
+    result["learned"] = {
+        "mix": f"learned({','.join(layers)})",
+        "weights": {name: dict(value) for name in layers},
+        "logit_variance": {name: dict(value) for name in layers},
+        "left_out": {name: {"value": 0.7, "difference": {**value, "low": -0.1}} for name in layers},
+        "metric": "accuracy",
+    }
+    return result
+
+
+def scattered(count: int, points: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, points, 2))
+
+
+def all_words(figure: Figure) -> list[Text]:
+    """Every word on the page that is seen."""
+    unseen = set()  # ticks beyond the ends of their axis
+    for axis in figure.findobj(Axis):
+        assert isinstance(axis, Axis)
+        low, high = sorted(axis.get_view_interval())
+        beyond = [t for t in axis.get_major_ticks() if not low - 1e-9 <= t.get_loc() <= high + 1e-9]
+        unseen |= {label for tick in beyond for label in (tick.label1, tick.label2)}
+    found = [t for t in figure.findobj(Text) if t.get_text().strip()]
+    return [t for t in found if t.get_visible() and t not in unseen]
+
+
+def check_words(figure: Figure) -> None:
+    """No words overlap, and none leave the page."""
+    figure.draw_without_rendering()
+    shown = [(t.get_text(), t.get_window_extent()) for t in all_words(figure)]
+    for place, (text, box) in enumerate(shown):
+        assert -1 <= box.x0 <= box.x1 <= figure.bbox.width + 1, f"{text!r} leaves the page"
+        assert -1 <= box.y0 <= box.y1 <= figure.bbox.height + 1, f"{text!r} leaves the page"
+        for other, its in shown[place + 1 :]:
+            assert not box.padded(-0.5).overlaps(its.padded(-0.5)), f"{text!r} lies on {other!r}"
+
+
+def words_of(figure: Figure) -> str:
+    return "\n".join(t.get_text() for t in all_words(figure))
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("count", DEPTHS)
+def test_no_words_of_an_analysis_overlap(count: int, null: bool) -> None:
+    result = analysis(count, null=null)
+    for figure in (*(heatmap(result, name) for name in ("linear_cka", "pwcca")), geometry(result)):
+        check_words(figure)
+    check_words(geometry(result, "curvature"))
+
+
+@pytest.mark.parametrize("count", DEPTHS)
+def test_no_words_of_a_learned_mix_or_of_projections_overlap(count: int) -> None:
+    check_words(weights(weighed(count)))
+    layers, share = layer_names(count), [[0.31, 0.126]] * count
+    labels = [f"a class with a long name {i % 11}" for i in range(60)]
+    check_words(
+        projection(scattered(count, 60), layers, labels, title="reviews.lw", explained=share, name="label")
+    )
+    check_words(projection(scattered(count, 60), layers, np.arange(60.0), name="stars"))
+
+
+def test_what_a_user_reads_is_what_results_hold() -> None:
+    class Result:
+        def to_json(self) -> dict[str, Any]:
+            return weighed(7) | analysis(7)
+
+    result = Result()
+    assert words_of(heatmap(result)) == words_of(heatmap(analysis(7)))
+    assert words_of(geometry(result)) == words_of(geometry(analysis(7)))
+    assert words_of(weights(result)) == words_of(weights(weighed(7)))
+    assert words_of(layer_curve(result)) == words_of(layer_curve(weighed(7) | {"rows": 2000}))
+
+
+def cells_of(figure: Figure) -> list[str]:
+    return [t.get_text() for t in figure.axes[0].texts]
+
+
+def test_cells_hold_their_numbers_where_they_fit() -> None:
+    result = analysis(3)
+    assert cells_of(heatmap(result)) == ["1.00", ".67", ".67", "1.00"]
+    assert cells_of(heatmap(result, "procrustes")) == [".00", ".57", ".57", ".00"]
+    assert len(cells_of(heatmap(analysis(25)))) == 24 * 24
+    assert cells_of(heatmap(analysis(49))) == []
+    result["measures"]["linear_cka"]["values"] = [[-0.001, -0.25, -1], [12.34, 123.4, 1e-9], [0.999, 1, None]]
+    assert cells_of(heatmap(result)) == [".00", "−.25", "−1.00", "12.3", "123", ".00", "1.00", "1.00"]
+
+
+def test_a_matrix_says_what_its_sides_and_colours_are() -> None:
+    axes = heatmap(analysis(7)).axes[0]
+    (bar,) = axes.child_axes
+    assert (axes.get_xlabel(), axes.get_ylabel(), bar.get_ylabel()) == (
+        *["layer, by depth"] * 2,
+        "linear CKA",
+    )
+    assert [t.get_text() for t in axes.get_xticklabels()] == layer_names(7)
+    assert [t.get_text() for t in axes.get_yticklabels()] == layer_names(7)
+    axes = heatmap(analysis(7), "pwcca").axes[0]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("first of the pair", "second of the pair")
+    figure = heatmap(analysis(7), "procrustes")
+    axes = figure.axes[0]
+    assert figure.axes[0].child_axes[0].get_ylabel() == "Procrustes (d²)"
+    assert axes.get_ylim() == (7, 0), "the first layer is on top"
+    mesh = axes.collections[0]
+    values: Any = np.ma.masked_invalid(np.asarray(mesh.get_array(), float)).reshape(7, 7)
+    assert values[0, 6] == pytest.approx(1.7 * 6 / 7)
+    assert values.mask[2].all()
+
+
+def test_brighter_is_more_alike() -> None:
+    for name in ("linear_cka", "procrustes"):
+        mesh = heatmap(analysis(7), name).axes[0].collections[0]
+        colours = mesh.to_rgba(np.asarray(mesh.get_array()).reshape(7, 7))
+        assert colours[0, 0, :3].sum() > colours[0, 6, :3].sum()
+
+
+def test_geometry_draws_lines_with_gaps_and_bands() -> None:
+    figure = geometry(analysis(7), ["curvature", "norm"])
+    first, second = figure.axes
+    assert [first.get_ylabel(), second.get_ylabel()] == ["radians", "length of a vector"]
+    assert [np.asarray(line.get_xdata()).tolist() for line in first.lines] == [[0, 1], [3, 4, 5, 6]]
+    assert (len(first.collections), len(second.collections)) == (2, 0)
+    assert "bands are 95% intervals" in words_of(figure)
+    assert "bands" not in words_of(geometry(analysis(7), "norm"))
+    (alone,) = geometry(analysis(1), "curvature").axes
+    assert len(alone.collections) == 1, "the interval of one layer is a bar"
+    (nothing,) = geometry(analysis(7, null=True), "norm").axes
+    assert [t.get_text() for t in nothing.texts] == ["not defined"]
+
+
+def test_layers_stand_at_their_depths() -> None:
+    result = analysis(4) | {"layers": ["emb", "4", "11", "12"]}
+    line = geometry(result, "norm").axes[0].lines
+    assert [x for one in line for x in np.asarray(one.get_xdata())] == [0, 4, 12]
+    result["layers"] = ["emb", "x", "y\u202e", "a very long name"]
+    axes = geometry(result, "norm").axes[0]
+    assert [x for one in axes.lines for x in np.asarray(one.get_xdata())] == [0, 1, 3]
+    assert "y\\u202e" in [t.get_text() for t in axes.get_xticklabels()] + cells_of(heatmap(result)) + [
+        t.get_text() for t in heatmap(result).axes[0].get_yticklabels()
+    ]
+
+
+def test_weights_stand_beside_shares_and_what_layers_add() -> None:
+    figure = weights(weighed(7))
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert [label.split()[0] for label in labels] == ["weight", "share", "accuracy"]
+    for axes in figure.axes:
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [np.asarray(line.get_ydata()).tolist() for line in points] == [[1 / 7] * 7]
+    assert figure.axes[0].get_ylim()[0] > -0.05
+    bare = weighed(7)
+    bare["learned"]["left_out"] = dict.fromkeys(layer_names(7))
+    bare["learned"] |= {"logit_variance": None, "metric": "span_f1"}
+    assert len(weights(bare).axes) == 1
+    bare["learned"]["weights"] = dict.fromkeys(layer_names(7))
+    check_words(weights(bare))
+
+
+def paths(figure: Figure) -> list[Any]:
+    return [one for axes in figure.axes for one in axes.collections]
+
+
+def test_the_most_frequent_labels_have_colours_and_shapes() -> None:
+    labels: list[Any] = [f"c{i}" for i in range(12) for _ in range(20 - i)] + [None, float("nan")]
+    figure = projection(scattered(1, len(labels)), ["6"], labels)
+    legend = figure.legends[0]
+    names = [t.get_text() for t in legend.get_texts()]
+    assert names == [*(f"c{i} ({20 - i})" for i in range(8)), "4 other (42)", "no label (2)"]
+    groups = paths(figure)
+    assert sorted(len(one.get_offsets()) for one in groups) == sorted([*range(13, 21), 42, 2])
+    assert len({tuple(one.get_facecolor()[0]) for one in groups}) == 10
+    assert len({one.get_paths()[0].vertices.tobytes() for one in groups}) == 10
+    assert projection(scattered(1, 2), ["6"], [True, False]).legends, "truth is a category"
+
+
+def test_numbers_become_a_ramp() -> None:
+    figure = projection(scattered(2, 5), ["1", "2"], [1, 2.5, None, 4, float("inf")], name="stars")
+    assert figure.axes[-1].get_ylabel() == "stars; crosses have none"
+    assert [len(one.get_offsets()) for one in paths(figure)[:4]] == [2, 3, 2, 3]
+    assert [one.get_clim() for one in paths(figure)[1:4:2]] == [(1, 4), (1, 4)]
+    for labels in ([3, 3], [float("nan")] * 2, []):
+        check_words(projection(scattered(2, len(labels)), ["1", "2"], labels))
+
+
+def test_many_points_are_an_image_in_the_vectors(tmp_path: Path) -> None:
+    few, many = (projection(scattered(2, n), ["1", "2"], ["a", "b"] * (n // 2)) for n in (2500, 2502))
+    assert not any(one.get_rasterized() for one in paths(few))
+    assert all(one.get_rasterized() for one in paths(many))
+    assert sum(len(one.get_offsets()) for one in paths(many)) == 2 * 2502
+    file, _ = save(many, tmp_path / "many")
+    assert file.stat().st_size < 400_000
+    assert b"<image" in file.read_bytes()
+    again, _ = save(many, tmp_path / "again")
+    assert file.read_bytes() == again.read_bytes()
+
+
+def test_points_that_are_nowhere_are_left_out() -> None:
+    coords = scattered(2, 4)
+    coords[0, 1, 0], coords[1] = np.inf, np.nan
+    figure = projection(coords, ["1", "2"])
+    shown: Any = np.ma.filled(np.ma.asarray(paths(figure)[0].get_offsets(), float), np.nan)
+    assert np.isfinite(shown).all(axis=1).sum() == 3
+    assert [t.get_text() for t in figure.axes[1].texts] == ["not defined"]
+    whole = projection(np.array([[[-32767, 0], [32767, 5]]], np.int16), ["1"])
+    assert whole.axes[0].get_xlim()[1] > 32767
+    same = projection(np.zeros((1, 3, 2)), ["1"])
+    assert same.axes[0].get_xlim() == (-1, 1)
+
+
+def test_shares_of_variance_stand_above_the_panels() -> None:
+    figure = projection(scattered(2, 3), ["emb", "1"], explained=[[0.314, 0.1], [float("nan"), 0.1]])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["emb: 31 + 10%", "1"]
+
+
+HOSTILE = "标签 <script> $x^ \U0001f9a5\n\x00"
+
+
+def test_any_text_can_be_drawn(tmp_path: Path) -> None:
+    result = analysis(3) | {"layers": ["emb", HOSTILE, "2"]}
+    result["measures"] = {HOSTILE + name: one | {"unit": HOSTILE} for name, one in result["measures"].items()}
+    mixed = weighed(3) | {"label": HOSTILE * 9}
+    mixed["learned"]["mix"] = HOSTILE
+    figures = [
+        heatmap(result, f"{HOSTILE}linear_cka"),
+        geometry(result),
+        weights(mixed),
+        projection(
+            scattered(3, 9), [HOSTILE, "1", "2"], [HOSTILE, "", "b"] * 3, title=HOSTILE * 9, name=HOSTILE
+        ),
+        projection(scattered(3, 2), ["emb", "1", "2"], [1, 2], name=HOSTILE * 9),
+    ]
+    for figure in figures:
+        assert "标" not in words_of(figure)
+        assert "$x^" in words_of(figure)
+        save(figure, tmp_path / "hostile")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: heatmap(analysis(3), "rsa"), "'rsa'; there are linear_cka, procrustes, pwcca$"),
+        (lambda: heatmap(analysis(3), "norm"), "'norm'; there are linear_cka"),
+        (lambda: heatmap(analysis(3) | {"measures": {}}), "there are none$"),
+        (lambda: geometry(analysis(3), "linear_cka"), "'linear_cka'; there are norm, curvature"),
+        (lambda: geometry(analysis(3), []), "nothing to draw"),
+        (lambda: geometry(analysis(3) | {"measures": {}}), "there are none$"),
+        (lambda: heatmap(probe_result()), "no 'measures'; give what lw.analyze returns"),
+        (lambda: layer_curve(analysis(3)), "no 'candidates'; give what lw.probe returns"),
+        (lambda: weights(3), "no 'candidates'"),
+        (lambda: weights(bare_result()), "no learned mix"),
+        (lambda: weights(bare_result() | {"learned": None}), "no learned mix"),
+        (lambda: projection(scattered(2, 3), ["1"]), r"shape \(2, 3, 2\) for 1 layers"),
+        (lambda: projection(np.zeros((0, 3, 2)), []), "for 0 layers"),
+        (lambda: projection(np.zeros((2, 3)), ["1", "2"]), r"give \(layers, points, 2\)"),
+        (lambda: projection(scattered(1, 3), ["1"], ["a"]), "1 labels for 3 points"),
+        (lambda: projection(scattered(1, 3), ["1"], explained=[]), "0 entries for 1 layers"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_one_line(call: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("linear_cka", "linear CKA"),
+        ("retrieval_ab_centred", "retrieval a to b, centred"),
+        ("anisotropy_standardised", "anisotropy, standardised"),
+        ("against_rsa", "against RSA"),
+        ("norm", "norm"),
+    ],
+)
+def test_measures_have_names_for_people(name: str, written: str) -> None:
+    assert measure_name(name) == written
+
+
+def figures_of_all_kinds() -> Sequence[Figure]:
+    return (
+        heatmap(analysis(5)),
+        geometry(analysis(5)),
+        weights(weighed(5)),
+        projection(scattered(2, 9), ["1", "2"], list("abcabcabc")),
+        projection(scattered(2, 9), ["1", "2"], np.arange(9)),
+    )
+
+
+def test_all_figures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    first = [save(figure, tmp_path / f"a{i}") for i, figure in enumerate(figures_of_all_kinds())]
+    with mpl.rc_context({"font.size": 20, "axes.grid": True, "image.cmap": "jet"}):
+        second = [save(figure, tmp_path / f"b{i}") for i, figure in enumerate(figures_of_all_kinds())]
+    for one, other in zip(first, second, strict=True):
+        assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_colours_are_those_of_okabe_and_ito(tmp_path: Path) -> None:
+    """All that is neither grey nor of a ramp; as published, in Okabe and Ito (2008)."""
+    okabe_ito = {"000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7"}
+    labels = [f"c{i}" for i in range(8) for _ in range(9 - i)]
+    many = projection(scattered(1, len(labels)), ["6"], labels)
+    used: set[str] = set()
+    for n, figure in enumerate(
+        (layer_curve(probe_result(6)), geometry(analysis(5)), weights(weighed(5)), many)
+    ):
+        svg = save(figure, tmp_path / str(n))[0].read_text()
+        used |= set(re.findall(r"(?:fill|stroke): #([0-9a-f]{6})", svg))
+    chromatic = {one for one in used if not one[:2] == one[2:4] == one[4:]} | {"000000"}
+    assert chromatic <= okabe_ito, f"{chromatic - okabe_ito} can't be told apart by all"
+    assert chromatic == okabe_ito, "a legend of eight classes uses all of them"
+
+
+def test_plots_are_found_when_first_used() -> None:
+    code = (
+        "import sys, layerwise as lw; assert 'layerwise.figures' not in sys.modules; lw.plots.heatmap;"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    for name in lw.plots.__all__:
+        assert getattr(lw.plots, name).__doc__
+
+
+def test_the_examples_in_the_document_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, result in (("probe", weighed(7)), ("analysis", analysis(7))):
+        file = tmp_path / f"reviews.{name}" / f"{name}.json"
+        file.parent.mkdir()
+        file.write_text(json.dumps(result), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)), {})
+    assert (tmp_path / "curve.svg").exists()
+    for name in lw.plots.__all__:
+        assert f"`{name}(" in text

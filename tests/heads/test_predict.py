@@ -1,0 +1,627 @@
+"""predict: text to label, number or span; the same in a new process, and as from stored rows."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+from sklearn.metrics import f1_score as class_f1
+
+import layerwise as lw
+from conftest import CORPUS, make_model
+from layerwise.cli.main import main
+from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.heads import inputs
+from layerwise.heads.formats import check_format
+from layerwise.labels.viterbi import legal
+from layerwise.read import open_corpus
+from layerwise.word_split import split_words
+from warm import Python
+
+SENTENCES_ONCE = [
+    (["Angela", "Merkel", "spoke", "in", "Berlin"], ["I-PER", "I-PER", "O", "O", "I-LOC"]),
+    (["naïve", "Zürich", "New York", "has", "a", "\u200d", "bank"], ["O", "I-LOC", "B-LOC", "O", "O", "O", "O"]),
+    (["Every", "layer", "of", "John", "Smith"], ["O", "O", "O", "I-PER", "I-PER"]),
+    (["data", "about", "Rome", "Paris", "!"], ["O", "O", "I-LOC", "B-LOC", "O"]),
+    (["天", "气", "很", "好"], ["O", "O", "I-LOC", "I-LOC"]),
+]  # fmt: skip
+# Each four times, with a last word of its own: identical texts would be held out together.
+SENTENCES = [([*words, str(n)], [*tags, "O"]) for n in range(4) for words, tags in SENTENCES_ONCE]
+Lines = list[dict[str, Any]]
+
+
+def write(path: Path, lines: Lines) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("predict")
+
+
+@pytest.fixture(scope="module")
+def texts(place: Path, encoder_of: Callable[[str], Any]) -> Any:
+    """A dataset of texts, long ones among them, stored as float16."""
+    lines = [
+        {"key": f"k{n}", "text": text, "label": "abc"[n % 3], "n": n, "tags": ["x", "y"][: n % 3]}
+        for n, text in enumerate(CORPUS * 2)
+    ]
+    write(place / "texts.jsonl", lines)
+    return lw.extract(place / "texts.jsonl", place / "texts.lw", model=encoder_of("bert"), max_length=40)
+
+
+@pytest.fixture(scope="module")
+def words(place: Path, encoder_of: Callable[[str], Any]) -> Any:
+    """A dataset of words with tags in IOB1, stored as float32."""
+    lines = [{"words": w, "tag": t, "pos": [x[:1] for x in t]} for w, t in SENTENCES]
+    write(place / "words.jsonl", lines)
+    return lw.extract(
+        place / "words.jsonl",
+        place / "words.lw",
+        model=encoder_of("bert"),
+        words="words",
+        level="word",
+        dtype="float32",
+    )
+
+
+@pytest.fixture(scope="module")
+def mood(place: Path, texts: Any) -> lw.Head:
+    return lw.train(texts, task="classify", label="label", mix="mean(1,2)", out=place / "mood.head")
+
+
+@pytest.fixture(scope="module")
+def tagger(place: Path, encoder_of: Callable[[str], Any]) -> lw.Head:
+    """A tagger that knows its sentences by heart, on any machine: its dev part are its training sentences."""
+    lines = [{"words": w, "tag": t, "part": part} for part in ("train", "dev") for w, t in SENTENCES]
+    dataset = lw.extract(
+        write(place / "tagged.jsonl", lines),
+        place / "tagged.lw",
+        model=encoder_of("bert"),
+        words="words",
+        level="word",
+        dtype="float32",
+    )
+    return lw.train(dataset, task="tag", label="tag", mix="concat(1:)", split="part", out=place / "tag.head")
+
+
+def shares(found: Lines) -> np.ndarray[Any, Any]:
+    return np.array([list(one["probabilities"].values()) for one in found])
+
+
+# --- the same wherever it is asked ------------------------------------------------------------------------
+
+
+def test_a_new_process_says_the_same(
+    python: Python, place: Path, texts: Any, mood: lw.Head, tagger: lw.Head
+) -> None:
+    """Of every kind of head: of classes, tags and numbers, on a fixed and a learned mix, linear and MLP."""
+    number: dict[str, Any] = {"task": "regress", "label": "n", "mix": "2"}
+    some: dict[str, Any] = {"task": "classify", "label": "label", "epochs": 5, "draws": 0}
+    heads = {
+        "mood.head": mood,
+        "tag.head": tagger,
+        "number.head": lw.train(texts, **number, out=place / "number.head"),
+        "learned.head": lw.train(texts, **some, mix="learned(all)", out=place / "learned.head"),
+        "mlp.head": lw.train(texts, **some, mix="2", head="mlp", out=place / "mlp.head"),
+    }
+    code = (
+        "import json, sys, torch, layerwise as lw; torch.set_num_threads(1); asked = json.loads(sys.argv[1]); "
+        "print(json.dumps({path: lw.load_head(path, device='cpu').predict(t) for path, t in asked.items()}))"
+    )
+    said = ["Every layer", "", "天气很好", "word " * 60]
+    words = [words for words, _ in SENTENCES_ONCE]
+    asked: dict[str, list[Any]] = {str(place / name): words if name == "tag.head" else said for name in heads}
+    done = subprocess.run(python("-c", code, json.dumps(asked)), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    for name, head in heads.items():
+        path = str(place / name)
+        assert found[path] == lw.load_head(path, device="cpu").predict(asked[path]), f"{name}, loaded"
+        assert found[path] == head.predict(asked[path]), f"{name}, as it was trained"
+    assert any(one["spans"] for one in found[str(place / "tag.head")]), "there are spans to compare"
+
+
+@pytest.mark.parametrize("mix", ["2", "max(all)", "learned(all)", "concat(1,2; norm=layer)"])
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_text_gives_what_stored_rows_give(texts: Any, mix: str, kind: str) -> None:
+    head = lw.train(texts, task="classify", label="label", mix=mix, head=kind, draws=0, epochs=10)
+    assert shares(head.predict(CORPUS)) == pytest.approx(
+        shares(head.predict_rows(texts))[: len(CORPUS)], abs=5e-3
+    )
+
+
+def test_only_the_layers_of_the_mix_are_encoded(mood: lw.Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    encoder = mood.encoder
+    states = type(encoder).states
+
+    def watched(self: Any, examples: Any, request: Any, **options: Any) -> Any:
+        seen.append(request.layers)
+        return states(self, examples, request, **options)
+
+    monkeypatch.setattr(type(encoder), "states", watched)
+    mood.predict(["a"])
+    assert seen == [("1", "2")]
+    assert mood.layers == ("1", "2")
+
+
+def test_texts_of_tokens(texts: Any, place: Path, encoder_of: Callable[[str], Any]) -> None:
+    source = place / "texts.jsonl"
+    lw.extract(
+        source, place / "t.lw", model=encoder_of("bert"), level="token", dtype="float32", max_length=40
+    )
+    dataset = lw.pool(place / "t.lw", place / "tt.lw", level="text", pool="max", special_tokens=False)
+    head = lw.train(dataset, task="classify", label="label", mix="2")
+    found = head.predict(dataset.texts["text"].to_pylist())
+    assert shares(found) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-4)
+
+
+def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
+    lines = [{"text": f"one two {w}three", "label": "ab"[n % 2]} for n, w in enumerate("uvwxyz")]
+    write(place / "w.jsonl", lines)
+    lw.extract(place / "w.jsonl", place / "w.lw", model=encoder_of("bert"), level="word", dtype="float32")
+    dataset = lw.pool(place / "w.lw", place / "wt.lw", level="text", pool="max")
+    head = lw.train(dataset, task="classify", label="label", mix="2", out=place / "wt.head")
+    asked = [str(line["text"]) for line in lines]
+    found = lw.load_head(place / "wt.head", device="cpu").predict(asked)
+    assert shares(found) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-5)
+    with pytest.raises(RequestError, match="text 1 has no word, so no row"):
+        head.predict(["one", " "])
+
+
+@pytest.mark.parametrize("mix", ["mean(1,3)", "learned(all)"])
+def test_the_reader_in_the_document_reads(texts: Any, tmp_path: Path, mix: str) -> None:
+    head = lw.train(texts, task="classify", label="label", mix=mix, out=tmp_path / "h", draws=0)
+    document = (Path(__file__).parents[2] / "docs" / "heads.md").read_text(encoding="utf-8")
+    scope: dict[str, Any] = {}
+    exec(document.split("```python\n")[1].split("```")[0], scope)
+    found = scope["logits"](tmp_path / "h", {name: texts.layer(name) for name in texts.layers})
+    wanted = shares(head.predict_rows(texts))
+    assert np.exp(found) / np.exp(found).sum(axis=1, keepdims=True) == pytest.approx(wanted, abs=1e-4)
+
+
+# --- kinds of answers -------------------------------------------------------------------------------------
+
+
+def test_labels_and_numbers(texts: Any) -> None:
+    numbers = lw.train(texts, task="regress", label="n").predict(["a", "b"])
+    assert [set(one) for one in numbers] == [{"doc", "value"}] * 2
+    several = lw.train(texts, task="classify", label="tags").predict(["a", "b"])
+    assert [set(one) for one in several] == [{"doc", "labels"}] * 2
+
+
+def test_probabilities_sum_to_one_and_the_label_is_the_likeliest(mood: lw.Head) -> None:
+    for doc, one in enumerate(mood.predict(CORPUS)):
+        assert one["doc"] == doc
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert one["probabilities"][one["label"]] == max(one["probabilities"].values())
+
+
+def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
+    assert tagger.training["tasks"]["tag"]["scheme"] == "IOB1"
+    assert tagger.classes["tag"] == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
+    split = tagger.predict([list(words) for words, _ in SENTENCES])
+    for (own, _), one in zip(SENTENCES, split, strict=True):
+        text = " ".join(own)
+        for span in one["spans"]:
+            assert set(span) == {"start", "end", "label", "text"}
+            assert text[span["start"] : span["end"]] == span["text"]
+    assert [span["text"] for span in split[0]["spans"]] == ["Angela Merkel", "Berlin"]
+    assert [span["text"] for span in split[3]["spans"]] == ["Rome", "Paris"], "two spans side by side"
+    raw = tagger.predict(["Angela Merkel  spoke in\tBerlin"])[0]["spans"]
+    assert [(span["start"], span["end"]) for span in raw] == [(0, 13), (24, 30)]
+
+
+def test_tags_are_legal_whatever_the_scores(tagger: lw.Head, words: Any) -> None:
+    from dataclasses import replace
+
+    from layerwise.heads.decode import predicted
+
+    task = tagger.data.tasks[0]
+    start, follows = legal(task.classes)
+    docs = words.index["doc"].to_numpy()
+    chance = np.random.default_rng(0)
+    for _ in range(20):
+        scores = chance.standard_normal((len(docs), 5)).astype(np.float32) * 5
+        tags = predicted(replace(task), scores, docs)
+        numbers = [task.classes.index(tag) for tag in tags]
+        for row, number in enumerate(numbers):
+            first = row == 0 or docs[row] != docs[row - 1]
+            assert start[number] if first else follows[numbers[row - 1], number]
+
+
+def test_words_have_labels(words: Any, place: Path) -> None:
+    head = lw.train(words, task="classify", label="pos")
+    one = head.predict(["Rome  sleeps"])[0]
+    assert [(word["start"], word["end"]) for word in one["words"]] == [(0, 4), (6, 12)]
+    assert all(set(word) == {"start", "end", "label"} for word in one["words"])
+    assert head.predict([""]) == [{"doc": 0, "words": []}]
+
+
+def test_pieces_have_labels_but_special_ones(place: Path, encoder_of: Callable[[str], Any]) -> None:
+    dataset = lw.extract(
+        place / "words.jsonl", place / "p.lw", model=encoder_of("bert"), words="words", level="token"
+    )
+    head = lw.train(dataset, task="classify", label="pos")
+    assert head.training["tasks"]["pos"]["dropped"] == 2 * len(SENTENCES)
+    found = head.predict(["ab"])[0]["pieces"]
+    assert found[0]["start"] == 0
+    assert found[-1]["end"] == 2
+
+
+def test_several_tasks_stand_under_their_names(texts: Any, place: Path) -> None:
+    head = lw.train(
+        texts,
+        tasks={"mood": "classify:label", "n": "regress:n", "t": "classify:tags"},
+        out=place / "three.head",
+    )
+    one = lw.load_head(place / "three.head", device="cpu").predict(["Every layer"])[0]
+    assert one == head.predict(["Every layer"])[0]
+    assert list(one) == ["doc", "mood", "n", "t"]
+    assert [set(one[name]) for name in ("mood", "n", "t")] == [
+        {"label", "probabilities"},
+        {"value"},
+        {"labels"},
+    ]
+
+
+@pytest.mark.parametrize("mix", ["2", "learned(1:)"])
+def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path: Path) -> None:
+    lines = [{"a": f"{x} thing", "b": f"{y} thing", "same": float(x == y)} for x in "uvwx" for y in "uvwx"]
+    source = write(tmp_path / "pairs.jsonl", lines)
+    dataset = lw.extract(source, tmp_path / "p.lw", model=encoder_of("bert"), text="a,b", dtype="float32")
+    head = lw.train(dataset, task="regress", label="same", mix=mix, out=tmp_path / "p.head", draws=0)
+    assert head.data.pairs == ("a", "b")
+    asked = [(str(line["a"]), str(line["b"])) for line in lines]
+    found = lw.load_head(tmp_path / "p.head", device="cpu").predict(asked)
+    assert [one["doc"] for one in found] == list(range(16))
+    values = np.array([one["value"] for one in found])
+    assert values == pytest.approx([one["value"] for one in head.predict_rows(dataset)], abs=1e-4)
+    same = np.array([line["same"] for line in lines], float)
+    assert values[same == 1].mean() > values[same == 0].mean()
+    scores = head.evaluate(source)["same"]
+    assert (scores["rows"], scores["scores"]) == (
+        16,
+        pytest.approx(head.evaluate(dataset)["same"]["scores"], abs=1e-4),
+    )
+    with pytest.raises(RequestError, match="the head takes pairs of two strings"):
+        head.predict(["alone"])
+    write(tmp_path / "plain.jsonl", [{"text": "a"}])
+    with pytest.raises(RequestError, match=r"trained on pairs of texts \(a,b\) and these are single ones"):
+        head.evaluate(tmp_path / "plain.jsonl", text="text")
+
+
+def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
+    with pytest.raises(RequestError, match="got one string for a list of texts; put it in brackets"):
+        mood.predict("a text")
+    with pytest.raises(RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
+        mood.predict({"text": ["one", "two"], "label": ["x", "y"]})
+    with pytest.raises(RequestError, match="text 1 is int; give a string or a list of words"):
+        mood.predict(["a", 3])  # type: ignore[list-item]
+    assert mood.predict([]) == []
+
+
+# --- evaluation -------------------------------------------------------------------------------------------
+
+
+def test_evaluation_is_that_of_scikit_learn(texts: Any, mood: lw.Head, place: Path) -> None:
+    said = [one["label"] for one in mood.predict_rows(texts)]
+    gold = texts.texts["label"].to_pylist()
+    for source in (texts, place / "texts.lw", place / "texts.jsonl"):
+        found = mood.evaluate(source)["label"]
+        assert found["scores"]["accuracy"] == pytest.approx(
+            np.mean([a == b for a, b in zip(gold, said, strict=True)])
+        )
+        assert found["scores"]["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
+        assert (found["rows"], found["dropped"]) == (len(gold), 0)
+        assert [one["label"] for one in found["classes"]] == ["a", "b", "c"]
+
+
+def test_evaluation_of_tags_is_that_of_seqeval(
+    tagger: lw.Head, words: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunk by chunk, and though no chunk alone shows which scheme the tags are in."""
+    from layerwise.labels.tags import to_iob2
+
+    weak = lw.train(words, task="tag", label="tag", mix="emb", class_weight="balanced")
+    monkeypatch.setattr(inputs, "TEXTS", 3)
+    for head in (tagger, weak):
+        said = []
+        for (own, _), one in zip(SENTENCES, head.predict([list(w) for w, _ in SENTENCES]), strict=True):
+            ends = np.cumsum([len(word) + 1 for word in own])
+            tags = ["O"] * len(own)
+            for span in one["spans"]:
+                inside = [n for n, e in enumerate(ends) if span["start"] < e <= span["end"] + 1]
+                for n in inside:
+                    tags[n] = ("B-" if n == inside[0] else "I-") + span["label"]
+            said.append(tags)
+        wanted = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
+        several: list[tuple[Any, dict[str, Any]]] = [(words, {}), (place / "words.jsonl", {"words": "words"})]
+        for source, options in several:
+            assert head.evaluate(source, **options)["tag"]["scores"]["span_f1"] == pytest.approx(wanted)
+
+
+def test_what_cannot_be_evaluated(
+    mood: lw.Head, words: Any, place: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    with pytest.raises(HeadError, match="trained on rows of level 'text' and .* has 'word'"):
+        mood.evaluate(words)
+    write(place / "bare.jsonl", [{"text": "a", "other": "b"}])
+    with pytest.raises(RequestError, match="there is no column 'label' with the labels"):
+        mood.evaluate(place / "bare.jsonl")
+    write(place / "none.jsonl", [{"text": "a", "label": None}])
+    with pytest.raises(RequestError, match="no row has a label in column 'label'"):
+        mood.evaluate(place / "none.jsonl")
+    few = lw.extract(place / "texts.jsonl", place / "few.lw", model=encoder_of("bert"), layers="3", limit=3)
+    with pytest.raises(RequestError, match="lacks the layers 1, 2 of the head's mix; there are 3"):
+        mood.evaluate(few)
+    other = lw.extract(place / "texts.jsonl", place / "other.lw", model=encoder_of("electra"), limit=3)
+    with pytest.raises(HeadError, match="the head was trained on .* is another one"):
+        mood.evaluate(other)
+
+
+# --- the model --------------------------------------------------------------------------------------------
+
+
+def test_another_model_is_refused(place: Path, mood: lw.Head, model_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(
+        HeadError, match=r"the head was trained on .* \(weights .*name the same model with --model"
+    ):
+        lw.load_head(place / "mood.head", model=model_folder("electra"))
+    with pytest.raises(ModelError, match="no config.json"):
+        lw.load_head(place / "mood.head", model=place)
+
+
+def test_a_model_that_changed_or_moved(tmp_path: Path, place: Path) -> None:
+    model = make_model("bert", tmp_path / "model")
+    write(tmp_path / "t.jsonl", [{"text": f"word {n}", "label": "ab"[n % 2]} for n in range(8)])
+    dataset = lw.extract(tmp_path / "t.jsonl", tmp_path / "t.lw", model=model, device="cpu")
+    head = lw.train(dataset, task="classify", label="label", mix="1", out=tmp_path / "t.head")
+    wanted = head.predict(["word"])
+    model.rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match="if the head's model is elsewhere now, name it with --model"):
+        lw.load_head(tmp_path / "t.head").predict(["word"])
+    assert lw.load_head(tmp_path / "t.head", model=tmp_path / "moved").predict(["word"]) == wanted
+    make_model("bert", tmp_path / "model", layer_norm_eps=1e-3)
+    with pytest.raises(HeadError, match="is another one"):
+        lw.load_head(tmp_path / "t.head").predict(["word"])
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def call(*argv: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in argv])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def test_json_lines_in_input_order(
+    place: Path, mood: lw.Head, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "TEXTS", 5)
+    code, out, _ = run(
+        "predict", place / "mood.head", place / "texts.jsonl", "--id", "key", "--device", "cpu"
+    )
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(one["doc"], one["id"]) for one in found] == [(n, f"k{n}") for n in range(2 * len(CORPUS))]
+    # Five texts at a time or all at once: batches of other sizes, so within what sums in another order allow for.
+    assert shares(found) == pytest.approx(shares(mood.predict(CORPUS * 2)), abs=1e-4)
+    _, out, _ = run("predict", place / "mood.head", place / "texts.jsonl", "--limit", "2")
+    assert [list(json.loads(line)) for line in out.splitlines()] == [["doc", "label", "probabilities"]] * 2
+
+
+def test_bad_records_are_skipped_and_named(place: Path, mood: lw.Head, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"no": 1}\n{"text": "b"}\n')
+    assert run("predict", place / "mood.head", tmp_path / "bad.jsonl")[0] == 2
+    code, out, err = run("predict", place / "mood.head", tmp_path / "bad.jsonl", "--skip-bad")
+    assert code == 0
+    assert [json.loads(line)["doc"] for line in out.splitlines()] == [0, 1]
+    assert "line 2" in err
+
+
+def test_csv(place: Path, texts: Any, mood: lw.Head, run: Any) -> None:
+    code, out, _ = run("predict", place / "mood.head", place / "texts.jsonl", "--to", "csv", "--id", "key")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["doc", "id", "label", "p:a", "p:b", "p:c"]
+    assert [row["label"] for row in rows] == [one["label"] for one in mood.predict(CORPUS * 2)]
+    lw.train(texts, tasks={"m": "classify:tags", "n": "regress:n"}, out=place / "mn.head")
+    _, out, _ = run("predict", place / "mn.head", place / "texts.jsonl", "--to", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert list(rows[0]) == ["doc", "m.labels", "n.value"]
+    assert set(rows[0]["m.labels"].split(";")) <= {"", "x", "y"}
+
+
+def test_conll_has_every_word(place: Path, tagger: lw.Head, run: Any, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "predict", place / "tag.head", place / "words.jsonl", "--words", "words", "--to", "conll"
+    )
+    assert code == 0
+    sentences = [block.split("\n") for block in out.removesuffix("\n\n").split("\n\n")]
+    assert [[line.split("\t")[0] for line in block] for block in sentences] == [
+        words for words, _ in SENTENCES
+    ]
+    assert [line.split("\t")[1] for line in sentences[3]] == ["O", "O", "B-LOC", "B-LOC", "O", "O"]
+    (tmp_path / "raw.txt").write_text("Rome, Paris!\n")
+    _, out, _ = run("predict", place / "tag.head", tmp_path / "raw.txt", "--to", "conll")
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["Rome", ",", "Paris", "!", ""]
+
+
+HOSTILE = ["tab\there", "line\nend", "carriage\rreturn", "New York", "#tag", "a\u2028b", "\x85", "good"]
+
+
+def test_conll_is_read_back(place: Path, tagger: lw.Head, run: Any, tmp_path: Path) -> None:
+    sentences = [HOSTILE, ["#", "first"], ["", "an empty word"], [" ", "a blank one"]]
+    source = write(tmp_path / "hostile.jsonl", [{"words": words} for words in sentences])
+    code, out, _ = run("predict", place / "tag.head", source, "--words", "words", "--to", "conll")
+    assert code == 0
+    (tmp_path / "out.conll").write_text(out, newline="")
+    back = list(open_corpus(tmp_path / "out.conll"))
+    breaks = str.maketrans("\t\n\r\u2028\x85", "     ")
+    assert [example.words for example in back] == [
+        tuple(word.translate(breaks) for word in words) for words in sentences
+    ]
+    found = tagger.predict(sentences)
+    assert [sum(tag[0] == "B" for tag in one.word_columns["tag"]) for one in back] == [
+        len(one["spans"]) for one in found
+    ]
+
+
+BROKEN = ["line\nend", "tab\there", "a\u2028b", "a\x85b", "", "  ", "end\r"]
+
+
+@pytest.mark.parametrize("label", BROKEN)
+def test_labels_that_conll_cannot_hold(label: str) -> None:
+    task: Any = SimpleNamespace(task="classify", multi=False, classes=("fine", label))
+    head: Any = SimpleNamespace(rows={"level": "word"}, tasks=(task,))
+    with pytest.raises(
+        RequestError, match="--to conll can't hold the label '.*', which is blank or"
+    ) as caught:
+        check_format(head, "conll")
+    assert len(str(caught.value).splitlines()) == 1
+    assert check_format(head, "jsonl") == "jsonl"
+    task.classes = ("fine", "two words", "B-PER")
+    assert check_format(head, "conll") == "conll"
+
+
+def test_labels_of_several_lines(encoder_of: Callable[[str], Any], run: Any, tmp_path: Path) -> None:
+    labels = ["one\nline", "other\rline", 'a "quote", and\r\nan end']
+    lines = [{"words": [f"w{n}", "x"], "pos": [labels[n % 3], labels[n % 2]]} for n in range(12)]
+    source = write(tmp_path / "words.jsonl", lines)
+    dataset = lw.extract(
+        source, tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word", dtype="float32"
+    )
+    head = lw.train(dataset, task="classify", label="pos", mix="2", out=tmp_path / "pos.head")
+    assert set(head.classes["pos"]) == set(labels)
+    how = ("predict", tmp_path / "pos.head", source, "--words", "words", "--to")
+    code, out, err = run(*how, "conll")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--to conll can't hold the label" in err
+    code, out, _ = run(*how, "csv")
+    rows = list(csv.DictReader(io.StringIO(out, newline="")))
+    said = [word["label"] for one in head.predict([line["words"] for line in lines]) for word in one["words"]]
+    assert [row["label"] for row in rows] == said
+    assert set(said) == set(labels)
+
+
+def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], Any], run: Any) -> None:
+    """Texts are cut at 8 pieces, and still every word has a line."""
+    dataset = lw.extract(
+        place / "words.jsonl",
+        place / "cut.lw",
+        model=encoder_of("bert"),
+        words="words",
+        level="word",
+        long="truncate",
+        max_length=8,
+    )
+    lw.train(dataset, tasks={"tag": "tag:tag", "pos": "classify:pos"}, out=place / "cut.head")
+    _, out, _ = run("predict", place / "cut.head", place / "words.jsonl", "--words", "words", "--to", "conll")
+    sentences = [block.split("\n") for block in out.removesuffix("\n\n").split("\n\n")]
+    assert [len(block) for block in sentences] == [len(words) for words, _ in SENTENCES]
+    assert sentences[1][-1].split("\t") == ["0", "O", "_"]
+    assert len(split_words(" ".join(SENTENCES[1][0]))) > 5
+
+
+@pytest.mark.parametrize(
+    ("head", "to", "says"),
+    [
+        ("mood", "xml", "--to 'xml' doesn't exist; choose one of jsonl, csv, conll"),
+        ("mood", "conll", "--to conll needs a head that gives every word one label or tag"),
+        ("cut", "csv", "--to csv takes one task where a text has many rows"),
+    ],
+)
+def test_formats_that_do_not_fit(
+    place: Path, mood: lw.Head, run: Any, head: str, to: str, says: str, words: Any
+) -> None:
+    if head == "cut" and not (place / "cut.head").exists():
+        lw.train(words, tasks={"tag": "tag:tag", "pos": "classify:pos"}, out=place / "cut.head")
+    code, out, err = run("predict", place / f"{head}.head", place / "texts.jsonl", "--to", to)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, tmp_path: Path) -> None:
+    argv = ["train", place / "texts.lw", "--task", "classify", "--label", "label", "--mix", "-2:"]
+    code, _, err = run(*argv, "--out", tmp_path / "h")
+    assert code == 2
+    assert "mix '-2:'" in err
+    argv[-1] = "concat(-2:)"
+    code, out, err = run(
+        *argv, "--out", tmp_path / "h", "--eval", place / "texts.jsonl", "--eval", texts.path
+    )
+    assert (code, err) == (0, "")
+    assert "held-out rows: accuracy" in out
+    assert out.count("evaluated rows") == 2
+    assert "class  precision  recall" in out
+    code, out, _ = run("info", tmp_path / "h")
+    assert code == 0
+    assert "classify of label on concat(2,3), linear" in out
+    code, out, _ = run("info", tmp_path / "h", "--json")
+    assert json.loads(out)["kind"] == "head"
+    code, out, err = run(*argv, "--out", tmp_path / "h")
+    assert code == 2
+    assert "is there already" in err
+    code, out, _ = run(*argv, "--out", tmp_path / "j", "--json", "--eval", texts.path)
+    made = json.loads(out)
+    assert made["training"]["tasks"]["label"]["rows"] == 32
+    assert made["eval"][str(texts.path)]["label"]["rows"] == 32
+
+
+def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tmp_path: Path) -> None:
+    argv: list[Any] = ["train", place / "texts.lw", "--task", "m=classify:label", "--task", "n=regress:n"]
+    code, out, _ = run(
+        *argv, "--mix", "m=learned(all)", "--shared-hidden", "8", "--draws", "2", "--out", tmp_path / "two"
+    )
+    assert code == 0
+    table = out.split("\n\n")[-1].splitlines()
+    assert table[0].split() == ["task", "score", "alone", "together"]
+    assert [line.split()[0] for line in table[1:3]] == ["m", "n"]
+    assert "share of logit variance" in out
+    assert "Layers that resemble each other share weight" in out
+    code, out, _ = run(*argv, "--out", tmp_path / "apart")
+    assert "each head is what it would be alone" in out
+    for extra, says in (
+        (["--task", "classify:label"], "has no name; of several tasks each is NAME=TASK:COL"),
+        (["--task", "m=classify:label"], "names 'm' twice"),
+        (["--mix", "1", "--mix", "n=2"], "--mix '1' fits no task"),
+        (["--mix", "n=2", "--mix", "n=1"], "or a second time"),
+    ):
+        code, _, err = run(*argv, *extra, "--out", tmp_path / "x")
+        assert code == 2
+        assert says in err
+
+
+def test_sentiment_with_minilm(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """extract, train, predict: two labels, a real model, sentences that it hasn't seen."""
+    monkeypatch.chdir(tmp_path)
+    good = ["A charming film.", "I loved every minute.", "Wonderful, warm and funny.", "A great cast.",
+            "A joy to watch.", "Brilliant and moving.", "The best of the year.", "Simply delightful."]  # fmt: skip
+    bad = ["A dull film.", "I hated every minute.", "Cold, slow and boring.", "A weak cast.",
+           "A pain to watch.", "Stupid and empty.", "The worst of the year.", "Simply awful."]  # fmt: skip
+    lines = [
+        f'"{text}",{label}' for texts, label in ((good, "positive"), (bad, "negative")) for text in texts
+    ]
+    Path("reviews.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    assert run("extract", "reviews.csv", "--out", "reviews.lw", "--device", "cpu")[0] == 0
+    argv = ["train", "reviews.lw", "--task", "classify", "--label", "label", "--mix", "mean:-4:"]
+    assert run(*argv, "--out", "mood.head")[0] == 0
+    Path("new.txt").write_text("What a lovely, touching story.\nA terrible, lifeless mess.\n")
+    code, out, _ = run("predict", "mood.head", "new.txt", "--device", "cpu")
+    assert code == 0
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["positive", "negative"]

@@ -1,0 +1,109 @@
+"""What lies in the folder that a command is started in is data, and never run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise
+from layerwise.parallel.executor import import_path, put_in_front
+from layerwise.parallel.local import Local
+from recipes import Paths
+from warm import Python
+
+SOURCE = Path(layerwise.__file__).parents[1]
+
+
+def plant(folder: Path, *names: str) -> Path:
+    """Put modules of these names into a folder that leave a mark there when they are imported."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        mark = folder / f"{name} was run"
+        (folder / f"{name}.py").write_text(
+            f"open({str(mark)!r}, 'w').close()\nraise ImportError('planted')\n"
+        )
+    return folder
+
+
+def marks(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("* was run")]
+
+
+def test_workers_import_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = plant(tmp_path / "strangers", "pickle", "queue", "tempfile", "gc", "recipes")
+    monkeypatch.chdir(planted)
+    monkeypatch.setattr(sys, "path", ["", str(planted), *sys.path])
+    with Local(Paths(), 1) as crew:
+        assert not {"", str(planted)} & set(crew.about)
+        assert list(crew.map(["a"], lambda **_: None)) == ["a"]
+    assert not marks(planted)
+
+
+def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
+    script = tmp_path / "project" / "mine.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from layerwise.parallel.local import Local\nfrom recipes import Paths\n"
+        "with Local(Paths(), 1) as crew:\n    print(*crew.about, sep='\\n')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parents[1])])}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = done.stdout.splitlines()
+    assert str(SOURCE) in found
+    assert not {"", str(tmp_path), str(script.parent)} & set(found)
+
+
+def test_workers_import_the_same_layerwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SOURCE)
+    monkeypatch.setattr(sys, "path", [str(SOURCE), *(entry for entry in sys.path if entry != str(SOURCE))])
+    assert import_path(put_in_front())[0] == str(SOURCE), "a checkout is worked in from its own folder"
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_the_command_imports_nothing_from_the_current_folder(isolated: bool, tmp_path: Path) -> None:
+    planted = plant(tmp_path / "strangers", "argparse", "json", "numpy")
+    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(SOURCE)}
+    safe = ["-P"] if isolated else []
+    done = subprocess.run(
+        [sys.executable, *safe, "-m", "layerwise", "env", "--json"],
+        cwd=planted,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not marks(planted)
+
+
+def test_extract_with_workers_in_a_strangers_folder(
+    python: Python, model_folder: Any, tmp_path: Path
+) -> None:
+    planted = plant(tmp_path / "strangers", "pickle", "json", "torch", "numpy")
+    (planted / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
+    command = python(
+        "-m", "layerwise", "extract", "texts.txt", "--out", "out", "--model", str(model_folder("bert"))
+    )
+    done = subprocess.run(
+        [*command, "--workers", "2", "--shard-texts", "1", "--device", "cpu"],
+        cwd=planted,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert layerwise.open_dataset(planted / "out").rows == 4
+    assert not marks(planted)

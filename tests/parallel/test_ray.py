@@ -1,0 +1,279 @@
+"""Workers as actors of a real Ray cluster on this machine: the same bytes as one process, whoever is lost."""
+
+import itertools
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from killing import Killing, needs_proc
+from layerwise.encode.int8 import available
+from layerwise.errors import LayerwiseError, RequestError
+from layerwise.parallel.ray import Ray, gpu_share_of, share_of
+from layerwise.read.docstrings import paragraphs
+from layerwise.store import check_files
+from overlapping import TASKS, Overlapping
+from recipes import Exiting, Paths, Sharing
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
+TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
+OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster of this machine, with two cores to give."""
+    ray: Any = pytest.importorskip("ray", reason="needs layerwise[ray]")
+    monkey = pytest.MonkeyPatch()
+    monkey.delenv("OMP_NUM_THREADS", raising=False)  # Ray leaves it alone where it is set
+    path = os.pathsep.join(
+        [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": path}},  # so that actors find this file
+    )
+    yield ray
+    ray.shutdown()
+    monkey.undo()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(model_folder: Callable[[str], Path]) -> str:
+    return str(model_folder("bert"))
+
+
+@pytest.fixture
+def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
+    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+def test_actors_write_what_one_process_writes(
+    cluster: Any, corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    events: list[lw.Progress] = []
+    dataset = lw.extract(
+        corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=events.append, **OPTIONS
+    )
+    assert contents(dataset.path) == whole
+    assert check_files(dataset.path) == []
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert events[-1].share == 1
+    assert cluster.is_initialized(), "a cluster that isn't ours goes on"
+    with pytest.raises(RequestError, match="layer 9"):
+        lw.extract(corpus, tmp_path / "x", model=model, layers="9", cluster="ray", **OPTIONS)
+    with pytest.raises(RequestError, match="--workers 3 are more than the cluster's 2 cores"):
+        lw.extract(corpus, tmp_path / "x", model=model, workers=3, cluster="ray", **OPTIONS)
+    with pytest.raises(RequestError, match="cluster 'spark' doesn't exist; choose one of ray"):
+        lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
+
+
+def survives(
+    kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, map_ = Killing(out, kills), Ray.map
+    monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    monkeypatch.setattr("layerwise.parallel.ray._TRIES", 1000)
+    dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
+    assert contents(dataset.path) == whole
+    assert check_files(dataset.path) == []
+    killed.check()
+
+
+@needs_proc
+def test_actors_that_are_killed_are_started_again(
+    cluster: Any,
+    corpus: Path,
+    model: str,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    survives(2, corpus, model, tmp_path / "out", whole, monkeypatch)
+
+
+@pytest.mark.slow
+@needs_proc
+def test_actors_killed_fifty_times_give_the_same_bytes(
+    cluster: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "many.txt"
+    source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
+    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    survives(50, source, model, tmp_path / "out", whole, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("cores", "count", "each"),
+    [
+        ([2], 2, 1),
+        ([16], 3, 5),
+        ([3, 3], 3, 1),
+        ([4, 16], 2, 8),
+        ([4, 16], 3, 5),
+        ([8, 8], 2, 8),
+        ([2], 5, 1),
+    ],
+)
+def test_every_worker_fits_a_machine(cores: list[int], count: int, each: int) -> None:
+    assert share_of(cores, count) == each
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "on_each"), [(1, 1, 1), (1, 4, 4), (2, 3, 2), (4, 4, 1), (8, 3, 1), (3, 7, 3)]
+)
+def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int) -> None:
+    share = gpu_share_of(gpus, count)
+    assert share == 1 / on_each, "a worker without a share sees no GPU"
+    assert gpus * on_each >= count
+    assert gpu_share_of(0, count) == 0
+
+
+def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
+    reported: list[int] = []
+    with Ray(Exiting(), 1) as crew:
+        assert crew.about == "about"
+        assert sorted(crew.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
+        assert reported == [1, 1, 1]
+        with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
+            list(crew.map(["die"], lambda **_: None))
+
+
+def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:
+    with Ray(Paths(), 1) as crew:
+        assert crew.about, "it imports from somewhere"
+        assert not {"", str(Path.cwd())} & set(crew.about)
+
+
+def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
+    with Ray(Overlapping(), 1) as crew:
+        assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
+
+
+@pytest.mark.skipif(not available(), reason="needs VNNI instructions")
+def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_actors_of_one(
+    cluster: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "texts.txt"
+    texts = (" ".join(text.split()) for _, text in itertools.islice(paragraphs(), 0, 1200, 10))
+    source.write_text("\n".join(texts), encoding="utf-8")
+    options: dict[str, Any] = {"precision": "int8", "shard_texts": 30, "device": "cpu"}
+    alone = lw.extract(source, tmp_path / "alone", **options)
+    made = lw.extract(source, tmp_path / "ray", cluster="ray", workers=2, **options)
+    assert len(contents(alone.path)) == 12
+    assert contents(made.path) == contents(alone.path)
+    assert made.manifest["tolerance"] == alone.manifest["tolerance"], "int8's error is measured the same way"
+
+
+def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
+    for count, share in ((1, "2 2"), (2, "1 1")):
+        with Ray(Sharing(), count) as crew:
+            assert crew.about == share, f"{count} actors on 2 cores"
+    with Ray(Sharing(), 1, threads=1) as crew:
+        assert crew.about == "1 1", "--threads is what all share"
+
+
+def test_what_comes_back_is_records_and_no_vectors(
+    cluster: Any, corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+    get = cluster.get
+
+    def seen(reference: Any) -> Any:
+        got.append(get(reference))
+        return got[-1]
+
+    monkeypatch.setattr(cluster, "get", seen)
+    dataset = lw.extract(
+        corpus, tmp_path / "out", model=model, cluster="ray", level="token", dtype="float32", **OPTIONS
+    )
+    sizes = [len(pickle.dumps(one)) for one in got]
+    assert len(got) == 1 + 15, "what the worker says of itself, and a record of each shard"
+    assert sum(sizes) < dataset.manifest["totals"]["bytes"] / 4
+    assert max(sizes) < 10_000
+
+
+@pytest.mark.parametrize("fault", ["OutOfMemoryError", "ActorUnavailableError"])
+def test_a_worker_that_is_lost_in_another_way_is_replaced(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    get, calls = cluster.get, 0
+    given = ("gone", None) if fault == "ActorUnavailableError" else ("gone",)
+
+    def failing(reference: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise getattr(cluster.exceptions, fault)(*given)
+        return get(reference)
+
+    monkeypatch.setattr(cluster, "get", failing)
+    with Ray(Exiting(), 1) as crew:
+        assert sorted(set(crew.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
+    assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
+
+
+def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
+        Ray(Exiting(at_once=True), 1)
+
+
+def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Ray raises for RAY_ADDRESS=ray://127.0.0.1:1, after half a minute.
+    def init(**_: Any) -> None:
+        raise ConnectionError("ray client connection timeout")
+
+    monkeypatch.setattr(cluster, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "init", init)
+    with pytest.raises(RequestError, match="no Ray cluster to be had: ray client .*; is RAY_ADDRESS right"):
+        Ray(Exiting(), 1)
+
+
+def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    says = rf"no Ray cluster at RAY_ADDRESS=127.0.0.1:{port} \(Connection refused\); start it, or unset"
+    with pytest.raises(RequestError, match=says):
+        Ray(Exiting(), 1)
+
+
+def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layerwise.parallel.ray._LOOK", 0.2)
+    with Ray(Exiting(), 1) as crew:
+        # As it looks when the raylet of the only machine is killed.
+        nodes = [{**node, "Alive": False} for node in cluster.nodes()]
+        monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+        with pytest.raises(LayerwiseError, match="the Ray cluster is gone, with all its machines"):
+            list(crew.map(["sleep"], lambda **_: None))
+
+
+def test_without_ray_it_says_what_to_install(
+    corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RequestError, match=r"run: pip install 'layerwise\[ray\]'"):
+        lw.extract(corpus, tmp_path / "out", model=model, cluster="ray", **OPTIONS)

@@ -1,0 +1,135 @@
+"""What the documents show works: README's commands and code, and the reader in docs/format.md."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from conftest import CORPUS
+from layerwise.cli.main import main
+from layerwise.read.docstrings import paragraphs
+from warm import Python
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+# Those that load no model start as fast as Python does.
+LAYERWISE = """#!/bin/sh
+case "$1" in
+    info|export|finish|merge|repair) exec {real} "$@" ;;
+    *) exec {warm} "$@" ;;
+esac
+"""
+
+
+def test_the_readme_works_from_top_to_bottom(
+    python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    demo = (
+        tmp_path / "build" / "demo" / "docstrings.jsonl"
+    )  # as `make demo` leaves it, of four packages alone
+    demo.parent.mkdir(parents=True)
+    packages: dict[str, list[str]] = {}
+    for package, text in paragraphs():
+        packages.setdefault(package, []).append(text)
+    most = sorted(packages, key=lambda package: len(packages[package]), reverse=True)[:4]
+    lines = [{"text": text, "package": package} for package in most for text in packages[package][:55]]
+    demo.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    script = tmp_path / "bin" / "layerwise"
+    script.parent.mkdir()
+    real, warm = shlex.quote(str(Path(sys.executable).parent / "layerwise")), python("-m", "layerwise")
+    script.write_text(LAYERWISE.format(real=real, warm=shlex.join(warm)))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    for block in blocks(README, "console")[1:]:
+        for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    code = "\n".join(blocks(README, "python"))
+    shown = r"\(2, 384\)|\['Angela Merkel'\]|\('emb', .*?\)"
+    checked = re.sub(rf"^(\S.*?) {{2,}}# ({shown}).*$", r"assert (\1) == \2", code, flags=re.MULTILINE)
+    assert checked.count("assert") == 3, "the comments that say what comes out are checked"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", checked], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_picture_in_the_readme_is_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = blocks(README, "console")[0].partition("\n")
+    assert shown[0] == '$ layerwise show "Hello, world!"'
+    assert main(["show", "Hello, world!", "--device", "cpu"]) == 0
+    expected, got = shown[2].split(), capsys.readouterr().out.split()
+    assert len(expected) == len(got)
+    for a, b in zip(expected, got, strict=True):
+        # Another processor may round the last digit the other way.
+        assert a == b or abs(float(a) - float(b)) < 0.0015, f"README says {a}, and {b} came out"
+
+
+def test_the_readme_names_every_document_and_family() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), f"README links to {link}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
+def test_the_reader_in_the_format_document_reads(
+    dtype: str, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    (code,) = blocks((ROOT / "docs/format.md").read_text(encoding="utf-8"), "python")
+    reader: dict[str, Any] = {}
+    exec(compile(code, "format.md", "exec"), reader)
+    source = tmp_path / "texts.txt"
+    source.write_text("".join(text.replace("\n", " ") + "\n" for text in CORPUS), encoding="utf-8")
+    dataset = lw.extract(source, tmp_path / "out", model=encoder_of("bert"), dtype=dtype, shard_texts=5)
+    for name in dataset.layers:
+        assert np.array_equal(reader["layer"](tmp_path / "out", name), dataset.layer(name))
+
+
+def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    text = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+    source = tmp_path / "texts.conll"
+    source.write_text("a\tX\n\u200d\tY\n")
+    for level in ("token", "word", "text"):
+        dataset = lw.extract(source, tmp_path / level, model=encoder_of("bert"), level=level)
+        shard = next(dataset.shards)
+        names = {
+            *dataset.manifest,
+            *dataset.manifest["settings"],
+            *dataset.manifest["model"],
+            *dataset.manifest["shards"],
+            *dataset.manifest["totals"],
+            *dataset.manifest["sources"][0],
+            *shard,
+            *shard["counts"],
+        }
+        names |= {*dataset.index.column_names, *dataset.texts.column_names} - {"tag"}
+        for name in names:
+            assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
+    assert f"version {dataset.manifest['version']}" in text
+
+
+def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    text = (ROOT / "docs/analysis.md").read_text(encoding="utf-8")
+    lines = [{"words": ["Every", "layer", str(n)], "tag": ["a", "b", "a"]} for n in range(9)]
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dataset = lw.extract(
+        tmp_path / "words.jsonl", tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word"
+    )
+    result = lw.analyze(dataset, label="tag", sample=20).to_json()
+    for name in {*result, *result["measures"], *(key for one in result["measures"].values() for key in one)}:
+        assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"
