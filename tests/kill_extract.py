@@ -17,8 +17,8 @@ from typing import Any
 
 import layerwise as lw
 from layerwise.api.extract import extract_share
-from layerwise.extraction.merge import merge
-from layerwise.extraction.repair import repair
+from layerwise.api.merge import merge
+from layerwise.api.repair import repair
 from layerwise.store import check_files, disk
 from layerwise.store.tensors import TensorWriter
 

@@ -23,23 +23,23 @@ from layerwise.errors import (
 
 if TYPE_CHECKING:
     from layerwise.api.analyze import analyze
+    from layerwise.api.explore import explore
     from layerwise.api.export import export
     from layerwise.api.extract import extract
+    from layerwise.api.finish import finish
+    from layerwise.api.merge import merge
+    from layerwise.api.pool import pool
     from layerwise.api.probe import probe
+    from layerwise.api.repair import repair
+    from layerwise.api.report import report
     from layerwise.api.train import train
+    from layerwise.api.verify import verify
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
-    from layerwise.extraction.finish import finish
-    from layerwise.extraction.merge import merge
-    from layerwise.extraction.pool import pool
-    from layerwise.extraction.repair import repair
-    from layerwise.extraction.verify import verify
     from layerwise.figures import plots
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
-    from layerwise.page.backend import explore
-    from layerwise.page.report import report
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
@@ -49,18 +49,18 @@ _HOMES = {
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "api.analyze",
-    "explore": "page.backend",
+    "explore": "api.explore",
     "export": "api.export",
     "extract": "api.extract",
-    "finish": "extraction.finish",
-    "merge": "extraction.merge",
-    "repair": "extraction.repair",
-    "pool": "extraction.pool",
+    "finish": "api.finish",
+    "merge": "api.merge",
+    "repair": "api.repair",
+    "pool": "api.pool",
     "load_head": "heads.predict",
     "probe": "api.probe",
-    "report": "page.report",
+    "report": "api.report",
     "train": "api.train",
-    "verify": "extraction.verify",
+    "verify": "api.verify",
     "Head": "heads.predict",
     "LayerFeatures": "heads.layer_features",
     "LayerMix": "heads.layer_mix",

@@ -184,16 +184,6 @@ class Layered(ABC):
             keep &= self._holds(name, wanted)
         return np.flatnonzero(keep)
 
-    def explore(self, **options: Any) -> Any:
-        """Return a page of these rows that a notebook shows: every layer as a map, their texts and neighbours.
-
-        Args:
-            **options: those of `lw.explore`, such as `probe`, `analysis`, `points` and `lang`.
-        """
-        import layerwise  # the public face: rows themselves know nothing of pages
-
-        return layerwise.explore(self, **options)
-
     def _holds(self, name: str, wanted: Any) -> NDArray[np.bool_]:
         if name in self.index.column_names:
             return matches(name, self.index[name], wanted)

@@ -1252,9 +1252,7 @@ def test_an_interruption_is_130(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        f"layerwise.{'api' if command == 'extract' else 'extraction'}.{command}.{command}", interrupt
-    )
+    monkeypatch.setattr(f"layerwise.api.{command}.{command}", interrupt)
     got = run(*READERS[command])
     assert (got.code, got.out) == (130, "")
     assert got.err.startswith("layerwise: interrupted")

@@ -287,7 +287,7 @@ def test_other_settings_are_refused(other: dict[str, Any], b: Path, out: Path, e
 def test_a_source_of_another_format(
     a: Path, out: Path, model_folder: Callable[[str], Path], extract: Extract, tmp_path: Path
 ) -> None:
-    from layerwise.extraction.repair import repair
+    from layerwise.api.repair import repair
 
     other = tmp_path / "other.csv"
     other.write_text("body,label\nin a table,x\n", encoding="utf-8")
@@ -450,7 +450,7 @@ def test_a_last_new_shard_that_grew_is_made_again(
 def test_a_dataset_with_a_lost_file_is_repaired_first(
     a: Path, b: Path, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from layerwise.extraction.repair import repair
+    from layerwise.api.repair import repair
 
     out, model = tmp_path / "out", model_folder("bert")
     lw.extract(a, out, model=model, **OPTIONS)

@@ -11,9 +11,9 @@ import pytest
 
 import layerwise as lw
 from killing import killed_anywhere
+from layerwise.api.merge import merge
 from layerwise.errors import DatasetError, OutputError, RequestError
 from layerwise.extraction.finish import described
-from layerwise.extraction.merge import merge
 from layerwise.store import check_files, disk
 
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -98,7 +98,7 @@ def test_the_manifest_says_what_was_merged(make: Make, tmp_path: Path) -> None:
 def test_a_merged_dataset_passes_verify(
     make: Make, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from layerwise.extraction.verify import verify
+    from layerwise.api.verify import verify
 
     merge([make("a"), make("b")], tmp_path / "all")
     found = verify(tmp_path / "all", model=model_folder("bert"), device="cpu")
@@ -196,7 +196,7 @@ def test_the_tolerance_of_a_merged_dataset_is_that_of_the_part_furthest_off() ->
 
 
 def test_pooled_datasets_merge(make: Make, tmp_path: Path) -> None:
-    from layerwise.extraction.pool import pool
+    from layerwise.api.pool import pool
 
     pooled = []
     for name in ("a", "b"):

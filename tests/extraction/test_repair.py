@@ -14,11 +14,11 @@ import pytest
 
 import layerwise as lw
 from killing import killed_anywhere
+from layerwise.api.merge import merge
+from layerwise.api.repair import repair as repair_by
 from layerwise.encode import int8
 from layerwise.errors import DatasetError, LayerwiseError, ModelError, RequestError, SourceError
-from layerwise.extraction.merge import merge
 from layerwise.extraction.repair import Repair
-from layerwise.extraction.repair import repair as repair_by
 from layerwise.store import check_files
 from warm import Python
 
@@ -420,7 +420,7 @@ def test_a_merged_dataset_of_carried_parquet(make: Make, repair: Mend, tmp_path:
 
 
 def test_a_pooled_dataset_is_pooled_again(make: Make, repair: Mend, tmp_path: Path) -> None:
-    from layerwise.extraction.pool import pool
+    from layerwise.api.pool import pool
 
     make(level="token")
     out = pool(tmp_path / "out", tmp_path / "pooled", level="text", pool="mean").path

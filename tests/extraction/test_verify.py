@@ -108,7 +108,7 @@ def test_without_texts_it_needs_the_source(
 def test_without_texts_it_reads_each_source_in_its_own_way(
     encoder_of: Callable[[str], Any], source: Path, tmp_path: Path
 ) -> None:
-    from layerwise.extraction.pool import pool
+    from layerwise.api.pool import pool
 
     table = tmp_path / "table.csv"
     table.write_text("body\nin a table\nand more\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 import layerwise as lw
 from browser import Opened, browser
-from layerwise.page.backend import served
+from layerwise.api.explore import served
 from layerwise.server.loopback import Loopback
 from pages import held
 from waiting import SECONDS, ended, until
@@ -103,7 +103,7 @@ def test_two_layers_stand_side_by_side(address: str) -> None:
 
 
 def test_a_dataset_shows_its_page_in_a_notebook(dataset: Path) -> None:
-    shown = lw.open_dataset(dataset).explore(points=20, texts=[0], lang="zh")
+    shown = lw.explore(lw.open_dataset(dataset), points=20, texts=[0], lang="zh")
     head, _ = held(shown.html)
     assert head["title"] == "texts.lw"
     assert head["points"]["count"] == 20

@@ -13,7 +13,7 @@ import pytest
 import layerwise as lw
 from browser import Opened, browser
 from conftest import CORPUS
-from layerwise.page.backend import served
+from layerwise.api.explore import served
 from layerwise.server.loopback import Loopback
 from pages import HOSTILE
 from planted import noise, states_of

@@ -13,7 +13,7 @@ from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import ModelError, OutputError, RequestError
 from layerwise.geometry.neighbours import nearest
-from layerwise.page.backend import Explored, answer
+from layerwise.page.backend import PageBackend, answer
 from layerwise.page.content import CLIP
 from layerwise.page.report import page_data
 from pages import held
@@ -307,7 +307,7 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_what_stands_behind_the_page(place: Path) -> None:
     dataset = opened(place, "texts.lw")
-    explored = Explored(dataset, points=20)
+    explored = PageBackend(dataset, points=20)
     head = answer(explored, "head", {})
     assert head["points"]["remote"]
     assert head["points"]["coords"] is None
@@ -330,7 +330,7 @@ def test_what_stands_behind_the_page(place: Path) -> None:
 
 
 def test_words_behind_the_page(place: Path) -> None:
-    explored = Explored(opened(place, "words.lw"), points=10)
+    explored = PageBackend(opened(place, "words.lw"), points=10)
     (one,) = explored.texts([4])
     assert one == {"row": 4, "text": "layer", "context": "Every layer 1", "start": 6, "end": 11}
 
@@ -349,6 +349,6 @@ def test_words_behind_the_page(place: Path) -> None:
     ],
 )
 def test_requests_that_make_no_sense(place: Path, what: str, query: dict[str, str], message: str) -> None:
-    explored = Explored(opened(place, "texts.lw"), points=5, texts=[])
+    explored = PageBackend(opened(place, "texts.lw"), points=5, texts=[])
     with pytest.raises(RequestError, match=message):
         answer(explored, what, query)

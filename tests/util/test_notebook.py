@@ -52,10 +52,10 @@ def test_results() -> None:
 
 
 def test_explore_shows_the_page() -> None:
-    shown = states_of(noise(12, 4, 2), {"y": list("abc") * 4}).explore()
+    shown = lw.explore(states_of(noise(12, 4, 2), {"y": list("abc") * 4}))
     assert shown.html.startswith("<!doctype html>")
     frame = shown._repr_html_()
     assert frame.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
     assert 'sandbox="allow-scripts"' in frame
     with pytest.raises(lw.LayerwiseError, match="en, zh"):
-        states_of(noise(12, 4, 2), {}).explore(lang="fr")
+        lw.explore(states_of(noise(12, 4, 2), {}), lang="fr")

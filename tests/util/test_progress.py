@@ -23,14 +23,15 @@ from conftest import make_model
 from layerwise._util import threads
 from layerwise._util.progress import Callback, Progress, Tracker, tracking
 from layerwise.api.bench import bench
+from layerwise.api.explore import served
 from layerwise.api.extract import extract_share
 from layerwise.api.show import show
 from layerwise.cli.main import _parser, main
 from layerwise.cli.progress import ProgressDisplay
 from layerwise.errors import RequestError
 from layerwise.heads.evaluate import evaluate
-from layerwise.heads.predict import open_source, predict_source
-from layerwise.page.backend import served
+from layerwise.heads.inputs import open_source
+from layerwise.heads.predict import predict_source
 from layerwise.parallel.local import Local
 from layerwise.parallel.ray import Ray
 from planted import noise, states_of, words_of

@@ -1,5 +1,6 @@
 """Used by several threads, in forked children and as pickles: what comes out is what comes out alone."""
 
+import copyreg
 import os
 import pickle
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -460,7 +461,7 @@ def test_how_an_encoder_was_loaded_reaches_the_other_process(
     def load(model: str, **options: Any) -> None:
         given.update(options, model=model)
 
-    function, arguments = encoder.__reduce__()
+    function, arguments, *_ = cast(tuple[Any, ...], copyreg.dispatch_table[type(encoder)](encoder))
     monkeypatch.setattr("layerwise.encode.load.load_encoder", load)
     monkeypatch.setattr("layerwise.encode.load._KEPT", 0)
     function(*pickle.loads(pickle.dumps(arguments)))

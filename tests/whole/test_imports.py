@@ -87,13 +87,20 @@ def room(dotted: str) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every module that a file imports, anywhere in it, or uses as an attribute of a package that imports lazily."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    packages = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            if node.module == "layerwise":
+                packages |= {alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
+            yield f"layerwise.{node.value.id}.{node.attr}"
 
 
 def ours(path: Path) -> set[str]:
@@ -112,6 +119,37 @@ def test_imports_go_down_only(path: Path) -> None:
         assert fine, (
             f"{path.relative_to(ROOT)} ({own}) imports {name} ({target}); it may import {sorted(allowed)}"
         )
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_function_imports_what_is_ours(path: Path) -> None:
+    """A package that imports lazily (`_util/lazy.py`) keeps a start light; what a file needs stands on top."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    for function in functions:
+        for node in ast.walk(function):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            own = [name for name in names if name.split(".")[0] == "layerwise"]
+            assert not own, (
+                f"{path.relative_to(ROOT)}: {function.name} imports {own[0]}; import it at the top"
+            )
+
+
+def test_no_imports_go_round() -> None:
+    """Neither at import, nor for types, nor lazily."""
+    needs = {".".join(path.relative_to(ROOT).with_suffix("").parts): ours(path) for path in modules()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"imports go round: {' -> '.join([*way[way.index(name) :], name])}"
+        if name not in done:
+            for other in sorted(needs.get(name, ())):
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in needs:
+        visit(name, ())
 
 
 def test_every_file_has_a_room() -> None:

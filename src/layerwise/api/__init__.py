@@ -1,1 +1,29 @@
 """The verbs: each puts rooms in sequence."""
+
+from typing import TYPE_CHECKING
+
+from layerwise._util.lazy import submodules
+
+if TYPE_CHECKING:
+    from layerwise.api import (  # noqa: F401
+        analyze,
+        bench,
+        env,
+        evaluate,
+        explore,
+        export,
+        extract,
+        finish,
+        info,
+        merge,
+        pool,
+        predict,
+        probe,
+        repair,
+        report,
+        show,
+        train,
+        verify,
+    )
+
+__getattr__ = submodules(__name__)

@@ -12,6 +12,12 @@ from layerwise._util.threads import limited
 from layerwise.errors import RequestError
 from layerwise.extraction.opened import open_rows
 from layerwise.extraction.result_provenance import about
+from layerwise.figures import plots
+from layerwise.figures.result_access import of_pairs, per_layer
+from layerwise.geometry.measure import analyze as look
+from layerwise.geometry.projection import project
+from layerwise.geometry.sample import draw
+from layerwise.labels.values import column_values, there
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 
@@ -54,9 +60,6 @@ def analyze(
         DatasetError: no dataset.
         OutputError: an `out` that exists, or can't be written to.
     """
-    from layerwise.geometry.measure import analyze as look
-    from layerwise.geometry.sample import draw
-
     target = Path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
@@ -97,11 +100,6 @@ def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:
 
 
 def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
-    from layerwise.figures import plots
-    from layerwise.figures.result_access import of_pairs, per_layer
-    from layerwise.geometry.projection import project
-    from layerwise.labels.values import column_values, there
-
     result = found.to_json()
     for name in of_pairs(result):
         plots.save(plots.heatmap(result, name), part / name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise import encode
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose, computing
@@ -133,13 +134,15 @@ def _race(
     field: _Field, texts: Sequence[str], rounds: int, track: Tracker
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return each way's median pieces per second, and the best matrix product per precision."""
-    from layerwise.encode import int8, linear
 
     for run in field.ways.values():
         run(texts[:8])
     seconds: dict[str, list[float]] = {way: [] for way in field.ways}
     ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
-    measures = {precision: int8.ceiling if precision == "int8" else linear.ceiling for precision in ceilings}
+    measures = {
+        precision: encode.int8.ceiling if precision == "int8" else encode.linear.ceiling
+        for precision in ceilings
+    }
     for _, step in track.each(range(rounds), ["round"] * rounds):
         for precision, measure in measures.items():
             ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
@@ -161,11 +164,9 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
     if shape is None:
         yield str(model)
         return
-    from layerwise.encode import hf
-    from layerwise.encode.checkpoint import find_checkpoint
 
     with TemporaryFolder() as folder:
-        hf.save_random(folder.path, find_checkpoint("minilm"))
+        encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"))
         yield str(folder.path)
 
 
@@ -185,12 +186,9 @@ def _torch_threads(number: int | None) -> Iterator[None]:
 def _field(
     name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
 ) -> _Field:
-    from layerwise.encode import hf
-    from layerwise.encode.int8 import refusal
-    from layerwise.encode.load import load_encoder
 
-    ours = load_encoder(name, device=device)
-    plain = hf.PlainLoop(ours.checkpoint, ours.device)
+    ours = encode.load.load_encoder(name, device=device)
+    plain = encode.hf.PlainLoop(ours.checkpoint, ours.device)
     left_out: dict[str, str] = {}
     ways: dict[str, Way] = {
         LOOP: plain.one_by_one,
@@ -200,14 +198,14 @@ def _field(
         FIRST_LAYER: lambda ts: ours.encode(ts, layers="1", level="token"),
     }
     if bf16:
-        rough = load_encoder(name, device=device, precision="bf16")
+        rough = encode.load.load_encoder(name, device=device, precision="bf16")
         ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
         ways[TEXT_BF16] = lambda ts: rough.encode(ts)
-    if int8 and ours.device == "cpu" and refusal() is None:
-        roughest = load_encoder(name, device=device, precision="int8")
+    if int8 and ours.device == "cpu" and encode.int8.refusal() is None:
+        roughest = encode.load.load_encoder(name, device=device, precision="int8")
         ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
-        left_out[OURS_INT8] = f"it {refusal()}" if ours.device == "cpu" else "it runs on a CPU"
+        left_out[OURS_INT8] = f"it {encode.int8.refusal()}" if ours.device == "cpu" else "it runs on a CPU"
     ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from layerwise import encode, heads
 from layerwise._util.paths import is_url, place
 from layerwise.errors import DatasetError, ModelError, RequestError
+from layerwise.extraction.opened import open_described
+from layerwise.store.dtypes import itemsize
 
 # Any of these makes a folder a model's, or what is taken for one.
 _OF_MODELS = ("config.json", "modules.json", "adapter_config.json")
@@ -49,9 +52,6 @@ def is_head(folder: Path) -> bool:
 
 
 def _dataset(folder: Path) -> dict[str, Any]:
-    from layerwise.extraction.opened import open_described
-    from layerwise.store.dtypes import itemsize
-
     dataset = open_described(folder)
     manifest = dataset.manifest
     return {
@@ -66,22 +66,18 @@ def _dataset(folder: Path) -> dict[str, Any]:
 
 
 def _head(folder: Path) -> dict[str, Any]:
-    from layerwise.heads.storage import describe_head, read_head
-
-    read_head(folder)  # a head whose tensors are damaged isn't shown as one
-    return {"kind": "head", "path": str(folder), **describe_head(folder)}
+    heads.storage.read_head(folder)  # a head whose tensors are damaged isn't shown as one
+    return {"kind": "head", "path": str(folder), **heads.storage.describe_head(folder)}
 
 
 def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
-    from layerwise.encode import checkpoint as checkpoints
-    from layerwise.encode import hf
 
     try:
-        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+        found = encode.checkpoint.find_checkpoint(name, revision, allow_pickle=allow_pickle)
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
-    described = hf.describe(found, trust_remote_code=trust_remote_code)
-    tensors = list(hf.unused_tensors(found, trust_remote_code=trust_remote_code))
+    described = encode.hf.describe(found, trust_remote_code=trust_remote_code)
+    tensors = list(encode.hf.unused_tensors(found, trust_remote_code=trust_remote_code))
     return {
         "kind": "model",
         "id": found.name,

@@ -13,6 +13,9 @@ from layerwise.errors import RequestError
 from layerwise.extraction.opened import open_rows
 from layerwise.extraction.result_provenance import about
 from layerwise.extraction.untrained import untrained
+from layerwise.figures import plots
+from layerwise.figures.markdown import probe_markdown
+from layerwise.probing.probe import probe as look
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 
@@ -58,8 +61,6 @@ def probe(
         DatasetError: no dataset.
         OutputError: an `out` that exists, or can't be written to.
     """
-    from layerwise.probing.probe import probe as look
-
     target = Path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
@@ -85,9 +86,6 @@ def probe(
 
 
 def _write(found: ProbeResult, target: Path) -> ProbeResult:
-    from layerwise.figures import plots
-    from layerwise.figures.markdown import probe_markdown
-
     with disk.new(target) as part:
         part.mkdir()
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from layerwise import choices
+from layerwise import choices, encode
 from layerwise._util.threads import choose
 from layerwise.extraction.computing import computing
 from layerwise.layers import LayerSpec
@@ -62,12 +62,11 @@ def show(
 
     `threads` is how many to compute with; see `lw.extract`.
     """
-    from layerwise.encode.load import load_encoder
 
     choose(threads)
     choices.one_of("level", level, ("token", "word", "text"))
     with computing(threads):
-        encoder = load_encoder(
+        encoder = encode.load.load_encoder(
             model,
             device=device,
             revision=revision,

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -67,10 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.analyze import analyze
-
     with shown(args) as progress:
-        found = analyze(
+        found = api.analyze.analyze(
             args.dataset,
             out=args.out,
             label=args.label,

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -43,10 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.bench import bench
-
     with shown(args) as progress:
-        found = bench(
+        found = api.bench.bench(
             model=args.model,
             shape=args.shape,
             source=args.source,

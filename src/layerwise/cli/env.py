@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 
 HELP = "versions, processor and devices"
@@ -18,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.env import environment
-
-    found = environment()
+    found = api.env.environment()
     if args.json:
         options.print_json(found)
     else:

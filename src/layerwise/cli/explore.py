@@ -6,9 +6,12 @@ The map shows a sample of the rows; neighbours and search are of all of them. Ct
 import argparse
 from contextlib import suppress
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 from layerwise.cli.report import page_of, page_options
+from layerwise.errors import RequestError
+from layerwise.server.loopback import Loopback
 
 HELP = "the page of a large set, with the data behind it"
 EXAMPLES = """\
@@ -28,16 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.errors import RequestError
-    from layerwise.page.backend import served
-    from layerwise.server.loopback import Loopback
-
     if args.port > 65535:
         raise RequestError(
             f"--port {args.port} is out of range; take another up to 65535, or 0 for a free one"
         )
     with shown(args) as progress:
-        page, answer = served(args.dataset, **page_of(args), progress=progress, threads=args.threads)
+        page, answer = api.explore.served(
+            args.dataset, **page_of(args), progress=progress, threads=args.threads
+        )
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
         options.say(server.url)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -28,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.export import export
-
     with shown(args) as progress:
-        path = export(args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix, progress=progress)
+        path = api.export.export(
+            args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix, progress=progress
+        )
     if args.json:
         options.print_json({"out": str(path)})
     else:

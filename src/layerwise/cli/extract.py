@@ -4,7 +4,7 @@ import argparse
 import shlex
 from typing import Any
 
-from layerwise import choices
+from layerwise import api, choices
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 from layerwise.errors import RequestError
@@ -109,15 +109,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.extract import extract, extract_share
-
     share = _share(args)
     before = options.stamp(args.out)
     with shown(args) as progress:
         if share is not None:
-            found = extract_share(args.source, args.out, share, progress=progress, **_options(args))
+            found = api.extract.extract_share(
+                args.source, args.out, share, progress=progress, **_options(args)
+            )
         else:
-            dataset = extract(
+            dataset = api.extract.extract(
                 args.source,
                 args.out,
                 append=args.append,

@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -24,11 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.extraction.finish import finish
-
     before = options.stamp(args.dataset)
     with shown(args) as progress:
-        totals = finish(args.dataset, progress=progress).manifest["totals"]
+        totals = api.finish.finish(args.dataset, progress=progress).manifest["totals"]
     nothing = before is not None and before == options.stamp(args.dataset)
     if args.json:
         options.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})

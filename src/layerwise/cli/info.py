@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from layerwise import api
 from layerwise.cli import options
 
 HELP = "what a model, dataset or head is"
@@ -32,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.info import info
-
-    found = info(
+    found = api.info.info(
         args.name,
         revision=args.revision,
         allow_pickle=args.allow_pickle,

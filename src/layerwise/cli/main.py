@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from layerwise import __version__
 from layerwise._util.paths import faults, reason
 from layerwise.cli import options
 from layerwise.errors import LayerwiseError
@@ -131,8 +132,6 @@ def _join_layers(argv: Sequence[str]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from layerwise import __version__
-
     parser = _Parser(
         prog="layerwise",
         description=_DESCRIPTION,

@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -29,11 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.extraction.merge import merge
-
     before = options.stamp(args.out)
     with shown(args) as progress:
-        totals = merge(args.datasets, args.out, progress=progress).manifest["totals"]
+        totals = api.merge.merge(args.datasets, args.out, progress=progress).manifest["totals"]
     if args.json:
         options.print_json({"out": args.out, "already_finished": before is not None, **totals})
     elif before is not None:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -29,11 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.extraction.pool import pool
-
     before = options.finished(args.out)
     with shown(args) as progress:
-        made = pool(
+        made = api.pool.pool(
             args.dataset,
             args.out,
             level=args.level,

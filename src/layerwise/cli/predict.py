@@ -6,6 +6,7 @@ Text is encoded only up to the deepest layer that the head's mix takes. One line
 import argparse
 import sys
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -39,25 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.heads.formats import check_format, lines
-    from layerwise.heads.predict import load_head, open_source, predict_source
-
-    head = load_head(
-        args.head,
-        model=args.model,
-        revision=args.revision,
-        device=args.device,
-        allow_pickle=args.allow_pickle,
-        trust_remote_code=args.trust_remote_code,
-    )
-    to = check_format(head.data, args.to)
-    corpus = open_source(head.data.pairs, args.source, **options.source_of(args))
     # On a terminal the answers themselves show how far it is, and a line that is redrawn would stand among them.
     with shown(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
-        found = predict_source(
-            head, corpus, batch_tokens=args.batch_tokens, progress=progress, threads=args.threads
+        lines, corpus = api.predict.predict(
+            args.head,
+            args.source,
+            to=args.to,
+            model=args.model,
+            revision=args.revision,
+            device=args.device,
+            allow_pickle=args.allow_pickle,
+            trust_remote_code=args.trust_remote_code,
+            batch_tokens=args.batch_tokens,
+            progress=progress,
+            threads=args.threads,
+            **options.source_of(args),
         )
-        for line in lines(head.data, to, found):
+        for line in lines:
             options.put(line)
     for message in corpus.notices:
         options.note(message)

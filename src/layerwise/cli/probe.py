@@ -7,6 +7,7 @@ a learned mix weighs (weights).
 import argparse
 from typing import Any
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -56,10 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.probe import probe
-
     with shown(args) as progress:
-        found = probe(
+        found = api.probe.probe(
             args.dataset,
             args.task,
             args.label,

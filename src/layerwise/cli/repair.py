@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -34,10 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.extraction.repair import repair
-
     with shown(args) as progress:
-        found = repair(
+        found = api.repair.repair(
             args.dataset,
             source=args.source,
             model=args.model,

@@ -6,6 +6,7 @@ The page needs no network and opens from disk. Give it the folders that probe an
 import argparse
 from typing import Any
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -55,10 +56,10 @@ def page_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.page.report import report
-
     with shown(args) as progress:
-        path = report(args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads)
+        path = api.report.report(
+            args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads
+        )
     size = path.stat().st_size
     if args.json:
         options.print_json({"path": str(path), "bytes": size})

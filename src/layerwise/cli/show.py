@@ -2,6 +2,7 @@
 
 import argparse
 
+from layerwise import api
 from layerwise.cli import options
 
 HELP = "every layer of one text, at once"
@@ -33,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.show import show
-
-    shown = show(
+    shown = api.show.show(
         options.read_text(args.text),
         model=args.model,
         revision=args.revision,

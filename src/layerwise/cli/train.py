@@ -10,8 +10,11 @@ import argparse
 import shlex
 from typing import Any
 
+import layerwise
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
+from layerwise.cli.tasks import named_tasks
 from layerwise.cli.train_report import evaluation, report
 
 HELP = "train a head: a classifier, a regressor or a tagger"
@@ -104,27 +107,17 @@ def _check_sources(args: argparse.Namespace, given: Any) -> None:
     """Look at what the head is to be evaluated on before it is trained."""
     if not args.eval:
         return
-    from layerwise.extraction.opened import open_described
-    from layerwise.heads.evaluate import check_labels
-    from layerwise.heads.row_spec import describe_pairs
-
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (given.tasks or {}).items()]
-    pairs = describe_pairs(open_described(args.dataset))
-    for source in args.eval:
-        check_labels(source, labels, pairs, **options.source_of(args))
+    api.evaluate.check_sources(args.dataset, args.eval, labels, **options.source_of(args))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.api.train import train
-    from layerwise.heads.predict import load_head
-    from layerwise.heads.tasks import named_tasks
-
     given = named_tasks(args.task, args.mix)
     _check_sources(args, given)
     with shown(args) as progress:
-        head = train(
+        head = api.train.train(
             args.dataset,
             task=given.task,
             tasks=given.tasks,
@@ -152,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         options.say(*report(args.out, head.data))
     found: dict[str, Any] = {}
     if args.eval:
-        saved = load_head(
+        saved = layerwise.load_head(
             args.out,
             model=args.model,
             revision=args.revision,

@@ -7,6 +7,7 @@ precision of the computation and the type at rest.
 import argparse
 from dataclasses import asdict
 
+from layerwise import api
 from layerwise.cli import options
 from layerwise.cli.progress import shown
 
@@ -45,10 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from layerwise.extraction.verify import verify
-
     with shown(args) as progress:
-        found = verify(
+        found = api.verify.verify(
             args.dataset,
             source=args.source,
             model=args.model,

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Packing = Literal["packed", "padded", "even"]
 Ints = npt.NDArray[np.int64]
+Wanted = frozenset[int] | Sequence[frozenset[int]]
+"""Positions on the layer axis: the same for all windows of a batch, or of each, in the order of the batch."""
 
 
 @dataclass(frozen=True, slots=True)

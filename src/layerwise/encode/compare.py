@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from layerwise.encode import hf
-from layerwise.encode.batches import Batch, Ints, Sequences, batches
-from layerwise.encode.entering import Place, alike
+from layerwise.encode.batches import Batch, Ints, Packing, Sequences, Wanted, batches
+from layerwise.encode.entering import Entered, Place, alike
 from layerwise.encode.probes import Probes
+from layerwise.encode.taps import OnLayer
 from layerwise.errors import ModelError
-
-if TYPE_CHECKING:
-    from layerwise.encode.engine import Engine, Wanted
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
 Layers = list[torch.Tensor]
+
+
+class Engine(Protocol):
+    """A way of running a model; see `encode.engine.Engine`."""
+
+    packing: Packing
+
+    def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
+        """Return which windows go through the model together."""
+        ...
+
+    def begins(self, batch: Batch) -> Ints:
+        """Return where each window of a batch begins."""
+        ...
+
+    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
+        """Run one batch; `on_layer` gets each layer that any window wants."""
+        ...
+
+    def inputs(self, texts: Sequences, batch: Batch) -> dict[str, Any]:
+        """Return what the model is called with for the texts of a batch."""
+        ...
+
+    def alone(self, text: Sequences) -> dict[str, Any]:
+        """Return what the model is called with for one text by itself."""
+        ...
+
+    def entering(self, inputs: dict[str, Any]) -> Entered:
+        """Return what reaches the first block of the model."""
+        ...
 
 
 class Comparison:

@@ -60,6 +60,7 @@ class Encoder:
         default_pool: the model's own pooling where it has one, else `mean`.
         device, precision: where and how precisely it runs.
         loading: how it was loaded.
+        home: the name, or the absolute folder, that the same model can be loaded by.
 
     Several threads may use it at the same time.
     """
@@ -74,7 +75,7 @@ class Encoder:
     ) -> None:
         self.checkpoint, self.loading = checkpoint, loading
         # Where a relative folder is now: the working directory may be another when the encoder is pickled.
-        self._home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
+        self.home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, self.precision = str(loading.device), loading.precision
         self.family: str = loaded.config.model_type
         self._unused, self._notes = loaded.unused, checkpoint.notes + loaded.notes
@@ -99,15 +100,10 @@ class Encoder:
         """Return the encoder itself: its use doesn't change it, and scikit-learn copies what estimators hold."""
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as a name: the model is loaded there, once."""
-        from layerwise.encode.load import shared_encoder
-
-        if isinstance(self._engine, PlainEngine):
-            raise TypeError(
-                "an encoder of plain forwards is a reference and doesn't travel to other processes"
-            )
-        return shared_encoder, (self._home, self.loading)
+    @property
+    def is_plain(self) -> bool:
+        """Whether each text goes through unchanged transformers, as the reference does."""
+        return isinstance(self._engine, PlainEngine)
 
     @property
     def engine(self) -> dict[str, str]:

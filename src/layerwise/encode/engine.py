@@ -5,7 +5,7 @@ keep notes on the model while it runs (BigBird, rotary positions that grow), and
 batches take turns, and each finds the model as it was loaded.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,23 +17,18 @@ from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.encode import hf, int8, linear
 from layerwise.encode.attention import NARROW, Runs
-from layerwise.encode.batches import Batch, Ints, Packing, Sequences, batches
+from layerwise.encode.batches import Batch, Ints, Packing, Sequences, Wanted, batches
 from layerwise.encode.compare import Comparison, plain_layers
 from layerwise.encode.entering import Entered, entering
 from layerwise.encode.probes import Probes
 from layerwise.encode.steady import steady
-from layerwise.encode.taps import Collected, Forward, Taps, find_taps
+from layerwise.encode.taps import Collected, Forward, OnLayer, Taps, find_taps
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
 from layerwise.tolerance import COMPUTED
 
 _SAMPLED = 1024  # pieces of a batch while scales are found
 _ROUND = 64  # packed batches are filled up to a multiple of so many pieces
-
-
-OnLayer = Callable[[int, torch.Tensor], None]
-Wanted = frozenset[int] | Sequence[frozenset[int]]
-"""Positions on the layer axis: the same for all windows of a batch, or of each, in the order of the batch."""
 
 
 class Engine:

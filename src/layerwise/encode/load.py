@@ -1,9 +1,11 @@
 """Loading an encoder by name."""
 
+import copyreg
 import functools
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -152,3 +154,13 @@ def _device(device: str | None) -> str:
 
 def _numbered() -> list[str]:
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
+def _reduced(encoder: Encoder) -> tuple[Any, ...]:
+    """Let an encoder travel to another process as a name: the model is loaded there, once."""
+    if encoder.is_plain:
+        raise TypeError("an encoder of plain forwards is a reference and doesn't travel to other processes")
+    return shared_encoder, (encoder.home, encoder.loading)
+
+
+copyreg.pickle(Encoder, _reduced)

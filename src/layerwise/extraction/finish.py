@@ -1,4 +1,4 @@
-"""finish: the manifest, when every shard is there."""
+"""The manifest of a dataset, when every shard is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.paths import place
-from layerwise._util.progress import Callback, tracking
+from layerwise._util.progress import SILENT, Tracker
+from layerwise._util.versions import versions
 from layerwise.errors import DatasetError
 from layerwise.extraction.opened import open_described
 from layerwise.store import DatasetWriter, LayerDataset, work
@@ -24,32 +25,18 @@ if TYPE_CHECKING:
 _NAMED = 10  # missing shards that are named
 
 
-def finish(path: str | Path, *, progress: Callback | None = None) -> LayerDataset:
-    """Make a dataset of the shards that several workers wrote, when all are there.
-
-    On a finished dataset it does nothing.
-
-    Args:
-        path: the folder of the dataset.
-        progress: called with how far it has come; see `lw.Progress`.
-
-    Returns:
-        the dataset, opened.
-
-    Raises:
-        DatasetError: naming the shards, and the workers, that are missing; or a worker that is still at work.
-    """
+def finish_dataset(path: str | Path, track: Tracker = SILENT) -> LayerDataset:
+    """Write the manifest of a dataset whose shards are all there; see `api.finish`."""
     folder = Folder(place(path))
     if folder.manifest.exists() and not work.numbers(folder):
-        with tracking(progress):  # told that all is done
-            return open_described(path)
+        return open_described(path)
     settings = work.stored_settings(folder)
     for name, command in (("merged", "merge"), ("derived", "pool")):
         if name in settings and not folder.manifest.exists():
             raise DatasetError(
                 f"{folder.root} was begun by `layerwise {command}`; start that again to finish it"
             )
-    with tracking(progress) as track, DatasetWriter(folder.root, settings, track=track) as writer:
+    with DatasetWriter(folder.root, settings, track=track) as writer:
         if not writer.finished:
             end = _agreed(folder)
             _check_whole(end, work.read_ends(folder), writer.committed)
@@ -96,8 +83,6 @@ def _check_whole(
 
 def manifest_of(about: About, corpus: Corpus) -> dict[str, Any]:
     """Return what a manifest says that is known when the source has been read."""
-    from layerwise._util.versions import versions
-
     return {
         **about.manifest,
         "skipped": [asdict(record) for record in corpus.skipped],

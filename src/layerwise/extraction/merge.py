@@ -1,4 +1,4 @@
-"""merge: one dataset of several that were made in the same way."""
+"""One dataset of several that were made in the same way: their shards byte for byte, their texts numbered anew."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util.paths import place
-from layerwise._util.progress import Callback, Tracker, tracking
+from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.errors import DatasetError, RequestError
 from layerwise.extraction.opened import open_described
@@ -21,23 +21,10 @@ from layerwise.store.work import difference
 _FREE = ("reading", "shard", "merged")
 
 
-def merge(
-    datasets: Sequence[LayerDataset | str | Path], out: str | Path, *, progress: Callback | None = None
+def merge_datasets(
+    datasets: Sequence[LayerDataset | str | Path], out: str | Path, track: Tracker
 ) -> LayerDataset:
-    """Write the dataset that holds the rows of several, one after the other; they stay as they are.
-
-    Args:
-        datasets: at least two, or their folders, made by the same model with the same settings.
-        out: the folder of the new one.
-        progress: called with how far it has come; see `lw.Progress`.
-
-    Returns:
-        the new dataset, opened.
-
-    Raises:
-        DatasetError: datasets that were made in different ways, or damaged ones.
-        RequestError: fewer than two.
-    """
+    """Write the rows of several datasets, one after the other, to the dataset `out`; see `api.merge`."""
     several = [open_described(d.path if isinstance(d, LayerDataset) else d) for d in datasets]
     if len(several) < 2:
         raise RequestError(f"merge needs at least two datasets; got {len(several)}")
@@ -45,7 +32,7 @@ def merge(
         _check_same(several[0], other)
     merged = [{"manifest": d.sha256, "texts": d.text_count} for d in several]
     settings = {**several[0].manifest["settings"], "merged": merged}
-    with tracking(progress) as track, DatasetWriter(place(out), settings) as writer:
+    with DatasetWriter(place(out), settings) as writer:
         if not writer.finished:
             _check_columns(several, place(out))
             _copy(several, writer, Folder(place(out)), track)

@@ -1,4 +1,4 @@
-"""pool: a coarser dataset from a finer one, without the model."""
+"""A coarser dataset from a finer one, without the model."""
 
 import time
 from dataclasses import dataclass, replace
@@ -10,14 +10,12 @@ import numpy as np
 
 from layerwise import alignment, choices, pooling
 from layerwise._util.paths import place
-from layerwise._util.progress import Callback, tracking
-from layerwise._util.threads import choose, limited
+from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.encode import rows as rowing
 from layerwise.encode.rows import Made
 from layerwise.encode.tokenizer import Pieces
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.provenance import entries_of
 from layerwise.extraction.stored_texts import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.schema import index_table, texts_table
@@ -44,32 +42,17 @@ class _Wish:
         return 0
 
 
-def pool(
-    dataset: LayerDataset | str | Path,
+def pool_dataset(
+    finer: LayerDataset,
     out: str | Path,
+    level: str,
+    pool: str | None,
     *,
-    level: str = "text",
-    pool: str | None = None,
-    special_tokens: bool = True,
-    dtype: str | None = None,
-    progress: Callback | None = None,
-    threads: int | None = None,
+    special_tokens: bool,
+    dtype: str | None,
+    track: Tracker,
 ) -> LayerDataset:
-    """Write the dataset that pooling the rows of `dataset` gives: token to word or text, or word to text.
-
-    Args:
-        dataset: a dataset, or its folder.
-        out: the folder of the new one.
-        level, pool, special_tokens: as in `Encoder.request`; from word level there are no special pieces.
-        dtype: the type at rest; that of `dataset` by default.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-
-    Raises:
-        RequestError: a level that isn't coarser, or rows that can't be made from these.
-    """
-    choose(threads)
-    finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    """Write the dataset that pooling the rows of `finer` gives; see `api.pool`."""
     wish = _check(finer, level, pool, special_tokens)
     dtype = choices.one_of("dtype", dtype or finer.manifest["dtype"], choices.DTYPES)
     derived = {
@@ -86,7 +69,7 @@ def pool(
         "derived": derived,
     }
     numbers = range(finer.manifest["shards"]["count"])
-    with limited(threads), tracking(progress) as track, DatasetWriter(place(out), settings) as writer:
+    with DatasetWriter(place(out), settings) as writer:
         steps = track.each(numbers, (f"shard {number}" for number in numbers))
         for (number, _), part in zip(steps, finer.parts(), strict=False):
             if number not in writer.committed:

@@ -1,4 +1,4 @@
-"""repair: shards that were changed or lost, made again from their source."""
+"""Shards that were changed or lost, made again from their source."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util.paths import is_url, place
-from layerwise._util.progress import Callback, Tracker, tracking
+from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError
-from layerwise.extraction.computing import computing
 from layerwise.extraction.finish import described
 from layerwise.extraction.opened import open_described
 from layerwise.extraction.provenance import STDIN, entries_of, located, reopened
@@ -44,37 +43,21 @@ class Repair:
     foreign: tuple[str, ...] = ()
 
 
-def repair(
+def repair_dataset(
     path: str | Path,
-    *,
-    source: str | Path | Sequence[str | Path] | None = None,
-    model: str | Path | None = None,
-    device: str | None = None,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
-    progress: Callback | None = None,
-    threads: int | None = None,
+    source: str | Path | Sequence[str | Path] | None,
+    model: str | Path | None,
+    loading: Mapping[str, Any],
+    track: Tracker,
 ) -> Repair:
-    """Make the shards again whose files aren't what was written, from the records that they were made from.
+    """Make the shards of a dataset again whose files aren't what was written; see `api.repair`.
 
     Args:
-        path: the dataset.
-        source: where its corpus is now, when the names of the files in its manifest have changed.
-        model: where the model is now, when its name has changed; its hash must be the same.
-        device, allow_pickle, trust_remote_code: see `load_encoder`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-
-    Raises:
-        DatasetError: a manifest that is damaged itself, a source that isn't what it was, or a dataset that
-            wasn't made from texts.
-        ModelError: the model can't be had, or is another one.
+        loading: `device`, `allow_pickle` and `trust_remote_code` of `load_encoder`.
     """
-    loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
     found = None
-    with computing(threads), tracking(progress) as track:
-        while found is None:
-            found = _repaired(place(path), source, model, loading, track)
+    while found is None:
+        found = _repaired(place(path), source, model, loading, track)
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise import encode
 from layerwise._util.memory import give_back
 from layerwise._util.progress import Tracker
 from layerwise.extraction.parity import measured
@@ -74,19 +75,18 @@ class Recipe:
 
     def start(self, index: int, count: int) -> ShardMaker:
         """Load the encoder, on one of the devices where there are several."""
-        from layerwise.encode.encoder import Encoder
-        from layerwise.encode.load import device_of, load_encoder, load_untold
-        from layerwise.encode.request import Loading
 
-        if isinstance(self.model, Encoder):
+        if isinstance(self.model, encode.encoder.Encoder):
             encoder = self.model
         else:
-            device = device_of(self.loading["device"], index if self.together else None)
-            loading = Loading(**{**self.loading, "device": device})
+            device = encode.load.device_of(self.loading["device"], index if self.together else None)
+            loading = encode.request.Loading(**{**self.loading, "device": device})
             # What several processes would each say stands in the manifest.
             told = not self.together
             encoder = (
-                load_encoder(self.model, **asdict(loading)) if told else load_untold(self.model, loading)
+                encode.load.load_encoder(self.model, **asdict(loading))
+                if told
+                else encode.load.load_untold(self.model, loading)
             )
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
@@ -211,12 +211,11 @@ class ShardMaker:
             raise
 
     def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
-        from layerwise.encode.load import load_untold
 
         # In packed batches, which are within 1e-5 of plain forwards: int8 is a thousand times farther away, and
         # plain forwards would take as long as four hundred texts.
         loading = replace(self._encoder.loading, precision="fp32")
-        exact = load_untold(self._encoder.checkpoint.name, loading)
+        exact = encode.load.load_untold(self._encoder.checkpoint.name, loading)
         return measured(examples, self._encoder, exact, self._request)
 
 

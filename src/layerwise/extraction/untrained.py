@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.errors import RequestError
 from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
@@ -59,9 +60,7 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
 
 
 def _load(dataset: LayerDataset, seed: int) -> Encoder:
-    from layerwise.encode.load import load_encoder
-
     made = dataset.manifest["model"]
-    encoder = load_encoder(made["id"], revision=made["revision"], random=seed)
+    encoder = encode.load.load_encoder(made["id"], revision=made["revision"], random=seed)
     check_same(encoder, made, ("tokenizer", "config"), "put that one back, or leave --random-model out")
     return encoder

@@ -1,4 +1,4 @@
-"""verify: every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
+"""Every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise import encode
 from layerwise._util.paths import place
-from layerwise._util.progress import Callback, Tracker, tracking
-from layerwise._util.threads import choose
-from layerwise.errors import DatasetError, RequestError
+from layerwise._util.progress import Tracker
+from layerwise.errors import DatasetError
 from layerwise.extraction.computing import computing
 from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
 from layerwise.extraction.opened import open_described
@@ -46,44 +46,23 @@ class Verification:
         return not self.problems
 
 
-def verify(
+def verify_dataset(
     path: str | Path,
-    *,
-    source: str | Path | Sequence[str | Path] | None = None,
-    model: str | Path | None = None,
-    sample: int = SAMPLE,
-    seed: int = 0,
-    device: str | None = None,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
-    progress: Callback | None = None,
-    threads: int | None = None,
+    source: str | Path | Sequence[str | Path] | None,
+    sample: int,
+    seed: int,
+    loading: tuple[str | Path | None, str | None, bool, bool],
+    threads: int | None,
+    track: Tracker,
 ) -> Verification:
-    """Check every file of a dataset, and `sample` of its texts against one-text forwards of plain transformers.
+    """Check the files of a dataset, and a sample of its rows; see `api.verify`.
 
     Args:
-        path: the dataset.
-        source: the corpus it was made from, needed when the dataset holds no texts.
-        model: where the model is now, when its name has changed; its hash must be the same.
-        sample: how many texts are compared; 0 for none.
-        seed: which texts these are.
-        device, allow_pickle, trust_remote_code: see `load_encoder`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-
-    Raises:
-        DatasetError: no dataset at all.
-        ModelError: the model can't be had, or is another one.
-        RequestError: a sample of fewer than 0 texts.
+        loading: the model's name, device, `allow_pickle` and `trust_remote_code` of `load_encoder`.
     """
-    if sample < 0:
-        raise RequestError(f"a sample of {sample} texts can't be drawn; take at least 0")
-    choose(threads)
-    with tracking(progress) as track:
-        checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
-        problems = tuple(check_files(place(path), checking))
-        loading = (model, device, allow_pickle, trust_remote_code)
-        return _verified(path, problems, source, sample, seed, loading, threads, comparing)
+    checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
+    problems = tuple(check_files(place(path), checking))
+    return _verified(path, problems, source, sample, seed, loading, threads, comparing)
 
 
 def _verified(
@@ -220,10 +199,8 @@ def _plain(
     allow_pickle: bool,
     trust_remote_code: bool,
 ) -> Encoder:
-    from layerwise.encode.load import load_plain_encoder
-
     made = dataset.manifest["model"]
-    encoder = load_plain_encoder(
+    encoder = encode.load.load_plain_encoder(
         model if model is not None else made["id"],
         device=device,
         revision=made["revision"] if model is None else None,

@@ -17,9 +17,8 @@ from layerwise.errors import RequestError
 from layerwise.extraction.computing import computing
 from layerwise.extraction.opened import open_described
 from layerwise.heads.decode import predicted
-from layerwise.heads.head import TaskHead
-from layerwise.heads.inputs import check_dataset, chunks, encode, tracked
-from layerwise.heads.predict import Head, open_source
+from layerwise.heads.head import HeadWithModel, TaskHead
+from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
 from layerwise.labels.scoring import score
 from layerwise.labels.sentences import in_iob2, whole_texts
 from layerwise.labels.values import Labelled, read_labels
@@ -44,7 +43,7 @@ class _Seen:
 
 
 def evaluate(
-    head: Head,
+    head: HeadWithModel,
     source: str | Path | LayerDataset | Sequence[str | Path],
     *,
     progress: Callback | None = None,
@@ -78,20 +77,20 @@ def evaluate(
 
 
 def _add_dataset(
-    head: Head, path: str | Path, seen: Sequence[_Seen], threads: int | None, track: Tracker
+    head: HeadWithModel, path: str | Path, seen: Sequence[_Seen], threads: int | None, track: Tracker
 ) -> None:
     with limited(threads):
         _add(head, open_described(path).checked(), 0, seen, track)
 
 
 def _add_texts(
-    head: Head, corpus: Corpus, seen: Sequence[_Seen], threads: int | None, track: Tracker
+    head: HeadWithModel, corpus: Corpus, seen: Sequence[_Seen], threads: int | None, track: Tracker
 ) -> None:
     first = 0
     parts = _labelled(head, chunks(head.data, corpus, [task.label for task in head.data.tasks]))
     for examples, part in tracked(parts, track, corpus):
         with computing(threads):
-            _add(head, encode(head.data, head.encoder, examples, track=part), first, seen)
+            _add(head, encode_rows(head.data, head.encoder, examples, track=part), first, seen)
         first += len(examples)
 
 
@@ -128,7 +127,7 @@ def _check_columns(there: Collection[str], labels: Sequence[tuple[str, str]]) ->
             )
 
 
-def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
+def _labelled(head: HeadWithModel, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
     """Yield the same, after making sure that the first part has the columns of labels."""
     labels = [(task.name, task.label) for task in head.data.tasks]
     for number, examples in enumerate(parts):
@@ -137,7 +136,9 @@ def _labelled(head: Head, parts: Iterator[list[Example]]) -> Iterator[list[Examp
         yield examples
 
 
-def _add(head: Head, rows: Layered, first_doc: int, seen: Sequence[_Seen], track: Tracker = SILENT) -> None:
+def _add(
+    head: HeadWithModel, rows: Layered, first_doc: int, seen: Sequence[_Seen], track: Tracker = SILENT
+) -> None:
     if isinstance(rows, LayerDataset):
         check_dataset(head.data, rows)
     tasks = list(zip(head.data.tasks, seen, strict=True))

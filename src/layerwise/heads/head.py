@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from layerwise.heads.mixing import Norms, Read, input_width, planes, standardise
 from layerwise.heads.weights import Fitted, apply
 from layerwise.mixes import LayerStats, Mix
 from layerwise.states import F32
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
 
 Tensor = tuple[str, tuple[int, ...]]
 """The safetensors type and the shape of an array."""
@@ -153,3 +156,17 @@ def from_tensors(
     if "norm.mean" in arrays:
         norms = dict(zip(mix.layers, map(LayerStats, arrays["norm.mean"], arrays["norm.std"]), strict=True))
     return fitted, stats, norms
+
+
+class HeadWithModel(Protocol):
+    """A head that can encode texts."""
+
+    @property
+    def data(self) -> HeadData:
+        """What was fitted."""
+        ...
+
+    @property
+    def encoder(self) -> "Encoder":
+        """The model of its rows, loaded when it is first needed."""
+        ...

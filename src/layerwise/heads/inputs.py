@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from layerwise import pooling
+from layerwise import encode, pooling
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.heads.head import HeadData
-from layerwise.read.corpus import Corpus
+from layerwise.heads.row_spec import describe_rows
+from layerwise.labels.values import is_paired
+from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example import Example, clean
 from layerwise.read.example_builder import PART
+from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
@@ -42,22 +45,20 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
         HeadError: another model than the head's.
         ModelError: a model that can't be found or loaded.
     """
-    from layerwise.encode import checkpoint as checkpoints
-    from layerwise.encode.load import load_encoder
 
     name = model if model is not None else str(head.model["id"])
     revision = revision if model is not None else head.model["revision"]
     allow_pickle = bool(options.get("allow_pickle"))
     try:
-        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+        found = encode.checkpoint.find_checkpoint(name, revision, allow_pickle=allow_pickle)
     except ModelError as error:
         hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
         raise ModelError(f"{error}{hint}") from None
     head.check_model(found.hashes(), name)
-    return load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
+    return encode.load.load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
 
 
-def encode(
+def encode_rows(
     head: HeadData,
     encoder: Encoder,
     examples: Sequence[Example],
@@ -127,6 +128,18 @@ def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Exam
     return (Example(" ".join(words), words),)
 
 
+def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
+    """Open the texts of a source for a head; one of `pairs` looks for the columns of its training texts.
+
+    Options are those of `read.open_corpus`.
+    """
+    if pairs is not None and not options.get("text") and not options.get("words"):
+        format, _ = find_files(source, options.get("format") or "auto")
+        if format not in ("txt", "docs", "conll"):  # these have no columns of texts
+            options = {**options, "text": pairs}
+    return open_corpus(source, **options)
+
+
 def tracked(
     parts: Iterator[list[Example]], track: Tracker, corpus: Corpus
 ) -> Iterator[tuple[list[Example], Tracker]]:
@@ -182,9 +195,6 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
         HeadError: another model, level, pool or handling of special pieces.
         RequestError: pairs and single texts mixed up, or layers that aren't stored.
     """
-    from layerwise.heads.row_spec import describe_rows
-    from layerwise.labels.values import is_paired
-
     head.check_model(dataset.manifest["model"], str(dataset.path))
     rows = describe_rows(dataset)
     for name in ("level", "pool", "special_tokens", "words_pool"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from layerwise import encode
 from layerwise.errors import ModelError, RequestError
 from layerwise.heads.layer_mix import mix_feature_names
 from layerwise.layers import LayerSpec, resolve_layers
@@ -143,14 +144,12 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         return encoder
 
     def _encoder(self) -> Encoder:
-        from layerwise.encode.encoder import Encoder
-        from layerwise.encode.load import shared_encoder
 
-        if isinstance(self.model, Encoder):
+        if isinstance(self.model, encode.encoder.Encoder):
             return self.model
         if not isinstance(self.model, str | Path):
             raise RequestError(f"model {self.model!r:.60} is no model; give a name, a folder or an encoder")
-        return shared_encoder(self.model)
+        return encode.load.shared_encoder(self.model)
 
     def _encode(self, encoder: Encoder, texts: Sequence[Any]) -> LayerStates:
         return encoder.encode(texts, self.mix_.layers, self.level, self.pool, **(self.options or {}))

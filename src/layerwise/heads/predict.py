@@ -15,20 +15,19 @@ from layerwise._util.threads import choose
 from layerwise._util.versions import versions
 from layerwise.extraction.computing import computing
 from layerwise.heads.decode import answers
+from layerwise.heads.evaluate import evaluate
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
     chunks,
-    encode,
+    encode_rows,
     examples_of,
     load_model,
     tracked,
 )
 from layerwise.heads.storage import describe_head, read_head, write_head
-from layerwise.read import open_corpus
 from layerwise.read.example import Example
-from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import Layered
 
@@ -165,9 +164,7 @@ class Head:
         threads: int | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Return how the head does on labelled data, by task; see `join.evaluate.evaluate`."""
-        from layerwise.heads.evaluate import evaluate
-
+        """Return how the head does on labelled data, by task; see `heads.evaluate`."""
         return evaluate(self, source, progress=progress, threads=threads, **options)
 
     def save(self, out: str | Path) -> None:
@@ -224,18 +221,6 @@ def new_about() -> dict[str, Any]:
     return {"versions": {**versions(), **own}, "made": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
-    """Open the texts of a source for a head; one of `pairs` looks for the columns of its training texts.
-
-    Options are those of `read.open_corpus`.
-    """
-    if pairs is not None and not options.get("text") and not options.get("words"):
-        format, _ = find_files(source, options.get("format") or "auto")
-        if format not in ("txt", "docs", "conll"):  # these have no columns of texts
-            options = {**options, "text": pairs}
-    return open_corpus(source, **options)
-
-
 def predict_source(
     head: Head,
     corpus: Corpus,
@@ -277,7 +262,7 @@ def _stream(
     doc = 0
     for examples, track in parts:
         with computing(threads):  # and not while whoever asks for the next has its turn
-            states = encode(head.data, head.encoder, examples, batch_tokens, track)
+            states = encode_rows(head.data, head.encoder, examples, batch_tokens, track)
             found = list(answers(head.data, states))
         for example, answer in zip(examples[::step], found, strict=True):
             yield Prediction(doc, example, answer)

@@ -1,24 +1,20 @@
-"""explore: what the page asks for when the data stands behind it and not in it."""
+"""What the page asks for when the data stands behind it and not in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from layerwise._util.progress import Callback, tracking
-from layerwise._util.threads import limited
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_rows
 from layerwise.geometry.neighbours import nearest_to
 from layerwise.geometry.sample import pick
 from layerwise.page import content
-from layerwise.page.report import page_data, title
+from layerwise.page.report import page_data
 
 if TYPE_CHECKING:
     from layerwise.states import I64, Layered
@@ -28,11 +24,11 @@ _HITS = 1000  # rows that a search gives at most
 _NEAR = 100
 
 
-class Explored:
+class PageBackend:
     """A dataset behind a page: the map is a sample of its rows, everything else is asked of all of them."""
 
     def __init__(self, dataset: Layered, *, points: int = POINTS, **options: Any) -> None:
-        """Lay the points out; `options` are those of `join.report.page_data`."""
+        """Lay the points out; `options` are those of `page_data`."""
         self.dataset = dataset
         self.data = page_data(dataset, points=points, near=False, **options)
         self._coords = self.data["points"]["coords"]
@@ -120,66 +116,7 @@ class Shown:
         return f"<Shown: a page of {len(self.html):,} characters; a notebook shows it, `html` holds it>"
 
 
-def explore(
-    dataset: Layered | str | Path,
-    *,
-    lang: str = "en",
-    progress: Callback | None = None,
-    threads: int | None = None,
-    **options: Any,
-) -> Shown:
-    """Return the page of a dataset, or of states in memory, for a notebook to show.
-
-    Args:
-        dataset: a dataset, its folder, or states in memory.
-        lang: `en` or `zh`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-        **options: `probe`, `analysis`, `points`, `seed`, `umap`, `texts`, `attention` of `lw.report`.
-
-    Raises:
-        LayerwiseError: as `lw.report` does.
-    """
-    from layerwise.figures.page import page
-
-    opened = open_rows(dataset)
-    with limited(threads), tracking(progress) as track:
-        making, writing = track.split(9, 1)
-        data = page_data(opened, track=making, **options)
-        writing.named("writing the page", content.STEPS, content.STEPS)
-        return Shown(page(data, lang))
-
-
-def served(
-    dataset: Layered | str | Path,
-    *,
-    lang: str = "en",
-    points: int = POINTS,
-    progress: Callback | None = None,
-    threads: int | None = None,
-    **options: Any,
-) -> tuple[str, Callable[[str, Mapping[str, str]], str]]:
-    """Return the page of a dataset whose data stays behind it, and what answers its requests in JSON.
-
-    Args:
-        dataset, lang, progress, threads, options: as for `explore`.
-        points: rows on the map.
-    """
-    from layerwise.figures.page import as_json, page
-
-    opened = open_rows(dataset)
-    html = page({"title": title(opened)}, lang, remote=True)
-    with limited(threads), tracking(progress) as track:
-        explored = Explored(opened, points=points, track=track, **options)
-
-    def answered(what: str, query: Mapping[str, str]) -> str:
-        with limited(threads):
-            return as_json(answer(explored, what, query))
-
-    return html, answered
-
-
-def answer(explored: Explored, what: str, query: Mapping[str, str]) -> Any:
+def answer(explored: PageBackend, what: str, query: Mapping[str, str]) -> Any:
     """Return the answer to a request of the page, as JSON holds it, arrays still arrays.
 
     Raises:

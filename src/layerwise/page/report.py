@@ -1,4 +1,4 @@
-"""report: one page that shows a dataset, its probe and its analysis."""
+"""What the page of a dataset shows: its points, its probe, its analysis, the tokens of some texts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.guarded import read_json
-from layerwise._util.progress import SILENT, Callback, Tracker, tracking
-from layerwise._util.threads import limited
+from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_rows
 from layerwise.extraction.result_provenance import fingerprint
+from layerwise.geometry.sample import draw
+from layerwise.geometry.umap import umap as by_umap
 from layerwise.page import content
 from layerwise.page.tokens import pieces_of, some_docs
-from layerwise.store import LayerDataset, disk
+from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
     from layerwise.states import Layered
@@ -24,71 +24,6 @@ POINTS = 5000
 _VERBS = {"probe": "probe", "analysis": "analyze"}
 Result = Any
 """A result in memory, the folder that it was written to, or `None`."""
-
-
-def report(
-    dataset: Layered | str | Path,
-    out: str | Path,
-    *,
-    probe: Result = None,
-    analysis: Result = None,
-    lang: str = "en",
-    points: int = POINTS,
-    seed: int = 0,
-    umap: bool = False,
-    texts: Sequence[int] | None = None,
-    attention: bool = False,
-    progress: Callback | None = None,
-    threads: int | None = None,
-) -> Path:
-    """Write one HTML file that shows a dataset: it opens from disk, and needs no network.
-
-    Args:
-        dataset: a dataset, its folder, or states in memory.
-        out: the file; it may not exist.
-        probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
-        lang: `en` or `zh`.
-        points: at most so many rows are on the map, drawn by whole texts.
-        seed: of what is drawn.
-        umap: lay layers out by UMAP and not by PCA (the extra `umap`).
-        texts: numbers of the texts whose pieces are shown; a few when left out.
-        attention: with attention maps of these texts; a million numbers at most, so that of deep models or
-            many texts the first pieces have them, which the page says.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-
-    Returns:
-        the path of the file.
-
-    Raises:
-        RequestError: results of another dataset, a language, a text or an extra that isn't there.
-        DatasetError: no dataset.
-        ModelError: attention from a model that isn't here, or gives none.
-        OutputError: an `out` that exists, or can't be written to.
-    """
-    from layerwise.figures.page import page
-
-    target = Path(out)
-    disk.check_new(target)
-    opened = open_rows(dataset)
-    with limited(threads), tracking(progress) as track:
-        making, writing = track.split(9, 1)
-        data = page_data(
-            opened,
-            probe=probe,
-            analysis=analysis,
-            points=points,
-            seed=seed,
-            umap=umap,
-            texts=texts,
-            attention=attention,
-            track=making,
-        )
-        writing.named("writing the page", content.STEPS, content.STEPS)
-        html = page(data, lang)
-        with disk.new(target) as part:
-            disk.write_synced(part, html.encode("utf-8", "replace"))
-    return target
 
 
 def page_data(
@@ -104,15 +39,12 @@ def page_data(
     near: bool = True,
     track: Tracker = SILENT,
 ) -> dict[str, Any]:
-    """Return all that the page shows; see `report`, and `show.page` for its shape.
+    """Return all that the page shows; see `api.report`, and `show.page` for its shape.
 
     Args:
         near: with the neighbours of every point among the points.
         track: reports what is being done.
     """
-    from layerwise.geometry.sample import draw
-    from layerwise.geometry.umap import umap as by_umap
-
     results = {
         "probe": _result(probe, "probe", dataset),
         "analysis": _result(analysis, "analysis", dataset),

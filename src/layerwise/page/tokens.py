@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import choose
 from layerwise.errors import LayerwiseError, RequestError
@@ -88,12 +89,11 @@ def pieces_of(
 
 
 def _encoder(dataset: LayerDataset) -> Encoder:
-    from layerwise.encode.load import load_encoder
 
     if "text" not in next(dataset.parts()).texts.column_names:
         raise RequestError("pieces come from the model once more, and the dataset holds no texts")
     made = described(dataset).manifest["model"]
-    encoder = load_encoder(made["id"], revision=made["revision"])
+    encoder = encode.load.load_encoder(made["id"], revision=made["revision"])
     check_same(encoder, made, ("weights", "tokenizer", "config"), "put that one back")
     return encoder
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.parquet_size import size_of, written_out
 from layerwise._util.paths import faults
 from layerwise.errors import SourceError
 from layerwise.read.files import File
@@ -76,8 +77,6 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
     """Yield the rows in batches, strings of dictionaries as the numbers that stand for them: see `columnar`."""
     import pyarrow.parquet as pq
 
-    from layerwise._util.parquet_size import size_of
-
     metadata = parquet.metadata
     size = size_of(raw, metadata)
     # What can't be known before it is read goes by as few rows as it may take.
@@ -100,8 +99,6 @@ def _columns(file: File, schema: Any) -> Columns:
 
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
-    from layerwise._util.parquet_size import written_out
-
     size = sum(map(written_out, batch.columns))
     if size > _BYTES and batch.num_rows > 1:
         half = batch.num_rows // 2

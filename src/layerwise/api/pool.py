@@ -1,0 +1,38 @@
+"""pool: a coarser dataset from a finer one, without the model."""
+
+from pathlib import Path
+
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.threads import limited
+from layerwise.extraction.opened import open_described
+from layerwise.extraction.pool import pool_dataset
+from layerwise.store import LayerDataset
+
+
+def pool(
+    dataset: LayerDataset | str | Path,
+    out: str | Path,
+    *,
+    level: str = "text",
+    pool: str | None = None,
+    special_tokens: bool = True,
+    dtype: str | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> LayerDataset:
+    """Write the dataset that pooling the rows of `dataset` gives: token to word or text, or word to text.
+
+    Args:
+        dataset: a dataset, or its folder.
+        out: the folder of the new one.
+        level, pool, special_tokens: as in `Encoder.request`; from word level there are no special pieces.
+        dtype: the type at rest; that of `dataset` by default.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+
+    Raises:
+        RequestError: a level that isn't coarser, or rows that can't be made from these.
+    """
+    with limited(threads), tracking(progress) as track:
+        finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+        return pool_dataset(finer, out, level, pool, special_tokens=special_tokens, dtype=dtype, track=track)

@@ -1,0 +1,55 @@
+"""predict: a head applied to a source of texts, as lines of a format."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from layerwise._util.progress import Callback
+from layerwise.heads.formats import check_format, lines
+from layerwise.heads.inputs import open_source
+from layerwise.heads.predict import load_head, predict_source
+from layerwise.read import Corpus
+
+
+def predict(
+    head: str | Path,
+    source: Any,
+    *,
+    to: str = "jsonl",
+    model: str | Path | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    batch_tokens: int | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+    **reading: Any,
+) -> tuple[Iterator[str], Corpus]:
+    """Return the lines of a head's answers to a source, in its order and in bounded memory, and the opened source.
+
+    Args:
+        head: the folder of a head.
+        source: texts, as `open_corpus` takes them.
+        to: `jsonl`, `csv` or `conll`.
+        model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
+        batch_tokens: tokens of a batch.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+        **reading: options of `open_corpus`.
+
+    Raises:
+        LayerwiseError: in one line, what can't be done and what to do.
+    """
+    opened = load_head(
+        head,
+        model=model,
+        revision=revision,
+        device=device,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+    check_format(opened.data, to)
+    corpus = open_source(opened.data.pairs, source, **reading)
+    answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
+    return lines(opened.data, to, answers), corpus

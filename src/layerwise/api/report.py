@@ -1,0 +1,76 @@
+"""report: one page that shows a dataset, its probe and its analysis."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.threads import limited
+from layerwise.extraction.opened import open_rows
+from layerwise.figures.page import page
+from layerwise.page.content import STEPS
+from layerwise.page.report import POINTS, Result, page_data
+from layerwise.states import Layered
+from layerwise.store import disk
+
+
+def report(
+    dataset: Layered | str | Path,
+    out: str | Path,
+    *,
+    probe: Result = None,
+    analysis: Result = None,
+    lang: str = "en",
+    points: int = POINTS,
+    seed: int = 0,
+    umap: bool = False,
+    texts: Sequence[int] | None = None,
+    attention: bool = False,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> Path:
+    """Write one HTML file that shows a dataset: it opens from disk, and needs no network.
+
+    Args:
+        dataset: a dataset, its folder, or states in memory.
+        out: the file; it may not exist.
+        probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
+        lang: `en` or `zh`.
+        points: at most so many rows are on the map, drawn by whole texts.
+        seed: of what is drawn.
+        umap: lay layers out by UMAP and not by PCA (the extra `umap`).
+        texts: numbers of the texts whose pieces are shown; a few when left out.
+        attention: with attention maps of these texts; a million numbers at most, so that of deep models or
+            many texts the first pieces have them, which the page says.
+        progress: called with how far it has come; see `lw.Progress`.
+        threads: how many to compute with; see `lw.extract`.
+
+    Returns:
+        the path of the file.
+
+    Raises:
+        RequestError: results of another dataset, a language, a text or an extra that isn't there.
+        DatasetError: no dataset.
+        ModelError: attention from a model that isn't here, or gives none.
+        OutputError: an `out` that exists, or can't be written to.
+    """
+    target = Path(out)
+    disk.check_new(target)
+    opened = open_rows(dataset)
+    with limited(threads), tracking(progress) as track:
+        making, writing = track.split(9, 1)
+        data = page_data(
+            opened,
+            probe=probe,
+            analysis=analysis,
+            points=points,
+            seed=seed,
+            umap=umap,
+            texts=texts,
+            attention=attention,
+            track=making,
+        )
+        writing.named("writing the page", STEPS, STEPS)
+        html = page(data, lang)
+        with disk.new(target) as part:
+            disk.write_synced(part, html.encode("utf-8", "replace"))
+    return target
