@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from layerwise.errors import SourceError
-from layerwise.read.example import Example
+from layerwise.example import Example
 
 Ints = npt.NDArray[np.int64]
 # Text of the user's, gone with --no-text wherever it would stand.

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
+from layerwise.columns import column_values, there
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_rows
-from layerwise.extraction.result_provenance import about
 from layerwise.figures import plots
 from layerwise.figures.result_access import of_pairs, per_layer
 from layerwise.geometry.measure import analyze as look
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
-from layerwise.labels.values import column_values, there
 from layerwise.store import disk
+from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.result_provenance import about
 
 if TYPE_CHECKING:
     from layerwise.geometry.analysis import Analysis

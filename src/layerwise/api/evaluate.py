@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerwise.extraction.opened import open_described
 from layerwise.heads.evaluate import check_labels
 from layerwise.heads.row_spec import describe_pairs
+from layerwise.store.described import open_described
 
 
 def check_sources(

@@ -6,12 +6,12 @@ from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
-from layerwise.extraction.opened import open_rows
 from layerwise.figures.page import as_json, page
 from layerwise.page.backend import POINTS, PageBackend, Shown, answer
 from layerwise.page.content import STEPS
 from layerwise.page.report import page_data, title
 from layerwise.states import Layered
+from layerwise.store.described import open_rows
 
 
 def explore(

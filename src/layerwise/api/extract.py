@@ -11,16 +11,16 @@ from layerwise import choices
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.temporary import sweep
 from layerwise._util.threads import choose
+from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.extraction.computing import computing
 from layerwise.extraction.job import Options, prepare
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.shard_maker import Recipe
 from layerwise.layers import LayerSpec
 from layerwise.parallel.executor import Alone, Crew
 from layerwise.parallel.local import Local
 from layerwise.parallel.ray import Ray
 from layerwise.store import LayerDataset
+from layerwise.store.described import open_described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder

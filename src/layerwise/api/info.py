@@ -8,7 +8,7 @@ from typing import Any
 from layerwise import encode, heads
 from layerwise._util.paths import is_url, place
 from layerwise.errors import DatasetError, ModelError, RequestError
-from layerwise.extraction.opened import open_described
+from layerwise.store.described import open_described
 from layerwise.store.dtypes import itemsize
 
 # Any of these makes a folder a model's, or what is taken for one.

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.pool import pool_dataset
 from layerwise.store import LayerDataset
+from layerwise.store.described import open_described
 
 
 def pool(

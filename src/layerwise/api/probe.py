@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_rows
-from layerwise.extraction.result_provenance import about
 from layerwise.extraction.untrained import untrained
 from layerwise.figures import plots
 from layerwise.figures.markdown import probe_markdown
 from layerwise.probing.probe import probe as look
 from layerwise.store import disk
+from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.result_provenance import about
 
 if TYPE_CHECKING:
     from layerwise.probing.results import ProbeResult

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
-from layerwise.extraction.computing import computing
+from layerwise.encode.computing import computing
 from layerwise.extraction.repair import Repair, repair_dataset
 
 

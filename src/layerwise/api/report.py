@@ -5,12 +5,12 @@ from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
-from layerwise.extraction.opened import open_rows
 from layerwise.figures.page import page
 from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, Result, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
+from layerwise.store.described import open_rows
 
 
 def report(

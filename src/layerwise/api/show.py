@@ -8,7 +8,7 @@ import numpy as np
 
 from layerwise import choices, encode
 from layerwise._util.threads import choose
-from layerwise.extraction.computing import computing
+from layerwise.encode.computing import computing
 from layerwise.layers import LayerSpec
 
 

@@ -10,7 +10,6 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose, limited
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
-from layerwise.extraction.opened import open_described
 from layerwise.heads.fit import FittedTask, fit_heads
 from layerwise.heads.fit_one import HEADS, HIDDEN, HeadOptions
 from layerwise.heads.head import HeadData
@@ -21,6 +20,7 @@ from layerwise.heads.weights import LoopOptions
 from layerwise.labels.splits import Plan, make_plan
 from layerwise.labels.targets import Target, TaskSpec
 from layerwise.store import LayerDataset, disk
+from layerwise.store.described import open_described
 
 
 def train(

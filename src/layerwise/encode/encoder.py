@@ -24,8 +24,8 @@ from layerwise.encode.request import Loading, Request
 from layerwise.encode.tokenizer import Pieces, Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
+from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
-from layerwise.read.example import Example, clean
 from layerwise.schema import Carried, Coverage, index_table, texts_table
 from layerwise.states import F32, LayerStates
 from layerwise.texts import listed

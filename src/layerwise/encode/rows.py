@@ -12,7 +12,7 @@ from layerwise.encode.request import Request
 from layerwise.encode.tokenizer import Pieces
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
-from layerwise.read.example import Example
+from layerwise.example import Example
 from layerwise.schema import Coverage, Rows
 from layerwise.word_split import split_words
 

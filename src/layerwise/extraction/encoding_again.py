@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import ModelError
-from layerwise.read.example import Example
+from layerwise.example import Example
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:

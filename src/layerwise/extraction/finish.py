@@ -13,8 +13,8 @@ from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.errors import DatasetError
-from layerwise.extraction.opened import open_described
 from layerwise.store import DatasetWriter, LayerDataset, work
+from layerwise.store.described import open_described
 from layerwise.store.layout import Folder
 from layerwise.tolerance import measured_tolerance
 

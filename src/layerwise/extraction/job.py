@@ -16,6 +16,7 @@ from layerwise import choices
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError, RequestError
+from layerwise.example import Example, digest
 from layerwise.extraction.finish import described, manifest_of
 from layerwise.extraction.provenance import Begun, begun, is_merged, settings_at, with_source
 from layerwise.extraction.shard_maker import Recipe, Task
@@ -23,7 +24,6 @@ from layerwise.layers import LayerSpec
 from layerwise.parallel.executor import Crew, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
-from layerwise.read.example import Example, digest
 from layerwise.read.example_builder import PART
 from layerwise.read.record import listed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards

@@ -9,9 +9,9 @@ from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.errors import DatasetError, RequestError
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.provenance import entries_of
 from layerwise.store import DatasetWriter, LayerDataset
+from layerwise.store.described import open_described
 from layerwise.store.layout import Folder
 from layerwise.store.merge import copy_shard
 from layerwise.store.tables import joint_schema

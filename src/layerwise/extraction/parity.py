@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layerwise.read.example import Example
+from layerwise.example import Example
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder

@@ -12,16 +12,16 @@ from typing import Any
 from layerwise._util.paths import is_url, place
 from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError
+from layerwise.example import Example, digest
 from layerwise.extraction.finish import described
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.provenance import STDIN, entries_of, located, reopened
 from layerwise.extraction.shard_maker import Recipe, ShardMaker, Task, summed
 from layerwise.parallel.executor import Steps
-from layerwise.read.example import Example, digest
 from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
 from layerwise.schema import Carried
 from layerwise.store import DatasetWriter, LayerDataset, check_files
+from layerwise.store.described import open_described
 from layerwise.store.manifest import OWN
 from layerwise.store.work import difference
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from layerwise import encode
 from layerwise._util.memory import give_back
 from layerwise._util.progress import Tracker
+from layerwise.example import Example, digest
 from layerwise.extraction.parity import measured
 from layerwise.parallel.executor import Report
-from layerwise.read.example import Example, digest
 from layerwise.schema import Carried, carried_columns
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder

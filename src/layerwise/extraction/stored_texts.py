@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from layerwise.encode.tokenizer import NO_WORD, Pieces
 from layerwise.errors import DatasetError
-from layerwise.read.example import Example
+from layerwise.example import Example
 from layerwise.schema import Carried, Coverage
 from layerwise.store import LayerDataset
 

@@ -9,8 +9,8 @@ from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.errors import RequestError
 from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
-from layerwise.extraction.opened import described
 from layerwise.store import LayerDataset
+from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder

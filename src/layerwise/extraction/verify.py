@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from layerwise import encode
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
+from layerwise.encode.computing import computing
 from layerwise.errors import DatasetError
-from layerwise.extraction.computing import computing
+from layerwise.example import Example
 from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
-from layerwise.extraction.opened import open_described
 from layerwise.extraction.parity import LONGEST, Parity, parity, worst
 from layerwise.extraction.provenance import entries_of, located, reopened
 from layerwise.read import Corpus
-from layerwise.read.example import Example
 from layerwise.store import LayerDataset, Problem, check_files
+from layerwise.store.described import open_described
 from layerwise.tolerance import largest
 
 if TYPE_CHECKING:

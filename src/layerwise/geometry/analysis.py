@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.json_values import plain
 from layerwise._util.notebook import html
 from layerwise.errors import RequestError
-from layerwise.probing.results import plain
 
 F64 = NDArray[np.float64]
 

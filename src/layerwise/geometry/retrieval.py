@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry.shape import I64, SAME, Rows, finite, unit_rows
-from layerwise.labels.values import column_values, is_paired
 from layerwise.states import Layered
 
 WAYS = ("ab", "ba", "ab_centred", "ba_centred")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.columns import column_values, there
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample
-from layerwise.labels.values import column_values, there
 from layerwise.states import I64
 
 

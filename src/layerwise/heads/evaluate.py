@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
+from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.extraction.computing import computing
-from layerwise.extraction.opened import open_described
 from layerwise.heads.decode import predicted
 from layerwise.heads.head import HeadWithModel, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
@@ -24,10 +23,11 @@ from layerwise.labels.sentences import in_iob2, whole_texts
 from layerwise.labels.values import Labelled, read_labels
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
+from layerwise.store.described import open_described
 
 if TYPE_CHECKING:
+    from layerwise.example import Example
     from layerwise.read.corpus import Corpus
-    from layerwise.read.example import Example
 
 _BLOCK = 65_536  # rows of a dataset that are scored at once
 

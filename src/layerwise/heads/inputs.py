@@ -12,12 +12,12 @@ import pyarrow as pa
 from layerwise import encode, pooling
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
+from layerwise.columns import is_paired
 from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.example import Example, clean
 from layerwise.heads.head import HeadData
 from layerwise.heads.row_spec import describe_rows
-from layerwise.labels.values import is_paired
 from layerwise.read.corpus import Corpus, open_corpus
-from layerwise.read.example import Example, clean
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards

@@ -13,7 +13,8 @@ from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
 from layerwise._util.versions import versions
-from layerwise.extraction.computing import computing
+from layerwise.encode.computing import computing
+from layerwise.example import Example
 from layerwise.heads.decode import answers
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.head import HeadData
@@ -27,7 +28,6 @@ from layerwise.heads.inputs import (
     tracked,
 )
 from layerwise.heads.storage import describe_head, read_head, write_head
-from layerwise.read.example import Example
 from layerwise.read.shards import shards
 from layerwise.states import Layered
 

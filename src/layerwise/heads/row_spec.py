@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from layerwise.columns import is_paired
 from layerwise.errors import DatasetError
-from layerwise.labels.values import is_paired
 from layerwise.store import LayerDataset
 
 _MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer", "config")

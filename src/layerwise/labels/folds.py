@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.labels.values import is_paired, read_column
+from layerwise.labels.values import read_column
 from layerwise.states import I64, Layered
 
 Mask = NDArray[np.bool_]

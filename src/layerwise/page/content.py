@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
-from layerwise.extraction.opened import described
+from layerwise.columns import column_values, there
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
-from layerwise.labels.values import column_values, there
 from layerwise.store import LayerDataset
+from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.geometry.projection import Flat

@@ -10,12 +10,12 @@ from layerwise._util.guarded import read_json
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.errors import RequestError
-from layerwise.extraction.result_provenance import fingerprint
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
 from layerwise.page import content
 from layerwise.page.tokens import pieces_of, some_docs
 from layerwise.store import LayerDataset
+from layerwise.store.result_provenance import fingerprint
 
 if TYPE_CHECKING:
     from layerwise.states import Layered

@@ -12,17 +12,17 @@ import numpy as np
 from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import choose
+from layerwise.encode.computing import computing
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.extraction.computing import computing
 from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
-from layerwise.extraction.opened import described
 from layerwise.geometry.token_paths import moves
 from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
+from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
-    from layerwise.read.example import Example
+    from layerwise.example import Example
     from layerwise.states import F32, Layered
 
 MOST = 64  # pieces of a text that are shown

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
+from layerwise._util.json_values import plain
 from layerwise._util.notebook import html
 from layerwise.errors import RequestError
 
@@ -105,16 +104,3 @@ class ProbeResult:
         made |= made.pop("about")
         cleaned: dict[str, Any] = plain(made)
         return cleaned
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON holds it: numbers that aren't finite are `None`, arrays are lists."""
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

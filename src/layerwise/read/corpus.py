@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import RequestError, SourceError
+from layerwise.example import Example
 from layerwise.read.conll import ConllReader
-from layerwise.read.example import Example
 from layerwise.read.example_builder import Carrier
 from layerwise.read.files import File, find_files
 from layerwise.read.jsonl import JsonlReader

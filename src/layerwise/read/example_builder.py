@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.errors import SourceError
+from layerwise.example import Example, clean
 from layerwise.read.column_types import Watch
-from layerwise.read.example import Example, clean
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, quoted, shown

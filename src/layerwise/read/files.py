@@ -11,7 +11,7 @@ from pathlib import Path
 from layerwise._util.paths import faults, is_url, matches, place, reason
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
-from layerwise.read.example import clean
+from layerwise.example import clean
 from layerwise.read.record import shown
 
 _ENDINGS = {

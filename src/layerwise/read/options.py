@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerwise.errors import RequestError
-from layerwise.read.example import clean
+from layerwise.example import clean
 
 _WITH_HEADER = ("jsonl", "parquet")
 _WITHOUT_COLUMNS = ("txt", "docs")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from layerwise.errors import RequestError
-from layerwise.read.example import Example
+from layerwise.example import Example
 
 TEXTS = 2048
 # Rows of single pieces or words are many more per character than rows of whole texts.

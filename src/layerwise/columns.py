@@ -1,0 +1,56 @@
+"""What the columns of rows say: a value for each row, whether it belongs to the row or to its text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from layerwise.states import Layered
+
+
+def is_paired(dataset: Layered) -> bool:
+    """Tell whether the rows are pairs: two texts of a record, one after the other (`extract --text a,b`)."""
+    if dataset.level != "text" or dataset.rows % 2:
+        return False
+    names: list[str] = []
+    places: list[tuple[str, int]] = []
+    for part in dataset.parts():
+        texts = part.texts
+        if not {"part", "source", "line"} <= set(texts.column_names) or texts.num_rows != part.rows:
+            return False
+        names += texts["part"].to_pylist()
+        places += zip(texts["source"].to_pylist(), texts["line"].to_pylist(), strict=True)
+    # A column of the user's own may be called so; the two texts of a record stand on one line.
+    together = places[::2] == places[1::2]
+    return bool(names) and names[0] != names[1] and names == names[:2] * (len(names) // 2) and together
+
+
+def column_values(part: Layered, column: str) -> tuple[list[Any], bool]:
+    """Return what a column says of each row, and whether there is such a column (else all is `None`).
+
+    A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
+    piece has what a list says of its word.
+    """
+    index, texts = part.index, part.texts
+    if column in index.column_names:
+        return index[column].to_pylist(), True
+    if column not in texts.column_names:
+        return [None] * index.num_rows, False
+    of_text = dict(zip(texts["doc"].to_pylist(), texts[column].to_pylist(), strict=True))
+    docs = index["doc"].to_pylist()
+    if part.level == "token" and pa.types.is_list(texts.schema.field(column).type):
+        words = index["word"].to_pylist()
+        return [_of_word(of_text[d], w) for d, w in zip(docs, words, strict=True)], True
+    return [of_text[doc] for doc in docs], True
+
+
+def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
+    if values is None or word is None or not 0 <= word < len(values):
+        return None
+    return values[word]
+
+
+def there(value: Any) -> bool:
+    """Tell whether a label is one: not missing, not empty, not NaN."""
+    return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
