@@ -39,7 +39,7 @@ for _ in sys.stdin:
     del kept, sentences
 """
 Layers = list[NDArray[np.float32]]
-"""Per layer the vectors of one text, (pieces, width), or of a batch, (texts, pieces, width)."""
+"""Per layer the vectors of one text, (tokens, width), or of a batch, (texts, tokens, width)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Batches:
         ]
 
     def count(self, texts: Sequence[str]) -> tuple[int, int]:
-        """Return the number of pieces, special ones included, without and with padding."""
+        """Return the number of tokens, special ones included, without and with padding."""
         masks = [inputs["attention_mask"] for _, inputs in self.of(texts, "np")]
         return sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
 
@@ -158,7 +158,7 @@ class AllStates(torch.nn.Module):
         self._model = model
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-        """Return the states, each (texts, pieces, width)."""
+        """Return the states, each (texts, tokens, width)."""
         return self._model(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)
         hf.save_random(folder / "model", find_checkpoint("minilm"))
-        flop = hf.PlainLoop(find_checkpoint(folder / "model"), "cuda").flop_per_piece()
+        flop = hf.PlainLoop(find_checkpoint(folder / "model"), "cuda").flop_per_token()
         best = alone(lw.load_encoder(folder / "model", device="cuda", precision="bf16"), flop / 1e9 / ceiling)
         torch.cuda.empty_cache()
         if not args.no_disk:
@@ -64,10 +64,10 @@ def main() -> None:
 def alone(encoder: Encoder, share: float) -> float:
     """Print the speed of each size of batch, and the kernels of the fastest; return its share of the ceiling."""
     examples = _examples(documentation(TEXTS) * TIMES)
-    rows, found = [("batch of pieces", "pieces/s", "of ceiling")], {}
+    rows, found = [("batch of tokens", "tokens/s", "of ceiling")], {}
     for budget in BUDGETS:
         shard = encoder.plan(examples, encoder.request(batch_tokens=budget))
-        speed = shard.counts["pieces"] / statistics.median(ran(encoder, shard) for _ in range(ROUNDS))
+        speed = shard.counts["tokens"] / statistics.median(ran(encoder, shard) for _ in range(ROUNDS))
         found[speed] = shard
         rows.append((f"{budget:,}", f"{speed:,.0f}", f"{speed * share:.0%}"))
     show(rows, right=(0, 1, 2))
@@ -106,11 +106,11 @@ def kernels(encoder: Encoder, shard: Shard) -> None:
 
 def to_disk(folder: Path, share: float) -> None:
     """Print how fast datasets are made."""
-    rows = [("workers on the GPU", "pieces/s", "texts/s", "of ceiling")]
+    rows = [("workers on the GPU", "tokens/s", "texts/s", "of ceiling")]
     texts = documentation(TEXTS)
     sources = [write_jsonl(folder / f"{times}.jsonl", texts * times) for times in (2, 12)]
     for workers in WORKERS:
-        seconds, pieces = [], []
+        seconds, tokens = [], []
         for source in sources:
             out = source.with_suffix(f".{workers}.lw")
             command = f"-m layerwise extract {source} --out {out} --model {folder / 'model'} --precision bf16"
@@ -122,9 +122,9 @@ def to_disk(folder: Path, share: float) -> None:
                 text=True,
             )
             seconds.append(time.perf_counter() - start)
-            pieces.append(json.loads(made.stdout)["pieces"])
+            tokens.append(json.loads(made.stdout)["tokens"])
         took = seconds[1] - seconds[0]
-        speed = (pieces[1] - pieces[0]) / took
+        speed = (tokens[1] - tokens[0]) / took
         rows.append((str(workers), f"{speed:,.0f}", f"{10 * len(texts) / took:,.0f}", f"{speed * share:.1%}"))
     show(rows, right=(0, 1, 2, 3))
 

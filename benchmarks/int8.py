@@ -29,7 +29,7 @@ Floats = NDArray[Any]
 
 def main() -> int:
     """Measure and print."""
-    heading("int8 against fp32, minilm, text level, mean of all pieces")
+    heading("int8 against fp32, minilm, text level, mean of all tokens")
     exact, rough = (lw.load_encoder("minilm", device="cpu", precision=name) for name in ("fp32", "int8"))
     rows: list[Sequence[str]] = [
         (

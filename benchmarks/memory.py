@@ -15,7 +15,7 @@ from pathlib import Path
 from common import Goal, documentation, heading, show, show_goals
 
 SIZES = {"text": (2_000, 20_000), "token": (500, 5_000)}
-# Rows: of pieces more, as what stands in the larger source ten times is never cut apart.
+# Rows: of tokens more, as what stands in the larger source ten times is never cut apart.
 PROBED = {"text": 2_000, "token": 10_000}
 ANALYZED = 1_000  # rows: fewer than there are, so that both have intervals
 ROUNDS = 1  # a peak hardly varies, and 20,000 texts take their time

@@ -1,6 +1,6 @@
 """Every layer of 256 paragraphs of documentation on BERT-base shape: layerwise against other libraries, on the CPU.
 
-All ways tokenise, cut texts at 512 pieces and leave numpy arrays in memory; OpenVINO gets as many threads as
+All ways tokenise, cut texts at 512 tokens and leave numpy arrays in memory; OpenVINO gets as many threads as
 torch. Then how far those that round are from plain forwards of one text, on these weights and on minilm's.
 
     pip install openvino nncf
@@ -53,7 +53,7 @@ def our_ways(name: str, first: Encoder) -> dict[str, Way]:
 
         def states(texts: Sequence[str]) -> list[Layers]:
             found = run(texts)
-            ends = np.cumsum(found.texts["pieces"].to_numpy())[:-1]
+            ends = np.cumsum(found.texts["tokens"].to_numpy())[:-1]
             split = [np.split(found.layer(layer), ends) for layer in found.layers]
             return [list(layers) for layers in zip(*split, strict=True)]
 
@@ -75,7 +75,7 @@ def rounding_ways(
 def errors(way: Way, texts: Sequence[str], expected: Sequence[Layers]) -> tuple[str, str, str]:
     """Return how far a way is off: the relative error, the layer that it is of, and the least cosine.
 
-    The error is the mean over all pieces of |a - b| / |b|, of the layer where it is largest; the cosine that
+    The error is the mean over all tokens of |a - b| / |b|, of the layer where it is largest; the cosine that
     of a text's mean vector with the right one, the least of all texts and layers.
     """
     assert way.states is not None
@@ -128,21 +128,21 @@ def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: s
         if flair is not None:
             other = Flair(flair, folder, texts)
             stack.callback(other.close)
-            ways['flair: layers="all", words by their first piece'] = Way(other.run)
+            ways['flair: layers="all", words by their first token'] = Way(other.run)
         ways |= rounding_ways(folder, encoder, batches, calibrating)
         seconds = interleaved({label: lambda way=way: way.run(texts) for label, way in ways.items()}, rounds)
         expected = plain_states(encoder, few)
         off = {label: errors(way, few, expected) for label, way in ways.items() if way.states is not None}
-        pieces, padded = batches.count(texts)
+        tokens, padded = batches.count(texts)
     if flair is not None:
         print(other.versions)
     print(
-        f"{len(texts)} texts, {pieces:,} pieces, median of {rounds} interleaved rounds; "
-        f"of batches by length {1 - pieces / padded:.0%} is padding"
+        f"{len(texts)} texts, {tokens:,} tokens, median of {rounds} interleaved rounds; "
+        f"of batches by length {1 - tokens / padded:.0%} is padding"
     )
-    rows = [("way", "pieces/s", "against the loop", "relative error", "in layer", "least cosine")]
+    rows = [("way", "tokens/s", "against the loop", "relative error", "in layer", "least cosine")]
     for label, taken in seconds.items():
-        speed = f"{pieces / statistics.median(taken):,.0f}"
+        speed = f"{tokens / statistics.median(taken):,.0f}"
         rows.append((label, speed, f"{ratio(seconds[LOOP], taken):.2f}", *off.get(label, ("", "", ""))))
     show(rows, right=(1, 2, 3, 4, 5))
     for label in OPENVINO_INT8:
@@ -160,7 +160,7 @@ def on_minilm(texts: Sequence[str], calibrating: Sequence[str]) -> None:
     print(f"\nerror on minilm, {len(texts)} texts")
     rows = [("way", "relative error", "in layer", "least cosine")]
     show([*rows, *((label, *figures) for label, figures in off.items())], right=(1, 2, 3))
-    print("relative error: the mean of |a - b| / |b| over all pieces, in the layer where it is largest")
+    print("relative error: the mean of |a - b| / |b| over all tokens, in the layer where it is largest")
     print("least cosine: of the texts' mean vectors, over all layers")
     print("b: plain forwards of one text in fp32")
 

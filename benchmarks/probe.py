@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.probing.candidates import Candidate, candidates, fitter
 from layerwise.probing.design import Builder, Design, crossed
 from layerwise.probing.evaluate import Evaluation
@@ -52,7 +52,7 @@ def main() -> int:
         lw.probe(dataset, "classify", "label", mixes=list(NARROW))
         whole = time.perf_counter() - start
         start = time.perf_counter()
-        weighed(dataset, material, design, one, STRENGTHS.index(0.1), draws=RESAMPLED, seed=0)
+        weighed(dataset, material, design, one, CS.index(0.1), draws=RESAMPLED, seed=0)
         seconds[WEIGHTS] = time.perf_counter() - start
         one_fold, plain = _plain(dataset, material, design)
     show([("candidate", "seconds"), *((name, f"{s:.1f}") for name, s in seconds.items())], right=(1,))
@@ -114,7 +114,7 @@ def _plain(dataset: LayerDataset, material: Material, design: Design) -> tuple[f
             (np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner
         ]
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        search = GridSearchCV(model, {"logisticregression__C": list(STRENGTHS)}, cv=inner)
+        search = GridSearchCV(model, {"logisticregression__C": list(CS)}, cv=inner)
         out.append(search.fit(x[rows], y[rows]).score(x[outer.test], y[outer.test]))
     return (time.perf_counter() - start) / TIMED, out
 

@@ -38,7 +38,7 @@ def child(source: str, out: str, level: str) -> None:
     dataset = lw.extract(source, out, model=encoder, level=level)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"seconds": seconds, "peak": peak, "pieces": dataset.manifest["totals"]["pieces"]}))
+    print(json.dumps({"seconds": seconds, "peak": peak, "tokens": dataset.manifest["totals"]["tokens"]}))
 
 
 def grow(folder: Path) -> list[Goal]:

@@ -16,18 +16,18 @@ def main() -> None:
         f"speed: layerwise bench --shape bert-base --texts {TEXTS} --rounds {ROUNDS}", "sentence-transformers"
     )
     found = by.bench(shape="bert-base", texts=TEXTS, rounds=ROUNDS)
-    print(f"{found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds")
-    rows = [("way", "pieces/s", "against loop", "of ceiling")]
+    print(f"{found.texts} texts, {found.tokens:,} tokens, median of {found.rounds} interleaved rounds")
+    rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [
-        (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
+        (way, f"{s.tokens_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
         for way, s in found.ways.items()
     ]
     show(rows, right=(1, 2, 3))
-    ways = {way: speed.pieces_per_s for way, speed in found.ways.items()}
+    ways = {way: speed.tokens_per_s for way, speed in found.ways.items()}
     print("\nwhat the measured ceiling of a matrix product allows, were all else free:")
-    bounds = [("precision", "GFLOP/s", "pieces/s", "against loop", "against padded")]
+    bounds = [("precision", "GFLOP/s", "tokens/s", "against loop", "against padded")]
     for precision, ceiling in found.ceilings.items():
-        most = ceiling * 1e9 / found.flop_per_piece
+        most = ceiling * 1e9 / found.flop_per_token
         bounds.append(
             (
                 precision,
@@ -38,7 +38,7 @@ def main() -> None:
             )
         )
     show(bounds, right=(1, 2, 3, 4))
-    print(f"the model's products need {found.flop_per_piece / 1e6:,.0f} MFLOP per piece")
+    print(f"the model's products need {found.flop_per_token / 1e6:,.0f} MFLOP per token")
     for name, why in found.left_out.items():
         print(f"{name} left out: {why}")
     int8 = []

@@ -1,6 +1,6 @@
 """`make results`: STS-B (English, test), for every layer of minilm; rewrites its table in docs/results.md.
 
-The cosine of the two sentences' vectors (mean of all pieces, special ones included) against the score that
+The cosine of the two sentences' vectors (mean of all tokens, special ones included) against the score that
 people gave; Spearman's rank correlation.
 """
 
@@ -38,7 +38,7 @@ def main() -> int:
     show(rows, right=(1, 3))
     last = float(stats.spearmanr(found[states.layers[-1]], gold).statistic)
     note = (
-        f"{len(pairs):,} pairs; minilm (all-MiniLM-L6-v2), mean of all pieces; intervals: {DRAWS:,} bootstrap "
+        f"{len(pairs):,} pairs; minilm (all-MiniLM-L6-v2), mean of all tokens; intervals: {DRAWS:,} bootstrap "
         f"samples of the pairs. Another implementation gave {ELSEWHERE} for the last layer; the difference "
         f"is {last - ELSEWHERE:+.4f}."
     )

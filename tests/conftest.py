@@ -61,7 +61,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "modernbert": ("bytes", {**SMALL, "local_attention": 16}, "packed"),
     # Scales its embeddings by the share of masks in a row.
     "esm": ("wordpiece", {**SMALL, "mask_token_id": 4, "token_dropout": True}, "packed"),
-    # Looks at parts of a text of more than 28 pieces, at all of a shorter one; and fills up to whole blocks.
+    # Looks at parts of a text of more than 28 tokens, at all of a shorter one; and fills up to whole blocks.
     "big_bird": ("unigram", {**SMALL, "block_size": 4, "num_random_blocks": 1}, "even"),
     "mpnet": ("wordpiece", SMALL, "padded"),
     "deberta-v2": (
@@ -144,15 +144,15 @@ def make_tokenizer(kind: str, *, ends_only: bool = False) -> Any:
     special = list(SPECIAL.values())
     size = 400 if kind == "bytes" else 300
     merges = merges_of(words, size - len(special) - len(alphabet))
-    pieces = [*sorted(alphabet), *dict.fromkeys(joined(*pair) for pair in merges)]
-    vocab = {token: number for number, token in enumerate(dict.fromkeys([*special, *pieces]))}
+    tokens = [*sorted(alphabet), *dict.fromkeys(joined(*pair) for pair in merges)]
+    vocab = {token: number for number, token in enumerate(dict.fromkeys([*special, *tokens]))}
     if kind == "wordpiece":
         backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     elif kind == "bytes":
         backend = Tokenizer(models.BPE(vocab, merges))
         backend.decoder = decoders.ByteLevel()
     else:
-        # Long pieces are likelier than the letters that they are made of.
+        # Long tokens are likelier than the letters that they are made of.
         scores = [(token, 0.0 if token in special else -10.0 - 1 / len(token)) for token in vocab]
         backend = Tokenizer(models.Unigram(scores, vocab["[UNK]"]))
     if normalizer is not None:

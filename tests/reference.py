@@ -40,7 +40,7 @@ class Plain:
         return self.split_tokenizer(list(words), is_split_into_words=True, truncation=False, verbose=False)
 
     def states(self, ids: Sequence[int]) -> Floats:
-        """All layers of one sequence of piece numbers: (layers, pieces, width)."""
+        """All layers of one sequence of token numbers: (layers, tokens, width)."""
         model = copy.deepcopy(self.model) if self._changes else self.model
         with torch.no_grad():
             out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)

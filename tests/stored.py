@@ -38,7 +38,7 @@ def tables_of(start: int, rows: int) -> tuple[pa.Table, pa.Table]:
 
 
 def write_shard(writer: DatasetWriter, rows: int, dtype: str = "float16") -> None:
-    """Write the next shard: its rows in an order of its own, in pieces."""
+    """Write the next shard: its rows in an order of its own, in parts."""
     number = len(writer.committed)
     start = sum(record["rows"] for record in writer.committed.values())
     order = np.random.default_rng(rows).permutation(rows)
@@ -47,7 +47,7 @@ def write_shard(writer: DatasetWriter, rows: int, dtype: str = "float16") -> Non
         for some in np.array_split(order, 3):
             shard.put(layer, some, values[some])
     index, texts = tables_of(start, rows)
-    shard.commit(index, texts, {"counts": {"pieces": 3 * rows}, "input": f"digest {number}"})
+    shard.commit(index, texts, {"counts": {"tokens": 3 * rows}, "input": f"digest {number}"})
 
 
 def describe(dtype: str) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def asked(client: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def become(**asked: Any) -> None:
-    """Do what Python would do with these arguments, and end; what was imported isn't taken down piece by piece."""
+    """Do what Python would do with these arguments, and end; what was imported isn't taken down bit by bit."""
     status: Any = 0
     try:
         execute(**asked)

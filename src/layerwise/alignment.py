@@ -1,4 +1,4 @@
-"""Which pieces make up a row: a word, a span, a text. By offsets and word numbers, never by re-tokenising."""
+"""Which tokens make up a row: a word, a span, a text. By offsets and word numbers, never by re-tokenising."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows of one text: row r is made of the next `counts[r]` of `members` (piece numbers in the text)."""
+    """Rows of one text: row r is made of the next `counts[r]` of `members` (token numbers in the text)."""
 
     members: Ints
     counts: Ints
@@ -24,29 +24,29 @@ class Groups:
         return Groups(self.members[np.repeat(rows, self.counts)], self.counts[rows])
 
 
-def each(pieces: int) -> Groups:
-    """A row per piece."""
-    return Groups(np.arange(pieces), np.ones(pieces, dtype=np.int64))
+def each(tokens: int) -> Groups:
+    """A row per token."""
+    return Groups(np.arange(tokens), np.ones(tokens, dtype=np.int64))
 
 
 def whole(begin: int, end: int) -> Groups:
-    """One row of the pieces `begin` … `end` − 1."""
+    """One row of the tokens `begin` … `end` − 1."""
     return Groups(np.arange(begin, end), np.array([end - begin]))
 
 
 def by_number(numbers: Ints, rows: int) -> Groups:
-    """A row per number 0 … `rows` − 1: the pieces that carry it; `numbers` is (pieces,), −1 for none."""
+    """A row per number 0 … `rows` − 1: the tokens that carry it; `numbers` is (tokens,), −1 for none."""
     inside = np.flatnonzero(numbers >= 0)
     order = inside[np.argsort(numbers[inside], kind="stable")]
     return Groups(order, np.bincount(numbers[inside], minlength=rows)[:rows])
 
 
 def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints) -> Groups:
-    """A row per span of characters: the pieces that share at least one character with it.
+    """A row per span of characters: the tokens that share at least one character with it.
 
     Args:
-        starts, ends: (pieces,) code points of each piece, both in ascending order; special pieces and
-            pieces without a character have start = end and belong to no span.
+        starts, ends: (tokens,) code points of each token, both in ascending order; special tokens and
+            tokens without a character have start = end and belong to no span.
         spans: (start, end) pairs in any order.
     """
     visible = np.flatnonzero(ends > starts)
@@ -58,17 +58,17 @@ def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints
     return Groups(visible[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
 
 
-def first_row(groups: Groups, pieces: int) -> Ints:
-    """Return, for each of `pieces` pieces, the first row that it belongs to, −1 for none."""
-    out = np.full(pieces, -1, dtype=np.int64)
+def first_row(groups: Groups, tokens: int) -> Ints:
+    """Return, for each of `tokens` tokens, the first row that it belongs to, −1 for none."""
+    out = np.full(tokens, -1, dtype=np.int64)
     rows = np.repeat(np.arange(len(groups)), groups.counts)
     out[groups.members[::-1]] = rows[::-1]
     return out
 
 
-def concatenate(groups: Sequence[Groups], pieces: Sequence[int]) -> Groups:
-    """Put the groups of several texts behind each other; `pieces` is how many pieces each text has."""
-    begins = np.cumsum([0, *pieces])
+def concatenate(groups: Sequence[Groups], tokens: Sequence[int]) -> Groups:
+    """Put the groups of several texts behind each other; `tokens` is how many tokens each text has."""
+    begins = np.cumsum([0, *tokens])
     members = [part.members + begin for part, begin in zip(groups, begins, strict=False)]
     nothing = np.empty(0, dtype=np.int64)
     return Groups(

@@ -23,10 +23,10 @@ def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
 
 
 def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
-    """Return whether special pieces count, after making sure that leaving them out means something.
+    """Return whether special tokens count, after making sure that leaving them out means something.
 
     Raises:
-        RequestError: special pieces left out where they never count.
+        RequestError: special tokens left out where they never count.
     """
     if not special_tokens and (level != "text" or pool not in ("mean", "max", "sum")):
         raise RequestError(
@@ -46,7 +46,7 @@ def fit_pool(level: str, pool: str | None) -> str | None:
     if level == "token":
         if pool is not None:
             raise RequestError(
-                f"pool {pool!r} doesn't fit level 'token': a token row is one piece; leave it out"
+                f"pool {pool!r} doesn't fit level 'token': a token row is one token; leave it out"
             )
         return None
     pool = one_of("pool", "mean" if pool is None else pool, POOLS)

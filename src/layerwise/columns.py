@@ -30,7 +30,7 @@ def column_values(part: Layered, column: str) -> tuple[list[Any], bool]:
     """Return what a column says of each row, and whether there is such a column (else all is `None`).
 
     A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
-    piece has what a list says of its word.
+    token has what a list says of its word.
     """
     index, texts = part.index, part.texts
     if column in index.column_names:

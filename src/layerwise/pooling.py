@@ -1,4 +1,4 @@
-"""How the pieces of a row become one vector: first a choice of pieces, then mean, max or sum over them."""
+"""How the tokens of a row become one vector: first a choice of tokens, then mean, max or sum over them."""
 
 from typing import Literal
 
@@ -13,12 +13,12 @@ Reduce = Literal["mean", "max", "sum"]
 
 
 def reduction(pool: str | None) -> Reduce:
-    """Return how chosen pieces are reduced; `first`, `last`, `first_last`, `cls`, `eos` are means of one or two."""
+    """Return how chosen tokens are reduced; `first`, `last`, `first_last`, `cls`, `eos` are means of one or two."""
     return pool if pool in ("max", "sum") else "mean"  # type: ignore[return-value]
 
 
 def choose(groups: Groups, pool: str | None) -> Groups:
-    """Return the pieces of each row that `pool` looks at. No row may be empty."""
+    """Return the tokens of each row that `pool` looks at. No row may be empty."""
     if pool not in ("first", "last", "first_last"):
         return groups
     ends = np.cumsum(groups.counts)
@@ -30,10 +30,10 @@ def choose(groups: Groups, pool: str | None) -> Groups:
 
 
 def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, how: Reduce) -> torch.Tensor:
-    """Reduce pieces to rows.
+    """Reduce tokens to rows.
 
     Args:
-        hidden: (pieces, width), float32.
+        hidden: (tokens, width), float32.
         members: (chosen,) indices into `hidden`, row after row.
         offsets: (rows,) where each row begins in `members`.
 
@@ -46,7 +46,7 @@ def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, h
 def reduce_array(
     hidden: npt.NDArray[np.float32], groups: Groups, pool: str | None
 ) -> npt.NDArray[np.float32]:
-    """Reduce an array (pieces, width) to one (rows, width), from the pieces that `choose` has chosen."""
+    """Reduce an array (tokens, width) to one (rows, width), from the tokens that `choose` has chosen."""
     offsets = torch.from_numpy(np.cumsum(groups.counts) - groups.counts)
     values: npt.NDArray[np.float32] = reduce(
         torch.from_numpy(hidden), torch.from_numpy(groups.members), offsets, reduction(pool)

@@ -32,9 +32,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What became of one text: its pieces, windows and cut pieces; `special_only` where it has no other."""
+    """What became of one text: its tokens, windows and cut tokens; `special_only` where it has no other."""
 
-    pieces: int
+    tokens: int
     windows: int
     truncated: int
     special_only: bool = False
@@ -73,7 +73,7 @@ class Carried:
 def texts_table(
     examples: Sequence[Example], coverage: Sequence[Coverage], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
-    """Return the texts: doc, id, source, line, text, words, pieces, windows, truncated, and carried columns."""
+    """Return the texts: doc, id, source, line, text, words, tokens, windows, truncated, and carried columns."""
     docs = np.arange(first_doc, first_doc + len(examples))
     columns: dict[str, pa.Array[Any]] = {
         "doc": pa.array(docs, pa.int64()),
@@ -84,7 +84,7 @@ def texts_table(
     }
     if any(e.words is not None for e in examples):
         columns["words"] = pa.array([e.words for e in examples], pa.list_(pa.string()))
-    for name in ("pieces", "windows", "truncated"):
+    for name in ("tokens", "windows", "truncated"):
         columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
     if any(c.special_only for c in coverage):
         columns["special_only"] = pa.array([c.special_only for c in coverage])

@@ -57,7 +57,7 @@ class Layered(ABC):
     @property
     @abstractmethod
     def pool(self) -> str | None:
-        """How pieces became a row; `None` at token level."""
+        """How tokens became a row; `None` at token level."""
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Layered(ABC):
         """Return some rows of one layer; `rows` are checked, and a slice has step 1. May share memory."""
 
     def parts(self) -> Iterator["Layered"]:
-        """Yield bounded pieces that make up the whole, in order; rows in memory are one piece."""
+        """Yield parts of bounded size that make up the whole, in order; rows in memory are one part."""
         yield self
 
     def checked(self) -> Self:
@@ -279,7 +279,7 @@ class LayerStates(Layered):
 
     @property
     def pool(self) -> str | None:
-        """How pieces became a row; `None` at token level."""
+        """How tokens became a row; `None` at token level."""
         return self._pool
 
     @property

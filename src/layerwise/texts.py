@@ -19,7 +19,7 @@ def listed(given: Any) -> list[Any]:
         RequestError: one string; a table or mapping, of which one column is needed; what has no order.
     """
     if isinstance(given, str | bytes):
-        kind = "string" if isinstance(given, str) else "piece of bytes"
+        kind = "string" if isinstance(given, str) else "bytes object"
         raise RequestError(f"got one {kind} for a list of texts; put it in brackets")
     if (columns := _columns(given)) is not None:
         raise RequestError(_naming(given, columns))

@@ -22,10 +22,10 @@ def test_other_libraries_that_are_broken_here_are_left_out_and_named(
     assert set(found.left_out) == {"flair", "sentence_transformers"}
     for why in found.left_out.values():
         assert why == "installed, and doesn't run beside these versions: made for transformers 4"
-    assert found.ways["layerwise fp32"].pieces_per_s > 0
+    assert found.ways["layerwise fp32"].tokens_per_s > 0
     loop = found.ways["loop: one text at a time"]
     for way, speed in found.ways.items():
         blocks = 3 if way == "layerwise fp32, layer 1 only" else 1  # the tiny model has three
-        needed = speed.pieces_per_s * found.flop_per_piece / blocks
+        needed = speed.tokens_per_s * found.flop_per_token / blocks
         assert speed.of_ceiling == pytest.approx(needed / 1e9 / found.ceilings["fp32"]), way
-        assert speed.against_loop == pytest.approx(speed.pieces_per_s / loop.pieces_per_s), way
+        assert speed.against_loop == pytest.approx(speed.tokens_per_s / loop.tokens_per_s), way

@@ -244,7 +244,7 @@ def test_show_gives_a_line_per_layer(run: Run, tiny: list[str]) -> None:
 def test_show_json_holds_whole_vectors(run: Run, tiny: list[str], encoder_of: Callable[[str], Any]) -> None:
     got = run("show", "Hello, world!", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
-    assert set(got.json) == {"model", "layers", "width", "pieces", "rows"}
+    assert set(got.json) == {"model", "layers", "width", "tokens", "rows"}
     states = encoder_of("bert").encode(["Hello, world!"])
     for row, layer in zip(got.json["rows"], states.layers, strict=True):
         assert (row["layer"], row["text"]) == (layer, "Hello, world!")
@@ -252,11 +252,11 @@ def test_show_json_holds_whole_vectors(run: Run, tiny: list[str], encoder_of: Ca
         assert row["norm"] == pytest.approx(np.linalg.norm(row["vector"]))
 
 
-def test_show_goes_by_pieces(run: Run, tiny: list[str]) -> None:
+def test_show_goes_by_tokens(run: Run, tiny: list[str]) -> None:
     got = run("show", "a word", "--level", "token", "--layers", "emb,-1", "--json", *tiny)
-    pieces = [row["text"] for row in got.json["rows"] if row["layer"] == "emb"]
-    assert (pieces[0], pieces[-1]) == ("(special)", "(special)")
-    assert "".join(pieces[1:-1]) == "aword"
+    tokens = [row["text"] for row in got.json["rows"] if row["layer"] == "emb"]
+    assert (tokens[0], tokens[-1]) == ("(special)", "(special)")
+    assert "".join(tokens[1:-1]) == "aword"
     assert {row["layer"] for row in got.json["rows"]} == {"emb", "3"}
 
 
@@ -359,7 +359,7 @@ def test_what_does_not_go_through_whole_is_said(here: Path, run: Run, tiny: list
     Path("long.txt").write_text("word " * 100 + "\nshort\n", encoding="utf-8")
     assert "1 long texts in overlapping windows" in run("extract", "long.txt", "--out", "w", *tiny).out
     cut = run("extract", "long.txt", "--out", "t", "--long", "truncate", *tiny).out
-    assert "1 texts cut: 22 pieces are not in the dataset" in cut
+    assert "1 texts cut: 22 tokens are not in the dataset" in cut
 
 
 def test_the_next_command_can_be_pasted(reviews: Path, run: Run, tiny: list[str]) -> None:
@@ -554,7 +554,7 @@ def test_bench_json(run: Run, tiny: list[str]) -> None:
     assert (got.code, got.err) == (0, "")
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
-        assert set(speed) == {"pieces_per_s", "against_loop", "of_ceiling"}
+        assert set(speed) == {"tokens_per_s", "against_loop", "of_ceiling"}
     assert any(way.startswith("layerwise fp32") for way in got.json["ways"])
 
 
@@ -734,7 +734,7 @@ BAD_REQUESTS = [
     ("--long cut", "'cut' doesn't exist; choose one of window, truncate, error"),
     ("--max-length 2", "--max-length 2 doesn't fit this model; take 3 to 80"),
     ("--max-length 81", "--max-length 81 doesn't fit this model; take 3 to 80"),
-    ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 pieces; take 0 to 77"),
+    ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 tokens; take 0 to 77"),
     ("--overlap -1", "--overlap -1 doesn't fit"),
     ("--overlap 5 --long truncate", "--overlap 5 doesn't go with --long truncate"),
     ("--batch-tokens 0", "--batch-tokens 0 is too small; take at least 1"),
@@ -757,11 +757,11 @@ def test_a_request_that_cannot_be_carried_out(
     assert not Path("out").exists(), "nothing is left behind"
 
 
-def test_pool_cls_needs_a_classification_piece(
+def test_pool_cls_needs_a_classification_token(
     reviews: Path, refused: Refused, model_folder: Callable[[str], Path]
 ) -> None:
     argv = ["extract", "reviews.csv", "--out", "out", "--model", str(model_folder("t5")), "--pool", "cls"]
-    assert "pool 'cls' needs a classification piece" in refused(*argv)
+    assert "pool 'cls' needs a classification token" in refused(*argv)
     assert not Path("out").exists()
 
 
@@ -775,7 +775,7 @@ def long_text(here: Path) -> list[str]:
 def test_long_error_names_the_text(long_text: list[str], refused: Refused, tiny: list[str]) -> None:
     message = refused(*long_text, *tiny, "--long", "error")
     assert "long.txt, line 2" in message
-    assert "102 pieces" in message
+    assert "102 tokens" in message
     assert "limit is 80" in message
     assert "--long window" in message
 
@@ -901,7 +901,7 @@ def test_a_newer_format_is_refused(command: str, text_set: Path, refused: Refuse
     (text_set / "manifest.json.sha256").write_text(line)
     before = contents(text_set)
     message = refused(*READERS[command], *(tiny if command == "extract" else []))
-    assert "format version 99, this layerwise reads up to 1" in message
+    assert "format version 99, this layerwise reads 2" in message
     assert "update layerwise" in message
     assert contents(text_set) == before
     assert not Path("new").exists()
@@ -1209,7 +1209,7 @@ def test_one_huge_word_keeps_its_alignment(
 
 @pytest.mark.parametrize("level", ["token", "word"])
 @pytest.mark.parametrize("text", ["xy" * 50_000, "🙂" * 10_000], ids=["100 KB", "emoji"])
-def test_every_character_of_a_huge_word_is_in_a_piece(
+def test_every_character_of_a_huge_word_is_in_a_token(
     text: str, level: str, here: Path, run: Run, model_folder: Callable[[str], Path]
 ) -> None:
     Path("huge.jsonl").write_text(json.dumps({"text": text}) + "\n")

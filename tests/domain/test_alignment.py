@@ -46,7 +46,7 @@ def test_numbers_are_what_brute_force_says(numbers: list[int]) -> None:
         assert found == [place for place, number in enumerate(numbers) if number == row]
 
 
-def test_the_first_row_of_a_piece_that_two_words_share() -> None:
+def test_the_first_row_of_a_token_that_two_words_share() -> None:
     groups = by_overlap(np.array([0, 2]), np.array([2, 4]), [(0, 1), (1, 3), (3, 4)])
     assert first_row(groups, 2).tolist() == [0, 1]
 
@@ -60,7 +60,7 @@ def test_groups_of_several_texts_stand_behind_each_other() -> None:
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=HOSTILE)
-def test_slices_give_pieces_and_words_back(family: str, encoder_of: Callable[[str], Any], text: str) -> None:
+def test_slices_give_tokens_and_words_back(family: str, encoder_of: Callable[[str], Any], text: str) -> None:
     encoder = encoder_of(family)
     for level in ("token", "word"):
         states = encoder.encode([text], layers="emb", level=level)
@@ -78,19 +78,19 @@ def test_spans_by_characters(encoder_of: Callable[[str], Any]) -> None:
     states = encoder.encode([text, "second"], level="span", spans=[[(4, 8), (4, 21)], [(0, 6)]])
     assert states.index["text"].to_pylist() == ["bank", "bank of the river", "second"]
     assert states.index["span"].to_pylist() == [0, 1, 0]
-    pieces = encoder.encode([text], level="token")
+    tokens = encoder.encode([text], level="token")
     rows = [
         n
-        for n, r in enumerate(pieces.index.to_pylist())
+        for n, r in enumerate(tokens.index.to_pylist())
         if r["start"] >= 4 and r["end"] <= 8 and r["end"] > 0
     ]
-    assert np.allclose(states.stack()[:, 0], pieces.stack()[:, rows].mean(axis=1), atol=1e-5)
+    assert np.allclose(states.stack()[:, 0], tokens.stack()[:, rows].mean(axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("spans", "message"),
     [
-        ([[(3, 4)]], r"span \(3, 4\) ' ' holds no piece"),
+        ([[(3, 4)]], r"span \(3, 4\) ' ' holds no token"),
         ([[(4, 4)]], r"span \(4, 4\) doesn't fit its 8 characters"),
         ([[(0, 9)]], r"span \(0, 9\) doesn't fit"),
     ],

@@ -133,7 +133,7 @@ def test_tables_are_refused_and_their_columns_named(kind: str, encoder_of: Calla
         ({}, "got an empty mapping"),
         ({"id": "a text"}.items(), "a dict_items for texts, which has names beside its texts"),
         (_Column(), "got Column<text> for texts; give a list"),
-        (b"text", "got one piece of bytes"),
+        (b"text", "got one bytes object"),
     ],
 )
 def test_what_is_no_list_of_texts(given: Any, said: str) -> None:

@@ -137,7 +137,7 @@ def test_a_layer_that_is_not_reached_is_left_alone() -> None:
     assert type(model["unused"]) is torch.nn.Linear
 
 
-def test_drawn_texts_are_the_same_everywhere_and_hold_no_special_piece() -> None:
+def test_drawn_texts_are_the_same_everywhere_and_hold_no_special_token() -> None:
     found = int8.drawn(50, [0, 3, 49])
     assert [len(text) for text in found] == list(int8.LENGTHS)
     assert set(np.concatenate(found).tolist()) == set(range(50)) - {0, 3, 49}

@@ -29,7 +29,7 @@ def test_minilm_is_the_published_model(minilm: Any) -> None:
     published = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert minilm.hashes["weights"] == published
     assert (minilm.layers, minilm.width) == (("emb", "1", "2", "3", "4", "5", "6"), 384)
-    # Its sentence-transformers modules ask for 256 pieces and the mean; Normalize is recorded, not applied.
+    # Its sentence-transformers modules ask for 256 tokens and the mean; Normalize is recorded, not applied.
     assert (minilm.max_length, minilm.default_pool, minilm.description["not_applied"]) == (
         256,
         "mean",

@@ -39,7 +39,7 @@ def test_tokens_of_every_family(
     for doc, text in enumerate(SHORT):
         rows = states.where(doc=doc)
         encoding = plain.raw(text)
-        assert states.index["token_id"].take(rows).to_pylist() == encoding["input_ids"], f"pieces of {text!r}"
+        assert states.index["token_id"].take(rows).to_pylist() == encoding["input_ids"], f"tokens of {text!r}"
         error = worst(got[:, rows], plain.states(encoding["input_ids"]))
         assert error <= TOLERANCE, f"{family}: {text!r} is off by {error:.1e}"
 
@@ -72,21 +72,21 @@ def test_words_of_pre_split_text(
             f"a row per word of {words}"
         )
         for row, word in zip(rows, range(len(words)), strict=True):
-            pieces = [place for place, number in enumerate(numbers) if number == word]
-            error = worst(got[:, [row]], expected[:, pieces].mean(axis=1, keepdims=True))
+            tokens = [place for place, number in enumerate(numbers) if number == word]
+            error = worst(got[:, [row]], expected[:, tokens].mean(axis=1, keepdims=True))
             assert error <= TOLERANCE, f"{family}: word {words[word]!r} is off by {error:.1e}"
 
 
 def without_blanks(places: list[int], names: list[str]) -> list[int]:
-    """Return places without those of pieces that stand for a space alone, where others are left."""
+    """Return places without those of tokens that stand for a space alone, where others are left."""
     left = [place for place, name in zip(places, names, strict=True) if name.strip("\u2581\u0120")]
     return left or places
 
 
 def _with_unknown(plain: Plain, words: list[str]) -> tuple[list[int], list[int | None]]:
-    """Return pieces and word numbers, with the unknown piece where the tokenizer drops a word.
+    """Return tokens and word numbers, with the unknown token where the tokenizer drops a word.
 
-    A space that stands before a word is none of its pieces, unless there is no other.
+    A space that stands before a word is none of its tokens, unless there is no other.
     """
     encoding = plain.split(words)
     ids, numbers = list(encoding["input_ids"]), list(encoding.word_ids())
@@ -125,12 +125,12 @@ def test_pools_of_a_text(
     texts = [text for text in SHORT if len(plain.raw(text)["input_ids"]) > 2]
     got = encoder.encode(texts, pool=pool).stack()
     expected = np.stack([POOLS[pool](plain.states(plain.raw(text)["input_ids"])) for text in texts], axis=1)
-    # A sum over n pieces adds up n rounding errors.
+    # A sum over n tokens adds up n rounding errors.
     assert worst(got, expected) <= TOLERANCE * (10 if pool == "sum" else 1)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "sum"])
-def test_pools_without_special_pieces(
+def test_pools_without_special_tokens(
     pool: str, encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
 ) -> None:
     encoder, plain = encoder_of("bert"), plain_of("bert")
@@ -142,7 +142,7 @@ def test_pools_without_special_pieces(
     assert worst(states.stack()[:, 1:], POOLS[pool](empty)[:, None]) <= TOLERANCE
 
 
-def test_words_of_raw_text_take_every_piece_that_touches_them(
+def test_words_of_raw_text_take_every_token_that_touches_them(
     encoder_of: Callable[[str], Any], plain_of: Callable[[str], Plain]
 ) -> None:
     for family in ("bert", "roberta", "xlm-roberta"):

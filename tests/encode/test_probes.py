@@ -39,7 +39,7 @@ def test_special_tokens_within_a_text(
 
 @pytest.mark.parametrize("family", ["roberta", "xlm-roberta", "camembert"])
 def test_a_tokenizer_whose_padding_is_not_the_models(family: str, tmp_path: Path) -> None:
-    # A piece of usual texts, which the model passes over when it counts positions.
+    # A token of usual texts, which the model passes over when it counts positions.
     usual = [number for text in CORPUS for number in make_tokenizer(FAMILIES[family][0])(text)["input_ids"]]
     padding = next(number for number in usual if 4 < number < 60)
     folder = make_model(family, tmp_path / "model", pad_token_id=padding)
@@ -47,7 +47,7 @@ def test_a_tokenizer_whose_padding_is_not_the_models(family: str, tmp_path: Path
     texts = [text for text in CORPUS if len(plain.raw(text)["input_ids"]) <= encoder.position_limit]
     assert encoder.engine["packing"] == "packed"
     assert off(encoder, plain, texts) <= TOLERANCE
-    assert any(f"padding is piece 0 and the model's is {padding}" in note for note in encoder.notes)
+    assert any(f"padding is token 0 and the model's is {padding}" in note for note in encoder.notes)
 
 
 LONG = "0123456789 " * 4
@@ -141,8 +141,8 @@ def test_neighbours_of_equal_length_are_compared(
 
     split = attention._split
 
-    def mixed(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:
-        return split(x, texts, pieces).flip(0)
+    def mixed(x: torch.Tensor, texts: int, tokens: int) -> torch.Tensor:
+        return split(x, texts, tokens).flip(0)
 
     monkeypatch.setattr(attention, "_split", mixed)
     assert lw.load_encoder(model_folder("bert")).engine["packing"] == "padded"
@@ -163,7 +163,7 @@ def config_of(folder: Path, **changed: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
 
-def test_a_tokenizer_with_pieces_beyond_the_embedding_table_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_with_tokens_beyond_the_embedding_table_is_refused(tmp_path: Path) -> None:
     folder = make_model("bert", tmp_path / "model")
     tokenizer = make_tokenizer("wordpiece")
     entries = len(tokenizer)
@@ -172,7 +172,7 @@ def test_a_tokenizer_with_pieces_beyond_the_embedding_table_is_refused(tmp_path:
     tokenizer.save_pretrained(folder)
     with pytest.raises(ModelError) as caught:
         lw.load_encoder(folder)
-    assert f"{entries + 2} pieces, up to number {entries + 1}" in str(caught.value)
+    assert f"{entries + 2} tokens, up to number {entries + 1}" in str(caught.value)
     assert f"embedding table {entries} entries" in str(caught.value)
 
 
@@ -183,7 +183,7 @@ def test_a_maximum_length_beyond_the_table_of_positions_is_refused(family: str, 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 1000}))
     with pytest.raises(ModelError) as caught:
         lw.load_encoder(folder)
-    assert "its tokenizer allows 1000 pieces and its table of positions has 80 entries" in str(caught.value)
+    assert "its tokenizer allows 1000 tokens and its table of positions has 80 entries" in str(caught.value)
 
 
 def test_the_number_of_positions_goes_by_the_table_under_any_name(tmp_path: Path) -> None:
@@ -197,13 +197,13 @@ def test_the_number_of_positions_goes_by_the_table_under_any_name(tmp_path: Path
 
 
 def test_a_mask_of_the_models_own_number(tmp_path: Path) -> None:
-    """ESM scales a row by the share of masks in it, whatever piece the tokenizer takes for one."""
+    """ESM scales a row by the share of masks in it, whatever token the tokenizer takes for one."""
     mask = make_tokenizer("wordpiece")(CORPUS[0])["input_ids"][3]
     folder = make_model("esm", tmp_path / "model", mask_token_id=mask)
     encoder, plain = lw.load_encoder(folder), Plain(folder)
     assert any(mask in plain.raw(text)["input_ids"] for text in SPECIAL_INSIDE)
     assert off(encoder, plain, SPECIAL_INSIDE) <= TOLERANCE
-    assert any(f"mask is piece 4 and the model's is {mask}" in note for note in encoder.notes)
+    assert any(f"mask is token 4 and the model's is {mask}" in note for note in encoder.notes)
 
 
 def test_a_table_of_positions_with_entries_in_reserve(tmp_path: Path) -> None:
@@ -242,16 +242,16 @@ def test_attention_to_parts_of_a_text_is_no_map(encoder_of: Callable[[str], Any]
         encoder_of("big_bird").attention(LONG)
 
 
-def test_a_text_with_nothing_but_special_pieces_is_too_little(tmp_path: Path) -> None:
+def test_a_text_with_nothing_but_special_tokens_is_too_little(tmp_path: Path) -> None:
     folder = make_model("bert", tmp_path / "model")
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 2}))
-    with pytest.raises(ModelError, match="takes 2 pieces at once, and 2 of a text are special"):
+    with pytest.raises(ModelError, match="takes 2 tokens at once, and 2 of a text are special"):
         lw.load_encoder(folder)
 
 
 def test_a_local_encoder_is_no_decoder(tmp_path: Path) -> None:
-    """What stands first sees a few pieces and not the end of the text."""
+    """What stands first sees a few tokens and not the end of the text."""
     folder = make_model("modernbert", tmp_path / "model", local_attention=4, global_attn_every_n_layers=99)
     assert lw.load_encoder(folder).blocks == 3
 

@@ -340,7 +340,7 @@ def test_maximum_lengths_that_make_no_sense(
         lw.load_encoder(folder, device="cpu")
 
 
-def test_eos_is_the_last_piece_of_all(encoder_of: Callable[[str], Any]) -> None:
+def test_eos_is_the_last_token_of_all(encoder_of: Callable[[str], Any]) -> None:
     for family in ("bert", "roberta", "t5"):
         encoder = encoder_of(family)
         tokens = encoder.encode(TEXTS, level="token")
@@ -362,6 +362,6 @@ def test_eos_is_a_pool_of_texts_alone(encoder_of: Callable[[str], Any], tmp_path
     source.write_text("a word\nand more words\n")
     lw.extract(source, tmp_path / "words", model=encoder, level="word")
     with pytest.raises(
-        RequestError, match="pool 'eos' needs the last special piece, which a dataset of words doesn't hold"
+        RequestError, match="pool 'eos' needs the last special token, which a dataset of words doesn't hold"
     ):
         lw.pool(tmp_path / "words", tmp_path / "x", pool="eos")

@@ -1,4 +1,4 @@
-"""Pieces that nobody wants to have located are the same pieces."""
+"""Tokens that nobody wants to have located are the same tokens."""
 
 import gc
 from collections.abc import Callable
@@ -30,13 +30,13 @@ def test_what_is_not_located_is_else_the_same(family: str, encoder_of: Callable[
         assert not other.ends.any()
 
 
-def test_special_pieces_stand_where_the_tokenizer_says(encoder_of: Callable[[str], Any]) -> None:
+def test_special_tokens_stand_where_the_tokenizer_says(encoder_of: Callable[[str], Any]) -> None:
     for family in ("bert", "roberta", "t5"):
         tokenizer = encoder_of(family).tokenizer
-        for text, pieces in zip(CORPUS, tokenizer.texts(CORPUS), strict=True):
+        for text, tokens in zip(CORPUS, tokenizer.texts(CORPUS), strict=True):
             mask = tokenizer._backend.encode(text).special_tokens_mask
-            if len(mask) == len(pieces):  # a text without any piece has got the unknown one
-                wanted = [1] * pieces.prefix + [0] * pieces.body + [1] * pieces.suffix
+            if len(mask) == len(tokens):  # a text without any token has got the unknown one
+                wanted = [1] * tokens.prefix + [0] * tokens.body + [1] * tokens.suffix
                 assert mask == wanted, f"{family}: {text!r}"
 
 
@@ -84,8 +84,8 @@ def blank_vocabulary(**options: Any) -> Any:
     return backend
 
 
-def pieces_of(backend: Any, text: str | list[str]) -> list[tuple[str, str, int]]:
-    """The pieces of a text with the characters and the word of each."""
+def tokens_of(backend: Any, text: str | list[str]) -> list[tuple[str, str, int]]:
+    """The tokens of a text with the characters and the word of each."""
     from transformers import PreTrainedTokenizerFast
 
     from layerwise.encode.tokenizer import Tokenizer
@@ -95,18 +95,18 @@ def pieces_of(backend: Any, text: str | list[str]) -> list[tuple[str, str, int]]
     )
     tokenizer = Tokenizer(SimpleNamespace(backend=backend, tokenizer=fast), "tiny")  # type: ignore[arg-type]
     whole = text if isinstance(text, str) else " ".join(text)
-    (pieces,) = tokenizer.texts([text]) if isinstance(text, str) else tokenizer.words([text])
-    names = tokenizer.names(pieces.ids.tolist())
-    parts = [whole[start:end] for start, end in zip(pieces.starts, pieces.ends, strict=True)]
-    return list(zip(names, parts, pieces.words.tolist(), strict=True))[1:-1]
+    (tokens,) = tokenizer.texts([text]) if isinstance(text, str) else tokenizer.words([text])
+    names = tokenizer.names(tokens.ids.tolist())
+    parts = [whole[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
+    return list(zip(names, parts, tokens.words.tolist(), strict=True))[1:-1]
 
 
 def test_a_space_that_the_text_has_not_has_no_characters_and_no_word() -> None:
     backend = blank_vocabulary()
-    assert pieces_of(backend, "天气很好。") == [
+    assert tokens_of(backend, "天气很好。") == [
         ("\u2581", "", -1), ("天气", "天气", -1), ("很", "很", -1), ("好", "好", -1), ("。", "。", -1),
     ]  # fmt: skip
-    assert pieces_of(backend, ["天气", "the", "很", "day"]) == [
+    assert tokens_of(backend, ["天气", "the", "很", "day"]) == [
         ("\u2581", "", -1), ("天气", "天气", 0), ("\u2581the", "the", 1),
         ("\u2581", "", -1), ("很", "很", 2), ("\u2581day", "day", 3),
     ]  # fmt: skip
@@ -114,14 +114,14 @@ def test_a_space_that_the_text_has_not_has_no_characters_and_no_word() -> None:
 
 def test_a_space_that_the_text_has_keeps_its_place() -> None:
     backend = blank_vocabulary()
-    found = pieces_of(backend, "the 天 day")
+    found = tokens_of(backend, "the 天 day")
     assert found == [
         ("\u2581the", "the", -1),
         ("\u2581", " ", -1),
         ("天", "天", -1),
         ("\u2581day", " day", -1),
     ]
-    literal = pieces_of(backend, "\u2581天")
+    literal = tokens_of(backend, "\u2581天")
     assert [(name, part) for name, part, _ in literal][-2:] == [("\u2581", "\u2581"), ("天", "天")]
 
 
@@ -139,7 +139,7 @@ def test_the_space_of_another_kind_of_tokenizer_is_a_letter() -> None:
     ]
     backend = Tokenizer(models.Unigram([*vocab, ("o", -1.0), ("r", -1.0)], 1))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    found = pieces_of(backend, "x\u0120or\u0120o")
+    found = tokens_of(backend, "x\u0120or\u0120o")
     assert [(name, part) for name, part, _ in found if name == "\u0120"] == [("\u0120", "\u0120")] * 2
 
 
@@ -148,14 +148,14 @@ def test_a_space_is_a_word_where_nothing_else_is() -> None:
 
     backend = blank_vocabulary()
     backend.normalizer = normalizers.Replace("很", "")
-    assert pieces_of(backend, ["天", "很"])[-1] in [
+    assert tokens_of(backend, ["天", "很"])[-1] in [
         ("\u2581", "很", 1),
         ("\u2581", "", 1),
         ("[UNK]", "很", 1),
     ]
 
 
-def test_words_of_chinese_text_begin_with_their_own_piece(tmp_path: Path) -> None:
+def test_words_of_chinese_text_begin_with_their_own_token(tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
     backend = blank_vocabulary()

@@ -26,7 +26,7 @@ def plain(
     scale: float | None = None,
     window_size: tuple[int, int] = (-1, -1),
 ) -> torch.Tensor:
-    """Attention within each text, (pieces, heads, size), by its formula."""
+    """Attention within each text, (tokens, heads, size), by its formula."""
     assert cu_seq_q.dtype == torch.int32, "the kernel takes nothing else"
     borders = cu_seq_q.tolist()
     assert borders == cu_seq_k.tolist()

@@ -18,7 +18,7 @@ LONG = "One two three, four five six seven; eight nine ten eleven twelve thirtee
 
 
 @given(st.integers(0, 300), st.integers(1, 60), st.data())
-def test_every_piece_comes_from_the_window_in_which_it_stands_farthest_from_an_edge(
+def test_every_token_comes_from_the_window_in_which_it_stands_farthest_from_an_edge(
     body: int, capacity: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, capacity - 1))
@@ -26,11 +26,11 @@ def test_every_piece_comes_from_the_window_in_which_it_stands_farthest_from_an_e
     assert all(w.end - w.start <= capacity for w in found)
     assert all(b.start <= a.end - overlap for a, b in pairwise(found)), "too little overlap"
     owners = [n for n, w in enumerate(found) for _ in range(w.first, w.last)]
-    assert [p for w in found for p in range(w.first, w.last)] == list(range(body)), "each piece exactly once"
-    for piece, owner in enumerate(owners):
-        distances = [min(piece - w.start, w.end - 1 - piece) for w in found if w.start <= piece < w.end]
+    assert [p for w in found for p in range(w.first, w.last)] == list(range(body)), "each token exactly once"
+    for token, owner in enumerate(owners):
+        distances = [min(token - w.start, w.end - 1 - token) for w in found if w.start <= token < w.end]
         mine = found[owner]
-        assert min(piece - mine.start, mine.end - 1 - piece) == max(distances), f"piece {piece} of {body}"
+        assert min(token - mine.start, mine.end - 1 - token) == max(distances), f"token {token} of {body}"
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "t5", "convbert"])
@@ -48,7 +48,7 @@ def test_stitched_layers_are_those_of_the_windows_alone(
     if level == "text":
         expected = expected.mean(axis=1, keepdims=True)
     assert worst(states.stack(), expected) <= 1e-5
-    assert states.texts["pieces"].to_pylist() == [len(ids)]
+    assert states.texts["tokens"].to_pylist() == [len(ids)]
     assert states.texts["windows"].to_pylist() == [
         len(list(windows(len(body), length - prefix - suffix, overlap)))
     ]
@@ -58,34 +58,34 @@ def test_stitched_layers_are_those_of_the_windows_alone(
 def _stitched(
     plain: Plain, before: list[int], body: list[int], after: list[int], capacity: int, overlap: int
 ) -> Any:
-    """Run each window by itself, and for each piece take the window in which it stands farthest from an edge."""
+    """Run each window by itself, and for each token take the window in which it stands farthest from an edge."""
     starts = [0]
     while starts[-1] + capacity < len(body):
         starts.append(min(starts[-1] + capacity - overlap, len(body) - capacity))
     runs = [plain.states([*before, *body[s : s + capacity], *after]) for s in starts]
     columns = [runs[0][:, place] for place in range(len(before))]
-    for piece in range(len(body)):
-        inside = [n for n, s in enumerate(starts) if s <= piece < s + capacity]
-        best = max(inside, key=lambda n: min(piece - starts[n], starts[n] + capacity - 1 - piece))
-        columns.append(runs[best][:, len(before) + piece - starts[best]])
+    for token in range(len(body)):
+        inside = [n for n, s in enumerate(starts) if s <= token < s + capacity]
+        best = max(inside, key=lambda n: min(token - starts[n], starts[n] + capacity - 1 - token))
+        columns.append(runs[best][:, len(before) + token - starts[best]])
     columns += [runs[-1][:, place - len(after)] for place in range(len(after))]
     return np.stack(columns, axis=1)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "sum", "first", "last", "first_last", "cls"])
-def test_every_pool_of_a_windowed_text_is_that_of_its_stitched_pieces(
+def test_every_pool_of_a_windowed_text_is_that_of_its_stitched_tokens(
     pool: str, encoder_of: Callable[[str], Any]
 ) -> None:
     encoder = encoder_of("bert")
-    pieces = encoder.encode([LONG], level="token", max_length=20).stack()
+    tokens = encoder.encode([LONG], level="token", max_length=20).stack()
     by_hand = {
-        "mean": pieces.mean(axis=1),
-        "max": pieces.max(axis=1),
-        "sum": pieces.sum(axis=1),
-        "first": pieces[:, 1],
-        "last": pieces[:, -2],
-        "first_last": (pieces[:, 1] + pieces[:, -2]) / 2,
-        "cls": pieces[:, 0],
+        "mean": tokens.mean(axis=1),
+        "max": tokens.max(axis=1),
+        "sum": tokens.sum(axis=1),
+        "first": tokens[:, 1],
+        "last": tokens[:, -2],
+        "first_last": (tokens[:, 1] + tokens[:, -2]) / 2,
+        "cls": tokens[:, 0],
     }[pool]
     # A budget of one window per batch makes every window a batch of its own.
     for budget in (1, 50, 10_000):
@@ -95,14 +95,14 @@ def test_every_pool_of_a_windowed_text_is_that_of_its_stitched_pieces(
         )
 
 
-def test_a_word_across_two_windows_is_the_mean_of_all_its_pieces(encoder_of: Callable[[str], Any]) -> None:
+def test_a_word_across_two_windows_is_the_mean_of_all_its_tokens(encoder_of: Callable[[str], Any]) -> None:
     encoder = encoder_of("roberta")
     text = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz end"
-    pieces = encoder.encode([text], level="token", max_length=20)
+    tokens = encoder.encode([text], level="token", max_length=20)
     words = encoder.encode([text], level="word", max_length=20)
     assert words.texts["windows"].to_pylist()[0] > 2
-    rows = pieces.where(word=0)
-    assert worst(words.stack()[:, :1], pieces.stack()[:, rows].mean(axis=1, keepdims=True)) <= 1e-5
+    rows = tokens.where(word=0)
+    assert worst(words.stack()[:, :1], tokens.stack()[:, rows].mean(axis=1, keepdims=True)) <= 1e-5
 
 
 def test_truncating_says_how_much_is_gone(
@@ -112,19 +112,19 @@ def test_truncating_says_how_much_is_gone(
     ids = plain.raw(LONG)["input_ids"]
     states = encoder.encode(["short", LONG], level="token", long="truncate", max_length=20)
     assert states.texts["truncated"].to_pylist() == [0, len(ids) - 20]
-    assert states.texts["pieces"].to_pylist()[1] == 20
+    assert states.texts["tokens"].to_pylist()[1] == 20
     rows = states.where(doc=1)
     assert worst(states.stack()[:, rows], plain.states([*ids[:19], ids[-1]])) <= 1e-5
 
 
 def test_an_error_names_the_long_text(encoder_of: Callable[[str], Any]) -> None:
-    with pytest.raises(RequestError, match=r"text 1 has \d+ pieces and the limit is 20; take --long window"):
+    with pytest.raises(RequestError, match=r"text 1 has \d+ tokens and the limit is 20; take --long window"):
         encoder_of("bert").encode(["short", LONG], long="error", max_length=20)
 
 
 def test_windows_that_cannot_be_are_refused(encoder_of: Callable[[str], Any]) -> None:
     encoder = encoder_of("bert")
-    with pytest.raises(RequestError, match="--overlap 18 doesn't fit: windows hold 18 pieces; take 0 to 17"):
+    with pytest.raises(RequestError, match="--overlap 18 doesn't fit: windows hold 18 tokens; take 0 to 17"):
         encoder.encode([LONG], max_length=20, overlap=18)
     with pytest.raises(RequestError, match="--max-length 81 doesn't fit this model; take 3 to 80"):
         encoder.encode([LONG], max_length=81)

@@ -61,7 +61,7 @@ def test_what_is_stored_is_what_encode_gives(
     assert dataset.texts["label"].to_pylist() == ["ab"[n % 2] for n in range(len(CORPUS))]
     assert dataset.texts["number"].type == pa.int64()
     assert dataset.manifest["totals"]["texts"] == len(CORPUS)
-    assert dataset.manifest["totals"]["pieces"] == sum(states.texts["pieces"].to_pylist())
+    assert dataset.manifest["totals"]["tokens"] == sum(states.texts["tokens"].to_pylist())
     assert dataset.manifest["shards"]["count"] == 4
     assert check_files(tmp_path / "out") == []
 
@@ -280,7 +280,7 @@ def test_pre_split_words_with_labels(encoder: Any, tmp_path: Path) -> None:
     assert tokens.texts["tag"].to_pylist() == [["B-PER", "O", "O"], ["B-LOC"]]
 
 
-def test_raw_words_that_have_no_piece_are_counted(encoder: Any, tmp_path: Path) -> None:
+def test_raw_words_that_have_no_token_are_counted(encoder: Any, tmp_path: Path) -> None:
     dataset = lw.extract(_lines(tmp_path, "a \ufffd b"), tmp_path / "out", model=encoder, level="word")
     assert dataset.index["word"].to_pylist() == [0, 2]
     assert dataset.manifest["totals"]["lost_words"] == 1

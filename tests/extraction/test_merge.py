@@ -88,7 +88,7 @@ def test_the_manifest_says_what_was_merged(make: Make, tmp_path: Path) -> None:
         ("a.jsonl", 3),
         ("b.jsonl", 2),
     ]
-    for name in ("texts", "rows", "pieces", "windows"):
+    for name in ("texts", "rows", "tokens", "windows"):
         parts = [dataset.manifest["totals"][name] for dataset in (one, two)]
         assert manifest["totals"][name] == sum(parts), name
     for layer, error in manifest["error"].items():

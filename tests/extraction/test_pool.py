@@ -110,7 +110,7 @@ def test_what_cannot_be_pooled(encoder_of: Callable[[str], Any], raw: Path, tmp_
         RequestError, match="level 'word' can't be made from level 'text'; it takes a dataset of level token"
     ):
         lw.pool(tmp_path / "texts", tmp_path / "x", level="word")
-    with pytest.raises(RequestError, match="pool 'cls' needs the classification piece"):
+    with pytest.raises(RequestError, match="pool 'cls' needs the classification token"):
         lw.pool(tmp_path / "words", tmp_path / "x", pool="cls")
     with pytest.raises(RequestError, match=r"text \d+ has no word, so no row; pool a dataset of level token"):
         lw.pool(tmp_path / "words", tmp_path / "x")

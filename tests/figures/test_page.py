@@ -109,7 +109,7 @@ def analysis(layers: list[str]) -> dict[str, Any]:
     }
 
 
-def pieces(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[str, Any]:
+def tokens(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[str, Any]:
     names = names or ["[CLS]", "hel", "##lo", "bank", "[SEP]"]
     n = len(names)
     rng = np.random.default_rng(1)
@@ -119,7 +119,7 @@ def pieces(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[st
         "doc": 3,
         "text": "hello bank",
         "count": n,
-        "pieces": names,
+        "tokens": names,
         "special": [i in (0, n - 1) for i in range(n)],
         "norms": rng.uniform(1, 9, (layers, n)).astype(np.float32),
         "moves": rng.uniform(0, 1, (layers - 1, n)).astype(np.float32),
@@ -144,7 +144,7 @@ def whole(**other: Any) -> dict[str, Any]:
             "pool": "mean",
             "rows": 180,
             "texts": 180,
-            "pieces": 4321,
+            "tokens": 4321,
             "truncated": 3,
             "windows": 181,
             "lost_words": 0,
@@ -159,8 +159,8 @@ def whole(**other: Any) -> dict[str, Any]:
         "points": points(),
         "probe": probe,
         "analysis": analysis(LAYERS),
-        "pieces": [pieces()],
-        "pieces_note": None,
+        "tokens": [tokens()],
+        "tokens_note": None,
         "versions": {"numpy": "2"},
         "notes": ["a note"],
     } | other
@@ -240,7 +240,7 @@ def test_arrays_stand_byte_by_byte_behind_the_json() -> None:
     near = given["points"]["neighbours"]["points"]
     assert near["dtype"] == "uint16"
     assert np.array_equal(numbers(near, planes), wanted["neighbours"]["points"])
-    assert numbers(given["pieces"][0]["attention"], planes).tolist() == pieces()["attention"].tolist()
+    assert numbers(given["tokens"][0]["attention"], planes).tolist() == tokens()["attention"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -322,10 +322,10 @@ def test_five_thousand_texts_fit_in_six_megabytes(
     made["coords"] = rng.integers(-32767, 32767, (7, 5000, 2)).astype(np.int16)
     made["neighbours"]["points"] = rng.integers(0, 5000, (7, 5000, 10)).astype(np.uint32)
     made["neighbours"]["cosines"] = -np.sort(-rng.integers(40, 127, (7, 5000, 10)).astype(np.int8))
-    some = pieces(7, [text[:6] for text in texts[:64]])
+    some = tokens(7, [text[:6] for text in texts[:64]])
     some["moves"], some["norms"] = rng.uniform(size=(6, 64)), rng.uniform(size=(7, 64))
     maps = attended(rng, 6, heads, TEXTS)
-    data = whole(points=made, pieces=[some | {"attention": one} for one in maps])
+    data = whole(points=made, tokens=[some | {"attention": one} for one in maps])
     size = len(page(data).encode())
     print(f"{size / 1e6:.2f} MB for 5,000 texts and 7 layers")
     assert size < 6_000_000
@@ -369,7 +369,7 @@ def test_what_it_says(show: Show) -> None:
         "minilm",
         "4 stored",
         "180 texts",
-        "4,321 pieces",
+        "4,321 tokens",
         "3 texts truncated",
         "123 MB at rest",
     ):
@@ -550,8 +550,8 @@ def test_one_text(show: Show) -> None:
     opened = show(whole())
     assert opened.tab.locator("#strip tbody tr").count() == 5
     opened.tab.get_by_role("button", name="bank", exact=True).click()
-    assert opened.text("#close-pieces h3") == "Closest to bank"
-    assert opened.tab.locator("#close-pieces tbody tr").count() == 4
+    assert opened.text("#close-tokens h3") == "Closest to bank"
+    assert opened.tab.locator("#close-tokens tbody tr").count() == 4
     way = opened.tab.locator("#ways .way.chosen").get_attribute("points")
     assert len(way.split()) == 4
     first = opened.text("#strip tbody tr")
@@ -563,15 +563,15 @@ def test_one_text(show: Show) -> None:
     opened.tab.select_option("#attention-head", "1")
     opened.tab.select_option("#block", "0")
     opened.tab.wait_for_selector(cell)
-    assert "Maps of the first" not in opened.text("#pieces")
+    assert "Maps of the first" not in opened.text("#tokens")
 
 
-def test_maps_of_some_pieces_say_so(show: Show) -> None:
-    one = pieces()
-    opened = show(whole(pieces=[one | {"attention": one["attention"][:, :, :3, :3]}]))
+def test_maps_of_some_tokens_say_so(show: Show) -> None:
+    one = tokens()
+    opened = show(whole(tokens=[one | {"attention": one["attention"][:, :, :3, :3]}]))
     assert opened.tab.locator("#attention .cell").count() == 9
     assert opened.tab.locator("#strip tbody tr").count() == 5
-    assert "Maps of the first 3 of these 5 pieces" in opened.text("#pieces")
+    assert "Maps of the first 3 of these 5 tokens" in opened.text("#tokens")
 
 
 def test_numbers_that_differ_by_rounding_are_as_good_as_equal(show: Show) -> None:
@@ -654,7 +654,7 @@ def test_keys(show: Show) -> None:
         assert not opened.tab.evaluate(
             f"{bare} && !document.activeElement.closest('.mark, .cell') && document.activeElement !== document.body"
         )
-    assert {"map", "probe", "matrix", "geometry", "pieces"} <= seen
+    assert {"map", "probe", "matrix", "geometry", "tokens"} <= seen
 
 
 def test_chinese(show: Show) -> None:
@@ -750,7 +750,7 @@ def test_text_of_users_is_shown_and_never_run(show: Show) -> None:
         points=made,
         probe=probe,
         analysis=measured,
-        pieces=[pieces(names=HOSTILE)],
+        tokens=[tokens(names=HOSTILE)],
         notes=HOSTILE,
     )
     data["about"] |= {
@@ -795,11 +795,11 @@ DEGENERATE: dict[str, dict[str, Any]] = {
     "nothing": {"title": "x"},
     "nulls": dict.fromkeys(whole()),
     "one point": {"points": points(1)},
-    "one layer": {"points": points(5, 1), "analysis": analysis(["emb"]), "pieces": [pieces(1)]},
+    "one layer": {"points": points(5, 1), "analysis": analysis(["emb"]), "tokens": [tokens(1)]},
     "no text": {
         "points": points() | {"texts": None, "columns": [], "neighbours": None, "explained": None},
-        "pieces": [],
-        "pieces_note": "the dataset holds no texts",
+        "tokens": [],
+        "tokens_note": "the dataset holds no texts",
     },
     "no spread": {
         "points": points() | {"coords": np.zeros((4, 60, 2), np.int16), "explained": np.full((4, 2), np.nan)}
@@ -838,7 +838,7 @@ def test_hardly_anything(show: Show, name: str) -> None:
         "no text": (
             "The dataset holds no text",
             "No column to colour by",
-            "There are no pieces here: the dataset holds",
+            "There are no tokens here: the dataset holds",
         ),
         "no values": ("no value",),
     }
@@ -959,7 +959,7 @@ def test_fifty_thousand_points_stay_smooth(show: Show) -> None:
     rng = np.random.default_rng(0)
     made = points(50_000, 7, ["a text"] * 50_000, 1) | {"neighbours": None}
     made["coords"] = np.clip(rng.normal(0, 12_000, (7, 50_000, 2)), -32767, 32767).astype(np.int16)
-    data = whole(points=made, pieces=[], analysis=None)
+    data = whole(points=made, tokens=[], analysis=None)
     data["about"] = data["about"] | {"layers": ["emb", *map(str, range(1, 7))]}
     opened = show(data)
     gaps = opened.tab.evaluate(

@@ -1,4 +1,4 @@
-"""Layers on a plane, nearest rows, and pieces along the layers."""
+"""Layers on a plane, nearest rows, and tokens along the layers."""
 
 import sys
 from typing import Any
@@ -147,10 +147,10 @@ def test_nearest_to_one_row_of_a_whole_layer(monkeypatch: pytest.MonkeyPatch) ->
         assert cosines == pytest.approx(theirs[row], abs=1e-6)
 
 
-# --- pieces -----------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------
 
 
-def test_pieces_along_the_layers() -> None:
+def test_tokens_along_the_layers() -> None:
     stack = np.stack(noise(9, 5, 3))
     stack[2] = 2 * stack[1]
     made = moves(stack)

@@ -16,8 +16,8 @@ from planted import noise, states_of, words_of
 
 
 @pytest.fixture(scope="module")
-def pieces(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> lw.LayerDataset:
-    """Pieces in several shards, with special ones."""
+def tokens(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> lw.LayerDataset:
+    """Tokens in several shards, with special ones."""
     place = tmp_path_factory.mktemp("sample")
     (place / "texts.txt").write_text("\n".join(text.replace("\n", " ") for text in CORPUS * 3) + "\n")
     dataset: lw.LayerDataset = lw.extract(
@@ -26,45 +26,45 @@ def pieces(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str],
     return dataset
 
 
-def test_everything_where_there_is_not_more(pieces: lw.LayerDataset) -> None:
-    drawn = draw(pieces, pieces.rows, 0)
-    special = pieces.index["special"].to_numpy()
+def test_everything_where_there_is_not_more(tokens: lw.LayerDataset) -> None:
+    drawn = draw(tokens, tokens.rows, 0)
+    special = tokens.index["special"].to_numpy()
     assert drawn.chosen.tolist() == np.flatnonzero(~special).tolist()
     assert drawn.special == special.sum()
     assert drawn.all
 
 
 @pytest.mark.parametrize("most", [1, 5, 40, 300])
-def test_whole_texts_in_the_order_of_the_dataset(pieces: lw.LayerDataset, most: int) -> None:
-    drawn = draw(pieces, most, 3)
+def test_whole_texts_in_the_order_of_the_dataset(tokens: lw.LayerDataset, most: int) -> None:
+    drawn = draw(tokens, most, 3)
     assert 0 < len(drawn) <= most
     assert (np.diff(drawn.chosen) > 0).all()
     assert not drawn.all
-    own = pieces.index["doc"].to_numpy()
-    plain = ~pieces.index["special"].to_numpy()
+    own = tokens.index["doc"].to_numpy()
+    plain = ~tokens.index["special"].to_numpy()
     docs = np.unique(drawn.docs)
     if most > 60:  # else the only text drawn may be longer than all that is asked for
         wanted = np.flatnonzero(np.isin(own, docs) & plain)
         assert drawn.chosen.tolist() == wanted.tolist(), "texts aren't whole"
 
 
-def test_a_sample_has_the_face_of_its_dataset(pieces: lw.LayerDataset) -> None:
-    drawn = draw(pieces, 60, 1)
-    assert drawn.layers == pieces.layers
-    assert drawn.width == pieces.width
+def test_a_sample_has_the_face_of_its_dataset(tokens: lw.LayerDataset) -> None:
+    drawn = draw(tokens, 60, 1)
+    assert drawn.layers == tokens.layers
+    assert drawn.width == tokens.width
     for name in drawn.layers:
-        assert np.array_equal(drawn.layer(name), pieces.layer(name, rows=drawn.chosen))
-    assert drawn.layer("2", rows=[-1, 0]).tolist() == pieces.layer("2", rows=drawn.chosen[[-1, 0]]).tolist()
-    assert drawn.index.equals(pieces.index.take(drawn.chosen))
+        assert np.array_equal(drawn.layer(name), tokens.layer(name, rows=drawn.chosen))
+    assert drawn.layer("2", rows=[-1, 0]).tolist() == tokens.layer("2", rows=drawn.chosen[[-1, 0]]).tolist()
+    assert drawn.index.equals(tokens.index.take(drawn.chosen))
     assert set(drawn.texts["doc"].to_pylist()) == set(drawn.docs.tolist())
     few = drawn.keep(np.arange(len(drawn)) < 3)
     assert few.chosen.tolist() == drawn.chosen[:3].tolist()
     assert len(few.index) == 3
 
 
-def test_a_seed_says_which(pieces: lw.LayerDataset) -> None:
-    assert draw(pieces, 50, 5).chosen.tolist() == draw(pieces, 50, 5).chosen.tolist()
-    assert draw(pieces, 50, 5).chosen.tolist() != draw(pieces, 50, 6).chosen.tolist()
+def test_a_seed_says_which(tokens: lw.LayerDataset) -> None:
+    assert draw(tokens, 50, 5).chosen.tolist() == draw(tokens, 50, 5).chosen.tolist()
+    assert draw(tokens, 50, 5).chosen.tolist() != draw(tokens, 50, 6).chosen.tolist()
 
 
 def test_every_text_is_as_likely() -> None:
@@ -83,10 +83,10 @@ def test_of_a_long_text_the_first_rows() -> None:
     assert draw(states, 8, 0).chosen.tolist() == list(range(8))
 
 
-def test_picked_rows(pieces: lw.LayerDataset) -> None:
-    rows = np.array([0, 1, pieces.rows - 1])
-    assert pick(pieces, rows).index.equals(pieces.index.take(rows))
-    assert len(pick(pieces, rows[:0])) == 0
+def test_picked_rows(tokens: lw.LayerDataset) -> None:
+    rows = np.array([0, 1, tokens.rows - 1])
+    assert pick(tokens, rows).index.equals(tokens.index.take(rows))
+    assert len(pick(tokens, rows[:0])) == 0
 
 
 @pytest.mark.parametrize(("most", "seed"), [(0, 0), (5, -1), (5, 1 << 32)])

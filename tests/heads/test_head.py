@@ -244,8 +244,12 @@ def test_entries_that_make_no_sense(folder: Path, path: str, value: Any) -> None
 
 
 def test_another_format_and_a_newer_version(folder: Path) -> None:
-    change(folder, lambda value: value.update(version=2))
-    assert "format version 2, this layerwise reads up to 1; update layerwise" in refused(folder)
+    change(folder, lambda value: value.update(version=3))
+    assert "format version 3, this layerwise reads 2; update layerwise" in refused(folder)
+    change(folder, lambda value: value.update(version=1))
+    assert "format version 1, of an older layerwise, and this one reads 2; train the head again" in refused(
+        folder
+    )
     change(folder, lambda value: value.update(format="layerwise"))
     assert "isn't of a layerwise head" in refused(folder)
 

@@ -125,7 +125,7 @@ def test_standardising_uses_the_texts_that_were_fitted(tiny: Path, level: str) -
     np.testing.assert_array_equal(again, features.transform(train))
 
 
-def test_many_texts_are_mixed_piece_by_piece(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_texts_are_mixed_part_by_part(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("layerwise.heads.layer_features._TEXTS", 5)
     encoder = shared_encoder(tiny)
     for level in ("text", "word"):

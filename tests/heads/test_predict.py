@@ -247,13 +247,13 @@ def test_words_have_labels(words: Any, place: Path) -> None:
     assert head.predict([""]) == [{"doc": 0, "words": []}]
 
 
-def test_pieces_have_labels_but_special_ones(place: Path, encoder_of: Callable[[str], Any]) -> None:
+def test_tokens_have_labels_but_special_ones(place: Path, encoder_of: Callable[[str], Any]) -> None:
     dataset = lw.extract(
         place / "words.jsonl", place / "p.lw", model=encoder_of("bert"), words="words", level="token"
     )
     head = lw.train(dataset, task="classify", label="pos")
     assert head.training["tasks"]["pos"]["dropped"] == 2 * len(SENTENCES)
-    found = head.predict(["ab"])[0]["pieces"]
+    found = head.predict(["ab"])[0]["tokens"]
     assert found[0]["start"] == 0
     assert found[-1]["end"] == 2
 
@@ -520,7 +520,7 @@ def test_labels_of_several_lines(encoder_of: Callable[[str], Any], run: Any, tmp
 
 
 def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], Any], run: Any) -> None:
-    """Texts are cut at 8 pieces, and still every word has a line."""
+    """Texts are cut at 8 tokens, and still every word has a line."""
     dataset = lw.extract(
         place / "words.jsonl",
         place / "cut.lw",

@@ -144,7 +144,7 @@ def test_a_linear_head_is_scikit_learns(made: Any, mix: str) -> None:
     stats = {name: layer_stats([made.layer(name)]) for name in made.layers}
     x = apply_mix(parse_mix(mix, made.blocks), made.layer, stats)
     x = StandardScaler().fit_transform(x.astype(np.float64))
-    wanted = LogisticRegression(C=report["strength"], max_iter=5000, tol=1e-6).fit(x, labels(made, "label"))
+    wanted = LogisticRegression(C=report["C"], max_iter=5000, tol=1e-6).fit(x, labels(made, "label"))
     shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
     assert list(head.classes["label"]) == list(wanted.classes_)
     assert shares == pytest.approx(wanted.predict_proba(x), abs=3e-3)
@@ -153,12 +153,13 @@ def test_a_linear_head_is_scikit_learns(made: Any, mix: str) -> None:
 def test_ridge_is_scikit_learns(made: Any) -> None:
     head = lw.train(made, task="regress", label="score", mix="2")
     x = StandardScaler().fit_transform(made.layer("2").astype(np.float64))
-    strength = head.training["tasks"]["score"]["strength"]
-    wanted = Ridge(alpha=1 / strength).fit(x, labels(made, "score")).predict(x)
+    report = head.training["tasks"]["score"]
+    assert report["C"] is None
+    wanted = Ridge(alpha=report["alpha"]).fit(x, labels(made, "score")).predict(x)
     assert [one["value"] for one in head.predict_rows(made)] == pytest.approx(wanted, abs=1e-4)
 
 
-def test_the_strength_is_the_best_on_held_out_rows(made: Any) -> None:
+def test_C_is_the_best_on_held_out_rows(made: Any) -> None:
     """With the user's own split: trained on train, chosen on dev, scored on test, dev never fitted."""
     head = lw.train(made, task="classify", label="label", mix="2", split="own")
     report, parts, y = head.training["tasks"]["label"], labels(made, "own"), labels(made, "label")
@@ -170,11 +171,11 @@ def test_the_strength_is_the_best_on_held_out_rows(made: Any) -> None:
         for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     }
     dev = {c: fit.score(x[parts == "dev"], y[parts == "dev"]) for c, fit in fits.items()}
-    assert dev[report["strength"]] == max(dev.values()) == report["held_out"]["scores"]["accuracy"]
-    test = fits[report["strength"]].score(x[parts == "test"], y[parts == "test"])
+    assert dev[report["C"]] == max(dev.values()) == report["held_out"]["scores"]["accuracy"]
+    test = fits[report["C"]].score(x[parts == "test"], y[parts == "test"])
     assert report["test"]["scores"]["accuracy"] == pytest.approx(test)
     shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
-    assert shares == pytest.approx(fits[report["strength"]].predict_proba(x), abs=3e-3)
+    assert shares == pytest.approx(fits[report["C"]].predict_proba(x), abs=3e-3)
 
 
 def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:

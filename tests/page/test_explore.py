@@ -108,7 +108,7 @@ def test_a_dataset_shows_its_page_in_a_notebook(dataset: Path) -> None:
     assert head["title"] == "texts.lw"
     assert head["points"]["count"] == 20
     assert head["points"]["of"] == 60
-    assert [one["doc"] for one in head["pieces"]] == [0]
+    assert [one["doc"] for one in head["tokens"]] == [0]
     assert shown._repr_html_().startswith("<iframe srcdoc=")
 
 

@@ -22,7 +22,7 @@ from planted import noise, states_of, words_of
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> Path:
-    """Datasets of texts, of words and of pieces, with a probe and an analysis of the first."""
+    """Datasets of texts, of words and of tokens, with a probe and an analysis of the first."""
     place = tmp_path_factory.mktemp("report")
     lines = [
         {
@@ -80,7 +80,7 @@ def test_columns_that_colour(place: Path) -> None:
     dataset = opened(place, "texts.lw")
     points = page_data(dataset)["points"]
     found = {one["name"]: one for one in points["columns"]}
-    assert list(found) == ["label", "score", "part", "pieces"], (
+    assert list(found) == ["label", "score", "part", "tokens"], (
         "no column without values, or with one per row"
     )
     assert found["label"]["values"] == ["a", "b"]
@@ -98,14 +98,14 @@ def test_missing_labels() -> None:
     assert column["codes"].tolist() == [0, 65535, 65535, 1, 0, 1, 0, 1]
 
 
-def test_pieces_have_the_labels_of_their_words(
+def test_tokens_have_the_labels_of_their_words(
     place: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
 ) -> None:
     dataset = lw.extract(
         place / "words.jsonl", tmp_path / "d", model=encoder_of("bert"), words="words", level="token"
     )
     points = page_data(dataset)["points"]
-    assert points["of"] == points["count"], "what is left out are special pieces, not a sample"
+    assert points["of"] == points["count"], "what is left out are special tokens, not a sample"
     (tags,) = (one for one in points["columns"] if one["name"] == "tag")
     assert tags["values"] == ["a", "b"]
     assert {code for code, text in zip(tags["codes"], points["texts"], strict=True) if text == "layer"} <= {1}
@@ -143,47 +143,47 @@ def test_words_stand_in_their_texts(place: Path) -> None:
 def test_no_text_no_text_on_the_page(place: Path) -> None:
     data = page_data(opened(place, "silent.lw"))
     assert data["points"]["texts"] is None
-    assert data["pieces"] == []
-    assert "holds no texts" in data["pieces_note"]
+    assert data["tokens"] == []
+    assert "holds no texts" in data["tokens_note"]
     assert "Every layer" not in str(data)
 
 
 @pytest.mark.parametrize("name", ["texts.lw", "tokens.lw"])
-def test_pieces_are_those_of_the_model(place: Path, encoder_of: Callable[[str], Any], name: str) -> None:
+def test_tokens_are_those_of_the_model(place: Path, encoder_of: Callable[[str], Any], name: str) -> None:
     dataset = opened(place, name)
-    (one,) = page_data(dataset, texts=[1])["pieces"]
+    (one,) = page_data(dataset, texts=[1])["tokens"]
     text = dataset.texts["text"][1].as_py()
     states = encoder_of("bert").encode([text], level="token")
-    assert len(one["pieces"]) == min(64, states.rows)
-    plain = [p for p, special in zip(one["pieces"], one["special"], strict=True) if not special]
+    assert len(one["tokens"]) == min(64, states.rows)
+    plain = [p for p, special in zip(one["tokens"], one["special"], strict=True) if not special]
     assert plain == [p for p in states.index["text"].to_pylist() if p][: len(plain)]
     stack = states.stack()[:, :64]
     # tokens.lw holds float16
     assert one["norms"] == pytest.approx(np.linalg.norm(stack, axis=2), rel=2e-3)
-    assert one["moves"].shape == (3, len(one["pieces"]))
+    assert one["moves"].shape == (3, len(one["tokens"]))
     assert one["attention"] is None
 
 
 def test_attention_is_asked_for(place: Path, encoder_of: Callable[[str], Any]) -> None:
     dataset = opened(place, "texts.lw")
-    (one,) = page_data(dataset, texts=[0], attention=True)["pieces"]
+    (one,) = page_data(dataset, texts=[0], attention=True)["tokens"]
     wanted = encoder_of("bert").attention(dataset.texts["text"][0].as_py())
     assert one["attention"] / 255 == pytest.approx(wanted, abs=0.0021)  # uint8
     assert one["attention_layers"] == ["1", "2", "3"]
-    assert one["pieces"][0] == "[CLS]"
+    assert one["tokens"][0] == "[CLS]"
 
 
 def test_maps_have_a_bound(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three blocks of four heads are twelve maps a text."""
     monkeypatch.setattr("layerwise.page.tokens.MAPS", 2 * 12 * 18**2)
     dataset = opened(place, "texts.lw")
-    both = page_data(dataset, texts=[12, 16], attention=True)["pieces"]
+    both = page_data(dataset, texts=[12, 16], attention=True)["tokens"]
     assert [one["attention"].shape[2:] for one in both] == [(18, 18), (18, 18)]
-    assert all(len(one["pieces"]) > 18 for one in both)
-    (alone,) = page_data(dataset, texts=[12], attention=True)["pieces"]
+    assert all(len(one["tokens"]) > 18 for one in both)
+    (alone,) = page_data(dataset, texts=[12], attention=True)["tokens"]
     assert alone["attention"].shape[2:] == (25, 25)
     monkeypatch.setattr("layerwise.page.tokens.MAPS", 2)
-    assert page_data(dataset, texts=[12, 16], attention=True)["pieces"][0]["attention"].shape[2:] == (8, 8)
+    assert page_data(dataset, texts=[12, 16], attention=True)["tokens"][0]["attention"].shape[2:] == (8, 8)
 
 
 def test_a_model_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +192,8 @@ def test_a_model_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("layerwise.encode.load.load_encoder", gone)
     data = page_data(opened(place, "texts.lw"))
-    assert data["pieces"] == []
-    assert data["pieces_note"] == "model 'x' isn't here"
+    assert data["tokens"] == []
+    assert data["tokens_note"] == "model 'x' isn't here"
     with pytest.raises(ModelError):
         page_data(opened(place, "texts.lw"), attention=True)
 

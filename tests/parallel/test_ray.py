@@ -77,7 +77,7 @@ def test_actors_write_what_one_process_writes(
     )
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
     assert events[-1].share == 1
     assert cluster.is_initialized(), "a cluster that isn't ours goes on"
     with pytest.raises(RequestError, match="layer 9"):

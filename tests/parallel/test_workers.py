@@ -63,7 +63,7 @@ def test_two_processes_write_what_one_writes(
     dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=events.append, **OPTIONS)
     assert contents(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["pieces"])
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
     shares = [event.share or 0.0 for event in events]
     assert shares == sorted(shares)
     assert shares[-2] == pytest.approx(1.0), "the batches of both processes add up to the whole source"
@@ -118,7 +118,7 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     with pytest.raises(RequestError, match="--workers 0 is too small"):
         lw.extract(corpus, tmp_path / "out", model=model, workers=0, **OPTIONS)
     corpus.write_text("good\n" * 4 + "bad " * 200 + "\n", encoding="utf-8")
-    with pytest.raises(RequestError, match=r"text 4 .* has \d+ pieces and the limit is"):
+    with pytest.raises(RequestError, match=r"text 4 .* has \d+ tokens and the limit is"):
         lw.extract(corpus, tmp_path / "long", model=model, long="error", workers=2, **OPTIONS)
     assert not list((tmp_path / "long").glob("shards/.*")), "what was under way is swept up"
     # The other process may or may not have committed the first shard by then.

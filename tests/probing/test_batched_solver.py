@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.probing.batched_solver import Fits, Solver
 
 
@@ -25,12 +25,12 @@ def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, cla
     for scores in Solver(x).path(fits):
         for place, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
-            model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
+            model = LogisticRegression(C=CS[scores.place], max_iter=5000, tol=1e-8)
             model.fit(scaler.transform(x[train[fit]]), y[train[fit]])
             wanted = model.predict_proba(scaler.transform(x))
             # Our fits end within about 4e-6 of the least loss: twice its root, 0.002, in probability. Where
             # C is above 1 some directions are so flat that a single row may be further off.
-            most = 0.01 if STRENGTHS[scores.strength] <= 1 else 0.03
+            most = 0.01 if CS[scores.place] <= 1 else 0.03
             assert np.abs(np.exp(scores.values[place].T) - wanted).max() < most
             assert np.abs(np.exp(scores.values[place].T) - wanted).mean() < 0.002
 
@@ -39,7 +39,7 @@ def test_a_row_that_counts_twice_is_there_twice() -> None:
     x, y = data(200, 10, 3)
     times = np.random.default_rng(1).integers(0, 4, (3, 200))
     nothing = np.zeros(3, np.int64)
-    scores = Solver(x).at(Fits(times, y[None], nothing, 3, nothing), STRENGTHS.index(0.1))
+    scores = Solver(x).at(Fits(times, y[None], nothing, 3, nothing), CS.index(0.1))
     for fit in range(3):
         rows = np.repeat(np.arange(200), times[fit])
         scaler = StandardScaler().fit(x[rows])
@@ -70,9 +70,7 @@ def test_numbers_are_ridge_regression() -> None:
     for scores in Solver(x).path(fits):
         for place, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
-            model = Ridge(alpha=1 / STRENGTHS[scores.strength]).fit(
-                scaler.transform(x[train[fit]]), target[train[fit]]
-            )
+            model = Ridge(alpha=1 / CS[scores.place]).fit(scaler.transform(x[train[fit]]), target[train[fit]])
             assert np.allclose(scores.values[place, 0], model.predict(scaler.transform(x)), atol=0.01)
 
 
@@ -113,7 +111,7 @@ def test_a_fixed_mix_is_the_mix_of_layers_standardised_by_the_training_rows() ->
     scaled = StandardScaler().fit(x[train[0]]).transform(x)
     mixed = 0.3 * scaled[:, :6] + 0.7 * scaled[:, 6:]
     for scores in Solver(x, layers=2, mix=(0.3, 0.7)).path(fits):
-        model = LogisticRegression(C=STRENGTHS[scores.strength], max_iter=5000, tol=1e-8)
+        model = LogisticRegression(C=CS[scores.place], max_iter=5000, tol=1e-8)
         wanted = model.fit(mixed[train[0]], y[train[0]]).predict_proba(mixed)
         assert np.abs(np.exp(scores.values[0].T) - wanted).max() < 0.01
 
@@ -131,7 +129,7 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
     train = np.random.default_rng(1).random((6, 200)) < 0.7
     fits = Fits(train, y[None], np.zeros(6, np.int64), 2, np.array([0, 0, 0, 1, 1, 2]))
     whole = {
-        (fit, s.strength): s.values[place] for s in Solver(x).path(fits) for place, fit in enumerate(s.fits)
+        (fit, s.place): s.values[place] for s in Solver(x).path(fits) for place, fit in enumerate(s.fits)
     }
     monkeypatch.setattr("layerwise.probing.batched_solver._SCORES", 4 * 200 * 2)  # room for four fits
     seen: list[tuple[int, list[int]]] = []
@@ -140,9 +138,9 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
         return family == 1 and seen[-1][0] == 2
 
     for scores in Solver(x).path(fits, over):
-        seen.append((scores.strength, scores.fits.tolist()))
+        seen.append((scores.place, scores.fits.tolist()))
         for place, fit in enumerate(scores.fits):
             # Fits that are solved beside others end at the same place but for rounding.
-            assert np.abs(np.exp(scores.values[place]) - np.exp(whole[fit, scores.strength])).max() < 0.01
-    assert [fits for strength, fits in seen if strength == 2] == [[0, 1, 2], [3, 4, 5]]
-    assert [fits for strength, fits in seen if strength == 3] == [[0, 1, 2], [5]]
+            assert np.abs(np.exp(scores.values[place]) - np.exp(whole[fit, scores.place])).max() < 0.01
+    assert [fits for C, fits in seen if C == 2] == [[0, 1, 2], [3, 4, 5]]
+    assert [fits for C, fits in seen if C == 3] == [[0, 1, 2], [5]]

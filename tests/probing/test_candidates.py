@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.heads.pairs import halves
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.candidates import _OneByOne, candidates, fitter
@@ -81,7 +81,7 @@ def test_layers_are_standardised_by_the_rows_that_train(
     fits = Fits(train, y[None], np.zeros(2, np.int64), 2, np.arange(2))
     found = fitter(states, rows, one)
     assert isinstance(found, _OneByOne)
-    place = STRENGTHS.index(0.1)
+    place = CS.index(0.1)
     got = found.at(fits, place)
     for number, known in enumerate(train):
         x = made(layers, known)
@@ -90,7 +90,7 @@ def test_layers_are_standardised_by_the_rows_that_train(
         gap = np.abs(np.exp(got.values[number].T) - wanted).max()
         # With the statistics of all rows it is 0.05 for the one and 1 for the other.
         assert gap < 0.02, f"fit {number} is {gap} from scikit-learn's"
-    path = {(int(item.fits[0]), item.strength): item.values[0] for item in found.path(fits, lambda _: False)}
-    assert len(path) == 2 * len(STRENGTHS)
+    path = {(int(item.fits[0]), item.place): item.values[0] for item in found.path(fits, lambda _: False)}
+    assert len(path) == 2 * len(CS)
     for number in range(2):
         np.testing.assert_allclose(path[number, place], got.values[number], atol=1e-6)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import Block, Builder, crossed, online_blocks
@@ -101,7 +101,7 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
             (np.flatnonzero(~np.isin(rows, held)), np.flatnonzero(np.isin(rows, held)))
             for _, held in outer.inner
         ]
-        grid = {"logisticregression__C": list(STRENGTHS)}
+        grid = {"logisticregression__C": list(CS)}
         search = GridSearchCV(
             make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-7)), grid, cv=cut
         )
@@ -277,10 +277,10 @@ def test_one_mix_may_be_a_string_and_another_name_is_told() -> None:
 
 
 def test_an_online_code_by_hand() -> None:
-    # Two classes, 4 labels in the first block at 1 bit each; then blocks at the strength cheapest so far.
+    # Two classes, 4 labels in the first block at 1 bit each; then blocks at the C cheapest so far.
     table = np.array([[0, 0, 0.0], [5, 4, 3.0], [9, 7, 8.0], [2, 6, 1.0]])
     assert code_bits(table, 4.0) == 4 + 3 + 8 + 6, (
-        "second block by the third strength, then by sums 3, 4: 5+9, 4+7, 3+8"
+        "second block by the third C, then by sums 3, 4: 5+9, 4+7, 3+8"
     )
     logp = np.log(np.array([[0.5, 0.9], [0.5, 0.1]], np.float32))
     wanted = -np.log2((3 * 0.9 + 0.5) / 4) - np.log2((3 * 0.5 + 0.5) / 4)
@@ -332,13 +332,13 @@ def test_selectivity_is_the_tasks_score_less_that_of_scikit_learn_on_the_control
     labels = control_labels(words, y, 3, 0)
     design = crossed(Builder(material.groups, y, 3, spread=True), 1, 5, 0, [])
     wanted = []
-    for outer, strength in zip(design.outers, found.strength, strict=True):
+    for outer, C in zip(design.outers, found.C or (), strict=True):
         train = design.fits.train[outer.fit]
-        steps = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000, tol=1e-7))
+        steps = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=5000, tol=1e-7))
         model = steps.fit(layers[1][train], labels[train])
         wanted.append(model.score(layers[1][outer.test], labels[outer.test]))
     assert found.control is not None
-    assert found.control == pytest.approx(np.mean(wanted), abs=1 / 400), "with the strengths of the task"
+    assert found.control == pytest.approx(np.mean(wanted), abs=1 / 400), "with the Cs of the task"
     assert found.control > np.bincount(labels).max() / 400 + 0.05, "words are remembered"
     assert found.selectivity == pytest.approx(found.score - found.control)
 

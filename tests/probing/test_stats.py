@@ -132,7 +132,7 @@ def test_the_bootstrap_is_a_plain_resampling_loop() -> None:
     assert found.error(0, 2) == pytest.approx((loop[:, 0] - loop[:, 2]).std())
 
 
-def test_pieces_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     right = np.random.default_rng(4).integers(0, 2, size=(2, 40))
     counts = np.stack([right, np.ones_like(right)], axis=-1)
     whole = paired_bootstrap(counts, accuracy, draws=101).samples

@@ -266,7 +266,7 @@ def test_the_dataset_has_two_rows_per_record(encoder: Any) -> None:
 
 
 @pytest.mark.parametrize("level", ["word", "token"])
-def test_words_and_pieces_of_pairs(level: str, encoder: Any) -> None:
+def test_words_and_tokens_of_pairs(level: str, encoder: Any) -> None:
     dataset = lw.extract(numbered(), "out", model=encoder, text="a,b", level=level)
     assert dataset.texts["part"].to_pylist() == ["a", "b"] * 7
     assert "part" not in dataset.index.column_names

@@ -130,11 +130,9 @@ def test_what_is_no_finished_dataset_is_an_error(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_an_error_and_not_a_fault(tmp_path: Path) -> None:
     out = make(tmp_path / "d").path
-    rewrite(out, version=2)
+    rewrite(out, version=3)
     for look in (check_files, open_dataset):
-        with pytest.raises(
-            DatasetError, match="format version 2, this layerwise reads up to 1; update layerwise"
-        ):
+        with pytest.raises(DatasetError, match="format version 3, this layerwise reads 2; update layerwise"):
             look(out)
 
 

@@ -140,10 +140,10 @@ def test_a_dataset_has_the_face_of_states(tmp_path: Path) -> None:
 def test_the_manifest_says_what_there_is(tmp_path: Path) -> None:
     dataset = make(tmp_path / "d")
     manifest = dataset.manifest
-    assert (manifest["format"], manifest["version"], manifest["model"]) == ("layerwise", 1, "tiny")
+    assert (manifest["format"], manifest["version"], manifest["model"]) == ("layerwise", 2, "tiny")
     assert manifest["settings"] == SETTINGS
     size = sum(path.stat().st_size for path in (dataset.path / "shards").iterdir())
-    assert manifest["totals"] == {"texts": 11, "rows": 11, "pieces": 33, "bytes": size, "seconds": 0}
+    assert manifest["totals"] == {"texts": 11, "rows": 11, "tokens": 33, "bytes": size, "seconds": 0}
     assert manifest["shards"]["count"] == 3
     records = list(dataset.shards)
     assert [record["rows"] for record in records] == [7, 0, 4]
@@ -176,7 +176,7 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(tmp_path: Path) -> 
                 pa.concat_tables([t.slice(0, 2), t.slice(2)]) for t in tables_of((0, 7, 7)[number], rows)
             ]
             tables = [t.replace_schema_metadata({"pandas": "{}"}) for t in tables]
-            shard.commit(tables[0], tables[1], {"counts": {"pieces": 3 * rows}, "input": f"digest {number}"})
+            shard.commit(tables[0], tables[1], {"counts": {"tokens": 3 * rows}, "input": f"digest {number}"})
         writer.finish(describe("float16"))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

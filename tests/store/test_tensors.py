@@ -43,7 +43,7 @@ def test_int8_has_its_scales_first_so_that_they_are_aligned() -> None:
 
 @given(rows=st.integers(0, 9), order=st.randoms(), dtype=st.sampled_from(DTYPES))
 @settings(deadline=None)
-def test_rows_are_put_in_any_order_and_pieces(
+def test_rows_are_put_in_any_order_and_in_parts(
     tmp_path_factory: Any, rows: int, order: Any, dtype: str
 ) -> None:
     path = tmp_path_factory.mktemp("t") / "x"

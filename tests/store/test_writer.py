@@ -178,7 +178,7 @@ def test_a_shard_must_be_whole_and_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="an index of 3 rows for 4 vectors"):
             shard.commit(index.slice(1), texts, {})
         with pytest.raises(ValueError, match="counts are numbers"):
-            shard.commit(index, texts, {"counts": {"pieces": "many"}})
+            shard.commit(index, texts, {"counts": {"tokens": "many"}})
         with pytest.raises(ValueError, match="shard 1 is committed already, or another writer's"):
             DatasetWriter(tmp_path / "e", SETTINGS, (0, 2)).begin(LAYERS, 4, WIDTH, "float16", number=1)
         shard.abandon()
@@ -253,8 +253,18 @@ def test_the_first_difference_is_found_by_name() -> None:
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_newer_format_is_refused(tmp_path: Path, finished: bool) -> None:
     out = make(tmp_path / "d").path if finished else begun(tmp_path / "d")
-    edit(out / ("manifest.json" if finished else "work/settings.json"), version=2)
-    assert "has format version 2, this layerwise reads up to 1; update layerwise" in error_of(out)
+    edit(out / ("manifest.json" if finished else "work/settings.json"), version=3)
+    assert "has format version 3, this layerwise reads 2; update layerwise" in error_of(out)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_an_older_format_is_refused_and_says_what_to_do(tmp_path: Path, finished: bool) -> None:
+    out = make(tmp_path / "d").path if finished else begun(tmp_path / "d")
+    edit(out / ("manifest.json" if finished else "work/settings.json"), version=1)
+    assert (
+        "has format version 1, of an older layerwise, and this one reads 2; make the dataset again"
+        in error_of(out)
+    )
 
 
 KIND = pytest.mark.parametrize("kind", ["safetensors", "index.parquet", "texts.parquet"])

@@ -563,7 +563,7 @@ def test_extract_names_the_file_and_counts_texts_and_tokens(
     files = {(event.stage, event.number, event.of) for event in events if event.number}
     assert files == {(f"file {path}", n, 2) for n, path in enumerate(source, 1)}
     totals = dataset.manifest["totals"]
-    assert (events[-1].texts, events[-1].tokens) == (40, totals["pieces"])
+    assert (events[-1].texts, events[-1].tokens) == (40, totals["tokens"])
     again: Events = []
     lw.extract(source, tmp_path / "out", model=model, shard_texts=4, device="cpu", progress=again.append)
     fits(again)
@@ -646,7 +646,7 @@ def test_predictions_hold_no_threads_while_the_caller_has_its_turn(head: lw.Head
         assert threads.choose().number == before, found.doc
 
 
-def test_probe_names_candidate_fold_and_strength() -> None:
+def test_probe_names_candidate_fold_and_C() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 200)
     layers = noise(200, 6, 3)
@@ -706,7 +706,7 @@ def test_the_time_left_of_a_probe_goes_by_what_candidates_cost() -> None:
         assert 0.5 < several[name] * 9 / measured < 2, name
 
 
-def test_train_names_task_strength_and_refits(texts: lw.LayerDataset) -> None:
+def test_train_names_task_C_and_refits(texts: lw.LayerDataset) -> None:
     events: Events = []
     lw.train(texts, task="classify", label="y", mix="learned(all)", draws=3, progress=events.append)
     assert {event.stage for event in events} == {"reading the layers", "all rows", "task y"}

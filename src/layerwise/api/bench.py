@@ -39,12 +39,12 @@ _ROUGH = {OURS_BF16: "bf16", TEXT_BF16: "bf16", OURS_INT8: "int8"}
 
 @dataclass(frozen=True)
 class Speed:
-    """One way: median pieces per second, that against the loop's, and its share of the ceiling.
+    """One way: median tokens per second, that against the loop's, and its share of the ceiling.
 
     The share counts the products that the way needs: of `FIRST_LAYER` those of one block.
     """
 
-    pieces_per_s: float
+    tokens_per_s: float
     against_loop: float
     of_ceiling: float
 
@@ -54,17 +54,17 @@ class Bench:
     """All ways of one run.
 
     `ceilings` are the GFLOP/s of a matrix product per precision, measured in every round, the best of
-    them; `flop_per_piece` is what the products of the model's linear layers need. `left_out` says which
+    them; `flop_per_token` is what the products of the model's linear layers need. `left_out` says which
     ways were not run and why.
     """
 
     model: str
     texts: int
-    pieces: int
+    tokens: int
     rounds: int
     ways: dict[str, Speed]
     ceilings: dict[str, float]
-    flop_per_piece: float
+    flop_per_token: float
     left_out: dict[str, str]
 
 
@@ -81,7 +81,7 @@ def bench(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Bench:
-    """Measure, in interleaved rounds, the ways to get every layer of every piece into memory.
+    """Measure, in interleaved rounds, the ways to get every layer of every token into memory.
 
     Args:
         model: a name for `load_encoder`.
@@ -115,7 +115,7 @@ def bench(
         needed = field.flop * field.shares.get(way, 1.0)
         speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
     name = shape or str(model)
-    return Bench(name, len(chosen), field.pieces, rounds, speeds, ceilings, field.flop, field.left_out)
+    return Bench(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ class _Field:
     shares: dict[str, float]
     left_out: dict[str, str]
     device: str
-    pieces: int
+    tokens: int
     flop: float
 
 
 def _race(
     field: _Field, texts: Sequence[str], rounds: int, track: Tracker
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return each way's median pieces per second, and the best matrix product per precision."""
+    """Return each way's median tokens per second, and the best matrix product per precision."""
 
     for run in field.ways.values():
         run(texts[:8])
@@ -150,7 +150,7 @@ def _race(
             start = time.perf_counter()
             run(texts)
             seconds[way].append(time.perf_counter() - start)
-    return {way: field.pieces / statistics.median(times) for way, times in seconds.items()}, ceilings
+    return {way: field.tokens / statistics.median(times) for way, times in seconds.items()}, ceilings
 
 
 def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
@@ -218,9 +218,9 @@ def _field(
             left_out[package] = f"installed, and doesn't run beside these versions: {error}"
         else:
             ways[label] = way
-    pieces = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["pieces"].to_numpy().sum())
+    tokens = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
     shares = {FIRST_LAYER: 1 / ours.blocks}
-    return _Field(ways, shares, left_out, ours.device, pieces, plain.flop_per_piece())
+    return _Field(ways, shares, left_out, ours.device, tokens, plain.flop_per_token())
 
 
 def _by_threads(run: Way, threads: int | None) -> Way:
@@ -238,7 +238,7 @@ def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:
 
     model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
     model.max_seq_length = ours.max_length
-    return "sentence-transformers: pieces of the last layer only", lambda texts: [
+    return "sentence-transformers: tokens of the last layer only", lambda texts: [
         vectors.cpu()
         for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
     ]

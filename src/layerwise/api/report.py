@@ -38,9 +38,9 @@ def report(
         points: at most so many rows are on the map, drawn by whole texts.
         seed: of what is drawn.
         umap: lay layers out by UMAP and not by PCA (the extra `umap`).
-        texts: numbers of the texts whose pieces are shown; a few when left out.
+        texts: numbers of the texts whose tokens are shown; a few when left out.
         attention: with attention maps of these texts; a million numbers at most, so that of deep models or
-            many texts the first pieces have them, which the page says.
+            many texts the first tokens have them, which the page says.
         progress: called with how far it has come; see `lw.Progress`.
         threads: how many to compute with; see `lw.extract`.
 

@@ -24,12 +24,12 @@ class ShownRow:
 
 @dataclass(frozen=True)
 class Shown:
-    """Every layer of one text; `rows` go by row first (a piece, a word, the text), then by layer."""
+    """Every layer of one text; `rows` go by row first (a token, a word, the text), then by layer."""
 
     model: str
     layers: int
     width: int
-    pieces: int
+    tokens: int
     rows: tuple[ShownRow, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Shown:
             "model": self.model,
             "layers": self.layers,
             "width": self.width,
-            "pieces": self.pieces,
+            "tokens": self.tokens,
             "rows": rows,
         }
 
@@ -89,5 +89,5 @@ def show(
         for at, layer in enumerate(states.layers)
     )
     return Shown(
-        encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["pieces"][0].as_py(), rows
+        encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["tokens"][0].as_py(), rows
     )

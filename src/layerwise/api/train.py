@@ -13,6 +13,7 @@ from layerwise.errors import RequestError
 from layerwise.heads.fit import FittedTask, fit_heads
 from layerwise.heads.fit_one import HEADS, HIDDEN, HeadOptions
 from layerwise.heads.head import HeadData
+from layerwise.heads.linear import regularisation
 from layerwise.heads.predict import Head, new_about
 from layerwise.heads.row_spec import describe_model, describe_pairs, describe_rows
 from layerwise.heads.tasks import read_tasks
@@ -174,7 +175,7 @@ def _task_report(plan: Plan, target: Target, found: FittedTask) -> dict[str, Any
         "test_rows": int((target.has & plan.test).sum()),
         "dropped": target.dropped,
         "scheme": target.scheme,
-        "strength": found.strength,
+        **regularisation(target.spec.task, found.C),
         "epochs": found.epochs,
         "converged": found.converged,
         "mix_weights": _weights(found),

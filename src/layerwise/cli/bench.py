@@ -61,17 +61,17 @@ def run(args: argparse.Namespace) -> int:
         options.print_json(asdict(found))
         return 0
     options.say(
-        f"{found.model}: {found.texts} texts, {found.pieces:,} pieces, median of {found.rounds} interleaved rounds"
+        f"{found.model}: {found.texts} texts, {found.tokens:,} tokens, median of {found.rounds} interleaved rounds"
     )
-    rows = [("way", "pieces/s", "against loop", "of ceiling")]
+    rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [
-        (way, f"{s.pieces_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
+        (way, f"{s.tokens_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
         for way, s in found.ways.items()
     ]
     options.say(*options.table(rows, right=(1, 2, 3)))
     ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in found.ceilings.items())
     options.say(
-        f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_piece / 1e6:,.0f} MFLOP per piece"
+        f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_token / 1e6:,.0f} MFLOP per token"
     )
     for name, why in found.left_out.items():
         options.note(f"{name} left out: {why}")

@@ -57,17 +57,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to do with long texts (window)",
     )
     parser.add_argument(
-        "--overlap", type=int, metavar="N", help="pieces that windows share (a quarter of the window)"
+        "--overlap", type=int, metavar="N", help="tokens that windows share (a quarter of the window)"
     )
     parser.add_argument(
-        "--max-length", type=int, metavar="N", help="pieces that go through the model at once"
+        "--max-length", type=int, metavar="N", help="tokens that go through the model at once"
     )
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
     options.source_options(parser)
     parser.add_argument(
         "--no-text",
         action="store_true",
-        help="store no texts, words, piece numbers or carried strings, and quote none in messages",
+        help="store no texts, words, token numbers or carried strings, and quote none in messages",
     )
     parser.add_argument(
         "--keep",
@@ -211,8 +211,8 @@ def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
     lines = [
         f"{out}: {found['rows']:,} rows × {len(found['layers'])} layers × {found['width']} "
         f"({manifest['dtype']}, {options.size(found['bytes'])}), level {found['level']}{pool}",
-        f"  {found['texts']:,} texts, {found['pieces']:,} pieces in {seconds:,.1f} s "
-        f"({found['pieces'] / seconds:,.0f} pieces/s)",
+        f"  {found['texts']:,} texts, {found['tokens']:,} tokens in {seconds:,.1f} s "
+        f"({found['tokens'] / seconds:,.0f} tokens/s)",
     ]
     lines += [f"  {line}" for line in _coverage(found)]
     quoted = shlex.quote(out)
@@ -223,10 +223,10 @@ def _coverage(found: dict[str, Any]) -> list[str]:
     """Say what became of texts that didn't go through whole; nothing when all did."""
     says = {
         "windowed_texts": f"{found['windowed_texts']:,} long texts in overlapping windows ({found['windows']:,} windows in all)",
-        "truncated_texts": f"{found['truncated_texts']:,} texts cut: {found['truncated_pieces']:,} pieces are not in the dataset",
-        "dropped_words": f"{found['dropped_words']:,} words that the tokenizer drops stand as the unknown piece",
-        "lost_words": f"{found['lost_words']:,} words without any piece have no row",
-        "special_only_texts": f"{found['special_only_texts']:,} texts have only special pieces",
+        "truncated_texts": f"{found['truncated_texts']:,} texts cut: {found['truncated_tokens']:,} tokens are not in the dataset",
+        "dropped_words": f"{found['dropped_words']:,} words that the tokenizer drops stand as the unknown token",
+        "lost_words": f"{found['lost_words']:,} words without any token have no row",
+        "special_only_texts": f"{found['special_only_texts']:,} texts have only special tokens",
         "skipped": f"{found['skipped']:,} bad records skipped",
     }
     return [line for name, line in says.items() if found[name]]

@@ -70,7 +70,7 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
             "at rest",
             f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
-        ("texts", f"{totals['texts']:,} of {totals['pieces']:,} pieces"),
+        ("texts", f"{totals['texts']:,} of {totals['tokens']:,} tokens"),
         ("long texts", _long(settings, totals)),
         (
             "words",
@@ -80,7 +80,7 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("tolerance", f"{found['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
         (
             "cost",
-            f"{found['seconds']:,.1f} s, {totals['pieces'] / max(found['seconds'], 1e-9):,.0f} pieces/s",
+            f"{found['seconds']:,.1f} s, {totals['tokens'] / max(found['seconds'], 1e-9):,.0f} tokens/s",
         ),
         ("finished", found["finished"]),
         ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
@@ -103,8 +103,8 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
     if settings["long"] == "window":
-        return f"{totals['windowed_texts']:,} in windows of {settings['max_length']} pieces, {settings['overlap']} shared"
-    cut = f"{totals['truncated_texts']:,} cut, {totals['truncated_pieces']:,} pieces lost"
+        return f"{totals['windowed_texts']:,} in windows of {settings['max_length']} tokens, {settings['overlap']} shared"
+    cut = f"{totals['truncated_texts']:,} cut, {totals['truncated_tokens']:,} tokens lost"
     return cut if settings["long"] == "truncate" else "none (they stop the run)"
 
 

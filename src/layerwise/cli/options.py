@@ -120,12 +120,12 @@ def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], defaul
         "--level", default=default, metavar=_braces(levels), help=f"what a row stands for ({default})"
     )
     parser.add_argument(
-        "--pool", metavar=_braces(choices.POOLS), help="how pieces become a row (the model's own, or mean)"
+        "--pool", metavar=_braces(choices.POOLS), help="how tokens become a row (the model's own, or mean)"
     )
     parser.add_argument(
         "--no-special-tokens",
         action="store_true",
-        help="leave special pieces out of mean, max and sum of a text",
+        help="leave special tokens out of mean, max and sum of a text",
     )
 
 

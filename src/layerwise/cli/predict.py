@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=options.path, help="where the head's model is now (as it was trained)"
     )
     options.loading_options(parser)
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="pieces of a batch")
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
     options.source_options(parser)
     options.threads_option(parser)
     options.quiet_option(parser)

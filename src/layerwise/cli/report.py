@@ -1,4 +1,4 @@
-"""Write one HTML page that shows a dataset: a map of its rows at every layer, its probe, its analysis, its pieces.
+"""Write one HTML page that shows a dataset: a map of its rows at every layer, its probe, its analysis, its tokens.
 
 The page needs no network and opens from disk. Give it the folders that probe and analyze wrote.
 """
@@ -41,7 +41,7 @@ def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
     parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of what is drawn (0)")
     parser.add_argument("--umap", action="store_true", help="lay the map out by UMAP and not by PCA")
     parser.add_argument(
-        "--texts", type=options.numbers, metavar="N,…", help="texts whose pieces are shown (a few)"
+        "--texts", type=options.numbers, metavar="N,…", help="texts whose tokens are shown (a few)"
     )
     parser.add_argument("--attention", action="store_true", help="with attention maps of these texts")
     options.threads_option(parser)

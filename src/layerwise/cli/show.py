@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         options.print_json(shown.to_json())
         return 0
     options.say(
-        f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.pieces} pieces"
+        f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.tokens} tokens"
     )
-    rows = [("layer", "piece", "norm", "first numbers")]
+    rows = [("layer", "token", "norm", "first numbers")]
     for row in shown.rows:
         numbers = [f"{value:+.3f}" for value in row.vector[: args.numbers]]
         more = ["…"] if len(numbers) < shown.width else []

@@ -54,8 +54,10 @@ def _rows(made: dict[str, Any]) -> str:
 
 def _way(made: dict[str, Any]) -> str:
     parts = []
-    if made["strength"] is not None:
-        parts.append(f"strength {made['strength']:g} (1 / penalty)")
+    if made["C"] is not None:
+        parts.append(f"C {made['C']:g}")
+    if made["alpha"] is not None:
+        parts.append(f"alpha {made['alpha']:g}")
     if made["epochs"] is not None:
         parts.append(f"{made['epochs']} epochs")
     if not made["converged"]:

@@ -65,12 +65,12 @@ def packed_attention(
     """Attend within each text of a packed batch.
 
     Args:
-        query, key, value: (1, heads, pieces, size of a head).
+        query, key, value: (1, heads, tokens, size of a head).
         lw_runs: the texts of the batch.
         sliding_window: local attention, keeping |i - j| < sliding_window.
 
     Returns:
-        (1, pieces, heads, size of a head), and no weights.
+        (1, tokens, heads, size of a head), and no weights.
     """
     if lw_runs is None:
         raise ValueError("a packed batch came without its runs")
@@ -83,16 +83,16 @@ def packed_attention(
     computed = torch.float32 if value.device.type == "cpu" else value.dtype
     out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
     begin = 0
-    for texts, pieces in lw_runs.runs:
-        end = begin + texts * pieces
-        q, k, v = (_split(x[:, :, begin:end], texts, pieces).to(computed) for x in (query, key, value))
+    for texts, tokens in lw_runs.runs:
+        end = begin + texts * tokens
+        q, k, v = (_split(x[:, :, begin:end], texts, tokens).to(computed) for x in (query, key, value))
         mask = None
-        if sliding_window is not None and pieces > sliding_window:
-            place = torch.arange(pieces, device=value.device)
+        if sliding_window is not None and tokens > sliding_window:
+            place = torch.arange(tokens, device=value.device)
             mask = (place[:, None] - place[None, :]).abs() < sliding_window
         q, k, v = (_widened(x) for x in (q, k, v))
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)[..., :size]
-        out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * pieces, heads, size)
+        out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * tokens, heads, size)
         begin = end
     return out, None
 
@@ -122,7 +122,7 @@ def _by_kernel(
     borders = runs.borders(query.device)
     reach = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
-    longest = max(pieces for _, pieces in runs.runs)
+    longest = max(tokens for _, tokens in runs.runs)
     mixed: torch.Tensor = kernel(
         q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
     )
@@ -138,10 +138,10 @@ def _widened(x: torch.Tensor) -> torch.Tensor:
     return nn.functional.pad(x, (0, lacking)) if lacking > 0 else x
 
 
-def _split(x: torch.Tensor, texts: int, pieces: int) -> torch.Tensor:
-    """(1, heads, texts x pieces, size) -> (texts, heads, pieces, size), without a copy."""
+def _split(x: torch.Tensor, texts: int, tokens: int) -> torch.Tensor:
+    """(1, heads, texts x tokens, size) -> (texts, heads, tokens, size), without a copy."""
     heads, _, size = x.shape[1:]
-    return x[0].reshape(heads, texts, pieces, size).transpose(0, 1)
+    return x[0].reshape(heads, texts, tokens, size).transpose(0, 1)
 
 
 def no_mask(**_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which windows go through the model together: sorted by length, up to a budget of pieces."""
+"""Which windows go through the model together: sorted by length, up to a budget of tokens."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Wanted = frozenset[int] | Sequence[frozenset[int]]
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Windows ready for the model: piece numbers and, where the model takes them, segment numbers."""
+    """Windows ready for the model: token numbers and, where the model takes them, segment numbers."""
 
     ids: Sequence[Ints]
     types: Sequence[Ints] | None
 
     def lengths(self) -> list[int]:
-        """Return the pieces of each window."""
+        """Return the tokens of each window."""
         return [len(ids) for ids in self.ids]
 
     def of(self, numbers: Iterable[int]) -> "Sequences":
@@ -33,7 +33,7 @@ class Sequences:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows (by number) of one forward, with their lengths in pieces: shortest first.
+    """Windows (by number) of one forward, with their lengths in tokens: shortest first.
 
     Where they leave the forward at different layers, those that stay longest come first.
     """
@@ -58,7 +58,7 @@ class Batch:
 
 
 def batches(lengths: Sequence[int] | Ints, budget: int, packing: Packing) -> list[Batch]:
-    """Sort windows by length and group them into batches of at most `budget` pieces, padding included.
+    """Sort windows by length and group them into batches of at most `budget` tokens, padding included.
 
     `even` puts only windows of one length together, for families in which padding leaks into the vectors.
     A window that is longer than the budget is a batch of its own.
@@ -66,13 +66,13 @@ def batches(lengths: Sequence[int] | Ints, budget: int, packing: Packing) -> lis
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(sizes, kind="stable")
     out: list[Batch] = []
-    begin = pieces = 0
+    begin = tokens = 0
     for at, size in enumerate(sizes[order].tolist()):
-        pieces = pieces + size if packing == "packed" else (at - begin + 1) * size
+        tokens = tokens + size if packing == "packed" else (at - begin + 1) * size
         split = packing == "even" and at > begin and size != sizes[order[begin]]
-        if at > begin and (pieces > budget or split):
+        if at > begin and (tokens > budget or split):
             out.append(Batch(order[begin:at], sizes[order[begin:at]]))
-            begin, pieces = at, size
+            begin, tokens = at, size
     if len(order):
         out.append(Batch(order[begin:], sizes[order[begin:]]))
     return out

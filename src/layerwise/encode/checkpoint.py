@@ -34,7 +34,7 @@ _WITHOUT_VOCABULARY = {
 class Checkpoint:
     """The files of one model.
 
-    `folder` holds config, weights and tokenizer; `files` are all that make the model. `pool`, `max_length` (pieces)
+    `folder` holds config, weights and tokenizer; `files` are all that make the model. `pool`, `max_length` (tokens)
     and `lowercase` are what a sentence-transformers folder asks for; `not_applied` is what it asks for besides, which
     is recorded and not done. With a `random` seed the weights of these files aren't used: those that the
     architecture begins with are drawn by it.
@@ -177,9 +177,9 @@ def _check_vocabulary(name: str, home: Path) -> None:
     if known is not None:
         raise ModelError(
             f"model {name!r} reads {_WITHOUT_VOCABULARY[known]} ({known}), without a vocabulary and without a tokenizer "
-            "that says where each piece stands; it can't be used, take one with a tokenizer.json"
+            "that says where each token stands; it can't be used, take one with a tokenizer.json"
         )
-    # transformers would make a tokenizer that knows no piece at all.
+    # transformers would make a tokenizer that knows no token at all.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
 
 

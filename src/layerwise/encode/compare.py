@@ -214,7 +214,7 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
     # In an encoder what stands first sees what stands right behind it, however local its attention is.
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(
-            f"model {name!r} is a decoder-only model: a piece sees only what stands before it; "
+            f"model {name!r} is a decoder-only model: a token sees only what stands before it; "
             "layerwise takes encoders such as minilm, bert-base-uncased or xlm-roberta-base"
         )
     return states

@@ -21,7 +21,7 @@ from layerwise.encode.gather import Memory, OnBatch, run_plan
 from layerwise.encode.plan import Plan, make_plan
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.tokenizer import Pieces, Tokenizer
+from layerwise.encode.tokenizer import Tokenizer, Tokens
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
@@ -31,7 +31,7 @@ from layerwise.states import F32, LayerStates
 from layerwise.texts import listed
 from layerwise.tolerance import COMPUTED
 
-_BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # pieces of a batch
+_BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Encoder:
     Attributes:
         layers: names of all layers, `('emb', '1', …)`.
         blocks, width: the number of blocks and of numbers per vector.
-        max_length: pieces that the model takes at once, special ones included.
+        max_length: tokens that the model takes at once, special ones included.
         default_pool: the model's own pooling where it has one, else `mean`.
         device, precision: where and how precisely it runs.
         loading: how it was loaded.
@@ -175,7 +175,7 @@ class Encoder:
         choices.fit_special(level, pool, special_tokens)
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
-                f"pool 'cls' needs a classification piece and {self.checkpoint.name!r} has none; use mean"
+                f"pool 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean"
             )
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
@@ -186,7 +186,7 @@ class Encoder:
         overlap = capacity // 4 if overlap is None else overlap
         if not 0 <= overlap < capacity:
             raise RequestError(
-                f"--overlap {overlap} doesn't fit: windows hold {capacity} pieces; take 0 to {capacity - 1}"
+                f"--overlap {overlap} doesn't fit: windows hold {capacity} tokens; take 0 to {capacity - 1}"
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         if budget < 1:
@@ -210,7 +210,7 @@ class Encoder:
                 Arrow, `datasets`).
             layers: a layer string, a name, a number, or a list of these.
             level: `token`, `word`, `span` or `text`.
-            pool: how pieces become a row; the model's own at text level, else `mean`.
+            pool: how tokens become a row; the model's own at text level, else `mean`.
             spans: at span level, for each text its (start, end) pairs in code points.
             **options: `special_tokens`, `long`, `max_length`, `overlap`, `batch_tokens`, as in `request`.
 
@@ -250,10 +250,10 @@ class Encoder:
         )
 
     def attention(self, text: str | Sequence[str]) -> F32:
-        """Return who looks at whom in one text: float32 of shape (blocks, heads, pieces, pieces).
+        """Return who looks at whom in one text: float32 of shape (blocks, heads, tokens, tokens).
 
-        Each row sums to 1: the piece in the row looks at those in the columns, special ones included, as at
-        level `token`. Of a text that is longer than the model takes at once, only the first pieces that fit.
+        Each row sums to 1: the token in the row looks at those in the columns, special ones included, as at
+        level `token`. Of a text that is longer than the model takes at once, only the first tokens that fit.
 
         Args:
             text: a string, or a list of words.
@@ -282,7 +282,7 @@ class Encoder:
         """Tokenise texts and lay out their rows, tables and windows, before the model runs.
 
         Raises:
-            RequestError: with `long="error"`, a text that is too long; a span without a piece.
+            RequestError: with `long="error"`, a text that is too long; a span without a token.
         """
         carried = carried or Carried()
         capacity = request.max_length - self.tokenizer.special
@@ -290,21 +290,21 @@ class Encoder:
         coverage: list[Coverage] = []
         rows = []
         counts = dict.fromkeys(rowing.COUNTS, 0)
-        found = self._pieces(examples, located=request.level != "text")
-        for number, (example, pieces) in enumerate(zip(examples, found, strict=True)):
+        found = self._tokens(examples, located=request.level != "text")
+        for number, (example, tokens) in enumerate(zip(examples, found, strict=True)):
             where = partial(_where, first_doc + number, example)
-            cut = rowing.cut(pieces, request, capacity, where)
+            cut = rowing.cut(tokens, request, capacity, where)
             made = rowing.rows_of(
                 example,
-                cut.pieces,
+                cut.tokens,
                 request,
                 self.tokenizer,
                 spans[number] if spans is not None else None,
                 where,
             )
-            planned.append((cut.pieces, cut.windows, pooling.choose(made.groups, request.pool)))
+            planned.append((cut.tokens, cut.windows, pooling.choose(made.groups, request.pool)))
             rows.append(made.rows)
-            coverage.append(Coverage(len(cut.pieces), len(cut.windows), cut.truncated, made.special_only))
+            coverage.append(Coverage(len(cut.tokens), len(cut.windows), cut.truncated, made.special_only))
             rowing.count(counts, coverage[-1], made)
         return Shard(
             make_plan(planned, types=self.tokenizer.takes_types),
@@ -317,7 +317,7 @@ class Encoder:
     def run(self, shard: Shard, sink: Sink, on_batch: OnBatch | None = None) -> None:
         """Run the model over a planned shard and hand finished rows to `sink`.
 
-        `on_batch` is called after each batch with the pieces and windows done by it.
+        `on_batch` is called after each batch with the tokens and windows done by it.
 
         Raises:
             ModelError: a GPU that the parent of this forked process works with.
@@ -326,18 +326,18 @@ class Encoder:
         with computing():
             run_plan(self._engine, shard.plan, shard.request, self.layers, sink, on_batch)
 
-    def _pieces(self, examples: Sequence[Example], *, located: bool) -> list[Pieces]:
-        """Return the pieces of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
+    def _tokens(self, examples: Sequence[Example], *, located: bool) -> list[Tokens]:
+        """Return the tokens of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
         raw = [n for n, e in enumerate(examples) if e.words is None]
         if len(raw) == len(examples):
             return self.tokenizer.texts([e.text for e in examples], located=located)
-        out: list[Pieces | None] = [None] * len(examples)
+        out: list[Tokens | None] = [None] * len(examples)
         split = [n for n, e in enumerate(examples) if e.words is not None]
         found = self.tokenizer.texts([examples[n].text for n in raw], located=located)
         found += self.tokenizer.words([examples[n].words or () for n in split])
-        for number, pieces in zip(raw + split, found, strict=True):
-            out[number] = pieces
-        return [pieces for pieces in out if pieces is not None]
+        for number, tokens in zip(raw + split, found, strict=True):
+            out[number] = tokens
+        return [tokens for tokens in out if tokens is not None]
 
     def _length(self, max_length: int | None) -> int:
         length = self.max_length if max_length is None else max_length
@@ -367,7 +367,7 @@ def _examples(texts: Iterable[Any]) -> list[Example]:
 
 
 def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
-    """Return the texts from which fixed scales of int8 products are found: some in words, some of random pieces."""
+    """Return the texts from which fixed scales of int8 products are found: some in words, some of random tokens."""
     most = loaded.max_length - tokenizer.special
     found = tokenizer.texts(int8.SAMPLES)
     frame = found[0]

@@ -27,8 +27,8 @@ from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
 from layerwise.tolerance import COMPUTED
 
-_SAMPLED = 1024  # pieces of a batch while scales are found
-_ROUND = 64  # packed batches are filled up to a multiple of so many pieces
+_SAMPLED = 1024  # tokens of a batch while scales are found
+_ROUND = 64  # packed batches are filled up to a multiple of so many tokens
 
 
 class Engine:
@@ -100,7 +100,7 @@ class Engine:
             return hf.attention_maps(self._eager, sequences.ids[0], types)
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return which windows go through the model together, at most `budget` pieces each; see `batches`."""
+        """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""
         lengths = np.array(sequences.lengths(), dtype=np.int64)
         apart = np.array([self._is_apart(ids) for ids in sequences.ids], dtype=bool)
         shared = np.flatnonzero(~apart)
@@ -115,7 +115,7 @@ class Engine:
         return len(self._apart) > 0 and bool(np.isin(ids, self._apart).any())
 
     def begins(self, batch: Batch) -> Ints:
-        """Return where each window of a batch begins on the axis of pieces, padding included."""
+        """Return where each window of a batch begins on the axis of tokens, padding included."""
         sizes = (
             batch.lengths if self.packing == "packed" else np.full_like(batch.lengths, batch.lengths.max())
         )
@@ -124,9 +124,9 @@ class Engine:
     def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
         """Run one batch up to the deepest of `wanted`.
 
-        `on_layer` gets each layer that any window wants as (pieces of the batch, width), padding included, as soon
+        `on_layer` gets each layer that any window wants as (tokens of the batch, width), padding included, as soon
         as its block is done. A batch of windows that want different layers is one of `Batch.by_depth`: those that
-        are done leave the forward where the engine `leaves`, and the pieces are then those of the windows that
+        are done leave the forward where the engine `leaves`, and the tokens are then those of the windows that
         stay, at the beginning of the batch.
 
         Raises:
@@ -224,7 +224,7 @@ class Engine:
         return inputs
 
     def _positions(self, ids: Sequence[Ints], batch: Batch) -> Ints:
-        """Return the number of each piece's position in its text, as the model numbers them by itself."""
+        """Return the number of each token's position in its text, as the model numbers them by itself."""
         begins = np.repeat(self.begins(batch), batch.lengths)
         if self._skipped is None:
             return np.arange(len(begins)) - begins
@@ -331,7 +331,7 @@ class PlainEngine:
         return np.zeros_like(batch.windows)
 
     def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
-        """Run one window through the whole model; `on_layer` gets each wanted layer as (pieces, width)."""
+        """Run one window through the whole model; `on_layer` gets each wanted layer as (tokens, width)."""
         (window,) = batch.windows.tolist()
         with self._turns, hf.without_reports():
             states = plain_layers(self._model, sequences, window)

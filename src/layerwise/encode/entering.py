@@ -72,7 +72,7 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _own(tensor: torch.Tensor, alone: torch.Size, place: Place) -> torch.Tensor:
-    """Return what of a tensor of a batch belongs to one text: of its row, and on the axes of pieces its stretch.
+    """Return what of a tensor of a batch belongs to one text: of its row, and on the axes of tokens its stretch.
 
     `alone` is the shape of the same tensor for the text alone.
     """

@@ -27,7 +27,7 @@ def run_plan(
 ) -> None:
     """Run the model over a plan and hand every row of every wanted layer to `sink`, each once.
 
-    `layers` names the whole layer axis. `on_batch` is called after each batch with its pieces and windows.
+    `layers` names the whole layer axis. `on_batch` is called after each batch with its tokens and windows.
     """
     wanted = {layers.index(name): name for name in request.layers}
     how = pooling.reduction(request.pool)
@@ -112,7 +112,7 @@ class _OnDevice:
 
 
 class _Split:
-    """Rows whose pieces come from several windows: partial sums (or maxima), put together at the end."""
+    """Rows whose tokens come from several windows: partial sums (or maxima), put together at the end."""
 
     def __init__(
         self, plan: Plan, layers: Sequence[str], width: int, device: torch.device, how: pooling.Reduce

@@ -53,8 +53,8 @@ _CASED = 0.01  # of a vocabulary's entries hold capitals: more than a stray lett
 class Loaded:
     """A model with its tokenizer, ready to run.
 
-    `max_length` is the number of pieces, special ones included, that the model can take at once, and
-    `vocabulary` the number of entries of its embedding table. `skipped` is the piece that isn't counted where the
+    `max_length` is the number of tokens, special ones included, that the model can take at once, and
+    `vocabulary` the number of entries of its embedding table. `skipped` is the token that isn't counted where the
     model numbers positions (`None` where all are): RoBERTa and its kin pass over that of the padding, and begin
     behind its number. `backend` is the tokenizer of the `tokenizers` library, without truncation and padding.
     `unused` are tensors of the weights that no layer needs, those that begin alike as one `NAME.*`; `notes` what the
@@ -174,7 +174,7 @@ def use_attention(model: nn.Module, name: str) -> None:
 def plain_states(
     model: nn.Module, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor]:
-    """Return all layers of one text by a plain forward, each (pieces, width) in float32 on the CPU.
+    """Return all layers of one text by a plain forward, each (tokens, width) in float32 on the CPU.
 
     The model is left as it was, and must be one that no forward has changed; see `remember`.
     """
@@ -282,7 +282,7 @@ def take_shape(model: nn.Module, ids: npt.NDArray[np.int64]) -> None:
 def attention_maps(
     model: nn.Module | None, ids: npt.NDArray[np.int64], type_ids: npt.NDArray[np.int64] | None
 ) -> list[torch.Tensor] | None:
-    """Return each block's attention in one text, (heads, pieces, pieces) in float32 on the CPU.
+    """Return each block's attention in one text, (heads, tokens, tokens) in float32 on the CPU.
 
     `model` is an `eager_copy`. `None` for a family that doesn't give any.
     """
@@ -317,7 +317,7 @@ def versions() -> dict[str, str]:
 
 
 class PlainLoop:
-    """What people write: plain transformers, every layer of every piece to memory as numpy arrays."""
+    """What people write: plain transformers, every layer of every token to memory as numpy arrays."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         loaded = load(checkpoint, device=device)
@@ -335,13 +335,13 @@ class PlainLoop:
         return [self._forward(list(texts[begin : begin + size])) for begin in range(0, len(texts), size)]
 
     @torch.inference_mode()
-    def flop_per_piece(self) -> float:
-        """Return what the products of the linear layers need per piece, poolers left out."""
+    def flop_per_token(self) -> float:
+        """Return what the products of the linear layers need per token, poolers left out."""
         total = 0
 
         def count(module: nn.Module, inputs: Any, _: Any) -> None:
             nonlocal total
-            if inputs[0].dim() == 3:  # a pooler sees one piece of each text
+            if inputs[0].dim() == 3:  # a pooler sees one token of each text
                 weight: Any = module.weight
                 total += 2 * weight.numel() * inputs[0].shape[0] * inputs[0].shape[1]
 
@@ -574,7 +574,7 @@ def _cased(checkpoint: Checkpoint, backend: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Positions:
-    """The table of absolute positions of a model: its entries, and the piece that isn't counted (`None` for none)."""
+    """The table of absolute positions of a model: its entries, and the token that isn't counted (`None` for none)."""
 
     entries: int
     skipped: int | None
@@ -599,7 +599,7 @@ def _position_table(model: nn.Module) -> _Positions | None:
 def _max_length(
     checkpoint: Checkpoint, config: PretrainedConfig, tokenizer: Any, table: _Positions | None
 ) -> int:
-    """Return how many pieces the model takes at once.
+    """Return how many tokens the model takes at once.
 
     Raises:
         ModelError: a maximum that the folder states goes beyond the table of positions.
@@ -617,7 +617,7 @@ def _max_length(
     if stated is not None and stated > table.entries:
         where = "tokenizer" if checkpoint.max_length is None else "sentence-transformers folder"
         raise ModelError(
-            f"model {checkpoint.name!r}: its {where} allows {stated} pieces and its table of positions has "
+            f"model {checkpoint.name!r}: its {where} allows {stated} tokens and its table of positions has "
             f"{table.entries} entries, so they aren't of one model; take the files that belong together, or correct the "
             "maximum length"
         )
@@ -638,7 +638,7 @@ def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
     """Return the number of entries of the embedding table; of the tokenizer where the model doesn't tell.
 
     Raises:
-        ModelError: the tokenizer has pieces beyond it.
+        ModelError: the tokenizer has tokens beyond it.
     """
     vocabulary = backend.get_vocab(with_added_tokens=True)
     highest = max(vocabulary.values(), default=0)
@@ -648,7 +648,7 @@ def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
         return highest + 1
     if highest >= entries:
         raise ModelError(
-            f"model {checkpoint.name!r}: its tokenizer has {len(vocabulary)} pieces, up to number {highest}, and its "
+            f"model {checkpoint.name!r}: its tokenizer has {len(vocabulary)} tokens, up to number {highest}, and its "
             f"embedding table {entries} entries, so they aren't of one model; take the tokenizer that belongs to it"
         )
     return entries
@@ -661,7 +661,7 @@ def _others(config: PretrainedConfig, tokenizer: Any, skipped: int | None) -> tu
         "mask": (tokenizer.mask_token_id, getattr(config, "mask_token_id", None)),
     }
     return tuple(
-        f"the tokenizer's {what} is piece {own} and the model's is {number}, so they may not be of one model; vectors are "
+        f"the tokenizer's {what} is token {own} and the model's is {number}, so they may not be of one model; vectors are "
         "those that transformers gives"
         for what, (own, number) in pairs.items()
         if own is not None and number is not None and own != number

@@ -28,7 +28,7 @@ _ROWS = 2048  # the number of input rows that weights are laid out for
 _HIGHEST = 255  # codes are 0 … 255
 _SHARE = 0.6  # of an outlier's size that goes to the weights
 # How far beyond what was seen an input may lie before it is clipped: one that comes from a norm, and any other.
-# What attention gives lies far out where a text is short and its pieces look at few others.
+# What attention gives lies far out where a text is short and its tokens look at few others.
 _MARGIN, _WIDE = 1.15, 1.75
 # Channels of a feed-forward layer that aren't rounded: those that were largest, and some with the largest weights,
 # as these are large on the few texts that are about what they stand for.
@@ -362,11 +362,11 @@ SAMPLES = (
     "C'est la vie.", "Ich habe keine Zeit.", "Das Haus ist alt.", "今天天气怎么样？", "ありがとうございます。",
 )  # fmt: skip
 LENGTHS = (1, 3, 8, 16, 32, 64, 100, 200)
-"""Pieces of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
+"""Tokens of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
 
 
 def drawn(vocabulary: int, special: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Return texts of random pieces (`LENGTHS` of them), the same for every model of this vocabulary."""
+    """Return texts of random tokens (`LENGTHS` of them), the same for every model of this vocabulary."""
     kept = torch.tensor(sorted(set(range(vocabulary)) - set(special)))
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(len(kept), (sum(LENGTHS),), generator=generator)

@@ -1,6 +1,6 @@
-"""The plan of a shard: its windows, and which row each piece of each window goes to.
+"""The plan of a shard: its windows, and which row each token of each window goes to.
 
-Made from pieces alone, before the model runs; the model's layers then only have to be gathered and reduced.
+Made from tokens alone, before the model runs; the model's layers then only have to be gathered and reduced.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from layerwise.alignment import Groups
 from layerwise.encode.batches import Ints, Sequences
-from layerwise.encode.tokenizer import Pieces
+from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window
 
 _EMPTY = np.empty(0, dtype=np.int64)
@@ -75,7 +75,7 @@ class Plan:
     """All windows of a shard.
 
     `whole` are the rows that a window gives completely, `parts` its share of the rows that several windows
-    make up; those rows are `split`, with the pieces of each in `split_counts`.
+    make up; those rows are `split`, with the tokens of each in `split_counts`.
     """
 
     sequences: Sequences
@@ -91,8 +91,8 @@ class Plan:
         return len(self.sequences.ids)
 
 
-def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types: bool) -> Plan:
-    """Plan a shard from each text's pieces, windows and rows (the pieces that its pool looks at)."""
+def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types: bool) -> Plan:
+    """Plan a shard from each text's tokens, windows and rows (the tokens that its pool looks at)."""
     ids: list[Ints] = []
     segments: list[Ints] = []
     whole: list[Take] = []
@@ -100,19 +100,19 @@ def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types
     split: list[Ints] = []
     split_counts: list[Ints] = []
     base = 0
-    for pieces, cuts, groups in texts:
+    for tokens, cuts, groups in texts:
         rows = np.arange(base, base + len(groups))
         if len(cuts) == 1:
-            ids.append(pieces.ids)
-            segments.append(pieces.types)
+            ids.append(tokens.ids)
+            segments.append(tokens.types)
             whole.append(Take(rows, groups.members, groups.counts))
             parts.append(NOTHING)
         else:
             for window in cuts:
-                places = _pieces_of(window, pieces)
-                ids.append(pieces.ids[places])
-                segments.append(pieces.types[places])
-            several, counts = _deal(pieces, cuts, groups, rows, whole, parts)
+                places = _tokens_of(window, tokens)
+                ids.append(tokens.ids[places])
+                segments.append(tokens.types[places])
+            several, counts = _deal(tokens, cuts, groups, rows, whole, parts)
             split.append(several)
             split_counts.append(counts)
         base += len(groups)
@@ -120,23 +120,23 @@ def make_plan(texts: Sequence[tuple[Pieces, Sequence[Window], Groups]], *, types
     return Plan(sequences, Takes.of(whole), Takes.of(parts), _cat(split), _cat(split_counts), base)
 
 
-def _pieces_of(window: Window, pieces: Pieces) -> Ints:
-    """Return the pieces that go through the model in a window: special ones around its run of the body."""
+def _tokens_of(window: Window, tokens: Tokens) -> Ints:
+    """Return the tokens that go through the model in a window: special ones around its run of the body."""
     return np.concatenate(
         [
-            np.arange(pieces.prefix),
-            np.arange(pieces.prefix + window.start, pieces.prefix + window.end),
-            np.arange(len(pieces) - pieces.suffix, len(pieces)),
+            np.arange(tokens.prefix),
+            np.arange(tokens.prefix + window.start, tokens.prefix + window.end),
+            np.arange(len(tokens) - tokens.suffix, len(tokens)),
         ]
     )
 
 
 def _deal(
-    pieces: Pieces, cuts: Sequence[Window], groups: Groups, rows: Ints, whole: list[Take], parts: list[Take]
+    tokens: Tokens, cuts: Sequence[Window], groups: Groups, rows: Ints, whole: list[Take], parts: list[Take]
 ) -> tuple[Ints, Ints]:
     """Deal the rows of a windowed text to its windows; returns the rows that several windows share."""
-    # The pieces before the body come from the first window, those behind it from the last.
-    borders = np.array([window.first + pieces.prefix for window in cuts[1:]])
+    # The tokens before the body come from the first window, those behind it from the last.
+    borders = np.array([window.first + tokens.prefix for window in cuts[1:]])
     owner = np.searchsorted(borders, groups.members, side="right")
     row_of = np.repeat(np.arange(len(groups)), groups.counts)
     lowest, highest = np.full(len(groups), len(cuts)), np.full(len(groups), -1)

@@ -11,14 +11,14 @@ import numpy as np
 
 from layerwise.encode.batches import Ints, Packing, Sequences
 from layerwise.encode.hf import Loaded
-from layerwise.encode.tokenizer import Pieces, Tokenizer
+from layerwise.encode.tokenizer import Tokenizer, Tokens
 from layerwise.errors import ModelError
 
 _TEXTS = (
     "Every layer of every encoder, as data.",
     "The first layers know where a word stands; the last know more than it says.",
 )
-_LONG, _LONG_WINDOWED = 128, 512  # pieces of the longest text that goes through all blocks, at most
+_LONG, _LONG_WINDOWED = 128, 512  # tokens of the longest text that goes through all blocks, at most
 # What configurations call the reach of attention that isn't of the whole text: beyond it a text is taken otherwise.
 _WINDOWS = (
     "sliding_window",
@@ -28,7 +28,7 @@ _WINDOWS = (
     "chunk_length",
     "window_size",
 )
-# Pieces of the longest text that goes up to the first block; with padding what reaches it grows as the square.
+# Tokens of the longest text that goes up to the first block; with padding what reaches it grows as the square.
 _LONGEST, _LONGEST_PADDED = 32_768, 1024
 _SPECIAL = 24  # special tokens within a text: T5 has a hundred
 
@@ -68,14 +68,14 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
         ModelError: a tokenizer that hardly makes anything of a sentence.
     """
     plain = tokenizer.texts(_TEXTS)
-    if any(len(pieces) < 4 for pieces in plain):
+    if any(len(tokens) < 4 for tokens in plain):
         raise ModelError(
-            f"model {name!r}: its tokenizer gives {min(map(len, plain))} pieces for a sentence; it doesn't fit"
+            f"model {name!r}: its tokenizer gives {min(map(len, plain))} tokens for a sentence; it doesn't fit"
         )
     body, most = _body(plain[0]), loaded.max_length - tokenizer.special
     if most < 1:
         raise ModelError(
-            f"model {name!r} takes {loaded.max_length} pieces at once, and {tokenizer.special} of a text are special; "
+            f"model {name!r} takes {loaded.max_length} tokens at once, and {tokenizer.special} of a text are special; "
             "correct its maximum length"
         )
     long = _filled(plain, min(_long(loaded) - tokenizer.special, most))
@@ -98,12 +98,12 @@ def _long(loaded: Loaded) -> int:
     return _LONG_WINDOWED if any(stated) else _LONG
 
 
-def _body(pieces: Pieces) -> Ints:
-    return pieces.ids[pieces.prefix : len(pieces) - pieces.suffix]
+def _body(tokens: Tokens) -> Ints:
+    return tokens.ids[tokens.prefix : len(tokens) - tokens.suffix]
 
 
-def _framed(like: Pieces, bodies: Sequence[Ints], *, types: bool) -> Sequences:
-    """Return bodies between the special pieces of a text, with segment numbers like its own."""
+def _framed(like: Tokens, bodies: Sequence[Ints], *, types: bool) -> Sequences:
+    """Return bodies between the special tokens of a text, with segment numbers like its own."""
     end = len(like) - like.suffix
 
     def frame(parts: Ints, body: Ints) -> Ints:
@@ -113,7 +113,7 @@ def _framed(like: Pieces, bodies: Sequence[Ints], *, types: bool) -> Sequences:
     return Sequences([frame(like.ids, body) for body in bodies], segments if types else None)
 
 
-def _filled(texts: Sequence[Pieces], length: int) -> Ints:
+def _filled(texts: Sequence[Tokens], length: int) -> Ints:
     return np.resize(np.concatenate([_body(text) for text in texts]), length)
 
 
@@ -128,5 +128,5 @@ def _special(loaded: Loaded) -> Ints:
 
 
 def _between(body: Ints, special: Ints) -> Ints:
-    """Return a body with special tokens between its pieces."""
+    """Return a body with special tokens between its tokens."""
     return np.concatenate([np.stack([np.resize(body, len(special)), special], axis=1).ravel(), body])

@@ -61,7 +61,7 @@ class Recipe:
         home: the folder of the transformer, which holds its configuration, weights and tokenizer.
         folders: those of all modules.
         pool: ours, or `None` where it has no pooling.
-        max_length: pieces, special ones included, or `None`.
+        max_length: tokens, special ones included, or `None`.
         lowercase: texts are made lower case before anything else.
         not_applied: what it asks for besides, in words.
         notes: what the user should be told.

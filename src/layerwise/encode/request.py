@@ -22,9 +22,9 @@ class Request:
     Attributes:
         layers: names, in the order wanted.
         level, pool, special_tokens: as in the surface; `special_tokens` matters at text level.
-        long, max_length, overlap: what is done with a text of more than `max_length` pieces (special ones
-            included); windows share `overlap` pieces.
-        batch_tokens: pieces of a batch.
+        long, max_length, overlap: what is done with a text of more than `max_length` tokens (special ones
+            included); windows share `overlap` tokens.
+        batch_tokens: tokens of a batch.
     """
 
     layers: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""From the pieces of one text to its windows and its rows, for every level and policy."""
+"""From the tokens of one text to its windows and its rows, for every level and policy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ import numpy as np
 from layerwise import alignment
 from layerwise.alignment import Groups
 from layerwise.encode.request import Request
-from layerwise.encode.tokenizer import Pieces
+from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.example import Example
@@ -26,27 +26,27 @@ class Wish(Protocol):
 
     @property
     def pool(self) -> str | None:
-        """How pieces become a row."""
+        """How tokens become a row."""
 
     @property
     def special_tokens(self) -> bool:
-        """Whether special pieces count in the mean, max and sum of a text."""
+        """Whether special tokens count in the mean, max and sum of a text."""
 
 
 class ClsFinder(Protocol):
-    """Knows which piece is the classification piece."""
+    """Knows which token is the classification token."""
 
-    def cls_place(self, pieces: Pieces) -> int:
+    def cls_place(self, tokens: Tokens) -> int:
         """Return its number in the text."""
 
 
 Where = Callable[[], str]  # the name of a text, for an error
 
 COUNTS = (
-    "pieces",
+    "tokens",
     "windows",
     "windowed_texts",
-    "truncated_pieces",
+    "truncated_tokens",
     "truncated_texts",
     "dropped_words",
     "lost_words",
@@ -58,14 +58,14 @@ COUNTS = (
 class Cut:
     """A text as it goes through the model."""
 
-    pieces: Pieces
+    tokens: Tokens
     windows: tuple[Window, ...]
     truncated: int
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The rows of a text, the pieces of each, and the words that got no row."""
+    """The rows of a text, the tokens of each, and the words that got no row."""
 
     rows: Rows
     groups: Groups
@@ -74,37 +74,37 @@ class Made:
     lost_words: int = 0
 
 
-def cut(pieces: Pieces, request: Request, capacity: int, where: Where) -> Cut:
-    """Cut a text's pieces into windows of `capacity` body pieces, or as the policy for long texts says.
+def cut(tokens: Tokens, request: Request, capacity: int, where: Where) -> Cut:
+    """Cut a text's tokens into windows of `capacity` body tokens, or as the policy for long texts says.
 
     Raises:
         RequestError: a long text under the policy `error`, naming it.
     """
-    if pieces.body <= capacity:
-        return Cut(pieces, (Window(0, pieces.body, 0, pieces.body),), 0)
+    if tokens.body <= capacity:
+        return Cut(tokens, (Window(0, tokens.body, 0, tokens.body),), 0)
     if request.long == "error":
         raise RequestError(
-            f"{where()} has {len(pieces)} pieces and the limit is {request.max_length}; "
+            f"{where()} has {len(tokens)} tokens and the limit is {request.max_length}; "
             "take --long window or --long truncate, or leave it out"
         )
     if request.long == "window":
-        return Cut(pieces, tuple(windows(pieces.body, capacity, request.overlap)), 0)
-    kept = np.r_[0 : pieces.prefix + capacity, len(pieces) - pieces.suffix : len(pieces)]
+        return Cut(tokens, tuple(windows(tokens.body, capacity, request.overlap)), 0)
+    kept = np.r_[0 : tokens.prefix + capacity, len(tokens) - tokens.suffix : len(tokens)]
     short = replace(
-        pieces,
-        ids=pieces.ids[kept],
-        types=pieces.types[kept],
-        starts=pieces.starts[kept],
-        ends=pieces.ends[kept],
-        words=pieces.words[kept],
-        dropped=pieces.dropped & set(pieces.words[kept].tolist()),
+        tokens,
+        ids=tokens.ids[kept],
+        types=tokens.types[kept],
+        starts=tokens.starts[kept],
+        ends=tokens.ends[kept],
+        words=tokens.words[kept],
+        dropped=tokens.dropped & set(tokens.words[kept].tolist()),
     )
-    return Cut(short, (Window(0, capacity, 0, capacity),), len(pieces) - len(short))
+    return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
 
 
 def rows_of(
     example: Example,
-    pieces: Pieces,
+    tokens: Tokens,
     request: Wish,
     tokenizer: ClsFinder,
     spans: Sequence[tuple[int, int]] | None,
@@ -112,44 +112,44 @@ def rows_of(
 ) -> Made:
     """Return the rows of one text at the level of the request."""
     if request.level == "token":
-        return _tokens(example, pieces)
+        return _tokens(example, tokens)
     if request.level == "word":
-        return _words(example, pieces)
+        return _words(example, tokens)
     if request.level == "span":
-        return _spans(example, pieces, spans or (), where)
-    return _text(example, pieces, request, tokenizer)
+        return _spans(example, tokens, spans or (), where)
+    return _text(example, tokens, request, tokenizer)
 
 
 def count(counts: dict[str, int], coverage: Coverage, made: Made) -> None:
     """Add one text to the counts of its shard."""
-    counts["pieces"] += coverage.pieces
+    counts["tokens"] += coverage.tokens
     counts["windows"] += coverage.windows
     counts["windowed_texts"] += coverage.windows > 1
-    counts["truncated_pieces"] += coverage.truncated
+    counts["truncated_tokens"] += coverage.truncated
     counts["truncated_texts"] += coverage.truncated > 0
     counts["dropped_words"] += made.dropped_words
     counts["lost_words"] += made.lost_words
     counts["special_only_texts"] += made.special_only
 
 
-def _tokens(example: Example, pieces: Pieces) -> Made:
-    special = np.ones(len(pieces), dtype=bool)
-    special[pieces.prefix : len(pieces) - pieces.suffix] = False
-    words = pieces.words
+def _tokens(example: Example, tokens: Tokens) -> Made:
+    special = np.ones(len(tokens), dtype=bool)
+    special[tokens.prefix : len(tokens) - tokens.suffix] = False
+    words = tokens.words
     if example.words is None:
         words = alignment.first_row(
-            alignment.by_overlap(pieces.starts, pieces.ends, split_words(example.text)), len(pieces)
+            alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)
         )
-    dropped = np.isin(words, list(pieces.dropped)) & ~special
-    extra = {"token_id": pieces.ids, "word": words, "special": special, "dropped": dropped}
-    rows = Rows(pieces.starts, pieces.ends, extra)
-    return Made(rows, alignment.each(len(pieces)), dropped_words=len(pieces.dropped))
+    dropped = np.isin(words, list(tokens.dropped)) & ~special
+    extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
+    rows = Rows(tokens.starts, tokens.ends, extra)
+    return Made(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
 
 
-def _words(example: Example, pieces: Pieces) -> Made:
+def _words(example: Example, tokens: Tokens) -> Made:
     if example.words is None:
         borders = np.asarray(split_words(example.text), dtype=np.int64).reshape(-1, 2)
-        groups = alignment.by_overlap(pieces.starts, pieces.ends, borders)
+        groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
         borders = (
@@ -157,38 +157,38 @@ def _words(example: Example, pieces: Pieces) -> Made:
             .astype(np.int64)
             .reshape(-1, 2)
         )
-        groups = alignment.by_number(pieces.words, len(example.words))
+        groups = alignment.by_number(tokens.words, len(example.words))
     there = groups.counts > 0
     numbers = np.flatnonzero(there)
-    dropped = np.isin(numbers, list(pieces.dropped))
+    dropped = np.isin(numbers, list(tokens.dropped))
     rows = Rows(borders[there, 0], borders[there, 1], {"word": numbers, "dropped": dropped})
-    return Made(rows, groups.keep(there), dropped_words=len(pieces.dropped), lost_words=int((~there).sum()))
+    return Made(rows, groups.keep(there), dropped_words=len(tokens.dropped), lost_words=int((~there).sum()))
 
 
-def _spans(example: Example, pieces: Pieces, spans: Sequence[tuple[int, int]], where: Where) -> Made:
+def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> Made:
     for start, end in spans:
         if not 0 <= start < end <= len(example.text):
             raise RequestError(
                 f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
             )
-    groups = alignment.by_overlap(pieces.starts, pieces.ends, spans)
-    for (start, end), pieces_there in zip(spans, groups.counts.tolist(), strict=True):
-        if not pieces_there:
-            raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no piece")
+    groups = alignment.by_overlap(tokens.starts, tokens.ends, spans)
+    for (start, end), tokens_there in zip(spans, groups.counts.tolist(), strict=True):
+        if not tokens_there:
+            raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token")
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
     return Made(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 
 
-def _text(example: Example, pieces: Pieces, request: Wish, tokenizer: ClsFinder) -> Made:
+def _text(example: Example, tokens: Tokens, request: Wish, tokenizer: ClsFinder) -> Made:
     rows = Rows(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
-    dropped = len(pieces.dropped)
+    dropped = len(tokens.dropped)
     if request.pool == "cls":
-        place = tokenizer.cls_place(pieces)
+        place = tokenizer.cls_place(tokens)
         return Made(rows, alignment.whole(place, place + 1), dropped_words=dropped)
     if request.pool == "eos":
-        return Made(rows, alignment.whole(len(pieces) - 1, len(pieces)), dropped_words=dropped)
+        return Made(rows, alignment.whole(len(tokens) - 1, len(tokens)), dropped_words=dropped)
     special = request.special_tokens and request.pool in ("mean", "max", "sum")
-    if special or not pieces.body:
-        return Made(rows, alignment.whole(0, len(pieces)), special_only=not special, dropped_words=dropped)
-    body = alignment.whole(pieces.prefix, len(pieces) - pieces.suffix)
+    if special or not tokens.body:
+        return Made(rows, alignment.whole(0, len(tokens)), special_only=not special, dropped_words=dropped)
+    body = alignment.whole(tokens.prefix, len(tokens) - tokens.suffix)
     return Made(rows, body, dropped_words=dropped)

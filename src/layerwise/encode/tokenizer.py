@@ -1,4 +1,4 @@
-"""Tokenising: from a text or its words to pieces with numbers, offsets and word numbers."""
+"""Tokenising: from a text or its words to tokens with numbers, offsets and word numbers."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from layerwise.errors import ModelError
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
 # What byte-level tokenizers, and sentencepiece's, write for a space. Before a text, or a word, that has none, it may be a
-# piece of its own, which stands for no character and carries the place of the next one.
+# token of its own, which stands for no character and carries the place of the next one.
 _BYTE_LEVEL, _SENTENCEPIECE = "\u0120", "\u2581"
 _LONGEST_BLANK = 16
 _MANY = {value: np.full(1024, value) for value in (0, NO_WORD)}
@@ -23,13 +23,13 @@ for _array in _MANY.values():
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
-    """The pieces of one text, special ones included; all arrays are (pieces,).
+class Tokens:
+    """The tokens of one text, special ones included; all arrays are (tokens,).
 
-    `starts`, `ends` are code points in the text (0, 0 for special pieces, and for all where nobody asked).
+    `starts`, `ends` are code points in the text (0, 0 for special tokens, and for all where nobody asked).
     `words` are the word numbers of pre-split input, −1 elsewhere. The first `prefix` and the last `suffix`
-    pieces are special. `dropped` are the words that the tokenizer drops and that stand here as the unknown
-    piece.
+    tokens are special. `dropped` are the words that the tokenizer drops and that stand here as the unknown
+    token.
     """
 
     ids: Ints
@@ -46,12 +46,12 @@ class Pieces:
 
     @property
     def body(self) -> int:
-        """The number of pieces that aren't special."""
+        """The number of tokens that aren't special."""
         return len(self.ids) - self.prefix - self.suffix
 
 
 class Tokenizer:
-    """Turns texts and pre-split words into pieces, exactly those of the model's own tokenizer."""
+    """Turns texts and pre-split words into tokens, exactly those of the model's own tokenizer."""
 
     def __init__(self, loaded: Loaded, name: str) -> None:
         self._backend, self._name = loaded.backend, name
@@ -59,7 +59,7 @@ class Tokenizer:
         self._unknown: int | None = loaded.tokenizer.unk_token_id
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
-        # What stands around a text is the same for all: special pieces, and the segment numbers of everything.
+        # What stands around a text is the same for all: special tokens, and the segment numbers of everything.
         self.special = len(self._backend.encode("").ids)
         probe = self._backend.encode("a")
         mask = probe.special_tokens_mask
@@ -71,38 +71,38 @@ class Tokenizer:
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
         self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
-    def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Pieces]:
-        """Return the pieces of raw texts: exactly what the model's tokenizer gives, and nothing cut.
+    def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Tokens]:
+        """Return the tokens of raw texts: exactly what the model's tokenizer gives, and nothing cut.
 
         Where they stand in the text costs time, and is left out unless `located`.
         """
         if not located:
             encodings = self._backend.encode_batch_fast(list(texts))
-            return [self._whole(self._pieces(encoding, located=False)) for encoding in encodings]
+            return [self._whole(self._tokens(encoding, located=False)) for encoding in encodings]
         encodings = self._backend.encode_batch(list(texts))
-        located_pieces = map(self._pieces, encodings)
-        return [self._whole(self._empty_blanks(*pair)) for pair in zip(located_pieces, texts, strict=True)]
+        located_tokens = map(self._tokens, encodings)
+        return [self._whole(self._empty_blanks(*pair)) for pair in zip(located_tokens, texts, strict=True)]
 
-    def words(self, texts: Sequence[Sequence[str]]) -> list[Pieces]:
-        """Return the pieces of pre-split texts, with offsets in the words joined by one space.
+    def words(self, texts: Sequence[Sequence[str]]) -> list[Tokens]:
+        """Return the tokens of pre-split texts, with offsets in the words joined by one space.
 
         Raises:
-            ModelError: a word is dropped and the tokenizer has no unknown piece to stand for it.
+            ModelError: a word is dropped and the tokenizer has no unknown token to stand for it.
         """
         backend = self._backend_for_words()
         encodings = backend.encode_batch([list(words) for words in texts], is_pretokenized=True)
         return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Return what the tokenizer calls pieces, by their numbers: `[CLS]`, `##ing`."""
+        """Return what the tokenizer calls tokens, by their numbers: `[CLS]`, `##ing`."""
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
 
-    def cls_place(self, pieces: Pieces) -> int:
-        """Return where the classification piece stands among the special pieces of a text; it `has_cls`."""
-        special = [*range(pieces.prefix), *range(len(pieces) - pieces.suffix, len(pieces))]
-        return next(int(place) for place in special if int(pieces.ids[place]) == self._cls)
+    def cls_place(self, tokens: Tokens) -> int:
+        """Return where the classification token stands among the special tokens of a text; it `has_cls`."""
+        special = [*range(tokens.prefix), *range(len(tokens) - tokens.suffix, len(tokens))]
+        return next(int(place) for place in special if int(tokens.ids[place]) == self._cls)
 
-    def _pieces(self, encoding: Any, *, located: bool = True) -> Pieces:
+    def _tokens(self, encoding: Any, *, located: bool = True) -> Tokens:
         ids = np.array(encoding.ids, dtype=np.int64)
         count, suffix = len(ids), self.special - self._prefix
         starts = ends = _same(0, count)
@@ -111,79 +111,79 @@ class Tokenizer:
             offsets[: self._prefix] = offsets[count - suffix :] = 0
             starts, ends = offsets[:, 0], offsets[:, 1]
         types = _same(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
-        return Pieces(ids, types, starts, ends, _same(NO_WORD, count), self._prefix, suffix)
+        return Tokens(ids, types, starts, ends, _same(NO_WORD, count), self._prefix, suffix)
 
-    def _empty_blanks(self, pieces: Pieces, text: str) -> Pieces:
-        """Take place and word from the pieces that stand for a space which the text hasn't, in place.
+    def _empty_blanks(self, tokens: Tokens, text: str) -> Tokens:
+        """Take place and word from the tokens that stand for a space which the text hasn't, in place.
 
-        Where no other piece stands for the same characters, or the same word, they keep them.
+        Where no other token stands for the same characters, or the same word, they keep them.
         """
         if not len(self._blanks):
-            return pieces
-        blank = np.isin(pieces.ids, self._blanks)
-        blank[: pieces.prefix] = blank[len(pieces) - pieces.suffix :] = False
+            return tokens
+        blank = np.isin(tokens.ids, self._blanks)
+        blank[: tokens.prefix] = blank[len(tokens) - tokens.suffix :] = False
         full = np.flatnonzero(~blank)
         for place in np.flatnonzero(blank).tolist():
-            start, end, word = pieces.starts[place], pieces.ends[place], pieces.words[place]
+            start, end, word = tokens.starts[place], tokens.ends[place], tokens.words[place]
             if any(char.isspace() or char == self._space for char in text[start:end]):
                 continue
             at = int(np.searchsorted(full, place))
             near = full[max(at - 1, 0) : at + 1]
-            shared = (pieces.starts[near] < end) & (pieces.ends[near] > start)
-            if (shared if word == NO_WORD else pieces.words[near] == word).any():
-                pieces.ends[place] = start
+            shared = (tokens.starts[near] < end) & (tokens.ends[near] > start)
+            if (shared if word == NO_WORD else tokens.words[near] == word).any():
+                tokens.ends[place] = start
                 if word != NO_WORD:
-                    pieces.words[place] = NO_WORD
-        return pieces
+                    tokens.words[place] = NO_WORD
+        return tokens
 
-    def _joined(self, encoding: Any, words: Sequence[str]) -> Pieces:
-        pieces = self._pieces(encoding)
+    def _joined(self, encoding: Any, words: Sequence[str]) -> Tokens:
+        tokens = self._tokens(encoding)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
-        numbers[: pieces.prefix] = NO_WORD
-        numbers[len(pieces) - pieces.suffix :] = NO_WORD
+        numbers[: tokens.prefix] = NO_WORD
+        numbers[len(tokens) - tokens.suffix :] = NO_WORD
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
-        pieces = Pieces(
-            pieces.ids,
-            pieces.types,
-            pieces.starts + shift,
-            pieces.ends + shift,
+        tokens = Tokens(
+            tokens.ids,
+            tokens.types,
+            tokens.starts + shift,
+            tokens.ends + shift,
             numbers,
-            pieces.prefix,
-            pieces.suffix,
+            tokens.prefix,
+            tokens.suffix,
         )
         lost = sorted(set(range(len(words))) - set(numbers.tolist()))
-        pieces = self._restore(pieces, lost, begins, words) if lost else pieces
-        return self._empty_blanks(pieces, " ".join(words))
+        tokens = self._restore(tokens, lost, begins, words) if lost else tokens
+        return self._empty_blanks(tokens, " ".join(words))
 
-    def _restore(self, pieces: Pieces, lost: list[int], begins: Ints, words: Sequence[str]) -> Pieces:
-        """Put the unknown piece where words were dropped."""
-        body = pieces.words[pieces.prefix : len(pieces) - pieces.suffix]
-        at = pieces.prefix + np.searchsorted(body, lost)
+    def _restore(self, tokens: Tokens, lost: list[int], begins: Ints, words: Sequence[str]) -> Tokens:
+        """Put the unknown token where words were dropped."""
+        body = tokens.words[tokens.prefix : len(tokens) - tokens.suffix]
+        at = tokens.prefix + np.searchsorted(body, lost)
         lost_begins = begins[lost]
         lost_ends = lost_begins + np.array([len(words[w]) for w in lost])
-        return Pieces(
-            np.insert(pieces.ids, at, self._unknown_piece()),
-            np.insert(pieces.types, at, pieces.types[pieces.prefix] if len(pieces) > pieces.prefix else 0),
-            np.insert(pieces.starts, at, lost_begins),
-            np.insert(pieces.ends, at, lost_ends),
-            np.insert(pieces.words, at, lost),
-            pieces.prefix,
-            pieces.suffix,
+        return Tokens(
+            np.insert(tokens.ids, at, self._unknown_token()),
+            np.insert(tokens.types, at, tokens.types[tokens.prefix] if len(tokens) > tokens.prefix else 0),
+            np.insert(tokens.starts, at, lost_begins),
+            np.insert(tokens.ends, at, lost_ends),
+            np.insert(tokens.words, at, lost),
+            tokens.prefix,
+            tokens.suffix,
             frozenset(lost),
         )
 
-    def _whole(self, pieces: Pieces) -> Pieces:
-        """Give a text without any piece the unknown one: it still is a text."""
-        if len(pieces):
-            return pieces
+    def _whole(self, tokens: Tokens) -> Tokens:
+        """Give a text without any token the unknown one: it still is a text."""
+        if len(tokens):
+            return tokens
         zero = np.zeros(1, dtype=np.int64)
-        return Pieces(zero + self._unknown_piece(), zero, zero, zero, zero + NO_WORD, 1, 0)
+        return Tokens(zero + self._unknown_token(), zero, zero, zero, zero + NO_WORD, 1, 0)
 
-    def _unknown_piece(self) -> int:
+    def _unknown_token(self) -> int:
         if self._unknown is None:
             raise ModelError(
-                f"the tokenizer of {self._name!r} drops a word and has no unknown piece to stand for it"
+                f"the tokenizer of {self._name!r} drops a word and has no unknown token to stand for it"
             )
         return int(self._unknown)
 

@@ -14,7 +14,7 @@ from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.encode import rows as rowing
 from layerwise.encode.rows import Made
-from layerwise.encode.tokenizer import Pieces
+from layerwise.encode.tokenizer import Tokens
 from layerwise.errors import RequestError
 from layerwise.extraction.provenance import entries_of
 from layerwise.extraction.stored_texts import StoredText, carried_as_stored, stored_columns, stored_texts
@@ -34,10 +34,10 @@ class _Wish:
     special_tokens: bool
 
     @staticmethod
-    def cls_place(pieces: Pieces) -> int:
-        if not pieces.prefix:
+    def cls_place(tokens: Tokens) -> int:
+        if not tokens.prefix:
             raise RequestError(
-                "pool 'cls' needs a classification piece in front, and these texts have none; use mean"
+                "pool 'cls' needs a classification token in front, and these texts have none; use mean"
             )
         return 0
 
@@ -91,7 +91,7 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
     needed = {"cls": "classification", "eos": "last special"}.get(wish.pool or "")
     if finer.level == "word" and needed is not None:
         raise RequestError(
-            f"pool {wish.pool!r} needs the {needed} piece, which a dataset of words doesn't hold; use mean"
+            f"pool {wish.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
         )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
@@ -109,7 +109,7 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, 
     pairs = list(zip(texts, made, strict=True))
     coverage = [replace(text.coverage, special_only=rows.special_only) for text, rows in pairs]
     groups = alignment.concatenate(
-        [pooling.choose(rows.groups, wish.pool) for rows in made], [len(text.pieces) for text in texts]
+        [pooling.choose(rows.groups, wish.pool) for rows in made], [len(text.tokens) for text in texts]
     )
     into = writer.begin(part.layers, len(groups), part.width, dtype, number)
     for layer in part.layers:
@@ -128,9 +128,9 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, 
 
 
 def _rows(text: StoredText, wish: _Wish, level: str, doc: int) -> Made:
-    if level == "word" and not len(text.pieces):
+    if level == "word" and not len(text.tokens):
         raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
-    return rowing.rows_of(text.example, text.pieces, wish, wish, None, lambda: f"text {doc}")
+    return rowing.rows_of(text.example, text.tokens, wish, wish, None, lambda: f"text {doc}")
 
 
 def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:

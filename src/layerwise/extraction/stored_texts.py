@@ -1,4 +1,4 @@
-"""What stands in a dataset, seen again as texts with pieces: each row is a piece of its text."""
+"""What stands in a dataset, seen again as texts with tokens: each row is a token of its text."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,22 +7,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from layerwise.encode.tokenizer import NO_WORD, Pieces
+from layerwise.encode.tokenizer import NO_WORD, Tokens
 from layerwise.errors import DatasetError
 from layerwise.example import Example
 from layerwise.schema import Carried, Coverage
 from layerwise.store import LayerDataset
 
 Columns = dict[str, list[str]]
-_ALWAYS = ("doc", "id", "source", "line", "pieces", "windows", "truncated")
+_ALWAYS = ("doc", "id", "source", "line", "tokens", "windows", "truncated")
 
 
 @dataclass(frozen=True)
 class StoredText:
-    """A text of a dataset: what was read, its rows as pieces, and what became of it."""
+    """A text of a dataset: what was read, its rows as tokens, and what became of it."""
 
     example: Example
-    pieces: Pieces
+    tokens: Tokens
     coverage: Coverage
 
 
@@ -70,8 +70,8 @@ def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
     return [
         StoredText(
             _example(text, columns),
-            _pieces({name: values[begin:end] for name, values in rows.items()}),
-            Coverage(text["pieces"], text["windows"], text["truncated"]),
+            _tokens({name: values[begin:end] for name, values in rows.items()}),
+            Coverage(text["tokens"], text["windows"], text["truncated"]),
         )
         for text, begin, end in zip(part.texts.to_pylist(), begins, [*begins[1:], len(docs)], strict=True)
     ]
@@ -90,13 +90,13 @@ def _example(row: dict[str, Any], columns: Columns) -> Example:
     )
 
 
-def _pieces(rows: dict[str, npt.NDArray[np.int64]]) -> Pieces:
+def _tokens(rows: dict[str, npt.NDArray[np.int64]]) -> Tokens:
     inside = np.flatnonzero(rows["special"] == 0)
     length = len(rows["special"])
     prefix, suffix = (int(inside[0]), int(length - 1 - inside[-1])) if len(inside) else (length, 0)
     nothing = np.zeros(length, dtype=np.int64)
     dropped = frozenset(rows["word"][rows["dropped"] > 0].tolist())
-    return Pieces(nothing, nothing, rows["start"], rows["end"], rows["word"], prefix, suffix, dropped)
+    return Tokens(nothing, nothing, rows["start"], rows["end"], rows["word"], prefix, suffix, dropped)
 
 
 def _numbers(index: pa.Table, name: str, missing: int) -> npt.NDArray[np.int64]:

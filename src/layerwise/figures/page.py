@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds a dataset's map, probe, analysis and pieces, and all that it needs to show them.
+"""The page: one HTML file that holds a dataset's map, probe, analysis and tokens, and all that it needs to show them.
 
 It opens from disk and asks the network for nothing. What users wrote stands in it only compressed and in base64
 (`show.packing`): the page puts it on screen as text, and a Content-Security-Policy runs no script but ours.
@@ -8,7 +8,7 @@ null, then the page says what isn't there.
 
     title       what the page is called
     about       what the dataset is: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
-                `pool`, `rows`, `texts`, `pieces`, `truncated`, `windows`, `lost_words`, `skipped`, `source`, `bytes`,
+                `pool`, `rows`, `texts`, `tokens`, `truncated`, `windows`, `lost_words`, `skipped`, `source`, `bytes`,
                 `dtype`, `precision`, `made` or `finished`, `versions`, `sha256`
     points      the map, or null
       count, of, seed   points, rows of the dataset, of what was drawn
@@ -24,12 +24,12 @@ null, then the page says what isn't there.
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null
     analysis    content of analysis.json, or null
-    pieces      a list of texts: `doc`, `text` (or null), `count` (of its pieces), `pieces`, `special`,
+    tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`,
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with itself a layer before,
                 `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
-                `attention` uint8 (blocks, heads, m, m), × 255, row looks at column, of the first m pieces, or null;
+                `attention` uint8 (blocks, heads, m, m), × 255, row looks at column, of the first m tokens, or null;
                 `attention_layers`
-    pieces_note why there are none, or null
+    tokens_note why there are none, or null
     versions    by library
     notes       sentences
 
@@ -63,7 +63,7 @@ LANGS = ("en", "zh")
 # In the order in which they run: each file uses what stands above it.
 SCRIPTS = (
     *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
-    *("header", "probe", "matrix", "compare", "geometry", "pieces", "attention", "main"),
+    *("header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
 )
 
 

@@ -34,7 +34,7 @@ _BY_ROWS = "Grows with the number of rows; compare only among as many."
 
 
 def measures(level: str, about: About, dimension: Callable[[Rows], float] | None) -> list[Depth]:
-    """Return the measures that suit rows of a level: of texts as wholes, or of pieces and words in texts.
+    """Return the measures that suit rows of a level: of texts as wholes, or of tokens and words in texts.
 
     Args:
         level: what a row stands for.

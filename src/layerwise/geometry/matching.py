@@ -26,7 +26,7 @@ def same_rows(drawn: Sample, other: Layered, notes: list[str]) -> Sample:
     if other.rows != whole.rows:
         raise RequestError(
             f"--against has {other.rows:,} rows and the dataset {whole.rows:,}; extract the same texts with both models"
-            + (", at level word or text: pieces differ between tokenizers" if whole.level == "token" else "")
+            + (", at level word or text: tokens differ between tokenizers" if whole.level == "token" else "")
         )
     if not set(other.layers) & set(whole.layers):
         raise RequestError(

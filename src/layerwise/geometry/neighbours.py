@@ -40,7 +40,7 @@ def nearest(x: F32, k: int) -> tuple[I64, F32]:
 
 
 def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32]:
-    """Return the k rows nearest to one row of a layer, over the whole dataset, itself and special pieces left out.
+    """Return the k rows nearest to one row of a layer, over the whole dataset, itself and special tokens left out.
 
     The layer is read part by part, and of each part in blocks; nothing else is held.
     """
@@ -60,7 +60,7 @@ def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32
 
 
 def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32, Any]]:
-    """Yield the number of a block's first row, the block, and which of its rows are special pieces."""
+    """Yield the number of a block's first row, the block, and which of its rows are special tokens."""
     begin, step = 0, max(1, _CELLS // dataset.width)
     for part in dataset.parts():
         special = part.index["special"].to_numpy() if part.level == "token" else np.zeros(part.rows, bool)

@@ -40,7 +40,7 @@ def about_rows(drawn: Sample, label: str | None) -> tuple[About, list[str]]:
     """
     notes, labels, words = [], None, None
     if drawn.special:
-        notes.append(f"{drawn.special:,} special pieces of the texts looked at were left out.")
+        notes.append(f"{drawn.special:,} special tokens of the texts looked at were left out.")
     if drawn.level != "text" and "text" in drawn.index.column_names:
         words = _numbers(drawn.index["text"].to_pylist())
     elif drawn.level != "text":

@@ -20,7 +20,7 @@ class Sample(Layered):
     Attributes:
         whole: the dataset.
         chosen: the numbers of the rows there, int64 (n,), ascending.
-        special: how many special pieces of the drawn texts were left out.
+        special: how many special tokens of the drawn texts were left out.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Sample(Layered):
 
     @property
     def pool(self) -> str | None:
-        """How pieces became a row; `None` at token level."""
+        """How tokens became a row; `None` at token level."""
         return self.whole.pool
 
     @property
@@ -78,12 +78,12 @@ class Sample(Layered):
 
     @property
     def all(self) -> bool:
-        """Whether nothing but special pieces was left out."""
+        """Whether nothing but special tokens was left out."""
         return self.rows + self.special == self.whole.rows
 
     @property
     def of(self) -> int:
-        """How many rows there are to draw from; of all but special pieces, as many as were drawn."""
+        """How many rows there are to draw from; of all but special tokens, as many as were drawn."""
         return self.rows if self.all else self.whole.rows
 
     def keep(self, mask: NDArray[np.bool_]) -> "Sample":
@@ -96,7 +96,7 @@ class Sample(Layered):
 
 
 def draw(dataset: Layered, most: int, seed: int) -> Sample:
-    """Return at most `most` rows, drawn by whole texts; all where there aren't more. No special pieces.
+    """Return at most `most` rows, drawn by whole texts; all where there aren't more. No special tokens.
 
     Of a single text with more rows than that, its first ones. What is held at a time is the tables of one shard.
 
@@ -157,7 +157,7 @@ def _gathered(dataset: Layered, texts: I64, most: int) -> Sample:
 
 
 def _of_texts(part: Layered, docs: I64) -> tuple[I64, I64, int]:
-    """Rows of the ascending `docs`, which of these each is of, and how many special pieces were left out."""
+    """Rows of the ascending `docs`, which of these each is of, and how many special tokens were left out."""
     index = part.index
     own = index["doc"].to_numpy()
     places = np.minimum(np.searchsorted(docs, own), len(docs) - 1)

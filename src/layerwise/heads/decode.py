@@ -56,7 +56,7 @@ def answers(head: HeadData, states: Layered) -> list[Answer]:
     """Return what a head says of each text (of each pair) in `states`, in order, as JSON holds it.
 
     A task gives `{"label", "probabilities"}`, `{"labels"}`, `{"value"}`, `{"spans"}`, or below text level
-    `{"words"}` (`{"pieces"}` at token level, without special ones); several tasks, one of these by name.
+    `{"words"}` (`{"tokens"}` at token level, without special ones); several tasks, one of these by name.
     """
     paired = head.pairs is not None
     found = [_answers(task, task.scores(states.layer, paired), states) for task in head.tasks]
@@ -77,7 +77,7 @@ def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
     if task.task == "tag":
         return _spans(predicted(task, scores, docs), states, parts)
     rows = _rows(task, scores, states, docs)
-    key = "pieces" if states.level == "token" else "words"
+    key = "tokens" if states.level == "token" else "words"
     return [{key: [row for row in rows[part] if row is not None]} for part in parts]
 
 
@@ -95,7 +95,7 @@ def _plain(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
 
 
 def _rows(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
-    """Return the place and the answer of each row; `None` for special pieces."""
+    """Return the place and the answer of each row; `None` for special tokens."""
     index = states.index
     special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
     key = "value" if task.task == "regress" else "labels" if task.multi else "label"

@@ -1,6 +1,6 @@
 """Fitting heads: how much the weights are restrained is chosen on held-out rows, then all rows are fitted.
 
-- a linear head on a fixed mix: scikit-learn, one fit per strength of a grid;
+- a linear head on a fixed mix: scikit-learn, one fit per C of a grid;
 - a linear head on a learned mix: the gradient loop, the same way;
 - a hidden layer, its own or one that tasks share: the gradient loop; held-out rows say when to stop.
 """
@@ -42,13 +42,13 @@ _MANY = 2000  # held-out rows on which a worse score is no accident
 class FittedTask:
     """A head, and how it came about: held-out scores are those of a head that hasn't seen these rows.
 
-    `strength` is `None` for hidden layers and `epochs` for scikit-learn's solvers; `alone` are the held-out
+    `C` is `None` for hidden layers and `epochs` for scikit-learn's solvers; `alone` are the held-out
     scores of the task without the others, where they share a hidden layer; `learned` is what a learned mix
     shows of itself, fitted without the held-out rows.
     """
 
     head: TaskHead
-    strength: float | None
+    C: float | None
     epochs: int | None
     converged: bool
     held_out: Score | None
@@ -97,7 +97,7 @@ def fit_heads(
                 alone = _scores(plan, rows, number, single.heads[0], plan.held)
             out[number] = FittedTask(
                 head=last.heads[place],
-                strength=way.strength,
+                C=way.C,
                 epochs=way.epochs,
                 converged=last.converged,
                 held_out=_scores(plan, rows, number, trial.heads[place], plan.held),
@@ -182,15 +182,15 @@ def _choose(
     grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
     many = int((plan.held & target.has).sum()) >= _MANY
     tried: list[tuple[tuple[float, float], Way, _Trial]] = []
-    for strength, part in track.each(grid, (f"C {n + 1} of {len(grid)}" for n in range(len(grid)))):
+    for C, part in track.each(grid, (f"C {n + 1} of {len(grid)}" for n in range(len(grid)))):
         if len(tried) > 2 and many and max(tried[-1][0], tried[-2][0]) < max(rank for rank, *_ in tried[:-2]):
             break  # freer weights take longest, and two steps have been worse
-        trial = _fit(plan, rows, group, Way(strength), options, part, stop=True)
+        trial = _fit(plan, rows, group, Way(C), options, part, stop=True)
         epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
         found = _scores(plan, rows, group[0], trial.heads[0], plan.held)
         assert found is not None  # there are held-out rows with a label
         rank = (found.main(options.balance), -_loss(plan, rows, group[0], trial.heads[0]))
-        tried.append((rank, Way(strength, epochs), trial))
+        tried.append((rank, Way(C, epochs), trial))
     # Few held-out rows often score alike: then the likelihood of their labels decides.
     _, way, trial = max(tried, key=lambda entry: entry[0])
     return way, trial

@@ -38,7 +38,7 @@ class HeadOptions:
 class Way:
     """How far a head is restrained."""
 
-    strength: float | None = None
+    C: float | None = None
     epochs: int | None = None
 
 
@@ -86,19 +86,19 @@ def solve(
 
 def _linear(target: Target, x: F32, fitting: Mask, way: Way, options: HeadOptions) -> linear.Linear:
     x, y = x[target.has & fitting], target.y[fitting[target.has]]
-    strength = way.strength or DEFAULT[target.spec.task]
+    C = way.C or DEFAULT[target.spec.task]
     if target.spec.task == "regress":
-        return linear.fit_values(x, y, strength)
+        return linear.fit_values(x, y, C)
     if target.multi:
-        return linear.fit_labels(x, y, strength, options.balance)
-    return linear.fit_classes(x, y, target.outputs, strength, options.balance)
+        return linear.fit_labels(x, y, C, options.balance)
+    return linear.fit_classes(x, y, target.outputs, C, options.balance)
 
 
 def loop_options(options: HeadOptions, way: Way, count: int, *, shared: bool = False) -> LoopOptions:
     """Return what the gradient loop takes for `count` rows to fit."""
     loop = replace(options.loop, shared_hidden=options.shared_hidden if shared else None)
-    if way.strength is not None:
-        loop = replace(loop, l2=1 / (way.strength * count))
+    if way.C is not None:
+        loop = replace(loop, l2=1 / (way.C * count))
     return loop if way.epochs is None else replace(loop, epochs=way.epochs)
 
 

@@ -154,7 +154,7 @@ def tracked(
 
 
 def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator[list[Example]]:
-    """Yield the texts of a corpus in bounded pieces, the two of a pair together; of columns only `keep` stays.
+    """Yield the texts of a corpus in chunks of bounded size, the two of a pair together; of columns only `keep` stays.
 
     Raises:
         RequestError: pairs where the head takes single texts, or the other way round.
@@ -192,7 +192,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
     """Make sure that the rows of a dataset are of the kind that a head was trained on.
 
     Raises:
-        HeadError: another model, level, pool or handling of special pieces.
+        HeadError: another model, level, pool or handling of special tokens.
         RequestError: pairs and single texts mixed up, or layers that aren't stored.
     """
     head.check_model(dataset.manifest["model"], str(dataset.path))

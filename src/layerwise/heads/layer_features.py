@@ -35,7 +35,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
     texts `lw.extract` them once, and search with `lw.LayerMix` over `dataset.mix("concat(all)")`.
 
     A row is a text at level `text`, as a pipeline with a label per text needs it. At level `word` and `token`
-    there are more rows than texts, in the order of the texts, and of words or pieces within a text, as
+    there are more rows than texts, in the order of the texts, and of words or tokens within a text, as
     `encoder.encode(texts, level=…).index` lists them: `y` then has a label per row, and cross-validation, which
     cuts lists of texts, can't be used on top. A word of a pre-split text always gives one row.
 
@@ -46,7 +46,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
             depends on the mix alone.
         mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
         level: what a row stands for: `text`, `word` or `token`.
-        pool: how pieces become a row; the model's own at text level, else `mean`.
+        pool: how tokens become a row; the model's own at text level, else `mean`.
         options: more options of `Encoder.encode`, such as `{"max_length": 128, "special_tokens": False}`.
 
     Attributes:

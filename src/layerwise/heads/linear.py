@@ -1,6 +1,6 @@
 """Linear heads, by scikit-learn's solvers: multinomial and one-against-the-rest logistic regression, ridge.
 
-`strength` is scikit-learn's C, the inverse of the penalty: the larger, the freer the weights. For ridge it is
+`C` is scikit-learn's C, the inverse of the penalty: the larger, the freer the weights. For ridge it is
 the inverse of alpha.
 """
 
@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from layerwise._util.silence import silenced
 from layerwise.states import F32, I64
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-RIDGE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGE_CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _STEPS = 2000
 _NEVER = -30.0  # the logit of a class without a row: exp(-30) is nothing beside the others
 Balance = str | None
@@ -37,14 +37,14 @@ class Linear:
         return out
 
 
-def fit_classes(x: F32, y: I64, classes: int, strength: float, balance: Balance = None) -> Linear:
+def fit_classes(x: F32, y: I64, classes: int, C: float, balance: Balance = None) -> Linear:
     """Fit a multinomial logistic regression with L2.
 
     Args:
         x: standardised features, float32 (n, inputs).
         y: class numbers (n,), below `classes`; a class without a row gets a logit that never wins.
         classes: how many classes there are, K.
-        strength: C.
+        C: the inverse of the penalty.
         balance: `balanced` weighs rows by n / (K · rows of their class).
 
     Returns:
@@ -55,7 +55,7 @@ def fit_classes(x: F32, y: I64, classes: int, strength: float, balance: Balance 
     if len(present) < 2:
         bias[present] = 0
         return Linear(weight, bias)
-    model, converged = _logistic(x, y, strength, balance)
+    model, converged = _logistic(x, y, C, balance)
     if len(present) == 2:  # scikit-learn then gives one logit, that of the second class
         weight[:, present[1]] = model.coef_[0]
         bias[present] = 0, model.intercept_[0]
@@ -64,14 +64,14 @@ def fit_classes(x: F32, y: I64, classes: int, strength: float, balance: Balance 
     return Linear(weight, bias, converged)
 
 
-def fit_labels(x: F32, y: NDArray[Any], strength: float, balance: Balance = None) -> Linear:
+def fit_labels(x: F32, y: NDArray[Any], C: float, balance: Balance = None) -> Linear:
     """Fit one logistic regression per label against the rest; `y` is 0 or 1, (n, labels).
 
     Returns:
         a head with an output per label, whose logistic functions are the probabilities. A label that all
         rows have, or none, keeps its smoothed log-odds.
     """
-    columns = [_one_label(x, y[:, place].astype(np.int64), strength, balance) for place in range(y.shape[1])]
+    columns = [_one_label(x, y[:, place].astype(np.int64), C, balance) for place in range(y.shape[1])]
     return Linear(
         np.stack([column.weight[:, 0] for column in columns], axis=1),
         np.array([column.bias[0] for column in columns], np.float32),
@@ -79,30 +79,41 @@ def fit_labels(x: F32, y: NDArray[Any], strength: float, balance: Balance = None
     )
 
 
-def _one_label(x: F32, y: I64, strength: float, balance: Balance) -> Linear:
+def _one_label(x: F32, y: I64, C: float, balance: Balance) -> Linear:
     hits = int(y.sum())
     if 0 < hits < len(y):
-        model, converged = _logistic(x, y, strength, balance)
+        model, converged = _logistic(x, y, C, balance)
         return Linear(model.coef_.T.astype(np.float32), model.intercept_.astype(np.float32), converged)
     odds = np.log((hits + 0.5) / (len(y) - hits + 0.5))
     return Linear(np.zeros((x.shape[1], 1), np.float32), np.array([odds], np.float32))
 
 
-def fit_values(x: F32, y: NDArray[np.float64], strength: float) -> Linear:
-    """Fit a ridge regression to the numbers `y` (n,), with alpha = 1 / strength; one output."""
-    model = Ridge(alpha=1 / strength).fit(x.astype(np.float64), y)
+def fit_values(x: F32, y: NDArray[np.float64], C: float) -> Linear:
+    """Fit a ridge regression to the numbers `y` (n,), with alpha = 1 / C; one output."""
+    model = Ridge(alpha=1 / C).fit(x.astype(np.float64), y)
     return Linear(
         np.asarray(model.coef_, np.float32).reshape(-1, 1), np.array([model.intercept_], np.float32)
     )
 
 
-def _logistic(x: F32, y: I64, strength: float, balance: Balance) -> tuple[Any, bool]:
-    model = LogisticRegression(C=strength, class_weight=balance, max_iter=_STEPS)
+def _logistic(x: F32, y: I64, C: float, balance: Balance) -> tuple[Any, bool]:
+    model = LogisticRegression(C=C, class_weight=balance, max_iter=_STEPS)
     with silenced(ConvergenceWarning):  # told by `converged`
         model.fit(x, y)
     return model, int(np.max(model.n_iter_)) < _STEPS
 
 
 def grid(task: str) -> Sequence[float]:
-    """Return the strengths among which one is chosen, the most restrained first."""
-    return RIDGE_STRENGTHS if task == "regress" else STRENGTHS
+    """Return the values of C among which one is chosen, the most restrained first."""
+    return RIDGE_CS if task == "regress" else CS
+
+
+def regularisation(task: str, C: float | None) -> dict[str, float | None]:
+    """Return what results say of C: `C` itself of a classifier, `alpha`, its inverse, of a ridge regression.
+
+    >>> regularisation("regress", 1e-5)
+    {'C': None, 'alpha': 100000.0}
+    """
+    if task != "regress" or C is None:
+        return {"C": C, "alpha": None}
+    return {"C": None, "alpha": float(f"{1 / C:.12g}")}

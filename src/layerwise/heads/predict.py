@@ -131,7 +131,7 @@ class Head:
 
         Args:
             texts: strings, or lists of words, in a list or a column; for a head of pairs, pairs of strings.
-            batch_tokens: pieces of a batch.
+            batch_tokens: tokens of a batch.
             progress: called with how far it has come; see `lw.Progress`.
             threads: how many to compute with; see `lw.extract`.
 

@@ -40,7 +40,7 @@ from layerwise.store import disk
 from layerwise.store.layout import to_json
 
 FORMAT = "layerwise-head"
-VERSION = 1
+VERSION = 2
 JSON, TENSORS = "head.json", "head.safetensors"
 _NUMPY = {"F32": np.float32, "F64": np.float64}
 _BYTES = {"F32": 4, "F64": 8}
@@ -130,9 +130,14 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise HeadError(f"{file} isn't of a layerwise head; a head is what `layerwise train --out` writes")
     version = value.get("version")
+    if type(version) is int and 0 < version < VERSION:
+        raise HeadError(
+            f"{file} has format version {version}, of an older layerwise, and this one reads {VERSION}; "
+            "train the head again with `layerwise train`"
+        )
     if type(version) is int and version > VERSION:
         raise HeadError(
-            f"{file} has format version {version}, this layerwise reads up to {VERSION}; "
+            f"{file} has format version {version}, this layerwise reads {VERSION}; "
             "update layerwise (pip install -U layerwise)"
         )
     wrong = check_head(value) if type(version) is int and version == VERSION else "version"

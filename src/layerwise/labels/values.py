@@ -51,7 +51,7 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
     """Return the labels that `column` gives to the rows of a dataset.
 
     A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
-    piece has the label of its word. A missing label is `None` or an empty string.
+    token has the label of its word. A missing label is `None` or an empty string.
 
     Args:
         dataset: rows on disk or in memory.

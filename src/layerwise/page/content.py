@@ -50,7 +50,7 @@ def about(dataset: Layered) -> dict[str, Any]:
     totals = manifest.get("totals", {})
     return made | {
         "model": manifest.get("model"),
-        "pieces": totals.get("pieces"),
+        "tokens": totals.get("tokens"),
         "windows": totals.get("windows"),
         "truncated": totals.get("truncated_texts"),
         "lost_words": totals.get("lost_words"),
@@ -145,8 +145,8 @@ def columns(drawn: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the columns that points can be coloured by: those named `first`, then carried ones of rows, of texts."""
     named = dict.fromkeys([*drawn.index.column_names, *drawn.texts.column_names])
     carried = [name for name in named if name not in _OURS]
-    # The number of pieces comes with every dataset, and what had one of our names is seldom asked for.
-    carried.sort(key=lambda name: (name not in first, name == "pieces", name.startswith("source.")))
+    # The number of tokens comes with every dataset, and what had one of our names is seldom asked for.
+    carried.sort(key=lambda name: (name not in first, name == "tokens", name.startswith("source.")))
     made = (_column(name, column_values(drawn, name)[0]) for name in carried)
     return [column for column in made if column is not None]
 

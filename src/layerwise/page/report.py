@@ -13,7 +13,7 @@ from layerwise.errors import RequestError
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
 from layerwise.page import content
-from layerwise.page.tokens import pieces_of, some_docs
+from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
 
@@ -58,14 +58,14 @@ def page_data(
     shown = content.points(drawn, flat=flat, near=near, first=asked, track=mapping)
     looking = looking.named("looking at the tokens of some texts", content.STEPS - 1, content.STEPS)
     docs = sorted(set(texts)) if texts is not None else some_docs(drawn.texts)
-    pieces, why = pieces_of(dataset, docs, attention=attention, asked=texts is not None, track=looking)
+    tokens, why = tokens_of(dataset, docs, attention=attention, asked=texts is not None, track=looking)
     return {
         "title": title(dataset),
         "about": content.about(dataset),
         "points": shown | {"seed": seed},
         **results,
-        "pieces": pieces,
-        "pieces_note": why,
+        "tokens": tokens,
+        "tokens_note": why,
         "versions": versions(),
         "notes": [],
     }

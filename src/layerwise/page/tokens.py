@@ -1,4 +1,4 @@
-"""The pieces of a few texts, layer by layer: from the rows of a token dataset, or by its model once more."""
+"""The tokens of a few texts, layer by layer: from the rows of a token dataset, or by its model once more."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from layerwise.example import Example
     from layerwise.states import F32, Layered
 
-MOST = 64  # pieces of a text that are shown
+MOST = 64  # tokens of a text that are shown
 TEXTS = 6
 MAPS = 1 << 20  # numbers of all attention maps together, a byte each
-_LEAST = 8  # pieces of a text that have maps in any case
+_LEAST = 8  # tokens of a text that have maps in any case
 
 
 def some_docs(texts: Any) -> list[int]:
     """Return the numbers of a few texts of a table, spread over it, those preferred that are shown whole."""
     docs = texts["doc"].to_numpy()
-    pieces = texts["pieces"].to_numpy() if "pieces" in texts.column_names else np.full(len(docs), MOST)
-    short = docs[(pieces > 3) & (pieces <= MOST)]
+    tokens = texts["tokens"].to_numpy() if "tokens" in texts.column_names else np.full(len(docs), MOST)
+    short = docs[(tokens > 3) & (tokens <= MOST)]
     chosen = short if len(short) else docs
     return sorted(
         {int(chosen[n]) for n in np.linspace(0, len(chosen) - 1, min(TEXTS, len(chosen))).round().astype(int)}
     )
 
 
-def pieces_of(
+def tokens_of(
     dataset: Layered,
     docs: Sequence[int],
     *,
@@ -50,14 +50,14 @@ def pieces_of(
     asked: bool = False,
     track: Tracker = SILENT,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the pieces of texts as the page shows them, and in words why there are none.
+    """Return the tokens of texts as the page shows them, and in words why there are none.
 
     Args:
-        dataset: a dataset on disk; of one at token level the pieces are its rows, else its model encodes the
+        dataset: a dataset on disk; of one at token level the tokens are its rows, else its model encodes the
             texts once more.
         docs: numbers of texts, ascending.
         attention: with attention maps, which need the model; of all texts together they are at most `MAPS`
-            numbers, so that of deep models or many texts fewer pieces have them (8 at least).
+            numbers, so that of deep models or many texts fewer tokens have them (8 at least).
         asked: these texts were asked for, and not only the first at hand.
         track: reports the texts.
 
@@ -68,7 +68,7 @@ def pieces_of(
     if not isinstance(dataset, LayerDataset):
         if attention or asked:
             raise RequestError(
-                "pieces and attention come from a dataset on disk, and these are rows in memory"
+                "tokens and attention come from a dataset on disk, and these are rows in memory"
             )
         return [], "these are rows in memory"
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
@@ -91,7 +91,7 @@ def pieces_of(
 def _encoder(dataset: LayerDataset) -> Encoder:
 
     if "text" not in next(dataset.parts()).texts.column_names:
-        raise RequestError("pieces come from the model once more, and the dataset holds no texts")
+        raise RequestError("tokens come from the model once more, and the dataset holds no texts")
     made = described(dataset).manifest["model"]
     encoder = encode.load.load_encoder(made["id"], revision=made["revision"])
     check_same(encoder, made, ("weights", "tokenizer", "config"), "put that one back")
@@ -101,7 +101,7 @@ def _encoder(dataset: LayerDataset) -> Encoder:
 def _one(
     dataset: LayerDataset, part: LayerDataset, doc: int, row: int, encoder: Encoder | None, most: int
 ) -> dict[str, Any]:
-    """The pieces of a text, with attention maps of about `most` numbers; of 0 with none."""
+    """The tokens of a text, with attention maps of about `most` numbers; of 0 with none."""
     text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
@@ -112,8 +112,8 @@ def _one(
     stack = np.stack([made.layer(name, rows=slice(0, MOST)) for name in made.layers])
     found = _shown(doc, text, stack, made.index, made.rows)
     names = encoder.tokenizer.names(made.index["token_id"].to_pylist()[:MOST])
-    both = zip(found["pieces"], names, found["special"], strict=True)
-    found["pieces"] = [name if special else piece for piece, name, special in both]
+    both = zip(found["tokens"], names, found["special"], strict=True)
+    found["tokens"] = [name if special else token for token, name, special in both]
     if most:
         maps = encoder.attention(example.words if example.words is not None else example.text)
         side = min(MOST, max(_LEAST, math.isqrt(most // (maps.shape[0] * maps.shape[1]))))
@@ -138,7 +138,7 @@ def _shown(doc: int, text: str | None, stack: F32, index: Any, count: int) -> di
         "doc": doc,
         "text": text,
         "count": count,
-        "pieces": ["" if lone else name for name, lone in zip(names, special, strict=True)],
+        "tokens": ["" if lone else name for name, lone in zip(names, special, strict=True)],
         "special": special,
         "norms": found.norms,
         "moves": found.moves,

@@ -14,7 +14,7 @@ from layerwise.probing.design import Design, Outer
 from layerwise.probing.scorers import F64, Judge, Predicted
 from layerwise.states import F32, I64
 
-_STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they want less regularisation
+_CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they want less regularisation
 _KEPT = 20_000  # of the vocabulary, the commonest
 
 
@@ -43,7 +43,7 @@ def bag_of_words(
 ) -> list[Predicted]:
     """Return the predictions of TF-IDF with the same classifier, per outer fit.
 
-    Vocabulary and document frequencies come from the training rows; the inner fits choose the strength.
+    Vocabulary and document frequencies come from the training rows; the inner fits choose the C.
     Source of the solver: scikit-learn.
 
     Args:
@@ -51,23 +51,23 @@ def bag_of_words(
         design: the fits.
         judge: decides.
         outers: which outer fits.
-        words: whether a row is a word, whose features are the word itself and its pieces of 1 to 3 letters.
+        words: whether a row is a word, whose features are the word itself and its tokens of 1 to 3 letters.
         track: reports the folds.
     """
     rows = np.array(texts, object)
     out = []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
-        found = np.zeros(len(_STRENGTHS))
+        found = np.zeros(len(_CS))
         for fit, held in outer.inner:
             found += _scores(rows, design, judge, fit, held, words=words)
-        strength = _STRENGTHS[int(found.argmax())]
-        values = _fit(rows, design, outer.fit, [outer.test], [strength], words=words)[0]
+        C = _CS[int(found.argmax())]
+        values = _fit(rows, design, outer.fit, [outer.test], [C], words=words)[0]
         out.append(judge.decide(values, outer.test))
     return out
 
 
 def _scores(rows: NDArray[Any], design: Design, judge: Judge, fit: int, held: I64, *, words: bool) -> F64:
-    made = _fit(rows, design, fit, [held] * len(_STRENGTHS), _STRENGTHS, words=words)
+    made = _fit(rows, design, fit, [held] * len(_CS), _CS, words=words)
     return np.array([judge.score(judge.decide(values, held), held) for values in made])
 
 
@@ -76,7 +76,7 @@ def _fit(
     design: Design,
     fit: int,
     held: Sequence[I64],
-    strengths: Sequence[float],
+    Cs: Sequence[float],
     *,
     words: bool,
 ) -> list[F32]:
@@ -91,23 +91,23 @@ def _fit(
         return [np.zeros((design.fits.count, len(some)), np.float32) for some in held]
     targets = design.fits.targets[design.fits.labels[fit]][train]
     out = []
-    for strength, some in zip(strengths, held, strict=True):
+    for C, some in zip(Cs, held, strict=True):
         features = vectors.transform(rows[some])
         if design.fits.count == 1:
-            values = Ridge(alpha=1 / strength).fit(x, targets).predict(features)[None]
+            values = Ridge(alpha=1 / C).fit(x, targets).predict(features)[None]
         else:
-            values = _classes(x, targets, features, strength, design.fits.count)
+            values = _classes(x, targets, features, C, design.fits.count)
         out.append(values.astype(np.float32))
     return out
 
 
-def _classes(x: Any, targets: I64, features: Any, strength: float, count: int) -> F64:
+def _classes(x: Any, targets: I64, features: Any, C: float, count: int) -> F64:
     values = np.full((count, features.shape[0]), -1e9)
     there = np.unique(targets)
     if len(there) == 1:
         values[there[0]] = 0.0
         return values
-    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3).fit(x, targets)
+    model = LogisticRegression(C=C, max_iter=1000, tol=1e-3).fit(x, targets)
     found = np.asarray(model.decision_function(features), np.float64)
     found = np.stack([np.zeros_like(found), found]) if found.ndim == 1 else found.T
     values[there] = log_softmax(found, axis=0)  # a probability itself may be too small for float32

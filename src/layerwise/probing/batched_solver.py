@@ -1,4 +1,4 @@
-"""Logistic and ridge regression with L2, for hundreds of training sets and many strengths at once.
+"""Logistic and ridge regression with L2, for hundreds of training sets and many Cs at once.
 
 All training sets are masks over the same rows, so a step of all fits is two matrix products with one
 matrix. Each fit standardises its features by the rows of its own mask: that is an affine map, folded into
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.probing.lbfgs import minimise
 from layerwise.states import F32, I64
 
@@ -54,17 +54,17 @@ class Fits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What some fits say of all rows, at one strength.
+    """What some fits say of all rows, at one C.
 
     Attributes:
-        strength: position of C in the strengths.
+        place: position of C in the grid.
         fits: int64 (f,), which fits these are.
         values: float32 (f, K, n), logarithms (natural) of probabilities, or predicted numbers (f, 1, n).
         mix: softmax weights (f, layers) of a learned mix, else `None`.
         weights: (f, columns, layers * width) of a learned mix, what makes logits of `Solver.features`.
     """
 
-    strength: int
+    place: int
     fits: I64
     values: F32
     mix: F32 | None = None
@@ -112,8 +112,8 @@ class Solver:
         return made
 
     def at(self, fits: Fits, place: int, began: Began = lambda fits, place, done: None) -> Scores:
-        """Fit every training set at one strength, by its position, from stronger ones."""
-        found = [one for one in self.path(fits, began=began, last=place) if one.strength == place]
+        """Fit every training set at one C, by its position, from stronger ones."""
+        found = [one for one in self.path(fits, began=began, last=place) if one.place == place]
         order = np.argsort(np.concatenate([one.fits for one in found]))
         values, mix, weights = (_joined([getattr(one, n) for one in found], order) for n in _PARTS)
         assert values is not None
@@ -124,20 +124,20 @@ class Solver:
         fits: Fits,
         over: Callable[[int], bool] = lambda family: False,
         began: Began = lambda fits, place, done: None,
-        last: int = len(STRENGTHS) - 1,
+        last: int = len(CS) - 1,
     ) -> Iterator[Scores]:
-        """Fit every training set at every strength, from strong to weak, each from where the last ended.
+        """Fit every training set at every C, from strong to weak, each from where the last ended.
 
-        Weak regularisation takes longest and seldom helps: after each strength `over` is asked for each
-        family whether its path may end there; `last` is the last strength. `began` is called as fits begin on one.
+        Weak regularisation takes longest and seldom helps: after each C `over` is asked for each
+        family whether its path may end there; `last` is the last C. `began` is called as fits begin on one.
         """
         for batch in self._batches(fits):
             solvers = [_Batch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
-            for place, strength in enumerate(STRENGTHS[: last + 1]):
+            for place, C in enumerate(CS[: last + 1]):
                 for number, solver in enumerate(solvers):
                     step = (place + number / len(solvers)) / (last + 1)
                     began(solver.batch.numpy(), place, (batch[0] + len(batch) * step) / len(fits.train))
-                    yield solver.solve(place, strength)
+                    yield solver.solve(place, C)
                 solvers = [solver for solver in solvers if solver.keep(over)]
 
     def _batches(self, fits: Fits) -> Iterator[I64]:
@@ -211,9 +211,9 @@ class _Batch:
                 setattr(self, name, getattr(self, name)[mask])
         return any(going)
 
-    def solve(self, place: int, strength: float) -> Scores:
-        """Return the scores of all rows at one strength, from where the last strength ended."""
-        self.penalty = 1.0 / (strength * self.count)
+    def solve(self, place: int, C: float) -> Scores:
+        """Return the scores of all rows at one C, from where the last C ended."""
+        self.penalty = 1.0 / (C * self.count)
         if self.learns:  # from an even mix, as one that has settled on a layer doesn't leave it again
             self.found[:, self.columns * (self.width + 1) :] = 0
         self.found = minimise(self._evaluate, self._precondition, self.found)

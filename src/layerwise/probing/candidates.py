@@ -91,10 +91,10 @@ class Fitter(Protocol):
     """Fits one candidate on training sets; see `Solver`."""
 
     def path(self, fits: Fits, over: Callable[[int], bool], began: Began) -> Iterator[Scores]:
-        """Fit every training set at every strength, from strong to weak."""
+        """Fit every training set at every C, from strong to weak."""
 
     def at(self, fits: Fits, place: int, began: Began) -> Scores:
-        """Fit every training set at one strength."""
+        """Fit every training set at one C."""
 
 
 def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
@@ -140,14 +140,14 @@ class _OneByOne:
         over: Callable[[int], bool],
         began: Began = lambda fits, place, done: None,
     ) -> Iterator[Scores]:
-        """Fit every training set at every strength; `over` isn't asked, as families are not fitted together."""
+        """Fit every training set at every C; `over` isn't asked, as families are not fitted together."""
         for number in range(len(fits.train)):
             solver = self._solver(fits, number)
             for item in solver.path(_only(fits, number), began=_one_of(began, number, len(fits.train))):
-                yield Scores(item.strength, np.array([number]), item.values)
+                yield Scores(item.place, np.array([number]), item.values)
 
     def at(self, fits: Fits, place: int, began: Began = lambda fits, place, done: None) -> Scores:
-        """Fit every training set at one strength."""
+        """Fit every training set at one C."""
         every = range(len(fits.train))
         made = [
             self._solver(fits, n).at(_only(fits, n), place, _one_of(began, n, len(every))).values

@@ -13,7 +13,7 @@ def control_labels(words: Sequence[str], classes: I64, count: int, seed: int) ->
     Labels are drawn from the distribution of the task's own, so that guessing is as easy.
 
     Args:
-        words: the word (or piece) that each row is, as written.
+        words: the word (or token) that each row is, as written.
         classes: the task's classes (n,).
         count: how many classes there are.
         seed: of the draw.

@@ -6,24 +6,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.heads.linear import STRENGTHS
+from layerwise.heads.linear import CS
 from layerwise.probing.batched_solver import Began, Scores
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import Block, Design
 from layerwise.probing.scorers import F64, Judge, Predicted
 from layerwise.states import F32, I64
 
-_FIRST = 2  # the strength of the first fitted block of an online code, which has no past to choose by
+_FIRST = 2  # the C of the first fitted block of an online code, which has no past to choose by
 
 
 @dataclass(slots=True, eq=False)
 class Evaluated:
-    """What a candidate gets in each outer fit, by the strength that its inner folds choose.
+    """What a candidate gets in each outer fit, by the C that its inner folds choose.
 
     Attributes:
         predicted: the predictions for each outer fit's test rows.
-        chosen: the position of the strength.
-        inner: the mean inner score of that strength.
+        chosen: the position of C.
+        inner: the mean inner score of that C.
         control: the scores on the control task.
         bits: of each order of the online code, or none.
     """
@@ -33,7 +33,7 @@ class Evaluated:
     inner: list[float]
     control: list[float]
     bits: list[float]
-    strengths: tuple[float, ...] = STRENGTHS
+    Cs: tuple[float, ...] = CS
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +51,7 @@ class Evaluation:
     def __init__(self, design: Design, judge: Judge) -> None:
         """Begin with nothing known."""
         self.design, self.judge, self.outers = design, judge, design.outers
-        count = len(STRENGTHS)
+        count = len(CS)
         self._inner = np.full((len(self.outers), count), -np.inf)  # not reached
         self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
         self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
@@ -92,14 +92,14 @@ class Evaluation:
         return len(curve) > 1 and bool(fell[-1] > 0.5 / rows**0.5 or (fell[-2:] > 0).all())
 
     def began(self, track: Tracker) -> Began:
-        """Return what reports, for the solver, which folds and orders are fitted at which strength."""
+        """Return what reports, for the solver, which folds and orders are fitted at which C."""
         family = self.design.fits.family
         folds = np.full(len(family), -1)
         for number, outer in enumerate(self.outers):
             folds[family == family[outer.fit]] = number
 
         def report(fits: I64, place: int, done: float) -> None:
-            track.report(done, f"{_named(folds[fits], len(self.outers))}, {strength_of(place)}")
+            track.report(done, f"{_named(folds[fits], len(self.outers))}, {c_of(place)}")
 
         return report
 
@@ -107,23 +107,23 @@ class Evaluation:
         """Go through all scores and return what came of them."""
         for item in scores:
             for place, fit in enumerate(item.fits.tolist()):
-                self._take(item.strength, fit, item.values[place])
+                self._take(item.place, fit, item.values[place])
         return self._result()
 
-    def _take(self, strength: int, fit: int, values: F32) -> None:
+    def _take(self, place: int, fit: int, values: F32) -> None:
         asked = self._asked[fit]
         for number, rows in asked.inner:
             score = self.judge.score(self.judge.decide(values[:, rows], rows), rows) / len(
                 self.outers[number].inner
             )
-            before = self._inner[number, strength]
-            self._inner[number, strength] = score + (before if np.isfinite(before) else 0.0)
+            before = self._inner[number, place]
+            self._inner[number, place] = score + (before if np.isfinite(before) else 0.0)
         for number in asked.outer:
             rows = self.outers[number].test
-            self._predicted[number][strength] = self.judge.decide(values[:, rows], rows)
-        for order, place in asked.block:
-            block = self.design.orders[order][place]
-            self._bits[order][place, strength] = block_bits(values, self._gold(block.rows), block)
+            self._predicted[number][place] = self.judge.decide(values[:, rows], rows)
+        for order, number in asked.block:
+            block = self.design.orders[order][number]
+            self._bits[order][number, place] = block_bits(values, self._gold(block.rows), block)
 
     def _gold(self, rows: I64) -> I64:
         return np.asarray(self.design.fits.targets[0][rows], np.int64)
@@ -138,9 +138,9 @@ class Evaluation:
         inner = [float(self._inner[n, best[n]]) for n in range(len(self.outers))]
         return Evaluated(predicted, best.tolist(), inner, [], bits)
 
-    def _at(self, number: int, strength: int) -> Predicted:
-        found = self._predicted[number][strength]
-        assert found is not None  # the solver gives every fit at every strength
+    def _at(self, number: int, place: int) -> Predicted:
+        found = self._predicted[number][place]
+        assert found is not None  # the solver gives every fit at every C
         return found
 
 
@@ -154,13 +154,13 @@ def _named(folds: I64, count: int) -> str:
     return f"fold{'s' * (len(ends) > 1)} {' to '.join(map(str, ends))} of {count}{codes}"
 
 
-def strength_of(place: int) -> str:
-    """Return what to call a strength by its position.
+def c_of(place: int) -> str:
+    """Return what to call C by its position.
 
-    >>> strength_of(3)
+    >>> c_of(3)
     'C 4 of 6'
     """
-    return f"C {place + 1} of {len(STRENGTHS)}"
+    return f"C {place + 1} of {len(CS)}"
 
 
 def control_scores(
@@ -170,14 +170,14 @@ def control_scores(
     chosen: Sequence[int],
     track: Tracker = SILENT,
 ) -> list[float]:
-    """Return what a candidate scores on the control task: the same probe, so with the strengths chosen for the task.
+    """Return what a candidate scores on the control task: the same probe, so with the Cs chosen for the task.
 
     Args:
         fitter: of the candidate.
         design: which outer fits are repeated, with which random labels.
         judges: of each set of random labels.
-        chosen: the position of the strength of each outer fit.
-        track: reports the strengths.
+        chosen: the position of C of each outer fit.
+        track: reports the Cs.
 
     Source: Hewitt and Liang 2019: selectivity is a property of a probe with its hyperparameters.
     """
@@ -200,7 +200,7 @@ def _controlled(outers: I64, count: int, track: Tracker) -> Began:
     """Return what reports which folds are fitted to the control task."""
 
     def report(fits: I64, place: int, done: float) -> None:
-        track.report(done, f"{_named(outers[fits], count)}, {strength_of(place)}")
+        track.report(done, f"{_named(outers[fits], count)}, {c_of(place)}")
 
     return report
 
@@ -219,16 +219,16 @@ def block_bits(logp: F32, gold: I64, block: Block) -> float:
 def code_bits(table: F64, first: float) -> float:
     """Return the length of an online code in bits.
 
-    Each block after the first is coded at the strength that was cheapest over all blocks before it; the
+    Each block after the first is coded at the C that was cheapest over all blocks before it; the
     first of them, which has none before it, at a middling one.
 
     Args:
-        table: bits (blocks, strengths) of every block by every strength; its first row isn't used.
+        table: bits (blocks, Cs) of every block by every C; its first row isn't used.
         first: bits of the first block, log2 K per label.
     """
     total = first
     for place in range(1, len(table)):
         past = table[1:place].sum(axis=0)
-        strength = int(past.argmin()) if place > 1 else _FIRST
-        total += float(table[place, strength])
+        C = int(past.argmin()) if place > 1 else _FIRST
+        total += float(table[place, C])
     return total

@@ -18,7 +18,7 @@ from layerwise.probing import stats
 from layerwise.probing.batched_solver import Began, Fits, Scores, Solver
 from layerwise.probing.candidates import Candidate, beside
 from layerwise.probing.design import Design
-from layerwise.probing.evaluate import strength_of
+from layerwise.probing.evaluate import c_of
 from layerwise.probing.problem import Material
 from layerwise.probing.scorers import Predicted
 from layerwise.states import F32, I64, Layered
@@ -47,7 +47,7 @@ def weighed(
         material: the rows, their targets and groups, and what judges them.
         design: who trains, and which rows score what a layer adds.
         one: the learned mix.
-        place: of the strength that the inner fits of that outer fit chose.
+        place: of the C that the inner fits of that outer fit chose.
         draws: how many refits on resampled groups make the intervals of weights and shares.
         seed: of all draws.
         track: reports the refits.
@@ -98,13 +98,13 @@ def _resampled(draws: int, track: Tracker) -> Began:
 
     def report(fits: I64, place: int, done: float) -> None:
         ends = " to ".join(map(str, sorted({max(int(fits.min()), 1), int(fits.max())})))
-        track.report(done, f"resamples {ends} of {draws}, {strength_of(place)}")
+        track.report(done, f"resamples {ends} of {draws}, {c_of(place)}")
 
     return report
 
 
-def _strengths(track: Tracker) -> Began:
-    return lambda _, place, done: track.report(done, strength_of(place))
+def _cs(track: Tracker) -> Began:
+    return lambda _, place, done: track.report(done, c_of(place))
 
 
 def _redrawn(train: I64, groups: I64, chance: np.random.Generator) -> I64:
@@ -140,7 +140,7 @@ def _left_out(
     several = [predicted(whole)]
     for layer, part in track.each(range(count), (f"without layer {name}" for name in names)):
         rest = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
-        several.append(predicted(Solver(rest, layers=count - 1).at(fits, place, _strengths(part))))
+        several.append(predicted(Solver(rest, layers=count - 1).at(fits, place, _cs(part))))
     counts = np.stack([judge.counts(one, outer.test) for one in several])
     units = stats.unit_sums(counts, material.groups[outer.test])
     made = stats.paired_bootstrap(units, judge.of_sums, _DRAWS, seed)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
+from layerwise.heads.linear import regularisation
 from layerwise.probing import baselines, stats
 from layerwise.probing.advice import Compared, advise
 from layerwise.probing.candidates import Candidate, Fitter, candidates, fitter, time_of
@@ -65,7 +66,7 @@ def probe(
         seed: of folds, orders, samples and draws.
         max_rows: at most about so many rows are looked at, drawn by whole texts.
         random_models: give the best candidate's layers as models with random weights make them.
-        track: reports candidates, folds and strengths, and what comes after.
+        track: reports candidates, folds and Cs, and what comes after.
 
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
@@ -242,7 +243,7 @@ class _Report:
         )
         if found is None:
             return None
-        return {"mix": one.name, "strength": got.strengths[place], **found.to_json()}
+        return {"mix": one.name, **regularisation(self.task, got.Cs[place]), **found.to_json()}
 
     def _compare(self, folds: F64) -> tuple[list[Estimate], Compared]:
         run, count = self.run, len(self.several)
@@ -287,8 +288,8 @@ class _Report:
             one.cost,
             len(one.mix.layers) * run.dataset.width * _itemsize(run.dataset),
             others,
-            tuple(got.strengths[c] for c in got.chosen),
             tuple(folds.tolist()),
+            **_regularisation(self.task, [got.Cs[place] for place in got.chosen]),
         )
 
     def _others(self, predicted: Sequence[Predicted]) -> dict[str, float]:
@@ -351,3 +352,10 @@ def _itemsize(dataset: Layered) -> int:
     """Return the bytes that a number takes at rest; rows in memory are float32."""
     kind = str(getattr(dataset, "dtype", "float32"))
     return {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}[kind]
+
+
+def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, tuple[float | None, ...] | None]:
+    """Return `C` of each outer fit, and `alpha`; the one that the task hasn't is `None`."""
+    each = [regularisation(task, C) for C in Cs]
+    mine, other = ("alpha", "C") if task == "regress" else ("C", "alpha")
+    return {mine: tuple(one[mine] for one in each), other: None}

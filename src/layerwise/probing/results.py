@@ -32,8 +32,8 @@ class Scored:
         cost: the share of the full forward that it needs.
         bytes_per_row: its size at rest.
         scores: further metrics.
-        strength: C of each outer fit.
         folds: the score of each outer fit.
+        C, alpha: of each outer fit: C of a classifier, alpha of a ridge regression, the other is `None`.
     """
 
     mix: str
@@ -49,8 +49,9 @@ class Scored:
     cost: float
     bytes_per_row: int
     scores: Mapping[str, float]
-    strength: tuple[float, ...]
     folds: tuple[float, ...]
+    C: tuple[float | None, ...] | None = None
+    alpha: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from layerwise.errors import RequestError
 from layerwise.example import Example
 
 TEXTS = 2048
-# Rows of single pieces or words are many more per character than rows of whole texts.
+# Rows of single tokens or words are many more per character than rows of whole texts.
 CHARACTERS = {"text": 4_194_304, "word": 262_144, "token": 262_144}
 
 

@@ -20,12 +20,12 @@ _TYPES = {
     "span": pa.int32(),
     "special": pa.bool_(),
     "dropped": pa.bool_(),
-    "pieces": pa.int32(),
+    "tokens": pa.int32(),
     "windows": pa.int32(),
     "truncated": pa.int32(),
     "special_only": pa.bool_(),
 }
-_EVERYWHERE = ("doc", "special", "pieces", "windows", "truncated")
+_EVERYWHERE = ("doc", "special", "tokens", "windows", "truncated")
 _OF_ROWS = {
     "token": ("start", "end", "word", "special"),
     "word": ("start", "end", "word"),

@@ -41,8 +41,8 @@ def _reading(value: Any) -> bool:
 
 
 _SUMS = (
-    *("texts", "rows", "bytes", "seconds", "pieces", "dropped_words", "lost_words"),
-    *("windowed_texts", "truncated_texts", "truncated_pieces"),
+    *("texts", "rows", "bytes", "seconds", "tokens", "dropped_words", "lost_words"),
+    *("windowed_texts", "truncated_texts", "truncated_tokens"),
 )
 _DERIVED = {"manifest": sha256, "level": one_of(LEVELS), "pool": nullable(one_of(POOLS))}
 _DESCRIBED: json_checks.Schema = {

@@ -19,7 +19,7 @@ from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
 
 FORMAT = "layerwise"
-VERSION = 1
+VERSION = 2
 KINDS = {"tensors": "safetensors", "index": "index.parquet", "texts": "texts.parquet"}
 
 
@@ -77,7 +77,7 @@ class Folder:
 
 
 class ForeignFormatError(DatasetError):
-    """A file of another program, or of a newer layerwise: nothing that is wrong with it."""
+    """A file of another program, or of another version of layerwise: nothing that is wrong with it."""
 
 
 def to_json(value: Any) -> bytes:
@@ -108,7 +108,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
 
     Raises:
-        ForeignFormatError: when it is another program's, or newer.
+        ForeignFormatError: when it is another program's, or of another version.
         DatasetError: a version that makes no sense.
     """
     if value.get("format") != FORMAT:
@@ -118,6 +118,9 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise DatasetError(f"{path} is damaged: its version is {version!r:.60}; restore it from a copy")
+    if version < VERSION:
+        what = f"{path} has format version {version}, of an older layerwise, and this one reads {VERSION}"
+        raise ForeignFormatError(f"{what}; make the dataset again with `layerwise extract`")
     if version > VERSION:
-        what = f"{path} has format version {version}, this layerwise reads up to {VERSION}"
+        what = f"{path} has format version {version}, this layerwise reads {VERSION}"
         raise ForeignFormatError(f"{what}; update layerwise (pip install -U layerwise)")

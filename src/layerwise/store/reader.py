@@ -132,7 +132,7 @@ class LayerDataset(Layered):
 
     @property
     def pool(self) -> str | None:
-        """How pieces became a row; `None` at token level."""
+        """How tokens became a row; `None` at token level."""
         pool: str | None = self._manifest["pool"]
         return pool
 
@@ -207,14 +207,14 @@ class LayerDataset(Layered):
         return self._gather(name, rows, raw)
 
     def _read_slice(self, name: str, start: int, stop: int, raw: bool) -> Codes:
-        pieces = list(self._pieces(start, stop))
-        if raw and len(pieces) == 1:
-            shard, here, _ = pieces[0]
+        slices = list(self._slices(start, stop))
+        if raw and len(slices) == 1:
+            shard, here, _ = slices[0]
             return shard.codes(name)[here]
         kind = NUMPY[self.dtype] if raw else np.float32
         out = np.empty((stop - start, self.width), kind)
         jobs: list[Job] = []
-        for shard, here, there in pieces:
+        for shard, here, there in slices:
             scales = None if raw else shard.scales(name)
             jobs.append((out[there], shard.codes(name)[here], None if scales is None else scales[here]))
         if raw:
@@ -224,7 +224,7 @@ class LayerDataset(Layered):
             decode_all(jobs, self.dtype)
         return out
 
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[Shard, slice, slice]]:
+    def _slices(self, start: int, stop: int) -> Iterator[tuple[Shard, slice, slice]]:
         """Yield each shard that holds some of the rows, which of its rows, and where they go."""
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         for number in range(max(first, 0), len(self._shards)):

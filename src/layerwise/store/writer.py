@@ -3,7 +3,7 @@
 with DatasetWriter(out, settings) as writer:
     shard = writer.begin(layers, rows, width, dtype)
     shard.put("6", row_numbers, vectors)      # every row of every layer once, in any order
-    shard.commit(index, texts, {"counts": {"pieces": 120}, "input": digest})
+    shard.commit(index, texts, {"counts": {"tokens": 120}, "input": digest})
     writer.finish({"layers": …, "level": …, "pool": …, "blocks": …, "width": …, "dtype": …})
 """
 

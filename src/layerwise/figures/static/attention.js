@@ -1,4 +1,4 @@
-// Where pieces look, block by block and head by head.
+// Where tokens look, block by block and head by head.
 function attentionPart(one, all) {
   if (!one.attention) return [note(t("attention.none"))];
   const [blocks, heads, n] = one.attention.shape;
@@ -71,7 +71,7 @@ function attentionPart(one, all) {
   ];
 }
 
-/** For every piece those three at which it looks most: a matrix of all would be wider than any page. */
+/** For every token those three at which it looks most: a matrix of all would be wider than any page. */
 function attentionTable(names, value) {
   const rows = names.map((name, row) => {
     const order = names
@@ -89,5 +89,5 @@ function attentionTable(names, value) {
       ),
     ];
   });
-  return table([t("piece"), t("attention.most")], rows, 9);
+  return table([t("token"), t("attention.most")], rows, 9);
 }

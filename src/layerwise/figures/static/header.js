@@ -28,7 +28,7 @@ function showHeader(head) {
       t("texts.n", { n: count(about.texts) }),
       [
         about.source && short([].concat(about.source).join(", "), 90),
-        isNumber(about.pieces) && t("pieces.n", { n: count(about.pieces) }),
+        isNumber(about.tokens) && t("tokens.n", { n: count(about.tokens) }),
       ],
     ],
     [

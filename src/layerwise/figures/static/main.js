@@ -53,11 +53,11 @@ async function start() {
   }
   sections.push(
     part("geometry", () => geometrySection(head.analysis)),
-    part("pieces", () => piecesSection(head)),
+    part("tokens", () => tokensSection(head)),
   );
   $("main").append(...sections);
   $("nav").replaceChildren(
-    ...["map", "probe", "matrix", "geometry", "pieces"].map((id) =>
+    ...["map", "probe", "matrix", "geometry", "tokens"].map((id) =>
       el("a", { href: `#${id}` }, t(`nav.${id}`)),
     ),
   );

@@ -95,7 +95,7 @@ function opened(head) {
       points.explained = Array.from({ length: explained.shape[0] }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
     }
   }
-  for (const one of head.pieces ?? []) {
+  for (const one of head.tokens ?? []) {
     for (const name of ["norms", "moves", "cosines", "coords", "attention"]) one[name] = arrayOf(one[name]);
   }
   return head;

@@ -1,58 +1,58 @@
-// One text: its pieces by layers, the way of each, and what each is close to.
+// One text: its tokens by layers, the way of each, and what each is close to.
 const CLOSE = 5;
 
-function piecesSection(head) {
-  const texts = head.pieces ?? [];
+function tokensSection(head) {
+  const texts = head.tokens ?? [];
   if (!texts.length)
     return section(
-      "pieces",
-      t("pieces"),
-      note(head.pieces_note ? t("pieces.why", { why: shown(head.pieces_note) }) : t("pieces.none")),
+      "tokens",
+      t("tokens"),
+      note(head.tokens_note ? t("tokens.why", { why: shown(head.tokens_note) }) : t("tokens.none")),
     );
   const layers = (head.about?.layers ?? []).map(String);
   const body = el("div", {});
   const show = (at) => body.replaceChildren(...oneText(texts[at], layers));
   const pick = select(
-    t("pieces.text"),
+    t("tokens.text"),
     texts.map((one, i) => [i, short(one.text ?? t("text.n", { n: one.doc }), 70)]),
     (value) => show(Number(value)),
     { id: "which-text" },
   );
   show(0);
-  return section("pieces", t("pieces"), el("p", { class: "lead" }, t("pieces.lead")), pick.label, body);
+  return section("tokens", t("tokens"), el("p", { class: "lead" }, t("tokens.lead")), pick.label, body);
 }
 
 function oneText(one, layers) {
-  const n = one.pieces.length;
-  const names = one.pieces.map(
-    (piece, p) => short(piece, 24) || (one.special?.[p] ? t("piece.special") : t("piece.n", { n: p })),
+  const n = one.tokens.length;
+  const names = one.tokens.map(
+    (token, p) => short(token, 24) || (one.special?.[p] ? t("token.special") : t("token.n", { n: p })),
   );
   const state = {
-    piece: Math.max(0, one.special ? one.special.indexOf(false) : 0),
+    token: Math.max(0, one.special ? one.special.indexOf(false) : 0),
     mode: one.moves?.length ? "moves" : "norms",
   };
   const strip = el("div", { id: "strip" });
-  const close = el("div", { id: "close-pieces" });
+  const close = el("div", { id: "close-tokens" });
   const way = chart((wide) => wayChart(wide, one, names, layers, state), { id: "ways" });
   const draw = () => {
     strip.replaceChildren(stripTable(one, names, layers, state, choose));
     close.replaceChildren(
-      el("h3", {}, t("pieces.close", { piece: names[state.piece] })),
-      closeTable(one, names, layers, state.piece),
+      el("h3", {}, t("tokens.close", { token: names[state.token] })),
+      closeTable(one, names, layers, state.token),
     );
     way.drawn = null;
     way.redraw();
   };
-  const choose = (piece) => {
-    state.piece = piece;
+  const choose = (token) => {
+    state.token = token;
     draw();
-    strip.querySelector(`[data-piece="${piece}"]`)?.focus({ preventScroll: true });
-    announce(t("said.piece", { piece: names[piece] }));
+    strip.querySelector(`[data-token="${token}"]`)?.focus({ preventScroll: true });
+    announce(t("said.token", { token: names[token] }));
   };
   const modes = ["moves", "norms", "near"].filter((mode) => mode !== "moves" || one.moves?.length);
   const mode = select(
-    t("pieces.colour"),
-    modes.map((name) => [name, t(`pieces.${name}`)]),
+    t("tokens.colour"),
+    modes.map((name) => [name, t(`tokens.${name}`)]),
     (value) => {
       state.mode = value;
       draw();
@@ -60,7 +60,7 @@ function oneText(one, layers) {
     { id: "strip-colour" },
   );
   draw();
-  const cut = isNumber(one.count) && one.count > n ? note(t("pieces.cut", { n, of: count(one.count) })) : "";
+  const cut = isNumber(one.count) && one.count > n ? note(t("tokens.cut", { n, of: count(one.count) })) : "";
   return [
     one.text === null || one.text === undefined
       ? ""
@@ -69,40 +69,40 @@ function oneText(one, layers) {
     el(
       "div",
       { class: "halves" },
-      el("div", {}, el("h3", {}, t("pieces.strip")), mode.label, strip, note(t("pieces.hint"))),
-      el("div", {}, el("h3", {}, t("pieces.way")), way, note(t("pieces.way.hint")), close),
+      el("div", {}, el("h3", {}, t("tokens.strip")), mode.label, strip, note(t("tokens.hint"))),
+      el("div", {}, el("h3", {}, t("tokens.way")), way, note(t("tokens.way.hint")), close),
     ),
     ...attentionPart(one, names),
   ];
 }
 
 /** What a cell of the strip shows, null where there is nothing. */
-function stripValue(one, state, layer, piece) {
-  const n = one.pieces.length;
-  if (state.mode === "norms") return one.norms[layer * n + piece];
-  if (state.mode === "near") return one.cosines[(layer * n + state.piece) * n + piece] / 127;
-  return layer ? 1 - one.moves[(layer - 1) * n + piece] : null;
+function stripValue(one, state, layer, token) {
+  const n = one.tokens.length;
+  if (state.mode === "norms") return one.norms[layer * n + token];
+  if (state.mode === "near") return one.cosines[(layer * n + state.token) * n + token] / 127;
+  return layer ? 1 - one.moves[(layer - 1) * n + token] : null;
 }
 
-/** Pieces by layers, a real table whose cells are coloured. */
+/** Tokens by layers, a real table whose cells are coloured. */
 function stripTable(one, names, layers, state, choose) {
-  const all = layers.map((_, layer) => names.map((_, piece) => stripValue(one, state, layer, piece)));
+  const all = layers.map((_, layer) => names.map((_, token) => stripValue(one, state, layer, token)));
   const flat = all.flat().filter(isNumber);
   const range = [Math.min(...flat), Math.max(...flat)];
-  const rows = names.map((name, piece) => {
+  const rows = names.map((name, token) => {
     const button = el(
       "button",
       {
         type: "button",
-        class: one.special?.[piece] ? "piece special" : "piece",
-        "data-piece": piece,
-        "aria-pressed": String(piece === state.piece),
-        onclick: () => choose(piece),
+        class: one.special?.[token] ? "token special" : "token",
+        "data-token": token,
+        "aria-pressed": String(token === state.token),
+        onclick: () => choose(token),
       },
       el("bdi", {}, name),
     );
     const cells = layers.map((_, layer) => {
-      const value = all[layer][piece];
+      const value = all[layer][token];
       const cell = el("td", { class: "heat" }, isNumber(value) ? brief(value) : "–");
       if (isNumber(value)) {
         const colour = ramp((value - range[0]) / (range[1] - range[0] || 1));
@@ -116,17 +116,17 @@ function stripTable(one, names, layers, state, choose) {
   const header = el(
     "tr",
     {},
-    el("th", { scope: "col" }, t("piece")),
+    el("th", { scope: "col" }, t("token")),
     layers.map((name) => el("th", { scope: "col" }, shown(name))),
   );
   return el(
     "div",
-    { class: "scroll tall", tabindex: 0, role: "group", "aria-label": t("pieces.strip") },
+    { class: "scroll tall", tabindex: 0, role: "group", "aria-label": t("tokens.strip") },
     el("table", { class: "strip" }, el("thead", {}, header), el("tbody", {}, rows)),
   );
 }
 
-/** The way of every piece over the layers; the chosen one stands out, its end is named. */
+/** The way of every token over the layers; the chosen one stands out, its end is named. */
 function wayChart(wide, one, names, layers, state) {
   const n = names.length;
   const high = Math.min(420, Math.max(260, wide * 0.7));
@@ -136,23 +136,23 @@ function wayChart(wide, one, names, layers, state) {
     (wide - 70) / (sides[0][1] - sides[0][0] || 1),
     (high - 60) / (sides[1][1] - sides[1][0] || 1),
   );
-  const place = (layer, piece) => {
-    const at = 2 * (layer * n + piece);
+  const place = (layer, token) => {
+    const at = 2 * (layer * n + token);
     return [wide / 2 + (one.coords[at] - mx) * scale, high / 2 - (one.coords[at + 1] - my) * scale];
   };
-  const path = (piece) =>
+  const path = (token) =>
     layers
       .map((_, layer) =>
-        place(layer, piece)
+        place(layer, token)
           .map((at) => at.toFixed(1))
           .join(","),
       )
       .join(" ");
-  const order = names.map((_, piece) => piece).filter((piece) => piece !== state.piece);
-  const body = order.map((piece) => svg("polyline", { class: "way", points: path(piece) }));
-  const marks = [...order, state.piece].map((piece) => {
-    const [x, y] = place(layers.length - 1, piece);
-    const mine = piece === state.piece;
+  const order = names.map((_, token) => token).filter((token) => token !== state.token);
+  const body = order.map((token) => svg("polyline", { class: "way", points: path(token) }));
+  const marks = [...order, state.token].map((token) => {
+    const [x, y] = place(layers.length - 1, token);
+    const mine = token === state.token;
     return tell(
       svg(
         "g",
@@ -160,12 +160,12 @@ function wayChart(wide, one, names, layers, state) {
         svg("circle", { cx: x, cy: y, r: mine ? 5 : 3, class: mine ? "dot ink1" : "dot faded" }),
         svg("circle", { cx: x, cy: y, r: 9, class: "touch" }),
       ),
-      names[piece],
+      names[token],
     );
   });
   roving(marks);
   const steps = layers.map((name, layer) => {
-    const [x, y] = place(layer, state.piece);
+    const [x, y] = place(layer, state.token);
     const crowded = layer && layer < layers.length - 1 && layers.length > 9 && layer % 3;
     return svg(
       "g",
@@ -174,31 +174,31 @@ function wayChart(wide, one, names, layers, state) {
       crowded ? "" : words(x + 6, y - 5, shown(name), { class: "tick" }),
     );
   });
-  const [x, y] = place(layers.length - 1, state.piece);
-  const name = words(Math.min(Math.max(x, 40), wide - 40), Math.min(y + 19, high - 4), names[state.piece], {
+  const [x, y] = place(layers.length - 1, state.token);
+  const name = words(Math.min(Math.max(x, 40), wide - 40), Math.min(y + 19, high - 4), names[state.token], {
     class: "way-name",
     "text-anchor": "middle",
   });
   return sheet(
     wide,
     high,
-    t("pieces.way"),
+    t("tokens.way"),
     body,
-    svg("polyline", { class: "way chosen", points: path(state.piece) }),
+    svg("polyline", { class: "way chosen", points: path(state.token) }),
     marks,
     steps,
     name,
   );
 }
 
-/** The closest other pieces at every layer. */
-function closeTable(one, names, layers, piece) {
+/** The closest other tokens at every layer. */
+function closeTable(one, names, layers, token) {
   const n = names.length;
   const rows = layers.map((name, layer) => {
-    const from = (layer * n + piece) * n;
+    const from = (layer * n + token) * n;
     const order = names
       .map((_, other) => other)
-      .filter((other) => other !== piece)
+      .filter((other) => other !== token)
       .sort((a, b) => one.cosines[from + b] - one.cosines[from + a]);
     return [
       shown(name),
@@ -219,5 +219,5 @@ function closeTable(one, names, layers, piece) {
       ),
     ];
   });
-  return table([t("layer"), t("pieces.closest")], rows, 9);
+  return table([t("layer"), t("tokens.closest")], rows, 9);
 }
