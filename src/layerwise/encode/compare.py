@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from layerwise.encode.engine import Engine, Wanted
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
-_UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
+_UNFIT = (
+    *(RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError),
+    UnboundLocalError,
+)
 Layers = list[torch.Tensor]
 
 

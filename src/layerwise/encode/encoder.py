@@ -297,7 +297,7 @@ class Encoder:
         found = self._pieces(examples, located=request.level != "text")
         for number, (example, pieces) in enumerate(zip(examples, found, strict=True)):
             where = partial(_where, first_doc + number, example)
-            cut = rowing.cut(pieces, request, capacity, where)
+            cut = rowing.cut(pieces, request, capacity, where, keep_end=self.tokenizer.keeps_end)
             made = rowing.rows_of(
                 example,
                 cut.pieces,

@@ -74,8 +74,10 @@ class Made:
     lost_words: int = 0
 
 
-def cut(pieces: Pieces, request: Request, capacity: int, where: Where) -> Cut:
+def cut(pieces: Pieces, request: Request, capacity: int, where: Where, *, keep_end: bool = False) -> Cut:
     """Cut a text's pieces into windows of `capacity` body pieces, or as the policy for long texts says.
+
+    With `keep_end`, what is truncated loses its beginning.
 
     Raises:
         RequestError: a long text under the policy `error`, naming it.
@@ -89,7 +91,8 @@ def cut(pieces: Pieces, request: Request, capacity: int, where: Where) -> Cut:
         )
     if request.long == "window":
         return Cut(pieces, tuple(windows(pieces.body, capacity, request.overlap)), 0)
-    kept = np.r_[0 : pieces.prefix + capacity, len(pieces) - pieces.suffix : len(pieces)]
+    start = pieces.prefix + (pieces.body - capacity if keep_end else 0)
+    kept = np.r_[0 : pieces.prefix, start : start + capacity, len(pieces) - pieces.suffix : len(pieces)]
     short = replace(
         pieces,
         ids=pieces.ids[kept],

@@ -77,7 +77,9 @@ def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_cod
     from layerwise.encode import hf
 
     try:
-        found = checkpoints.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+        found = checkpoints.find_checkpoint(
+            name, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+        )
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
     described = hf.describe(found, trust_remote_code=trust_remote_code)
