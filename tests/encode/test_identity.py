@@ -5,7 +5,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,76 @@ def test_with_code_of_its_own_all_files_count(folder: Path) -> None:
     assert hashes(folder)["config"] == with_code["config"]
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("tokenizer.model-old", b"x"),
+        ("tekken.json.bak", b"x"),
+        ("tokenizer.json~", b"{}"),
+        ("my tiktoken.model", b"x"),
+        ("tokenizer.model", None),
+    ],
+)
+def test_what_is_only_called_like_a_vocabulary_is_refused(
+    name: str, what: bytes | None, folder: Path, tmp_path: Path
+) -> None:
+    """Without a tokenizer.json, transformers would take it for the vocabulary, and know no word."""
+    expected = lw.load_encoder(folder, device="cpu").encode(TEXTS).stack()
+    kept = Path(shutil.copytree(folder, tmp_path / "with-tokenizer-json"))
+    with_vocabulary(folder)
+    (folder / "added_tokens.json").unlink()
+    for place in (folder, kept):
+        (place / name).mkdir() if what is None else (place / name).write_bytes(what)
+    with pytest.raises(ModelError, match=re.escape(name)) as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    if what is not None:  # beside a tokenizer.json it does no harm
+        assert np.array_equal(lw.load_encoder(kept, device="cpu").encode(TEXTS).stack(), expected)
+
+
+def test_two_vocabularies_of_which_either_may_be_read_are_refused(folder: Path) -> None:
+    with_vocabulary(folder)
+    for name in ("tekken.json", "tokenizer.model"):
+        (folder / name).write_text("{}")
+    with pytest.raises(ModelError, match="'tekken.json', 'tokenizer.model', and transformers takes"):
+        lw.load_encoder(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "family", ["BertTokenizer", "RobertaTokenizer", "XLMRobertaTokenizer", "T5Tokenizer"]
+)
+def test_a_tokenizer_without_a_vocabulary_is_refused(family: str, folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocabulary.model").write_bytes(b"x")
+    change(folder / "tokenizer_config.json", tokenizer_class=family, backend=None)
+    with pytest.raises(ModelError, match=f"its tokenizer \\({family}\\) knows no tokens but the"):
+        lw.load_encoder(folder, device="cpu")
+
+
+def test_names_of_any_bytes_have_a_hash(folder: Path, tmp_path: Path) -> None:
+    known = hashes(folder)
+    for name in (b"\xff.json", b"two\nlines.json"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("{}")
+        assert hashes(folder) != known
+        known = hashes(folder)
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xfe.bin")).write_text("x")
+    (tmp_path / "texts.txt").write_text("a\n")
+    data = lw.extract(tmp_path / "texts.txt", tmp_path / "data", model=folder, device="cpu")
+    assert len(data.manifest["model"]["unused"]["files"]) == 1
+
+
+def test_a_name_of_several_lines_does_not_pass_for_several_files(tmp_path: Path) -> None:
+    from layerwise.encode.modelfiles import _hash_files
+
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    (tmp_path / "c").write_text("3")
+    several = _hash_files(tmp_path, ["a", "b", "c"])
+    name = f"a\n{_hash_files(tmp_path, ['b'])}  b"
+    (tmp_path / name.replace("/", "")).write_text("1")
+    assert _hash_files(tmp_path, [name, "c"]) != several
+
+
 def test_files_that_change_after_loading_are_not_taken_for_what_was_loaded(folder: Path) -> None:
     encoder = lw.load_encoder(folder, device="cpu")
     change(folder / "tokenizer_config.json", do_lower_case=True)
@@ -591,6 +661,33 @@ def test_links_that_lead_out_are_refused(name: str, folder: Path, tmp_path: Path
     assert lw.load_encoder(folder, device="cpu").blocks == 3
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "modules.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        "1_Pooling/config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "model.safetensors",
+    ],
+)
+@pytest.mark.parametrize("what", ["a link to nothing", "a loop", "a folder", "a pipe"])
+def test_what_can_not_be_read_is_not_taken_for_missing(name: str, what: str, folder: Path) -> None:
+    with_recipe(folder)
+    (folder / name).unlink(missing_ok=True)
+    if what == "a folder":
+        (folder / name).mkdir()
+    elif what == "a pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("gone" if what == "a link to nothing" else Path(name).name)
+    with pytest.raises(ModelError, match=re.escape(name)) as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_blobs_that_lead_out_of_the_hubs_cache_are_refused(folder: Path, tmp_path: Path) -> None:
     snapshot = as_in_the_hubs_cache(folder, tmp_path / "cache")
     blob = (snapshot / "config.json").resolve()
@@ -626,6 +723,31 @@ def test_entries_that_name_other_files_are_refused(file: str, entries: dict[str,
         lw.load_encoder(folder, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"transformers_weights": "other.safetensors"}, "config.4.0.0.json names the file of its weights"),
+        (
+            {"text_config": {"transformers_weights": "x.bin"}},
+            "config.4.0.0.json names the file of its weights",
+        ),
+        ({"attn_implementation": "their/kernel"}, "config.4.0.0.json names 'their/kernel'"),
+        ({"hidden_size": 10**9}, "hidden_size is 1000000000 in .*config.4.0.0.json"),
+        ({"auto_map": {"AutoConfig": "../mine.MyConfig"}}, "config.4.0.0.json takes code from"),
+    ],
+)
+def test_a_configuration_for_another_version_is_looked_at_as_well(
+    entries: dict[str, Any], message: str, folder: Path
+) -> None:
+    shutil.copy(folder / "model.safetensors", folder / "other.safetensors")
+    shutil.copy(folder / "config.json", folder / "config.4.0.0.json")
+    change(folder / "config.json", configuration_files=["config.4.0.0.json"])
+    assert lw.load_encoder(folder, device="cpu").blocks == 3
+    change(folder / "config.4.0.0.json", **entries)
+    with pytest.raises(ModelError, match=message):
+        lw.load_encoder(folder, device="cpu", trust_remote_code="auto_map" in entries)
+
+
 def test_what_old_versions_wrote_of_files_that_are_gone_is_passed_over(folder: Path, bert: Path) -> None:
     change(
         folder / "tokenizer_config.json",
@@ -647,6 +769,35 @@ class MyConfig(BertConfig):
 class MyModel(BertModel):
     config_class = MyConfig
 """
+
+
+def test_code_that_is_run_makes_another_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    code = CODE.replace('"mine"', '"bert"') + (
+        "    def forward(self, *args, **given):\n"
+        "        made = super().forward(*args, **given)\n"
+        "        if made.hidden_states is not None:\n"
+        "            made.hidden_states = tuple(state + 1 for state in made.hidden_states)\n"
+        "        return made\n"
+    )
+    (folder / "mine.py").write_text(code)
+    change(folder / "config.json", auto_map={"AutoConfig": "mine.MyConfig", "AutoModel": "mine.MyModel"})
+    ours = lw.load_encoder(folder, device="cpu")
+    (note,) = ours.notes
+    assert "brings code of its own, which isn't run" in note
+    theirs = lw.load_encoder(folder, device="cpu", trust_remote_code=True)
+    assert theirs.notes == ()
+    assert np.abs(theirs.encode(TEXTS).stack() - ours.encode(TEXTS).stack()).max() > 0.9
+    assert theirs.hashes["config"] != ours.hashes["config"]
+    change(folder / "config.json", auto_map={"AutoModelForMaskedLM": "mine.MyModel"})  # isn't loaded
+    same = [lw.load_encoder(folder, device="cpu", trust_remote_code=trusted) for trusted in (False, True)]
+    assert same[0].hashes == same[1].hashes
+    assert same[0].notes == ()
 
 
 @pytest.mark.parametrize(
@@ -703,6 +854,73 @@ def test_entries_of_the_wrong_kind_are_one_line(folder: Path) -> None:
         (folder / name).unlink()
         if kept is not None:
             (folder / name).write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"num_hidden_layers": 0}, "no layers"),
+        ({"num_labels": 2**31}, "num_labels is 2147483648"),
+        ({"intermediate_size": 10**6}, r"describes [\d,]+ numbers and its weights have [\d,]+ bytes"),
+        ({"hidden_size": 400_000, "intermediate_size": 10**6}, "describes .* so they aren't of one model"),
+        ({"hidden_size": 64}, "its weights have other shapes than its config.json says"),
+    ],
+)
+def test_sizes_that_are_not_those_of_the_weights(entries: dict[str, Any], message: str, folder: Path) -> None:
+    change(folder / "config.json", **entries)
+    with pytest.raises(ModelError, match=message) as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "entry"),
+    [("albert", "inner_group_num"), ("mobilebert", "num_feedforward_networks"), ("deberta-v2", None)],
+)
+def test_counts_of_parts_are_bounded(
+    family: str, entry: str | None, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model_folder(family), tmp_path / "model"))
+    change(folder / "config.json", **({entry: 10**6} if entry else {"num_hidden_layers": 0}))
+    with pytest.raises(ModelError, match=entry or "doesn't run on text alone"):
+        lw.load_encoder(folder, device="cpu")
+
+
+def unknown_token_gone(kind: str, folder: Path) -> None:
+    """Let a tokenizer fail at what it doesn't know."""
+    if kind == "map":
+        with_vocabulary(folder)
+        (folder / "added_tokens.json").unlink()
+        change(folder / "special_tokens_map.json", unk_token=None)
+        (folder / "special_tokens_map.json").write_text('{"unk_token": null}')
+        return
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    if kind == "unigram":
+        spec["model"]["unk_id"] = None
+    else:
+        spec["model"]["unk_token"] = "[GONE]"
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
+
+
+@pytest.mark.parametrize("kind", ["map", "wordpiece", "unigram"])
+def test_a_tokenizer_that_fails_at_a_text_is_one_line(
+    kind: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    family = "xlm-roberta" if kind == "unigram" else "bert"
+    folder = Path(shutil.copytree(model_folder(family), tmp_path / "model"))
+    unknown_token_gone(kind, folder)
+    for level in ("text", "token", "word"):
+        for texts in (["a", "☃ ☄"], [["a", "☃"]]):
+            with pytest.raises(ModelError, match="fails at a text|unknown") as caught:
+                lw.load_encoder(folder, device="cpu").encode(texts, level=level)
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["", {}, {"content": ""}])
+def test_an_unknown_token_that_is_none_is_one_line(token: Any, folder: Path) -> None:
+    (folder / "special_tokens_map.json").write_text(json.dumps({"unk_token": token}))
+    with pytest.raises(ModelError, match="its tokenizer's unknown token '' is none of its tokens"):
+        lw.load_encoder(folder, device="cpu")
 
 
 def test_weights_in_further_files_are_not_loaded_unknown(

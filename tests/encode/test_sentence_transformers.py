@@ -171,6 +171,40 @@ def test_the_recipe_goes_before_the_tokenizer(model_folder: Callable[[str], Path
     assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({"tokenizer_args": {"model_max_length": 9}, "processor_kwargs": {"model_max_length": 11}}, 9),
+        ({"tokenizer_args": {}, "processor_kwargs": {"model_max_length": 11}}, 7),
+        ({"processor_kwargs": {"model_max_length": 11}}, 11),
+    ],
+)
+def test_the_older_name_of_tokenizer_settings_goes_first(
+    settings: dict[str, Any], length: int, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st", settings={"max_seq_length": 7, **settings})
+    assert lw.load_encoder(folder, device="cpu").max_length == length
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "t5"])
+@pytest.mark.parametrize("level", ["text", "token"])
+def test_a_tokenizer_that_cuts_the_beginning(
+    family: str, level: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder(family), tmp_path / "st", settings={"max_seq_length": 9})
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    write(folder / "tokenizer_config.json", config | {"truncation_side": "left"})
+    assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() <= 1e-5
+    text = TEXTS[2]
+    states = lw.load_encoder(folder, device="cpu").encode([text], level=level, long="truncate")
+    assert states.texts["truncated"].to_pylist() > [0]
+    if level == "token":
+        ends = [end for end in states.index["end"].to_pylist() if end]
+        assert ends[-1] == len(text)
+        assert min(states.index["start"].to_pylist()[1:-1]) > 0 or family == "t5"
+
+
 @pytest.mark.parametrize("pooling", [{}, {"pooling_mode_cls_token": False, "pooling_mode_max_tokens": False}])
 def test_no_pooling_mode_is_the_mean(
     pooling: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
@@ -212,6 +246,8 @@ PROMPTS = {"query": "query: ", "passage": "passage: ", "none": ""}
         ({"prompts": PROMPTS, "default_prompt_name": None}, {}, ["prompts query, passage"]),
         ({"prompts": {"query": "", "document": ""}, "default_prompt_name": None}, {}, []),
         ({"prompts": {"a": "a: "}}, {"include_prompt": False}, ["include_prompt false", "prompts a"]),
+        ({"prompts": {"": "a: "}}, {"include_prompt": 0}, ["include_prompt false", "prompts "]),
+        ({"prompts": {"a\nb": "a: "}}, {}, ["prompts a\\nb"]),
         ({"default_prompt_name": "lost"}, {}, ["default_prompt_name 'lost'"]),
     ],
 )  # fmt: skip
@@ -232,6 +268,49 @@ def test_prompts_are_told_until_they_are_applied(
         assert np.abs(by_us(folder) - by_sentence_transformers(folder, prompt="")).max() <= 1e-5
     if config.get("default_prompt_name") == "query":
         assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() > 0.05
+
+
+def test_vectors_that_are_cut_are_told(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st")
+    write(folder / "config_sentence_transformers.json", {"truncate_dim": 8})
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.description["not_applied"] == ["truncate_dim '8'"]
+    assert np.abs(by_us(folder)[:, :8] - by_sentence_transformers(folder)).max() <= 1e-5
+
+
+def test_what_is_told_is_one_line(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    settings = {"x\ny": "a\nb", "z": 1}
+    folder = make_folder(
+        model_folder("bert"),
+        tmp_path / "st",
+        settings=settings,
+        pooling={"pooling_mode": "c\nd"},
+        more=("a.E\nF",),
+    )
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.description["not_applied"] == [r"a.E\nF (code of its own)", r"x\ny 'a\nb'", "z '1'"]
+    assert not any("\n" in note for note in encoder.notes)
+
+
+def test_prompts_that_make_no_sense(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st")
+    write(folder / "config_sentence_transformers.json", {"prompts": ["query: "]})
+    with pytest.raises(ModelError, match=r"config_sentence_transformers.json: prompts is \['query: '\]"):
+        lw.load_encoder(folder, device="cpu")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pooling_that_is_not_there_is_refused(
+    whole: bool, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st")
+    (folder / "1_Pooling/config.json").unlink()
+    if whole:
+        (folder / "1_Pooling").rmdir()
+    with pytest.raises(
+        ModelError, match="names a module Pooling and there is no file .*1_Pooling/config.json"
+    ):
+        lw.load_encoder(folder, device="cpu")
 
 
 def test_what_else_a_folder_asks_for_is_told(model_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def _head(folder: Path) -> dict[str, Any]:
 def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
 
     try:
-        found = encode.checkpoint.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+        found = encode.checkpoint.find_checkpoint(
+            name, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+        )
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
     described = encode.hf.describe(found, trust_remote_code=trust_remote_code)

@@ -37,7 +37,7 @@ class Checkpoint:
     `folder` holds config, weights and tokenizer; `files` are all that make the model. `pool`, `max_length` (tokens)
     and `lowercase` are what a sentence-transformers folder asks for; `not_applied` is what it asks for besides, which
     is recorded and not done. With a `random` seed the weights of these files aren't used: those that the
-    architecture begins with are drawn by it.
+    architecture begins with are drawn by it. With `code`, that of the folder is run in place of that of transformers.
     """
 
     name: str
@@ -50,16 +50,20 @@ class Checkpoint:
     not_applied: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     random: int | None = None
+    code: bool = False
 
     def hashes(self) -> dict[str, str]:
         """Return SHA-256 of `weights`, `tokenizer` and `config`: what makes it this model and no other.
 
-        The weights of a `random` seed are those of tokenizer, configuration and seed.
+        The weights of a `random` seed are those of configuration and seed. Files that are run are another configuration
+        than the same files that aren't.
 
         Raises:
             ModelError: a file was changed since it was found.
         """
         hashes = self.files.hashes()
+        if self.code:
+            hashes["config"] = hashlib.sha256(f"{hashes['config']} code".encode()).hexdigest()
         if self.random is not None:
             drawn = f"{hashes['config']} random {self.random}"
             hashes["weights"] = hashlib.sha256(drawn.encode()).hexdigest()
@@ -67,13 +71,25 @@ class Checkpoint:
 
 
 def find_checkpoint(
-    name: str | Path, revision: str | None = None, *, allow_pickle: bool = False
+    name: str | Path,
+    revision: str | None = None,
+    *,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
 ) -> Checkpoint:
     """Return the files that `name` means: the alias `minilm`, a folder, or a hub id.
 
     Raises:
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
+    found = _find(name, revision, allow_pickle)
+    if not found.files.code:
+        return found
+    note = f"model {found.name!r} brings code of its own, which isn't run; with --trust-remote-code it is another model"
+    return replace(found, code=trust_remote_code, notes=found.notes + (() if trust_remote_code else (note,)))
+
+
+def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
     text = str(name)
     if not text.strip() or text == ".":  # Path("") is "."
         raise ModelError(f"model {text!r} is no name; give {ALIAS}, a model's folder, or a Hugging Face id")

@@ -16,7 +16,10 @@ from layerwise.encode.taps import OnLayer
 from layerwise.errors import ModelError
 
 # What foreign model code may raise when it is run in a way that it wasn't written for.
-_UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError)
+_UNFIT = (
+    *(RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError),
+    UnboundLocalError,
+)
 Layers = list[torch.Tensor]
 
 

@@ -293,7 +293,7 @@ class Encoder:
         found = self._tokens(examples, located=request.level != "text")
         for number, (example, tokens) in enumerate(zip(examples, found, strict=True)):
             where = partial(_where, first_doc + number, example)
-            cut = rowing.cut(tokens, request, capacity, where)
+            cut = rowing.cut(tokens, request, capacity, where, keep_end=self.tokenizer.keeps_end)
             made = rowing.rows_of(
                 example,
                 cut.tokens,

@@ -27,7 +27,7 @@ from layerwise._util.locks import Shared, new_lock
 from layerwise._util.silence import is_panic, no_panic_shown, silenced
 from layerwise.encode import attention, linear
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.modelfiles import check_code
+from layerwise.encode.modelfiles import check_code, config_files
 from layerwise.errors import LayerwiseError, ModelError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _LOADING = new_lock()
 # Instruction sets of oneDNN that have no products of bf16.
 _WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+_BLANK_PIECES = ("", " ", "\u2581", "\u0120")
+_NUMBERS_PER_BYTE = 2  # of weights, at the most
 _UNBOUNDED = 1_000_000  # tokenizers without a maximum claim 1e30
 _FALLBACK_LENGTH = 512
 _WHOLE = 0.02  # how far the sum of a row of attention may be from 1: bf16 rounds each of its numbers
@@ -376,11 +378,13 @@ _SIZES: json_checks.Schema = {
     "model_type": json_checks.optional(json_checks.text),
     **dict.fromkeys(("num_hidden_layers", "n_layers", "n_layer", "num_layers", "num_decoder_layers"), _COUNT),
     **dict.fromkeys(("encoder_layers", "decoder_layers", "num_hidden_groups"), _COUNT),
+    **dict.fromkeys(("inner_group_num", "num_feedforward_networks"), _COUNT),
     **dict.fromkeys(("hidden_size", "dim", "d_model", "n_embd", "embedding_size"), _SIZE),
     **dict.fromkeys(("intermediate_size", "hidden_dim", "d_ff", "ffn_dim", "intra_bottleneck_size"), _SIZE),
     **dict.fromkeys(("num_attention_heads", "n_heads", "n_head", "num_heads", "num_key_value_heads"), _SIZE),
     "vocab_size": json_checks.optional(json_checks.whole(0, 1 << 31)),
     "type_vocab_size": _SIZE,
+    "num_labels": json_checks.optional(json_checks.whole(0, 1 << 17)),  # each is given a name
     **dict.fromkeys(
         ("max_position_embeddings", "n_positions", "n_ctx"),
         json_checks.optional(json_checks.whole(-1, 1 << 24)),
@@ -401,11 +405,15 @@ def _check_sizes(checkpoint: Checkpoint) -> None:
     Raises:
         ModelError: naming the entry.
     """
-    path = checkpoint.folder / "config.json"
+    for path in config_files(checkpoint.folder):
+        _check_sizes_in(checkpoint, path)
+
+
+def _check_sizes_in(checkpoint: Checkpoint, path: Path) -> None:
     try:
         entries = read_json(path, lenient=True)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {_line(error)}") from None
+        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {first_line(error)}") from None
     if not isinstance(entries, dict):
         raise ModelError(
             f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there"
@@ -430,6 +438,7 @@ def _load_model(
             f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
             "isn't supported"
         )
+    _check_amount(checkpoint, loader, config, trust_remote_code)
     if checkpoint.random is not None:
         with torch.random.fork_rng(devices=[]), foreign(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
@@ -450,6 +459,23 @@ def _load_model(
         )
     _check_input(checkpoint, model, config)
     return model, _unused(checkpoint, model, info)
+
+
+def _check_amount(
+    checkpoint: Checkpoint, loader: Any, config: PretrainedConfig, trust_remote_code: bool
+) -> None:
+    """Refuse a configuration of more numbers than the weights can hold, before memory is taken for them."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            described = _of_config(loader, config, trust_remote_code)
+    except Exception:  # whatever is wrong is told when it is loaded
+        return
+    numbers = sum(parameter.numel() for parameter in described.parameters())
+    if numbers > _NUMBERS_PER_BYTE * checkpoint.files.bytes:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its config.json describes {numbers:,} numbers and its weights have "
+            f"{checkpoint.files.bytes:,} bytes, so they aren't of one model; take the files that belong together"
+        )
 
 
 def _check_input(checkpoint: Checkpoint, model: Any, config: PretrainedConfig) -> None:
@@ -536,9 +562,29 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
         backend.no_truncation()
         backend.no_padding()
         backend.encode("a")
+    _check_tokens(checkpoint, tokenizer, backend)
     if checkpoint.lowercase:
         _lower(backend)
     return tokenizer, backend
+
+
+def _check_tokens(checkpoint: Checkpoint, tokenizer: Any, backend: Any) -> None:
+    """Refuse a tokenizer without a vocabulary, to which every word is unknown: transformers makes one of nothing."""
+    tokens = set(backend.get_vocab(with_added_tokens=True))
+    if tokens <= {*tokenizer.all_special_tokens, *_BLANK_PIECES}:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) knows no tokens but the {len(tokens)} "
+            "special ones, so no vocabulary was found or it is empty; put the files of the model's tokenizer there"
+        )
+    try:
+        known = tokenizer.unk_token_id is None or tokenizer.unk_token in tokens
+    except RecursionError:  # the number of an unknown token is that of the unknown one
+        known = False
+    if not known:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer's unknown token {tokenizer.unk_token!r:.60} is none of its tokens; "
+            "correct unk_token in tokenizer_config.json, or special_tokens_map.json"
+        )
 
 
 def _lower(backend: Any) -> None:
@@ -690,10 +736,17 @@ def _model_error(checkpoint: Checkpoint, error: BaseException, what: str) -> Mod
         return ModelError(
             f"model {checkpoint.name!r} brings code of its own, which is run only with --trust-remote-code"
         )
-    return ModelError(f"model {checkpoint.name!r} {what}: {_line(error)}")
+    if "ignore_mismatched_sizes" in str(
+        error
+    ):  # which says that a report has the details, and that is silenced
+        return ModelError(
+            f"model {checkpoint.name!r}: its weights have other shapes than its config.json says, so they aren't of one "
+            "model; take the files that belong together"
+        )
+    return ModelError(f"model {checkpoint.name!r} {what}: {first_line(error)}")
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of a foreign error, cut to a readable length; of a bug of theirs its kind as well."""
     text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
     if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):

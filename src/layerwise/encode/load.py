@@ -80,8 +80,10 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
             raise RequestError(f"precision 'int8' {why}; take bf16 or fp32")
     # Of weights that aren't read no pickle can do harm.
     allowed = loading.allow_pickle or loading.random is not None
-    found = replace(find_checkpoint(model, loading.revision, allow_pickle=allowed), random=loading.random)
-    loaded = hf.load(found, device=device, precision=precision, trust_remote_code=loading.trust_remote_code)
+    trusted = loading.trust_remote_code
+    found = find_checkpoint(model, loading.revision, allow_pickle=allowed, trust_remote_code=trusted)
+    found = replace(found, random=loading.random)
+    loaded = hf.load(found, device=device, precision=precision, trust_remote_code=trusted)
     # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
     loading = replace(loading, revision=found.revision, device=device)
     return Encoder(found, loaded, loading)
@@ -121,7 +123,9 @@ def load_plain_encoder(
     device = _device(device)
     loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
     with computing():
-        found = find_checkpoint(model, revision, allow_pickle=allow_pickle)
+        found = find_checkpoint(
+            model, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+        )
         loaded = hf.load(found, device=device, trust_remote_code=trust_remote_code)
         return _told(Encoder(found, loaded, loading, engine=PlainEngine))
 

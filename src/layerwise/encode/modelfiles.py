@@ -8,6 +8,7 @@ Code that comes with a model may open anything, so where there is some, all file
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +53,12 @@ _KERNELS = (
     "experts_implementation",
     "_experts_implementation",
 )
+_AUTO = ("AutoConfig", "AutoModel", "AutoTokenizer")
 _VERSIONED = {CONFIG: "configuration_files", TOKENIZER_CONFIG: "fast_tokenizer_files"}
+# Without a tokenizer.json transformers reads as the vocabulary whatever has one of the others in its name, the first that
+# the system lists.
+_FULL_TOKENIZER, _VOCABULARIES = "tokenizer.json", ("tekken.json", "tokenizer.model", "tiktoken.model")
+_NEVER_FOLDERS = (".json", ".txt", ".model")
 _CODE = re.compile(r"((?:\w+/)*\w+)\.\w+")
 
 
@@ -64,6 +70,7 @@ class ModelFiles:
         weights: those that tensors are read from.
         tokenizer, config: all others that can change a vector.
         unused: weights that nothing reads.
+        code: they bring code that would be run in place of that of transformers, with --trust-remote-code.
         stamps: what tells whether a file was changed since it was found.
     """
 
@@ -72,6 +79,7 @@ class ModelFiles:
     tokenizer: tuple[str, ...]
     config: tuple[str, ...]
     unused: tuple[str, ...]
+    code: bool
     stamps: tuple[tuple[int, int], ...]
 
     @property
@@ -125,10 +133,16 @@ def find_files(
     Raises:
         ModelError: files that name others, or that lie outside the folder.
     """
-    config, settings = read_object(home / CONFIG), read_object(home / TOKENIZER_CONFIG)
-    _check_named(name, home, config, settings)
-    weights = _weights(name, home, config, allow_pickle=allow_pickle)
-    code = own_code or bool(config.get("auto_map") or settings.get("auto_map"))
+    for folder in sorted({root, home, *folders}):
+        _check_there(name, folder)
+    settings = read_object(home / TOKENIZER_CONFIG)
+    _check_versioned(name, home, settings)
+    configs = {path.name: read_object(path) for path in config_files(home)}
+    _check_named(name, home, configs, settings)
+    _check_look_alikes(name, home)
+    weights = _weights(name, home, allow_pickle=allow_pickle)
+    auto_maps = [entries.get("auto_map") for entries in (*configs.values(), settings)]
+    code = own_code or any(auto_maps)
     files, links = _walk(root)
     tops = [path for folder in sorted({root, home, *folders}) for path in _listed(folder) if is_read(path)]
     anywhere = [path for path in files if _counts_anywhere(path, code)]
@@ -139,7 +153,15 @@ def find_files(
     unused = [path for path in files if _matches(path, _OF_WEIGHTS) and path not in [*counted, *weights]]
     names = [_relative(root, group) for group in (weights, tokenizer, of_config)]
     stamps = _stamps(root, (*names[0], *names[1], *names[2]))
-    return ModelFiles(root, names[0], names[1], names[2], _relative(root, unused), stamps)
+    runs = any(map(_replaces_ours, auto_maps))
+    return ModelFiles(root, names[0], names[1], names[2], _relative(root, unused), runs, stamps)
+
+
+def config_files(home: Path) -> list[Path]:
+    """Return config.json and the files that it names for versions of transformers, one of which is read in its place."""
+    listed = read_object(home / CONFIG).get(_VERSIONED[CONFIG]) or []
+    names = [CONFIG, *(listed if isinstance(listed, list) else [listed])]
+    return [home / name for name in dict.fromkeys(names) if (home / name).is_file()]
 
 
 def check_code(name: str, home: Path) -> None:
@@ -148,14 +170,19 @@ def check_code(name: str, home: Path) -> None:
     Raises:
         ModelError: code of another place.
     """
-    for file in (CONFIG, TOKENIZER_CONFIG):
-        for reference in _references(read_object(home / file).get("auto_map")):
+    for file in (*config_files(home), home / TOKENIZER_CONFIG):
+        for reference in _references(read_object(file).get("auto_map")):
             place = _CODE.fullmatch(reference) if isinstance(reference, str) else None
             if place is None or not (home / f"{place[1]}.py").is_file():
                 raise ModelError(
-                    f"model {name!r}: {file} takes code from {str(reference)[:100]!r}, which is no file of its folder; "
+                    f"model {name!r}: {file.name} takes code from {str(reference)[:100]!r}, which is no file of its folder; "
                     "put a copy of that code there and name it in auto_map, or leave --trust-remote-code out"
                 )
+
+
+def _replaces_ours(auto_map: Any) -> bool:
+    """Tell whether an `auto_map` names code for what is loaded here: configuration, model without a head, tokenizer."""
+    return any(key in auto_map for key in _AUTO) if isinstance(auto_map, dict) else bool(auto_map)
 
 
 def _references(auto_map: Any) -> list[Any]:
@@ -165,13 +192,8 @@ def _references(auto_map: Any) -> list[Any]:
     return [reference for reference in flat if reference is not None]
 
 
-def _weights(name: str, home: Path, config: Mapping[str, Any], *, allow_pickle: bool) -> list[Path]:
+def _weights(name: str, home: Path, *, allow_pickle: bool) -> list[Path]:
     """Return the files that transformers reads tensors from, with the index of several; none where there are none."""
-    if any(named is not None for named in _anywhere(config, ["transformers_weights"])):
-        raise ModelError(
-            f"model {name!r}: {CONFIG} names the file of its weights (transformers_weights), which isn't supported; "
-            f"call that file {_SAFE[0]} and take the entry out"
-        )
     for single, index, ending in (_SAFE, _PICKLED) if allow_pickle else (_SAFE,):
         if (home / single).is_file():
             return [home / single]
@@ -198,21 +220,61 @@ def _shards(name: str, index: Path, ending: str) -> list[Path]:
     return [index.parent / shard for shard in shards]
 
 
-def _check_named(name: str, home: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse entries by which a configuration or a tokenizer would come from anywhere but the folder's files."""
-    for file, entries in ((CONFIG, config), (TOKENIZER_CONFIG, settings)):
+def _check_versioned(name: str, home: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse files for versions of transformers that aren't files of the folder, of the usual names."""
+    for file, entries in ((CONFIG, read_object(home / CONFIG)), (TOKENIZER_CONFIG, settings)):
         key = _VERSIONED[file]
         listed = entries.get(key) or []
         for value in listed if isinstance(listed, list) else [listed]:
             if not isinstance(value, str) or not _is_plain(value) or not is_read(Path(value)):
                 raise _elsewhere(name, file, key, value)
-    for value in _anywhere(config, (*_KERNELS, *(f"{key}_internal" for key in _KERNELS))):
-        if "/" in str(value):
-            raise _elsewhere(name, CONFIG, "attn_implementation", value)
+
+
+def _check_named(
+    name: str, home: Path, configs: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
+) -> None:
+    """Refuse entries by which weights, code or a tokenizer would come from anywhere but the folder's files."""
+    for file, config in configs.items():
+        if any(named is not None for named in _anywhere(config, ["transformers_weights"])):
+            raise ModelError(
+                f"model {name!r}: {file} names the file of its weights (transformers_weights), which isn't supported; "
+                f"call that file {_SAFE[0]} and take the entry out"
+            )
+        for value in _anywhere(config, (*_KERNELS, *(f"{key}_internal" for key in _KERNELS))):
+            if "/" in str(value):
+                raise _elsewhere(name, file, "attn_implementation", value)
     for file, entries in ((TOKENIZER_CONFIG, settings), (TOKEN_MAP, read_object(home / TOKEN_MAP))):
         for key, value in entries.items():
             if (key in _STAND_INS and value) or _names_file(file, key, value, home):
                 raise _elsewhere(name, file, key, value)
+
+
+def _check_look_alikes(name: str, home: Path) -> None:
+    """Refuse what transformers would take for a vocabulary by a part of its name, though it is none that counts."""
+    if (home / _FULL_TOKENIZER).is_file():
+        return
+    names = sorted(path.name for path in home.iterdir())
+    taken = [entry for entry in names if any(known in entry for known in (_FULL_TOKENIZER, *_VOCABULARIES))]
+    wrong = [entry for entry in taken if entry not in _VOCABULARIES or not (home / entry).is_file()]
+    if wrong or len(taken) > 1:
+        raise ModelError(
+            f"model {name!r}: {home} holds {', '.join(map(repr, wrong or taken))[:200]}, and transformers takes whatever is "
+            "called so for the vocabulary; leave one, or give what is no vocabulary another name"
+        )
+
+
+def _check_there(name: str, folder: Path) -> None:
+    """Refuse files that would be passed over as if there were none: links to nothing, and folders in their place."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not (is_read(path) or _matches(path, _OF_WEIGHTS)):
+            continue
+        if path.is_symlink() and not path.exists():
+            raise ModelError(
+                f"model {name!r}: {path} is a link to {str(path.readlink())!r:.200}, which isn't there; fetch the model again, "
+                "or take the link away"
+            )
+        if path.is_dir() and path.suffix in _NEVER_FOLDERS:
+            raise ModelError(f"model {name!r}: {path} is a folder; put the right file there, or take it away")
 
 
 def _names_file(file: str, key: str, value: Any, home: Path) -> bool:
@@ -316,5 +378,9 @@ def _hash_files(root: Path, names: Sequence[str]) -> str:
             hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
     if len(hashes) == 1:
         return hashes[0]
-    listing = "".join(f"{digest}  {name}\n" for digest, name in zip(hashes, names, strict=True))
-    return hashlib.sha256(listing.encode()).hexdigest()
+    # Names may be of any bytes; one of several lines must not pass for several files.
+    lines = [
+        f"{digest}  {json.dumps(name) if chr(10) in name else name}\n"
+        for digest, name in zip(hashes, names, strict=True)
+    ]
+    return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()

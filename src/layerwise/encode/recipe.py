@@ -4,7 +4,7 @@ The names and defaults are those that sentence-transformers itself reads.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,7 +50,9 @@ _POOLING: json_checks.Schema = {
         json_checks.optional(json_checks.text)(value) or json_checks.list_of(json_checks.text)(value)
     ),
 }
+# The older name stands for the newer one where both are there.
 _TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
+_PROMPTS: json_checks.Schema = {"prompts": json_checks.optional(json_checks.mapping)}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read_recipe(name: str, root: Path) -> Recipe:
     home = modules[0][1]
     settings = _settings(home)
     place = kinds.index("Pooling") if "Pooling" in kinds else None
-    pooling = read_object(modules[place][1] / "config.json", _POOLING) if place is not None else {}
+    pooling = _pooling(name, modules[place][1] / "config.json") if place is not None else {}
     pool, notes = _pool(pooling) if place is not None else (None, ())
     rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, place)]
     foreign = [kind for kind, _ in modules if _is_foreign(kind)]
@@ -101,8 +103,8 @@ def read_recipe(name: str, root: Path) -> Recipe:
         *(f"{kind} (code of its own)" for kind in foreign if kind not in rest),
         *(f"{kind} (code of its own)" if kind in foreign else kind.rsplit(".", 1)[-1] for kind in rest),
         *_unusual(settings),
-        *(["include_prompt false"] if pooling.get("include_prompt") is False else []),
-        *_prompts(read_object(root / PROMPTS)),
+        *([] if pooling.get("include_prompt", True) else ["include_prompt false"]),
+        *_whole(read_object(root / PROMPTS, _PROMPTS)),
     ]
     return Recipe(
         home,
@@ -110,7 +112,7 @@ def read_recipe(name: str, root: Path) -> Recipe:
         pool,
         _max_length(name, settings),
         bool(settings.get("do_lower_case")),
-        tuple(not_applied),
+        tuple(map(_printable, not_applied)),
         notes,
         bool(foreign),
     )
@@ -167,6 +169,15 @@ def _modules(name: str, root: Path) -> list[tuple[str, Path]]:
     return modules
 
 
+def _pooling(name: str, path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(
+            f"model {name!r}: {MODULES} names a module Pooling and there is no file {path}, which says how; fetch the model "
+            "again"
+        )
+    return read_object(path, _POOLING)
+
+
 def _is_foreign(kind: str) -> bool:
     """Tell whether a module's type is none of sentence-transformers' own."""
     return kind.split(".")[0] != "sentence_transformers"
@@ -180,10 +191,9 @@ def _settings(home: Path) -> dict[str, Any]:
 def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
     """Return the maximum length; one among the settings of the tokenizer goes first."""
     length = settings.get("max_seq_length")
-    for key in _TOKENIZER_SETTINGS:
-        options = settings.get(key)
-        if isinstance(options, dict) and "model_max_length" in options:
-            length = options["model_max_length"]
+    options = next((settings[key] for key in _TOKENIZER_SETTINGS if key in settings), None)
+    if isinstance(options, dict) and "model_max_length" in options:
+        length = options["model_max_length"]
     if length is not None and (type(length) is not int or length < 1):
         raise ModelError(
             f"model {name!r}: its sentence-transformers folder asks for a maximum length of {str(length)[:40]!r}; "
@@ -198,10 +208,12 @@ def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     if mode is None:
         mode = [pool for flag, pool in _FLAGS.items() if config.get(flag)] or "mean"
     names = [mode] if isinstance(mode, str) else mode
-    if isinstance(names, Sequence) and len(names) == 1 and names[0] in _POOLS:
+    if len(names) == 1 and names[0] in _POOLS:
         return _POOLS[names[0]], ()
-    asked = "+".join(map(str, names)) if isinstance(names, Sequence) else str(names)
-    return "mean", (f"the model's own pooling {asked[:60]} is none of ours; the default here is mean",)
+    asked = _printable("+".join(map(str, names)))
+    return "mean", (
+        f"the model's own pooling {asked[:60] or names} is none of ours; the default here is mean",
+    )
 
 
 def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -217,10 +229,9 @@ def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} {_short(value)}"
 
 
-def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the prompts that sentence-transformers puts before texts, the default one first."""
-    prompts = config.get("prompts")
-    prompts = prompts if isinstance(prompts, dict) else {}
+def _whole(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is asked of the whole: the prompts before texts, the default one first, and vectors that are cut."""
+    prompts = config.get("prompts") or {}
     default = config.get("default_prompt_name")
     if default is not None:
         text = prompts.get(default) if isinstance(default, str) else None
@@ -229,6 +240,12 @@ def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
     others = [str(name) for name, text in prompts.items() if text and name != default]
     if others:
         yield f"prompts {', '.join(others)[:200]}"
+    if config.get("truncate_dim") is not None:
+        yield f"truncate_dim {_short(config['truncate_dim'])}"
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _short(value: Any) -> str:

@@ -74,8 +74,10 @@ class Made:
     lost_words: int = 0
 
 
-def cut(tokens: Tokens, request: Request, capacity: int, where: Where) -> Cut:
+def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_end: bool = False) -> Cut:
     """Cut a text's tokens into windows of `capacity` body tokens, or as the policy for long texts says.
+
+    With `keep_end`, what is truncated loses its beginning.
 
     Raises:
         RequestError: a long text under the policy `error`, naming it.
@@ -89,7 +91,8 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where) -> Cut:
         )
     if request.long == "window":
         return Cut(tokens, tuple(windows(tokens.body, capacity, request.overlap)), 0)
-    kept = np.r_[0 : tokens.prefix + capacity, len(tokens) - tokens.suffix : len(tokens)]
+    start = tokens.prefix + (tokens.body - capacity if keep_end else 0)
+    kept = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
     short = replace(
         tokens,
         ids=tokens.ids[kept],

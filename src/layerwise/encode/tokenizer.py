@@ -1,15 +1,17 @@
 """Tokenising: from a text or its words to tokens with numbers, offsets and word numbers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from layerwise.encode.hf import Loaded
+from layerwise.encode.hf import Loaded, first_line
 from layerwise.errors import ModelError
+from layerwise.silence import is_panic
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
@@ -57,6 +59,8 @@ class Tokenizer:
         self._backend, self._name = loaded.backend, name
         self._split_backend: Any = None
         self._unknown: int | None = loaded.tokenizer.unk_token_id
+        # Of texts that are too long the model wants the end instead of the beginning.
+        self.keeps_end = loaded.tokenizer.truncation_side == "left"
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
         # What stands around a text is the same for all: special tokens, and the segment numbers of everything.
@@ -75,11 +79,14 @@ class Tokenizer:
         """Return the tokens of raw texts: exactly what the model's tokenizer gives, and nothing cut.
 
         Where they stand in the text costs time, and is left out unless `located`.
+
+        Raises:
+            ModelError: the tokenizer fails, as one without an unknown token does where it needs that.
         """
         if not located:
-            encodings = self._backend.encode_batch_fast(list(texts))
+            encodings = self._encoded(self._backend.encode_batch_fast, list(texts))
             return [self._whole(self._tokens(encoding, located=False)) for encoding in encodings]
-        encodings = self._backend.encode_batch(list(texts))
+        encodings = self._encoded(self._backend.encode_batch, list(texts))
         located_tokens = map(self._tokens, encodings)
         return [self._whole(self._empty_blanks(*pair)) for pair in zip(located_tokens, texts, strict=True)]
 
@@ -87,11 +94,23 @@ class Tokenizer:
         """Return the tokens of pre-split texts, with offsets in the words joined by one space.
 
         Raises:
-            ModelError: a word is dropped and the tokenizer has no unknown token to stand for it.
+            ModelError: a word is dropped and the tokenizer has no unknown token to stand for it; or as `texts`.
         """
         backend = self._backend_for_words()
-        encodings = backend.encode_batch([list(words) for words in texts], is_pretokenized=True)
+        split = [list(words) for words in texts]
+        encodings = self._encoded(partial(backend.encode_batch, is_pretokenized=True), split)
         return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
+
+    def _encoded(self, encode: Callable[[list[Any]], list[Any]], texts: list[Any]) -> list[Any]:
+        try:
+            return encode(texts)
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise ModelError(
+                f"the tokenizer of {self._name!r} fails at a text ({first_line(error)}); its files are damaged or lack its "
+                "unknown token, take those that belong to the model"
+            ) from None
 
     def names(self, ids: Sequence[int]) -> list[str]:
         """Return what the tokenizer calls tokens, by their numbers: `[CLS]`, `##ing`."""

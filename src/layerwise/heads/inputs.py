@@ -48,9 +48,9 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
 
     name = model if model is not None else str(head.model["id"])
     revision = revision if model is not None else head.model["revision"]
-    allow_pickle = bool(options.get("allow_pickle"))
+    permissions = {key: bool(options.get(key)) for key in ("allow_pickle", "trust_remote_code")}
     try:
-        found = encode.checkpoint.find_checkpoint(name, revision, allow_pickle=allow_pickle)
+        found = encode.checkpoint.find_checkpoint(name, revision, **permissions)
     except ModelError as error:
         hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
         raise ModelError(f"{error}{hint}") from None
