@@ -7,23 +7,21 @@
 (1, 384)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from layerwise.errors import (
-    DatasetError,
-    HeadError,
-    LayerwiseError,
-    ModelError,
-    OutputError,
-    RequestError,
-    SourceError,
-)
-from layerwise.progress import Progress
-
+TYPE_CHECKING = False  # as type checkers know it: nothing is imported here, see `__main__`
 if TYPE_CHECKING:
+    from typing import Any
+
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
+    from layerwise.errors import (
+        DatasetError,
+        HeadError,
+        LayerwiseError,
+        ModelError,
+        OutputError,
+        RequestError,
+        SourceError,
+    )
     from layerwise.join.analyze import analyze
     from layerwise.join.explore import explore
     from layerwise.join.export import export
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from layerwise.join.train import train
     from layerwise.join.verify import verify
     from layerwise.learn.layer_mix import LayerMix
+    from layerwise.progress import Progress
     from layerwise.show import plots
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
@@ -46,6 +45,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 # Found when first used, so that `import layerwise` stays light.
 _HOMES = {
+    "DatasetError": "errors",
+    "HeadError": "errors",
+    "LayerwiseError": "errors",
+    "ModelError": "errors",
+    "OutputError": "errors",
+    "RequestError": "errors",
+    "SourceError": "errors",
+    "Progress": "progress",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "join.analyze",
@@ -103,9 +110,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(f"layerwise.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
