@@ -14,7 +14,7 @@ from layerwise.look.about import About, about_rows
 from layerwise.look.against import same_rows
 from layerwise.look.analysis import Analysis, Measured
 from layerwise.look.depth import Depth
-from layerwise.look.dimension import PIP, two_nn
+from layerwise.look.dimension import two_nn
 from layerwise.look.jackknife import FEW, Keep, Repeated
 from layerwise.look.sample import Sample, draw, pick
 from layerwise.look.similarity import MEASURES, Measure
@@ -143,9 +143,11 @@ class _Looked:
 
     def jobs(self, notes: list[str]) -> Jobs:
         """Return what is to be taken of each layer, and of each pair of layers, by name."""
-        dimension = two_nn()
-        if dimension is None:
-            notes.append(f"intrinsic_dimension needs scikit-dimension, which isn't installed; {PIP}")
+        dimension = None
+        try:
+            dimension = two_nn()
+        except RequestError as error:  # the other measures don't need it
+            notes.append(str(error))
         found: Jobs = {}
         for one in depth.measures(self.level, self.about, dimension):
             found[one.name] = partial(self._depth, one)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from layerwise.errors import RequestError
+from layerwise.look.compiled import check_settings
 from layerwise.look.geometry import F64
 from layerwise.look.projection import Flat
 from layerwise.silence import silenced
@@ -14,8 +15,9 @@ def umap(seed: int) -> Flat:
     Each layer begins where the one before ended, so that layers can be compared.
 
     Raises:
-        RequestError: umap-learn isn't installed.
+        RequestError: umap-learn isn't installed, or numba has settings in the current folder.
     """
+    check_settings("--umap")
     try:
         with silenced():  # it looks for tensorflow, which it hardly needs
             from umap import UMAP
