@@ -7,45 +7,52 @@
 (1, 384)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from layerwise._util.progress import Progress
-from layerwise.errors import (
-    DatasetError,
-    HeadError,
-    LayerwiseError,
-    ModelError,
-    OutputError,
-    RequestError,
-    SourceError,
-)
-
+TYPE_CHECKING = False  # as type checkers know it: nothing is imported here, see `__main__`
 if TYPE_CHECKING:
+    from typing import Any
+
+    from layerwise._util.progress import Progress
     from layerwise.api.analyze import analyze
-    from layerwise.api.explore import explore
     from layerwise.api.export import export
     from layerwise.api.extract import extract
-    from layerwise.api.finish import finish
-    from layerwise.api.merge import merge
-    from layerwise.api.pool import pool
     from layerwise.api.probe import probe
-    from layerwise.api.repair import repair
-    from layerwise.api.report import report
     from layerwise.api.train import train
-    from layerwise.api.verify import verify
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
-    from layerwise.figures import plots
+    from layerwise.errors import (
+        DatasetError,
+        HeadError,
+        LayerwiseError,
+        ModelError,
+        OutputError,
+        RequestError,
+        SourceError,
+    )
+    from layerwise.extraction.finish import finish
+    from layerwise.extraction.merge import merge
+    from layerwise.extraction.pool import pool
+    from layerwise.extraction.repair import repair
+    from layerwise.extraction.verify import verify
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
+    from layerwise.page.backend import explore
+    from layerwise.page.report import report
+    from layerwise.show import plots
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
 __version__ = "0.1.0"
 # Found when first used, so that `import layerwise` stays light.
 _HOMES = {
+    "DatasetError": "errors",
+    "HeadError": "errors",
+    "LayerwiseError": "errors",
+    "ModelError": "errors",
+    "OutputError": "errors",
+    "RequestError": "errors",
+    "SourceError": "errors",
+    "Progress": "progress",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "api.analyze",
@@ -103,9 +110,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(f"layerwise.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -1,6 +1,7 @@
 """What results look like as figures: everything in its place, nothing over anything else, nothing cut off."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -133,6 +134,29 @@ def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_a_figure_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="can't be written"):
         save(layer_curve(bare_result()), tmp_path / "nowhere" / "probe")
+
+
+def test_settings_of_matplotlib_that_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    """It reads those in the current folder, whosever it is; a probe of hours ended in a traceback."""
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    code = (
+        "from layerwise.show.canvas import page\nfrom layerwise.errors import RequestError\n"
+        "try:\n    page(1, 1).__enter__()\nexcept RequestError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(lw.__file__).parents[1])},
+    )
+    assert done.stdout.startswith("matplotlib can't be started: 'utf-8' codec can't decode"), done.stderr
+    assert done.stdout.endswith(
+        "is its settings file readable text (matplotlibrc, in the current folder or your own)?\n"
+    )
 
 
 def test_without_matplotlib_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

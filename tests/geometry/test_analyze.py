@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from layerwise.look import separation, similarity
 
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
-from layerwise.geometry import separation, shape, similarity
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.retrieval import accuracy, pair_rows
+from layerwise.geometry.umap import umap
 from planted import noise, states_of, words_of
 
 MATRICES = {measure.name for measure in similarity.MEASURES}
@@ -103,7 +104,6 @@ def test_intrinsic_dimension() -> None:
     """Five planted dimensions in thirty; TwoNN on 1,500 rows is within a half."""
     rng = np.random.default_rng(0)
     dimension = two_nn()
-    assert dimension is not None
     flat = rng.uniform(size=(1500, 5)) @ rng.normal(size=(5, 30))
     assert dimension(flat) == pytest.approx(5, abs=0.5)
     assert dimension(np.concatenate([flat, flat[:700]])) == pytest.approx(dimension(flat)), (
@@ -118,6 +118,18 @@ def test_without_scikit_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lw.analyze(states_of(noise(30, 4, 2), {}))
     assert "intrinsic_dimension" not in found.measures
     assert any("pip install 'layerwise[dimension]'" in note for note in found.notes)
+
+
+def test_settings_of_numba_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may name a cache, and its files are pickles."""
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: cache\n")
+    monkeypatch.chdir(tmp_path)
+    found = lw.analyze(states_of(noise(30, 4, 2), {}))
+    assert "intrinsic_dimension" not in found.measures
+    assert "norm" in found.measures
+    assert any("obeys the file .numba_config.yaml of the current folder" in note for note in found.notes)
+    with pytest.raises(RequestError, match=r"^--umap uses numba, which obeys the file \.numba_config\.yaml"):
+        umap(0)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------

@@ -32,6 +32,13 @@ def marks(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("* was run")]
 
 
+def not_of_python() -> set[str]:
+    """The standard library but for what Python imports itself before `-m` runs anything of ours."""
+    code = "import runpy, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(sys.stdlib_module_names) - set(done.stdout.split())
+
+
 def test_workers_import_nothing_from_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +80,7 @@ def test_workers_import_the_same_layerwise(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("isolated", [False, True])
 def test_the_command_imports_nothing_from_the_current_folder(isolated: bool, tmp_path: Path) -> None:
-    planted = plant(tmp_path / "strangers", "argparse", "json", "numpy")
+    planted = plant(tmp_path / "strangers", *not_of_python(), "numpy", "pyarrow", "sitecustomize", "torch")
     environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(SOURCE)}
     safe = ["-P"] if isolated else []
     done = subprocess.run(
@@ -107,3 +114,24 @@ def test_extract_with_workers_in_a_strangers_folder(
     assert done.returncode == 0, done.stderr
     assert layerwise.open_dataset(planted / "out").rows == 4
     assert not marks(planted)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be removed there")
+@pytest.mark.parametrize(
+    "how", [["-m", "layerwise"], ["-c", "import layerwise.cli.main as m; m.sys.exit(m.main())"]]
+)
+def test_a_current_folder_that_is_gone_is_refused(how: list[str], tmp_path: Path) -> None:
+    """torch ended the process with "Intel oneMKL FATAL ERROR" there."""
+    code = (
+        "import os, sys; os.mkdir(sys.argv[1]); os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "gone"), *how, "show", "Hello, world!"],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "layerwise: the current folder was removed; go to another with cd and start again\n"

@@ -14,7 +14,7 @@ from typing import NoReturn
 from layerwise import __version__
 from layerwise._util.paths import faults, reason
 from layerwise.cli import options
-from layerwise.errors import LayerwiseError
+from layerwise.errors import LayerwiseError, RequestError
 
 _COMMANDS = (
     "show",
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
+            _check_current_folder()
             with options.threads_of(args):
                 code: int = args.run(args)
             options.flush()
@@ -160,6 +161,14 @@ def _escape_what_cannot_be_shown() -> None:
     """Let stdout write what its encoding lacks as escapes: a `→` in ASCII, a path that isn't UTF-8."""
     with suppress(AttributeError):  # closed, or no stream of the interpreter's
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _check_current_folder() -> None:
+    """Refuse to work in a folder that is gone: torch ends the process there, with a line about its own files."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        raise RequestError("the current folder was removed; go to another with cd and start again") from None
 
 
 def _drop_output() -> None:

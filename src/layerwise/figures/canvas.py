@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerwise._util.paths import reason
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures.display_names import coded
 
@@ -98,6 +99,11 @@ def _style() -> Iterator[None]:
     except ImportError:
         raise RequestError(
             "a figure needs matplotlib, which isn't installed; pip install 'layerwise[plots]'"
+        ) from None
+    except (OSError, ValueError) as error:  # the user's settings, which we don't use, are read all the same
+        raise RequestError(
+            f"matplotlib can't be started: {reason(error)}; is its settings file readable text "
+            "(matplotlibrc, in the current folder or your own)?"
         ) from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -6,23 +6,29 @@ from collections.abc import Callable
 import numpy as np
 
 from layerwise._util.silence import silenced
+from layerwise.errors import RequestError
 from layerwise.geometry.shape import Rows, finite
+from layerwise.look.compiled import check_settings
 
-PIP = "pip install 'layerwise[dimension]'"
 
-
-def two_nn() -> Callable[[Rows], float] | None:
-    """Return what gives the intrinsic dimension of rows (n, d), or `None` where scikit-dimension isn't installed.
+def two_nn() -> Callable[[Rows], float]:
+    """Return what gives the intrinsic dimension of rows (n, d).
 
     TwoNN (Facco et al. 2017): μ = r₂ / r₁, the ratio of a row's distances to its first two neighbours, is Pareto
     with the dimension d as its exponent, P(μ' ≤ μ) = 1 - μ⁻ᵈ. d is the slope through 0 of -log(1 - i / n) over
     log μ₍ᵢ₎, for the n rows in the order of μ but the tenth with the largest. Equal rows count once. NaN for fewer
     than 20 rows that differ, a single column, or a value that isn't finite.
+
+    Raises:
+        RequestError: scikit-dimension isn't installed, or numba has settings in the current folder.
     """
+    check_settings("intrinsic_dimension")
     try:
         from skdim.id import TwoNN
     except ImportError:
-        return None
+        raise RequestError(
+            "intrinsic_dimension needs scikit-dimension, which isn't installed; pip install 'layerwise[dimension]'"
+        ) from None
 
     def dimension(x: Rows) -> float:
         if not finite(x) or x.shape[1] < 2:

@@ -11,15 +11,16 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import spread
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, retrieval, separation, shape, similarity
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.depth import Depth
-from layerwise.geometry.dimension import PIP, two_nn
+from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.jackknife import FEW, Keep, Repeated
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import About, about_rows
 from layerwise.geometry.sample import Sample, draw, pick
 from layerwise.geometry.similarity import MEASURES, Measure
+from layerwise.labels.values import is_paired
+from layerwise.look import depth, retrieval, separation, similarity
 from layerwise.states import F32, I64, Layered
 
 ROWS = 2000
@@ -143,9 +144,11 @@ class _Looked:
 
     def jobs(self, notes: list[str]) -> Jobs:
         """Return what is to be taken of each layer, and of each pair of layers, by name."""
-        dimension = two_nn()
-        if dimension is None:
-            notes.append(f"intrinsic_dimension needs scikit-dimension, which isn't installed; {PIP}")
+        dimension = None
+        try:
+            dimension = two_nn()
+        except RequestError as error:  # the other measures don't need it
+            notes.append(str(error))
         found: Jobs = {}
         for one in depth.measures(self.level, self.about, dimension):
             found[one.name] = partial(self._depth, one)

@@ -6,6 +6,7 @@ from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
 from layerwise.geometry.projection import Flat
 from layerwise.geometry.shape import F64
+from layerwise.look.compiled import check_settings
 
 
 def umap(seed: int) -> Flat:
@@ -14,8 +15,9 @@ def umap(seed: int) -> Flat:
     Each layer begins where the one before ended, so that layers can be compared.
 
     Raises:
-        RequestError: umap-learn isn't installed.
+        RequestError: umap-learn isn't installed, or numba has settings in the current folder.
     """
+    check_settings("--umap")
     try:
         with silenced():  # it looks for tensorflow, which it hardly needs
             from umap import UMAP
