@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
     from layerwise._util.progress import Progress
     from layerwise.api.analyze import analyze
+    from layerwise.api.explore import explore
     from layerwise.api.export import export
     from layerwise.api.extract import extract
+    from layerwise.api.finish import finish
+    from layerwise.api.merge import merge
+    from layerwise.api.pool import pool
     from layerwise.api.probe import probe
+    from layerwise.api.repair import repair
+    from layerwise.api.report import report
     from layerwise.api.train import train
+    from layerwise.api.verify import verify
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
     from layerwise.errors import (
@@ -28,17 +35,10 @@ if TYPE_CHECKING:
         RequestError,
         SourceError,
     )
-    from layerwise.extraction.finish import finish
-    from layerwise.extraction.merge import merge
-    from layerwise.extraction.pool import pool
-    from layerwise.extraction.repair import repair
-    from layerwise.extraction.verify import verify
+    from layerwise.figures import plots
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
-    from layerwise.page.backend import explore
-    from layerwise.page.report import report
-    from layerwise.show import plots
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
@@ -52,7 +52,7 @@ _HOMES = {
     "OutputError": "errors",
     "RequestError": "errors",
     "SourceError": "errors",
-    "Progress": "progress",
+    "Progress": "_util.progress",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "api.analyze",

@@ -142,7 +142,7 @@ def test_settings_of_matplotlib_that_cannot_be_read(
     """It reads those in the current folder, whosever it is; a probe of hours ended in a traceback."""
     (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
     code = (
-        "from layerwise.show.canvas import page\nfrom layerwise.errors import RequestError\n"
+        "from layerwise.figures.canvas import page\nfrom layerwise.errors import RequestError\n"
         "try:\n    page(1, 1).__enter__()\nexcept RequestError as error:\n    print(error)"
     )
     done = subprocess.run(

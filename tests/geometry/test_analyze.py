@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from layerwise.look import separation, similarity
 
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
+from layerwise.geometry import separation, shape, similarity
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.retrieval import accuracy, pair_rows
 from layerwise.geometry.umap import umap

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from layerwise._util.silence import is_panic
 from layerwise.encode.hf import Loaded, first_line
 from layerwise.errors import ModelError
-from layerwise.silence import is_panic
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1

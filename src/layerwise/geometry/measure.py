@@ -11,6 +11,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import spread
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
+from layerwise.geometry import depth, retrieval, separation, shape, similarity
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.depth import Depth
 from layerwise.geometry.dimension import two_nn
@@ -19,8 +20,6 @@ from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import About, about_rows
 from layerwise.geometry.sample import Sample, draw, pick
 from layerwise.geometry.similarity import MEASURES, Measure
-from layerwise.labels.values import is_paired
-from layerwise.look import depth, retrieval, separation, similarity
 from layerwise.states import F32, I64, Layered
 
 ROWS = 2000

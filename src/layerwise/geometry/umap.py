@@ -4,9 +4,9 @@ import numpy as np
 
 from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
+from layerwise.geometry.compiled import check_settings
 from layerwise.geometry.projection import Flat
 from layerwise.geometry.shape import F64
-from layerwise.look.compiled import check_settings
 
 
 def umap(seed: int) -> Flat:
