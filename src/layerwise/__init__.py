@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
     from layerwise._util.progress import Progress
     from layerwise.api.analyze import analyze
+    from layerwise.api.bench import bench
+    from layerwise.api.env import env
     from layerwise.api.explore import explore
     from layerwise.api.export import export
     from layerwise.api.extract import extract
     from layerwise.api.finish import finish
+    from layerwise.api.info import info
     from layerwise.api.merge import merge
     from layerwise.api.pool import pool
     from layerwise.api.probe import probe
     from layerwise.api.repair import repair
     from layerwise.api.report import report
+    from layerwise.api.show import show
     from layerwise.api.train import train
     from layerwise.api.verify import verify
     from layerwise.encode.encoder import Encoder
@@ -56,6 +60,10 @@ _HOMES = {
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "api.analyze",
+    "bench": "api.bench",
+    "env": "api.env",
+    "info": "api.info",
+    "show": "api.show",
     "explore": "api.explore",
     "export": "api.export",
     "extract": "api.extract",
@@ -92,10 +100,13 @@ __all__ = [
     "RequestError",
     "SourceError",
     "analyze",
+    "bench",
+    "env",
     "explore",
     "export",
     "extract",
     "finish",
+    "info",
     "load_encoder",
     "load_head",
     "merge",
@@ -105,6 +116,7 @@ __all__ = [
     "probe",
     "repair",
     "report",
+    "show",
     "train",
     "verify",
 ]
@@ -121,4 +133,4 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted([*__all__, "__version__"])

@@ -1,71 +1,11 @@
 """bench: how fast this machine gives every layer, by several ways in one run on the same texts."""
 
-from __future__ import annotations
-
-import contextlib
-import importlib.util
-import io
-import random
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from layerwise import encode
-from layerwise._util.progress import Callback, Tracker, tracking
-from layerwise._util.temporary import TemporaryFolder
-from layerwise._util.threads import choose, computing
-from layerwise.errors import RequestError
-from layerwise.read import open_corpus
-from layerwise.read.docstrings import paragraphs
-
-if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder
-
-Way = Callable[[Sequence[str]], Any]
-LOOP = "loop: one text at a time"
-PADDED = "padded: batches of 32 in input order"
-OURS = "layerwise fp32"
-OURS_BF16 = "layerwise bf16"
-OURS_INT8 = "layerwise int8"
-TEXT_FP32 = "layerwise fp32, text level"
-TEXT_BF16 = "layerwise bf16, text level"
-FIRST_LAYER = "layerwise fp32, layer 1 only"
-SHAPES = ("bert-base",)
-_ROUGH = {OURS_BF16: "bf16", TEXT_BF16: "bf16", OURS_INT8: "int8"}
-
-
-@dataclass(frozen=True)
-class Speed:
-    """One way: median tokens per second, that against the loop's, and its share of the ceiling.
-
-    The share counts the products that the way needs: of `FIRST_LAYER` those of one block.
-    """
-
-    tokens_per_s: float
-    against_loop: float
-    of_ceiling: float
-
-
-@dataclass(frozen=True)
-class Bench:
-    """All ways of one run.
-
-    `ceilings` are the GFLOP/s of a matrix product per precision, measured in every round, the best of
-    them; `flop_per_token` is what the products of the model's linear layers need. `left_out` says which
-    ways were not run and why.
-    """
-
-    model: str
-    texts: int
-    tokens: int
-    rounds: int
-    ways: dict[str, Speed]
-    ceilings: dict[str, float]
-    flop_per_token: float
-    left_out: dict[str, str]
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.threads import choose
+from layerwise.extraction.speed import Bench, check_request, measure_speed
 
 
 def bench(
@@ -95,163 +35,17 @@ def bench(
         threads: how many all ways compute with; see `lw.extract`.
     """
     choose(threads)
-    if texts < 1 or rounds < 1:
-        raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
-    if shape is not None and shape not in SHAPES:
-        raise RequestError(f"shape {shape!r} isn't known; there is {', '.join(SHAPES)}")
-    if shape is not None and str(model) != "minilm":
-        raise RequestError(
-            f"--shape {shape} has random weights and --model {model} its own; give one of them"
+    check_request(model, shape, texts, rounds)
+    with tracking(progress) as track:
+        return measure_speed(
+            model,
+            shape,
+            source,
+            texts,
+            rounds,
+            device=device,
+            bf16=bf16,
+            int8=int8,
+            threads=threads,
+            track=track,
         )
-    chosen = _texts(source, texts)
-    with _torch_threads(threads), tracking(progress) as track, _model(model, shape) as name:
-        preparing, racing = track.split(1, rounds)
-        preparing.named("preparing the ways")
-        field = _field(name, chosen, device, bf16, int8, threads)
-        rates, ceilings = _race(field, chosen, rounds, racing)
-    speeds = {}
-    for way, rate in rates.items():
-        ceiling = ceilings[_ROUGH.get(way, "fp32")]
-        needed = field.flop * field.shares.get(way, 1.0)
-        speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
-    name = shape or str(model)
-    return Bench(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
-
-
-@dataclass(frozen=True)
-class _Field:
-    """What runs against what: the ways, the share of the products that some need, and what they work on."""
-
-    ways: dict[str, Way]
-    shares: dict[str, float]
-    left_out: dict[str, str]
-    device: str
-    tokens: int
-    flop: float
-
-
-def _race(
-    field: _Field, texts: Sequence[str], rounds: int, track: Tracker
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return each way's median tokens per second, and the best matrix product per precision."""
-
-    for run in field.ways.values():
-        run(texts[:8])
-    seconds: dict[str, list[float]] = {way: [] for way in field.ways}
-    ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
-    measures = {
-        precision: encode.int8.ceiling if precision == "int8" else encode.linear.ceiling
-        for precision in ceilings
-    }
-    for _, step in track.each(range(rounds), ["round"] * rounds):
-        for precision, measure in measures.items():
-            ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
-        for (way, run), _ in step.each(list(field.ways.items()), field.ways):
-            start = time.perf_counter()
-            run(texts)
-            seconds[way].append(time.perf_counter() - start)
-    return {way: field.tokens / statistics.median(times) for way, times in seconds.items()}, ceilings
-
-
-def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
-    found = [text for _, text in paragraphs()] if source is None else [e.text for e in open_corpus(source)]
-    return random.Random(0).sample(found, min(number, len(found)))
-
-
-@contextlib.contextmanager
-def _model(model: str | Path, shape: str | None) -> Iterator[str]:
-    """Give the name of a model; one with random weights is written to a folder that goes afterwards."""
-    if shape is None:
-        yield str(model)
-        return
-
-    with TemporaryFolder() as folder:
-        encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"))
-        yield str(folder.path)
-
-
-@contextlib.contextmanager
-def _torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch have so many threads, as users of other libraries do: theirs wait as torch lets them."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _field(
-    name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
-) -> _Field:
-
-    ours = encode.load.load_encoder(name, device=device)
-    plain = encode.hf.PlainLoop(ours.checkpoint, ours.device)
-    left_out: dict[str, str] = {}
-    ways: dict[str, Way] = {
-        LOOP: plain.one_by_one,
-        PADDED: plain.padded,
-        OURS: lambda ts: ours.encode(ts, level="token"),
-        TEXT_FP32: lambda ts: ours.encode(ts),
-        FIRST_LAYER: lambda ts: ours.encode(ts, layers="1", level="token"),
-    }
-    if bf16:
-        rough = encode.load.load_encoder(name, device=device, precision="bf16")
-        ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
-        ways[TEXT_BF16] = lambda ts: rough.encode(ts)
-    if int8 and ours.device == "cpu" and encode.int8.refusal() is None:
-        roughest = encode.load.load_encoder(name, device=device, precision="int8")
-        ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
-    elif int8:
-        left_out[OURS_INT8] = f"it {encode.int8.refusal()}" if ours.device == "cpu" else "it runs on a CPU"
-    ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
-    for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
-        if importlib.util.find_spec(package) is None:
-            left_out[package] = "not installed"
-            continue
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
-                label, way = make(ours)
-        except (ImportError, AttributeError, TypeError) as error:  # made for other versions of what it uses
-            left_out[package] = f"installed, and doesn't run beside these versions: {error}"
-        else:
-            ways[label] = way
-    tokens = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
-    shares = {FIRST_LAYER: 1 / ours.blocks}
-    return _Field(ways, shares, left_out, ours.device, tokens, plain.flop_per_token())
-
-
-def _by_threads(run: Way, threads: int | None) -> Way:
-    """Return a way of ours that computes with so many threads."""
-
-    def way(texts: Sequence[str]) -> Any:
-        with computing(threads):
-            return run(texts)
-
-    return way
-
-
-def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
-    model.max_seq_length = ours.max_length
-    return "sentence-transformers: tokens of the last layer only", lambda texts: [
-        vectors.cpu()
-        for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
-    ]
-
-
-def _flair(ours: Encoder) -> tuple[str, Way]:
-    from flair.data import Sentence
-    from flair.embeddings import TransformerWordEmbeddings
-
-    model = TransformerWordEmbeddings(str(ours.checkpoint.folder), layers="all", layer_mean=False)
-
-    def run(texts: Sequence[str]) -> None:
-        for begin in range(0, len(texts), 32):
-            model.embed([Sentence(text) for text in texts[begin : begin + 32]])
-
-    return 'flair: layers="all"', run

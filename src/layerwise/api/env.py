@@ -1,35 +1,8 @@
 """env: what this machine and its libraries are."""
 
-import os
-import platform
-from pathlib import Path
-
-from layerwise._util import threads
-from layerwise._util.versions import versions
+from layerwise.encode.machine import describe_machine
 
 
-def environment() -> dict[str, str]:
+def env() -> dict[str, str]:
     """Return versions, processor and devices, by name."""
-    import torch
-
-    found = threads.choose()
-    devices = ["cpu"]
-    if torch.cuda.is_available():
-        devices += [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        devices.append("mps")
-    return {
-        **versions(),
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-        "threads": f"{found.number} ({found.source})",
-        "vector instructions": torch.backends.cpu.get_cpu_capability(),
-        "devices": ", ".join(devices),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return describe_machine()

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    found = api.env.environment()
+    found = api.env.env()
     if args.json:
         options.print_json(found)
     else:
