@@ -1,9 +1,13 @@
 """What is handed out: the source distribution holds what its documents link to, and the package comes out of it."""
 
+import json
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -59,14 +63,22 @@ def test_documents_link_to_what_is_there(unpacked: Path) -> None:
     assert len(links(unpacked / "README.md")) > 10, "the links are found"
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Makefile"])
+@pytest.mark.parametrize(
+    "name", ["LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md", "Makefile"]
+)
 def test_what_belongs_to_it(name: str, unpacked: Path) -> None:
     assert (unpacked / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_the_package_is_made_of_it(unpacked: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(built("build_wheel", unpacked, tmp_path)) as wheel:
-        inside = set(wheel.namelist())
+@pytest.fixture(scope="module")
+def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution."""
+    return built("build_wheel", unpacked, tmp_path_factory.mktemp("wheel"))
+
+
+def test_the_package_is_made_of_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
     source = Path(layerwise.__file__).parent
     own = {
         path.relative_to(source.parent).as_posix()
@@ -78,3 +90,52 @@ def test_the_package_is_made_of_it(unpacked: Path, tmp_path: Path) -> None:
         "layerwise",
         f"layerwise-{layerwise.__version__}.dist-info",
     }
+
+
+def test_the_wheel_runs_the_demos_commands(wheel: Path, tmp_path: Path) -> None:
+    """In an environment that holds the wheel; what it needs comes from this one, whose editable install isn't seen."""
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    install = (
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    )
+    run(sys.executable, *install)
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    (site / "needs.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    assert (
+        Path(run(str(python), "-c", "import layerwise; print(layerwise.__file__)").strip()).parent.parent
+        == site
+    )
+    command = str(python.with_name("layerwise"))
+    (tmp_path / "texts.jsonl").write_text('{"text": "Every layer."}\n{"text": "As data."}\n')
+    run(command, "extract", "texts.jsonl", "--model", "minilm", "--out", "texts.lw")
+    assert "2 of" in run(command, "info", "texts.lw")
+    run(command, "verify", "texts.lw", "--sample", "2")
+    shape = "import layerwise as lw; print(lw.open_dataset('texts.lw').layer('6').shape)"
+    assert run(str(python), "-c", shape).strip() == "(2, 384)"
+
+
+def test_the_workflow_runs_what_the_classifiers_claim() -> None:
+    claimed = re.findall(r"Programming Language :: Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    workflow = (ROOT / ".github" / "workflows" / "check.yml").read_text()
+    matrix = re.search(r"python: (\[.*\])", workflow)
+    assert matrix is not None
+    assert json.loads(matrix[1]) == claimed
+    assert {"make check PYTHON=python", "make test PYTHON=python"} <= set(re.findall(r"run: (.*)", workflow))
