@@ -83,7 +83,7 @@ def _busy() -> tuple[float, float] | None:
 
 def show(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (1,)) -> None:
     """Print a table; its first row names the columns."""
-    print(table(rows, right=right), flush=True)
+    print(*table(rows, right=right), sep="\n", flush=True)
 
 
 def show_goals(goals: Sequence[Goal]) -> None:

@@ -33,7 +33,9 @@ WAYS = (
 def main() -> None:
     """Measure and print."""
     heading("disk: lw.extract against encoder.encode, text level; BERT-base with random weights")
-    rows = [("model", "precision", "texts", "in memory, texts/s", "to disk, texts/s", "ratio")]
+    rows: list[tuple[str, ...]] = [
+        ("model", "precision", "texts", "in memory, texts/s", "to disk, texts/s", "ratio")
+    ]
     goals = []
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         hf.save_random(Path(name) / "BERT-base", find_checkpoint("minilm"))

@@ -58,7 +58,9 @@ def main() -> int:
         runs = _measure({name: commands[name] for name in wanted}, sources, [0, *args.busy], args.rounds)
     found = _summary(runs)
     args.out.write_text(json.dumps({"runs": runs, "medians": found}, indent=1) + "\n")
-    rows = [("command", "checkout", "busy", "processor s", "times alone", "clock s", "times alone")]
+    rows: list[tuple[str, ...]] = [
+        ("command", "checkout", "busy", "processor s", "times alone", "clock s", "times alone")
+    ]
     for one in found:
         rows.append(
             (

@@ -69,7 +69,7 @@ def main() -> None:
     heading(
         f"memory: peak resident memory of lw.extract, lw.probe and lw.analyze with minilm, {ROUNDS} process each"
     )
-    rows = [("what", "texts", "loaded before, MB", "peak, MB")]
+    rows: list[tuple[str, ...]] = [("what", "texts", "loaded before, MB", "peak, MB")]
     goals = []
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: s
             stack.callback(other.close)
             ways['flair: layers="all", words by their first token'] = Way(other.run)
         ways |= rounding_ways(folder, encoder, batches, calibrating)
-        seconds = interleaved({label: lambda way=way: way.run(texts) for label, way in ways.items()}, rounds)
+        seconds = interleaved({label: partial(way.run, texts) for label, way in ways.items()}, rounds)
         expected = plain_states(encoder, few)
         off = {label: errors(way, few, expected) for label, way in ways.items() if way.states is not None}
         tokens, padded = batches.count(texts)

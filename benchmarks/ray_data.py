@@ -80,7 +80,7 @@ def main() -> int:
             num_cpus=WORKERS + 1,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": {"PYTHONPATH": here}},
         )
         ray.data.DataContext.get_current().enable_progress_bars = False

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import resource
 import statistics
@@ -176,7 +177,7 @@ def _on_ray(recipe: Any, count: int) -> Iterator[Any]:
 
     from layerwise.parallel.ray import Ray
 
-    ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         with Ray(recipe, count) as crew:
             yield crew

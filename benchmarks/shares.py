@@ -61,20 +61,19 @@ class Clock:
 def watch(clock: Clock) -> None:
     """Put the clock around what all models share; before they are loaded."""
     attention.packed_attention = clock.around("attention", attention.packed_attention)
-    int8._Codes.of = clock.around("inputs to codes", int8._Codes.of)
-    int8._Weights.times = clock.around("products", int8._Weights.times)
+    setattr(int8._Codes, "of", clock.around("inputs to codes", int8._Codes.of))
+    setattr(int8._Weights, "times", clock.around("products", int8._Weights.times))
     run = engine.Engine.run
 
     def with_layers(self: Any, sequences: Any, batch: Any, wanted: Any, on_layer: Any) -> None:
         run(self, sequences, batch, wanted, clock.around("pooling and copying out", on_layer))
 
-    engine.Engine.run = clock.around("batches and the rest of the forward", with_layers)
-    Encoder.plan = clock.around("tokenising, rows and tables", Encoder.plan)
-    ShardMaker._measured = clock.around(
-        "error against fp32, once per dataset", ShardMaker._measured, closed=True
-    )
-    ShardWriter.put = clock.around("conversion to float16 and writing", ShardWriter.put)
-    ShardWriter.commit = clock.around("sync, hash, tables, record", ShardWriter.commit)
+    setattr(engine.Engine, "run", clock.around("batches and the rest of the forward", with_layers))
+    setattr(Encoder, "plan", clock.around("tokenising, rows and tables", Encoder.plan))
+    measured = clock.around("error against fp32, once per dataset", ShardMaker._measured, closed=True)
+    setattr(ShardMaker, "_measured", measured)
+    setattr(ShardWriter, "put", clock.around("conversion to float16 and writing", ShardWriter.put))
+    setattr(ShardWriter, "commit", clock.around("sync, hash, tables, record", ShardWriter.commit))
 
 
 def watch_model(clock: Clock, encoder: Encoder) -> None:

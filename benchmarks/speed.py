@@ -5,7 +5,8 @@ The same as `layerwise bench --shape bert-base`, with the goals beside it.
 
 from common import Goal, heading, show, show_goals
 
-from layerwise.api import bench as by
+from layerwise.api.bench import bench
+from layerwise.extraction import speed as by
 
 TEXTS, ROUNDS = 256, 3
 
@@ -15,7 +16,7 @@ def main() -> None:
     heading(
         f"speed: layerwise bench --shape bert-base --texts {TEXTS} --rounds {ROUNDS}", "sentence-transformers"
     )
-    found = by.bench(shape="bert-base", texts=TEXTS, rounds=ROUNDS)
+    found = bench(shape="bert-base", texts=TEXTS, rounds=ROUNDS)
     print(f"{found.texts} texts, {found.tokens:,} tokens, median of {found.rounds} interleaved rounds")
     rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [

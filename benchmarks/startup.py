@@ -4,6 +4,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from common import Goal, heading, interleaved, show, show_goals
@@ -26,7 +27,7 @@ def main() -> None:
     def run(command: list[str]) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    seconds = interleaved({name: lambda c=command: run(c) for name, command in commands.items()}, ROUNDS)
+    seconds = interleaved({name: partial(run, command) for name, command in commands.items()}, ROUNDS)
     rows = [("process", "seconds", "fastest", "slowest")]
     rows += [
         (name, f"{statistics.median(s):.3f}", f"{min(s):.3f}", f"{max(s):.3f}") for name, s in seconds.items()

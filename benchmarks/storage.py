@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ def _open_hdf5(folder: Path) -> Any:
 
 def _gather_hdf5(file: Any, layer: str, rows: NDArray[np.int64]) -> NDArray[Any]:
     ascending, back = np.unique(rows, return_inverse=True)  # it takes ascending numbers only, each once
-    return file[layer][ascending].astype(np.float32)[back]
+    values: NDArray[Any] = file[layer][ascending].astype(np.float32)[back]
+    return values
 
 
 def _write_zarr(folder: Path, blocks: Blocks) -> None:
@@ -239,7 +241,7 @@ def _write(layouts: dict[str, Layout], folder: Path, blocks: Blocks) -> dict[str
             if place.exists():
                 shutil.rmtree(place)
             place.mkdir()
-            taken[name].append(_seconds(lambda layout=layout, place=place: write(layout, place)))
+            taken[name].append(_seconds(partial(write, layout, place)))
     return taken
 
 
@@ -248,7 +250,7 @@ def _read(layout: Layout, place: Path, layer: str, rows: NDArray[np.int64]) -> d
     taken = {"open": _seconds(lambda: layout.open(place))}
     for name, way in (("raw", layout.raw), ("float32", layout.float32)):
         handle = layout.open(place)
-        taken[name] = _seconds(lambda way=way, handle=handle: way(handle, layer))
+        taken[name] = _seconds(partial(way, handle, layer))
     handle = layout.open(place)
     taken["gather"] = _seconds(lambda: layout.gather(handle, layer, rows))
     return taken

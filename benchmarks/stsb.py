@@ -70,7 +70,9 @@ def _rows(found: dict[str, Floats], gold: Floats, last: str) -> list[tuple[str, 
         name: np.array([stats.spearmanr(cosines[draw], gold[draw]).statistic for draw in draws])
         for name, cosines in found.items()
     }
-    rows = [("layer", "Spearman", "95% interval", "against the last layer", "95% interval")]
+    rows: list[tuple[str, ...]] = [
+        ("layer", "Spearman", "95% interval", "against the last layer", "95% interval")
+    ]
     of_last = stats.spearmanr(found[last], gold).statistic
     for name, cosines in found.items():
         got = stats.spearmanr(cosines, gold).statistic
