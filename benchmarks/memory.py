@@ -10,7 +10,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common import Goal, documentation, heading, show, show_goals
 
@@ -109,4 +111,5 @@ def _compare(what: str, found: dict[int, list[dict[str, float]]], rows: list[tup
 
 
 if __name__ == "__main__":
-    {1: main, 2: probing, 3: analyzing, 4: child}[len(sys.argv)](*sys.argv[1:])
+    parts: dict[int, Callable[..., Any]] = {1: main, 2: probing, 3: analyzing, 4: child}
+    parts[len(sys.argv)](*sys.argv[1:])
