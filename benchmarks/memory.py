@@ -40,7 +40,7 @@ def probing(dataset: str) -> None:
 
     loaded = _peak()
     opened = lw.open_dataset(dataset)
-    lw.probe(opened, "classify", "third", mixes=["mean(-4:)"], quick=True, max_rows=PROBED[opened.level])
+    lw.probe(opened, "classify", "third", mix=["mean(-4:)"], quick=True, max_rows=PROBED[opened.level])
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 
 
@@ -49,7 +49,7 @@ def analyzing(dataset: str, rows: str) -> None:
     import layerwise as lw
 
     loaded = _peak()
-    lw.analyze(lw.open_dataset(dataset), label="third", sample=int(rows))
+    lw.analyze(lw.open_dataset(dataset), label="third", max_rows=int(rows))
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 
 

@@ -49,7 +49,7 @@ def main() -> int:
         for one in candidates(dataset, None):
             seconds[one.name], found[one.name] = _ours(dataset, material, design, one)
         start = time.perf_counter()
-        lw.probe(dataset, "classify", "label", mixes=list(NARROW))
+        lw.probe(dataset, "classify", "label", mix=list(NARROW))
         whole = time.perf_counter() - start
         start = time.perf_counter()
         weighed(dataset, material, design, one, CS.index(0.1), draws=RESAMPLED, seed=0)

@@ -148,13 +148,14 @@ def _worked(
 ) -> dict[int, list[float]]:
     """Return the seconds of one worker and of two, per round."""
     from layerwise._util.progress import SILENT
-    from layerwise.extraction.job import Options, prepare
+    from layerwise.extraction.job import prepare
+    from layerwise.options import ExtractOptions
 
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(ROUNDS):
         for count in (1, 2) if number % 2 else (2, 1):
             out = folder / f"workers-{count}-{number}.lw"
-            job = prepare(source, out, Options(shard_texts=200, device="cpu"), together=True)
+            job = prepare(source, out, ExtractOptions(shard_texts=200, device="cpu"), together=True)
             with crew_of(job.recipe, count) as crew:
                 start = time.perf_counter()
                 job.run(crew, SILENT, append=False)

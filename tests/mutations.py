@@ -239,7 +239,7 @@ def matched(path: Path) -> Answer:
 
 
 def analyzed(path: Path) -> Answer:
-    return lw.analyze(path, measures=["norm_mean", "linear_cka"]).to_json()["measures"]
+    return lw.analyze(path, measure=["norm_mean", "linear_cka"]).to_json()["measures"]
 
 
 def evaluated(head: str, path: Path) -> Answer:

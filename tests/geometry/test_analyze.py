@@ -137,7 +137,7 @@ def test_settings_of_numba_in_the_current_folder(tmp_path: Path, monkeypatch: py
 
 def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
     states = states_of(noise(300, 6, 2), {})
-    whole, some = lw.analyze(states), lw.analyze(states, sample=100, seed=4)
+    whole, some = lw.analyze(states), lw.analyze(states, max_rows=100, seed=4)
     assert all(one.low is None for one in whole.measures.values())
     assert (whole.rows, some.rows, some.of) == (300, 100, 300)
     slow = {"svcca", "pwcca", "procrustes"}
@@ -147,22 +147,22 @@ def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
     assert high is not None
     assert (low < some["norm"].values).all()
     assert (some["norm"].values < high).all()
-    every = lw.analyze(states, sample=100, seed=4, intervals="all")
+    every = lw.analyze(states, max_rows=100, seed=4, intervals="all")
     assert all(one.low is not None for one in every.measures.values())
     assert np.array_equal(every["rsa"].values, some["rsa"].values)
-    none = lw.analyze(states, sample=100, seed=4, intervals="none")
+    none = lw.analyze(states, max_rows=100, seed=4, intervals="none")
     assert all(one.low is None for one in none.measures.values())
 
 
 def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
-    found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), sample=20)
+    found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), max_rows=20)
     assert found["norm"].low is None
     assert any("All rows looked at are of one text" in note for note in found.notes)
 
 
 def test_only_some_measures() -> None:
     events: list[lw.Progress] = []
-    found = lw.analyze(states_of(noise(30, 4, 2), {}), measures=["rsa", "norm"], progress=events.append)
+    found = lw.analyze(states_of(noise(30, 4, 2), {}), measure=["rsa", "norm"], progress=events.append)
     assert set(found.measures) == {"rsa", "norm"}
     assert {event.stage for event in events} == {"reading the layers", "measure rsa", "measure norm"}
 
@@ -213,7 +213,7 @@ def test_labels_that_are_missing() -> None:
 @pytest.mark.parametrize("label", [[None, ""] * 10, ["a"] * 20, [f"u{n}" for n in range(20)]])
 def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]) -> None:
     states = states_of(noise(20, 4, 2), {"label": label})
-    found = lw.analyze(states, label="label", measures=["class_separation"], sample=19)
+    found = lw.analyze(states, label="label", measure=["class_separation"], max_rows=19)
     assert found.to_json()["measures"]["class_separation"]["values"] == [None, None]
     assert any("nothing can be separated" in note for note in found.notes)
     assert "Not defined anywhere: class_separation." in found.notes
@@ -257,7 +257,7 @@ def test_against_the_same_and_a_turned_copy() -> None:
     layers = noise(100, 6, 3)
     states = states_of(layers, {})
     changed = states_of([layers[0], turned(layers[1]), noise(100, 6, 1, seed=9)[0]], {})
-    found = lw.analyze(states, against=changed, measures=[f"against_{name}" for name in MATRICES])
+    found = lw.analyze(states, against=changed, measure=[f"against_{name}" for name in MATRICES])
     assert found["against_linear_cka"].values[:2] == pytest.approx(1, abs=1e-5)
     assert found["against_linear_cka"].values[2] < 0.5
     assert found["against_procrustes"].values[:2] == pytest.approx(0, abs=1e-5)
@@ -266,7 +266,7 @@ def test_against_the_same_and_a_turned_copy() -> None:
 
 def test_layers_that_the_other_lacks() -> None:
     layers = noise(50, 6, 4)
-    found = lw.analyze(states_of(layers, {}), against=states_of(layers[:2], {}), measures=["against_rsa"])
+    found = lw.analyze(states_of(layers, {}), against=states_of(layers[:2], {}), measure=["against_rsa"])
     assert np.isnan(found["against_rsa"].values).tolist() == [False, False, True, True]
     assert "Not defined for layer 2, 3: against_rsa." in found.notes
 
@@ -287,7 +287,7 @@ def test_against_without_texts_says_so() -> None:
     layers = noise(20, 4, 2)
     table = pa.table({"doc": range(20)})
     silent = lw.LayerStates({"emb": layers[0]}, index=table, texts=table, blocks=1, level="text", pool="mean")
-    found = lw.analyze(states_of(layers, {}), against=silent, measures=["against_rsa"])
+    found = lw.analyze(states_of(layers, {}), against=silent, measure=["against_rsa"])
     assert any(note.startswith("No texts are stored, so nothing but their number") for note in found.notes)
     deep = lw.LayerStates({"2": layers[0]}, index=table, texts=table, blocks=2, level="text", pool="mean")
     with pytest.raises(RequestError, match="holds layers 2 and the dataset emb, 1: none in common"):
@@ -359,12 +359,12 @@ def test_pairs_by_a_column() -> None:
         },
     )
     names = [f"retrieval_{way}" for way in ("ab", "ba", "ab_centred", "ba_centred")]
-    found = lw.analyze(states, pairs="pair", sides="language", measures=names)
+    found = lw.analyze(states, pairs="pair", sides="language", measure=names)
     assert found["retrieval_ab"].values[0] < 0.1
     assert found["retrieval_ab_centred"].values[1] > 0.8
     assert "2 texts have no partner, or several, by column 'pair', and were left out." in found.notes
     assert found["retrieval_ab"].note == "Among 60 pairs; by chance 0.017."
-    some = lw.analyze(states, pairs="pair", sides="language", measures=names, sample=30)
+    some = lw.analyze(states, pairs="pair", sides="language", measure=names, max_rows=30)
     assert some["retrieval_ab"].low is not None
     first, second = (layer[side == which][np.argsort(of[side == which])] for which in (0, 1))  # de, en
     centred = [x - x.mean(axis=0) for x in (first, second)]
@@ -377,7 +377,7 @@ def test_pairs_by_a_column() -> None:
     for name, value in zip(names, wanted, strict=True):
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     # Without sides, the earlier of two is a.
-    mixed = lw.analyze(states, pairs="pair", measures=names)
+    mixed = lw.analyze(states, pairs="pair", measure=names)
     assert any(note.startswith("Without --sides a pair's earlier row is a") for note in mixed.notes)
     assert not any("--sides" in note for note in found.notes)
     earlier = np.array([np.flatnonzero(of == n) for n in range(60)])

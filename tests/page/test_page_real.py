@@ -45,7 +45,7 @@ def chain(place: Path, encoder: Any, texts: list[str], label: str, classes: list
     lines = [{"text": text, label: classes[n % len(classes)]} for n, text in enumerate(texts)]
     (place / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     dataset = lw.extract(place / "texts.jsonl", place / "texts.lw", model=encoder)
-    lw.probe(dataset, "classify", label, mixes=["mean(1:)"], quick=True, out=place / "probe")
+    lw.probe(dataset, "classify", label, mix=["mean(1:)"], quick=True, out=place / "probe")
     lw.analyze(dataset, label=label, out=place / "analysis")
     return Chain(dataset, {"probe": place / "probe", "analysis": place / "analysis"})
 

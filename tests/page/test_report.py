@@ -43,8 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], 
     lw.extract(place / "words.jsonl", place / "words.lw", model=model, words="words", level="word")
     lw.extract(place / "texts.jsonl", place / "tokens.lw", model=model, level="token")
     lw.extract(place / "texts.jsonl", place / "silent.lw", model=model, no_text=True)
-    lw.probe(dataset, "classify", "label", mixes=[], quick=True, out=place / "probe")
-    lw.analyze(dataset, label="label", measures=["norm", "linear_cka"], out=place / "analysis")
+    lw.probe(dataset, "classify", "label", mix=[], quick=True, out=place / "probe")
+    lw.analyze(dataset, label="label", measure=["norm", "linear_cka"], out=place / "analysis")
     return place
 
 
@@ -125,7 +125,7 @@ def test_numbers_among_which_one_is_infinite() -> None:
 
 def test_the_label_that_was_asked_for_comes_first() -> None:
     states = states_of(noise(40, 4, 1), {"first": list("xy") * 20, "label": list("aabb") * 10})
-    data = page_data(states, analysis=lw.analyze(states, label="label", measures=["norm"]))
+    data = page_data(states, analysis=lw.analyze(states, label="label", measure=["norm"]))
     assert [one["name"] for one in data["points"]["columns"]] == ["label", "first"]
 
 
@@ -221,10 +221,10 @@ def test_results_of_this_dataset_and_of_no_other(place: Path, tmp_path: Path) ->
     with pytest.raises(RequestError, match="probe can't be 3"):
         page_data(dataset, probe=3)
     with pytest.raises(RequestError, match="holds no probe"):
-        page_data(dataset, probe=lw.analyze(dataset, measures=["norm"]))
+        page_data(dataset, probe=lw.analyze(dataset, measure=["norm"]))
     here, there = (states_of(noise(40, 4, 2, seed=n), {"y": list("ab") * 20}) for n in (0, 1))
     with pytest.raises(RequestError, match="--analysis is of another dataset"):
-        page_data(there, analysis=lw.analyze(here, measures=["norm"]))
+        page_data(there, analysis=lw.analyze(here, measure=["norm"]))
     asks: list[dict[str, Any]] = [{"attention": True}, {"texts": [0]}]
     for asked in asks:
         with pytest.raises(RequestError, match="come from a dataset on disk"):
@@ -245,9 +245,7 @@ def test_hardly_anything(layers: list[Any], tmp_path: Path) -> None:
 
 def test_rows_in_memory(tmp_path: Path) -> None:
     states = words_of(noise(6, 4, 2), [["a", "b"]] * 3, {"tag": list("xyxyxy")})
-    found = lw.probe(
-        states_of(noise(40, 4, 2), {"y": list("ab") * 20}), "classify", "y", mixes=[], quick=True
-    )
+    found = lw.probe(states_of(noise(40, 4, 2), {"y": list("ab") * 20}), "classify", "y", mix=[], quick=True)
     assert lw.report(states, tmp_path / "page.html").exists()
     states = states_of(noise(40, 4, 2), {"y": list("ab") * 20})
     assert lw.report(states, tmp_path / "other.html", probe=found).exists()

@@ -40,12 +40,12 @@ def test_states_and_datasets(encoder_of: Callable[[str], Any], tmp_path: Path) -
 
 def test_results() -> None:
     states = states_of(noise(40, 4, 2), {"<y>": list("ab") * 20})
-    found = lw.probe(states, "classify", "<y>", mixes=[], quick=True)
+    found = lw.probe(states, "classify", "<y>", mix=[], quick=True)
     shown = found._repr_html_()
     assert "classify &lt;y&gt;: 40 rows" in shown
     assert f"{found['1'].score:.4g}" in shown
     assert found.advice.text[:20] in shown
-    analysis = lw.analyze(states, measures=["norm", "rsa"])
+    analysis = lw.analyze(states, measure=["norm", "rsa"])
     shown = analysis._repr_html_()
     assert f"{analysis['norm'].values[0]:.4g}" in shown
     assert f"{analysis['rsa'].values[0, 1]:.4g}" in shown

@@ -447,7 +447,7 @@ def calls(
         "train two": lambda **o: lw.train(
             texts, tasks={"y": "classify:y", "z": "regress:z"}, shared_hidden=4, epochs=3, out=out, **o
         ),
-        "analyze": lambda **o: lw.analyze(texts, out=out, label="y", sample=20, **o),
+        "analyze": lambda **o: lw.analyze(texts, out=out, label="y", max_rows=20, **o),
         "report": lambda **o: lw.report(texts, out, **o),
         "explore": lambda **o: lw.explore(texts, **o),
         "served": lambda **o: served(texts, **o),
@@ -672,7 +672,7 @@ def test_probe_of_words_names_the_control_task() -> None:
     y = ["ab"[n % 2] for n in range(120)]
     events: Events = []
     lw.probe(
-        words_of(noise(120, 4, 2), words, {"y": y}), "classify", "y", mixes=[], quick=True,
+        words_of(noise(120, 4, 2), words, {"y": y}), "classify", "y", mix=[], quick=True,
         progress=events.append,
     )  # fmt: skip
     fits(events)
@@ -682,7 +682,7 @@ def test_probe_of_words_names_the_control_task() -> None:
 
 def test_probe_of_random_models_counts_their_texts(texts: lw.LayerDataset) -> None:
     events: Events = []
-    lw.probe(texts, "classify", "y", mixes=[], quick=True, random_model=True, progress=events.append)
+    lw.probe(texts, "classify", "y", mix=[], quick=True, random_model=True, progress=events.append)
     models = [event for event in events if event.stage == "random model"]
     assert {(event.number, event.of) for event in models} == {(1, 3), (2, 3), (3, 3)}
     assert any(event.detail == "encoding 40 texts" for event in models)

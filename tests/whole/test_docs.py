@@ -130,6 +130,6 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
     dataset = lw.extract(
         tmp_path / "words.jsonl", tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word"
     )
-    result = lw.analyze(dataset, label="tag", sample=20).to_json()
+    result = lw.analyze(dataset, label="tag", max_rows=20).to_json()
     for name in {*result, *result["measures"], *(key for one in result["measures"].values() for key in one)}:
         assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"

@@ -16,6 +16,7 @@ DOMAIN = {
     "choices",
     "layers",
     "mixes",
+    "options",
     "pooling",
     "alignment",
     "columns",

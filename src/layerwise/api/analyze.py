@@ -35,9 +35,9 @@ def analyze(
     against: Layered | str | Path | None = None,
     pairs: str | None = None,
     sides: str | None = None,
-    sample: int = 2000,
+    max_rows: int = 2000,
     seed: int = 0,
-    measures: Sequence[str] | None = None,
+    measure: Sequence[str] | None = None,
     intervals: str = "quick",
     progress: Callback | None = None,
     threads: int | None = None,
@@ -48,7 +48,7 @@ def analyze(
         dataset: a dataset, its folder, or states in memory.
         out: a folder for analysis.json and figures (SVG and PNG); it may not exist.
         against: another dataset of the same texts, or its folder.
-        label, pairs, sides, sample, seed, measures, intervals: see `look.analyze.analyze`.
+        label, pairs, sides, max_rows, seed, measure, intervals: see `look.analyze.analyze`.
         progress: called with how far it has come; see `lw.Progress`.
         threads: how many to compute with; see `lw.extract`.
 
@@ -72,9 +72,9 @@ def analyze(
             against=other,
             pairs=pairs,
             sides=sides,
-            sample=sample,
+            sample=max_rows,
             seed=seed,
-            measures=measures,
+            measures=measure,
             intervals=intervals,
             track=measuring,
         )
@@ -84,7 +84,7 @@ def analyze(
         found = replace(found, about=made)
         if target is not None:
             drawing.named("drawing the figures")
-            found = _write(found, draw(opened, sample, seed), target)
+            found = _write(found, draw(opened, max_rows, seed), target)
     return found
 
 

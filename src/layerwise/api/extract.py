@@ -13,9 +13,10 @@ from layerwise._util.temporary import sweep
 from layerwise._util.threads import choose
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.extraction.job import Options, prepare
+from layerwise.extraction.job import prepare
 from layerwise.extraction.shard_maker import Recipe
 from layerwise.layers import LayerSpec
+from layerwise.options import ExtractOptions
 from layerwise.parallel.executor import Alone, Crew
 from layerwise.parallel.local import Local
 from layerwise.parallel.ray import Ray
@@ -90,7 +91,7 @@ def extract(
     Raises:
         LayerwiseError: in one line, what can't be done and what to do.
     """
-    options = Options(
+    options = ExtractOptions(
         model=model,
         layers=layers,
         level=level,
@@ -178,6 +179,6 @@ def extract_share(
     if not 0 <= index < count:
         raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
     choose(threads)
-    job = prepare(source, out, Options(**options))
+    job = prepare(source, out, ExtractOptions(**options))
     with tracking(progress) as track, _crew(job.recipe, None, None, threads, track) as crew:
         return job.run_share(crew, track, share)

@@ -30,7 +30,7 @@ def probe(
     label: str,
     *,
     out: str | Path | None = None,
-    mixes: Sequence[str] | None = None,
+    mix: Sequence[str] | None = None,
     groups: str | None = None,
     split: str | None = None,
     quick: bool = False,
@@ -47,7 +47,7 @@ def probe(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it may not exist.
-        mixes, groups, split, quick, seed, max_rows: see `look.probe.probe`.
+        mix, groups, split, quick, seed, max_rows: see `look.probe.probe`.
         random_model: score the best candidate on the same architecture with random weights as well, by three
             seeds; the dataset must hold its texts.
         progress: called with how far it has come; see `lw.Progress`.
@@ -70,7 +70,7 @@ def probe(
             opened,
             task,
             label,
-            mixes=mixes,
+            mixes=mix,
             groups=groups,
             split=split,
             quick=quick,

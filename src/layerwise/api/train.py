@@ -9,6 +9,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose, limited
 from layerwise.heads.predict import Head
 from layerwise.heads.train import train_head
+from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset, disk
 
 
@@ -72,26 +73,23 @@ def train(
     choose(threads)
     if out is not None:
         disk.check_new(Path(out))
+    options = TrainOptions(
+        groups=groups,
+        split=split,
+        class_weight=class_weight,
+        separator=separator,
+        head=head,
+        hidden=hidden,
+        shared_hidden=shared_hidden,
+        epochs=epochs,
+        patience=patience,
+        layer_dropout=layer_dropout,
+        draws=draws,
+        seed=seed,
+    )
     with limited(threads), tracking(progress) as track:
         trained = train_head(
-            dataset,
-            task=task,
-            label=label,
-            mix=mix,
-            head=head,
-            tasks=tasks,
-            groups=groups,
-            split=split,
-            class_weight=class_weight,
-            separator=separator,
-            hidden=hidden,
-            shared_hidden=shared_hidden,
-            layer_dropout=layer_dropout,
-            epochs=epochs,
-            patience=patience,
-            draws=draws,
-            seed=seed,
-            track=track,
+            dataset, task=task, label=label, mix=mix, tasks=tasks, options=options, track=track
         )
     if out is not None:
         trained.save(out)

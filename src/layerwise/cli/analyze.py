@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import AnalyzeOptions, RunOptions
 
 HELP = "geometry and similarity of layers"
 EXAMPLES = """\
@@ -27,41 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
     )
-    parser.add_argument(
-        "--label", metavar="COL", help="a column of classes: how far each layer tells them apart"
-    )
-    parser.add_argument(
-        "--against", type=options.path, metavar="OTHER", help="a dataset of the same texts by another model"
-    )
-    parser.add_argument(
-        "--pairs",
-        metavar="COL",
-        help="the column whose equal values join two texts (part, for extract --text a,b): is a text's "
-        "partner its nearest?",
-    )
-    parser.add_argument(
-        "--sides",
-        metavar="COL",
-        help="with --pairs, a column of two values (languages) that tells them apart",
-    )
-    parser.add_argument(
-        "--sample",
-        type=options.count,
-        default=2000,
-        metavar="N",
-        help="rows that are looked at, drawn by whole texts (2000)",
-    )
-    parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of the sample (0)")
-    parser.add_argument(
-        "--measure", action="append", metavar="NAME", help="only this measure, repeatable (default: all)"
-    )
-    parser.add_argument(
-        "--intervals",
-        default="quick",
-        metavar="{quick,all,none}",
-        help="where rows are a sample: quick (default) has none of svcca, pwcca and procrustes, which take long",
-    )
-    options.threads_option(parser)
+    flags.add(parser, AnalyzeOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -72,14 +40,7 @@ def run(args: argparse.Namespace) -> int:
         found = api.analyze.analyze(
             args.dataset,
             out=args.out,
-            label=args.label,
-            against=args.against,
-            pairs=args.pairs,
-            sides=args.sides,
-            sample=args.sample,
-            seed=args.seed,
-            measures=args.measure,
-            intervals=args.intervals,
+            **flags.values(args, AnalyzeOptions),
             progress=progress,
             threads=args.threads,
         )

@@ -4,8 +4,9 @@ import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import BenchOptions, RunOptions
 
 HELP = "speed on this machine against plain transformers"
 EXAMPLES = """\
@@ -19,25 +20,10 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "--model",
-        type=options.path,
-        default="minilm",
-        help="minilm (default), a folder, or a Hugging Face id",
-    )
-    parser.add_argument(
-        "--shape", metavar="{bert-base}", help="random weights in this shape instead of a model"
-    )
-    parser.add_argument(
         "--source", nargs="+", metavar="SOURCE", help="a corpus (Python's documentation strings)"
     )
-    parser.add_argument("--texts", type=int, default=256, metavar="N", help="how many texts (256)")
-    parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="interleaved rounds; the median counts (3)"
-    )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument("--no-bf16", action="store_true", help="leave bf16 out")
-    parser.add_argument("--no-int8", action="store_true", help="leave int8 out")
-    options.threads_option(parser)
+    flags.add(parser, BenchOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -46,14 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
         found = api.bench.bench(
-            model=args.model,
-            shape=args.shape,
             source=args.source,
-            texts=args.texts,
-            rounds=args.rounds,
-            device=args.device,
-            bf16=not args.no_bf16,
-            int8=not args.no_int8,
+            **flags.values(args, BenchOptions),
             progress=progress,
             threads=args.threads,
         )

@@ -3,8 +3,9 @@
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import ExportOptions
 
 HELP = "other people's formats"
 EXAMPLES = """\
@@ -17,12 +18,10 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
-    parser.add_argument("--to", default="parquet", metavar="{parquet,npy}", help="the format (parquet)")
     parser.add_argument(
         "--out", required=True, type=options.path, metavar="FILE", help="the file, or the folder of npy files"
     )
-    parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
-    parser.add_argument("--mix", help="a mix instead of layers, such as 'mean(-4:)'")
+    flags.add(parser, ExportOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
         path = api.export.export(
-            args.dataset, args.out, to=args.to, layers=args.layers, mix=args.mix, progress=progress
+            args.dataset, args.out, **flags.values(args, ExportOptions), progress=progress
         )
     if args.json:
         options.print_json({"out": str(path)})

@@ -4,10 +4,11 @@ import argparse
 import shlex
 from typing import Any
 
-from layerwise import api, choices
-from layerwise.cli import options
+from layerwise import api
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
 from layerwise.errors import RequestError
+from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
 
 HELP = "every layer of a whole corpus, on disk"
 EXAMPLES = """\
@@ -38,58 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder of the dataset, or its URL (s3://, gs://)",
     )
-    options.model_options(parser)
-    parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
-    options.level_options(parser, ("token", "word", "text"), "text")
-    parser.add_argument(
-        "--precision",
-        default="fp32",
-        metavar="{fp32,bf16,int8}",
-        help="of the computation; int8 on CPUs with VNNI only (fp32)",
-    )
-    parser.add_argument(
-        "--dtype", default="float16", metavar="TYPE", help=f"at rest: {', '.join(choices.DTYPES)} (float16)"
-    )
-    parser.add_argument(
-        "--long",
-        default="window",
-        metavar="{window,truncate,error}",
-        help="what to do with long texts (window)",
-    )
-    parser.add_argument(
-        "--overlap", type=int, metavar="N", help="tokens that windows share (a quarter of the window)"
-    )
-    parser.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens that go through the model at once"
-    )
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
-    options.source_options(parser)
-    parser.add_argument(
-        "--no-text",
-        action="store_true",
-        help="store no texts, words, token numbers or carried strings, and quote none in messages",
-    )
-    parser.add_argument(
-        "--keep",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="COL",
-        help="with --no-text: columns to keep",
-    )
-    parser.add_argument("--shard-texts", type=int, metavar="N", help="texts per shard")
-    parser.add_argument(
-        "--append", action="store_true", help="add what is new to a finished dataset, as new shards"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that share the cores, or the GPUs (1; with --cluster ray one per GPU, or per machine)",
-    )
-    parser.add_argument(
-        "--cluster", metavar="{ray}", help="workers on the machines of a Ray cluster (see docs/scale.md)"
-    )
+    flags.add(parser, ExtractOptions)
+    flags.add(parser, WorkerOptions)
     parser.add_argument(
         "--num-workers",
         type=int,
@@ -102,29 +53,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="I",
         help="which of them, 0 to N - 1; `layerwise finish` joins them",
     )
-    options.threads_option(parser)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    share = _share(args)
+    share, given = _share(args), flags.values(args, ExtractOptions)
     before = options.stamp(args.out)
     with shown(args) as progress:
         if share is not None:
             found = api.extract.extract_share(
-                args.source, args.out, share, progress=progress, **_options(args)
+                args.source, args.out, share, progress=progress, threads=args.threads, **given
             )
         else:
             dataset = api.extract.extract(
                 args.source,
                 args.out,
-                append=args.append,
-                workers=args.workers,
-                cluster=args.cluster,
+                **flags.values(args, WorkerOptions),
                 progress=progress,
-                **_options(args),
+                threads=args.threads,
+                **given,
             )
     if share is not None:
         return _tell_share(args, share, found)
@@ -172,22 +122,6 @@ def _tell_share(args: argparse.Namespace, share: tuple[int, int], found: dict[st
     )
     options.say(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
     return 0
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the command line says of how to extract, in the words of `extract`."""
-    same = (
-        *("model", "layers", "level", "pool", "precision", "dtype", "long", "overlap", "max_length"),
-        *("batch_tokens", "device", "format", "text", "words", "id", "encoding", "no_text", "keep"),
-        *("skip_bad", "limit", "shard_texts", "revision", "allow_pickle", "trust_remote_code"),
-    )
-    columns = args.columns.split(",") if args.columns is not None else None
-    return {
-        **{name: getattr(args, name) for name in same},
-        "threads": args.threads,
-        "special_tokens": not args.no_special_tokens,
-        "columns": columns,
-    }
 
 
 def _summary(manifest: dict[str, Any]) -> dict[str, Any]:

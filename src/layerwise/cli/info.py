@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
+from layerwise.options import LoadOptions
 
 HELP = "what a model, dataset or head is"
 EXAMPLES = """\
@@ -23,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="the folder of a dataset, a head or a model, minilm, or a Hugging Face id",
     )
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="accept a model whose weights are a pickle"
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
+    flags.add(parser, LoadOptions, without=("device",))
     options.json_option(parser)
 
 
@@ -35,9 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     found = api.info.info(
         args.name,
-        revision=args.revision,
-        allow_pickle=args.allow_pickle,
-        trust_remote_code=args.trust_remote_code,
+        **flags.values(args, LoadOptions, without=("device",)),
     )
     if args.json:
         options.print_json(found)

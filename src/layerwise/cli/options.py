@@ -4,11 +4,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from layerwise import choices
 from layerwise._util import threads
 from layerwise._util.paths import place
 from layerwise.errors import SourceError
@@ -17,60 +16,9 @@ _TOKENIZER = "RAYON_NUM_THREADS"
 _SAID: set[str] = set()
 
 
-def model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which model runs and where."""
-    parser.add_argument(
-        "--model", type=path, default="minilm", help="minilm (default), a folder, or a Hugging Face id"
-    )
-    loading_options(parser)
-
-
-def loading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a model that is known otherwise is loaded."""
-    parser.add_argument("--revision", help="branch, tag or commit on the hub")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
-
-
-def source_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a source of texts is read."""
-    parser.add_argument(
-        "--format", default="auto", metavar="FORMAT", help=f"{', '.join(choices.FORMATS)} (auto)"
-    )
-    parser.add_argument(
-        "--text", metavar="COL", help="the column of the text (text); two, a,b, for pairs of texts"
-    )
-    parser.add_argument("--words", metavar="COL", help="the column of the words, for pre-split input")
-    parser.add_argument("--id", metavar="COL", help="the column of your own ids")
-    parser.add_argument("--columns", metavar="a,b,…", help="names of columns, where the file has none")
-    parser.add_argument("--encoding", default="utf-8", help="of the files (utf-8)")
-    parser.add_argument("--skip-bad", action="store_true", help="go on past bad records, and list them")
-    parser.add_argument("--limit", type=int, metavar="N", help="read at most N records")
-
-
-def source_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `source_options` were given, as `open_corpus` takes it."""
-    given = ("format", "text", "words", "id", "encoding", "skip_bad", "limit")
-    columns = args.columns.split(",") if args.columns is not None else None
-    return {"columns": columns, **{name: getattr(args, name) for name in given}}
-
-
 def quiet_option(parser: argparse.ArgumentParser) -> None:
     """Add `--quiet`."""
     parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
-
-
-def threads_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--threads`."""
-    parser.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="threads to compute with (as `layerwise env` says: what the machine grants)",
-    )
 
 
 @contextmanager
@@ -114,28 +62,9 @@ def numbers(argument: str) -> list[int]:
     return [count(one.strip()) for one in argument.split(",")]
 
 
-def level_options(parser: argparse.ArgumentParser, levels: Sequence[str], default: str) -> None:
-    """Add the options that say what a row stands for."""
-    parser.add_argument(
-        "--level", default=default, metavar=_braces(levels), help=f"what a row stands for ({default})"
-    )
-    parser.add_argument(
-        "--pool", metavar=_braces(choices.POOLS), help="how tokens become a row (the model's own, or mean)"
-    )
-    parser.add_argument(
-        "--no-special-tokens",
-        action="store_true",
-        help="leave special tokens out of mean, max and sum of a text",
-    )
-
-
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
-
-
-def _braces(values: Iterable[str]) -> str:
-    return "{" + ",".join(values) + "}"
 
 
 def say(*lines: str) -> None:

@@ -3,8 +3,9 @@
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import PoolOptions, RunOptions
 
 HELP = "derive a coarser dataset without the model"
 EXAMPLES = """\
@@ -21,9 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=options.path, metavar="DIR", help="the folder of the new dataset"
     )
-    options.level_options(parser, ("word", "text"), "text")
-    parser.add_argument("--dtype", metavar="TYPE", help="the type at rest (that of DATASET)")
-    options.threads_option(parser)
+    flags.add(parser, PoolOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -35,10 +35,7 @@ def run(args: argparse.Namespace) -> int:
         made = api.pool.pool(
             args.dataset,
             args.out,
-            level=args.level,
-            pool=args.pool,
-            special_tokens=not args.no_special_tokens,
-            dtype=args.dtype,
+            **flags.values(args, PoolOptions),
             progress=progress,
             threads=args.threads,
         )

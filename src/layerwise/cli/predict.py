@@ -7,8 +7,9 @@ import argparse
 import sys
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import LoadOptions, ReadOptions, RunOptions
 
 HELP = "apply a head to new text, end to end"
 EXAMPLES = """\
@@ -31,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=options.path, help="where the head's model is now (as it was trained)"
     )
-    options.loading_options(parser)
+    flags.add(parser, LoadOptions)
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
-    options.source_options(parser)
-    options.threads_option(parser)
+    flags.add(parser, ReadOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
 
 
@@ -47,14 +48,11 @@ def run(args: argparse.Namespace) -> int:
             args.source,
             to=args.to,
             model=args.model,
-            revision=args.revision,
-            device=args.device,
-            allow_pickle=args.allow_pickle,
-            trust_remote_code=args.trust_remote_code,
+            **flags.values(args, LoadOptions),
             batch_tokens=args.batch_tokens,
             progress=progress,
             threads=args.threads,
-            **options.source_of(args),
+            **flags.values(args, ReadOptions),
         )
         for line in lines:
             options.put(line)

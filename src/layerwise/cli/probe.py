@@ -8,8 +8,9 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import ProbeOptions, RunOptions
 
 HELP = "which layer, which mix, with evidence"
 EXAMPLES = """\
@@ -27,30 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
     )
-    parser.add_argument(
-        "--mix",
-        action="append",
-        metavar="MIX",
-        help="a mix to score besides the single layers, repeatable "
-        "(mean(1:), mean(-4:), concat(-4:), concat(all), learned(all))",
-    )
-    parser.add_argument("--groups", metavar="COL", help="texts with equal values stay on one side of a cut")
-    parser.add_argument("--split", metavar="COL", help="your own split: a column with train, dev and test")
-    parser.add_argument(
-        "--random-model",
-        action="store_true",
-        help="score the best on the same architecture with random weights too, by three seeds",
-    )
-    parser.add_argument("--quick", action="store_true", help="1 × 5 folds instead of 5 × 5")
-    parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of folds and samples (0)")
-    parser.add_argument(
-        "--max-rows",
-        type=options.count,
-        default=20_000,
-        metavar="N",
-        help="rows that are looked at, drawn by whole texts (20000)",
-    )
-    options.threads_option(parser)
+    flags.add(parser, ProbeOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -63,13 +42,7 @@ def run(args: argparse.Namespace) -> int:
             args.task,
             args.label,
             out=args.out,
-            mixes=args.mix,
-            groups=args.groups,
-            split=args.split,
-            quick=args.quick,
-            seed=args.seed,
-            max_rows=args.max_rows,
-            random_model=args.random_model,
+            **flags.values(args, ProbeOptions),
             progress=progress,
             threads=args.threads,
         )

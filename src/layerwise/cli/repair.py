@@ -4,8 +4,9 @@ import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import LoadOptions, RunOptions
 
 HELP = "make damaged shards again"
 EXAMPLES = """\
@@ -23,12 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", nargs="+", metavar="SOURCE", help="where its corpus is now, if the files have moved"
     )
     parser.add_argument("--model", type=options.path, help="where the model is now, if its name has changed")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (that of the dataset)")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
-    options.threads_option(parser)
+    flags.add(parser, LoadOptions, without=("revision",))
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -40,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
             args.dataset,
             source=args.source,
             model=args.model,
-            device=args.device,
-            allow_pickle=args.allow_pickle,
-            trust_remote_code=args.trust_remote_code,
+            **flags.values(args, LoadOptions, without=("revision",)),
             progress=progress,
             threads=args.threads,
         )

@@ -7,8 +7,9 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import PageOptions, RunOptions
 
 HELP = "one self-contained page that shows it all"
 EXAMPLES = """\
@@ -28,30 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
     """Add the options that say what is on the page."""
-    parser.add_argument("--probe", type=options.path, metavar="DIR", help="what `probe --out` wrote")
-    parser.add_argument("--analysis", type=options.path, metavar="DIR", help="what `analyze --out` wrote")
-    parser.add_argument("--lang", default="en", metavar="{en,zh}", help="the language of the page (en)")
-    parser.add_argument(
-        "--points",
-        type=options.count,
-        default=points,
-        metavar="N",
-        help=f"rows on the map, drawn by whole texts ({points})",
-    )
-    parser.add_argument("--seed", type=options.count, default=0, metavar="N", help="of what is drawn (0)")
-    parser.add_argument("--umap", action="store_true", help="lay the map out by UMAP and not by PCA")
-    parser.add_argument(
-        "--texts", type=options.numbers, metavar="N,…", help="texts whose tokens are shown (a few)"
-    )
-    parser.add_argument("--attention", action="store_true", help="with attention maps of these texts")
-    options.threads_option(parser)
+    flags.add(parser, PageOptions, points=points)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
 
 
 def page_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `page_options` were given, as `join.report` takes it."""
-    given = ("probe", "analysis", "lang", "points", "seed", "umap", "texts", "attention")
-    return {name: getattr(args, name) for name in given}
+    """Return what `page_options` were given, as the verbs take it."""
+    return flags.values(args, PageOptions)
 
 
 def run(args: argparse.Namespace) -> int:

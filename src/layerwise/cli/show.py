@@ -3,7 +3,8 @@
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
+from layerwise.options import RunOptions, ShowOptions
 
 HELP = "every layer of one text, at once"
 EXAMPLES = """\
@@ -18,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", metavar="TEXT", help="the text, or - for stdin; put -- before one that begins with -"
     )
-    options.model_options(parser)
-    parser.add_argument("--layers", default="all", help="all, emb, 8, -1, 1,6,12, 1:, -4: (all)")
-    options.level_options(parser, ("token", "word", "text"), "text")
+    flags.add(parser, ShowOptions)
     parser.add_argument(
         "--numbers",
         type=options.count,
@@ -28,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many numbers of each vector (4)",
     )
-    options.threads_option(parser)
+    flags.add(parser, RunOptions)
     options.json_option(parser)
 
 
@@ -36,15 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     shown = api.show.show(
         options.read_text(args.text),
-        model=args.model,
-        revision=args.revision,
-        device=args.device,
-        layers=args.layers,
-        level=args.level,
-        pool=args.pool,
-        special_tokens=not args.no_special_tokens,
-        allow_pickle=args.allow_pickle,
-        trust_remote_code=args.trust_remote_code,
+        **flags.values(args, ShowOptions),
         threads=args.threads,
     )
     if args.json:

@@ -12,10 +12,11 @@ from typing import Any
 
 import layerwise
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
 from layerwise.cli.tasks import named_tasks
 from layerwise.cli.train_report import evaluation, report
+from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
 
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
@@ -46,27 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=options.path, metavar="HEAD", help="the folder of the head"
     )
-    parser.add_argument(
-        "--head", default="linear", metavar="{linear,mlp}", help="linear, or with a hidden layer (linear)"
-    )
-    parser.add_argument(
-        "--hidden", type=int, metavar="N", help="the width of the hidden layer of --head mlp (128)"
-    )
-    parser.add_argument(
-        "--shared-hidden", type=int, metavar="N", help="one hidden layer of N units for all tasks"
-    )
-    parser.add_argument("--groups", metavar="COL", help="rows with equal values stay on one side of a cut")
-    parser.add_argument("--split", metavar="COL", help="your own split: a column with train, dev and test")
-    parser.add_argument(
-        "--class-weight", metavar="{balanced}", help="let all classes count alike, however rare they are"
-    )
-    parser.add_argument(
-        "--separator", metavar="TEXT", help="cuts a string into several labels, such as ';' (classify)"
-    )
-    _loop_options(parser)
-    parser.add_argument(
-        "--seed", type=options.count, default=0, metavar="N", help="of all that is random (0)"
-    )
+    flags.add(parser, TrainOptions)
     parser.add_argument(
         "--eval",
         action="append",
@@ -75,32 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score the head on labelled texts or a dataset, repeatable; the options below are for these texts",
     )
     parser.add_argument("--model", type=options.path, help="where the model is now (as it was extracted)")
-    options.loading_options(parser)
-    options.source_options(parser)
-    options.threads_option(parser)
+    flags.add(parser, LoadOptions)
+    flags.add(parser, ReadOptions)
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
-
-
-def _loop_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=int, metavar="N", help="the most epochs of the gradient loop (200)")
-    parser.add_argument(
-        "--patience", type=int, metavar="N", help="epochs without a better held-out loss before it stops (10)"
-    )
-    parser.add_argument(
-        "--layer-dropout",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="learned mixes: the chance that a layer is left out of a step (0)",
-    )
-    parser.add_argument(
-        "--draws",
-        type=options.count,
-        default=20,
-        metavar="N",
-        help="learned mixes: refits on resampled groups, for the intervals of the weights (20)",
-    )
 
 
 def _check_sources(args: argparse.Namespace, given: Any) -> None:
@@ -109,7 +69,7 @@ def _check_sources(args: argparse.Namespace, given: Any) -> None:
         return
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (given.tasks or {}).items()]
-    api.evaluate.check_sources(args.dataset, args.eval, labels, **options.source_of(args))
+    api.evaluate.check_sources(args.dataset, args.eval, labels, **flags.values(args, ReadOptions))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,19 +83,8 @@ def run(args: argparse.Namespace) -> int:
             tasks=given.tasks,
             label=args.label,
             mix=given.mix,
-            head=args.head,
             out=args.out,
-            groups=args.groups,
-            split=args.split,
-            class_weight=args.class_weight,
-            separator=args.separator,
-            shared_hidden=args.shared_hidden,
-            layer_dropout=args.layer_dropout,
-            epochs=args.epochs,
-            patience=args.patience,
-            draws=args.draws,
-            seed=args.seed,
-            hidden=args.hidden,
+            **flags.values(args, TrainOptions),
             progress=progress,
             threads=args.threads,
         )
@@ -148,15 +97,12 @@ def run(args: argparse.Namespace) -> int:
         saved = layerwise.load_head(
             args.out,
             model=args.model,
-            revision=args.revision,
-            device=args.device,
-            allow_pickle=args.allow_pickle,
-            trust_remote_code=args.trust_remote_code,
+            **flags.values(args, LoadOptions),
         )
         for source in args.eval:
             with shown(args) as progress:
                 found[source] = saved.evaluate(
-                    source, progress=progress, threads=args.threads, **options.source_of(args)
+                    source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
                 options.say("", *evaluation(source, found[source]))

@@ -8,8 +8,9 @@ import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, options
 from layerwise.cli.progress import shown
+from layerwise.options import LoadOptions, RunOptions, VerifyOptions
 
 HELP = "checks every file's hash, and a sample of rows against plain transformers"
 EXAMPLES = """\
@@ -26,20 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts"
     )
     parser.add_argument("--model", type=options.path, help="where the model is now, when it has moved")
-    parser.add_argument(
-        "--sample",
-        type=options.count,
-        default=32,
-        metavar="N",
-        help="texts that are compared (32; 0 for none)",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which texts these are (0)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument(
-        "--allow-pickle", action="store_true", help="load weights from a pickle, which can run code"
-    )
-    parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
-    options.threads_option(parser)
+    flags.add(parser, VerifyOptions)
+    flags.add(parser, LoadOptions, without=("revision",))
+    flags.add(parser, RunOptions)
     options.quiet_option(parser)
     options.json_option(parser)
 
@@ -51,11 +41,8 @@ def run(args: argparse.Namespace) -> int:
             args.dataset,
             source=args.source,
             model=args.model,
-            sample=args.sample,
-            seed=args.seed,
-            device=args.device,
-            allow_pickle=args.allow_pickle,
-            trust_remote_code=args.trust_remote_code,
+            **flags.values(args, VerifyOptions),
+            **flags.values(args, LoadOptions, without=("revision",)),
             progress=progress,
             threads=args.threads,
         )

@@ -201,7 +201,11 @@ class Encoder:
         pool: str | None = None,
         *,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
-        **options: Any,
+        special_tokens: bool = True,
+        long: str = "window",
+        max_length: int | None = None,
+        overlap: int | None = None,
+        batch_tokens: int | None = None,
     ) -> LayerStates:
         """Return the wanted layers of `texts`, in memory.
 
@@ -212,7 +216,11 @@ class Encoder:
             level: `token`, `word`, `span` or `text`.
             pool: how tokens become a row; the model's own at text level, else `mean`.
             spans: at span level, for each text its (start, end) pairs in code points.
-            **options: `special_tokens`, `long`, `max_length`, `overlap`, `batch_tokens`, as in `request`.
+            special_tokens: whether they count in the pools `mean`, `max` and `sum` of a text.
+            long: what becomes of texts that are longer than the model takes: `window`, `truncate`, `error`.
+            max_length: tokens that go through the model at once, special ones included; as many as it takes.
+            overlap: tokens that windows share; a quarter of a window.
+            batch_tokens: tokens of a batch.
 
         Returns:
             states with `rows` vectors of `width` float32 numbers per layer.
@@ -220,7 +228,16 @@ class Encoder:
         Raises:
             RequestError: an argument that can't be carried out.
         """
-        request = self.request(layers, level, pool, **options)
+        request = self.request(
+            layers,
+            level,
+            pool,
+            special_tokens=special_tokens,
+            long=long,
+            max_length=max_length,
+            overlap=overlap,
+            batch_tokens=batch_tokens,
+        )
         if (spans is not None) != (level == "span"):
             given = "none" if spans is None else f"those of {len(spans)} texts"
             raise RequestError(

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from layerwise.example import Example, digest
 from layerwise.extraction.finish import described, manifest_of
 from layerwise.extraction.provenance import Begun, begun, is_merged, settings_at, with_source
 from layerwise.extraction.shard_maker import Recipe, Task
-from layerwise.layers import LayerSpec
+from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Crew, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
@@ -32,9 +32,6 @@ from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
 from layerwise.store.tables import join_schemas, joint_schema, read_table
 
-if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder
-
 
 @dataclass(frozen=True)
 class ShardRule:
@@ -44,55 +41,18 @@ class ShardRule:
     characters: int
 
 
-@dataclass(frozen=True)
-class Options:
-    """What `extract` is asked for; see there."""
-
-    model: str | Path | Encoder = "minilm"
-    layers: LayerSpec = "all"
-    level: str = "text"
-    pool: str | None = None
-    precision: str = "fp32"
-    dtype: str = "float16"
-    long: str = "window"
-    overlap: int | None = None
-    max_length: int | None = None
-    batch_tokens: int | None = None
-    device: str | None = None
-    special_tokens: bool = True
-    format: str = "auto"
-    text: str | Sequence[str] | None = None
-    words: str | None = None
-    id: str | None = None
-    columns: Sequence[str] | None = None
-    encoding: str = "utf-8"
-    no_text: bool = False
-    keep: Sequence[str] = ()
-    skip_bad: bool = False
-    limit: int | None = None
-    shard_texts: int | None = None
-    revision: str | None = None
-    allow_pickle: bool = False
-    trust_remote_code: bool = False
-
-    def some(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return some of them by name."""
-        return {name: getattr(self, name) for name in names}
-
-
-_READING = ("format", "text", "words", "id", "columns", "encoding", "skip_bad", "limit")
-_LOADING = ("device", "precision", "revision", "allow_pickle", "trust_remote_code")
-_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "overlap", "batch_tokens")
-
-
 def prepare(
-    source: str | Path | Sequence[str | Path], out: str | Path, options: Options, *, together: bool = False
+    source: str | Path | Sequence[str | Path],
+    out: str | Path,
+    options: ExtractOptions,
+    *,
+    together: bool = False,
 ) -> Job:
     """Check what can be checked without the model, and read the first shard."""
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    corpus = open_corpus(source, quote=not options.no_text, **options.some(_READING))
+    corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts, CHARACTERS[options.level])
     records = corpus.records()
@@ -118,8 +78,8 @@ def prepare(
     recipe = Recipe(
         place(out),
         options.model,
-        options.some(_LOADING),
-        options.some(_REQUEST),
+        {**part(options, LoadOptions), "precision": options.precision},
+        part(options, EncodeOptions),
         options.dtype,
         together,
     )

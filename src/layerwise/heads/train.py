@@ -19,8 +19,12 @@ from layerwise.heads.tasks import read_tasks
 from layerwise.heads.weights import LoopOptions
 from layerwise.labels.splits import Plan, make_plan
 from layerwise.labels.targets import Target, TaskSpec
+from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
+
+# What a head says of its training, besides what came of it.
+_KEPT = ("head", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
 
 
 def train_head(
@@ -29,19 +33,8 @@ def train_head(
     task: str | None = None,
     label: str | None = None,
     mix: str | int | Mapping[str, str | int] | None = None,
-    head: str = "linear",
     tasks: Mapping[str, str | Sequence[str]] | None = None,
-    groups: str | None = None,
-    split: str | None = None,
-    class_weight: str | None = None,
-    separator: str | None = None,
-    hidden: int | None = None,
-    shared_hidden: int | None = None,
-    layer_dropout: float = 0.0,
-    epochs: int | None = None,
-    patience: int | None = None,
-    draws: int = 20,
-    seed: int = 0,
+    options: TrainOptions,
     track: Tracker = SILENT,
 ) -> Head:
     """Train a head on the rows of a dataset; see `api.train`."""
@@ -51,60 +44,45 @@ def train_head(
             "dataset; write one with lw.extract"
         )
     opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
-    specs = read_tasks(opened, task, label, tasks, mix, separator)
-    options = _options(
-        head, specs, hidden, shared_hidden, class_weight, layer_dropout, epochs, patience, seed
-    )
+    specs = read_tasks(opened, task, label, tasks, mix, options.separator)
+    fitting = _fitting(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
-    plan = make_plan(opened, specs, groups=groups, split=split, seed=seed)
-    _check_balance(plan, options)
-    fitted = fit_heads(opened, plan, options, draws, track)
-    settings = {
-        "head": head,
-        "class_weight": class_weight,
-        "groups": groups,
-        "split": split,
-        "shared_hidden": shared_hidden,
-        "layer_dropout": layer_dropout,
-        "seed": seed,
-    }
+    plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
+    _check_balance(plan, fitting)
+    fitted = fit_heads(opened, plan, fitting, options.draws, track)
+    settings = {name: getattr(options, name) for name in _KEPT}
     training = {**settings, **_report(plan, fitted)}
     return Head(HeadData(model, rows, pairs, tuple(f.head for f in fitted), training), new_about())
 
 
-def _options(
-    head: str,
-    specs: Sequence[TaskSpec],
-    hidden: int | None,
-    shared_hidden: int | None,
-    class_weight: str | None,
-    layer_dropout: float,
-    epochs: int | None,
-    patience: int | None,
-    seed: int,
-) -> HeadOptions:
-    one_of("head", head, HEADS)
-    if class_weight is not None:
-        one_of("class weight", class_weight, ("balanced",))
-    for name, width in (("hidden", hidden), ("shared-hidden", shared_hidden)):
+def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
+    """Return how heads are fitted, after making sure that the options go together."""
+    one_of("head", options.head, HEADS)
+    if options.class_weight is not None:
+        one_of("class weight", options.class_weight, ("balanced",))
+    for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
         if width is not None and width < 1:
             raise RequestError(f"--{name} {width} is too small; take at least 1")
-    if hidden is not None and head != "mlp":
-        raise RequestError(f"--hidden {hidden} goes with --head mlp; add that, or leave it out")
-    if shared_hidden is not None and len(specs) < 2:
+    if options.hidden is not None and options.head != "mlp":
+        raise RequestError(f"--hidden {options.hidden} goes with --head mlp; add that, or leave it out")
+    if options.shared_hidden is not None and len(specs) < 2:
         raise RequestError(
-            f"--shared-hidden {shared_hidden} goes with several tasks; for one take --head mlp --hidden N"
+            f"--shared-hidden {options.shared_hidden} goes with several tasks; for one take --head mlp --hidden N"
         )
-    if layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
-        raise RequestError(f"--layer-dropout {layer_dropout} goes with a mix such as learned(all)")
-    if not 0 <= seed < 1 << 32:
-        raise RequestError(f"--seed {seed} is out of range; take 0 to {(1 << 32) - 1}")
-    given: dict[str, Any] = {"epochs": epochs, "patience": patience}
+    if options.layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
+        raise RequestError(f"--layer-dropout {options.layer_dropout} goes with a mix such as learned(all)")
+    if not 0 <= options.seed < 1 << 32:
+        raise RequestError(f"--seed {options.seed} is out of range; take 0 to {(1 << 32) - 1}")
+    limits: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience}
     loop = LoopOptions(
-        seed=seed, layer_dropout=layer_dropout, **{k: v for k, v in given.items() if v is not None}
+        seed=options.seed,
+        layer_dropout=options.layer_dropout,
+        **{name: limit for name, limit in limits.items() if limit is not None},
     )
     loop.check()
-    return HeadOptions(head, hidden or HIDDEN, shared_hidden, class_weight, loop)
+    return HeadOptions(
+        options.head, options.hidden or HIDDEN, options.shared_hidden, options.class_weight, loop
+    )
 
 
 def _check_balance(plan: Plan, options: HeadOptions) -> None:

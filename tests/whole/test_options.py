@@ -1,0 +1,104 @@
+"""Each option is written once: the verb's parameters, and the command's flags, have its name, default and choices."""
+
+import argparse
+import ast
+import inspect
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise import options
+from layerwise.cli.main import _parser
+from layerwise.encode.encoder import Encoder
+
+# The verb, its options, and which of them it hasn't.
+VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
+    "show": ((options.ShowOptions, options.RunOptions), set()),
+    "extract": ((options.ExtractOptions, options.WorkerOptions, options.RunOptions), set()),
+    "info": ((options.LoadOptions,), {"device"}),
+    "verify": ((options.VerifyOptions, options.LoadOptions, options.RunOptions), {"revision"}),
+    "repair": ((options.LoadOptions, options.RunOptions), {"revision"}),
+    "pool": ((options.PoolOptions, options.RunOptions), set()),
+    "train": ((options.TrainOptions, options.RunOptions), set()),
+    "probe": ((options.ProbeOptions, options.RunOptions), set()),
+    "analyze": ((options.AnalyzeOptions, options.RunOptions), set()),
+    "report": ((options.PageOptions, options.RunOptions), set()),
+    "export": ((options.ExportOptions,), set()),
+    "bench": ((options.BenchOptions, options.RunOptions), set()),
+}
+# Parameters that are no options: what a verb works on, what it is told, and what flags say in another way.
+APART = {"source", "out", "dataset", "path", "name", "progress", "datasets"}
+BESIDES = {
+    "train": {"task", "label", "mix", "tasks"},
+    "probe": {"task", "label"},
+    "bench": {"source"},
+    "show": {"text"},
+}
+BESIDES |= {"verify": {"model"}, "repair": {"model"}}
+
+
+def of(verb: str) -> dict[str, Any]:
+    """The options of a verb, by name."""
+    classes, without = VERBS[verb]
+    return {option.name: option for one in classes for option in fields(one) if option.name not in without}
+
+
+def flags(verb: str) -> dict[str, argparse.Action]:
+    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return {action.dest: action for action in commands.choices[verb]._actions if action.option_strings}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_has_its_options_and_their_defaults(verb: str) -> None:
+    parameters = dict(inspect.signature(getattr(lw, verb)).parameters)
+    own = {name: p for name, p in parameters.items() if name not in APART | BESIDES.get(verb, set())}
+    wanted = of(verb)
+    assert set(own) == set(wanted), f"lw.{verb} and its options differ"
+    for name, option in wanted.items():
+        assert own[name].default == option.default, f"lw.{verb}, {name}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_has_a_flag_for_each_option(verb: str) -> None:
+    there = flags(verb)
+    for name, option in of(verb).items():
+        assert name in there, f"layerwise {verb} has no flag for {name}"
+        action = there[name]
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        assert action.default == default, f"layerwise {verb}, {name}"
+        assert option.metadata["help"] in (action.help or "").replace("%%", "%"), f"layerwise {verb}, {name}"
+        flag = f"--{'no-' if option.default is True else ''}{name.replace('_', '-')}"
+        assert action.option_strings == [flag]
+
+
+@pytest.mark.parametrize(
+    "one", [getattr(options, name) for name in options.__all__ if name.endswith("Options")]
+)
+def test_an_option_says_what_it_is(one: type) -> None:
+    for option in fields(one):
+        assert option.default is not MISSING
+        assert option.metadata["help"], f"{one.__name__}.{option.name} has no help"
+        choices = option.metadata["choices"]
+        if choices and option.default is not None:
+            assert option.default in choices
+
+
+def test_encode_has_the_options_of_extract() -> None:
+    parameters = inspect.signature(Encoder.encode).parameters
+    for option in fields(options.EncodeOptions):
+        assert parameters[option.name].default == option.default, f"Encoder.encode, {option.name}"
+
+
+def test_only_verbs_have_many_parameters() -> None:
+    """A verb lists its options for editors, as `Encoder.encode` does; elsewhere they travel as one."""
+    root = Path(lw.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and path.parent.name != "api":
+                count = len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])
+                assert count <= 12 or node.name in ("encode", "__init__"), (
+                    f"{path}: {node.name} has {count} parameters"
+                )
