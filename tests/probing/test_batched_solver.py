@@ -92,14 +92,14 @@ def test_a_learned_mix_leaves_the_layer_that_strong_regularisation_prefers() -> 
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     sign = 2.0 * y - 1
-    # Many numbers that say the same little, against one that says it all.
-    many = 0.4 * sign[:, None] + rng.normal(size=(400, 1)) + 0.1 * rng.normal(size=(400, 60))
+    # Many columns that each carry the same weak signal, against one column that carries a strong one.
+    redundant = 0.4 * sign[:, None] + rng.normal(size=(400, 1)) + 0.1 * rng.normal(size=(400, 60))
     informative = rng.normal(size=(400, 60))
     informative[:, 0] = 3 * sign + rng.normal(size=400)
     fits = Fits(np.ones((1, 400), bool), y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
     mixes = [
         s.mix[0]
-        for s in Solver(np.hstack([many, informative]).astype(np.float32), layers=2).path(fits)
+        for s in Solver(np.hstack([redundant, informative]).astype(np.float32), layers=2).path(fits)
         if s.mix is not None
     ]
     assert mixes[0][0] > 0.9, "where weights must be small, many numbers add up"

@@ -183,10 +183,10 @@ def _targets(
         return scaled.astype(np.float32), (), NumberScorer(scaled)
     names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
     if len(names) < 2:
-        got = f"only {str(names[0])!r:.60}" if len(names) else "none"
+        present = f"only {str(names[0])!r:.60}" if len(names) else "none"
         left_out = f" ({notes[-1]})" if notes else ""
         raise RequestError(
-            f"column {label!r} needs at least two classes with enough texts, and has {got}{left_out}; "
+            f"column {label!r} needs at least two classes with enough texts, and has {present}{left_out}; "
             "give more texts, or another column"
         )
     if len(names) >= len(codes):

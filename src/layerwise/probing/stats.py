@@ -202,9 +202,9 @@ def _largest(samples: F64, scores: F64) -> tuple[F64, F64]:
 
 def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:
     """Return sums (C, units, k) of `values` (C, rows, k) over rows of the same unit; `units` (rows,) numbers them."""
-    _, place = np.unique(units, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    _, unit_index = np.unique(units, return_inverse=True)
+    order = np.argsort(unit_index, kind="stable")
+    starts = np.flatnonzero(np.diff(unit_index[order], prepend=-1))
     return np.add.reduceat(values[:, order], starts, axis=1)
 
 
