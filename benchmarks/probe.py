@@ -19,11 +19,11 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from layerwise.heads.linear import CS
 from layerwise.probing.candidates import Candidate, candidates, fitter
-from layerwise.probing.design import Builder, Design, crossed
+from layerwise.probing.design import Design, DesignBuilder, crossed
 from layerwise.probing.evaluate import Evaluation
-from layerwise.probing.mix_importance import weighed
+from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.probe import FOLDS, RESAMPLED
-from layerwise.probing.problem import Material, gather
+from layerwise.probing.problem import ProbeProblem, gather
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import LayerDataset
 
@@ -40,27 +40,27 @@ def main() -> int:
         start = time.perf_counter()
         dataset = lw.extract(_source(Path(folder)), Path(folder, "d"), level="text")
         extracting = time.perf_counter() - start
-        material = gather(
-            dataset, "classify", "label", groups=None, split=None, folds=FOLDS, most=TEXTS, seed=0
+        problem = gather(
+            dataset, "classify", "label", groups=None, split=None, folds=FOLDS, max_rows=TEXTS, seed=0
         )
-        build = Builder(material.groups, material.targets, material.count, spread=True)
+        build = DesignBuilder(problem.groups, problem.targets, problem.count, spread=True)
         design = crossed(build, 5, FOLDS, 0, [])
-        seconds, found = {}, {}
-        for one in candidates(dataset, None):
-            seconds[one.name], found[one.name] = _ours(dataset, material, design, one)
+        seconds, folds = {}, {}
+        for candidate in candidates(dataset, None):
+            seconds[candidate.name], folds[candidate.name] = _ours(dataset, problem, design, candidate)
         start = time.perf_counter()
         lw.probe(dataset, "classify", "label", mix=list(NARROW))
         whole = time.perf_counter() - start
         start = time.perf_counter()
-        weighed(dataset, material, design, one, CS.index(0.1), draws=RESAMPLED, seed=0)
+        mix_importance(dataset, problem, design, candidate, CS.index(0.1), draws=RESAMPLED, seed=0)
         seconds[WEIGHTS] = time.perf_counter() - start
-        one_fold, plain = _plain(dataset, material, design)
+        one_fold, plain = _plain(dataset, problem, design)
     show([("candidate", "seconds"), *((name, f"{s:.1f}") for name, s in seconds.items())], right=(1,))
     print(f"\nextracting: {extracting:.1f} s; lw.probe without the wide mixes: {whole:.1f} s")
     print(f"scikit-learn's grid for layer {LAYER}: {one_fold * 25:.0f} s")
     print(f"(from {TIMED} of 25 folds)\n")
     wide = sum(s for name, s in seconds.items() if name in WIDE)
-    gap = 100 * float(np.abs(np.array(found[LAYER][:TIMED]) - plain).max())
+    gap = 100 * float(np.abs(np.array(folds[LAYER][:TIMED]) - plain).max())
     show_goals(
         [
             Goal(
@@ -91,21 +91,21 @@ def _source(folder: Path) -> Path:
 
 
 def _ours(
-    dataset: LayerDataset, material: Material, design: Design, one: Candidate
+    dataset: LayerDataset, problem: ProbeProblem, design: Design, candidate: Candidate
 ) -> tuple[float, list[float]]:
     """Return the seconds that a candidate takes, and its score in each outer fold."""
     start = time.perf_counter()
-    evaluation = Evaluation(design, material.judge)
-    fits = fitter(dataset, material.labelled.rows, one)
-    found = evaluation.take(fits.path(design.fits, evaluation.over, lambda *_: None))
-    pairs = zip(found.predicted, design.outers, strict=True)
-    folds = [material.judge.score(predicted, outer.test) for predicted, outer in pairs]
+    evaluation = Evaluation(design, problem.scorer)
+    fits = fitter(dataset, problem.labelled.rows, candidate)
+    scores = evaluation.collect(fits.path(design.fits, evaluation.may_stop))
+    pairs = zip(scores.predicted, design.outers, strict=True)
+    folds = [problem.scorer.score(predicted, outer.test) for predicted, outer in pairs]
     return time.perf_counter() - start, folds
 
 
-def _plain(dataset: LayerDataset, material: Material, design: Design) -> tuple[float, list[float]]:
+def _plain(dataset: LayerDataset, problem: ProbeProblem, design: Design) -> tuple[float, list[float]]:
     """Return the seconds of one outer fold in scikit-learn, and the scores of the folds that were timed."""
-    x, y = dataset.layer(LAYER, rows=material.labelled.rows), np.asarray(material.targets)
+    x, y = dataset.layer(LAYER, rows=problem.labelled.rows), np.asarray(problem.targets)
     start = time.perf_counter()
     out = []
     for outer in design.outers[:TIMED]:

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from layerwise.mixes import parse_mix
-from layerwise.probing.advice import Compared, advise
+from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.results import Advice, Estimate
 
 
-def compared(scores: list[float], p: float, error: float = 0.01, *, corrected: bool = True) -> Compared:
+def compared(
+    scores: list[float], p: float, error: float = 0.01, *, corrected: bool = True
+) -> CandidateComparison:
     """Candidates of which each pair has the p and the error."""
     count = len(scores)
     values = np.array(scores)
@@ -17,14 +19,16 @@ def compared(scores: list[float], p: float, error: float = 0.01, *, corrected: b
     ps = np.full((count, count), p)
     np.fill_diagonal(ps, 1)
     spread = np.full((count, count), error)
-    return Compared(values, ps, spread, gaps - 2 * error, gaps + 2 * error, 5.0, corrected)
+    return CandidateComparison(values, ps, spread, gaps - 2 * error, gaps + 2 * error, 5.0, corrected)
 
 
-def advised(found: Compared, mixes: list[str] | None = None, sizes: list[int] | None = None) -> Advice:
+def advised(
+    comparison: CandidateComparison, mixes: list[str] | None = None, sizes: list[int] | None = None
+) -> Advice:
     layers = ["emb", "1", "2", "3"]
-    names = mixes or layers[: len(found.scores)]
-    several = [Candidate(name, parse_mix(name, 3, layers), 3) for name in names]
-    return advise(found, several, sizes or [8] * len(names), Estimate(0.7, 0.65, 0.75), "accuracy")
+    names = mixes or layers[: len(comparison.scores)]
+    candidates = [Candidate(name, parse_mix(name, 3, layers), 3) for name in names]
+    return advise(comparison, candidates, sizes or [8] * len(names), Estimate(0.7, 0.65, 0.75), "accuracy")
 
 
 def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
@@ -69,9 +73,9 @@ def test_what_the_cheapest_saves_is_said(
     mixes: list[str], sizes: list[int], cheapest: str, saves: str
 ) -> None:
     scores = [0.705, 0.705, 0.71][-len(mixes) :]
-    found = advised(compared(scores, p=0.3), mixes, sizes)
-    assert (found.best, found.cheapest) == (mixes[-1], cheapest)
-    assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: -0.015 to 0.025); {saves}" in found.text
+    advice = advised(compared(scores, p=0.3), mixes, sizes)
+    assert (advice.best, advice.cheapest) == (mixes[-1], cheapest)
+    assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: -0.015 to 0.025); {saves}" in advice.text
 
 
 def test_what_choosing_earns_is_said() -> None:
@@ -84,7 +88,7 @@ def test_what_choosing_earns_is_said() -> None:
 
 
 def test_that_mean_and_sum_are_the_same_is_said_where_there_is_one() -> None:
-    said = "(mean and sum of the same layers are the same here, as features are standardised.)"
-    assert said in advised(compared([0.7, 0.8], p=1), ["3", "mean(1:)"]).text
-    assert said in advised(compared([0.7, 0.8], p=1), ["3", "sum(1:)"]).text
-    assert said not in advised(compared([0.7, 0.8], p=1), ["3", "concat(1:)"]).text
+    sentence = "(mean and sum of the same layers are the same here, as features are standardised.)"
+    assert sentence in advised(compared([0.7, 0.8], p=1), ["3", "mean(1:)"]).text
+    assert sentence in advised(compared([0.7, 0.8], p=1), ["3", "sum(1:)"]).text
+    assert sentence not in advised(compared([0.7, 0.8], p=1), ["3", "concat(1:)"]).text

@@ -23,16 +23,16 @@ def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, cla
     train = np.random.default_rng(1).random((4, rows)) < 0.7
     fits = Fits(train, y[None], np.zeros(4, np.int64), classes, np.arange(4))
     for scores in Solver(x).path(fits):
-        for place, fit in enumerate(scores.fits):
+        for index, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
-            model = LogisticRegression(C=CS[scores.place], max_iter=5000, tol=1e-8)
+            model = LogisticRegression(C=CS[scores.c_index], max_iter=5000, tol=1e-8)
             model.fit(scaler.transform(x[train[fit]]), y[train[fit]])
-            wanted = model.predict_proba(scaler.transform(x))
+            expected = model.predict_proba(scaler.transform(x))
             # Our fits end within about 4e-6 of the least loss: twice its root, 0.002, in probability. Where
             # C is above 1 some directions are so flat that a single row may be further off.
-            most = 0.01 if CS[scores.place] <= 1 else 0.03
-            assert np.abs(np.exp(scores.values[place].T) - wanted).max() < most
-            assert np.abs(np.exp(scores.values[place].T) - wanted).mean() < 0.002
+            most = 0.01 if CS[scores.c_index] <= 1 else 0.03
+            assert np.abs(np.exp(scores.values[index].T) - expected).max() < most
+            assert np.abs(np.exp(scores.values[index].T) - expected).mean() < 0.002
 
 
 def test_a_row_that_counts_twice_is_there_twice() -> None:
@@ -44,8 +44,8 @@ def test_a_row_that_counts_twice_is_there_twice() -> None:
         rows = np.repeat(np.arange(200), times[fit])
         scaler = StandardScaler().fit(x[rows])
         model = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(scaler.transform(x[rows]), y[rows])
-        wanted = model.predict_proba(scaler.transform(x))
-        gap = np.abs(np.exp(scores.values[fit].T) - wanted).max()
+        expected = model.predict_proba(scaler.transform(x))
+        gap = np.abs(np.exp(scores.values[fit].T) - expected).max()
         assert gap < 0.01, f"fit {fit} is {gap} from scikit-learn's on repeated rows"
 
 
@@ -68,10 +68,12 @@ def test_numbers_are_ridge_regression() -> None:
     train = np.random.default_rng(1).random((3, 300)) < 0.7
     fits = Fits(train, target[None], np.zeros(3, np.int64), 1, np.arange(3))
     for scores in Solver(x).path(fits):
-        for place, fit in enumerate(scores.fits):
+        for index, fit in enumerate(scores.fits):
             scaler = StandardScaler().fit(x[train[fit]])
-            model = Ridge(alpha=1 / CS[scores.place]).fit(scaler.transform(x[train[fit]]), target[train[fit]])
-            assert np.allclose(scores.values[place, 0], model.predict(scaler.transform(x)), atol=0.01)
+            model = Ridge(alpha=1 / CS[scores.c_index]).fit(
+                scaler.transform(x[train[fit]]), target[train[fit]]
+            )
+            assert np.allclose(scores.values[index, 0], model.predict(scaler.transform(x)), atol=0.01)
 
 
 def test_a_learned_mix_finds_the_layer_that_knows() -> None:
@@ -90,14 +92,14 @@ def test_a_learned_mix_leaves_the_layer_that_strong_regularisation_prefers() -> 
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     sign = 2.0 * y - 1
-    # Many numbers that say the same little, against one that says it all.
-    many = 0.4 * sign[:, None] + rng.normal(size=(400, 1)) + 0.1 * rng.normal(size=(400, 60))
-    one = rng.normal(size=(400, 60))
-    one[:, 0] = 3 * sign + rng.normal(size=400)
+    # Many columns that each carry the same weak signal, against one column that carries a strong one.
+    redundant = 0.4 * sign[:, None] + rng.normal(size=(400, 1)) + 0.1 * rng.normal(size=(400, 60))
+    informative = rng.normal(size=(400, 60))
+    informative[:, 0] = 3 * sign + rng.normal(size=400)
     fits = Fits(np.ones((1, 400), bool), y[None], np.zeros(1, np.int64), 2, np.zeros(1, np.int64))
     mixes = [
         s.mix[0]
-        for s in Solver(np.hstack([many, one]).astype(np.float32), layers=2).path(fits)
+        for s in Solver(np.hstack([redundant, informative]).astype(np.float32), layers=2).path(fits)
         if s.mix is not None
     ]
     assert mixes[0][0] > 0.9, "where weights must be small, many numbers add up"
@@ -111,9 +113,9 @@ def test_a_fixed_mix_is_the_mix_of_layers_standardised_by_the_training_rows() ->
     scaled = StandardScaler().fit(x[train[0]]).transform(x)
     mixed = 0.3 * scaled[:, :6] + 0.7 * scaled[:, 6:]
     for scores in Solver(x, layers=2, mix=(0.3, 0.7)).path(fits):
-        model = LogisticRegression(C=CS[scores.place], max_iter=5000, tol=1e-8)
-        wanted = model.fit(mixed[train[0]], y[train[0]]).predict_proba(mixed)
-        assert np.abs(np.exp(scores.values[0].T) - wanted).max() < 0.01
+        model = LogisticRegression(C=CS[scores.c_index], max_iter=5000, tol=1e-8)
+        expected = model.fit(mixed[train[0]], y[train[0]]).predict_proba(mixed)
+        assert np.abs(np.exp(scores.values[0].T) - expected).max() < 0.01
 
 
 def test_a_constant_column_counts_for_nothing() -> None:
@@ -129,18 +131,18 @@ def test_a_path_ends_where_it_is_told_to_and_families_stay_together(monkeypatch:
     train = np.random.default_rng(1).random((6, 200)) < 0.7
     fits = Fits(train, y[None], np.zeros(6, np.int64), 2, np.array([0, 0, 0, 1, 1, 2]))
     whole = {
-        (fit, s.place): s.values[place] for s in Solver(x).path(fits) for place, fit in enumerate(s.fits)
+        (fit, s.c_index): s.values[index] for s in Solver(x).path(fits) for index, fit in enumerate(s.fits)
     }
-    monkeypatch.setattr("layerwise.probing.batched_solver._SCORES", 4 * 200 * 2)  # room for four fits
+    monkeypatch.setattr("layerwise.probing.batched_solver._MAX_SCORES", 4 * 200 * 2)  # room for four fits
     seen: list[tuple[int, list[int]]] = []
 
-    def over(family: int) -> bool:
+    def may_stop(family: int) -> bool:
         return family == 1 and seen[-1][0] == 2
 
-    for scores in Solver(x).path(fits, over):
-        seen.append((scores.place, scores.fits.tolist()))
-        for place, fit in enumerate(scores.fits):
+    for scores in Solver(x).path(fits, may_stop):
+        seen.append((scores.c_index, scores.fits.tolist()))
+        for index, fit in enumerate(scores.fits):
             # Fits that are solved beside others end at the same place but for rounding.
-            assert np.abs(np.exp(scores.values[place]) - np.exp(whole[fit, scores.place])).max() < 0.01
+            assert np.abs(np.exp(scores.values[index]) - np.exp(whole[fit, scores.c_index])).max() < 0.01
     assert [fits for C, fits in seen if C == 2] == [[0, 1, 2], [3, 4, 5]]
     assert [fits for C, fits in seen if C == 3] == [[0, 1, 2], [5]]

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from layerwise.heads.linear import CS
 from layerwise.heads.pairs import halves
 from layerwise.probing.batched_solver import Fits
-from layerwise.probing.candidates import _OneByOne, candidates, fitter
+from layerwise.probing.candidates import _PerFitSolver, candidates, fitter
 from planted import noise, states_of
 
 
@@ -28,14 +28,14 @@ from planted import noise, states_of
 )
 def test_defaults_that_do_not_exist_or_coincide_are_dropped(blocks: int, mixes: list[str]) -> None:
     states = states_of(noise(3, 2, blocks + 1), {})
-    names = [one.name for one in candidates(states, None)]
+    names = [candidate.name for candidate in candidates(states, None)]
     assert names == ["emb", *map(str, range(1, blocks + 1)), *mixes]
 
 
 def test_mixes_of_the_users_own_appear_once() -> None:
     states = states_of(noise(3, 2, 3), {})
     asked = ["mean(1:)", "sum(2,1)", "concat(2)", "mean(1:; norm=layer)", "concat(1,2)", "concat(1:)"]
-    names = [one.name for one in candidates(states, asked)]
+    names = [candidate.name for candidate in candidates(states, asked)]
     assert names == ["emb", "1", "2", "mean(1:)", "mean(1:; norm=layer)", "concat(1,2)"]
 
 
@@ -52,19 +52,19 @@ def largest(layers: list[NDArray[np.float32]], train: NDArray[np.bool_]) -> F64:
 
 
 def of_pairs(layers: list[NDArray[np.float32]], train: NDArray[np.bool_]) -> F64:
-    one, other = standardised(layers[1:], np.repeat(train, 2))
-    return halves(((one + other) / 2).astype(np.float32)).astype(np.float64)
+    first, second = standardised(layers[1:], np.repeat(train, 2))
+    return halves(((first + second) / 2).astype(np.float32)).astype(np.float64)
 
 
 @pytest.mark.parametrize(
-    ("mix", "rows", "made"),
+    ("mix", "rows", "mix_by_hand"),
     [
         ("max(1:; norm=layer)", ROWS, largest),
         ("mean(1:; norm=layer)", ROWS.reshape(-1, 2), of_pairs),
     ],
 )
 def test_layers_are_standardised_by_the_rows_that_train(
-    mix: str, rows: NDArray[np.int64], made: Callable[..., F64]
+    mix: str, rows: NDArray[np.int64], mix_by_hand: Callable[..., F64]
 ) -> None:
     """The rows that don't train lie elsewhere, so that their statistics would be seen."""
     count = len(rows)
@@ -77,20 +77,22 @@ def test_layers_are_standardised_by_the_rows_that_train(
     for layer in layers:
         layer[rows[-40:].reshape(-1)] *= 3
     states = states_of(layers, {})
-    one = candidates(states, [mix])[-1]
+    candidate = candidates(states, [mix])[-1]
     fits = Fits(train, y[None], np.zeros(2, np.int64), 2, np.arange(2))
-    found = fitter(states, rows, one)
-    assert isinstance(found, _OneByOne)
-    place = CS.index(0.1)
-    got = found.at(fits, place)
-    for number, known in enumerate(train):
-        x = made(layers, known)
-        x = StandardScaler().fit(x[known]).transform(x)
-        wanted = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(x[known], y[known]).predict_proba(x)
-        gap = np.abs(np.exp(got.values[number].T) - wanted).max()
+    solver = fitter(states, rows, candidate)
+    assert isinstance(solver, _PerFitSolver)
+    c_index = CS.index(0.1)
+    scores = solver.at(fits, c_index)
+    for number, trained in enumerate(train):
+        x = mix_by_hand(layers, trained)
+        x = StandardScaler().fit(x[trained]).transform(x)
+        expected = (
+            LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(x[trained], y[trained]).predict_proba(x)
+        )
+        gap = np.abs(np.exp(scores.values[number].T) - expected).max()
         # With the statistics of all rows it is 0.05 for the one and 1 for the other.
         assert gap < 0.02, f"fit {number} is {gap} from scikit-learn's"
-    path = {(int(item.fits[0]), item.place): item.values[0] for item in found.path(fits, lambda _: False)}
+    path = {(int(item.fits[0]), item.c_index): item.values[0] for item in solver.path(fits, lambda _: False)}
     assert len(path) == 2 * len(CS)
     for number in range(2):
-        np.testing.assert_allclose(path[number, place], got.values[number], atol=1e-6)
+        np.testing.assert_allclose(path[number, c_index], scores.values[number], atol=1e-6)

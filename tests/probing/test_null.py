@@ -21,17 +21,19 @@ def of_nothing(run: int, **how: Any) -> ProbeResult:
     return probe(states, "classify", "y", mixes=["mean(1:)"], seed=run, **how)
 
 
-def plain_t_claims(found: ProbeResult) -> bool:
+def plain_t_claims(result: ProbeResult) -> bool:
     """Tell whether t tests that take the folds for independent, adjusted by Holm, claim a difference."""
-    pairs = combinations([one.folds for one in found.candidates], 2)
+    pairs = combinations([candidate.folds for candidate in result.candidates], 2)
     return min(holm([float(ttest_rel(a, b).pvalue) for a, b in pairs])) < 0.05
 
 
 @pytest.mark.slow
 def test_folds_claim_a_difference_at_most_once_in_twenty() -> None:
     runs = [of_nothing(run) for run in range(25)]
-    assert {len(one.folds) for found in runs for one in found.candidates} == {25}, "5 × 5 folds, the default"
-    claims = sum(found.advice.differs for found in runs)
+    assert {len(candidate.folds) for result in runs for candidate in result.candidates} == {25}, (
+        "5 × 5 folds, the default"
+    )
+    claims = sum(result.advice.differs for result in runs)
     assert claims <= len(runs) / 20, f"{claims} of {len(runs)} runs claim a difference that isn't there"
     plain = sum(map(plain_t_claims, runs))
     assert plain >= 5, f"only {plain} runs would without the correction, so that these runs don't test it"

@@ -19,9 +19,9 @@ from layerwise.cli.main import main
 from layerwise.heads.linear import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
-from layerwise.probing.design import Block, Builder, crossed, online_blocks
+from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
 from layerwise.probing.evaluate import block_bits, code_bits
-from layerwise.probing.probe import _Report, _Run, probe
+from layerwise.probing.probe import _ProbeRun, _ResultBuilder, probe
 from layerwise.probing.problem import gather
 from planted import noise, states_of, words_of
 
@@ -31,21 +31,21 @@ def test_one_layer_that_carries_the_label_is_found() -> None:
     y = rng.integers(0, 2, 300)
     layers = noise(300, 8, 5)
     layers[3][:, 0] += 150 * y
-    found = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", quick=True)
-    assert found.advice.best == "3"
-    assert found["3"].score > 0.9
-    assert found.advice.differs
-    assert found["1"].p_vs_best is not None
-    assert found["1"].p_vs_best < 0.05
-    assert found["learned(all)"].score > 0.9, "the learned mix finds layer 3"
-    weights = found.to_json()["learned"]["weights"]
+    result = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", quick=True)
+    assert result.advice.best == "3"
+    assert result["3"].score > 0.9
+    assert result.advice.differs
+    assert result["1"].p_vs_best is not None
+    assert result["1"].p_vs_best < 0.05
+    assert result["learned(all)"].score > 0.9, "the learned mix finds layer 3"
+    weights = result.to_json()["learned"]["weights"]
     assert max(weights, key=lambda name: weights[name]["value"]) == "3", "and weighs it most"
-    assert found.advice.cheapest == "3"
-    assert abs(found.baselines["majority"].score - 0.5) < 0.1
-    assert found["3"].codelength is not None
-    assert found["1"].codelength is not None
-    assert found["3"].codelength["compression"] > 1.5 > 1.1 > found["1"].codelength["compression"]
-    assert found["3"].selectivity is None, "there is no control task at text level"
+    assert result.advice.cheapest == "3"
+    assert abs(result.baselines["majority"].score - 0.5) < 0.1
+    assert result["3"].codelength is not None
+    assert result["1"].codelength is not None
+    assert result["3"].codelength["compression"] > 1.5 > 1.1 > result["1"].codelength["compression"]
+    assert result["3"].selectivity is None, "there is no control task at text level"
 
 
 @pytest.mark.parametrize("task", ["classify", "regress"])
@@ -54,25 +54,25 @@ def test_what_the_learned_mix_weighs_is_shown(task: str) -> None:
     y = rng.integers(0, 2, 300)
     layers = noise(300, 8, 4)
     layers[2][:, 0] += 20 * y
-    found = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=["learned(all)"])
-    shown = found.to_json()["learned"]
-    assert shown["mix"] == "learned(all)"
-    assert shown["weights"]["2"]["low"] > 0.5, "the weight, over resampled texts, is layer 2's"
-    assert shown["logit_variance"]["2"]["value"] > 0.8
-    assert shown["left_out"]["2"]["difference"]["low"] > 0.2, "nothing can stand in for layer 2"
-    assert abs(shown["left_out"]["1"]["difference"]["value"]) < 0.05
-    assert "share weight" in shown["caution"]
-    assert shown["score"] == pytest.approx(found["learned(all)"].folds[0], abs=1e-6), "it is the same head"
+    result = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=["learned(all)"])
+    learned = result.to_json()["learned"]
+    assert learned["mix"] == "learned(all)"
+    assert learned["weights"]["2"]["low"] > 0.5, "the weight, over resampled texts, is layer 2's"
+    assert learned["logit_variance"]["2"]["value"] > 0.8
+    assert learned["left_out"]["2"]["difference"]["low"] > 0.2, "nothing can stand in for layer 2"
+    assert abs(learned["left_out"]["1"]["difference"]["value"]) < 0.05
+    assert "share weight" in learned["caution"]
+    assert learned["score"] == pytest.approx(result["learned(all)"].folds[0], abs=1e-6), "it is the same head"
     plain = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=[], quick=True)
     assert plain.learned is None
 
 
 def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
     y = np.random.default_rng(5).integers(0, 2, 200)
-    found = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
-    assert not found.advice.differs
-    assert "No candidate can be told apart" in found.advice.text
-    assert "doesn't show that they are equal" in found.advice.text
+    result = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
+    assert not result.advice.differs
+    assert "No candidate can be told apart" in result.advice.text
+    assert "doesn't show that they are equal" in result.advice.text
 
 
 def test_halves_in_two_layers_need_both() -> None:
@@ -81,9 +81,9 @@ def test_halves_in_two_layers_need_both() -> None:
     layers = noise(400, 6, 4)
     layers[1][:, 0] += 30 * a
     layers[3][:, 0] += 60 * b
-    found = probe(states_of(layers, {"y": (2 * a + b).astype(str)}), "classify", "y", quick=True)
-    assert found.advice.best == "concat(-4:)", "all four layers, under the name that came first"
-    assert found["concat(-4:)"].score > found["1"].score + 0.2
+    result = probe(states_of(layers, {"y": (2 * a + b).astype(str)}), "classify", "y", quick=True)
+    assert result.advice.best == "concat(-4:)", "all four layers, under the name that came first"
+    assert result["concat(-4:)"].score > result["1"].score + 0.2
 
 
 def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
@@ -91,10 +91,10 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
     y = rng.integers(0, 3, 240)
     layers = noise(240, 10, 2)
     layers[1][:, :3] += 4 * np.eye(3)[y]
-    found = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", mixes=[], quick=True)
-    build = Builder(np.arange(240), y, 3, spread=True)
+    result = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", mixes=[], quick=True)
+    build = DesignBuilder(np.arange(240), y, 3, spread=True)
     design = crossed(build, 1, 5, 0, [])
-    for place, outer in enumerate(design.outers):
+    for fold, outer in enumerate(design.outers):
         train = design.fits.train[outer.fit]
         rows = np.flatnonzero(train)
         cut = [
@@ -105,9 +105,9 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
         search = GridSearchCV(
             make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-7)), grid, cv=cut
         )
-        wanted = search.fit(layers[1][rows], y[rows]).score(layers[1][outer.test], y[outer.test])
+        expected = search.fit(layers[1][rows], y[rows]).score(layers[1][outer.test], y[outer.test])
         # One row of 48 may fall on the other side of a boundary.
-        assert abs(found["1"].folds[place] - wanted) <= 1 / 48 + 1e-9
+        assert abs(result["1"].folds[fold] - expected) <= 1 / 48 + 1e-9
 
 
 def test_baselines_are_a_pipeline_of_scikit_learn_and_the_commonest_class() -> None:
@@ -115,22 +115,22 @@ def test_baselines_are_a_pipeline_of_scikit_learn_and_the_commonest_class() -> N
     y = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
     vocabulary = [f"w{number}" for number in range(60)]
     texts = [" ".join([*rng.choice(vocabulary, 8), *rng.choice(vocabulary[4 * k : 4 * k + 4], 2)]) for k in y]
-    found = probe(
+    result = probe(
         states_of(noise(200, 4, 1), {"y": y.astype(str)}, texts), "classify", "y", mixes=[], quick=True
     )
-    design = crossed(Builder(np.arange(200), y, 3, spread=True), 1, 5, 0, [])
+    design = crossed(DesignBuilder(np.arange(200), y, 3, spread=True), 1, 5, 0, [])
     bag, common = [], []
     for outer in design.outers:
         rows = np.flatnonzero(design.fits.train[outer.fit])
         cut = [(np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner]
         steps = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000, tol=1e-3))
         search = GridSearchCV(steps, {"logisticregression__C": [0.1, 1, 10, 100]}, cv=cut)
-        said = [texts[row] for row in rows]
+        train = [texts[row] for row in rows]
         test = [texts[row] for row in outer.test]
-        bag.append(search.fit(said, y[rows]).score(test, y[outer.test]))
+        bag.append(search.fit(train, y[rows]).score(test, y[outer.test]))
         common.append(np.mean(y[outer.test] == np.bincount(y[rows]).argmax()))
-    assert found.baselines["bag_of_words"].score == pytest.approx(np.mean(bag), abs=1e-9)
-    assert found.baselines["majority"].score == pytest.approx(np.mean(common), abs=1e-9)
+    assert result.baselines["bag_of_words"].score == pytest.approx(np.mean(bag), abs=1e-9)
+    assert result.baselines["majority"].score == pytest.approx(np.mean(common), abs=1e-9)
     assert np.mean(bag) > np.mean(common) + 0.1, "the words say the label"
 
 
@@ -138,12 +138,12 @@ def test_numbers() -> None:
     rng = np.random.default_rng(0)
     layers = noise(200, 6, 3)
     y = layers[2][:, 0] + rng.normal(size=200)
-    found = probe(states_of(layers, {"y": [f"{v:.4f}" for v in y]}), "regress", "y", quick=True, mixes=[])
-    assert found.metric == "r2"
-    assert found.advice.best == "2"
-    assert found["2"].score > 0.9
-    assert found["2"].scores["spearman"] > 0.9
-    assert found["2"].codelength is None
+    result = probe(states_of(layers, {"y": [f"{v:.4f}" for v in y]}), "regress", "y", quick=True, mixes=[])
+    assert result.metric == "r2"
+    assert result.advice.best == "2"
+    assert result["2"].score > 0.9
+    assert result["2"].scores["spearman"] > 0.9
+    assert result["2"].codelength is None
 
 
 def test_tags_are_scored_by_spans_and_controlled_by_words() -> None:
@@ -155,22 +155,22 @@ def test_tags_are_scored_by_spans_and_controlled_by_words() -> None:
     layers = noise(720, 8, 3)
     codes = {tag: n for n, tag in enumerate(sorted(set(tags)))}
     layers[2][:, : len(codes)] += 60 * np.eye(len(codes))[[codes[t] for t in tags]]
-    found = probe(words_of(layers, sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
-    assert found.metric == "span_f1"
-    assert found.advice.best == "2"
-    assert found["2"].score > 0.9 > 0.5 > found["1"].score
-    assert found["2"].selectivity is not None
-    assert found["2"].selectivity > 0.3
+    result = probe(words_of(layers, sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
+    assert result.metric == "span_f1"
+    assert result.advice.best == "2"
+    assert result["2"].score > 0.9 > 0.5 > result["1"].score
+    assert result["2"].selectivity is not None
+    assert result["2"].selectivity > 0.3
 
 
 def test_a_text_with_an_untagged_word_is_left_out_as_a_whole() -> None:
     sentences = [[f"a{n}", "b", "c"] for n in range(30)]
     tags: list[str | None] = ["S-PER", "O", "O"] * 30
     tags[4] = None
-    found = probe(words_of(noise(90, 4, 2), sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
-    assert found.rows == 87
-    assert "3 rows of texts with an untagged word were left out." in found.notes
-    assert found.classes == ("B-PER", "O"), "any scheme goes in, IOB2 is inside"
+    result = probe(words_of(noise(90, 4, 2), sentences, {"ner": tags}), "tag", "ner", quick=True, mixes=[])
+    assert result.rows == 87
+    assert "3 rows of texts with an untagged word were left out." in result.notes
+    assert result.classes == ("B-PER", "O"), "any scheme goes in, IOB2 is inside"
 
 
 def test_a_split_is_scored_once_on_test() -> None:
@@ -179,16 +179,16 @@ def test_a_split_is_scored_once_on_test() -> None:
     layers = noise(300, 6, 3)
     layers[2][:, 0] += 20 * y
     part = ["train"] * 180 + ["dev"] * 50 + ["test"] * 70
-    found = probe(
+    result = probe(
         states_of(layers, {"y": y.astype(str), "part": part}), "classify", "y", split="part", mixes=[]
     )
-    assert len(found["2"].folds) == 1
-    assert found.advice.best == "2"
-    assert found["2"].low is not None
-    assert found["2"].high is not None
-    assert found["2"].low < found["2"].score <= found["2"].high
-    assert found.chosen.score == pytest.approx(found["2"].score)
-    assert "180 train, 50 dev, 70 test" in found.design
+    assert len(result["2"].folds) == 1
+    assert result.advice.best == "2"
+    assert result["2"].low is not None
+    assert result["2"].high is not None
+    assert result["2"].low < result["2"].score <= result["2"].high
+    assert result.chosen.score == pytest.approx(result["2"].score)
+    assert "180 train, 50 dev, 70 test" in result.design
 
 
 def test_with_a_split_dev_chooses_and_test_scores() -> None:
@@ -201,10 +201,10 @@ def test_with_a_split_dev_chooses_and_test_scores() -> None:
     layers[1][:, 0] += 30 * np.where(part == "test", misheard, y)
     layers[2][:, 0] += 60 * np.where(part == "dev", misheard, y)
     states = states_of(layers, {"y": y.astype(str), "part": part})
-    found = probe(states, "classify", "y", split="part", mixes=[])
-    assert found.advice.best == "2"
-    assert found["2"].score > 0.9 > 0.8 > found["1"].score
-    assert found.chosen.score == found["1"].score, "chosen is what dev takes, whatever test says of it"
+    result = probe(states, "classify", "y", split="part", mixes=[])
+    assert result.advice.best == "2"
+    assert result["2"].score > 0.9 > 0.8 > result["1"].score
+    assert result.chosen.score == result["1"].score, "chosen is what dev takes, whatever test says of it"
 
 
 def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
@@ -213,15 +213,15 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     layers[1][:, 0] += 8 * y
     layers[2][:, 0] += 10 * y
     states = states_of(layers, {"y": y.astype(str)})
-    material = gather(states, "classify", "y", groups=None, split=None, folds=5, most=200, seed=0)
-    run = _Run(states, material, 2, 0)
-    several = candidates(states, [])
-    found = [run.evaluate(one) for one in several]
-    inner = np.array([one.inner for one in found])
+    problem = gather(states, "classify", "y", groups=None, split=None, folds=5, max_rows=200, seed=0)
+    run = _ProbeRun(states, problem, 2, 0)
+    all_candidates = candidates(states, [])
+    evaluations = [run.evaluate(candidate) for candidate in all_candidates]
+    inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(_Report(run, several, found, "classify", "y")._chosen())
-    folds = np.stack([run.folds(one.predicted) for one in found])
+    chosen = run.folds(_ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
+    folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"
     public = probe(states, "classify", "y", mixes=[], quick=True)
@@ -230,10 +230,10 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
 
 def test_rare_classes_and_missing_labels_are_counted() -> None:
     y = ["a", "b"] * 30 + ["rare"] * 2 + [""] * 3
-    found = probe(states_of(noise(65, 4, 2), {"y": y}), "classify", "y", quick=True, mixes=[])
-    assert found.rows == 60
-    assert any("3 rows without a label" in note for note in found.notes)
-    assert any("'rare' (2)" in note for note in found.notes)
+    result = probe(states_of(noise(65, 4, 2), {"y": y}), "classify", "y", quick=True, mixes=[])
+    assert result.rows == 60
+    assert any("3 rows without a label" in note for note in result.notes)
+    assert any("'rare' (2)" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(
@@ -270,10 +270,10 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 
 def test_one_mix_may_be_a_string_and_another_name_is_told() -> None:
     states = states_of(noise(60, 4, 2), {"y": ["a", "b"] * 30})
-    found = probe(states, "classify", "y", mixes="concat(0:2)", quick=True)
-    assert [one.mix for one in found.candidates] == ["emb", "1", "concat(0:2)"]
+    result = probe(states, "classify", "y", mixes="concat(0:2)", quick=True)
+    assert [candidate.mix for candidate in result.candidates] == ["emb", "1", "concat(0:2)"]
     with pytest.raises(lw.RequestError, match="'7'; there are emb, 1, concat"):
-        found["7"]
+        result["7"]
 
 
 def test_an_online_code_by_hand() -> None:
@@ -283,9 +283,9 @@ def test_an_online_code_by_hand() -> None:
         "second block by the third C, then by sums 3, 4: 5+9, 4+7, 3+8"
     )
     logp = np.log(np.array([[0.5, 0.9], [0.5, 0.1]], np.float32))
-    wanted = -np.log2((3 * 0.9 + 0.5) / 4) - np.log2((3 * 0.5 + 0.5) / 4)
-    assert block_bits(logp, np.array([0, 1]), Block(np.array([1, 0]), 0, 3)) == pytest.approx(
-        wanted, abs=1e-5
+    expected = -np.log2((3 * 0.9 + 0.5) / 4) - np.log2((3 * 0.5 + 0.5) / 4)
+    assert block_bits(logp, np.array([0, 1]), CodeBlock(np.array([1, 0]), 0, 3)) == pytest.approx(
+        expected, abs=1e-5
     )
 
 
@@ -327,20 +327,20 @@ def test_selectivity_is_the_tasks_score_less_that_of_scikit_learn_on_the_control
     layers[1][:, :3] += 5 * np.eye(3)[y]
     layers[1][:, 3:] += 8 * rng.normal(size=(40, 9))[kinds.reshape(-1)]
     states = words_of(layers, sentences, {"pos": y.astype(str)})
-    found = probe(states, "classify", "pos", mixes=[], quick=True)["1"]
-    material = gather(states, "classify", "pos", groups=None, split=None, folds=5, most=400, seed=0)
+    result = probe(states, "classify", "pos", mixes=[], quick=True)["1"]
+    problem = gather(states, "classify", "pos", groups=None, split=None, folds=5, max_rows=400, seed=0)
     labels = control_labels(words, y, 3, 0)
-    design = crossed(Builder(material.groups, y, 3, spread=True), 1, 5, 0, [])
-    wanted = []
-    for outer, C in zip(design.outers, found.C or (), strict=True):
+    design = crossed(DesignBuilder(problem.groups, y, 3, spread=True), 1, 5, 0, [])
+    expected = []
+    for outer, C in zip(design.outers, result.C or (), strict=True):
         train = design.fits.train[outer.fit]
         steps = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=5000, tol=1e-7))
         model = steps.fit(layers[1][train], labels[train])
-        wanted.append(model.score(layers[1][outer.test], labels[outer.test]))
-    assert found.control is not None
-    assert found.control == pytest.approx(np.mean(wanted), abs=1 / 400), "with the Cs of the task"
-    assert found.control > np.bincount(labels).max() / 400 + 0.05, "words are remembered"
-    assert found.selectivity == pytest.approx(found.score - found.control)
+        expected.append(model.score(layers[1][outer.test], labels[outer.test]))
+    assert result.control is not None
+    assert result.control == pytest.approx(np.mean(expected), abs=1 / 400), "with the Cs of the task"
+    assert result.control > np.bincount(labels).max() / 400 + 0.05, "words are remembered"
+    assert result.selectivity == pytest.approx(result.score - result.control)
 
 
 def test_the_command_writes_its_files(
@@ -371,7 +371,9 @@ def test_the_command_writes_its_files(
     assert main([*command, "--mix", "mean:1:", "--mix", "learned:all"]) == 0
     assert "bag_of_words" in capsys.readouterr().out
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
-    assert [one["mix"] for one in result["candidates"]] == [*("emb", "1", "2", "3", "mean:1:", "learned:all")]
+    assert [candidate["mix"] for candidate in result["candidates"]] == [
+        *("emb", "1", "2", "3", "mean:1:", "learned:all")
+    ]
     for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
         assert name in result
     assert {"probe.md", "probe.svg", "probe.png", "weights.svg", "weights.png"} <= {

@@ -90,12 +90,12 @@ def test_holm_by_hand(raw: list[float], adjusted: list[float]) -> None:
 
 def test_all_pairs_are_adjusted_together() -> None:
     scores = np.random.default_rng(0).normal(size=(4, 10)) + np.array([[0.0], [0.0], [1.0], [3.0]])
-    found = paired_tests(scores, 9, 1)
+    p = paired_tests(scores, 9, 1)
     pairs = list(combinations(range(4), 2))
     raw = [corrected_test(scores[i] - scores[j], 9, 1) for i, j in pairs]
-    assert [found[i, j] for i, j in pairs] == pytest.approx(holm(raw))
-    assert (found == found.T).all()
-    assert (np.diag(found) == 1).all()
+    assert [p[i, j] for i, j in pairs] == pytest.approx(holm(raw))
+    assert (p == p.T).all()
+    assert (np.diag(p) == 1).all()
 
 
 def test_the_correction_holds_its_level_where_the_plain_t_does_not() -> None:
@@ -120,16 +120,16 @@ def test_the_bootstrap_is_a_plain_resampling_loop() -> None:
     counts = rng.integers(0, 4, size=(3, 30, 3))
     counts[..., 0] = counts.min(axis=2)
     counts[..., 2] = counts[0, :, 2]
-    found = paired_bootstrap(counts, span_f1, draws=500, seed=3)
+    bootstrap = paired_bootstrap(counts, span_f1, draws=500, seed=3)
     drawn = np.random.default_rng(3).integers(0, 30, size=(500, 30))
-    loop = np.array([[span_f1(one[picked].sum(axis=0)) for one in counts] for picked in drawn])
-    np.testing.assert_allclose(found.samples, loop)
-    np.testing.assert_allclose(found.scores, [span_f1(one.sum(axis=0)) for one in counts])
-    np.testing.assert_allclose(found.low, np.percentile(loop, 2.5, axis=0))
-    np.testing.assert_allclose(found.high, np.percentile(loop, 97.5, axis=0))
+    loop = np.array([[span_f1(candidate[picked].sum(axis=0)) for candidate in counts] for picked in drawn])
+    np.testing.assert_allclose(bootstrap.samples, loop)
+    np.testing.assert_allclose(bootstrap.scores, [span_f1(candidate.sum(axis=0)) for candidate in counts])
+    np.testing.assert_allclose(bootstrap.low, np.percentile(loop, 2.5, axis=0))
+    np.testing.assert_allclose(bootstrap.high, np.percentile(loop, 97.5, axis=0))
     low, high = np.percentile(loop[:, 0] - loop[:, 2], [2.5, 97.5])
-    assert found.difference(0, 2) == pytest.approx((found.scores[0] - found.scores[2], low, high))
-    assert found.error(0, 2) == pytest.approx((loop[:, 0] - loop[:, 2]).std())
+    assert bootstrap.difference(0, 2) == pytest.approx((bootstrap.scores[0] - bootstrap.scores[2], low, high))
+    assert bootstrap.error(0, 2) == pytest.approx((loop[:, 0] - loop[:, 2]).std())
 
 
 def test_blocks_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,18 +142,18 @@ def test_blocks_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
     right = np.arange(400) < 300
-    found = paired_bootstrap(np.stack([right, np.ones(400)], axis=-1)[None], accuracy, draws=4000)
+    bootstrap = paired_bootstrap(np.stack([right, np.ones(400)], axis=-1)[None], accuracy, draws=4000)
     half = 1.96 * math.sqrt(0.75 * 0.25 / 400)
-    assert (found.low[0], found.high[0]) == pytest.approx((0.75 - half, 0.75 + half), abs=0.005)
+    assert (bootstrap.low[0], bootstrap.high[0]) == pytest.approx((0.75 - half, 0.75 + half), abs=0.005)
 
 
 def test_a_metric_that_a_draw_cannot_have_is_left_out() -> None:
     counts = np.array(
         [[[1, 1], [0, 0], [0, 1]]]
     )  # a unit without rows, such as a text whose words have no label
-    found = paired_bootstrap(counts, accuracy, draws=300)
-    assert np.isnan(found.samples).any()
-    assert not np.isnan([*found.low, *found.high]).any()
+    bootstrap = paired_bootstrap(counts, accuracy, draws=300)
+    assert np.isnan(bootstrap.samples).any()
+    assert not np.isnan([*bootstrap.low, *bootstrap.high]).any()
 
 
 def test_moments_give_r2_and_pearson() -> None:
@@ -176,7 +176,7 @@ def test_moments_give_r2_and_pearson() -> None:
 def test_rows_are_summed_by_unit() -> None:
     values = np.random.default_rng(6).normal(size=(2, 7, 3))
     units = np.array([9, 4, 9, 4, 4, 0, 9])
-    plain = np.stack([[one[units == u].sum(axis=0) for u in (0, 4, 9)] for one in values])
+    plain = np.stack([[candidate[units == u].sum(axis=0) for u in (0, 4, 9)] for candidate in values])
     np.testing.assert_allclose(unit_sums(values, units), plain)
 
 
@@ -184,11 +184,11 @@ def plain_max_statistic(samples: F64, scores: F64) -> F64:
     """All pairs at once, in the words of the definition."""
     pairs = list(combinations(range(len(scores)), 2))
     gaps = np.stack([samples[:, i] - samples[:, j] for i, j in pairs], axis=1)
-    own = np.array([scores[i] - scores[j] for i, j in pairs])
+    observed = np.array([scores[i] - scores[j] for i, j in pairs])
     spread = gaps.std(axis=0)
-    largest = np.max(np.abs(gaps - own) / spread, axis=1)
+    largest = np.max(np.abs(gaps - observed) / spread, axis=1)
     p = np.ones((len(scores), len(scores)))
-    for (i, j), gap, sd in zip(pairs, own, spread, strict=True):
+    for (i, j), gap, sd in zip(pairs, observed, spread, strict=True):
         p[i, j] = p[j, i] = (1 + np.sum(largest >= abs(gap) / sd)) / (1 + len(samples))
     return p
 
@@ -197,31 +197,31 @@ def right_or_wrong(seed: int, shares: list[float], units: int = 150) -> F64:
     """Counts (C, units, 2) of candidates that are right at these rates, alike in part (hard and easy units)."""
     rng = np.random.default_rng(seed)
     common = rng.random(units)
-    own = np.where(rng.random((len(shares), units)) < 0.5, common, rng.random((len(shares), units)))
-    right = (own < np.array(shares)[:, None]).astype(np.float64)
+    difficulty = np.where(rng.random((len(shares), units)) < 0.5, common, rng.random((len(shares), units)))
+    right = (difficulty < np.array(shares)[:, None]).astype(np.float64)
     return np.stack([right, np.ones_like(right)], axis=-1)
 
 
 def test_the_maximum_statistic_is_its_definition() -> None:
-    found = paired_bootstrap(right_or_wrong(7, [0.5, 0.6, 0.7, 0.71]), accuracy, draws=400)
-    p = max_statistic(found.samples, found.scores)
-    np.testing.assert_allclose(p, plain_max_statistic(found.samples, found.scores))
+    bootstrap = paired_bootstrap(right_or_wrong(7, [0.5, 0.6, 0.7, 0.71]), accuracy, draws=400)
+    p = max_statistic(bootstrap.samples, bootstrap.scores)
+    np.testing.assert_allclose(p, plain_max_statistic(bootstrap.samples, bootstrap.scores))
     assert p[0, 3] < 0.05
     assert p[2, 3] > 0.05
 
 
 def test_one_pair_is_about_its_z_test() -> None:
-    found = paired_bootstrap(right_or_wrong(8, [0.6, 0.7], 500), accuracy, draws=4000)
-    gap, _, _ = found.difference(0, 1)
-    z = 2 * reference.norm.sf(abs(gap) / found.error(0, 1))
-    assert max_statistic(found.samples, found.scores)[0, 1] == pytest.approx(z, abs=0.02)
+    bootstrap = paired_bootstrap(right_or_wrong(8, [0.6, 0.7], 500), accuracy, draws=4000)
+    gap, _, _ = bootstrap.difference(0, 1)
+    z = 2 * reference.norm.sf(abs(gap) / bootstrap.error(0, 1))
+    assert max_statistic(bootstrap.samples, bootstrap.scores)[0, 1] == pytest.approx(z, abs=0.02)
 
 
 def test_identical_candidates_are_never_told_apart() -> None:
     counts = right_or_wrong(9, [0.5, 0.7])
     twice = np.concatenate([counts, counts])
-    found = paired_bootstrap(twice, accuracy, draws=300)
-    p = max_statistic(found.samples, found.scores)
+    bootstrap = paired_bootstrap(twice, accuracy, draws=300)
+    p = max_statistic(bootstrap.samples, bootstrap.scores)
     assert p[0, 2] == p[1, 3] == 1
     once = paired_bootstrap(counts, accuracy, draws=300)
     np.testing.assert_array_equal(p[:2, :2], max_statistic(once.samples, once.scores))
@@ -231,17 +231,17 @@ def test_identical_candidates_are_never_told_apart() -> None:
 
 def test_a_difference_without_spread_is_as_sure_as_draws_allow() -> None:
     counts = np.array([[[1, 1]] * 20, [[0, 1]] * 20])
-    found = paired_bootstrap(counts, accuracy, draws=99)
-    assert max_statistic(found.samples, found.scores)[0, 1] == pytest.approx(0.01)
+    bootstrap = paired_bootstrap(counts, accuracy, draws=99)
+    assert max_statistic(bootstrap.samples, bootstrap.scores)[0, 1] == pytest.approx(0.01)
 
 
 def test_nulls_are_kept_over_all_pairs() -> None:
     # Six candidates of the same worth, fifteen pairs: any pair below .05 is a false alarm of the family.
     alarms, unadjusted = 0, 0
     for seed in range(200):
-        found = paired_bootstrap(right_or_wrong(seed, [0.7] * 6), accuracy, draws=300, seed=seed)
-        alarms += bool((max_statistic(found.samples, found.scores) < 0.05).any())
-        gaps = [found.difference(i, j)[1:] for i, j in combinations(range(6), 2)]
+        bootstrap = paired_bootstrap(right_or_wrong(seed, [0.7] * 6), accuracy, draws=300, seed=seed)
+        alarms += bool((max_statistic(bootstrap.samples, bootstrap.scores) < 0.05).any())
+        gaps = [bootstrap.difference(i, j)[1:] for i, j in combinations(range(6), 2)]
         unadjusted += any(low > 0 or high < 0 for low, high in gaps)
     # 200 runs at .05: 10 expected, above 18 with a chance of less than 1 in 100.
     assert alarms <= 18 < unadjusted
@@ -251,14 +251,14 @@ def test_intervals_for_all_pairs_hold_just_where_no_pair_is_distinguished() -> N
     rng = np.random.default_rng(0)
     for _ in range(20):
         folds = rng.normal(size=(4, 1)) * 0.5 + rng.normal(size=(4, 10))
-        told = (paired_tests(folds, 80, 20) < 0.05).any()
+        significant = (paired_tests(folds, 80, 20) < 0.05).any()
         critical = bonferroni_critical(4, 10)
         out = [
             abs((folds[i] - folds[j]).mean()) > critical * corrected_error(folds[i] - folds[j], 80, 20)
             for i in range(4)
             for j in range(i)
         ]
-        assert told == any(out), "Holm's first step and Bonferroni's intervals say the same"
+        assert significant == any(out), "Holm's first step and Bonferroni's intervals say the same"
         samples = folds.mean(axis=1) + rng.normal(size=(500, 4)) * 0.3
         p = max_statistic(samples, folds.mean(axis=1))
         critical = max_critical(samples, folds.mean(axis=1))

@@ -1,4 +1,4 @@
-"""The advice in words: the best, the cheapest that is nearly as good, and what following it earns."""
+"""The advice as text: the best candidate, the cheapest one that is nearly as good, and the score to expect."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ NAMES = {"accuracy": "accuracy", "r2": "R²", "span_f1": "strict span F1"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """All candidates against each other.
+class CandidateComparison:
+    """Comparison of all C candidates with each other.
 
-    `scores` (C,); `p` (C, C) adjusted over all pairs; `error` (C, C) the standard error of each difference;
-    `low` and `high` (C, C) its 95% interval, of the row's score less the column's; `critical` errors to both
-    sides make one that holds for all pairs at once; `corrected` tells whether errors are those of Nadeau and Bengio.
+    `scores` (C,); `p` (C, C) p-values adjusted over all pairs; `error` (C, C) standard error of each difference;
+    `low` and `high` (C, C) ends of the 95% interval of the row's score minus the column's; difference ± `critical`
+    errors is an interval that holds for all pairs at once; `corrected`: errors are those of Nadeau and Bengio.
     """
 
     scores: F64
@@ -31,103 +31,116 @@ class Compared:
 
     @property
     def best(self) -> int:
-        """The candidate with the highest score; of equals the first."""
+        """Position of the candidate with the highest score; the first one if several are equal."""
         return int(self.scores.argmax())
 
     @property
     def differs(self) -> bool:
-        """Whether any two can be told apart."""
+        """Whether any two candidates differ significantly (adjusted p below 0.05)."""
         return bool((self.p < 0.05).any())
 
 
 def advise(
-    found: Compared, candidates: list[Candidate], sizes: list[int], chosen: Estimate, metric: str
+    comparison: CandidateComparison,
+    candidates: list[Candidate],
+    sizes: list[int],
+    chosen: Estimate,
+    metric: str,
 ) -> Advice:
-    """Return the advice; `sizes` are bytes per row."""
-    best = found.best
-    cheap = _cheapest(found, candidates, sizes)
-    lines = [_first(found, candidates, metric)]
+    """Return the advice; `sizes` are the bytes per row of each candidate."""
+    best = comparison.best
+    cheap = _cheapest(comparison, candidates, sizes)
+    lines = [_best_sentence(comparison, candidates, metric)]
     if cheap != best:
-        lines.append(_saving(found, candidates, sizes, cheap, metric))
+        lines.append(_cheapest_sentence(comparison, candidates, sizes, cheap, metric))
     else:
-        lines.append(f"No cheaper candidate lies within one {_error(found)} of it (a rule of thumb).")
+        lines.append(
+            f"No cheaper candidate lies within one {_error_name(comparison)} of it (a rule of thumb)."
+        )
     lines.append(
         f"Choosing by this procedure earns {NAMES[metric]} {_interval(chosen.score, chosen.low, chosen.high)} "
         "on texts that had no part in the choice."
     )
-    if any(one.mix.how in ("mean", "sum") for one in candidates):
+    if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
         lines.append("(mean and sum of the same layers are the same here, as features are standardised.)")
-    return Advice(candidates[best].name, candidates[cheap].name, found.differs, " ".join(lines))
+    return Advice(candidates[best].name, candidates[cheap].name, comparison.differs, " ".join(lines))
 
 
-def _first(found: Compared, candidates: list[Candidate], metric: str) -> str:
-    best = found.best
-    name, score = candidates[best].name, found.scores[best]
+def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
+    best = comparison.best
+    name, score = candidates[best].name, comparison.scores[best]
     if len(candidates) == 1:
         return f"There is one candidate: {name}, {NAMES[metric]} {score:.3f}."
-    if not found.differs:
-        return _nothing_differs(found, candidates, metric)
-    worse = [i for i in range(len(candidates)) if found.p[best, i] < 0.05]
+    if not comparison.differs:
+        return _no_difference_sentence(comparison, candidates, metric)
+    worse = [i for i in range(len(candidates)) if comparison.p[best, i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     text = f"Best: {name}, {NAMES[metric]} {score:.3f}"
     if not rivals:
-        others = f"all {len(worse)} others" if len(worse) > 1 else "the other"
-        return f"{text}; it can be told apart from {others}."
+        other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
+        return f"{text}; it can be told apart from {other_names}."
     names = ", ".join(candidates[i].name for i in rivals)
     if worse:
         return f"{text}; it can be told apart from {len(worse)} of the others, and not from {names}."
-    one, other = np.unravel_index(int(np.nanargmin(found.p)), found.p.shape)
+    first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
     return (
         f"Highest: {name}, {NAMES[metric]} {score:.3f}, but it can't be told apart from any other; "
-        f"{candidates[one].name} and {candidates[other].name} can be from each other."
+        f"{candidates[first].name} and {candidates[second].name} can be from each other."
     )
 
 
-def _nothing_differs(found: Compared, candidates: list[Candidate], metric: str) -> str:
-    best = found.best
-    last = len(candidates) - 1 - int(found.scores[::-1].argmin())  # of equals the last
+def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
+    best = comparison.best
+    last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
     start = "No candidate can be told apart from another with these texts"
-    gap, half = found.scores[best] - found.scores[last], found.critical * found.error[best, last]
+    gap, half = (
+        comparison.scores[best] - comparison.scores[last],
+        comparison.critical * comparison.error[best, last],
+    )
     if gap == 0:
-        return f"{start}: all have the same {NAMES[metric]}, {found.scores[best]:.3f}."
+        return f"{start}: all have the same {NAMES[metric]}, {comparison.scores[best]:.3f}."
+    interval = _interval(gap, gap - half, gap + half)
     return (
-        f"{start}: the highest {NAMES[metric]} is {found.scores[best]:.3f} ({candidates[best].name}), the lowest "
-        f"{found.scores[last]:.3f} ({candidates[last].name}), and the difference is {_interval(gap, gap - half, gap + half)}, "
+        f"{start}: the highest {NAMES[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
+        f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
         "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
         "may tell them apart."
     )
 
 
-def _saving(found: Compared, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str) -> str:
-    best = found.best
-    gap = found.scores[best] - found.scores[cheap]
-    one, top = candidates[cheap], candidates[best]
-    saved = []
-    if one.cost < top.cost:
-        saved.append(f"{one.cost:.0%} of the forward instead of {top.cost:.0%}")
+def _cheapest_sentence(
+    comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str
+) -> str:
+    best = comparison.best
+    gap = comparison.scores[best] - comparison.scores[cheap]
+    candidate, best_candidate = candidates[cheap], candidates[best]
+    interval = _interval(gap, comparison.low[best, cheap], comparison.high[best, cheap])
+    savings = []
+    if candidate.cost < best_candidate.cost:
+        savings.append(f"{candidate.cost:.0%} of the forward instead of {best_candidate.cost:.0%}")
     if sizes[cheap] < sizes[best]:
-        saved.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
+        savings.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
     return (
-        f"Cheapest within one {_error(found)} of it (a rule of thumb): {one.name}, "
-        f"{NAMES[metric]} {found.scores[cheap]:.3f}, lower by {_interval(gap, found.low[best, cheap], found.high[best, cheap])}; "
-        f"it needs {' and '.join(saved)}."
+        f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.name}, "
+        f"{NAMES[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
+        f"it needs {' and '.join(savings)}."
     )
 
 
-def _error(found: Compared) -> str:
-    return "corrected standard error" if found.corrected else "standard error"
+def _error_name(comparison: CandidateComparison) -> str:
+    return "corrected standard error" if comparison.corrected else "standard error"
 
 
-def _cheapest(found: Compared, candidates: list[Candidate], sizes: list[int]) -> int:
-    best = found.best
+def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int]) -> int:
+    best = comparison.best
     near = [
         i
         for i in range(len(candidates))
-        if i == best or found.scores[best] - found.scores[i] < found.error[best, i]
+        if i == best or comparison.scores[best] - comparison.scores[i] < comparison.error[best, i]
     ]
-    cheapest = min(near, key=lambda i: (candidates[i].cost, sizes[i], -found.scores[i]))
-    here = (candidates[cheapest].cost, sizes[cheapest])
-    return cheapest if here < (candidates[best].cost, sizes[best]) else best
+    cheapest = min(near, key=lambda i: (candidates[i].cost, sizes[i], -comparison.scores[i]))
+    cost = (candidates[cheapest].cost, sizes[cheapest])
+    return cheapest if cost < (candidates[best].cost, sizes[best]) else best
 
 
 def _interval(score: float, low: float | None, high: float | None) -> str:

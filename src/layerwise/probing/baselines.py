@@ -1,4 +1,4 @@
-"""What a score has to beat: the commonest answer, and the words themselves, without any model."""
+"""Baselines that a score has to beat: the most frequent class (or the mean), and TF-IDF features of the texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,65 +10,65 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.probing.design import Design, Outer
-from layerwise.probing.scorers import F64, Judge, Predicted
+from layerwise.probing.design import Design, OuterFit
+from layerwise.probing.scorers import F64, Predicted, Scorer
 from layerwise.states import F32, I64
 
-_CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they want less regularisation
-_KEPT = 20_000  # of the vocabulary, the commonest
+_CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
+_MAX_FEATURES = 20_000  # the most frequent entries of the vocabulary
 
 
-def majority(design: Design, judge: Judge) -> list[Predicted]:
-    """Return the predictions of the commonest class (or the mean) of the training rows, per outer fit."""
+def majority(design: Design, scorer: Scorer) -> list[Predicted]:
+    """Return, per outer fit, predictions that are always the most frequent class (or the mean) of the training rows."""
     out = []
     for outer in design.outers:
         targets = design.fits.targets[0][design.fits.train[outer.fit]]
         if design.fits.count == 1:
-            out.append(judge.decide(np.full((1, len(outer.test)), targets.mean(), np.float32), outer.test))
+            out.append(scorer.decide(np.full((1, len(outer.test)), targets.mean(), np.float32), outer.test))
         else:
             shares = np.bincount(targets, minlength=design.fits.count).astype(np.float32)
             values = np.repeat(np.log(shares + 1e-3)[:, None], len(outer.test), axis=1)
-            out.append(judge.decide(values, outer.test))
+            out.append(scorer.decide(values, outer.test))
     return out
 
 
 def bag_of_words(
     texts: Sequence[str],
     design: Design,
-    judge: Judge,
-    outers: Sequence[Outer],
+    scorer: Scorer,
+    outers: Sequence[OuterFit],
     *,
     words: bool,
     track: Tracker = SILENT,
 ) -> list[Predicted]:
-    """Return the predictions of TF-IDF with the same classifier, per outer fit.
+    """Return, per outer fit, the predictions of the same kind of classifier on TF-IDF features.
 
-    Vocabulary and document frequencies come from the training rows; the inner fits choose the C.
+    Vocabulary and document frequencies come from the training rows only; the inner fits choose C.
     Source of the solver: scikit-learn.
 
     Args:
-        texts: the text of each row; the two texts of a pair with a space between.
-        design: the fits.
-        judge: decides.
-        outers: which outer fits.
-        words: whether a row is a word, whose features are the word itself and its tokens of 1 to 3 letters.
-        track: reports the folds.
+        texts: the text of each row; for a pair, its two texts joined by a space.
+        design: the training sets and the rows that score them.
+        scorer: turns scores into predictions and scores these.
+        outers: the outer fits to use.
+        words: whether a row is a word; its features are then its character n-grams of 1 to 3 letters.
+        track: progress over the folds.
     """
     rows = np.array(texts, object)
     out = []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
-        found = np.zeros(len(_CS))
+        scores = np.zeros(len(_CS))
         for fit, held in outer.inner:
-            found += _scores(rows, design, judge, fit, held, words=words)
-        C = _CS[int(found.argmax())]
+            scores += _scores(rows, design, scorer, fit, held, words=words)
+        C = _CS[int(scores.argmax())]
         values = _fit(rows, design, outer.fit, [outer.test], [C], words=words)[0]
-        out.append(judge.decide(values, outer.test))
+        out.append(scorer.decide(values, outer.test))
     return out
 
 
-def _scores(rows: NDArray[Any], design: Design, judge: Judge, fit: int, held: I64, *, words: bool) -> F64:
-    made = _fit(rows, design, fit, [held] * len(_CS), _CS, words=words)
-    return np.array([judge.score(judge.decide(values, held), held) for values in made])
+def _scores(rows: NDArray[Any], design: Design, scorer: Scorer, fit: int, held: I64, *, words: bool) -> F64:
+    values_per_c = _fit(rows, design, fit, [held] * len(_CS), _CS, words=words)
+    return np.array([scorer.score(scorer.decide(values, held), held) for values in values_per_c])
 
 
 def _fit(
@@ -81,34 +81,34 @@ def _fit(
     words: bool,
 ) -> list[F32]:
     train = design.fits.train[fit]
-    kind: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 3)} if words else {}
+    options: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 3)} if words else {}
     if not words:
-        kind = {"token_pattern": r"(?u)[一-鿿]|\w+|[^\w\s]"}
-    vectors = TfidfVectorizer(max_features=_KEPT, lowercase=True, dtype=np.float32, **kind)
+        options = {"token_pattern": r"(?u)[一-鿿]|\w+|[^\w\s]"}
+    vectorizer = TfidfVectorizer(max_features=_MAX_FEATURES, lowercase=True, dtype=np.float32, **options)
     try:
-        x = vectors.fit_transform(rows[train])
+        x = vectorizer.fit_transform(rows[train])
     except ValueError:  # no text has a word
-        return [np.zeros((design.fits.count, len(some)), np.float32) for some in held]
+        return [np.zeros((design.fits.count, len(scored_rows)), np.float32) for scored_rows in held]
     targets = design.fits.targets[design.fits.labels[fit]][train]
     out = []
-    for C, some in zip(Cs, held, strict=True):
-        features = vectors.transform(rows[some])
+    for C, scored_rows in zip(Cs, held, strict=True):
+        features = vectorizer.transform(rows[scored_rows])
         if design.fits.count == 1:
             values = Ridge(alpha=1 / C).fit(x, targets).predict(features)[None]
         else:
-            values = _classes(x, targets, features, C, design.fits.count)
+            values = _fit_classes(x, targets, features, C, design.fits.count)
         out.append(values.astype(np.float32))
     return out
 
 
-def _classes(x: Any, targets: I64, features: Any, C: float, count: int) -> F64:
+def _fit_classes(x: Any, targets: I64, features: Any, C: float, count: int) -> F64:
     values = np.full((count, features.shape[0]), -1e9)
-    there = np.unique(targets)
-    if len(there) == 1:
-        values[there[0]] = 0.0
+    present = np.unique(targets)
+    if len(present) == 1:
+        values[present[0]] = 0.0
         return values
     model = LogisticRegression(C=C, max_iter=1000, tol=1e-3).fit(x, targets)
-    found = np.asarray(model.decision_function(features), np.float64)
-    found = np.stack([np.zeros_like(found), found]) if found.ndim == 1 else found.T
-    values[there] = log_softmax(found, axis=0)  # a probability itself may be too small for float32
+    logits = np.asarray(model.decision_function(features), np.float64)
+    logits = np.stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits.T
+    values[present] = log_softmax(logits, axis=0)  # a probability itself may be too small for float32
     return values

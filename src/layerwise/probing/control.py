@@ -1,4 +1,4 @@
-"""The control task: labels that only a memory of word types can learn (Hewitt and Liang 2019)."""
+"""Control task: random labels per word type, which a probe can learn only by memorising words (Hewitt and Liang 2019)."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from layerwise.states import I64
 def control_labels(words: Sequence[str], classes: I64, count: int, seed: int) -> I64:
     """Return a random label for each row, int64 (n,), the same for all rows of one word type.
 
-    Labels are drawn from the distribution of the task's own, so that guessing is as easy.
+    Labels are drawn with the class frequencies of the task, so that guessing is equally easy.
 
     Args:
-        words: the word (or token) that each row is, as written.
+        words: the word (or token) of each row, as written.
         classes: the task's classes (n,).
         count: how many classes there are.
-        seed: of the draw.
+        seed: seed of the random labels.
     """
     types = {word: number for number, word in enumerate(sorted(set(words)))}
     shares = np.bincount(classes, minlength=count) / len(classes)
-    drawn = np.random.default_rng(seed).choice(count, size=len(types), p=shares)
-    return np.array([drawn[types[word]] for word in words], np.int64)
+    type_labels = np.random.default_rng(seed).choice(count, size=len(types), p=shares)
+    return np.array([type_labels[types[word]] for word in words], np.int64)

@@ -1,4 +1,4 @@
-"""Who trains on what and is scored on what: the same for every candidate."""
+"""The design of a probe: training and test rows of every fit, the same for every candidate."""
 
 from dataclasses import dataclass, replace
 
@@ -10,14 +10,14 @@ from layerwise.labels.folds import Mask, stratified_folds
 from layerwise.probing.batched_solver import Fits
 from layerwise.states import I64
 
-INNER = 3  # inner folds: they only choose, so fewer and larger ones will do
+INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough
 _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 _ORDERS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outer:
-    """One scored fit: its number, the rows that score it, and the fits and rows that choose for it."""
+class OuterFit:
+    """A scored fit: its number, its test rows, and the inner fits and held-out rows that choose its C."""
 
     fit: int
     test: I64
@@ -26,8 +26,8 @@ class Outer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """A block of the online code: its rows, the fit on all rows before it (none for the first), how many those are."""
+class CodeBlock:
+    """A block of an online code: its rows, the fit on all rows before it (none for the first), the number of these."""
 
     rows: I64
     fit: int | None
@@ -36,31 +36,33 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Design:
-    """All fits of one candidate, and what each is for.
+    """All fits of one candidate, and the use of each.
 
     Attributes:
         fits: the training sets, over n rows.
-        outers: what is scored: a fold of a repeat each, or the one test set.
-        controls: for each fit of the control task the place of the outer fit that it repeats with random
-            labels, and the number of these among the targets.
-        orders: the blocks of each order of the online code.
-        fixed: whether the user's own split is scored, instead of folds.
-        text: what was done, in words.
+        outers: the scored fits: one per fold and repeat, or one for the test set.
+        controls: for each fit of the control task, the index of the outer fit that it repeats with random
+            labels, and the index of these labels in the targets.
+        orders: the blocks of the online code in each random order.
+        fixed: whether the test set of the user's own split is scored, instead of folds.
+        text: a description of the design.
     """
 
     fits: Fits
-    outers: tuple[Outer, ...]
+    outers: tuple[OuterFit, ...]
     controls: tuple[tuple[int, int], ...]
-    orders: tuple[tuple[Block, ...], ...]
+    orders: tuple[tuple[CodeBlock, ...], ...]
     fixed: bool
     text: str
 
-    def scored(self) -> "Design":
-        """Return the outer fits and those that choose for them alone, without control tasks and codes."""
+    def scored_only(self) -> "Design":
+        """Return the design with only the outer fits and their inner fits, without control tasks and codes."""
         kept = sorted({fit for o in self.outers for fit in (o.fit, *(number for number, _ in o.inner))})
-        place = {old: new for new, old in enumerate(kept)}
+        new_number = {old: new for new, old in enumerate(kept)}
         outers = tuple(
-            replace(o, fit=place[o.fit], inner=tuple((place[number], rows) for number, rows in o.inner))
+            replace(
+                o, fit=new_number[o.fit], inner=tuple((new_number[number], rows) for number, rows in o.inner)
+            )
             for o in self.outers
         )
         all_fits = self.fits
@@ -83,11 +85,11 @@ class Design:
         return float(np.mean([len(outer.test) for outer in self.outers]))
 
 
-class Builder:
-    """Collects training sets and gives them numbers."""
+class DesignBuilder:
+    """Collects training sets and numbers them."""
 
     def __init__(self, groups: I64, targets: NDArray[np.float32] | I64, count: int, *, spread: bool) -> None:
-        """Begin with the group and the target of each row; `spread` deals classes evenly to folds."""
+        """Take the group and the target of each row; with `spread`, each fold gets about the same share of each class."""
         self.groups, self.count = groups, count
         self.targets: list[NDArray[np.float32] | I64] = [targets]
         self.classes = np.asarray(targets, np.int64) if spread else None
@@ -96,7 +98,7 @@ class Builder:
         self._families = 0
 
     def family(self) -> None:
-        """Begin a family: the fits that follow are judged together."""
+        """Begin a family: the fits added from now on end their paths together."""
         self._families += 1
 
     def fit(self, train: Mask) -> int:
@@ -108,48 +110,48 @@ class Builder:
     def fits(self) -> Fits:
         """Return all training sets."""
         family = np.array(self._family, np.int64)
-        labels = np.zeros(len(family), np.int64)  # those of the task
+        labels = np.zeros(len(family), np.int64)  # all learn the labels of the task
         return Fits(np.array(self._train), np.stack(self.targets), labels, self.count, family)
 
-    def folds(self, among: Mask, folds: int, seed: int) -> list[Mask]:
-        """Cut the rows of a mask into held-out masks, by whole groups."""
-        rows = np.flatnonzero(among)
+    def folds(self, mask: Mask, folds: int, seed: int) -> list[Mask]:
+        """Cut the rows of a mask into masks of held-out rows, by whole groups."""
+        rows = np.flatnonzero(mask)
         classes = self.classes[rows] if self.classes is not None else None
         out = []
         for held in stratified_folds(self.groups[rows], classes, folds, seed):
-            mask = np.zeros(len(among), bool)
-            mask[rows[held]] = True
-            out.append(mask)
+            held_mask = np.zeros(len(mask), bool)
+            held_mask[rows[held]] = True
+            out.append(held_mask)
         return out
 
-    def nested(self, train: Mask, test: Mask, repeat: int, seed: int) -> Outer:
-        """Add an outer fit and the inner fits that choose for it."""
+    def nested(self, train: Mask, test: Mask, repeat: int, seed: int) -> OuterFit:
+        """Add an outer fit and the inner fits that choose its C."""
         self.family()
         inner = tuple(
             (self.fit(train & ~held), np.flatnonzero(held)) for held in self.folds(train, INNER, seed)
         )
-        return Outer(self.fit(train), np.flatnonzero(test), inner, repeat)
+        return OuterFit(self.fit(train), np.flatnonzero(test), inner, repeat)
 
 
-def crossed(build: Builder, repeats: int, folds: int, seed: int, controls: list[I64]) -> Design:
-    """Return repeated nested cross-validation; `controls` are random labels for as many repeats."""
-    everything = np.ones(len(build.groups), bool)
+def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64]) -> Design:
+    """Return the design of repeated nested cross-validation; `controls` has random labels for the first repeats."""
+    everything = np.ones(len(builder.groups), bool)
     outers = []
-    build.targets += controls
+    builder.targets += controls
     for repeat in range(repeats):
-        for number, held in enumerate(build.folds(everything, folds, _seed(seed, repeat))):
-            outers.append(build.nested(~held, held, repeat, _seed(seed, repeat, number + 1)))
-    random = [(place, o.repeat + 1) for place, o in enumerate(outers) if o.repeat < len(controls)]
-    orders = _orders(build, everything, seed)
+        for number, held in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
+            outers.append(builder.nested(~held, held, repeat, _seed(seed, repeat, number + 1)))
+    controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
+    orders = _orders(builder, everything, seed)
     text = f"{repeats} × {folds}-fold cross-validation, {INNER} inner folds choose"
-    return Design(build.fits(), tuple(outers), tuple(random), orders, False, text)
+    return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 
-def split(build: Builder, roles: NDArray[np.str_], seed: int, controls: list[I64]) -> Design:
-    """Return the design of the user's own split: chosen on dev, scored once on test.
+def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: list[I64]) -> Design:
+    """Return the design of the user's own split: C is chosen on dev, and test scores once.
 
     Raises:
-        RequestError: no test rows, or a group on both sides.
+        RequestError: no test rows.
     """
     train, dev, test = (roles == name for name in ("train", "dev", "test"))
     if not test.any():
@@ -157,54 +159,56 @@ def split(build: Builder, roles: NDArray[np.str_], seed: int, controls: list[I64
             "--split: its column has no labelled row with the value test, on which to score; name another column, or "
             "leave --split out for cross-validation"
         )
-    build.targets += controls
+    builder.targets += controls
 
     if dev.any():
-        build.family()
-        number = build.fit(train)
-        outer = Outer(number, np.flatnonzero(test), ((number, np.flatnonzero(dev)),))
+        builder.family()
+        number = builder.fit(train)
+        outer = OuterFit(number, np.flatnonzero(test), ((number, np.flatnonzero(dev)),))
     else:
-        outer = build.nested(train, test, 0, _seed(seed, 0))
-    random = tuple((0, number + 1) for number in range(len(controls)))
+        outer = builder.nested(train, test, 0, _seed(seed, 0))
+    controlled = tuple((0, number + 1) for number in range(len(controls)))
     chosen = "dev chooses" if dev.any() else f"{INNER} inner folds of train choose"
     counts = f"{train.sum():,} train, {dev.sum():,} dev, {test.sum():,} test"
-    orders = _orders(build, train, seed)
-    return Design(build.fits(), (outer,), random, orders, True, f"your own split ({counts} rows): {chosen}")
+    orders = _orders(builder, train, seed)
+    return Design(
+        builder.fits(), (outer,), controlled, orders, True, f"your own split ({counts} rows): {chosen}"
+    )
 
 
-def _orders(build: Builder, among: Mask, seed: int) -> tuple[tuple[Block, ...], ...]:
-    if build.count < 2:
+def _orders(builder: DesignBuilder, mask: Mask, seed: int) -> tuple[tuple[CodeBlock, ...], ...]:
+    if builder.count < 2:
         return ()
     orders = []
     for order in range(_ORDERS):
-        build.family()
-        blocks, before = [], np.zeros(len(among), bool)
-        for rows in online_blocks(build.groups, among, build.count, _seed(seed, order, 1000)):
+        builder.family()
+        blocks, before = [], np.zeros(len(mask), bool)
+        for rows in online_blocks(builder.groups, mask, builder.count, _seed(seed, order, 1000)):
             seen = int(before.sum())
-            blocks.append(Block(rows, build.fit(before.copy()) if seen else None, seen))
+            blocks.append(CodeBlock(rows, builder.fit(before.copy()) if seen else None, seen))
             before[rows] = True
         orders.append(tuple(blocks))
     return tuple(orders)
 
 
-def online_blocks(groups: I64, among: Mask, classes: int, seed: int) -> list[I64]:
-    """Return the rows of each block of an online code: whole groups in random order, at 0.1 … 100% of the rows.
+def online_blocks(groups: I64, mask: Mask, classes: int, seed: int) -> list[I64]:
+    """Return the rows of each block of an online code: whole groups in random order, ending at 0.1 … 100% of the rows.
 
-    A block has at least max(2K, 16) rows; a rest that has fewer joins the last.
+    A block has at least max(2K, 16) rows; fewer remaining rows are added to the last block.
     Source: Voita and Titov 2020, section 3.2 (their fractions).
     """
-    rows = np.flatnonzero(among)
-    names, own = np.unique(groups[rows], return_inverse=True)
+    rows = np.flatnonzero(mask)
+    names, group_index = np.unique(groups[rows], return_inverse=True)
     rank = np.random.default_rng(seed).permutation(len(names))
-    rows = rows[np.argsort(rank[own], kind="stable")]
+    rows = rows[np.argsort(rank[group_index], kind="stable")]
     ordered = groups[rows]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) + 1  # ends of whole groups
-    least, ends = max(2 * classes, 16), [0]
+    group_ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) + 1  # where a group ends
+    min_rows, ends = max(2 * classes, 16), [0]
     for share in _BLOCKS:
-        wanted = max(share * len(rows), ends[-1] + least)
-        place = int(np.searchsorted(last, wanted))
-        if place < len(last) and len(rows) - last[place] >= least:
-            ends.append(int(last[place]))
+        end = max(share * len(rows), ends[-1] + min_rows)
+        index = int(np.searchsorted(group_ends, end))
+        if index < len(group_ends) and len(rows) - group_ends[index] >= min_rows:
+            ends.append(int(group_ends[index]))
     return [rows[a:b] for a, b in zip(ends, [*ends[1:], len(rows)], strict=True) if a < b]
 
 

@@ -1,7 +1,9 @@
-"""Many small smooth problems minimised at once: L-BFGS with a preconditioner, batched.
+"""Batched L-BFGS with a preconditioner: minimises many small smooth problems at once.
 
-Every problem walks for itself (its own curvature, its own step, its own end), and all of them are evaluated
-together, so that one matrix product serves hundreds of fits. Problems that have converged leave the batch.
+A probe fits hundreds of small models; one call of an optimiser per model would spend its time in Python and in
+small matrix products. Here every problem has its own curvature, step size and stopping test, but all problems
+are evaluated together, so that one matrix product serves all of them. Converged problems leave the batch;
+otherwise the slowest problem would decide how long all others are evaluated.
 """
 
 from collections.abc import Callable
@@ -13,40 +15,50 @@ from torch import Tensor
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(numbers of problems (a,), parameters (a, size)) -> values (a,), gradients (a, size)"""
 Precondition = Callable[[Tensor, Tensor], Tensor]
-"""(numbers of problems (a,), vectors (a, size)) -> vectors (a, size): about the inverse Hessian's product"""
+"""(numbers of problems (a,), vectors (a, size)) -> vectors (a, size): approximate inverse Hessian times vector"""
 _MEMORY = 8
 _ARMIJO = 1e-4
 _SHRINK = 0.35
-_LEAST = 1e-3  # float32 sums of losses can't tell smaller ones apart
+_MIN_VALUE = 1e-3  # float32 sums of losses can't resolve smaller values
 
 
 @dataclass(slots=True)
 class _State:
-    """What is known of the problems that are still under way; each tensor's first axis is the problem.
+    """State of the problems that haven't converged; the first axis of each tensor is the problem.
 
-    `eased` is the preconditioned gradient, and `eases` the preconditioned changes of the gradient: as the
-    preconditioner is linear, differences of the former, so that it is applied once a step.
+    `preconditioned` is the preconditioned gradient; `preconditioned_changes` are the preconditioned changes of
+    the gradient: the preconditioner is linear, so they are differences, and it is applied only once a step.
     """
 
     number: Tensor
     x: Tensor
     value: Tensor
     gradient: Tensor
-    eased: Tensor
+    preconditioned: Tensor
     step: Tensor
     direction: Tensor
     slope: Tensor
     scale: Tensor
     steps: list[Tensor]
     changes: list[Tensor]
-    eases: list[Tensor]
+    preconditioned_changes: list[Tensor]
     curvature: list[Tensor]
 
     def keep(self, mask: Tensor) -> None:
         """Drop the problems outside `mask`."""
-        for name in ("number", "x", "value", "gradient", "eased", "step", "direction", "slope", "scale"):
+        for name in (
+            "number",
+            "x",
+            "value",
+            "gradient",
+            "preconditioned",
+            "step",
+            "direction",
+            "slope",
+            "scale",
+        ):
             setattr(self, name, getattr(self, name)[mask])
-        for history in (self.steps, self.changes, self.eases, self.curvature):
+        for history in (self.steps, self.changes, self.preconditioned_changes, self.curvature):
             history[:] = [item[mask] for item in history]
 
 
@@ -56,12 +68,12 @@ def minimise(
     start: Tensor,
     *,
     tolerance: float = 4e-6,
-    most: int = 200,
+    max_evaluations: int = 200,
 ) -> Tensor:
-    """Return the minimisers (problems, size) of smooth problems, each walked to from its row of `start`.
+    """Return the minimisers (problems, size) of smooth problems, each started from its row of `start`.
 
-    A problem ends when half its squared Newton decrement, as the preconditioner sees it (about how far its
-    value is from the least), is below `tolerance` times its value (at most 1), or after `most` evaluations.
+    A problem ends when half its squared Newton decrement, estimated with the preconditioner (about how far its
+    value is above the minimum), is below `tolerance` times its value (at most 1), or after `max_evaluations`.
 
     Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
     """
@@ -69,11 +81,11 @@ def minimise(
     number = torch.arange(len(start))
     value, gradient = evaluate(number, result)
     state = _begin(number, result.clone(), value, gradient, precondition)
-    for _ in range(most):
-        moving = -0.5 * state.slope > tolerance * state.value.clamp(_LEAST, 1.0)
-        if not bool(moving.all()):
+    for _ in range(max_evaluations):
+        unfinished = -0.5 * state.slope > tolerance * state.value.clamp(_MIN_VALUE, 1.0)
+        if not bool(unfinished.all()):
             result[state.number] = state.x
-            state.keep(moving)
+            state.keep(unfinished)
         if not len(state.number):
             return result
         _advance(state, evaluate, precondition)
@@ -82,67 +94,70 @@ def minimise(
 
 
 def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
-    eased = precondition(number, gradient)
-    slope = -(eased * gradient).sum(1)
-    one = torch.ones(len(x), dtype=x.dtype)
-    return _State(number, x, value, gradient, eased, one, -eased, slope, one.clone(), [], [], [], [])
+    preconditioned = precondition(number, gradient)
+    slope = -(preconditioned * gradient).sum(1)
+    ones = torch.ones(len(x), dtype=x.dtype)
+    return _State(
+        number, x, value, gradient, preconditioned, ones, -preconditioned, slope, ones.clone(), [], [], [], []
+    )
 
 
 def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
-    """Try one step of every problem; those whose step was good enough go on from there."""
+    """Try one step of every problem; accept it where it lowers the value enough, else shorten it."""
     x = state.x + state.step[:, None] * state.direction
     value, gradient = evaluate(state.number, x)
-    # In float32 two values this near can't be told apart, and the step is as good as any.
+    # In float32 the difference of two values this close is rounding, so the step is accepted.
     slack = 1e-6 * state.value.abs().clamp_min(1e-3)
-    good = value <= state.value + _ARMIJO * state.step * state.slope + slack
-    stuck = ~good & (state.step < 1e-4)
-    moved = (good & torch.isfinite(value))[:, None]
+    sufficient = value <= state.value + _ARMIJO * state.step * state.slope + slack
+    stuck = ~sufficient & (state.step < 1e-4)
+    moved = (sufficient & torch.isfinite(value))[:, None]
     step = torch.where(moved, x - state.x, 0.0)
     change = torch.where(moved, gradient - state.gradient, 0.0)
-    eased = precondition(state.number, gradient)
-    ease = torch.where(moved, eased - state.eased, 0.0)
+    preconditioned = precondition(state.number, gradient)
+    preconditioned_change = torch.where(moved, preconditioned - state.preconditioned, 0.0)
     state.x = torch.where(moved, x, state.x)
     state.value = torch.where(moved[:, 0], value, state.value)
     state.gradient = torch.where(moved, gradient, state.gradient)
-    state.eased = torch.where(moved, eased, state.eased)
-    _remember(state, step, change, ease)
+    state.preconditioned = torch.where(moved, preconditioned, state.preconditioned)
+    _remember(state, step, change, preconditioned_change)
     direction = -_two_loops(state)
     slope = (direction * state.gradient).sum(1)
-    slope = torch.where(stuck, 0.0, slope)  # ends it
+    slope = torch.where(stuck, 0.0, slope)  # a slope of 0 ends the problem
     renewed = moved[:, 0] | stuck
     state.direction = torch.where(renewed[:, None], direction, state.direction)
     state.slope = torch.where(renewed, slope, state.slope)
     state.step = torch.where(renewed, 1.0, state.step * _SHRINK)
 
 
-def _remember(state: _State, step: Tensor, change: Tensor, ease: Tensor) -> None:
+def _remember(state: _State, step: Tensor, change: Tensor, preconditioned_change: Tensor) -> None:
     product = (step * change).sum(1)
     useful = product > 1e-10 * (change * change).sum(1).clamp_min(1e-30)
     state.curvature.append(torch.where(useful, 1.0 / product.clamp_min(1e-30), 0.0))
     state.steps.append(step)
     state.changes.append(change)
-    state.eases.append(ease)
-    # By how much the preconditioner overrates the curvature along this step.
-    own = product / (change * ease).sum(1).clamp_min(1e-30)
-    state.scale = torch.where(useful & (own > 0), own, state.scale)
-    for history in (state.steps, state.changes, state.eases, state.curvature):
+    state.preconditioned_changes.append(preconditioned_change)
+    # By how much the preconditioner overestimates the curvature along this step.
+    ratio = product / (change * preconditioned_change).sum(1).clamp_min(1e-30)
+    state.scale = torch.where(useful & (ratio > 0), ratio, state.scale)
+    for history in (state.steps, state.changes, state.preconditioned_changes, state.curvature):
         del history[:-_MEMORY]
 
 
 def _two_loops(state: _State) -> Tensor:
-    vector, eased = state.gradient.clone(), state.eased.clone()
+    vector, preconditioned = state.gradient.clone(), state.preconditioned.clone()
     shares = []
-    for step, change, ease, rho in zip(
-        *map(reversed, (state.steps, state.changes, state.eases, state.curvature)), strict=True
+    for step, change, preconditioned_change, rho in zip(
+        *map(reversed, (state.steps, state.changes, state.preconditioned_changes, state.curvature)),
+        strict=True,
     ):
         share = rho * (step * vector).sum(1)
         vector.sub_(share[:, None] * change)
-        eased.sub_(share[:, None] * ease)
+        preconditioned.sub_(share[:, None] * preconditioned_change)
         shares.append(share)
-    eased.mul_(state.scale[:, None])
+    preconditioned.mul_(state.scale[:, None])
     for step, change, rho, share in zip(
         state.steps, state.changes, state.curvature, reversed(shares), strict=True
     ):
-        back = rho * (change * eased).sum(1)
-        eased.add_((share - back)[:, None] * step)
-    return eased
+        back = rho * (change * preconditioned).sum(1)
+        preconditioned.add_((share - back)[:, None] * step)
+    return preconditioned

@@ -1,4 +1,8 @@
-"""Which layer, which mix: every candidate through the same folds, and what can be said of the differences."""
+"""The probe: score every layer and mix on the same folds, and test which differences are significant.
+
+Every candidate has the same nested design, so that fold scores can be compared in pairs. The inner folds alone
+choose C and the candidate; the scores of rows that took part in a choice would be too high.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,29 +15,29 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.linear import regularisation
 from layerwise.probing import baselines, stats
-from layerwise.probing.advice import Compared, advise
+from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate, Fitter, candidates, fitter, time_of
-from layerwise.probing.design import Builder, Design, crossed, split
-from layerwise.probing.evaluate import Evaluated, Evaluation, control_scores
-from layerwise.probing.mix_importance import weighed
-from layerwise.probing.problem import Material, gather
-from layerwise.probing.results import Estimate, ProbeResult, Scored
-from layerwise.probing.scorers import F64, Judge, Predicted
+from layerwise.probing.design import Design, DesignBuilder, crossed, split
+from layerwise.probing.evaluate import CandidateScores, Evaluation, control_scores
+from layerwise.probing.mix_importance import mix_importance
+from layerwise.probing.problem import ProbeProblem, gather
+from layerwise.probing.results import CandidateResult, Estimate, ProbeResult
+from layerwise.probing.scorers import F64, Predicted, Scorer
 from layerwise.states import I64, Layered
 
 MOST_ROWS = 20_000
 FOLDS = 5
-RESAMPLED = 20  # refits of a learned mix, for the intervals of its weights
+RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
 _REPEATS = 5
 _CONTROLS = 3
 _DRAWS = 2000  # bootstrap samples of a test set
-# How long things take in times of a middling layer, by the table in docs/performance.md.
+# Durations relative to a layer of medium depth, from the table in docs/performance.md.
 _BASELINES = 1.0
-_WEIGHTS = 0.65  # of a learned mix, against its own time as a candidate
-_RANDOM_FITS = 0.75  # of a candidate on a random model, without codes, against its own
+_WEIGHTS = 0.65  # importance of a learned mix, relative to its own time as a candidate
+_RANDOM_FITS = 0.75  # a candidate on a random model, without codes, relative to its own time
 _ENCODING = 3.5  # encoding all texts to the last layer
 RandomModel = Callable[[Sequence[str], I64, Tracker], Layered]
-"""(names of layers, numbers of texts, ascending, tracker) -> the rows of these from a model with random weights"""
+"""(layer names, ascending text numbers, tracker) -> the rows of these texts from a model with random weights"""
 
 
 def probe(
@@ -50,23 +54,23 @@ def probe(
     random_models: Sequence[RandomModel] = (),
     track: Tracker = SILENT,
 ) -> ProbeResult:
-    """Return what every layer and mix of a dataset is worth for a label, with evidence.
+    """Score every layer and mix of a dataset for a label, with intervals, tests, baselines and advice.
 
-    Nested cross-validation repeated with seeds, or the user's own split. See `ProbeResult`.
+    By nested cross-validation, repeated with several seeds, or by the user's own split. See `ProbeResult`.
 
     Args:
-        dataset: rows on disk or in memory; one layer of the rows looked at is in memory at a time, and for
-            a mix of several those of its layers.
+        dataset: rows on disk or in memory; one layer of the used rows is in memory at a time, and for a mix
+            all of its layers.
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
-        mixes: mix strings besides the single layers; the defaults of `candidates.DEFAULTS` when left out.
-        groups: a column of the texts whose equal values are never cut apart.
+        mixes: mix strings besides the single layers; `candidates.DEFAULTS` if not given.
+        groups: a column of the texts; texts with equal values are never split between training and test.
         split: a column of the texts with `train`, `dev` and `test`.
         quick: 1 × 5 folds instead of 5 × 5.
-        seed: of folds, orders, samples and draws.
-        max_rows: at most about so many rows are looked at, drawn by whole texts.
-        random_models: give the best candidate's layers as models with random weights make them.
-        track: reports candidates, folds and Cs, and what comes after.
+        seed: seed of folds, orders, samples and resamples.
+        max_rows: about the largest number of rows to use; whole texts are sampled.
+        random_models: models with random weights, on which the best candidate is scored as a baseline.
+        track: progress over candidates, folds and Cs, and the steps after them.
 
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
@@ -75,87 +79,99 @@ def probe(
         raise RequestError(f"--seed {seed!r} is out of range; take a whole number from 0 to {(1 << 32) - 1}")
     if max_rows < 1:
         raise RequestError(f"--max-rows {max_rows} is too small; take at least 1")
-    several = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
+    all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
-    material = gather(dataset, task, label, groups=groups, split=split, folds=FOLDS, most=max_rows, seed=seed)
-    run = _Run(dataset, material, 1 if quick else _REPEATS, seed)
-    fitting, comparing = working.split(*_times(several, len(random_models)))
-    names, times = (f"candidate {one.name}" for one in several), [time_of(one) for one in several]
-    found = [run.evaluate(one, step) for one, step in fitting.each(several, names, times)]
-    return _Report(run, several, found, task, label).make(random_models, comparing)
+    problem = gather(
+        dataset, task, label, groups=groups, split=split, folds=FOLDS, max_rows=max_rows, seed=seed
+    )
+    run = _ProbeRun(dataset, problem, 1 if quick else _REPEATS, seed)
+    fitting, comparing = working.split(*_times(all_candidates, len(random_models)))
+    names, times = (
+        (f"candidate {candidate.name}" for candidate in all_candidates),
+        [time_of(candidate) for candidate in all_candidates],
+    )
+    evaluations = [
+        run.evaluate(candidate, step_track)
+        for candidate, step_track in fitting.each(all_candidates, names, times)
+    ]
+    return _ResultBuilder(run, all_candidates, evaluations, task, label).make(random_models, comparing)
 
 
-def _times(several: Sequence[Candidate], random_models: int) -> tuple[float, float]:
-    """Return how long all candidates take, and what comes after them."""
-    times = [time_of(one) for one in several]
+def _times(all_candidates: Sequence[Candidate], random_models: int) -> tuple[float, float]:
+    """Return about how long all candidates take, and the steps after them, relative to a layer of medium depth."""
+    times = [time_of(candidate) for candidate in all_candidates]
     after = _BASELINES + random_models * (_ENCODING + _RANDOM_FITS * max(times))
-    return sum(times), after + _WEIGHTS * _time_of_learned(several)
+    return sum(times), after + _WEIGHTS * _learned_time(all_candidates)
 
 
-def _time_of_learned(several: Sequence[Candidate]) -> float:
-    """Return the time of the longest learned mix; 0 where there is none."""
-    return max((time_of(one) for one in several if one.mix.how == "learned"), default=0.0)
+def _learned_time(all_candidates: Sequence[Candidate]) -> float:
+    """Return the time of the longest learned mix; 0 without one."""
+    return max(
+        (time_of(candidate) for candidate in all_candidates if candidate.mix.how == "learned"), default=0.0
+    )
 
 
-class _Run:
-    """The design, and candidates going through it."""
+class _ProbeRun:
+    """The problem and design of a probe; evaluates candidates on them."""
 
-    def __init__(self, dataset: Layered, material: Material, repeats: int, seed: int) -> None:
-        self.dataset, self.material, self.seed = dataset, material, seed
-        self.notes = list(material.notes)
-        spread = material.judge.metric == "accuracy"
-        build = Builder(material.groups, material.targets, material.count, spread=spread)
-        fixed = material.roles is not None
+    def __init__(self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int) -> None:
+        self.dataset, self.problem, self.seed = dataset, problem, seed
+        self.notes = list(problem.notes)
+        spread = problem.scorer.metric == "accuracy"
+        builder = DesignBuilder(problem.groups, problem.targets, problem.count, spread=spread)
+        fixed = problem.roles is not None
         seeds = range(seed, seed + (_CONTROLS if fixed else min(_CONTROLS, repeats)))
-        labels, self.controls = material.controls(seeds) if self._controlled() else ([], [])
-        if material.roles is not None:
-            self.design: Design = split(build, material.roles, seed, labels)
+        labels, self.controls = problem.controls(seeds) if self._has_control() else ([], [])
+        if problem.roles is not None:
+            self.design: Design = split(builder, problem.roles, seed, labels)
         else:
-            self.design = crossed(build, repeats, FOLDS, seed, labels)
+            self.design = crossed(builder, repeats, FOLDS, seed, labels)
 
-    def _controlled(self) -> bool:
-        if self.dataset.level not in ("token", "word") or not self.material.names:
+    def _has_control(self) -> bool:
+        if self.dataset.level not in ("token", "word") or not self.problem.names:
             return False
-        if self.material.words is None:
+        if self.problem.words is None:
             self.notes.append("There is no control task, as it goes by words and texts aren't stored.")
             return False
         return True
 
-    def evaluate(self, one: Candidate, track: Tracker = SILENT) -> Evaluated:
-        """Fit and score one candidate."""
+    def evaluate(self, candidate: Candidate, track: Tracker = SILENT) -> CandidateScores:
+        """Fit and score one candidate, control task and codes included."""
         scoring, controlling = track.split(len(self.design.fits.train), len(self.design.controls))
-        fits = fitter(self.dataset, self.material.labelled.rows, one)
-        found = _through(self.design, fits, self.judge, scoring)
-        found.control = control_scores(fits, self.design, self.controls, found.chosen, controlling)
-        return found
+        solver = fitter(self.dataset, self.problem.labelled.rows, candidate)
+        scores = _evaluate(self.design, solver, self.scorer, scoring)
+        scores.control = control_scores(solver, self.design, self.controls, scores.chosen, controlling)
+        return scores
 
-    def evaluate_on(self, model: RandomModel, one: Candidate, track: Tracker) -> Evaluated:
-        """Fit and score one candidate on the same rows as another model makes them; without controls and codes."""
-        rows = self.material.labelled.rows
-        every = self.dataset.index["doc"].to_numpy()
-        docs = np.unique(every[rows])
-        kept = np.flatnonzero(np.isin(every, docs))  # what these texts have of rows, in order
-        encoding, scoring = track.split(_ENCODING * max(one.cost, 0.1), _RANDOM_FITS * time_of(one))
-        made = model(one.mix.layers, docs, encoding.named(f"encoding {len(docs):,} texts"))
-        fits = fitter(made, np.searchsorted(kept, rows), one)
-        return _through(self.design.scored(), fits, self.judge, scoring)
+    def evaluate_on(self, model: RandomModel, candidate: Candidate, track: Tracker) -> CandidateScores:
+        """Fit and score one candidate on the same rows of another model, without control task and codes."""
+        rows = self.problem.labelled.rows
+        all_docs = self.dataset.index["doc"].to_numpy()
+        docs = np.unique(all_docs[rows])
+        doc_rows = np.flatnonzero(np.isin(all_docs, docs))  # all rows of these texts, in order
+        encoding, scoring = track.split(
+            _ENCODING * max(candidate.cost, 0.1), _RANDOM_FITS * time_of(candidate)
+        )
+        random_states = model(candidate.mix.layers, docs, encoding.named(f"encoding {len(docs):,} texts"))
+        solver = fitter(random_states, np.searchsorted(doc_rows, rows), candidate)
+        return _evaluate(self.design.scored_only(), solver, self.scorer, scoring)
 
     @property
-    def judge(self) -> Judge:
-        """Scores predictions of the task."""
-        return self.material.judge
+    def scorer(self) -> Scorer:
+        """The scorer of the task."""
+        return self.problem.scorer
 
     def folds(self, predicted: Sequence[Predicted]) -> F64:
         """Return the score of each outer fit (J,)."""
         pairs = zip(predicted, self.design.outers, strict=True)
-        return np.array([self.judge.score(values, outer.test) for values, outer in pairs])
+        return np.array([self.scorer.score(values, outer.test) for values, outer in pairs])
 
     def estimate(self, predicted: Sequence[Predicted]) -> Estimate:
-        """Return the score with its interval: corrected t over folds, or a bootstrap of the test set."""
+        """Return the score with its interval: a corrected t over folds, or a bootstrap of the test set."""
         if self.design.fixed:
-            made = self.bootstrap([predicted])
-            return Estimate(float(made.scores[0]), float(made.low[0]), float(made.high[0]))
+            bootstrap = self.bootstrap([predicted])
+            return Estimate(float(bootstrap.scores[0]), float(bootstrap.low[0]), float(bootstrap.high[0]))
         return self.of_folds(self.folds(predicted))
 
     def of_folds(self, folds: F64) -> Estimate:
@@ -163,100 +179,107 @@ class _Run:
         mean, low, high = stats.corrected_interval(folds, self.design.n_train, self.design.n_test)
         return Estimate(mean, low, high)
 
-    def bootstrap(self, several: Sequence[Sequence[Predicted]]) -> stats.Bootstrap:
-        """Draw the groups of the one test set again and again, the same for all candidates."""
+    def bootstrap(self, predictions: Sequence[Sequence[Predicted]]) -> stats.Bootstrap:
+        """Resample the groups of the test set, with the same draws for all candidates."""
         rows = self.design.outers[0].test
-        counts = np.stack([self.judge.counts(predicted[0], rows) for predicted in several])
-        units = stats.unit_sums(counts, self.material.groups[rows])
-        return stats.paired_bootstrap(units, self.judge.of_sums, _DRAWS, self.seed)
+        counts = np.stack([self.scorer.counts(predicted[0], rows) for predicted in predictions])
+        units = stats.unit_sums(counts, self.problem.groups[rows])
+        return stats.paired_bootstrap(units, self.scorer.of_sums, _DRAWS, self.seed)
 
 
-def _through(design: Design, fits: Fitter, judge: Judge, track: Tracker) -> Evaluated:
-    """Take one candidate through a design."""
-    evaluation = Evaluation(design, judge)
-    return evaluation.take(fits.path(design.fits, evaluation.over, evaluation.began(track)))
+def _evaluate(design: Design, solver: Fitter, scorer: Scorer, track: Tracker) -> CandidateScores:
+    """Fit one candidate on all training sets of a design and collect its scores."""
+    evaluation = Evaluation(design, scorer)
+    return evaluation.collect(solver.path(design.fits, evaluation.may_stop, evaluation.on_begin(track)))
 
 
 @dataclass
-class _Report:
-    """Makes the result of what the candidates got."""
+class _ResultBuilder:
+    """Builds the result from the scores of all candidates."""
 
-    run: _Run
-    several: list[Candidate]
-    found: list[Evaluated]
+    run: _ProbeRun
+    candidates: list[Candidate]
+    evaluations: list[CandidateScores]
     task: str
     label: str
 
     def make(self, random_models: Sequence[RandomModel], track: Tracker) -> ProbeResult:
         """Return the result."""
         run = self.run
-        folds = np.stack([run.folds(one.predicted) for one in self.found])
-        estimates, compared = self._compare(folds)
-        scored = tuple(
-            self._scored(place, estimates[place], compared, folds[place])
-            for place in range(len(self.several))
+        folds = np.stack([run.folds(scores.predicted) for scores in self.evaluations])
+        estimates, comparison = self._compare(folds)
+        results = tuple(
+            self._candidate_result(index, estimates[index], comparison, folds[index])
+            for index in range(len(self.candidates))
         )
         chosen = run.estimate(self._chosen())
-        sizes = [one.bytes_per_row for one in scored]
-        advice = advise(compared, self.several, sizes, chosen, run.judge.metric)
-        best = self.several[compared.best]
+        sizes = [result.bytes_per_row for result in results]
+        advice = advise(comparison, self.candidates, sizes, chosen, run.scorer.metric)
+        best = self.candidates[comparison.best]
         encoding = len(random_models) * (_ENCODING + _RANDOM_FITS * time_of(best))
-        parts = track.split(_BASELINES, _WEIGHTS * _time_of_learned(self.several), encoding)
-        beaten = self._baselines(estimates, parts[0].named("baselines"))
-        learned = self._learned(estimates, parts[1])
+        parts = track.split(_BASELINES, _WEIGHTS * _learned_time(self.candidates), encoding)
+        baseline_estimates = self._baselines(estimates, parts[0].named("baselines"))
+        importance = self._importance(estimates, parts[1])
         if random_models:
-            beaten["random_model"] = self._random(random_models, best, parts[2])
+            baseline_estimates["random_model"] = self._random_baseline(random_models, best, parts[2])
         return ProbeResult(
             self.task,
             self.label,
-            run.judge.metric,
-            len(run.material.labelled),
-            run.material.names,
+            run.scorer.metric,
+            len(run.problem.labelled),
+            run.problem.names,
             run.design.text,
-            scored,
+            results,
             chosen,
-            beaten,
+            baseline_estimates,
             advice,
             tuple(self.run.notes),
             run.seed,
-            learned,
+            importance,
         )
 
-    def _learned(self, estimates: list[Estimate], track: Tracker) -> Mapping[str, Any] | None:
-        """Return what the best of the learned mixes weighs."""
-        mixes = [n for n, one in enumerate(self.several) if one.mix.how == "learned"]
+    def _importance(self, estimates: list[Estimate], track: Tracker) -> Mapping[str, Any] | None:
+        """Return the layer importances of the best learned mix as JSON values; `None` without one."""
+        mixes = [index for index, candidate in enumerate(self.candidates) if candidate.mix.how == "learned"]
         if not mixes:
             return None
-        place = max(mixes, key=lambda n: estimates[n].score)
-        one, got, run = self.several[place], self.found[place], self.run
-        track = track.named(f"weights of {one.name}")
-        place = got.chosen[0]
-        found = weighed(
+        best = max(mixes, key=lambda index: estimates[index].score)
+        candidate, scores, run = self.candidates[best], self.evaluations[best], self.run
+        track = track.named(f"weights of {candidate.name}")
+        c_index = scores.chosen[0]
+        importance = mix_importance(
             run.dataset,
-            run.material,
+            run.problem,
             run.design,
-            one,
-            place,
+            candidate,
+            c_index,
             draws=RESAMPLED,
             seed=run.seed,
             track=track,
         )
-        if found is None:
+        if importance is None:
             return None
-        return {"mix": one.name, **regularisation(self.task, got.Cs[place]), **found.to_json()}
+        return {
+            "mix": candidate.name,
+            **regularisation(self.task, scores.Cs[c_index]),
+            **importance.to_json(),
+        }
 
-    def _compare(self, folds: F64) -> tuple[list[Estimate], Compared]:
-        run, count = self.run, len(self.several)
+    def _compare(self, folds: F64) -> tuple[list[Estimate], CandidateComparison]:
+        run, count = self.run, len(self.candidates)
         if run.design.fixed:
-            made = run.bootstrap([one.predicted for one in self.found])
-            gaps = made.samples[:, :, None] - made.samples[:, None, :]
+            bootstrap = run.bootstrap([scores.predicted for scores in self.evaluations])
+            gaps = bootstrap.samples[:, :, None] - bootstrap.samples[:, None, :]
             low, high = np.nanpercentile(gaps, [2.5, 97.5], axis=0)
-            p = stats.max_statistic(made.samples, made.scores)
+            p = stats.max_statistic(bootstrap.samples, bootstrap.scores)
             estimates = [
-                Estimate(*map(float, ends)) for ends in zip(made.scores, made.low, made.high, strict=True)
+                Estimate(*map(float, ends))
+                for ends in zip(bootstrap.scores, bootstrap.low, bootstrap.high, strict=True)
             ]
-            critical = stats.max_critical(made.samples, made.scores)
-            return estimates, Compared(made.scores, p, np.nanstd(gaps, axis=0), low, high, critical, False)
+            critical = stats.max_critical(bootstrap.samples, bootstrap.scores)
+            return estimates, CandidateComparison(
+                bootstrap.scores, p, np.nanstd(gaps, axis=0), low, high, critical, False
+            )
         n_train, n_test = run.design.n_train, run.design.n_test
         low, high, error = np.zeros((3, count, count))
         for i in range(count):
@@ -267,95 +290,104 @@ class _Report:
         estimates = [run.of_folds(row) for row in folds]
         p = stats.paired_tests(folds, n_train, n_test)
         critical = stats.bonferroni_critical(count, folds.shape[1])
-        return estimates, Compared(folds.mean(axis=1), p, error, low, high, critical, True)
+        return estimates, CandidateComparison(folds.mean(axis=1), p, error, low, high, critical, True)
 
-    def _scored(self, place: int, estimate: Estimate, compared: Compared, folds: F64) -> Scored:
-        one, got, run = self.several[place], self.found[place], self.run
-        others = self._others(got.predicted)
-        plain = others.get("token_accuracy", estimate.score)
-        control = float(np.mean(got.control)) if got.control else None
-        return Scored(
-            one.name,
-            one.kind,
-            one.mix.layers,
+    def _candidate_result(
+        self, index: int, estimate: Estimate, comparison: CandidateComparison, folds: F64
+    ) -> CandidateResult:
+        candidate, scores, run = self.candidates[index], self.evaluations[index], self.run
+        metrics = self._further_metrics(scores.predicted)
+        task_score = metrics.get("token_accuracy", estimate.score)
+        control = float(np.mean(scores.control)) if scores.control else None
+        return CandidateResult(
+            candidate.name,
+            candidate.kind,
+            candidate.mix.layers,
             estimate.score,
             estimate.low,
             estimate.high,
-            float(compared.p[compared.best, place]),
-            None if control is None else plain - control,
+            float(comparison.p[comparison.best, index]),
+            None if control is None else task_score - control,
             control,
-            self._codelength(got),
-            one.cost,
-            len(one.mix.layers) * run.dataset.width * _itemsize(run.dataset),
-            others,
+            self._codelength(scores),
+            candidate.cost,
+            len(candidate.mix.layers) * run.dataset.width * _itemsize(run.dataset),
+            metrics,
             tuple(folds.tolist()),
-            **_regularisation(self.task, [got.Cs[place] for place in got.chosen]),
+            **_regularisation(self.task, [scores.Cs[c_index] for c_index in scores.chosen]),
         )
 
-    def _others(self, predicted: Sequence[Predicted]) -> dict[str, float]:
+    def _further_metrics(self, predicted: Sequence[Predicted]) -> dict[str, float]:
         outers = self.run.design.outers
-        made = [self.run.judge.others(p, outer.test) for p, outer in zip(predicted, outers, strict=True)]
-        return {name: float(np.mean([one[name] for one in made])) for name in made[0]}
+        metrics_per_fit = [
+            self.run.scorer.further_metrics(p, outer.test) for p, outer in zip(predicted, outers, strict=True)
+        ]
+        return {
+            name: float(np.mean([metrics[name] for metrics in metrics_per_fit]))
+            for name in metrics_per_fit[0]
+        }
 
-    def _codelength(self, got: Evaluated) -> Mapping[str, float] | None:
-        if not got.bits:
+    def _codelength(self, scores: CandidateScores) -> Mapping[str, float] | None:
+        if not scores.bits:
             return None
         labels = sum(len(block.rows) for block in self.run.design.orders[0])
-        bits = float(np.mean(got.bits))
-        uniform = labels * float(np.log2(self.run.material.count))
+        bits = float(np.mean(scores.bits))
+        uniform = labels * float(np.log2(self.run.problem.count))
         return {"bits": bits, "bits_per_label": bits / labels, "compression": uniform / bits}
 
     def _chosen(self) -> list[Predicted]:
-        """Return the predictions of the candidate that the inner folds choose, for each outer fit."""
-        inner = np.array([one.inner for one in self.found])
-        return [self.found[int(best)].predicted[number] for number, best in enumerate(inner.argmax(axis=0))]
+        """Return, for each outer fit, the predictions of the candidate that its inner folds choose."""
+        inner = np.array([scores.inner for scores in self.evaluations])
+        return [
+            self.evaluations[int(best)].predicted[number] for number, best in enumerate(inner.argmax(axis=0))
+        ]
 
     def _baselines(self, estimates: list[Estimate], track: Tracker) -> dict[str, Estimate]:
         run = self.run
-        out = {"majority": run.estimate(baselines.majority(run.design, run.judge))}
-        names = [one.name for one in self.several]
+        estimates_by_name = {"majority": run.estimate(baselines.majority(run.design, run.scorer))}
+        names = [candidate.name for candidate in self.candidates]
         if "emb" in names:
-            out["emb"] = estimates[names.index("emb")]
-        words = run.material.words
+            estimates_by_name["emb"] = estimates[names.index("emb")]
+        words = run.problem.words
         if words is None:
             run.notes.append("There is no bag of words, as texts aren't stored.")
-            return out
+            return estimates_by_name
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
-        predicted = baselines.bag_of_words(words, run.design, run.judge, outers, words=of_words, track=track)
+        predicted = baselines.bag_of_words(words, run.design, run.scorer, outers, words=of_words, track=track)
         if run.design.fixed:
-            out["bag_of_words"] = run.estimate(predicted)
+            estimates_by_name["bag_of_words"] = run.estimate(predicted)
         else:
             pairs = zip(predicted, outers, strict=True)
-            own: NDArray[np.float64] = np.array([run.judge.score(p, outer.test) for p, outer in pairs])
-            out["bag_of_words"] = run.of_folds(own)
+            scores: NDArray[np.float64] = np.array([run.scorer.score(p, outer.test) for p, outer in pairs])
+            estimates_by_name["bag_of_words"] = run.of_folds(scores)
             if len(outers) < len(run.design.outers):
                 run.notes.append(
                     f"The bag of words was fitted on the {len(outers)} folds of the first repeat."
                 )
-        return out
+        return estimates_by_name
 
-    def _random(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
-        """Return the mean score of the best candidate on models with random weights, and their extremes."""
-        got = []
-        for model, step in track.each(models, ["random model"] * len(models)):
-            predicted = self.run.evaluate_on(model, best, step).predicted
-            got.append(float(self.run.folds(predicted).mean()))
+    def _random_baseline(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
+        """Return the mean, lowest and highest score of the best candidate on models with random weights."""
+        scores = []
+        for model, step_track in track.each(models, ["random model"] * len(models)):
+            predicted = self.run.evaluate_on(model, best, step_track).predicted
+            scores.append(float(self.run.folds(predicted).mean()))
         self.run.notes.append(
             f"random_model is {best.name} of the same architecture with random weights, "
-            f"{len(got)} seeds; its interval is the lowest and the highest."
+            f"{len(scores)} seeds; its interval is the lowest and the highest."
         )
-        return Estimate(float(np.mean(got)), min(got), max(got))
+        return Estimate(float(np.mean(scores)), min(scores), max(scores))
 
 
 def _itemsize(dataset: Layered) -> int:
-    """Return the bytes that a number takes at rest; rows in memory are float32."""
+    """Return the stored bytes per number; rows in memory are float32."""
     kind = str(getattr(dataset, "dtype", "float32"))
     return {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}[kind]
 
 
 def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, tuple[float | None, ...] | None]:
-    """Return `C` of each outer fit, and `alpha`; the one that the task hasn't is `None`."""
-    each = [regularisation(task, C) for C in Cs]
-    mine, other = ("alpha", "C") if task == "regress" else ("C", "alpha")
-    return {mine: tuple(one[mine] for one in each), other: None}
+    """Return `C` and `alpha` of each outer fit; the one that the task doesn't use is `None`."""
+    values = [regularisation(task, C) for C in Cs]
+    name, other_name = ("alpha", "C") if task == "regress" else ("C", "alpha")
+    return {name: tuple(value[name] for value in values), other_name: None}

@@ -1,4 +1,4 @@
-"""The rows that a probe looks at: labelled, numbered, grouped, not too many, and what was left out."""
+"""The rows and targets of a probe: read labels, form groups, drop rare classes, sample, and note what was left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,47 +11,47 @@ from layerwise.labels.folds import Mask, split_roles, text_groups
 from layerwise.labels.sentences import tagged
 from layerwise.labels.values import Labelled, read_labels
 from layerwise.probing.control import control_labels
-from layerwise.probing.scorers import Classes, Judge, Numbers, Tags
+from layerwise.probing.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.states import I64, Layered
 
 F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
-    """Rows with their targets.
+class ProbeProblem:
+    """Rows of a probe with their targets.
 
     Attributes:
-        labelled: the rows, and the labels as they stand in the dataset.
-        groups: (n,), what is never cut apart.
-        targets: (n,), numbers of classes, or standardised numbers.
-        names: the classes, in the order of their numbers; none for numbers.
-        judge: scores predictions.
-        roles: the part of each row in the user's own split, or `None`.
-        words: what each row says, or `None` where texts aren't stored.
-        notes: what was left out, for people.
+        labelled: the rows, and their labels as the dataset has them.
+        groups: (n,), group of each row; rows of one group are never split between training and test.
+        targets: (n,), class numbers, or standardised values for regression.
+        names: the classes, in the order of their numbers; empty for regression.
+        scorer: scores predictions.
+        roles: the part (train, dev, test) of each row in the user's own split, or `None`.
+        words: the text of each row, or `None` where texts aren't stored.
+        notes: sentences for the user about what was left out.
     """
 
     labelled: Labelled
     groups: I64
     targets: I64 | NDArray[np.float32]
     names: tuple[str, ...]
-    judge: Judge
+    scorer: Scorer
     roles: NDArray[np.str_] | None
     words: list[str] | None
     notes: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
-        """How many scores a row gets: the classes, or 1."""
+        """How many scores a row gets: one per class, or 1 for regression."""
         return max(len(self.names), 1)
 
-    def controls(self, seeds: Sequence[int]) -> tuple[list[I64], list[Judge]]:
-        """Return random labels per word type for each seed, and what judges them."""
+    def controls(self, seeds: Sequence[int]) -> tuple[list[I64], list[Scorer]]:
+        """Return random labels per word type for each seed, and their scorers."""
         assert self.words is not None
         classes = np.asarray(self.targets, np.int64)
-        made = [control_labels(self.words, classes, len(self.names), seed) for seed in seeds]
-        return made, [Classes(labels) for labels in made]
+        labels_per_seed = [control_labels(self.words, classes, len(self.names), seed) for seed in seeds]
+        return labels_per_seed, [ClassScorer(labels) for labels in labels_per_seed]
 
 
 def gather(
@@ -62,10 +62,10 @@ def gather(
     groups: str | None,
     split: str | None,
     folds: int,
-    most: int,
+    max_rows: int,
     seed: int,
-) -> Material:
-    """Return the rows of a dataset that a probe looks at.
+) -> ProbeProblem:
+    """Return the rows of a dataset that a probe uses, with targets, groups and scorer.
 
     Raises:
         RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
@@ -83,42 +83,42 @@ def gather(
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
     if not len(labelled):
         raise RequestError(f"no row has a label in column {label!r}; name another column with --label")
-    own = text_groups(dataset, labelled.docs, groups)
+    row_groups = text_groups(dataset, labelled.docs, groups)
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
         notes.append(f"{int((~keep).sum()):,} rows that are in no part of --split {split} were left out.")
-    if roles is None and len(np.unique(own)) < folds:
+    if roles is None and len(np.unique(row_groups)) < folds:
         raise RequestError(
-            f"{len(np.unique(own))} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair "
+            f"{len(np.unique(row_groups))} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair "
             "and equal values of --groups stay together; give more texts, finer --groups, or your own --split"
         )
     if task == "classify":
         _check_classes(label, labelled)
-        keep &= _big_enough(labelled, own, roles, folds, notes)
-    keep &= _sampled(own, keep, roles, most, seed, notes)
+        keep &= _big_enough(labelled, row_groups, roles, folds, notes)
+    keep &= _sampled(row_groups, keep, roles, max_rows, seed, notes)
     places = np.flatnonzero(keep)
-    labelled, own = labelled.take(places), own[places]
+    labelled, row_groups = labelled.take(places), row_groups[places]
     roles = roles[places] if roles is not None else None
     if roles is not None:
-        _check_leaks(own, roles, notes)
-    targets, names, judge = _targets(task, label, labelled, notes)
+        _check_leaks(row_groups, roles, notes)
+    targets, names, scorer = _targets(task, label, labelled, notes)
     words = row_texts(dataset, labelled.rows)
-    return Material(labelled, own, targets, names, judge, roles, words, notes)
+    return ProbeProblem(labelled, row_groups, targets, names, scorer, roles, words, notes)
 
 
 def _check_classes(label: str, labelled: Labelled) -> None:
-    names = len(np.unique(labelled.values.astype(str)))
-    if names > 2 and names >= len(labelled):
+    classes = len(np.unique(labelled.values.astype(str)))
+    if classes > 2 and classes >= len(labelled):
         raise RequestError(
-            f"column {label!r} has {names:,} classes for {len(labelled):,} rows; for numbers use --task regress"
+            f"column {label!r} has {classes:,} classes for {len(labelled):,} rows; for numbers use --task regress"
         )
 
 
 def _big_enough(
     labelled: Labelled, groups: I64, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
 ) -> Mask:
-    """Return which rows are of classes with at least as many groups as folds (with a split: in training)."""
+    """Return which rows have a class with at least as many groups as folds (with a split: one in training)."""
     keep = np.ones(len(labelled), bool)
     values = labelled.values.astype(str)
     small = []
@@ -137,27 +137,27 @@ def _big_enough(
 
 
 def _sampled(
-    groups: I64, keep: Mask, roles: NDArray[np.str_] | None, most: int, seed: int, notes: list[str]
+    groups: I64, keep: Mask, roles: NDArray[np.str_] | None, max_rows: int, seed: int, notes: list[str]
 ) -> Mask:
-    """Return a random sample of whole groups of at most about `most` rows (of each part of a split)."""
-    out = np.zeros(len(groups), bool)
+    """Return a random sample of whole groups with about `max_rows` rows at most (per part of a split)."""
+    sampled = np.zeros(len(groups), bool)
     for role in np.unique(roles) if roles is not None else [None]:
         part = keep if role is None else keep & (roles == role)
         total = int(part.sum())
-        if total <= most:
-            out |= part
+        if total <= max_rows:
+            sampled |= part
             continue
-        names, own, sizes = np.unique(groups[part], return_inverse=True, return_counts=True)
+        names, group_index, sizes = np.unique(groups[part], return_inverse=True, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(names))
         chosen = np.zeros(len(names), bool)
-        chosen[order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]] = True
-        out[np.flatnonzero(part)[chosen[own]]] = True
+        chosen[order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), max_rows, side="right")))]] = True
+        sampled[np.flatnonzero(part)[chosen[group_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
-            f"{int((out & part).sum()):,} of {total:,} rows{name} were looked at, drawn by whole texts with "
+            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were looked at, drawn by whole texts with "
             f"seed {seed}; --max-rows sets how many."
         )
-    return out
+    return sampled
 
 
 def _check_leaks(groups: I64, roles: NDArray[np.str_], notes: list[str]) -> None:
@@ -172,7 +172,7 @@ def _check_leaks(groups: I64, roles: NDArray[np.str_], notes: list[str]) -> None
 
 def _targets(
     task: str, label: str, labelled: Labelled, notes: Sequence[str]
-) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Judge]:
+) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Scorer]:
     if task == "regress":
         values = labelled.values.astype(np.float64)
         if values.std() == 0:
@@ -180,42 +180,42 @@ def _targets(
                 f"all {len(values):,} numbers in column {label!r} are {values[0]:g}; nothing varies"
             )
         scaled = (values - values.mean()) / values.std()
-        return scaled.astype(np.float32), (), Numbers(scaled)
+        return scaled.astype(np.float32), (), NumberScorer(scaled)
     names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
     if len(names) < 2:
-        got = f"only {str(names[0])!r:.60}" if len(names) else "none"
+        present = f"only {str(names[0])!r:.60}" if len(names) else "none"
         left_out = f" ({notes[-1]})" if notes else ""
         raise RequestError(
-            f"column {label!r} needs at least two classes with enough texts, and has {got}{left_out}; "
+            f"column {label!r} needs at least two classes with enough texts, and has {present}{left_out}; "
             "give more texts, or another column"
         )
     if len(names) >= len(codes):
         raise RequestError(
             f"column {label!r} has {len(names):,} classes for {len(codes):,} rows; for numbers use --task regress"
         )
-    shown = tuple(str(name) for name in names)
+    class_names = tuple(str(name) for name in names)
     if task == "tag":
-        if shown == ("O",):
+        if class_names == ("O",):
             raise RequestError(f"column {label!r} has no tag but O; name another column")
-        return codes, shown, Tags(codes, labelled.docs, shown)
-    return codes, shown, Classes(codes)
+        return codes, class_names, SpanScorer(codes, labelled.docs, class_names)
+    return codes, class_names, ClassScorer(codes)
 
 
 def row_texts(dataset: Layered, rows: I64) -> list[str] | None:
-    """Return what each row says (n,), the two texts of a pair with a space between; `None` without texts."""
-    wanted = rows.reshape(-1)
-    found: list[str] = []
+    """Return the text of each row (n,), the two texts of a pair joined by a space; `None` without texts."""
+    flat = rows.reshape(-1)
+    values: list[str] = []
     begin = 0
-    order = np.argsort(wanted, kind="stable")
-    ascending = wanted[order]
+    order = np.argsort(flat, kind="stable")
+    ascending = flat[order]
     for part in dataset.parts():
         if "text" not in part.index.column_names:
             return None
         low, high = np.searchsorted(ascending, [begin, begin + part.rows])
-        found += part.index["text"].take(ascending[low:high] - begin).to_pylist()
+        values += part.index["text"].take(ascending[low:high] - begin).to_pylist()
         begin += part.rows
-    out = np.empty(len(wanted), object)
-    out[order] = found
+    out = np.empty(len(flat), object)
+    out[order] = values
     texts = [str(text) for text in out]
     if rows.ndim == 2:
         return [f"{a} {b}" for a, b in zip(texts[::2], texts[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""What a probe found, frozen."""
+"""Frozen results of a probe."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from layerwise.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A score with its 95% interval; the ends are `None` where one number alone was scored."""
+    """A score with the ends of its 95% interval; the ends are `None` if there is only one score."""
 
     score: float
     low: float | None
@@ -19,21 +19,21 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A candidate and all that is known of it.
+class CandidateResult:
+    """All results of one candidate.
 
     Attributes:
-        mix: its mix string; `kind` is `layer` or `mix`; `layers` are those that it reads.
+        mix: its mix string; `kind` is `layer` or `mix`; `layers` are the layers that it reads.
         score, low, high: in the probe's metric.
-        p_vs_best: adjusted over all pairs of candidates; 1 for the best itself.
-        selectivity: the task's score less that of the control task, or `None`.
+        p_vs_best: p-value of the difference from the best candidate, adjusted over all pairs; 1 for the best itself.
+        selectivity: the task's score minus that of the control task, or `None`.
         control: the score on the control task, or `None`.
         codelength: `bits`, `bits_per_label` and `compression` of the online code, or `None`.
-        cost: the share of the full forward that it needs.
-        bytes_per_row: its size at rest.
-        scores: further metrics.
+        cost: the share of the full forward pass that it needs.
+        bytes_per_row: its stored size.
+        scores: further metrics by name.
         folds: the score of each outer fit.
-        C, alpha: of each outer fit: C of a classifier, alpha of a ridge regression, the other is `None`.
+        C, alpha: the regularisation of each outer fit: C for a classifier, alpha for ridge; the other is `None`.
     """
 
     mix: str
@@ -56,7 +56,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to take: `best` and `cheapest` are mix strings; `differs` tells whether any two candidates do."""
+    """`best` and `cheapest` are mix strings; `differs`: whether any two candidates differ significantly."""
 
     best: str
     cheapest: str
@@ -66,7 +66,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Which layer, which mix, with evidence; `to_json()` is the content of probe.json."""
+    """Scores of all layers and mixes, with evidence and advice; `to_json()` is the content of probe.json."""
 
     task: str
     label: str
@@ -74,7 +74,7 @@ class ProbeResult:
     rows: int
     classes: tuple[str, ...]
     design: str
-    candidates: tuple[Scored, ...]
+    candidates: tuple[CandidateResult, ...]
     chosen: Estimate
     baselines: Mapping[str, Estimate]
     advice: Advice
@@ -83,25 +83,35 @@ class ProbeResult:
     learned: Mapping[str, Any] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, mix: str) -> Scored:
-        """Return the candidate of a mix string.
+    def __getitem__(self, mix: str) -> CandidateResult:
+        """Return the candidate with this mix string.
 
         Raises:
-            RequestError: naming those that there are.
+            RequestError: no candidate has it; the message lists the existing ones.
         """
-        known = {one.mix: one for one in self.candidates}
-        if mix not in known:
-            raise RequestError(f"no candidate is called {mix!r}; there are {', '.join(known)}")
-        return known[mix]
+        by_mix = {candidate.mix: candidate for candidate in self.candidates}
+        if mix not in by_mix:
+            raise RequestError(f"no candidate is called {mix!r}; there are {', '.join(by_mix)}")
+        return by_mix[mix]
 
     def _repr_html_(self) -> str:
         header = ("mix", self.metric, "low", "high", "p vs best", "cost")
-        rows = [(c.mix, c.score, c.low, c.high, c.p_vs_best, f"{c.cost:.0%}") for c in self.candidates]
+        rows = [
+            (
+                candidate.mix,
+                candidate.score,
+                candidate.low,
+                candidate.high,
+                candidate.p_vs_best,
+                f"{candidate.cost:.0%}",
+            )
+            for candidate in self.candidates
+        ]
         return html(f"{self.task} {self.label}: {self.rows:,} rows", header, rows, self.advice.text)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it; numbers that aren't finite are null."""
-        made = asdict(self)
-        made |= made.pop("about")
-        cleaned: dict[str, Any] = plain(made)
+        """Return everything as JSON values; numbers that aren't finite are null."""
+        values = asdict(self)
+        values |= values.pop("about")
+        cleaned: dict[str, Any] = plain(values)
         return cleaned

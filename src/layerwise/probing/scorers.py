@@ -1,4 +1,4 @@
-"""How predictions of a task are decided, counted and scored."""
+"""Scorers: how scores become predictions, and how the predictions of each task are counted and scored."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,34 +18,34 @@ F64 = NDArray[np.float64]
 Predicted = NDArray[np.float32] | I64
 
 
-class Judge(ABC):
-    """Scores predictions of one task on rows of it. Counts add up over rows; a metric maps sums to a score."""
+class Scorer(ABC):
+    """Scores predictions of one task. Each row has counts; a metric maps their sums over rows to a score."""
 
     metric: ClassVar[str]
 
     @abstractmethod
     def decide(self, values: F32, rows: I64) -> Predicted:
-        """Return the predictions (m,) that scores (K, m) of some rows make."""
+        """Return the predictions (m,) for the scores `values` (K, m) of some rows."""
 
     @abstractmethod
     def counts(self, predicted: Predicted, rows: I64) -> F64:
-        """Return what each row adds to the sums, (m, k)."""
+        """Return the counts of each row, (m, k), to be summed over rows."""
 
     @abstractmethod
     def of_sums(self, sums: F64) -> F64:
-        """Return scores (...) from sums (..., k)."""
+        """Return scores (...) from summed counts (..., k)."""
 
     @abstractmethod
-    def others(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Return further metrics."""
+    def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
+        """Return further metrics by name."""
 
     def score(self, predicted: Predicted, rows: I64) -> float:
         """Return the score of some rows."""
         return float(self.of_sums(self.counts(predicted, rows).sum(axis=0)))
 
 
-class Classes(Judge):
-    """Accuracy, and macro-F1 besides."""
+class ClassScorer(Scorer):
+    """Classification: accuracy; further metric: macro-F1."""
 
     metric = "accuracy"
 
@@ -53,25 +53,25 @@ class Classes(Judge):
         self.gold = gold
 
     def decide(self, values: F32, rows: I64) -> Predicted:
-        """The likeliest class."""
+        """Return the class with the highest score."""
         return np.asarray(values.argmax(axis=0), np.int64)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
-        """(correct, 1)"""
+        """Return (correct, 1) per row."""
         right = predicted == self.gold[rows]
         return np.stack([right, np.ones_like(right)], axis=-1).astype(np.float64)
 
     def of_sums(self, sums: F64) -> F64:
-        """The share that is correct."""
+        """Return accuracy."""
         return stats.accuracy(sums)
 
-    def others(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Macro-F1."""
+    def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
+        """Return macro-F1."""
         return {"macro_f1": float(metrics.macro_f1(self.gold[rows], predicted))}
 
 
-class Numbers(Judge):
-    """R², and the correlations of Pearson and Spearman."""
+class NumberScorer(Scorer):
+    """Regression: R²; further metrics: the correlations of Pearson and Spearman."""
 
     metric = "r2"
 
@@ -79,21 +79,21 @@ class Numbers(Judge):
         self.gold = gold
 
     def decide(self, values: F32, rows: I64) -> Predicted:
-        """The number."""
+        """Return the predicted number."""
         return np.asarray(values[0], np.float32)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
-        """Moments, see `stats.moments`."""
+        """Return moments, see `stats.moments`."""
         return np.asarray(
             stats.moments(self.gold[rows], np.asarray(predicted, np.float64)[None])[0], np.float64
         )
 
     def of_sums(self, sums: F64) -> F64:
-        """R²."""
+        """Return R²."""
         return stats.r2(sums)
 
-    def others(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Pearson and Spearman."""
+    def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
+        """Return the correlations of Pearson and Spearman."""
         gold = self.gold[rows]
         return {
             "pearson": float(metrics.pearson(gold, predicted)),
@@ -101,8 +101,8 @@ class Numbers(Judge):
         }
 
 
-class Tags(Judge):
-    """Strict micro span F1, as seqeval's strict mode counts; the best legal path of each sentence."""
+class SpanScorer(Scorer):
+    """Tagging: strict micro span F1, as in seqeval's strict mode, on the best legal tag sequence of each sentence."""
 
     metric = "span_f1"
 
@@ -110,11 +110,11 @@ class Tags(Judge):
         self.gold, self.docs, self.tags = gold, docs, tuple(tags)
 
     def decide(self, values: F32, rows: I64) -> Predicted:
-        """The best legal sequence."""
+        """Return the best legal tag sequence of each sentence."""
         return decode(np.ascontiguousarray(values.T), lengths(self.docs[rows]), self.tags)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
-        """True positives, predicted and gold spans of each sentence, at its first row."""
+        """Return true positives, predicted and gold spans of each sentence, at its first row; 0 at the others."""
         sizes = lengths(self.docs[rows])
         out = np.zeros((len(rows), 3))
         codes = np.asarray(predicted, np.int64)[None]
@@ -123,14 +123,14 @@ class Tags(Judge):
         return out
 
     def of_sums(self, sums: F64) -> F64:
-        """Micro F1 of spans."""
+        """Return the micro F1 of spans."""
         return np.asarray(f1_of_counts(sums), np.float64)
 
-    def others(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Precision and recall of spans, and the share of words with the right tag."""
-        right, made, there = self.counts(predicted, rows).sum(axis=0)
+    def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
+        """Return precision and recall of spans, and the share of words with the right tag."""
+        right, predicted_spans, gold_spans = self.counts(predicted, rows).sum(axis=0)
         return {
-            "precision": right / made if made else 0.0,
-            "recall": right / there if there else 0.0,
+            "precision": right / predicted_spans if predicted_spans else 0.0,
+            "recall": right / gold_spans if gold_spans else 0.0,
             "token_accuracy": float(np.mean(predicted == self.gold[rows])),
         }

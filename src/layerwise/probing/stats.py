@@ -1,10 +1,10 @@
-"""How sure a score is, and whether two differ: for cross-validation, and for one fixed test set.
+"""Intervals of scores and tests of differences, for cross-validation and for one fixed test set.
 
-Cross-validation scores share training rows, so that a plain t interval is too narrow; Nadeau and Bengio
-("Inference for the Generalization Error", Machine Learning 52, 2003) widen its variance. On a fixed test set
-units (texts or groups) are drawn anew with replacement, the same draws for all candidates. Where many pairs are
-compared, Holm (1979) adjusts p-values, or the bootstrap distribution of the largest statistic does (Westfall
-and Young 1993, single step; Romano and Wolf 2005).
+The scores of cross-validation share training rows, so a plain t interval is too narrow and would claim differences
+that don't exist; Nadeau and Bengio ("Inference for the Generalization Error", Machine Learning 52, 2003) increase
+its variance. On a fixed test set, units (texts or groups) are resampled with replacement, with the same draws for
+all candidates. Where many pairs are compared, p-values are adjusted by Holm (1979), or by the bootstrap distribution
+of the largest statistic (Westfall and Young 1993, single step; Romano and Wolf 2005).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import special
 
 F64 = npt.NDArray[np.float64]
 Metric = Callable[[F64], F64]
-# Scores are shares: what differs by less is rounding.
+# Scores are of the order of 1: smaller differences are rounding.
 _SAME = 1e-12
 # Resampled counts of at most this many unit × draw cells are held at once (32 MiB).
 _CELLS = 1 << 22
@@ -46,10 +46,10 @@ def corrected_interval(
     Args:
         scores: one score, or one paired difference, per outer fold of every repeat: (J,).
         n_train: how many rows (or units) a fold trains on, on average.
-        n_test: how many it scores.
+        n_test: how many rows (or units) a fold scores, on average.
         level: the coverage.
 
-    One score has no interval: its ends are NaN. Without any spread both ends are the mean.
+    With a single score both ends are NaN. If all scores are equal both ends are the mean.
     """
     values = np.asarray(scores, np.float64)
     mean = float(values.mean()) if len(values) else math.nan
@@ -62,7 +62,7 @@ def corrected_interval(
 def corrected_test(differences: npt.ArrayLike, n_train: float, n_test: float) -> float:
     """Return the two-sided p-value that paired `differences` (J,) have mean 0 (corrected t, J - 1 degrees).
 
-    Differences that are all 0 give 1; all alike but not 0 give 0; fewer than two give NaN.
+    Differences that are all 0 give 1; all equal but not 0 give 0; fewer than two give NaN.
     """
     values = np.asarray(differences, np.float64)
     error = corrected_error(values, n_train, n_test)
@@ -86,7 +86,7 @@ def paired_tests(scores: F64, n_train: float, n_test: float) -> F64:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p-values, in the order given; NaN stays NaN and isn't counted."""
+    """Return Holm's step-down adjusted p-values, in the same order; NaN stays NaN and isn't counted."""
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")[: int((~np.isnan(p)).sum())]
     factors = np.arange(len(order), 0, -1)
@@ -97,10 +97,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """Scores of C candidates on one test set, and what resampling its units makes of them.
+    """Scores of C candidates on one test set, and on resamples of its units.
 
     `scores`, `low`, `high` are (C,), `samples` (draws, C); `level` is the coverage of percentile intervals.
-    A draw on which a metric isn't defined (NaN) is left out.
+    A draw on which a metric isn't defined (NaN) is ignored.
     """
 
     scores: F64
@@ -126,13 +126,13 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Bootstrap:
-    """Return scores with percentile intervals, by drawing units with replacement, the same for all candidates.
+    """Return scores with percentile intervals, from units drawn with replacement, the same for all candidates.
 
     Args:
-        counts: (C, units, k), what each unit adds to each candidate's k sums, such as correct and total.
-        metric: from sums (..., k) to scores (...), such as `accuracy`.
-        draws: how often the units are drawn.
-        seed: of the draws.
+        counts: (C, units, k), the counts that each unit adds to k sums per candidate, such as correct and total.
+        metric: maps sums (..., k) to scores (...), such as `accuracy`.
+        draws: number of resamples.
+        seed: seed of the resamples.
         level: the coverage.
     """
     candidates, units, k = counts.shape
@@ -151,8 +151,8 @@ def max_statistic(samples: F64, scores: F64) -> F64:
     """Return p-values (C, C) of all pairs, adjusted over all pairs by the bootstrap's maximum statistic.
 
     The paired differences of `samples` (draws, C) are centred at those of `scores` (C,) and divided by their
-    standard deviation; a pair's p is (1 + draws whose largest statistic of any pair reaches the pair's own)
-    / (1 + draws). Candidates that never differ have p = 1, and no part in the maximum. 1 on the diagonal.
+    standard deviation; a pair's p is (1 + draws whose largest statistic of any pair is at least the pair's own)
+    / (1 + draws). Candidates that never differ have p = 1 and are left out of the maximum. 1 on the diagonal.
     """
     ordered, observed = _largest(samples, scores)
     upper = observed[np.triu_indices(len(scores), 1)]
@@ -163,8 +163,8 @@ def max_statistic(samples: F64, scores: F64) -> F64:
 def max_critical(samples: F64, scores: F64, level: float = 0.95) -> float:
     """Return how many standard errors make intervals that hold for all pairs of candidates at once.
 
-    The quantile of the maximum that `max_statistic` compares with: no pair has a p below 1 - `level` whose
-    interval includes 0, but for one draw.
+    This is the quantile of the maximum that `max_statistic` compares with. So a pair whose interval includes 0 has
+    no p below 1 - `level`, up to one draw.
     """
     ordered, _ = _largest(samples, scores)
     return float(np.quantile(ordered, level, method="higher")) if len(ordered) else math.nan
@@ -173,8 +173,8 @@ def max_critical(samples: F64, scores: F64, level: float = 0.95) -> float:
 def bonferroni_critical(candidates: int, folds: int, level: float = 0.95) -> float:
     """Return how many corrected standard errors make intervals that hold for all pairs of candidates at once.
 
-    Of a t with `folds` - 1 degrees, at (1 - `level`) / pairs: Holm's first step, so that where no pair is
-    distinguished all of these intervals include 0.
+    The critical value of a t with `folds` - 1 degrees at (1 - `level`) / pairs, as in Holm's first step: if no
+    pair differs significantly, all of these intervals include 0.
     """
     pairs = candidates * (candidates - 1) // 2
     if folds < 2 or not pairs:
@@ -189,11 +189,11 @@ def _largest(samples: F64, scores: F64) -> tuple[F64, F64]:
     largest, observed = np.zeros(len(samples)), np.zeros((count, count))
     for i in range(count - 1):
         gaps = samples[:, i, None] - samples[:, i + 1 :]
-        own = np.abs(scores[i] - scores[i + 1 :])
-        spread = gaps.std(axis=0) if len(gaps) else np.zeros(len(own))
+        differences = np.abs(scores[i] - scores[i + 1 :])
+        spread = gaps.std(axis=0) if len(gaps) else np.zeros(len(differences))
         varies = spread > _SAME
-        observed[i, i + 1 :] = np.where(own > _SAME, np.inf, 0.0)
-        observed[i, i + 1 :][varies] = own[varies] / spread[varies]
+        observed[i, i + 1 :] = np.where(differences > _SAME, np.inf, 0.0)
+        observed[i, i + 1 :][varies] = differences[varies] / spread[varies]
         if varies.any():
             centred = np.abs(gaps - (scores[i] - scores[i + 1 :]))[:, varies]
             np.maximum(largest, (centred / spread[varies]).max(axis=1), out=largest)
@@ -201,10 +201,10 @@ def _largest(samples: F64, scores: F64) -> tuple[F64, F64]:
 
 
 def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:
-    """Return sums (C, units, k) of `values` (C, rows, k) over rows with the same number in `units` (rows,)."""
-    _, place = np.unique(units, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    """Return sums (C, units, k) of `values` (C, rows, k) over rows of the same unit; `units` (rows,) numbers them."""
+    _, unit_index = np.unique(units, return_inverse=True)
+    order = np.argsort(unit_index, kind="stable")
+    starts = np.flatnonzero(np.diff(unit_index[order], prepend=-1))
     return np.add.reduceat(values[:, order], starts, axis=1)
 
 
@@ -214,10 +214,10 @@ def accuracy(sums: F64) -> F64:
 
 
 def moments(gold: F64, predicted: F64) -> F64:
-    """Return what each row adds to `r2` and `pearson`: (C, rows, 7), of gold (rows,) and predicted (C, rows).
+    """Return the counts of each row for `r2` and `pearson`: (C, rows, 7), from gold (rows,) and predicted (C, rows).
 
-    Rows, gold, predicted, gold², predicted², their product, and the squared error, about the gold mean and
-    each prediction's mean, which keeps sums of squares exact where values are far from 0.
+    1, gold, predicted, gold², predicted², gold · predicted, and the squared error, after subtraction of the gold
+    mean and of each candidate's mean prediction, which keeps sums of squares exact where values are far from 0.
     """
     g = np.broadcast_to(gold - gold.mean(), predicted.shape)
     p = predicted - predicted.mean(axis=1, keepdims=True)
@@ -232,16 +232,16 @@ def r2(sums: F64) -> F64:
 
 
 def pearson(sums: F64) -> F64:
-    """Return Pearson's correlation from summed `moments` (..., 7); 0 where a side is constant."""
+    """Return Pearson's correlation from summed `moments` (..., 7); 0 where gold or predictions are constant."""
     n, g, p, gg, pp, gp, _ = np.moveaxis(sums, -1, 0)
     scale = np.sqrt(_variation(gg, g, n) * _variation(pp, p, n))
     return np.clip(np.nan_to_num(_share(gp - g * p / np.maximum(n, 1), scale)), -1, 1)
 
 
 def _variation(squares: F64, total: F64, n: F64) -> F64:
-    """Return the sum of squares about the mean, 0 where nothing but rounding is left."""
-    left = squares - total**2 / np.maximum(n, 1)
-    result: F64 = np.where(left > _SAME * squares, left, 0.0)
+    """Return the sum of squares about the mean; 0 where it is only rounding error."""
+    rest = squares - total**2 / np.maximum(n, 1)
+    result: F64 = np.where(rest > _SAME * squares, rest, 0.0)
     return result
 
 
@@ -251,10 +251,10 @@ def _share(part: F64, whole: F64) -> F64:
 
 
 def _times(rng: np.random.Generator, draws: int, units: int) -> F64:
-    """Return how often each unit is drawn, (draws, units): a multinomial, by counting drawn numbers."""
-    drawn = rng.integers(0, units, size=(draws, units))
-    drawn += np.arange(draws)[:, None] * units
-    return np.bincount(drawn.ravel(), minlength=draws * units).reshape(draws, units).astype(np.float64)
+    """Return how often each unit is drawn, (draws, units): a multinomial sample, by counting random unit numbers."""
+    numbers = rng.integers(0, units, size=(draws, units))
+    numbers += np.arange(draws)[:, None] * units
+    return np.bincount(numbers.ravel(), minlength=draws * units).reshape(draws, units).astype(np.float64)
 
 
 def _percentiles(samples: F64, level: float) -> F64:
