@@ -116,6 +116,46 @@ def test_extract_with_workers_in_a_strangers_folder(
     assert not marks(planted)
 
 
+@pytest.mark.slow  # a cluster of its own
+def test_actors_import_nothing_from_the_current_folder(model_folder: Any, tmp_path: Path) -> None:
+    """Ray reads pyarrow, colorsys and zoneinfo before anything of ours runs there."""
+    pytest.importorskip("ray", reason="needs layerwise[ray]")
+    planted = plant(tmp_path / "strangers", *not_of_python(), "pyarrow", "ray", "numpy")
+    (planted / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
+    command = [
+        "-m",
+        "layerwise",
+        "extract",
+        "texts.txt",
+        "--out",
+        "out",
+        "--model",
+        str(model_folder("bert")),
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            *command,
+            "--cluster",
+            "ray",
+            "--workers",
+            "1",
+            "--shard-texts",
+            "1",
+            "--device",
+            "cpu",
+        ],
+        cwd=planted,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert layerwise.open_dataset(planted / "out").rows == 4
+    assert not marks(planted)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be removed there")
 @pytest.mark.parametrize(
     "how", [["-m", "layerwise"], ["-c", "import layerwise.cli.main as m; m.sys.exit(m.main())"]]

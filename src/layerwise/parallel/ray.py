@@ -15,6 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from layerwise.errors import LayerwiseError, RequestError
@@ -79,7 +80,12 @@ class Ray:
         if self._own:
             _check_there(os.environ.get("RAY_ADDRESS", ""))
             try:
-                self._ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+                self._ray.init(
+                    log_to_driver=False,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    job_config=_job(ray),
+                )
             except (ConnectionError, ValueError) as error:
                 why = str(error).strip().partition("\n")[0]
                 raise RequestError(
@@ -231,6 +237,17 @@ class Ray:
         self._ready, self._under_way = [], {}
         if self._own:
             self._ray.shutdown()
+
+
+def _job(ray: Any) -> Any:
+    """Return how Ray starts workers of ours: without the current folder in front, whose `pyarrow.py` they would run.
+
+    In a cluster that this process is in already, they are started as the user has it.
+    """
+    job = ray.job_config.JobConfig()
+    if str(Path.cwd()) in put_in_front():
+        job._client_job = True  # this is all that it changes for a job without a runtime environment
+    return job
 
 
 def _check_there(address: str) -> None:
