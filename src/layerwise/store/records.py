@@ -116,17 +116,57 @@ def wrong_entry(record: Any, number: int) -> str | None:
     return wrong
 
 
+def summed(records: Sequence[Record], layers: Sequence[str]) -> Record:
+    """Return what the manifest says of all shards together: `totals` and `error`.
+
+    Raises:
+        DatasetError: a record without the error of a layer, or counts that are beyond belief together.
+    """
+    return {"totals": _totals(records), "error": _errors(records, layers)}
+
+
+def _totals(records: Sequence[Record]) -> dict[str, Any]:
+    totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
+    for record in records:
+        own = {name: record[name] for name in _COUNTED}
+        own["bytes"] = sum(file["bytes"] for file in record["files"].values())
+        seconds = record.get("seconds") or 0.0
+        for name, count in {**record["counts"], **own, "seconds": seconds}.items():
+            totals[name] = totals.get(name, 0) + count
+            if totals[name] > schema.MOST:
+                raise _damaged_record(record, f"{name[:60]} comes to {totals[name]:.3g} in all")
+    return {**totals, "seconds": round(totals["seconds"], 3)}
+
+
+def _errors(records: Sequence[Record], layers: Sequence[str]) -> dict[str, Any]:
+    for record in records:
+        for layer in layers:
+            if layer not in record["error"]:
+                raise _damaged_record(record, f"error.{layer} is None")
+    kinds = ("max_abs", "max_rel")
+    return {
+        layer: {
+            kind: max((record["error"][layer][kind] for record in records), default=0.0) for kind in kinds
+        }
+        for layer in layers
+    }
+
+
+def _damaged_record(record: Record, what: str) -> DatasetError:
+    return DatasetError(f"the record of shard {record['number']} is damaged: {what}; restore it from a copy")
+
+
 _LOST = schema.map_of(schema.object_of({"max_abs": schema.positive, "max_rel": schema.positive}))
-_MEASURED = schema.map_of(schema.object_of({"max_rel": schema.positive, "cosine": schema.number}))
+_MEASURED = schema.map_of(schema.object_of({"max_rel": schema.amount, "cosine": schema.number}))
 _FILE: schema.Schema = {"name": schema.text, "bytes": schema.whole(), "sha256": schema.sha256}
 _RECORD: schema.Schema = {
     "number": schema.whole(),
     "rows": schema.whole(),
     "texts": schema.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
-    "counts": schema.map_of(schema.number),
+    "counts": schema.map_of(schema.amount),
     "error": _LOST,
-    "seconds": schema.optional(schema.positive),
+    "seconds": schema.optional(schema.amount),
     "input": schema.optional(schema.text),
     "columns": schema.optional(
         schema.object_of(dict.fromkeys(("text", "word"), schema.list_of(schema.text)))

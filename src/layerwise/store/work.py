@@ -10,7 +10,7 @@ from typing import Any
 
 from layerwise import schema
 from layerwise.errors import DatasetError, OutputError
-from layerwise.guarded import read_bytes, read_json
+from layerwise.guarded import SHARDS, read_bytes, read_json
 from layerwise.place import is_read_only, is_remote
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk
@@ -27,7 +27,7 @@ _NOTED: schema.Schema = {
 }
 _ENDED: schema.Schema = {
     "share": lambda value: schema.list_of(schema.whole())(value) and len(value) == 2 and value[0] < value[1],
-    "shards": schema.whole(),
+    "shards": schema.whole(0, SHARDS),
     "texts": schema.whole(),
     "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
 }
