@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from layerwise.errors import DatasetError
 from layerwise.store.header import read_header
 from layerwise.store.layout import KINDS, Folder, to_json
-from layerwise.store.records import records_bytes
+from layerwise.store.records import records_bytes, summed
 from layerwise.store.tables import read_table
 
 Change = Callable[[Any], None]
@@ -31,6 +33,8 @@ def sign(out: Path, change: Change = lambda manifest: None, records: Change = la
     path.unlink()
     (out / entry["name"]).write_bytes(data)
     manifest["shards"] = entry
+    with suppress(DatasetError):  # records that were changed beyond what can be summed
+        manifest |= summed(known, manifest["layers"])
     change(manifest)
     write_manifest(out, to_json(manifest))
 

@@ -14,6 +14,7 @@ follow a semicolon:
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,9 +74,27 @@ class LayerStats:
         """Return `values` (rows, width) standardised, as a new array of their type."""
         varies = self.std >= np.maximum(_SMALLEST, _ROUNDING * np.abs(self.mean))
         scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
-        out: F32 = values - self.mean.astype(values.dtype)
-        out *= scale.astype(values.dtype)
+        with within_float32():
+            out: F32 = values - self.mean.astype(values.dtype)
+            out *= scale.astype(values.dtype)
         return out
+
+
+@contextmanager
+def within_float32() -> Iterator[None]:
+    """Refuse to make infinity of finite numbers until the end of the block.
+
+    Raises:
+        RequestError: a product, a sum or a difference is too large.
+    """
+    try:
+        with np.errstate(over="raise"):
+            yield
+    except FloatingPointError:
+        raise RequestError(
+            f"rows hold numbers so large that mixing or standardising them goes beyond float32 ({_LARGEST:.2g}); "
+            "leave out the rows or the layers that hold them"
+        ) from None
 
 
 def layer_stats(parts: Iterable[F32]) -> LayerStats:
@@ -179,7 +198,7 @@ def apply_mix(
         out: where the result goes, when it has a place already.
 
     Raises:
-        RequestError: for `learned`, whose weights are fitted with a head.
+        RequestError: for `learned`, whose weights are fitted with a head; numbers that mixed are beyond float32.
     """
     refuse_learned(mix)
     if mix.norm and stats is None:
@@ -225,8 +244,9 @@ def _take_in(mix: Mix, number: int, values: F32, known: LayerStats | None, out: 
         known = layer_stats(values[rows] for rows in block_slices(*values.shape))
     if out is None:
         out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
-    for rows in block_slices(*values.shape):
-        _fold(mix, number, out[rows], values[rows] if known is None else known(values[rows]))
+    with within_float32():
+        for rows in block_slices(*values.shape):
+            _fold(mix, number, out[rows], values[rows] if known is None else known(values[rows]))
     return out
 
 

@@ -106,7 +106,10 @@ def test_files_that_are_whole_but_not_what_the_manifest_says_are_named(tmp_path:
     ]
     rewrite(out, width=5)
     rewrite_records(out, lambda records: records[0].update(rows=2, texts=1))
-    assert [problem.file for problem in check_files(out)] == [f"shards/{p.name}" for p in in_order(out)]
+    assert [problem.file for problem in check_files(out)] == [
+        *(f"shards/{p.name}" for p in in_order(out)),
+        "manifest.json",
+    ]
     assert "has 3 rows where the manifest says 2" in check_files(out)[1].what
 
 

@@ -2,6 +2,7 @@
 
 import io
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def file_of(**options: Any) -> io.BytesIO:
 def test_it_is_what_arrow_reads(options: dict[str, Any]) -> None:
     raw = file_of(**options)
     metadata = pq.ParquetFile(raw).metadata
-    found = iter(chunks(raw))
+    found = chunks(raw)
     for group in range(metadata.num_row_groups):
         for number in range(metadata.num_columns):
             theirs, ours = metadata.row_group(group).column(number), next(found)
@@ -58,7 +59,7 @@ def test_it_is_what_arrow_reads(options: dict[str, Any]) -> None:
 def test_a_file_of_arrow_is_read_as_one_of_python(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(file_of().getvalue())
     with pa.OSFile(str(tmp_path / "x")) as raw, (tmp_path / "x").open("rb") as own:
-        assert chunks(raw) == chunks(own)
+        assert list(chunks(raw)) == list(chunks(own))
 
 
 def test_a_footer_that_is_damaged_is_refused() -> None:
@@ -71,14 +72,14 @@ def test_a_footer_that_is_damaged_is_refused() -> None:
         for _ in range(chance.choice([1, 1, 5])):
             data[chance.randrange(len(data) - 8 - length, len(data))] = chance.randrange(256)
         try:
-            chunks(io.BytesIO(data))
+            list(chunks(io.BytesIO(data)))
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 500
     assert not any("\n" in message for message in refused)
     for cut in (b"", b"PAR1", whole[:-9], b"PAR1" + (1 << 30).to_bytes(4, "little") + b"PAR1"):
         with pytest.raises(ValueError, match="footer"):
-            chunks(io.BytesIO(cut))
+            list(chunks(io.BytesIO(cut)))
 
 
 def test_a_footer_is_not_followed_without_end() -> None:
@@ -86,7 +87,26 @@ def test_a_footer_is_not_followed_without_end() -> None:
     many = b"\x49\xfc\xff\xff\xff\xff\x0f"  # a list of four billion structs
     for footer in (deep, many):
         with pytest.raises(ValueError, match="footer"):
-            chunks(io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1"))
+            list(chunks(io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1")))
+
+
+def test_what_nobody_asks_for_takes_no_memory() -> None:
+    """Lists of structs in fields that nobody knows: a byte each in the file, and Arrow passes over them."""
+    whole = file_of().getvalue()
+    length = int.from_bytes(whole[-8:-4], "little")
+    items = 200_000
+    count = bytes([items & 127 | 128, items >> 7 & 127 | 128, items >> 14])
+    unknown = b"\x09\xc8\x01\xfc" + count + bytes(items)  # field 100, a list of structs without fields
+    footer = whole[-8 - length : -9] + unknown + b"\x00"
+    data = whole[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    assert pq.ParquetFile(io.BytesIO(data)).metadata.num_rows == len(TABLE)
+    tracemalloc.start()
+    try:
+        found = list(chunks(io.BytesIO(data)))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert found == list(chunks(file_of()))
 
 
 def test_what_is_written_out_is_as_large_as_what_was_read() -> None:

@@ -163,6 +163,12 @@ def test_files_that_are_refused(name: str, run: Callable[..., str]) -> None:
     assert "…" in run("extract", name, "--out", "out", "--no-text", *options, code=2)
 
 
+def test_a_column_to_keep_that_is_not_there(run: Callable[..., str]) -> None:
+    Path("records.jsonl").write_text(json.dumps({"text": "a", CANARY: "b"}) + "\n")
+    printed = run("extract", "records.jsonl", "--out", "out", "--no-text", "--keep", "label", code=2)
+    assert "--keep label: no such column is carried; there are 1 others" in printed
+
+
 TABLES: dict[str, Mapping[str, Any]] = {
     "no column of that name": {CANARY: [CANARY]},
     "a text of another type": {"text": [{CANARY: 1}]},

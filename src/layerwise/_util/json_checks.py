@@ -66,6 +66,11 @@ def positive(value: Any) -> bool:
     return number(value) and bool(value >= 0)
 
 
+def amount(value: Any) -> bool:
+    """Tell whether this is a number of at least 0, and so few that many of them can be summed."""
+    return positive(value) and bool(value <= MOST)
+
+
 def whole(least: int = 0, most: int = MOST) -> Check:
     """Return the check for an integer in these bounds."""
     return lambda value: type(value) is int and least <= value <= most

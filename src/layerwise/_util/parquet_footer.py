@@ -3,11 +3,14 @@
 The footer is a struct in Thrift's compact protocol, see the format's parquet.thrift.
 """
 
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 _BYTES = 1 << 26  # of a footer
 _DEPTH = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+# The numbers of fields: of the whole, of a group of rows, of a column in it, and of what is said of that.
+_GROUPS, _COLUMNS, _ABOUT, _ASKED = (4,), (1,), (3,), (2, 3, 5, 6, 7)
 _ENCODINGS = {2: "PLAIN_DICTIONARY", 7: "DELTA_BYTE_ARRAY", 8: "RLE_DICTIONARY"}
 
 
@@ -30,8 +33,8 @@ class Chunk(NamedTuple):
     compressed: int
 
 
-def chunks(file: Any) -> list[Chunk]:
-    """Return the columns of all groups of rows of a Parquet file, opened.
+def chunks(file: Any) -> Iterator[Chunk]:
+    """Yield the columns of all groups of rows of a Parquet file, opened; nothing else of its footer is kept.
 
     Raises:
         ValueError: a footer that is damaged or too large.
@@ -43,10 +46,14 @@ def chunks(file: Any) -> list[Chunk]:
     if length > min(size - 8, _BYTES):
         raise ValueError(f"it has a footer of {length:,} bytes")
     file.seek(size - 8 - length)
+    footer = _Compact(file.read(length))
     try:
-        whole = _Compact(file.read(length)).struct(0)
-        groups = whole.get(4, [])
-        return [_chunk(number, one[3]) for group in groups for number, one in enumerate(group[1])]
+        for groups in footer.fields(_STRUCT, _GROUPS):
+            for group in footer.items(groups):
+                for columns in footer.fields(group, _COLUMNS):
+                    for number, column in enumerate(footer.items(columns)):
+                        said = [footer.struct(kind, _ASKED) for kind in footer.fields(column, _ABOUT)]
+                        yield _chunk(number, said[-1])
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("its footer is damaged") from error
 
@@ -61,10 +68,45 @@ def _chunk(number: int, entry: dict[int, Any]) -> Chunk:
 
 
 class _Compact:
-    """Values of the compact protocol: a struct is a mapping of the numbers of its fields."""
+    """Values of the compact protocol, one after the other; of a struct only the fields that are asked for are kept."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
+
+    def fields(self, kind: int, wanted: Collection[int], depth: int = 0) -> Iterator[int]:
+        """Yield the kinds of the wanted fields of a struct, each of which is then to be read."""
+        for number, kind_of_field in self._heads(kind, depth):
+            if number in wanted:
+                yield kind_of_field
+            elif kind_of_field not in (_TRUE, _FALSE):
+                self._skip(kind_of_field, depth)
+
+    def items(self, kind: int) -> Iterator[int]:
+        """Yield the kind of each item of a list, which is then to be read."""
+        count, inner = self._length(kind)
+        for _ in range(count):
+            yield inner
+
+    def struct(self, kind: int, wanted: Collection[int]) -> dict[int, Any]:
+        """Return the wanted fields of a struct, numbers, strings or lists of these, by their numbers."""
+        fields: dict[int, Any] = {}
+        for number, kind_of_field in self._heads(kind, 0):
+            if number in wanted:
+                fields[number] = self._value(kind_of_field)
+            elif kind_of_field not in (_TRUE, _FALSE):
+                self._skip(kind_of_field, 0)
+        return fields
+
+    def _heads(self, kind: int, depth: int) -> Iterator[tuple[int, int]]:
+        """Yield the number and the kind of each field of a struct; a truth value is in its kind."""
+        if kind != _STRUCT:
+            raise TypeError
+        if depth >= _DEPTH:
+            raise ValueError("its footer is nested too deeply")
+        number = 0
+        while (head := self._byte()) != 0:
+            number = number + (head >> 4) if head >> 4 else self._signed()
+            yield number, head & 15
 
     def _byte(self) -> int:
         self._at += 1
@@ -90,36 +132,49 @@ class _Compact:
         self._at += count
         return self._data[self._at - count : self._at]
 
-    def struct(self, depth: int) -> dict[int, Any]:
-        """Return a struct; `depth` is how many it stands in."""
-        fields: dict[int, Any] = {}
-        number = 0
-        while (head := self._byte()) != 0:
-            number = number + (head >> 4) if head >> 4 else self._signed()
-            kind = head & 15
-            fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
-        return fields
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (_TRUE, _FALSE, _BYTE):
-            return self._byte()
-        if kind in (_I16, _I32, _I64):
-            return self._signed()
-        if kind == _DOUBLE:
-            return self._bytes(8)
-        if kind == _BINARY:
-            return self._bytes(self._varint())
-        if depth >= _DEPTH:
-            raise ValueError("its footer is nested too deeply")
-        if kind == _STRUCT:
-            return self.struct(depth + 1)
-        if kind in (_LIST, _SET):
-            return self._list(depth + 1)
-        raise ValueError(f"its footer holds a value of the kind {kind}")
-
-    def _list(self, depth: int) -> list[Any]:
+    def _length(self, kind: int) -> tuple[int, int]:
+        """Return how many items a list has, and their kind."""
+        if kind not in (_LIST, _SET):
+            raise TypeError
         head = self._byte()
         count = self._varint() if head >> 4 == 15 else head >> 4
         if count > len(self._data) - self._at:  # each takes a byte at least
             raise IndexError
-        return [self._value(head & 15, depth) for _ in range(count)]
+        return count, head & 15
+
+    def _value(self, kind: int) -> Any:
+        if kind in (_LIST, _SET):
+            return [self._plain(inner) for inner in self.items(kind)]
+        return self._plain(kind)
+
+    def _plain(self, kind: int) -> Any:
+        if kind in (_I16, _I32, _I64):
+            return self._signed()
+        if kind == _BINARY:
+            return self._bytes(self._varint())
+        raise TypeError
+
+    def _skip(self, kind: int, depth: int) -> None:
+        """Pass over a value."""
+        if kind in (_TRUE, _FALSE, _BYTE):
+            self._bytes(1)
+        elif kind in (_I16, _I32, _I64):
+            self._varint()
+        elif kind == _DOUBLE:
+            self._bytes(8)
+        elif kind == _BINARY:
+            self._bytes(self._varint())
+        elif kind == _STRUCT:
+            for _ in self.fields(kind, (), depth + 1):
+                pass
+        elif kind in (_LIST, _SET):
+            count, inner = self._length(kind)
+            if inner in (_TRUE, _FALSE, _BYTE):
+                self._bytes(count)
+                return
+            if depth >= _DEPTH:
+                raise ValueError("its footer is nested too deeply")
+            for _ in range(count):
+                self._skip(inner, depth + 1)
+        else:
+            raise ValueError(f"its footer holds a value of the kind {kind}")

@@ -82,7 +82,7 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     worst = max((error["max_rel"] for error in found["error"].values()), default=0.0)
     rows.insert(6, ("rounding", f"at most {worst:.2g} · max(1, max |v|) per row, measured"))
-    if "derived" in found:
+    if found.get("derived"):
         rows.insert(
             1,
             (

@@ -51,6 +51,17 @@ _NOT_LAYERS = (_POOLER, "position_ids")
 _CASED = 0.01  # of a vocabulary's entries hold capitals: more than a stray letter
 
 
+# What is asked of a tokenizer once its model is loaded.
+_ASKED = (
+    "unk_token_id",
+    "cls_token_id",
+    "pad_token_id",
+    "mask_token_id",
+    "all_special_ids",
+    "model_input_names",
+)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model with its tokenizer, ready to run.
@@ -91,6 +102,10 @@ def load(
         config = _load_config(checkpoint, trust_remote_code)
         model, unused = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
+        for name in (
+            _ASKED
+        ):  # an unknown token that isn't in the vocabulary makes transformers ask for it without end
+            getattr(tokenizer, name)
     with foreign(checkpoint):
         model = model.to(device).eval().requires_grad_(False)
         table = _position_table(model)

@@ -110,7 +110,7 @@ def described(made: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> 
         "columns": columns_of(several),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    errors = [record["int8_error"] for record in several if "int8_error" in record]
+    errors = [record["int8_error"] for record in several if record.get("int8_error")]
     if errors:
         # A merged dataset has several: that of the part that is furthest off.
         limits = [measured_tolerance(error, made["dtype"]) for error in errors]

@@ -18,7 +18,7 @@ from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
 from layerwise.extraction.finish import described, manifest_of
-from layerwise.extraction.provenance import Begun, begun, is_merged, settings_at, with_source
+from layerwise.extraction.provenance import Begun, begun, settings_at, with_source
 from layerwise.extraction.shard_maker import Recipe, Task
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Crew, Report
@@ -157,7 +157,7 @@ class Job:
             new = [name for name in self._here if name not in self._there]
             told = _other_columns(lacks, new, self._sources)
             made["notices"] += [notice for notice in told if notice not in made["notices"]]
-            if is_merged(before):
+            if "merged" in before:
                 made["merged"] = before["merged"]
         reading = self._settings["reading"]
         made["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
@@ -344,6 +344,7 @@ def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example])
     there = columns["text"] + columns["word"]
     for name in keep:
         if name not in there:
+            # Not which there are: with --no-text nothing of the source is told.
             raise RequestError(
-                f"--keep {name}: no such column is carried; there are {', '.join(there) or 'none'}"
+                f"--keep {name}: no such column is carried; there are {len(there)} others, give the name of one"
             )

@@ -11,8 +11,8 @@ from layerwise._util.paths import is_url
 from layerwise.errors import DatasetError, RequestError
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.record import listed
+from layerwise.store.described import open_described
 from layerwise.store.layout import Folder
-from layerwise.store.manifest import read_manifest
 from layerwise.store.records import Records
 
 STDIN = "-"
@@ -177,7 +177,7 @@ def settings_at(
     They are the same, but that each source may be read in a way of its own; only pairs and single texts don't
     mix. A merged dataset says in its settings what it was made of.
     """
-    manifest = read_manifest(Folder(out)) if Folder(out).manifest.exists() else None
+    manifest = open_described(out).manifest if Folder(out).manifest.exists() else None
     if manifest is None:
         return settings
     there, here = manifest["settings"], settings["reading"]

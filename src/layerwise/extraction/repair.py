@@ -75,7 +75,7 @@ def _repaired(
     dataset = open_described(path)
     if not wrong:
         return Repair((), (), foreign)
-    if "derived" in dataset.manifest["settings"]:
+    if dataset.manifest["settings"].get("derived"):
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
     reading.named("comparing the source")
     deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
@@ -165,7 +165,7 @@ def _of_entry(
                 )
             kept = (*settings["keep"], PART) if corpus.paired else tuple(settings["keep"])
             carried = Carried(corpus.types, settings["no_text"], kept)
-            yield Task(record["number"], doc, then, carried, measured="int8_error" in record)
+            yield Task(record["number"], doc, then, carried, measured=bool(record.get("int8_error")))
             left.remove(record["number"])
             if not left:
                 return

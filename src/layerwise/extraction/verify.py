@@ -100,6 +100,11 @@ def _verified(
     errors = []
     with computing(threads):
         encoder = _plain(dataset, *loading)
+        other = _other_shape(dataset, encoder)
+        if other is not None:
+            return Verification(
+                (*loose, other), None, None, 0, "no row was compared, as the model is another one"
+            )
         request = same_request(encoder, dataset.manifest["settings"])
         steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
         for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
@@ -128,8 +133,19 @@ def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int
     return Verification(tuple(out), parities, max(limits.values()), len(errors), note)
 
 
+def _other_shape(dataset: LayerDataset, encoder: Encoder) -> Problem | None:
+    """Return the problem that a manifest states another shape of the model than it has: `-1` names another layer then."""
+    for name in ("blocks", "width"):
+        given, has = dataset.manifest[name], getattr(encoder, name)
+        if given != has:
+            return Problem("manifest.json", f"{name} is {given:,}, and the model has {has:,}")
+    return None
+
+
 def _most(manifest: Mapping[str, Any]) -> float:
-    return largest(manifest["settings"]["precision"], manifest["dtype"], derived="derived" in manifest)
+    return largest(
+        manifest["settings"]["precision"], manifest["dtype"], derived=bool(manifest.get("derived"))
+    )
 
 
 def _limit(manifest: Mapping[str, Any], layer: str) -> float:
@@ -139,7 +155,7 @@ def _limit(manifest: Mapping[str, Any], layer: str) -> float:
     from, what the manifest says may be less, and never more.
     """
     most, stated = _most(manifest), manifest["tolerance"]
-    if manifest["settings"]["precision"] != "int8" and "derived" not in manifest:
+    if manifest["settings"]["precision"] != "int8" and not manifest.get("derived"):
         return most
     return min(most, float(stated.get("layers", {}).get(layer, stated["value"])))
 

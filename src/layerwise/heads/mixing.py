@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.heads.pairs import halves
-from layerwise.mixes import LayerStats, Mix, apply_mix, layer_stats
+from layerwise.mixes import LayerStats, Mix, apply_mix, layer_stats, within_float32
 from layerwise.states import F32, I64, Layered
 
 Read = Callable[[str], F32]
@@ -62,13 +62,13 @@ class Planes:
             self.norms = {**(self.norms or {}), name: stats}
             values = stats(values)
         place = self.mix.layers.index(name)
-        if self.mix.weights is not None:
-            values = values * np.float32(self.mix.weights[place])
         if not self.arrays:
             self.arrays.append(np.zeros((len(values), self.mix.out_width(values.shape[1])), np.float32))
             if self.mix.how == "max":
                 self.arrays[0].fill(-np.inf)
-        self._fold(place, values)
+        with within_float32():
+            weights = self.mix.weights
+            self._fold(place, values if weights is None else values * np.float32(weights[place]))
 
     def _fold(self, place: int, values: F32) -> None:
         whole, width = self.arrays[0], values.shape[1]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from layerwise.mixes import within_float32
 from layerwise.states import F32
 
 
@@ -17,9 +18,10 @@ def pair_features(a: F32, b: F32) -> F32:
     width = a.shape[1]
     out = np.empty((len(a), 2 * width + 1), np.float32)
     product = out[:, width + 1 :]
-    np.multiply(a, b, out=product)
-    np.abs(np.subtract(a, b, out=out[:, 1 : width + 1]), out=out[:, 1 : width + 1])
-    norms = np.sqrt((a**2).sum(axis=1, dtype=np.float64) * (b**2).sum(axis=1, dtype=np.float64))
+    with within_float32():
+        np.multiply(a, b, out=product)
+        np.abs(np.subtract(a, b, out=out[:, 1 : width + 1]), out=out[:, 1 : width + 1])
+        norms = np.sqrt((a**2).sum(axis=1, dtype=np.float64) * (b**2).sum(axis=1, dtype=np.float64))
     dots = product.sum(axis=1, dtype=np.float64)
     out[:, 0] = np.divide(dots, norms, out=np.zeros_like(norms), where=norms > 0)
     return out

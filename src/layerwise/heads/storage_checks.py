@@ -40,6 +40,8 @@ def _wrong(value: dict[str, Any]) -> Iterator[str]:
     """Yield the entries that don't go together, each of them being right by itself."""
     if (value["rows"].get("pool") is None) != (value["rows"]["level"] == "token"):
         yield "rows.pool"
+    if value["rows"].get("words_pool") is not None and value["rows"]["level"] != "text":
+        yield "rows.words_pool"
     if value.get("pairs") is not None and value["rows"]["level"] != "text":
         yield "pairs"
     for place, task in enumerate(value["tasks"]):
@@ -116,7 +118,7 @@ _TASK: json_checks.Schema = {
     "mix": lambda value: text(value) and len(value) <= _MIX,
     "classes": _classes,
     "multi": flag,
-    "separator": nullable(text),
+    "separator": nullable(lambda value: text(value) and value != ""),
     "hidden": nullable(whole(1, 1 << 24)),
     "activation": one_of(ACTIVATIONS),
 }

@@ -153,21 +153,28 @@ def apply(fitted: Fitted, x: F32) -> F32:
         x: (layers, rows, width), standardised as the rows were that the head was fitted on.
 
     Raises:
-        RequestError: another number of layers, or another width.
+        RequestError: another number of layers, or another width; scores beyond float32.
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     wanted = (len(fitted.mix_weights), len(first))
     if x.ndim != 3 or (x.shape[0], x.shape[2]) != wanted:
         raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {wanted}")
     out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
-    for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
-        mixed = np.zeros(x[0, rows].shape, np.float32)
-        for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
-            mixed += weight * layer[rows]
-        if fitted.hidden is not None:
-            mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
-        np.matmul(mixed, fitted.weight, out=out[rows])
-    out += fitted.bias
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at
+        for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
+            mixed = np.zeros(x[0, rows].shape, np.float32)
+            for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
+                mixed += weight * layer[rows]
+            if fitted.hidden is not None:
+                mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
+            np.matmul(mixed, fitted.weight, out=out[rows])
+        out += fitted.bias
+    if not np.isfinite(out).all():
+        row = int(np.argmin(np.isfinite(out).all(axis=1)))
+        raise RequestError(
+            f"the scores of row {row} of {len(out):,} are beyond float32: its numbers, or the weights of the head, are "
+            "too large; leave it out, or train another head"
+        )
     return out
 
 

@@ -20,6 +20,7 @@ from layerwise._util.json_checks import (
     whole,
 )
 from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS
+from layerwise.errors import DatasetError
 from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.layout import Folder
@@ -45,6 +46,8 @@ _SUMS = (
     *("windowed_texts", "truncated_texts", "truncated_tokens"),
 )
 _DERIVED = {"manifest": sha256, "level": one_of(LEVELS), "pool": nullable(one_of(POOLS))}
+_HASHES = {"weights": sha256, "tokenizer": sha256, "config": sha256}
+_MERGED = optional(list_of(object_of({"manifest": sha256, "texts": whole()})))
 _DESCRIBED: json_checks.Schema = {
     "model": {
         "id": text,
@@ -52,13 +55,12 @@ _DESCRIBED: json_checks.Schema = {
         "family": text,
         "blocks": whole(),
         "width": whole(1),
-        "weights": sha256,
-        "tokenizer": sha256,
-        "config": sha256,
+        **_HASHES,
         "max_length": optional(whole(1)),
         "last_layer": text,
     },
     "settings": {
+        "model": _HASHES,
         "layers": list_of(text),
         "level": one_of(LEVELS),
         "pool": nullable(one_of(POOLS)),
@@ -76,6 +78,7 @@ _DESCRIBED: json_checks.Schema = {
         "shard": {"texts": whole(1), "characters": whole(1)},
         "batch_tokens": whole(1),
         "derived": optional(object_of(_DERIVED)),
+        "merged": _MERGED,
     },
     "totals": dict.fromkeys(_SUMS, positive),
     "error": map_of(object_of({"max_abs": number, "max_rel": number})),
@@ -85,10 +88,15 @@ _DESCRIBED: json_checks.Schema = {
     "skipped": list_of(mapping),
     "notices": list_of(text),
     "finished": text,
-    "sources": optional(
-        list_of(object_of({"files": list_of(text), "shards": whole(), "reading": optional(_reading)}))
-    ),
+    "sources": list_of(object_of({"files": list_of(text), "shards": whole(), "reading": optional(_reading)})),
     "derived": optional(object_of(_DERIVED)),
+    "merged": _MERGED,
+}
+# What stands twice, so that readers of either are told the same.
+_TWICE = {
+    **{f"settings.{name}": name for name in ("layers", "level", "pool", "dtype", "derived")},
+    **{f"settings.model.{name}": f"model.{name}" for name in _HASHES},
+    **{f"model.{name}": name for name in ("blocks", "width")},
 }
 
 
@@ -109,6 +117,15 @@ def open_described(path: str | Path) -> LayerDataset:
 
 def described(dataset: LayerDataset) -> LayerDataset:
     """Return a dataset that is open already, if its manifest says where it comes from; errors as `open_described`."""
-    manifest = dataset.manifest
-    refuse_entry(manifest, json_checks.first_wrong(manifest, _DESCRIBED), Folder(dataset.path).manifest)
+    manifest, path = dataset.manifest, Folder(dataset.path).manifest
+    refuse_entry(manifest, json_checks.first_wrong(manifest, _DESCRIBED), path)
+    for name, other in _TWICE.items():
+        one, two = json_checks.entry(manifest, name), json_checks.entry(manifest, other)
+        if one != two:
+            what = f"{name} is {one!r:.60} and {other} is {two!r:.60}"
+            raise DatasetError(f"{path} is damaged: {what}; restore it from a copy")
+    shards = sum(source["shards"] for source in manifest["sources"])
+    if shards != manifest["shards"]["count"]:
+        what = f"its sources have {shards:,} shards in all, and there are {manifest['shards']['count']:,}"
+        raise DatasetError(f"{path} is damaged: {what}; restore it from a copy")
     return dataset

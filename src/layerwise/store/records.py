@@ -118,11 +118,51 @@ def wrong_entry(record: Any, number: int) -> str | None:
     return wrong
 
 
+def summed(records: Sequence[Record], layers: Sequence[str]) -> Record:
+    """Return what the manifest says of all shards together: `totals` and `error`.
+
+    Raises:
+        DatasetError: a record without the error of a layer, or counts that are beyond belief together.
+    """
+    return {"totals": _totals(records), "error": _errors(records, layers)}
+
+
+def _totals(records: Sequence[Record]) -> dict[str, Any]:
+    totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
+    for record in records:
+        own = {name: record[name] for name in _COUNTED}
+        own["bytes"] = sum(file["bytes"] for file in record["files"].values())
+        seconds = record.get("seconds") or 0.0
+        for name, count in {**record["counts"], **own, "seconds": seconds}.items():
+            totals[name] = totals.get(name, 0) + count
+            if totals[name] > json_checks.MOST:
+                raise _damaged_record(record, f"{name[:60]} comes to {totals[name]:.3g} in all")
+    return {**totals, "seconds": round(totals["seconds"], 3)}
+
+
+def _errors(records: Sequence[Record], layers: Sequence[str]) -> dict[str, Any]:
+    for record in records:
+        for layer in layers:
+            if layer not in record["error"]:
+                raise _damaged_record(record, f"error.{layer} is None")
+    kinds = ("max_abs", "max_rel")
+    return {
+        layer: {
+            kind: max((record["error"][layer][kind] for record in records), default=0.0) for kind in kinds
+        }
+        for layer in layers
+    }
+
+
+def _damaged_record(record: Record, what: str) -> DatasetError:
+    return DatasetError(f"the record of shard {record['number']} is damaged: {what}; restore it from a copy")
+
+
 _LOST = json_checks.map_of(
     json_checks.object_of({"max_abs": json_checks.positive, "max_rel": json_checks.positive})
 )
 _MEASURED = json_checks.map_of(
-    json_checks.object_of({"max_rel": json_checks.positive, "cosine": json_checks.number})
+    json_checks.object_of({"max_rel": json_checks.amount, "cosine": json_checks.number})
 )
 _FILE: json_checks.Schema = {
     "name": json_checks.text,
@@ -134,9 +174,9 @@ _RECORD: json_checks.Schema = {
     "rows": json_checks.whole(),
     "texts": json_checks.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
-    "counts": json_checks.map_of(json_checks.number),
+    "counts": json_checks.map_of(json_checks.amount),
     "error": _LOST,
-    "seconds": json_checks.optional(json_checks.positive),
+    "seconds": json_checks.optional(json_checks.amount),
     "input": json_checks.optional(json_checks.text),
     "columns": json_checks.optional(
         json_checks.object_of(dict.fromkeys(("text", "word"), json_checks.list_of(json_checks.text)))

@@ -1,6 +1,6 @@
 """Checking a dataset's bytes: any changed, missing, truncated or unexpected one is found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from layerwise._util import json_checks
 from layerwise._util.guarded import check_regular, digest_regular, read_bytes
 from layerwise._util.paths import faults, place, reason
 from layerwise._util.progress import SILENT, Tracker
@@ -19,7 +20,7 @@ from layerwise.store.dtypes import decode
 from layerwise.store.layout import KINDS, Folder, ForeignFormatError
 from layerwise.store.manifest import read_manifest
 from layerwise.store.reader import Shard
-from layerwise.store.records import Records
+from layerwise.store.records import Record, Records, summed
 from layerwise.store.tables import join_schemas
 
 
@@ -62,6 +63,7 @@ def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
         numbers = range(len(records))
         for number, _ in track.each(numbers, (f"checking shard {number}" for number in numbers)):
             problems += _check_shard(Shard(folder, manifest, records, number), schemas)
+        problems += _check_sums(folder, manifest, list(records))
     except DatasetError as error:
         problems.append(Problem(entry["name"], str(error)))
     return problems + list(_unexpected(folder, entry))
@@ -132,6 +134,23 @@ def _odd_row(shard: Shard, layer: str) -> tuple[int, float] | None:
         if odd is not None:
             return rows.start + odd, float(values[odd][~np.isfinite(values[odd])][0])
     return None
+
+
+def _check_sums(folder: Folder, manifest: dict[str, Any], records: Sequence[Record]) -> Iterator[Problem]:
+    """Check that what the manifest says of all shards together is what their records come to."""
+    for name, wanted in summed(records, manifest["layers"]).items():
+        given = manifest.get(name, wanted)
+        wrong = next((key for key, value in wanted.items() if not _is_sum(given, key, value)), None)
+        if wrong is not None:
+            got = repr(given.get(wrong) if isinstance(given, dict) else given)[:60]
+            what = f"{name}.{wrong} is {got} where the records of the shards come to {wanted[wrong]!r:.60}"
+            yield Problem(folder.manifest.name, what)
+
+
+def _is_sum(given: Any, key: str, wanted: Any) -> bool:
+    """Tell whether an entry is as it should be; seconds were rounded as they were summed, in any order."""
+    got = given.get(key) if isinstance(given, dict) else None
+    return json_checks.number(got) and abs(got - wanted) < 0.01 if key == "seconds" else bool(got == wanted)
 
 
 def _check_tables(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:

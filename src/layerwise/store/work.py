@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util import json_checks
-from layerwise._util.guarded import read_bytes, read_json
+from layerwise._util.guarded import SHARDS, read_bytes, read_json
 from layerwise._util.paths import is_read_only, is_remote
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError, OutputError
@@ -29,7 +29,7 @@ _ENDED: json_checks.Schema = {
     "share": lambda value: (
         json_checks.list_of(json_checks.whole())(value) and len(value) == 2 and value[0] < value[1]
     ),
-    "shards": json_checks.whole(),
+    "shards": json_checks.whole(0, SHARDS),
     "texts": json_checks.whole(),
     "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
 }

@@ -21,7 +21,7 @@ from layerwise.errors import DatasetError, OutputError
 from layerwise.store import disk, locks, work
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
 from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
-from layerwise.store.records import Record, Records, records_bytes
+from layerwise.store.records import Record, Records, records_bytes, summed
 from layerwise.store.shard import ShardWriter
 
 Share = tuple[int, int]
@@ -271,7 +271,7 @@ class DatasetWriter:
         own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": entry}
         check_manifest({**manifest, **own}, self._folder.manifest)
         records = list(self.committed.values())
-        sums = {"totals": _totals(records), "error": _errors(records, manifest["layers"])}
+        sums = summed(records, manifest["layers"])
         whole: Record = json.loads(to_json({**manifest, **own, **sums}))
         return whole
 
@@ -313,29 +313,3 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _totals(records: list[Record]) -> dict[str, Any]:
-    totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
-    for record in records:
-        own = {name: record[name] for name in ("texts", "rows")}
-        own["bytes"] = sum(file["bytes"] for file in record["files"].values())
-        for name, count in {**record["counts"], **own, "seconds": record.get("seconds", 0.0)}.items():
-            totals[name] = totals.get(name, 0) + count
-    return {**totals, "seconds": round(totals["seconds"], 3)}
-
-
-def _errors(records: list[Record], layers: Sequence[str]) -> dict[str, Any]:
-    for record in records:
-        for layer in layers:
-            if layer not in record["error"]:
-                raise DatasetError(
-                    f"the record of shard {record['number']} is damaged: error.{layer} is None; restore it from a copy"
-                )
-    kinds = ("max_abs", "max_rel")
-    return {
-        layer: {
-            kind: max((record["error"][layer][kind] for record in records), default=0.0) for kind in kinds
-        }
-        for layer in layers
-    }
