@@ -283,7 +283,7 @@ FORKED = """
 import os, sys, warnings
 import numpy as np
 import layerwise as lw
-from layerwise import threads
+from layerwise._util import threads
 
 warnings.simplefilter("ignore")
 encoder = lw.load_encoder(sys.argv[1], device="cpu")
@@ -367,7 +367,7 @@ def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
 
 INTERRUPTED = """
 import signal, threading
-from layerwise.locks import Shared, new_lock
+from layerwise._util.locks import Shared, new_lock
 
 lock, shared = new_lock(), Shared(lambda: (lambda: None))
 ends = threading.Event()

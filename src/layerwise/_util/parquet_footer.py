@@ -1,4 +1,4 @@
-"""What stands in the footer of a Parquet file, read by ourselves: Arrow ends the process at some that are damaged.
+"""Parse the footer of a Parquet file ourselves: Arrow aborts the process on some damaged footers.
 
 The footer is a struct in Thrift's compact protocol, see the format's parquet.thrift.
 """
@@ -12,14 +12,14 @@ _ENCODINGS = {2: "PLAIN_DICTIONARY", 7: "DELTA_BYTE_ARRAY", 8: "RLE_DICTIONARY"}
 
 
 class Chunk(NamedTuple):
-    """A column in a group of rows.
+    """A column in a row group.
 
     Attributes:
-        column: its number, counted over the leaves of the schema.
-        path: its name; of a column in another one the names from without, parted by dots.
-        encodings: those that decide how long its strings become.
-        values: how many there are.
-        size, compressed: its bytes once decompressed, and as they stand in the file.
+        column: its number among the leaves of the schema.
+        path: its name; for a nested column the names from the outermost, separated by dots.
+        encodings: those that determine how large its strings become.
+        values: the number of values.
+        size, compressed: its bytes after decompression, and in the file.
     """
 
     column: int
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(file: Any) -> list[Chunk]:
-    """Return the columns of all groups of rows of a Parquet file, opened.
+    """Return the column chunks of all row groups of an open Parquet file.
 
     Raises:
         ValueError: a footer that is damaged or too large.
@@ -46,7 +46,7 @@ def chunks(file: Any) -> list[Chunk]:
     try:
         whole = _Compact(file.read(length)).struct(0)
         groups = whole.get(4, [])
-        return [_chunk(number, one[3]) for group in groups for number, one in enumerate(group[1])]
+        return [_chunk(number, chunk[3]) for group in groups for number, chunk in enumerate(group[1])]
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("its footer is damaged") from error
 
@@ -61,7 +61,7 @@ def _chunk(number: int, entry: dict[int, Any]) -> Chunk:
 
 
 class _Compact:
-    """Values of the compact protocol: a struct is a mapping of the numbers of its fields."""
+    """Parser of the compact protocol; a struct becomes a mapping from field numbers to values."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -91,7 +91,7 @@ class _Compact:
         return self._data[self._at - count : self._at]
 
     def struct(self, depth: int) -> dict[int, Any]:
-        """Return a struct; `depth` is how many it stands in."""
+        """Return a struct; `depth` is the number of values around it."""
         fields: dict[int, Any] = {}
         number = 0
         while (head := self._byte()) != 0:
@@ -120,6 +120,6 @@ class _Compact:
     def _list(self, depth: int) -> list[Any]:
         head = self._byte()
         count = self._varint() if head >> 4 == 15 else head >> 4
-        if count > len(self._data) - self._at:  # each takes a byte at least
+        if count > len(self._data) - self._at:  # each item takes at least one byte
             raise IndexError
         return [self._value(head & 15, depth) for _ in range(count)]
