@@ -1,4 +1,4 @@
-"""Which tokens make up a row: a word, a span, a text. By offsets and word numbers, never by re-tokenising."""
+"""Which tokens make up a row (a word, a span, a text), by offsets and word numbers, never by re-tokenising."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows of one text: row r is made of the next `counts[r]` of `members` (token numbers in the text)."""
+    """Rows of one text: row r consists of the next `counts[r]` of `members` (token numbers in the text)."""
 
     members: Ints
     counts: Ints
@@ -25,41 +25,41 @@ class Groups:
 
 
 def each(tokens: int) -> Groups:
-    """A row per token."""
+    """Return one row per token."""
     return Groups(np.arange(tokens), np.ones(tokens, dtype=np.int64))
 
 
 def whole(begin: int, end: int) -> Groups:
-    """One row of the tokens `begin` … `end` − 1."""
+    """Return one row of the tokens `begin` … `end` − 1."""
     return Groups(np.arange(begin, end), np.array([end - begin]))
 
 
 def by_number(numbers: Ints, rows: int) -> Groups:
-    """A row per number 0 … `rows` − 1: the tokens that carry it; `numbers` is (tokens,), −1 for none."""
+    """Return one row per number 0 … `rows` − 1, of the tokens with that number; `numbers` is (tokens,), −1 for none."""
     inside = np.flatnonzero(numbers >= 0)
     order = inside[np.argsort(numbers[inside], kind="stable")]
     return Groups(order, np.bincount(numbers[inside], minlength=rows)[:rows])
 
 
 def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints) -> Groups:
-    """A row per span of characters: the tokens that share at least one character with it.
+    """Return one row per span of characters, of the tokens that share at least one character with it.
 
     Args:
         starts, ends: (tokens,) code points of each token, both in ascending order; special tokens and
-            tokens without a character have start = end and belong to no span.
+            tokens without characters have start = end and belong to no span.
         spans: (start, end) pairs in any order.
     """
-    visible = np.flatnonzero(ends > starts)
-    borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
-    low = np.searchsorted(ends[visible], borders[:, 0], side="right")
-    high = np.searchsorted(starts[visible], borders[:, 1], side="left")
+    with_characters = np.flatnonzero(ends > starts)
+    bounds = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+    low = np.searchsorted(ends[with_characters], bounds[:, 0], side="right")
+    high = np.searchsorted(starts[with_characters], bounds[:, 1], side="left")
     counts = np.maximum(high - low, 0)
     skip = np.repeat(np.cumsum(counts) - counts, counts)
-    return Groups(visible[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
+    return Groups(with_characters[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
 
 
 def first_row(groups: Groups, tokens: int) -> Ints:
-    """Return, for each of `tokens` tokens, the first row that it belongs to, −1 for none."""
+    """Return the first row that each of `tokens` tokens belongs to, −1 for none: (tokens,)."""
     out = np.full(tokens, -1, dtype=np.int64)
     rows = np.repeat(np.arange(len(groups)), groups.counts)
     out[groups.members[::-1]] = rows[::-1]
@@ -67,10 +67,10 @@ def first_row(groups: Groups, tokens: int) -> Ints:
 
 
 def concatenate(groups: Sequence[Groups], tokens: Sequence[int]) -> Groups:
-    """Put the groups of several texts behind each other; `tokens` is how many tokens each text has."""
+    """Join the groups of several texts in order; `tokens` is the number of tokens of each text."""
     begins = np.cumsum([0, *tokens])
     members = [part.members + begin for part, begin in zip(groups, begins, strict=False)]
-    nothing = np.empty(0, dtype=np.int64)
+    empty = np.empty(0, dtype=np.int64)
     return Groups(
-        np.concatenate([nothing, *members]), np.concatenate([nothing, *(part.counts for part in groups)])
+        np.concatenate([empty, *members]), np.concatenate([empty, *(part.counts for part in groups)])
     )

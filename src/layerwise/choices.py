@@ -1,4 +1,4 @@
-"""The words of the surface: levels, pools, types and policies, one spelling each."""
+"""The allowed values of options: levels, pools, types and policies, each spelled once."""
 
 from layerwise.errors import RequestError
 
@@ -15,7 +15,7 @@ def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
     """Return `got` when it is one of `allowed`.
 
     Raises:
-        RequestError: naming `what`, the value and the allowed ones.
+        RequestError: with `what`, the value, and the allowed values.
     """
     if got not in allowed:
         raise RequestError(f"{what} {got!r} doesn't exist; choose one of {', '.join(allowed)}")
@@ -23,10 +23,10 @@ def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
 
 
 def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
-    """Return whether special tokens count, after making sure that leaving them out means something.
+    """Return `special_tokens`, after checking that it has an effect at this level and pool.
 
     Raises:
-        RequestError: special tokens left out where they never count.
+        RequestError: special tokens are excluded where they are never included.
     """
     if not special_tokens and (level != "text" or pool not in ("mean", "max", "sum")):
         raise RequestError(
@@ -37,7 +37,7 @@ def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
 
 
 def fit_pool(level: str, pool: str | None) -> str | None:
-    """Return the pool that `level` uses: `None` at token level, `mean` when none is named.
+    """Return the pool that `level` uses: `None` at token level, `mean` by default elsewhere.
 
     Raises:
         RequestError: for a pool at token level, or `cls` or `eos` below text level.

@@ -1,4 +1,4 @@
-"""What the columns of rows say: a value for each row, whether it belongs to the row or to its text."""
+"""Read columns as one value per row, whether they belong to the rows or to their texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from layerwise.states import Layered
 
 
 def is_paired(dataset: Layered) -> bool:
-    """Tell whether the rows are pairs: two texts of a record, one after the other (`extract --text a,b`)."""
+    """Return whether the rows are pairs: consecutive rows of the two texts of a record (`extract --text a,b`)."""
     if dataset.level != "text" or dataset.rows % 2:
         return False
     names: list[str] = []
@@ -21,16 +21,16 @@ def is_paired(dataset: Layered) -> bool:
             return False
         names += texts["part"].to_pylist()
         places += zip(texts["source"].to_pylist(), texts["line"].to_pylist(), strict=True)
-    # A column of the user's own may be called so; the two texts of a record stand on one line.
+    # The user may have a column with this name too; the two texts of a real pair have the same line.
     together = places[::2] == places[1::2]
     return bool(names) and names[0] != names[1] and names == names[:2] * (len(names) // 2) and together
 
 
 def column_values(part: Layered, column: str) -> tuple[list[Any], bool]:
-    """Return what a column says of each row, and whether there is such a column (else all is `None`).
+    """Return the value of a column for each row, and whether the column exists (else all values are `None`).
 
-    A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
-    token has what a list says of its word.
+    A column of the index has a value per row, a column of the texts applies to every row of its text; at token
+    level a list has a value per word, which applies to the tokens of that word.
     """
     index, texts = part.index, part.texts
     if column in index.column_names:
@@ -52,5 +52,5 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 
 
 def there(value: Any) -> bool:
-    """Tell whether a label is one: not missing, not empty, not NaN."""
+    """Return whether a label is present: not missing, not empty, not NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))

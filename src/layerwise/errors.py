@@ -1,4 +1,4 @@
-"""Every error that layerwise raises on purpose.
+"""All errors that layerwise raises on purpose.
 
     LayerwiseError
     ├── RequestError     an argument that can't be carried out (layers, pools, levels, options)

@@ -1,4 +1,4 @@
-"""What the reading side hands over: one text, where it came from, and what came with it."""
+"""One text of a corpus, with its source and its columns: what `read` passes to `encode`."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ class Example:
     """One text of a corpus.
 
     `text` never holds a lone surrogate. `words` is `None` for raw text; for pre-split input it holds the
-    words and `text` is the words joined by one space. `columns` are the carried columns that belong to the
+    words and `text` is the words joined by one space. `columns` are the carried columns with one value for the
     text; `word_columns` hold one value per word (pre-split input only).
     """
 
@@ -30,12 +30,12 @@ class Example:
     @property
     def where(self) -> str:
         """A name for error messages: `reviews.csv, line 17`."""
-        place = self.source or "text"
-        return f"{place}, line {self.line}" if self.line is not None else place
+        source = self.source or "text"
+        return f"{source}, line {self.line}" if self.line is not None else source
 
 
 def digest(examples: Iterable[Example]) -> str:
-    """Return a SHA-256 over everything of the records that can reach a stored byte."""
+    """Return a SHA-256 over all fields of the examples that can affect a stored byte."""
     state = hashlib.sha256()
     for example in examples:
         fields = [

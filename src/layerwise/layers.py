@@ -1,4 +1,4 @@
-"""Layer strings: which layers of a model are meant.
+"""Layer strings: which layers of a model the user asks for.
 
 A layer is named `emb` (the output of the embedding block, position 0) or `1` … `L` (the output of
 block k). The same strings work everywhere: `all`, `emb`, `8`, `-1`, `1,6,12`, and Python slices over
@@ -25,61 +25,61 @@ def layer_names(blocks: int) -> tuple[str, ...]:
 def resolve_layers(
     spec: LayerSpec, blocks: int, stored: Sequence[str] | None = None, *, single: bool = False
 ) -> tuple[str, ...]:
-    """Return the layer names that `spec` means, in the order it gives them.
+    """Return the layer names that `spec` selects, in its order.
 
     Args:
         spec: a layer string, a number, or a list, range or numpy array of either.
         blocks: the number of blocks of the model, L; strings always name the model's layers.
-        stored: the layers that there are, where these are fewer than the model's.
-        single: demand exactly one layer.
+        stored: the available layers, where these are fewer than the model's.
+        single: require exactly one layer.
 
     Raises:
         RequestError: a layer that doesn't exist or isn't stored, a layer named twice, a broken string.
     """
-    there = tuple(stored) if stored is not None else layer_names(blocks)
-    positions = _positions(spec, blocks, there)
-    every, stored_names = layer_names(blocks), set(there)
-    names = tuple(every[p] for p in positions)
+    available = tuple(stored) if stored is not None else layer_names(blocks)
+    positions = _positions(spec, blocks, available)
+    model_names, stored_names = layer_names(blocks), set(available)
+    names = tuple(model_names[p] for p in positions)
     for name in names:
         if name not in stored_names:
-            raise _refuse(spec, f"layer {name} isn't stored", there)
+            raise _refuse(spec, f"layer {name} isn't stored", available)
     if len(set(names)) < len(names):
-        raise _refuse(spec, "a layer is named twice", there)
+        raise _refuse(spec, "a layer is named twice", available)
     if single and len(names) != 1:
         raise RequestError(
-            f"layers {spec!r} are {len(names)} layers where one is needed; take one of {', '.join(there)}"
+            f"layers {spec!r} are {len(names)} layers where one is needed; take one of {', '.join(available)}"
         )
     return names
 
 
-def _positions(spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
+def _positions(spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
     if isinstance(spec, str) or (number := _number(spec)) is not None:
-        return _named(spec if isinstance(spec, str) else str(number), spec, blocks, there)
+        return _named(spec if isinstance(spec, str) else str(number), spec, blocks, available)
     if isinstance(spec, bytes | dict | set | frozenset) or not isinstance(spec, Iterable):
-        raise _refuse(spec, "no layer is named", there)
+        raise _refuse(spec, "no layer is named", available)
     items = [item if isinstance(item, str) else _number(item) for item in _items(spec)]
     if not items or None in items:
-        raise _refuse(spec, "no layer is named", there)
-    return [p for item in items for p in _named(str(item), spec, blocks, there)]
+        raise _refuse(spec, "no layer is named", available)
+    return [p for item in items for p in _named(str(item), spec, blocks, available)]
 
 
 def _items(spec: Any) -> list[Any]:
-    """Return what a list, or an array of numpy, even one without an axis, holds."""
+    """Return the items of a list or a numpy array; a 0-d array has one item."""
     return [spec.item()] if getattr(spec, "shape", None) == () else list(spec)
 
 
-def _named(text: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
-    """Return the positions that a string names; `spec` is what it is a part of."""
+def _named(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
+    """Return the positions that a string names; `spec` is the whole specification, for errors."""
     text = text.replace(" ", "")
     if text == "all":
-        return [_position(name, spec, blocks, there) for name in there]
+        return [_position(name, spec, blocks, available) for name in available]
     if ":" in text:
-        return _slice(text, spec, blocks, there)
-    return [_position(item, spec, blocks, there) for item in text.split(",")]
+        return _slice(text, spec, blocks, available)
+    return [_position(item, spec, blocks, available) for item in text.split(",")]
 
 
 def _number(spec: Any) -> int | None:
-    """Return a whole number of Python's or numpy's; `None` for anything else."""
+    """Return an integer of Python or numpy as `int`; `None` for anything else."""
     if (
         isinstance(spec, bool)
         or "bool" in str(getattr(spec, "dtype", ""))
@@ -92,33 +92,33 @@ def _number(spec: Any) -> int | None:
         return None
 
 
-def _position(item: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> int:
+def _position(item: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> int:
     if item == "emb":
         return 0
     if not _NUMBER.fullmatch(item):
-        raise _refuse(spec, f"{item!r} is no layer", there)
+        raise _refuse(spec, f"{item!r} is no layer", available)
     number = int(item)
     if not -blocks - 1 <= number <= blocks:
-        raise _refuse(spec, f"layer {number} doesn't exist", there)
+        raise _refuse(spec, f"layer {number} doesn't exist", available)
     return number % (blocks + 1)
 
 
-def _slice(text: str, spec: LayerSpec, blocks: int, there: Sequence[str]) -> list[int]:
+def _slice(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
     match = _SLICE.fullmatch(text)
     if not match:
-        raise _refuse(spec, "that is no slice of layers", there)
+        raise _refuse(spec, "that is no slice of layers", available)
     start, stop, step = (int(part) if part is not None else None for part in match.groups())
     if step == 0:
-        raise _refuse(spec, "a slice can't step by 0", there)
+        raise _refuse(spec, "a slice can't step by 0", available)
     if start is not None and not -blocks - 1 <= start <= blocks:
-        raise _refuse(spec, f"layer {start} doesn't exist", there)
+        raise _refuse(spec, f"layer {start} doesn't exist", available)
     if stop is not None and not -blocks - 1 <= stop <= blocks + 1:
-        raise _refuse(spec, f"a slice can't stop at {stop}", there)
+        raise _refuse(spec, f"a slice can't stop at {stop}", available)
     positions = list(range(blocks + 1)[slice(start, stop, step)])
     if not positions:
-        raise _refuse(spec, "that slice is empty", there)
+        raise _refuse(spec, "that slice is empty", available)
     return positions
 
 
-def _refuse(spec: LayerSpec, why: str, there: Sequence[str]) -> RequestError:
-    return RequestError(f"layers {spec!r}: {why}; there are {', '.join(there)}")
+def _refuse(spec: LayerSpec, why: str, available: Sequence[str]) -> RequestError:
+    return RequestError(f"layers {spec!r}: {why}; there are {', '.join(available)}")

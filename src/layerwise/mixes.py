@@ -29,16 +29,16 @@ F32 = NDArray[np.float32]
 _CALL = re.compile(r"([A-Za-z_]+)\s*(?:\((.*)\)|:(.*))", re.DOTALL)
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
-_ROUNDING = 1e-13  # of a mean in float64: below it a deviation is what rounding left of a constant
-_BLOCK = 1 << 20  # numbers that are worked on at once
+_ROUNDING = 1e-13  # share of a float64 mean: a smaller deviation is the rounding error of a constant
+_BLOCK = 1 << 20  # numbers processed at once
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
     """One vector made of many layers; `str(mix)` is its canonical mix string.
 
-    `how` is `layer` (one layer alone) or one of `HOWS`; `layers` are resolved names; `weights`, one per
-    layer, belong to `weighted` alone; `norm` is `None` or `layer`.
+    `how` is `layer` (a single layer) or one of `HOWS`; `layers` are resolved names; `weights`, one per
+    layer, belong to `weighted` only; `norm` is `None` or `layer`.
     """
 
     how: str
@@ -47,7 +47,7 @@ class Mix:
     norm: str | None = None
 
     def out_width(self, width: int) -> int:
-        """Return how many numbers a mixed row has, when a layer's row has `width`."""
+        """Return the width of a mixed row, for layers of `width`."""
         return width * len(self.layers) if self.how == "concat" else width
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Mix:
 class LayerStats:
     """Mean and standard deviation of one layer over some rows, each float64 of shape (width,).
 
-    Calling it standardises rows. A dimension that doesn't vary becomes 0, as it tells nothing.
+    Calling it standardises rows. A dimension that doesn't vary becomes 0, as it holds no information.
     """
 
     mean: NDArray[np.float64]
@@ -98,9 +98,9 @@ def within_float32() -> Iterator[None]:
 
 
 def layer_stats(parts: Iterable[F32]) -> LayerStats:
-    """Return mean and deviation (of the population) of the rows of all `parts`, each (rows, width).
+    """Return mean and population standard deviation of the rows of all `parts`, each (rows, width).
 
-    One pass, in float64, merging parts as Chan, Golub and LeVeque (1983) do. No rows at all give zeros.
+    One pass, in float64, merging parts as Chan, Golub and LeVeque (1983) do. Without any row all are zeros.
     """
     count, mean, square = 0, np.zeros(0), np.zeros(0)
     for part in parts:
@@ -108,38 +108,38 @@ def layer_stats(parts: Iterable[F32]) -> LayerStats:
             mean, square = np.zeros(part.shape[1]), np.zeros(part.shape[1])
         if not len(part):
             continue
-        own = part.mean(axis=0, dtype=np.float64)
-        delta, total = own - mean, count + len(part)
-        square += ((part - own) ** 2).sum(axis=0) + delta**2 * (count * len(part) / total)
+        part_mean = part.mean(axis=0, dtype=np.float64)
+        delta, total = part_mean - mean, count + len(part)
+        square += ((part - part_mean) ** 2).sum(axis=0) + delta**2 * (count * len(part) / total)
         mean = mean + delta * (len(part) / total)
         count = total
     return LayerStats(mean, np.sqrt(square / max(count, 1)))
 
 
 def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None = None) -> Mix:
-    """Return the mix that a mix string means, its layers resolved.
+    """Return the mix of a mix string, with its layers resolved.
 
     Args:
         text: a mix string, a layer number, or a mix, which is checked against these layers.
         blocks: the number of blocks of the model, L.
-        stored: the layers that there are, where these are fewer than the model's.
+        stored: the available layers, where these are fewer than the model's.
 
     Raises:
-        RequestError: a broken string, an unknown layer or option, weights that don't fit; with an example.
+        RequestError: an invalid string, an unknown layer or option, weights of the wrong number; with an example.
     """
-    there = tuple(stored) if stored is not None else layer_names(blocks)
+    available = tuple(stored) if stored is not None else layer_names(blocks)
     shown, text = str(text), str(text).strip()
     match = _CALL.fullmatch(text)
     how = match[1] if match else "layer"
     if match and how not in HOWS:
-        raise _refuse(shown, f"no mix is called {how!r}; there are {', '.join(HOWS)}", "mean", there)
+        raise _refuse(shown, f"no mix is called {how!r}; there are {', '.join(HOWS)}", "mean", available)
     body = (match[2] if match[2] is not None else match[3]) if match else text
     layers_text, *options = (part.strip() for part in body.split(";"))
     try:
-        layers = resolve_layers(layers_text, blocks, there, single=not match)
+        layers = resolve_layers(layers_text, blocks, available, single=not match)
         weights, norm = _options(options, how, len(layers))
     except RequestError as error:
-        raise _refuse(shown, str(error), how, there) from None
+        raise _refuse(shown, str(error), how, available) from None
     return Mix(how, layers, weights, norm)
 
 
@@ -171,12 +171,12 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
     return weights
 
 
-def _refuse(text: str, why: str, how: str, there: Sequence[str]) -> RequestError:
+def _refuse(text: str, why: str, how: str, available: Sequence[str]) -> RequestError:
     if how == "weighted":
-        few = there[-2:]
+        few = available[-2:]
         example = f"weighted({','.join(few)}; {','.join(['0.5'] * len(few))})"
     else:
-        example = there[-1] if how == "layer" else f"{how}(all)"
+        example = available[-1] if how == "layer" else f"{how}(all)"
     return RequestError(f"mix {text!r}: {why}; a right one is {example}")
 
 
@@ -186,16 +186,16 @@ def apply_mix(
     stats: Mapping[str, LayerStats] | None = None,
     out: F32 | None = None,
 ) -> F32:
-    """Return the mixed rows, (rows, width), or (rows, width * layers) for `concat`, of the type that is read.
+    """Return the mixed rows, (rows, width), or (rows, width * layers) for `concat`, of the type of the layers read.
 
     Reads each layer once, in the order of the mix, and holds one at a time besides the result.
 
     Args:
-        mix: what to make.
-        read: gives one layer, float32 (rows, width), by its name; its arrays aren't changed.
+        mix: the mix to compute.
+        read: returns one layer, float32 (rows, width), by its name; its arrays aren't changed.
         stats: for `norm=layer`, the statistics to standardise with, such as those of training rows.
-            Without them those of the rows that are read are taken, and a UserWarning says so.
-        out: where the result goes, when it has a place already.
+            By default those of the rows that are read, with a UserWarning.
+        out: an array for the result; a new one by default.
 
     Raises:
         RequestError: for `learned`, whose weights are fitted with a head; numbers that mixed are beyond float32.
@@ -204,8 +204,8 @@ def apply_mix(
     if mix.norm and stats is None:
         warn_of_stats(mix)
     for number, name in enumerate(mix.layers):
-        # No name for what is read, so that it is gone before the next layer comes.
-        out = _take_in(mix, number, read(name), None if stats is None or not mix.norm else stats[name], out)
+        # The array has no name here, so that it is freed before the next layer is read.
+        out = _add_layer(mix, number, read(name), None if stats is None or not mix.norm else stats[name], out)
     assert out is not None  # a mix has at least one layer
     if mix.how == "mean":
         out /= len(mix.layers)
@@ -213,7 +213,7 @@ def apply_mix(
 
 
 def refuse_learned(mix: Mix) -> None:
-    """Refuse a mix that has no fixed weights.
+    """Reject a mix that has no fixed weights.
 
     Raises:
         RequestError: for `learned`, whose weights are fitted with a head.
@@ -226,32 +226,32 @@ def refuse_learned(mix: Mix) -> None:
 
 
 def warn_of_stats(mix: Mix) -> None:
-    """Warn that `norm=layer` uses the statistics of the very rows that are mixed."""
+    """Warn that `norm=layer` uses the statistics of the mixed rows themselves."""
     what = "each layer is standardised with the statistics of these rows, not of training rows"
     warnings.warn(f"mix {str(mix)!r}: {what}", UserWarning, stacklevel=4)
 
 
 def block_slices(rows: int, width: int) -> Iterator[slice]:
-    """Yield slices that cut `rows` rows of `width` numbers into blocks of some MiB."""
+    """Yield slices that divide `rows` rows of `width` numbers into blocks of a few MiB."""
     step = max(1, _BLOCK // max(1, width))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
 
-def _take_in(mix: Mix, number: int, values: F32, known: LayerStats | None, out: F32 | None) -> F32:
-    """Put the layer with this number in the mix into the result, by blocks of rows; returns the result."""
-    if mix.norm and known is None:
-        known = layer_stats(values[rows] for rows in block_slices(*values.shape))
+def _add_layer(mix: Mix, number: int, values: F32, stats: LayerStats | None, out: F32 | None) -> F32:
+    """Add layer `number` of the mix to the result, by blocks of rows; return the result."""
+    if mix.norm and stats is None:
+        stats = layer_stats(values[rows] for rows in block_slices(*values.shape))
     if out is None:
         out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
     with within_float32():
         for rows in block_slices(*values.shape):
-            _fold(mix, number, out[rows], values[rows] if known is None else known(values[rows]))
+            _add_rows(mix, number, out[rows], values[rows] if stats is None else stats(values[rows]))
     return out
 
 
-def _fold(mix: Mix, number: int, out: F32, values: F32) -> None:
-    """Put some rows of the layer with this number in the mix into the same rows of the result."""
+def _add_rows(mix: Mix, number: int, out: F32, values: F32) -> None:
+    """Add some rows of layer `number` of the mix to the same rows of the result."""
     if mix.weights is not None:
         values = values * values.dtype.type(mix.weights[number])
     if mix.how == "concat":

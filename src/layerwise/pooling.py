@@ -1,4 +1,4 @@
-"""How the tokens of a row become one vector: first a choice of tokens, then mean, max or sum over them."""
+"""Pool the tokens of a row into one vector: choose tokens, then take their mean, max or sum."""
 
 from typing import Literal
 
@@ -13,12 +13,12 @@ Reduce = Literal["mean", "max", "sum"]
 
 
 def reduction(pool: str | None) -> Reduce:
-    """Return how chosen tokens are reduced; `first`, `last`, `first_last`, `cls`, `eos` are means of one or two."""
+    """Return how chosen tokens are reduced; `first`, `last`, `first_last`, `cls`, `eos` are means of one or two tokens."""
     return pool if pool in ("max", "sum") else "mean"  # type: ignore[return-value]
 
 
 def choose(groups: Groups, pool: str | None) -> Groups:
-    """Return the tokens of each row that `pool` looks at. No row may be empty."""
+    """Return the tokens of each row that `pool` uses. No row may be empty."""
     if pool not in ("first", "last", "first_last"):
         return groups
     ends = np.cumsum(groups.counts)
@@ -35,7 +35,7 @@ def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, h
     Args:
         hidden: (tokens, width), float32.
         members: (chosen,) indices into `hidden`, row after row.
-        offsets: (rows,) where each row begins in `members`.
+        offsets: (rows,) start of each row in `members`.
 
     Returns:
         (rows, width)
@@ -46,7 +46,7 @@ def reduce(hidden: torch.Tensor, members: torch.Tensor, offsets: torch.Tensor, h
 def reduce_array(
     hidden: npt.NDArray[np.float32], groups: Groups, pool: str | None
 ) -> npt.NDArray[np.float32]:
-    """Reduce an array (tokens, width) to one (rows, width), from the tokens that `choose` has chosen."""
+    """Reduce an array (tokens, width) to (rows, width), over the tokens returned by `choose`."""
     offsets = torch.from_numpy(np.cumsum(groups.counts) - groups.counts)
     values: npt.NDArray[np.float32] = reduce(
         torch.from_numpy(hidden), torch.from_numpy(groups.members), offsets, reduction(pool)

@@ -14,13 +14,13 @@ from layerwise.errors import SourceError
 from layerwise.example import Example
 
 Ints = npt.NDArray[np.int64]
-# Text of the user's, gone with --no-text wherever it would stand.
+# Text of the user, which --no-text leaves out of every table.
 TEXT_COLUMNS = ("text", "words", "token_id")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one text: where each begins and ends (code points), and what else its level's index says."""
+    """The rows of one text: start and end of each (code points), and the other index columns of its level."""
 
     starts: Ints
     ends: Ints
@@ -32,7 +32,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What became of one text: its tokens, windows and cut tokens; `special_only` where it has no other."""
+    """Counts of one text: tokens, windows and truncated tokens; `special_only` where it has only special tokens."""
 
     tokens: int
     windows: int
@@ -42,14 +42,18 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Carried:
-    """What is carried along: types of columns that are known, and what goes when texts are left out."""
+    """How columns are carried: their known types, and which are kept when texts are left out."""
 
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     no_text: bool = False
     keep: tuple[str, ...] = ()
 
     def array(self, name: str, values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array[Any]:
-        """Return a column as an Arrow array, in its known type if there is one."""
+        """Return a column as an Arrow array, of its known type where there is one.
+
+        Raises:
+            SourceError: values that no type holds.
+        """
         try:
             return pa.array(values, type=type_ or self.types.get(name))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
@@ -98,14 +102,14 @@ def texts_table(
 def index_table(
     examples: Sequence[Example], rows: Sequence[Rows], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
-    """Return the index: doc, then start, end, text and the level's own columns; at text level what is carried."""
+    """Return the index: doc, then start, end, text and the columns of the level; at text level the carried columns."""
     counts = [len(r) for r in rows]
     docs = np.repeat(np.arange(first_doc, first_doc + len(examples)), counts)
     columns: dict[str, pa.Array[Any]] = {"doc": pa.array(docs, pa.int64())}
     if level == "text":
         columns["text"] = pa.array([e.text for e in examples], pa.string())
         return carried.table(columns | _text_columns(examples, carried))
-    starts, ends = _cat([r.starts for r in rows]), _cat([r.ends for r in rows])
+    starts, ends = _concatenate([r.starts for r in rows]), _concatenate([r.ends for r in rows])
     slices = (
         e.text[a:b]
         for e, r in zip(examples, rows, strict=True)
@@ -135,7 +139,7 @@ _EXTRA: dict[str, dict[str, Any]] = {
 
 
 def carried_columns(examples: Sequence[Example]) -> dict[str, list[str]]:
-    """Return the names of the carried columns: those with a value per text, and those with one per word."""
+    """Return the names of the carried columns: with one value per text, and with one per word."""
     return {
         "text": _names(e.columns for e in examples),
         "word": _names(e.word_columns for e in examples),
@@ -150,7 +154,7 @@ def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa
 def _word_columns(
     examples: Sequence[Example], rows: Sequence[Rows], carried: Carried
 ) -> dict[str, pa.Array[Any]]:
-    """Return one value per row for columns with a value per word; a word without a row has none."""
+    """Return one value per row for columns with one value per word."""
     columns = {}
     for name in _names(e.word_columns for e in examples):
         kind = carried.types.get(name)
@@ -169,7 +173,7 @@ def _names(columns: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether a column of this type can hold no text: numbers, truth values, times, and lists of these."""
+    """Return whether a type can hold no text: numbers, booleans, times, and lists of these."""
     types = pa.types
     inner = (types.is_dictionary, types.is_list, types.is_large_list, types.is_fixed_size_list)
     if any(test(kind) for test in inner):
@@ -178,5 +182,5 @@ def _is_plain(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (*numbers, types.is_boolean, types.is_temporal, types.is_null))
 
 
-def _cat(arrays: Sequence[Ints]) -> Ints:
+def _concatenate(arrays: Sequence[Ints]) -> Ints:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)

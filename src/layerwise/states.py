@@ -1,7 +1,7 @@
-"""Rows in memory, and the face that they share with a dataset on disk.
+"""Rows in memory, and the interface that they share with a dataset on disk.
 
-A row is one vector of `width` numbers per stored layer. `index` says what each row stands for, `texts` what
-each text was; the column `doc` joins the two.
+A row is one vector of `width` numbers per stored layer. `index` describes each row, `texts` each text; the
+column `doc` joins the two.
 """
 
 import copy
@@ -31,11 +31,11 @@ from layerwise.mixes import (
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Rows = slice | Sequence[int] | Sequence[bool] | NDArray[Any] | None
-"""Which rows: `None` (all), a slice, a mask with one truth value per row, or row numbers in any order."""
+"""A selection of rows: `None` (all), a slice, a mask (one boolean per row), or row numbers in any order."""
 
 
 class Layered(ABC):
-    """Rows of vectors, one vector per stored layer: the common face of memory and disk."""
+    """Rows of vectors, one vector per stored layer: the common interface of memory and disk."""
 
     _checked = False
 
@@ -47,71 +47,71 @@ class Layered(ABC):
     @property
     @abstractmethod
     def blocks(self) -> int:
-        """The number of blocks of the model, L: the deepest layer that there could be."""
+        """The number of blocks of the model, L, which is also the deepest layer."""
 
     @property
     @abstractmethod
     def level(self) -> str:
-        """What a row stands for: `token`, `word`, `span` or `text`."""
+        """What a row represents: `token`, `word`, `span` or `text`."""
 
     @property
     @abstractmethod
     def pool(self) -> str | None:
-        """How tokens became a row; `None` at token level."""
+        """How tokens are pooled into a row; `None` at token level."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """How many numbers a vector has."""
+        """The number of dimensions of a vector."""
 
     @property
     @abstractmethod
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     @property
     @abstractmethod
     def index(self) -> pa.Table:
-        """A row per vector: at least `doc`, the number of its text."""
+        """One row per vector: at least `doc`, the number of its text."""
 
     @property
     @abstractmethod
     def texts(self) -> pa.Table:
-        """A row per text: at least `doc`, its number."""
+        """One row per text: at least `doc`, its number."""
 
     @property
     def text_count(self) -> int:
-        """How many texts there are."""
+        """The number of texts."""
         return int(self.texts.num_rows)
 
     @abstractmethod
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
-        """Return some rows of one layer; `rows` are checked, and a slice has step 1. May share memory."""
+        """Return some rows of one layer; `rows` are valid, and a slice has step 1. The result may share memory."""
 
     def parts(self) -> Iterator["Layered"]:
-        """Yield parts of bounded size that make up the whole, in order; rows in memory are one part."""
+        """Yield parts of bounded size that together are all rows, in order; rows in memory are one part."""
         yield self
 
     def checked(self) -> Self:
-        """Return the same rows for computing with: a vector that isn't finite is refused when it is read."""
-        other = copy.copy(self)
-        other._checked = True
-        return other
+        """Return the same rows, raising an error when a vector that isn't finite is read."""
+        checked = copy.copy(self)
+        checked._checked = True
+        return checked
 
     def __len__(self) -> int:
         return self.rows
 
     def layer(self, spec: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
-        """Return one layer: float32 of shape (rows, width), the caller's own.
+        """Return one layer: float32 of shape (rows, width), a copy that the caller may change.
 
         Args:
-            spec: one layer by name or number; a negative number counts from the model's last layer.
-            rows: a slice, a mask, or row numbers (negative ones count from the end); all when left out.
-            raw: give the type at rest instead, perhaps as a read-only view: bfloat16 as uint16 bits, int8
-                as codes, which are still to be multiplied by their scales.
+            spec: one layer by name or number; a negative number counts from the last layer of the model.
+            rows: a slice, a mask, or row numbers (negative ones count from the end); all by default.
+            raw: return the stored type instead, possibly as a read-only view: bfloat16 as uint16 bits, int8
+                as codes, to be multiplied by their scales.
 
         Raises:
-            RequestError: a layer that isn't there, a row out of range, a mask of the wrong length.
+            RequestError: a layer that isn't stored, a row out of range, a mask of the wrong length.
         """
         name, chosen = self._resolve(spec), select_rows(rows, self.rows)
         values = self._read(name, chosen, raw) if raw else self._values(name, chosen)
@@ -121,23 +121,23 @@ class Layered(ABC):
         """Return several layers at once: float32 of shape (layers, rows, width)."""
         names = resolve_layers(layers, self.blocks, self.layers)
         out = np.empty((len(names), self.rows, self.width), np.float32)
-        for place, name in zip(out, names, strict=True):
-            place[...] = self._values(name, slice(0, self.rows))
+        for values, name in zip(out, names, strict=True):
+            values[...] = self._values(name, slice(0, self.rows))
         return out
 
     def mix(self, text: str | int | Mix, *, stats: Mapping[str, LayerStats] | None = None) -> F32:
         """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
 
-        Each layer is read once. Besides the result a block of rows is held; with `norm=layer` and no `stats`
-        one whole layer, as its statistics are those of all rows.
+        Each layer is read once. Memory holds the result and one block of rows; with `norm=layer` and no `stats`
+        one whole layer, because its statistics are those of all rows.
 
         Args:
             text: a mix string, a layer number, or a mix.
-            stats: for `norm=layer`, the statistics of other rows, such as `mix_stats` gives them. Without
-                them those of these rows are taken, and a UserWarning says so.
+            stats: for `norm=layer`, the statistics of other rows, such as `mix_stats` returns. By default
+                those of these rows, with a UserWarning.
 
         Raises:
-            RequestError: a broken mix string, a layer that isn't there, `learned`, which needs a head, or
+            RequestError: a broken mix string, a layer that isn't stored, `learned`, which needs a head, or
                 statistics that lack a layer; vectors in memory that aren't finite.
             DatasetError: vectors on disk that aren't finite.
         """
@@ -155,51 +155,51 @@ class Layered(ABC):
         return out
 
     def mix_stats(self, text: str | int | Mix, rows: Rows = None) -> dict[str, LayerStats]:
-        """Return mean and deviation of each layer of a mix over some rows, for `mix(text, stats=…)`.
+        """Return mean and standard deviation of each layer of a mix over some rows, for `mix(text, stats=…)`.
 
-        A dataset that is larger than memory is mixed by `parts` with statistics that are those of all rows,
-        or of the training rows alone. Each layer is read once, by blocks of rows.
+        To mix a dataset larger than memory, mix its `parts` with the statistics of all rows, or of the training
+        rows only. Each layer is read once, by blocks of rows.
 
         Raises:
-            RequestError: a broken mix string, a layer or a row that isn't there, or no row.
+            RequestError: a broken mix string, a layer that isn't stored, a row that doesn't exist, or no row.
         """
         mix = parse_mix(text, self.blocks, self.layers)
         blocks = list(_blocks(select_rows(rows, self.rows), self.width))
         if not blocks:
             raise RequestError(f"mix {str(mix)!r}: no row is chosen; statistics need at least one")
-        return {name: layer_stats(self._finite(name, some) for some in blocks) for name in mix.layers}
+        return {name: layer_stats(self._finite(name, block) for block in blocks) for name in mix.layers}
 
     def where(self, **conditions: Any) -> I64:
         """Return the numbers of the rows for which every condition holds, ascending.
 
-        A condition names a column of `index`, else one of `texts`, and gives a value or a list of values of
-        which one must match (`None` matches a missing value); a column of lists matches when it contains
-        one. Values are read in the type of the column: `label="1"` finds the number 1.
+        A condition is a column of `index`, or else of `texts`, and a value or a list of values, one of which
+        must match (`None` matches a missing value); a column of lists matches when it contains one of them.
+        Values are converted to the type of the column: `label="1"` matches the number 1.
 
         Raises:
-            RequestError: a column that isn't there, or a value that its type can't be compared with.
+            RequestError: a column that doesn't exist, or a value that can't be compared with its type.
         """
         keep = np.ones(self.rows, bool)
-        for name, wanted in conditions.items():
-            keep &= self._holds(name, wanted)
+        for name, condition in conditions.items():
+            keep &= self._holds(name, condition)
         return np.flatnonzero(keep)
 
-    def _holds(self, name: str, wanted: Any) -> NDArray[np.bool_]:
+    def _holds(self, name: str, condition: Any) -> NDArray[np.bool_]:
         if name in self.index.column_names:
-            return matches(name, self.index[name], wanted)
+            return matches(name, self.index[name], condition)
         if name in self.texts.column_names:
-            docs = self.texts["doc"].to_numpy()[matches(name, self.texts[name], wanted)]
+            docs = self.texts["doc"].to_numpy()[matches(name, self.texts[name], condition)]
             return np.isin(self.index["doc"].to_numpy(), docs)
-        there = dict.fromkeys([*self.index.column_names, *self.texts.column_names])
-        raise RequestError(f"there is no column {name!r}; there are {', '.join(there)}")
+        names = dict.fromkeys([*self.index.column_names, *self.texts.column_names])
+        raise RequestError(f"there is no column {name!r}; there are {', '.join(names)}")
 
     def _values(self, name: str, rows: slice | I64) -> F32:
-        """Return some rows of one layer as they are, or of rows that are `checked` only finite ones."""
+        """Return some rows of one layer; check that they are finite where this object is `checked`."""
         values: F32 = self._finite(name, rows) if self._checked else self._read(name, rows, False)
         return values
 
     def _finite(self, name: str, rows: slice | I64) -> F32:
-        """Return some rows of one layer, after making sure that all numbers are finite."""
+        """Return some rows of one layer, after checking that all numbers are finite."""
         values: F32 = self._read(name, rows, False)
         odd = odd_row(values)
         if odd is not None:
@@ -245,7 +245,7 @@ class LayerStates(Layered):
         level: str,
         pool: str | None = None,
     ) -> None:
-        """Hold `vectors`, a float32 array (rows, width) per layer name; `index` has a row for each row.
+        """Keep `vectors`, a float32 array (rows, width) per layer name; `index` has one row for each of their rows.
 
         Raises:
             RequestError: no layer, an unknown layer, or shapes that don't agree.
@@ -274,32 +274,32 @@ class LayerStates(Layered):
 
     @property
     def level(self) -> str:
-        """What a row stands for."""
+        """What a row represents."""
         return self._level
 
     @property
     def pool(self) -> str | None:
-        """How tokens became a row; `None` at token level."""
+        """How tokens are pooled into a row; `None` at token level."""
         return self._pool
 
     @property
     def width(self) -> int:
-        """How many numbers a vector has."""
+        """The number of dimensions of a vector."""
         return int(next(iter(self._vectors.values())).shape[1])
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(next(iter(self._vectors.values())))
 
     @property
     def index(self) -> pa.Table:
-        """A row per vector."""
+        """One row per vector."""
         return self._index
 
     @property
     def texts(self) -> pa.Table:
-        """A row per text."""
+        """One row per text."""
         return self._texts
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
@@ -309,7 +309,7 @@ class LayerStates(Layered):
 def odd_row(values: F32) -> int | None:
     """Return the first row of (rows, width) that holds NaN or infinity; `None` when all are finite.
 
-    One pass: a sum is finite only where all of its terms are.
+    One pass: a sum is finite only where all its terms are.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in block_slices(*values.shape):
@@ -321,10 +321,10 @@ def odd_row(values: F32) -> int | None:
 
 
 def select_rows(rows: Rows, count: int) -> slice | I64:
-    """Return which of `count` rows are meant: a slice of step 1, or row numbers in 0 … count - 1.
+    """Return the selected rows of `count`: a slice of step 1, or row numbers in 0 … count - 1.
 
     Raises:
-        RequestError: a row out of range, a mask of the wrong length, or something that selects no rows.
+        RequestError: a row out of range, a mask of the wrong length, or a value of another type.
     """
     if rows is None:
         return slice(0, count)
@@ -349,40 +349,40 @@ def select_rows(rows: Rows, count: int) -> slice | I64:
 
 
 def _blocks(rows: slice | I64, width: int) -> Iterator[Any]:
-    """Yield checked rows in blocks of some MiB, each a slice or row numbers as `rows` is."""
+    """Yield valid rows in blocks of a few MiB, each a slice or row numbers as `rows` is."""
     if isinstance(rows, slice):
-        cuts = block_slices(rows.stop - rows.start, width)
-        yield from (slice(rows.start + cut.start, rows.start + cut.stop) for cut in cuts)
+        blocks = block_slices(rows.stop - rows.start, width)
+        yield from (slice(rows.start + block.start, rows.start + block.stop) for block in blocks)
     else:
-        yield from (rows[cut] for cut in block_slices(len(rows), width))
+        yield from (rows[block] for block in block_slices(len(rows), width))
 
 
-def matches(name: str, column: Any, wanted: Any) -> NDArray[np.bool_]:
-    """Return for each value of `column`, a pyarrow array, whether it is `wanted`, or one of a list of them.
+def matches(name: str, column: Any, condition: Any) -> NDArray[np.bool_]:
+    """Return for each value of `column`, a pyarrow array, whether it equals `condition`, or one of a list of values.
 
     Raises:
-        RequestError: naming the column, when its type can't be compared with what is wanted.
+        RequestError: with the name of the column, when its type can't be compared with the condition.
     """
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _contains(name, pa.array(column.to_pylist(), kind), wanted)
+        return _contains(name, pa.array(column.to_pylist(), kind), condition)
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
-    several = isinstance(wanted, list | tuple | set | frozenset | range | np.ndarray)
+    is_list = isinstance(condition, list | tuple | set | frozenset | range | np.ndarray)
     try:
-        values = pa.array(list(wanted) if several else [wanted])
+        values = pa.array(list(condition) if is_list else [condition])
         if pa.types.is_null(kind):
             column, kind = column.cast(values.type), values.type
-        found: NDArray[np.bool_] = np.asarray(pc.is_in(column, value_set=values.cast(kind)), bool)
+        mask: NDArray[np.bool_] = np.asarray(pc.is_in(column, value_set=values.cast(kind)), bool)
     except (pa.ArrowException, TypeError) as error:
         why = str(error).partition("\n")[0]
-        got = f"column {name!r} holds {kind} and can't be compared with {wanted!r:.60}"
+        got = f"column {name!r} holds {kind} and can't be compared with {condition!r:.60}"
         raise RequestError(f"{got}: {why}") from None
-    return found
+    return mask
 
 
-def _contains(name: str, lists: Any, wanted: Any) -> NDArray[np.bool_]:
-    hits = matches(name, lists.flatten(), wanted)
-    found = np.zeros(len(lists), bool)
-    found[pc.list_parent_indices(lists).to_numpy()[hits]] = True
-    return found
+def _contains(name: str, lists: Any, condition: Any) -> NDArray[np.bool_]:
+    hits = matches(name, lists.flatten(), condition)
+    mask = np.zeros(len(lists), bool)
+    mask[pc.list_parent_indices(lists).to_numpy()[hits]] = True
+    return mask

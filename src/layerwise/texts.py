@@ -1,79 +1,78 @@
-"""Texts given in Python: a list of them, in any of the usual containers."""
+"""Convert the texts that Python callers pass, in any of the usual containers, to a list."""
 
 from collections.abc import ItemsView, Mapping
 from typing import Any
 
 from layerwise.errors import RequestError
 
-_SHOWN = 8  # columns that an error names
+_SHOWN = 8  # columns listed in an error
 _USUAL = ("text", "sentence", "tokens", "words")
 
 
-def listed(given: Any) -> list[Any]:
+def listed(texts: Any) -> list[Any]:
     """Return the texts in a list, tuple, array, column (numpy, pandas, polars, Arrow, `datasets`) or generator.
 
-    Lists of words that come as arrays or columns are lists of words. Whether each item is a text is for the caller
-    to check.
+    Words of a text in an array or a column become a list. The caller checks that each item is a text.
 
     Raises:
-        RequestError: one string; a table or mapping, of which one column is needed; what has no order.
+        RequestError: one string; a table or mapping, of which one column is needed; a container without order.
     """
-    if isinstance(given, str | bytes):
-        kind = "string" if isinstance(given, str) else "bytes object"
+    if isinstance(texts, str | bytes):
+        kind = "string" if isinstance(texts, str) else "bytes object"
         raise RequestError(f"got one {kind} for a list of texts; put it in brackets")
-    if (columns := _columns(given)) is not None:
-        raise RequestError(_naming(given, columns))
-    if hasattr(type(given), "mix_stats"):
+    if (columns := _columns(texts)) is not None:
+        raise RequestError(_table_message(texts, columns))
+    if hasattr(type(texts), "mix_stats"):
         raise RequestError(
             "got a dataset for texts; pass a column of its texts, such as dataset.texts['text']"
         )
-    if (shape := _of_type(given, "shape")) is not None and len(shape) != 1:
+    if (shape := _of_type(texts, "shape")) is not None and len(shape) != 1:
         raise RequestError(f"got an array of shape {tuple(shape)} for texts; give one column of it")
-    if isinstance(given, set | frozenset | ItemsView):
-        why = "names beside its texts" if isinstance(given, ItemsView) else "no order"
-        raise RequestError(f"got a {type(given).__name__} for texts, which has {why}; give a list")
+    if isinstance(texts, set | frozenset | ItemsView):
+        why = "names beside its texts" if isinstance(texts, ItemsView) else "no order"
+        raise RequestError(f"got a {type(texts).__name__} for texts, which has {why}; give a list")
     try:
-        items = given.to_pylist() if hasattr(type(given), "to_pylist") else list(given)
+        items = texts.to_pylist() if hasattr(type(texts), "to_pylist") else list(texts)
     except TypeError:
         raise RequestError(
-            f"got {given!r:.60} for texts; give a list of strings, or of lists of words"
+            f"got {texts!r:.60} for texts; give a list of strings, or of lists of words"
         ) from None
     return [_words(item) for item in items]
 
 
-def _of_type(given: Any, name: str) -> Any:
-    """Return an attribute that a type has; pandas gives rows and columns out as attributes too."""
-    return getattr(given, name, None) if hasattr(type(given), name) else None
+def _of_type(texts: Any, name: str) -> Any:
+    """Return an attribute if its type defines it; pandas also makes rows and columns attributes."""
+    return getattr(texts, name, None) if hasattr(type(texts), name) else None
 
 
 def _words(item: Any) -> Any:
-    """Return an item as it is, or as a list where it is an array or a column."""
+    """Return an item unchanged, or as a list where it is an array or a column."""
     if isinstance(item, str):
         return item
     for name in ("to_pylist", "to_list", "tolist"):
         if hasattr(item, name):
-            made = getattr(item, name)()
-            return made if isinstance(made, list) else item
+            values = getattr(item, name)()
+            return values if isinstance(values, list) else item
     return item
 
 
-def _columns(given: Any) -> list[str] | None:
-    """Return the names of the columns of a table or a mapping; `None` for what is neither."""
-    if isinstance(given, Mapping):
-        return [str(key) for key in given]
-    names = getattr(_of_type(given, "dtype"), "names", None)  # of a structured array
+def _columns(texts: Any) -> list[str] | None:
+    """Return the names of the columns of a table or a mapping; `None` for anything else."""
+    if isinstance(texts, Mapping):
+        return [str(key) for key in texts]
+    names = getattr(_of_type(texts, "dtype"), "names", None)  # a structured array
     for attribute in ("column_names", "columns"):
-        names = _of_type(given, attribute) if names is None else names
+        names = _of_type(texts, attribute) if names is None else names
     if names is None:
-        names = getattr(_of_type(given, "schema"), "names", None)
+        names = getattr(_of_type(texts, "schema"), "names", None)
     return None if names is None or callable(names) else [str(name) for name in names]
 
 
-def _naming(given: Any, columns: list[str]) -> str:
-    """Return what an error says of a table."""
-    kind = "mapping" if isinstance(given, Mapping) else "table"
+def _table_message(texts: Any, columns: list[str]) -> str:
+    """Return the error message for a table or a mapping."""
+    kind = "mapping" if isinstance(texts, Mapping) else "table"
     if not columns:
         return f"got an empty {kind} for texts; give a list of strings, or of lists of words"
     names = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
-    wanted = next((name for name in _USUAL if name in columns), columns[0])
-    return f"got a {kind} for texts, with the columns {names}; pass one of them, such as [{wanted!r}]"
+    suggestion = next((name for name in _USUAL if name in columns), columns[0])
+    return f"got a {kind} for texts, with the columns {names}; pass one of them, such as [{suggestion!r}]"

@@ -1,27 +1,27 @@
-"""The words of raw text, by one rule for every model.
+"""Split raw text into words, by one rule for every model.
 
 A word is a run of letters and digits with the marks that belong to them, a CJK character, or any other
-visible character. Everything rests on the general categories of the Unicode database.
+visible character. The rule uses the general categories of the Unicode database.
 """
 
 import re
 import unicodedata
 
-# Every character becomes a letter for its class, so that one short pattern does the cutting:
-# a letter or digit, c CJK, s other visible, m mark, v mark that can't be seen, j joiner, a space the rest.
+# Every character is replaced by the letter of its class, so that one short pattern splits the text:
+# a letter or digit, c CJK, s other visible, m mark, v invisible mark, j joiner, and a space for all others.
 _WORD = re.compile(r"a[amv]*(?:j+[amv]+)*|[csm][mv]*")
 _JOINERS = (0x200C, 0x200D)
-# The blocks that BERT's tokenizer takes for Chinese; planes 2 and 3 hold ideographs only, now and later.
+# The blocks that BERT's tokenizer treats as Chinese; planes 2 and 3 hold ideographs only, now and later.
 _CJK = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFD), (0x30000, 0x3FFFD))
-_UNSEEN = ((0x34F, 0x34F), (0x17B4, 0x17B5), (0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+_INVISIBLE = ((0x34F, 0x34F), (0x17B4, 0x17B5), (0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
 
 class _Classes(dict[int, str]):
-    """Classes of code points, found when first asked for."""
+    """Classes of code points, computed at first use."""
 
     def __missing__(self, point: int) -> str:
-        self[point] = found = _class_of(point)
-        return found
+        self[point] = letter = _class_of(point)
+        return letter
 
 
 def _class_of(point: int) -> str:
@@ -31,7 +31,7 @@ def _class_of(point: int) -> str:
         return "j"
     category = unicodedata.category(chr(point))
     if category[0] == "M":
-        return "v" if _within(point, _UNSEEN) else "m"
+        return "v" if _within(point, _INVISIBLE) else "m"
     if category[0] in "LN":
         return "a"
     return "s" if category[0] in "PS" or category == "Co" else " "

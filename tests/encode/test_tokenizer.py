@@ -11,7 +11,7 @@ import pytest
 
 import layerwise as lw
 from conftest import CORPUS, SMALL
-from layerwise.parallel.executor import settled
+from layerwise.parallel.executor import frozen_objects
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "t5"])
@@ -44,7 +44,7 @@ def test_the_collector_is_as_before_once_all_is_made() -> None:
     before = gc.get_freeze_count()
 
     def fail() -> None:
-        with settled():
+        with frozen_objects():
             assert gc.get_freeze_count() > before
             raise KeyError
 

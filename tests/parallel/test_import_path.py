@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import layerwise
-from layerwise.parallel.executor import import_path, put_in_front
+from layerwise.parallel.executor import import_path, script_folders
 from layerwise.parallel.local import Local
 from recipes import Paths
 from warm import Python
@@ -75,7 +75,7 @@ def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
 def test_workers_import_the_same_layerwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SOURCE)
     monkeypatch.setattr(sys, "path", [str(SOURCE), *(entry for entry in sys.path if entry != str(SOURCE))])
-    assert import_path(put_in_front())[0] == str(SOURCE), "a checkout is worked in from its own folder"
+    assert import_path(script_folders())[0] == str(SOURCE), "a checkout is worked in from its own folder"
 
 
 @pytest.mark.parametrize("isolated", [False, True])

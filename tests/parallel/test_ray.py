@@ -245,7 +245,9 @@ def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pyt
 
     monkeypatch.setattr(cluster, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster, "init", init)
-    with pytest.raises(RequestError, match="no Ray cluster to be had: ray client .*; is RAY_ADDRESS right"):
+    with pytest.raises(
+        RequestError, match="no Ray cluster is available: ray client .*; is RAY_ADDRESS right"
+    ):
         Ray(Exiting(), 1)
 
 

@@ -175,7 +175,7 @@ def test_stdin_of_other_formats_is_checked_on_the_way(monkeypatch: pytest.Monkey
 
 def test_without_stdin_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    refused(SourceError, "stdin isn't there", sources="-")
+    refused(SourceError, "stdin isn't available", sources="-")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -322,7 +322,7 @@ def test_a_pipe_is_read_once_as_a_source(tmp_path: Path) -> None:
 def test_a_pipe_of_parquet_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.parquet")
     corpus = open_corpus(tmp_path / "pipe.parquet")
-    with pytest.raises(SourceError, match="it is no regular file, and a schema stands at the end of one"):
+    with pytest.raises(SourceError, match="it is no regular file, and the schema is at the end of a file"):
         list(corpus)
 
 

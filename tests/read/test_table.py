@@ -173,7 +173,9 @@ def test_files_with_other_columns_are_refused() -> None:
         ("a", {"n": "1"}),
         ("b", {"n": "2"}),
     ]
-    with pytest.raises(SourceError, match=r"^c\.csv has other columns than a\.csv \(it lacks 'n', .* 'm'\)"):
+    with pytest.raises(
+        SourceError, match=r"^c\.csv has other columns than a\.csv \(missing: 'n'; additional: 'm'\)"
+    ):
         open_corpus(["a.csv", "b.csv", "c.csv"])
 
 

@@ -111,7 +111,7 @@ def test_who_does_not_know_the_token_gets_nothing(server: Loopback) -> None:
     ):
         reply, body = asked(server, path.replace("天", "%E5%A4%A9"))
         assert reply.status == 403, path
-        assert body == "the address isn't whole; open the one that layerwise printed\n"
+        assert body == "the address isn't complete; open the one that layerwise printed\n"
     with Loopback("", answer) as another:
         assert token_of(another) != token
 

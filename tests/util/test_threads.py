@@ -283,7 +283,7 @@ FORKED = """
 import os, sys, warnings
 import numpy as np
 import layerwise as lw
-from layerwise import threads
+from layerwise._util import threads
 
 warnings.simplefilter("ignore")
 encoder = lw.load_encoder(sys.argv[1], device="cpu")
@@ -367,7 +367,7 @@ def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
 
 INTERRUPTED = """
 import signal, threading
-from layerwise.locks import Shared, new_lock
+from layerwise._util.locks import Shared, new_lock
 
 lock, shared = new_lock(), Shared(lambda: (lambda: None))
 ends = threading.Event()
@@ -600,7 +600,7 @@ def test_a_call_leaves_everything_as_it_was(encoder_of: Callable[[str], Any]) ->
 
 def test_a_call_that_torch_is_imported_in_limits_it_too() -> None:
     code = """
-from layerwise import threads
+from layerwise._util import threads
 with threads.limited(1):
     import torch
     with threads.computing():
@@ -634,7 +634,7 @@ BLAS = """
 import threading
 import numpy, torch
 from threadpoolctl import threadpool_info, threadpool_limits
-from layerwise import threads
+from layerwise._util import threads
 
 def blas():
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
@@ -689,7 +689,7 @@ def test_one_thread_of_blas_in_whatever_thread_a_verb_runs() -> None:
 
 def test_threads_that_the_runtime_binds_to_a_processor_each_are_counted_all_the_same() -> None:
     code = (
-        "from layerwise import threads; a = threads.choose().number; import torch; torch.ones(300, 300) @ "
+        "from layerwise._util import threads; a = threads.choose().number; import torch; torch.ones(300, 300) @ "
         "torch.ones(300, 300); print(a, threads.choose().number)"
     )
     env = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
@@ -759,7 +759,7 @@ if sys.argv[1] == "torch first":
     import torch
     torch.ones(300, 300) @ torch.ones(300, 300)
 import layerwise as lw
-from layerwise import openmp, threads
+from layerwise._util import openmp, threads
 import torch
 
 def reaches(more):
@@ -821,7 +821,7 @@ def test_waits_are_those_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MKL = """
 import ctypes, sys, torch
-from layerwise import threads
+from layerwise._util import threads
 library = ctypes.CDLL(torch.__path__[0] + "/lib/libtorch_cpu.so")
 if not hasattr(library, "MKL_Set_Num_Threads_Local"):
     sys.exit("this torch has no MKL")
@@ -846,7 +846,8 @@ def test_mkl_has_a_number_of_its_own_only_where_it_must() -> None:
 
 
 def test_who_chose_how_to_wait_is_left_alone() -> None:
-    code = "import threading, torch; from layerwise import threads\nwith threads.computing(2): print(threading.active_count())"
+    code = "import threading, torch; from layerwise._util import threads\n"
+    code += "with threads.computing(2): print(threading.active_count())"
     env = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10"}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["1"]

@@ -1,7 +1,8 @@
-"""Reading files of others: regular ones of a bounded size, and JSON of a bounded size and depth.
+"""Read untrusted files safely: only regular files of a limited size, and JSON of a limited size and depth.
 
-Every reader of datasets, heads, models and results opens its files here. Sources of text may be pipes, and are read
-by `read`. The limits are those of `docs/format.md`.
+Every reader of datasets, heads, models and results opens its files here; otherwise a pipe could block it for ever, and
+a small file could fill the memory. Sources of text may be pipes, and are read by `read`. The limits are those of
+`docs/format.md`.
 """
 
 import errno
@@ -20,10 +21,10 @@ WIDTH = 1_000_000  # numbers per vector
 SHARDS = 1_000_000  # of a dataset
 TENSORS = 10_000  # in one file
 TASKS = 1_000  # of a head
-JSON_BYTES = 1 << 26  # of a manifest, a head, a configuration, a result, the header of tensors
-JSON_VALUES = 2_000_000  # in one of these: each takes up to a few hundred bytes of memory
+JSON_BYTES = 1 << 26  # of a manifest, a head, a configuration, a result, or the header of tensors
+JSON_VALUES = 2_000_000  # in one of these: a value takes up to a few hundred bytes of memory
 JSON_DEPTH = 64
-TABLE_BYTES = 1 << 30  # of a table of a dataset, when it is read
+TABLE_BYTES = 1 << 30  # of a table of a dataset, in memory
 HEAD_BYTES = 1 << 32  # of the tensors of a head
 MODEL_JSON_BYTES = 1 << 29  # of a tokenizer, the largest JSON file of a model
 INT64 = 1 << 63
@@ -41,7 +42,7 @@ def check_regular(path: Path) -> int:
     """Return the size of a regular file; an object store holds no others.
 
     Raises:
-        OSError: a file that is missing, or a pipe, a device, a folder: it isn't opened, which could wait forever.
+        OSError: a missing file, or a pipe, a device or a folder, which isn't opened: that could wait for ever.
     """
     status = path.stat()
     return int(status.st_size) if is_remote(path) else _size(status, path)
@@ -71,7 +72,7 @@ def open_regular(path: Path) -> BinaryIO:
         return path.open("rb")
     descriptor = os.open(path, _FLAGS)
     try:
-        _size(os.fstat(descriptor), path)  # it may have been replaced since
+        _size(os.fstat(descriptor), path)  # it may have been replaced after the first check
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -110,11 +111,11 @@ def parse_json(data: bytes | str, *, lenient: bool = False) -> Any:
 
     Args:
         data: the text, in UTF-8.
-        lenient: as Python takes it: NaN and infinity, names that stand twice, integers of any size, and any
+        lenient: accept what Python accepts: NaN and infinity, repeated names, integers of any size, and any
             number of values.
 
     Raises:
-        ValueError: no JSON, too many values, or nested too deeply; in one line.
+        ValueError: no JSON, too many values, or too deep nesting; in one line.
     """
     text = data if isinstance(data, str) else data.decode()
     if not lenient:
@@ -132,7 +133,7 @@ _DEEP = f"it is nested more than {JSON_DEPTH} deep"
 
 
 def _check_count(text: str) -> None:
-    """Refuse more than can be borne, before a value is made of it: none stands without one of these signs."""
+    """Reject too many values before parsing: each value follows one of the characters counted here."""
     if len(text) > JSON_BYTES:
         raise ValueError(f"it has {len(text):,} characters, and at most {JSON_BYTES:,} are read")
     count = sum(map(text.count, ",[{"))
@@ -143,7 +144,7 @@ def _check_count(text: str) -> None:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(JSON_DEPTH):
-        level = [item for one in level for item in _items(one) if isinstance(item, dict | list)]
+        level = [item for parent in level for item in _items(parent) if isinstance(item, dict | list)]
         if not level:
             return
     raise ValueError(_DEEP)
@@ -187,7 +188,7 @@ _STRICT = {
 }
 
 
-# The JSON that transformers reads of a model besides its tokenizer and the index of its weights.
+# The JSON files that transformers reads from a model, besides its tokenizer and the index of its weights.
 _OF_MODEL = (
     "config.json",
     "generation_config.json",
@@ -201,11 +202,11 @@ _OF_MODEL = (
 
 
 def check_model_folder(folder: Path) -> None:
-    """Check that what lies in a model's folder are regular files, and its JSON of a bearable size and depth.
+    """Check that a model folder holds regular files only, and JSON of a limited size and depth.
 
     Raises:
         OSError: a pipe, a device or a socket in place of a file.
-        ValueError: JSON that is none, too large, or nested too deeply.
+        ValueError: JSON that is invalid, too large, or nested too deeply.
     """
     for path in sorted(folder.iterdir()):
         if path.is_dir() or not path.exists():

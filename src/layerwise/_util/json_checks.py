@@ -1,4 +1,4 @@
-"""What the entries of a JSON object must be: a check per name, so that whoever reads them can rely on their types."""
+"""Validate JSON objects by a schema with one check per name, so that readers can rely on the types."""
 
 import math
 import re
@@ -7,14 +7,14 @@ from typing import Any
 
 Check = Callable[[Any], bool]
 Schema = Mapping[str, "Check | Schema"]
-"""For each name a check of its value, or the schema of the object that it is; a missing one is `MISSING`."""
+"""For each name a check of its value, or the schema of a nested object; a missing value is `MISSING`."""
 MISSING = object()
-MOST = 1 << 53  # what a float holds exactly, and no count needs more
+MOST = 1 << 53  # the largest integer that a float holds exactly; no count is larger
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def first_wrong(value: Any, schema: Schema, path: str = "") -> str | None:
-    """Return the path of the first entry that isn't what a schema says, such as `model.blocks`; `None` for none."""
+    """Return the path of the first entry that fails its check, such as `model.blocks`; `None` if all pass."""
     for name, check in schema.items():
         item = value.get(name, MISSING) if isinstance(value, dict) else MISSING
         if isinstance(check, Mapping):
@@ -27,7 +27,7 @@ def first_wrong(value: Any, schema: Schema, path: str = "") -> str | None:
 
 
 def entry(value: Any, path: str) -> Any:
-    """Return the entry at a path that `first_wrong` gave; `None` where there is none."""
+    """Return the entry at a path returned by `first_wrong`; `None` where there is none."""
     for key in path.split("."):
         if isinstance(value, list) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
@@ -37,32 +37,32 @@ def entry(value: Any, path: str) -> Any:
 
 
 def text(value: Any) -> bool:
-    """Tell whether this is a string."""
+    """Return whether a value is a string."""
     return isinstance(value, str)
 
 
 def flag(value: Any) -> bool:
-    """Tell whether this is true or false."""
+    """Return whether a value is true or false."""
     return isinstance(value, bool)
 
 
 def mapping(value: Any) -> bool:
-    """Tell whether this is an object, whatever it holds."""
+    """Return whether a value is an object, whatever it holds."""
     return isinstance(value, dict)
 
 
 def sha256(value: Any) -> bool:
-    """Tell whether this is a SHA-256 in hexadecimal digits."""
+    """Return whether a value is a SHA-256 in hexadecimal digits."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def number(value: Any) -> bool:
-    """Tell whether this is a finite number."""
+    """Return whether a value is a finite number."""
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def positive(value: Any) -> bool:
-    """Tell whether this is a finite number of at least 0."""
+    """Return whether a value is a finite number of at least 0."""
     return number(value) and bool(value >= 0)
 
 
@@ -72,35 +72,35 @@ def amount(value: Any) -> bool:
 
 
 def whole(least: int = 0, most: int = MOST) -> Check:
-    """Return the check for an integer in these bounds."""
+    """Return the check for an integer from `least` to `most`."""
     return lambda value: type(value) is int and least <= value <= most
 
 
 def one_of(allowed: Sequence[str]) -> Check:
-    """Return the check for one of some words."""
+    """Return the check for one of the allowed strings."""
     return lambda value: isinstance(value, str) and value in allowed
 
 
 def nullable(check: Check) -> Check:
-    """Return the check for null, or what another check lets pass."""
+    """Return the check for null, or a value that passes another check."""
     return lambda value: value is None or check(value)
 
 
 def optional(check: Check) -> Check:
-    """Return the check for null, a missing entry, or what another check lets pass."""
+    """Return the check for null, a missing entry, or a value that passes another check."""
     return lambda value: value is None or value is MISSING or check(value)
 
 
 def list_of(check: Check) -> Check:
-    """Return the check for a list, each item of which passes another check."""
+    """Return the check for a list whose items all pass another check."""
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
 def map_of(check: Check) -> Check:
-    """Return the check for an object, each entry of which passes another check."""
+    """Return the check for an object whose values all pass another check."""
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
 def object_of(schema: Schema) -> Check:
-    """Return the check for an object that is as a schema says."""
+    """Return the check for an object that matches a schema."""
     return lambda value: isinstance(value, dict) and first_wrong(value, schema) is None

@@ -1,4 +1,4 @@
-"""Values as JSON holds them."""
+"""Convert values to JSON types."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON holds it: numbers that aren't finite are `None`, arrays are lists."""
+    """Convert a value to JSON types: numbers that aren't finite become `None`, arrays become lists."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, Mapping):

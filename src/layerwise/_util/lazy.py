@@ -1,7 +1,7 @@
-"""Modules that are imported when they are first used: what keeps `import layerwise`, and a command's start, light.
+"""Import submodules at first use, so that `import layerwise` and the start of a command stay fast.
 
-`from layerwise import encode` costs nothing; `encode.load.load_encoder` imports torch. Imports within functions would
-do the same, and hide from a reader, and from the import test, what a file needs.
+`from layerwise import encode` is cheap; `encode.load.load_encoder` imports torch. Imports within functions would have
+the same effect, but would hide the needs of a file from readers and from the import test.
 """
 
 import importlib
@@ -10,10 +10,10 @@ from types import ModuleType
 
 
 def submodules(package: str) -> Callable[[str], ModuleType]:
-    """Return the `__getattr__` of a package whose submodules are imported when they are first used.
+    """Return the `__getattr__` of a package that imports its submodules at first use.
 
     Args:
-        package: its name, `__name__` there.
+        package: the name of the package, its `__name__`.
     """
 
     def imported(name: str) -> ModuleType:
@@ -23,7 +23,7 @@ def submodules(package: str) -> Callable[[str], ModuleType]:
                 raise ModuleNotFoundError(name=full)
             return importlib.import_module(full)
         except ModuleNotFoundError as error:
-            if error.name != full:  # a library that it needs
+            if error.name != full:  # a library that the submodule needs
                 raise
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
 

@@ -1,4 +1,7 @@
-"""Locks and counts of the whole process that a forked child finds fresh: the threads that had them aren't there."""
+"""Locks and shared state of the whole process that are reset in a forked child.
+
+A child has only the thread that forked: a lock that another thread held would never be released there.
+"""
 
 import os
 import sys
@@ -10,7 +13,7 @@ from typing import Any, Protocol
 
 
 class _RLock(Protocol):
-    """What `threading.RLock()` gives, as far as it is used here."""
+    """The part of `threading.RLock()` that is used here."""
 
     def __enter__(self) -> bool: ...
     def __exit__(self, *_: object) -> None: ...
@@ -18,21 +21,21 @@ class _RLock(Protocol):
     def _at_fork_reinit(self) -> None: ...
 
 
-class _Fresh(Protocol):
+class _Resettable(Protocol):
     def forget(self) -> None:
-        """Begin anew, in a forked child."""
+        """Reset the state, in a forked child."""
 
 
 _locks: "weakref.WeakSet[_RLock]" = weakref.WeakSet()
-_shared: "weakref.WeakSet[_Fresh]" = weakref.WeakSet()
+_shared: "weakref.WeakSet[_Resettable]" = weakref.WeakSet()
 _forked = False
 
 
 def new_lock() -> _RLock:
-    """Return a lock for one thread at a time, which a forked child finds open unless its own thread had it.
+    """Return a reentrant lock that is released in a forked child, unless the forking thread held it.
 
-    It is one of the interpreter's own: with one that is written in Python an interrupt may come between the taking
-    and the block that gives it back.
+    It is a lock of the interpreter: in a lock written in Python, an interrupt could come after it is acquired and
+    before the block that releases it.
     """
     lock: Any = threading.RLock()
     _locks.add(lock)
@@ -40,10 +43,10 @@ def new_lock() -> _RLock:
 
 
 class Shared:
-    """Something of the whole process that is on while at least one block needs it."""
+    """A setting of the whole process that is on while at least one block needs it."""
 
     def __init__(self, on: Callable[[], Callable[[], None]]) -> None:
-        """Begin with nobody; `on` switches it on and returns what switches it off."""
+        """Start switched off; `on` switches the setting on and returns the function that switches it off."""
         self._on, self._lock, self._process = on, new_lock(), 0
         self._blocks: set[object] = set()
         self._off: Callable[[], None] = lambda: None
@@ -51,7 +54,7 @@ class Shared:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep it on until the end of the block."""
+        """Keep the setting on until the end of the block."""
         block = object()
         try:
             with self._lock:
@@ -67,14 +70,14 @@ class Shared:
                         self._off()
 
     def forget(self) -> None:
-        """Begin anew, in a forked child: the threads of the parent that had it on aren't there."""
+        """Switch the setting off in a forked child, which lacks the threads that needed it."""
         if self._blocks:
             self._blocks = set()
             self._off()
 
 
 def is_forked() -> bool:
-    """Tell whether this process was forked after torch was loaded: no thread of torch's pools is there."""
+    """Return whether this process was forked after torch was loaded: it then lacks the threads of torch's pools."""
     return _forked
 
 
@@ -84,8 +87,8 @@ def _after_fork() -> None:
     for lock in list(_locks):
         if not lock._is_owned():
             lock._at_fork_reinit()
-    for one in list(_shared):
-        one.forget()
+    for shared in list(_shared):
+        shared.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,10 +5,10 @@ import sys
 
 
 def give_back() -> None:
-    """Give what is free back to the system, where the C library can (glibc); takes some 10 ms.
+    """Return free memory to the system, where the C library can (glibc); takes about 10 ms.
 
-    Batches of many sizes come and go in a shard, and the allocator keeps what lies between them: a tenth of the
-    process after a few shards.
+    A shard allocates and frees batches of many sizes, and the allocator keeps the gaps between them: a tenth of the
+    memory of the process after a few shards.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

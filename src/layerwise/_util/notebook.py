@@ -1,4 +1,4 @@
-"""What notebooks show of our objects: a line and a table, as HTML; nothing in them is run."""
+"""HTML for the notebook display of our objects: a line and a table, escaped so that nothing in it is run."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -17,6 +17,6 @@ def html(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note:
 
 def _cell(value: Any, most: int = _MOST) -> str:
     text = "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-    # Surrogates can't be sent; control characters would move the page about.
-    shown = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "\ufffd" for c in text)
-    return escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
+    # Surrogates can't be encoded, and control characters would break the layout.
+    printable = "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "\ufffd" for c in text)
+    return escape(printable if len(printable) <= most else f"{printable[: most - 1]}…")

@@ -1,11 +1,11 @@
-"""OpenMP's threads, which torch computes with: how many the calling thread has, and how they wait.
+"""The OpenMP threads of torch: how many the calling thread uses, and how they wait.
 
-They spin at barriers for about a millisecond: that is the fastest as long as each has a processor (a probe, which is
-many small steps, takes a third longer when they sleep), and costs several times the work where other processes take
-the processors. So a thread watches during calls how long this process waits for processors, and while it does, lets the
-others sleep. GNU's runtime reads `OMP_WAIT_POLICY` only when it is loaded, but it stops spinning whenever it has more
-threads than there are processors: a parked team of threads, which sleeps in the kernel, makes it so (libgomp,
-`config/linux/wait.h`). LLVM's and Intel's runtime has a function for it.
+At barriers OpenMP threads spin for about a millisecond. That is the fastest as long as each thread has a processor (a
+probe, which is many small steps, takes a third longer when they sleep), but it costs several times the work when other
+processes use the processors. So during calls a thread measures how long this process waits for processors, and makes
+the OpenMP threads sleep while it waits. GNU's runtime reads `OMP_WAIT_POLICY` only when it is loaded, but it stops
+spinning whenever it has more threads than there are processors: a parked team of threads, which sleep in the kernel,
+causes this (libgomp, `config/linux/wait.h`). The runtime of LLVM and Intel has a function for it.
 """
 
 import ctypes
@@ -25,24 +25,24 @@ _WAITING = (
     "OMP_WAIT_POLICY",
     "GOMP_SPINCOUNT",
     "KMP_BLOCKTIME",
-)  # a choice of the user's, which is left alone
-_STANDING_IN = ("libiomp", "libomp")
-_LINGER = 5.0  # seconds that the watching thread stays after the last call, for the next one
-_FIRST, _LOOK = 0.05, 0.2  # seconds before the first look at how long threads waited, and between others
-# Seconds that threads wait for processors in a second, together: from so many on the machine is busy, and below so many,
-# several looks long, it isn't any more.
+)  # a choice of the user, which is respected
+_REPLACEMENTS = ("libiomp", "libomp")
+_LINGER = 5.0  # seconds that the watching thread waits for another call before it ends
+_FIRST, _LOOK = 0.05, 0.2  # seconds before the first measurement of waiting times, and between later ones
+# Total seconds per second that threads wait for processors: above the first limit the machine is busy; below the
+# second one, for several measurements in a row, it is free again.
 _BUSY, _CALM, _LOOKS = 0.1, 0.02, 5
 
 
 class _Mkl(NamedTuple):
-    """MKL's functions for the calling thread's number: one sets it and returns the last, one returns it."""
+    """MKL's functions for the number of threads of the calling thread: set it (returns the old one), and get it."""
 
     set: Any
     most: Any
 
 
 class Runtime:
-    """An OpenMP runtime that torch computes with; the number of threads is the calling thread's own."""
+    """An OpenMP runtime that torch computes with; its number of threads is set per calling thread."""
 
     def __init__(self, library: ctypes.CDLL, mkl: _Mkl | None) -> None:
         self._library, self._mkl = library, mkl
@@ -51,14 +51,14 @@ class Runtime:
 
     @contextmanager
     def computing(self, number: int) -> Iterator[None]:
-        """Compute with so many threads in this thread, and let them sleep when they wait on a busy machine."""
+        """Compute with `number` threads in this thread, and let them sleep at barriers on a busy machine."""
         with ExitStack() as stack:
             before = self._library.omp_get_max_threads()
             if number != before:
                 self._library.omp_set_num_threads(number)
                 stack.callback(self._library.omp_set_num_threads, before)
-            # A number of its own, even the same, makes MKL's products within a parallel part (attention) take half as
-            # long again.
+            # Setting MKL's number, even to the same value, makes its products within a parallel region (attention) take
+            # 1.5 times as long.
             if self._mkl is not None and number != self._mkl.most():
                 stack.callback(self._mkl.set, self._mkl.set(number))
             if number > 1 and self._spins:
@@ -66,7 +66,7 @@ class Runtime:
             yield
 
     def processors(self) -> int:
-        """Return how many processors the runtime has for its threads."""
+        """Return the number of processors available to the runtime."""
         return int(self._library.omp_get_num_procs())
 
     def _sleeping(self) -> AbstractContextManager[None]:
@@ -87,15 +87,15 @@ class Runtime:
         if not hasattr(self._library, "GOMP_parallel"):
             return lambda: None
         watch, process = _watch(self), os.getpid()
-        # In a forked child there is no such thread.
+        # A forked child has no such thread.
         return lambda: watch.release() if os.getpid() == process else None
 
     def park(self) -> None:
-        """Make a team of more threads than there are processors; they sleep as long as this thread lives."""
-        # A C function that does nothing with a null pointer, and needs no interpreter.
-        nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
+        """Create a team of more threads than there are processors; they sleep until this thread ends."""
+        # `free(NULL)` does nothing, and needs no interpreter.
+        no_operation = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)
         size = self.processors() + 1
-        self._library.GOMP_parallel(nothing, ctypes.c_void_p(0), ctypes.c_uint(size), ctypes.c_uint(0))
+        self._library.GOMP_parallel(no_operation, ctypes.c_void_p(0), ctypes.c_uint(size), ctypes.c_uint(0))
 
 
 class _Team:
@@ -106,7 +106,7 @@ class _Team:
         threading.Thread(target=self._run, name="layerwise-parked", daemon=True).start()
 
     def end(self) -> None:
-        """Let the team go."""
+        """End the team."""
         self._end.set()
 
     def _run(self) -> None:
@@ -119,21 +119,21 @@ class _Watch:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._wanted, self._changed = True, threading.Condition()
+        self._in_use, self._changed = True, threading.Condition()
         self._ended = False
         threading.Thread(target=self._run, name="layerwise-watch", daemon=True).start()
 
     def take(self) -> bool:
-        """Keep it; tell whether it is still there."""
+        """Mark the thread as in use; return whether it still runs."""
         with self._changed:
-            self._wanted = not self._ended
+            self._in_use = not self._ended
             self._changed.notify()
-            return self._wanted
+            return self._in_use
 
     def release(self) -> None:
-        """Let it end when nobody takes it for a while."""
+        """Let the thread end if nobody takes it for a while."""
         with self._changed:
-            self._wanted = False
+            self._in_use = False
 
     def _run(self) -> None:
         team: _Team | None = None
@@ -150,17 +150,17 @@ class _Watch:
             team.end()
 
     def _goes_on(self, pause: float) -> bool:
-        """Wait for the next look; tell whether there is one."""
+        """Wait until the next measurement; return whether there is one."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._wanted, pause)
-            self._ended = not self._changed.wait_for(lambda: self._wanted, _LINGER)
+            self._changed.wait_for(lambda: not self._in_use, pause)
+            self._ended = not self._changed.wait_for(lambda: self._in_use, _LINGER)
             return not self._ended
 
 
 class Waits:
-    """How long the threads of this process wait for processors that others have, by the kernel's account (Linux).
+    """How long the threads of this process wait for processors used by others, from the kernel's counters (Linux).
 
-    They also wait for one another, when more of them run than there are processors; that is taken off.
+    When more threads run than there are processors, they also wait for one another; that part is subtracted.
     """
 
     def __init__(self, processors: int) -> None:
@@ -168,19 +168,19 @@ class Waits:
         self._time, self._before = time.monotonic(), self._read()
 
     def share(self) -> float:
-        """Return the seconds per second that all threads waited since the last time; 1 where nothing tells."""
+        """Return the seconds per second that all threads waited since the last call; 1 where this is unknown."""
         now, threads = time.monotonic(), self._read()
         seconds, before = now - self._time, self._before
         self._time, self._before = now, threads
         if not threads or seconds <= 0:
             return 1.0
-        both = [(new, before[name]) for name, new in threads.items() if name in before]
-        ran, waited = (sum(new[of] - old[of] for new, old in both) / 1e9 / seconds for of in (0, 1))
+        pairs = [(new, before[name]) for name, new in threads.items() if name in before]
+        ran, waited = (sum(new[of] - old[of] for new, old in pairs) / 1e9 / seconds for of in (0, 1))
         return max(0.0, min(waited, self._processors - ran))
 
     @staticmethod
     def _read() -> dict[str, tuple[int, int]]:
-        """Return the nanoseconds that each thread has run and waited."""
+        """Return the nanoseconds that each thread has run and waited, by thread id."""
         threads = {}
         with suppress(OSError):
             for thread in Path("/proc/self/task").iterdir():
@@ -194,14 +194,14 @@ _watches: dict[Runtime, _Watch] = {}
 
 
 def _watch(runtime: Runtime) -> _Watch:
-    """Return the watching thread of a runtime, taken; a lock is held by the caller."""
+    """Return the watching thread of a runtime, marked as in use; the caller holds a lock."""
     watch = _watches.get(runtime)
     if watch is None or not watch.take():
         watch = _watches[runtime] = _Watch(runtime)
     return watch
 
 
-_finding = new_lock()
+_searching = new_lock()
 
 
 def runtimes() -> tuple[Runtime, ...]:
@@ -209,22 +209,24 @@ def runtimes() -> tuple[Runtime, ...]:
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "get_num_threads"):
         return ()
-    torch.get_num_threads()  # sets this thread's number, if it is its first call
-    with _finding:
-        return _found()
+    torch.get_num_threads()  # the first call in a thread sets its number of threads
+    with _searching:
+        return _loaded_runtimes()
 
 
 @functools.cache
-def _found() -> tuple[Runtime, ...]:
+def _loaded_runtimes() -> tuple[Runtime, ...]:
     from threadpoolctl import ThreadpoolController
 
     folder = Path(sys.modules["torch"].__file__ or "").parent
     loaded = ThreadpoolController().select(user_api="openmp").lib_controllers
-    # LLVM's or Intel's, where it is loaded, stands in for GNU's.
-    own = [
-        one for one in loaded if folder in Path(one.filepath).parents or one.prefix in _STANDING_IN
+    # LLVM's or Intel's runtime, where it is loaded, replaces GNU's.
+    used = [
+        library
+        for library in loaded
+        if folder in Path(library.filepath).parents or library.prefix in _REPLACEMENTS
     ] or loaded
-    return tuple(Runtime(one.dynlib, _mkl(folder)) for one in own)
+    return tuple(Runtime(library.dynlib, _mkl(folder)) for library in used)
 
 
 def _mkl(folder: Path) -> _Mkl | None:
@@ -234,7 +236,7 @@ def _mkl(folder: Path) -> _Mkl | None:
     library = ctypes.CDLL(str(path))
     try:
         return _Mkl(library.MKL_Set_Num_Threads_Local, library.MKL_Get_Max_Threads)
-    except AttributeError:  # this torch has another BLAS
+    except AttributeError:  # this torch uses another BLAS
         return None
 
 

@@ -1,7 +1,7 @@
-"""How much a Parquet file becomes when it is read: known before it is, as a few bytes of it can stand for gigabytes.
+"""The size in memory of a Parquet file, computed before reading: a few bytes in a file can become gigabytes.
 
-Strings are the danger: one that stands once in a file, in its dictionary, may be the value of any number of rows. They
-are read as numbers and a dictionary where they could be many, and written out once it is known how long they are.
+The risk is in strings: a string that is stored once, in a dictionary, may be the value of any number of rows. Where they
+could become large, columns stay dictionary-encoded until the size of their expanded strings is known.
 """
 
 from collections.abc import Collection
@@ -14,24 +14,23 @@ import pyarrow.compute as pc
 
 from layerwise._util.parquet_footer import Chunk, chunks
 
-GROUP_BYTES = (
-    1 << 28
-)  # of a column in a group of rows, beyond which it may be no more than so many times as large
-GROUP_TIMES = 1_000  # decompressed as it is in the file
+# A larger column chunk may be at most `GROUP_TIMES` as large after decompression as in the file.
+GROUP_BYTES = 1 << 28
+GROUP_TIMES = 1_000
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 8}
 _STRINGS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the footer of a file says of its size, before its values are read.
+    """The size of a file in memory, as far as its footer tells, before its values are read.
 
     Attributes:
-        fixed: bytes of what has a fixed width, such as numbers and the lengths of strings.
-        plain: bytes of strings that each stand in the file as they are.
-        repeated: bytes that the strings of a dictionary may become at most.
-        prefixed: the same of strings that stand in the file as what differs from the one before.
-        dictionaries: numbers of the columns whose strings are in a dictionary.
+        fixed: bytes of values of fixed width, such as numbers and the lengths of strings.
+        plain: bytes of strings that are each stored in full.
+        repeated: largest number of bytes that dictionary-encoded strings may become.
+        prefixed: the same for strings that are stored as differences from the string before.
+        dictionaries: numbers of the columns with dictionary-encoded strings.
     """
 
     fixed: int = 0
@@ -42,7 +41,7 @@ class Size:
 
     @property
     def most(self) -> int:
-        """How many bytes it may become at most."""
+        """The largest number of bytes that the file may become."""
         return self.fixed + self.plain + self.repeated + self.prefixed
 
     def __add__(self, other: "Size") -> "Size":
@@ -56,15 +55,15 @@ class Size:
 
 
 def size_of(file: Any, metadata: Any, columns: Collection[str] | None = None) -> Size:
-    """Return what the footer of a Parquet file says of the size of its values, perhaps of some columns alone.
+    """Return the size of the values of a Parquet file, or of some of its columns, from its footer.
 
     Args:
-        file: the file, opened.
-        metadata: as pyarrow has it; of its columns only the types are asked for.
-        columns: their names; all when left out.
+        file: the open file.
+        metadata: its pyarrow metadata; only the types of columns are used.
+        columns: names of columns; all by default.
 
     Raises:
-        ValueError: a footer that is damaged, or a column that is compressed beyond what is likely.
+        ValueError: a footer that is damaged, or a column with an implausibly high compression.
     """
     total = Size()
     for chunk in chunks(file):
@@ -92,7 +91,7 @@ def _size(chunk: Chunk, column: Any) -> Size:
 
 
 def written_out(array: Any) -> int:
-    """Return how many bytes an Arrow array takes once its dictionaries are written out."""
+    """Return the bytes that an Arrow array takes with its dictionaries expanded."""
     kind = array.type
     if isinstance(array, pa.ChunkedArray):
         return sum(map(written_out, array.chunks))

@@ -1,6 +1,6 @@
-"""Where files stand: a path of this machine, or a URL of an object store (`s3://…`), by fsspec.
+"""Paths of files: on this machine, or in an object store by URL (`s3://…`, through fsspec).
 
-A place in an object store has the face of a `pathlib.Path`; what differs is said by `is_remote`.
+A path in an object store has the interface of `pathlib.Path`; `is_remote` tells the two apart.
 """
 
 import logging
@@ -14,7 +14,7 @@ from layerwise.errors import RequestError
 
 _EXTRAS = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _SILENT = logging.NullHandler()
-# What the libraries raise besides OSError, and where it is found once they are imported.
+# Errors of the libraries that aren't OSErrors, by the module that holds them once it is imported.
 _FAULTS = {
     "botocore.exceptions": ("BotoCoreError", "ClientError"),
     "gcsfs.retry": ("HttpError", "ChecksumError"),
@@ -26,15 +26,15 @@ _FAULTS = {
 
 
 def is_url(name: str | Path) -> bool:
-    """Tell whether this names a place in an object store."""
+    """Return whether this is the URL of an object store."""
     return isinstance(name, str) and "://" in name
 
 
 def place(name: str | Path) -> Path:
-    """Return the place called `name`; nothing that was listed there before is remembered.
+    """Return the path of `name`; cached listings of an object store are dropped.
 
     Raises:
-        RequestError: a URL whose kind isn't known, or needs a package that isn't installed.
+        RequestError: a URL of an unknown kind, or one that needs a package that isn't installed.
     """
     if not is_url(name):
         return name if isinstance(name, Path) or is_remote(name) else Path(name)  # type: ignore[return-value]
@@ -49,7 +49,7 @@ def _remote(name: str) -> Path:
         from upath import UPath
 
         path = UPath(name.rstrip("/"), **_options(kind))
-        assert path.fs is not None  # made now, so that what it lacks is told now
+        assert path.fs is not None  # creates the file system, so that a missing package is reported now
         return cast(Path, path)
     except ImportError as error:
         extra = _EXTRAS.get(kind, "s3")
@@ -66,41 +66,41 @@ def _remote(name: str) -> Path:
 def _options(kind: str) -> dict[str, Any]:
     if kind not in _EXTRAS:
         return {}
-    # What is listed is what is there now, as several may write; and a store that is busy is asked again.
+    # No cached listings, because several processes may write; retry when the store is busy.
     if kind == "s3":
         retries = {"mode": "standard", "max_attempts": 8}
         return {"use_listings_cache": False, "config_kwargs": {"retries": retries}}
-    # It asks again by itself, and would print the stack of each fault that it raises.
+    # gcsfs retries by itself, and would print the traceback of each error that it raises.
     logging.getLogger("gcsfs").addHandler(_SILENT)
     return {"use_listings_cache": False}
 
 
 def is_remote(path: str | Path) -> bool:
-    """Tell whether a place stands in an object store."""
+    """Return whether a path is in an object store."""
     return not isinstance(path, str | PurePath)
 
 
 def is_read_only(path: str | Path) -> bool:
-    """Tell whether a place stands on the hub, where each file that is put would be a commit."""
+    """Return whether a path is on the Hugging Face hub, where each written file would be a commit."""
     return str(path).startswith("hf://")
 
 
 def read_range(path: Path, start: int, end: int) -> bytes:
-    """Return some bytes of a file in an object store, and no others are fetched."""
+    """Return bytes `start` … `end` − 1 of a file in an object store, fetching no others."""
     fs = path.fs  # type: ignore[attr-defined]
     data: bytes = fs.cat_file(path.path, start=start, end=end)  # type: ignore[attr-defined]
     if len(data) != end - start:
-        raise OSError(f"{len(data)} bytes came where {end - start} were asked for")
+        raise OSError(f"{len(data)} bytes were returned where {end - start} were requested")
     return data
 
 
 def upload(source: Path, target: Path) -> None:
-    """Put a file of this machine into an object store, at once or not at all."""
+    """Upload a local file to an object store, atomically."""
     target.fs.put_file(os.fspath(source), target.path)  # type: ignore[attr-defined]
 
 
 def put_new(target: Path, data: bytes) -> bool:
-    """Put an object where none is; tell whether there was none."""
+    """Create an object unless it exists; return whether it was created."""
     try:
         target.fs.pipe_file(target.path, data, mode="create")  # type: ignore[attr-defined]
     except FileExistsError:
@@ -109,28 +109,28 @@ def put_new(target: Path, data: bytes) -> bool:
 
 
 def faults() -> tuple[type[BaseException], ...]:
-    """Return what an object store may raise besides OSError."""
-    known = [
+    """Return the errors that an object store may raise, OSError included."""
+    classes = [
         getattr(sys.modules[module], name)
         for module, names in _FAULTS.items()
         if sys.modules.get(module)
         for name in names
     ]
-    return (OSError, *known)
+    return (OSError, *classes)
 
 
 def reason(error: BaseException) -> str:
-    """Return what a fault says, in one line."""
+    """Return the message of an error, in one line."""
     return (
         getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(". ") or type(error).__name__
     )
 
 
 def matches(pattern: str) -> list[Path]:
-    """Return the files that a glob in an object store means, sorted; of a folder all files in it, at any depth."""
+    """Return the files that match a glob in an object store, sorted; for a folder all its files, at any depth."""
     root = place(pattern)
     kind = pattern.partition("://")[0]
     find = root.fs.glob if has_magic(pattern) else root.fs.find  # type: ignore[attr-defined]
-    found = find(root.path, detail=True)  # type: ignore[attr-defined]
-    files = sorted(name for name, info in found.items() if info["type"] == "file")
+    entries = find(root.path, detail=True)  # type: ignore[attr-defined]
+    files = sorted(name for name, info in entries.items() if info["type"] == "file")
     return [_remote(f"{kind}://{name.lstrip('/') if kind != 'memory' else name}") for name in files]

@@ -1,6 +1,7 @@
-"""Progress of long calls: the event that a callback gets, and the tracker that makes events of nested steps.
+"""Progress of long calls: the event for callbacks, and the tracker that creates events from nested steps.
 
-A verb opens one tracker (`tracking`) and hands its parts down; each part is an interval of the whole call.
+A verb opens one tracker (`tracking`) and passes parts of it to the functions it calls; a part is an interval of the
+share of the whole call.
 """
 
 import threading
@@ -15,19 +16,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a call has come; what a callback given as `progress=` is called with. `str` makes a line of it.
+    """The progress of a call, the argument of a callback passed as `progress=`. `str` returns one line.
 
-    Callbacks are called one at a time, maybe in other threads than the caller's. What a callback raises ends
-    the call.
+    Callbacks are called one at a time, possibly in other threads than the caller's. An error raised by a callback
+    ends the call.
 
     Attributes:
         stage: what is being done, such as `candidate mean(1:)` or `file reviews.csv`.
-        number, of: which stage of how many, from 1; `None` where that isn't known.
+        number, of: the number of the stage from 1, and how many there are; `None` where unknown.
         detail: the step within the stage, such as `folds 1 to 25 of 25, C 4 of 6`; empty where there is none.
-        share: the share of the call that is done, 0 to 1; it never falls. `None` where it isn't known.
-        seconds_left: about how many seconds the rest takes; `None` as long as nothing says so.
-        texts, tokens: how many went through the model; `None` in calls that only use a model by the way.
-        texts_per_s, tokens_per_s: how many a second, from the first batch on.
+        share: the finished share of the call, 0 to 1; it never decreases. `None` where unknown.
+        seconds_left: estimated seconds until the end; `None` while unknown.
+        texts, tokens: how many the model has processed; `None` in calls whose main work isn't the model.
+        texts_per_s, tokens_per_s: texts and tokens per second, from the first batch on.
     """
 
     stage: str
@@ -42,7 +43,7 @@ class Progress:
     tokens_per_s: float | None = None
 
     def __str__(self) -> str:
-        """Return one line: the share, the time left, then what is being done.
+        """Return one line: the share, the time left, then the stage and its detail.
 
         >>> str(Progress("candidate 6", 3, 13, "C 4 of 6", share=0.376, seconds_left=75))
         '37% · 1 min 15 s left · candidate 6, 3 of 13 · C 4 of 6'
@@ -67,11 +68,11 @@ class Progress:
 
 
 Callback = Callable[[Progress], None]
-"""What every long verb takes as `progress=`."""
+"""The type of `progress=` in every long verb."""
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people.
+    """Return a duration in readable form.
 
     >>> duration(75)
     '1 min 15 s'
@@ -85,7 +86,7 @@ def duration(seconds: float) -> str:
 
 
 class _Call:
-    """One call of a verb: the share that is done, its clock, and who is told."""
+    """One call of a verb: its finished share, its clock, and its callback."""
 
     def __init__(self, callback: Callback | None, clock: Callable[[], float]) -> None:
         self.callback, self._clock, self._lock = callback, clock, threading.Lock()
@@ -95,7 +96,7 @@ class _Call:
         self._last = Progress("done")
 
     def report(self, step: Progress, share: float | None, texts: int = 0, tokens: int = 0) -> None:
-        """Make an event of a step, and call back."""
+        """Create the event of a step, and call the callback with it."""
         if self.callback is None:
             return
         with self._lock:
@@ -104,24 +105,24 @@ class _Call:
             if share is not None:
                 share = self._share = max(self._share, min(share, 1.0))
             if texts and self._before is None:
-                # Rates count from here on: before it a model was loaded, or finished shards were passed over.
+                # Rates are measured from the first batch: before it, a model was loaded or finished shards were skipped.
                 self._start, self._free = now, self._share
                 self._before = self._texts, self._tokens
             self._last = self._event(step, share, now - self._start)
             self.callback(self._last)
 
     def _event(self, step: Progress, share: float | None, seconds: float) -> Progress:
-        left = None
+        seconds_left = None
         if share is not None and share > self._free and seconds > 0:
-            left = seconds * (1 - share) / (share - self._free)
+            seconds_left = seconds * (1 - share) / (share - self._free)
         if self._before is None:
-            return replace(step, share=share, seconds_left=left)
+            return replace(step, share=share, seconds_left=seconds_left)
         counts = (self._texts - self._before[0], self._tokens - self._before[1])
         rates = [count / seconds if seconds > 0 and count else None for count in counts]
         return replace(
             step,
             share=share,
-            seconds_left=left,
+            seconds_left=seconds_left,
             texts=self._texts,
             tokens=self._tokens,
             texts_per_s=rates[0],
@@ -129,22 +130,22 @@ class _Call:
         )
 
     def skip(self, share: float) -> None:
-        """Count a share of the call as done that took no time."""
+        """Count a share of the call as done without any time spent."""
         with self._lock:
             self._free += share
             self._share = min(1.0, self._share + share)
 
     def finish(self) -> None:
-        """Tell that all is done."""
+        """Report that the call is done."""
         if self.callback is not None:
             with self._lock:
                 self.callback(replace(self._last, detail="", share=1.0, seconds_left=0.0))
 
 
 class Tracker:
-    """A part of a call, as an interval of its share; cut into smaller parts and handed down to what does them.
+    """A part of a call, as an interval of its share; split into smaller parts for the functions that do them.
 
-    Reports nothing, at no cost, where nobody asked for progress.
+    Without a callback it reports nothing, at no cost.
     """
 
     def __init__(
@@ -155,16 +156,16 @@ class Tracker:
         step: Progress = Progress(""),
         known: bool = True,
     ) -> None:
-        """Made by `tracking`, and by the methods."""
+        """Create a part; called by `tracking` and by the methods."""
         self._call, self._low, self._high, self._step, self._known = call, low, high, step, known
 
     @property
     def silent(self) -> bool:
-        """Whether nobody asked for progress."""
+        """Whether there is no callback."""
         return self._call.callback is None
 
     def split(self, *weights: float) -> list["Tracker"]:
-        """Cut this part into parts that follow each other and take time as `weights` say."""
+        """Split this part into consecutive parts whose durations are proportional to `weights`."""
         total, done, parts = sum(weights) or 1.0, 0.0, []
         for weight in weights:
             parts.append(self.between(done / total, (done + weight) / total))
@@ -172,25 +173,25 @@ class Tracker:
         return parts
 
     def between(self, low: float, high: float) -> "Tracker":
-        """Return what lies between two shares of this part."""
+        """Return the part between two shares of this part."""
         size = self._high - self._low
         return Tracker(self._call, self._low + size * low, self._low + size * high, self._step, self._known)
 
     def unknown(self) -> "Tracker":
-        """Return a part of which nobody knows what share of the call it is."""
+        """Return this part without a known share of the call."""
         return Tracker(self._call, self._low, self._high, self._step, known=False)
 
     def each(
         self, items: Sequence[T], names: Iterable[str], weights: Sequence[float] | None = None
     ) -> Iterator[tuple[T, "Tracker"]]:
-        """Yield items with the part of the work that each is, reporting each before it begins.
+        """Yield each item with its part of the call, and report it before its work begins.
 
-        The names of the first such steps are stages, with number and count; within a stage they are details.
+        At the outer level the names are stages, with number and count; within a stage they are details.
 
         Args:
-            items: what is worked on.
-            names: of the steps.
-            weights: how long each takes, in any unit; all alike when left out.
+            items: the items to work on.
+            names: the names of the steps.
+            weights: the duration of each, in any unit; equal by default.
         """
         parts = self.split(*(weights if weights is not None else [1.0] * len(items)))
         for number, (item, name, part) in enumerate(zip(items, names, parts, strict=True), 1):
@@ -206,7 +207,7 @@ class Tracker:
         texts: int = 0,
         tokens: int = 0,
     ) -> "Tracker":
-        """Return this part under the name of what is done in it, and report how much is; see `each`, `report`."""
+        """Return this part with the name of its work, and report how much of it is done; see `each`, `report`."""
         step = self._step
         if step.stage and not name:
             return self
@@ -220,9 +221,9 @@ class Tracker:
         """Report how much of this part is done.
 
         Args:
-            done: the share of this part, 0 to 1; `None` where it isn't known.
+            done: the finished share of this part, 0 to 1; `None` where unknown.
             detail: the step within the part.
-            texts, tokens: how many more have been through the model.
+            texts, tokens: how many more the model has processed.
         """
         if self.silent:
             return
@@ -233,7 +234,7 @@ class Tracker:
         self._call.report(step, share, texts, tokens)
 
     def skip(self, done: float) -> None:
-        """Count a share of this part as done that took no time; the time left goes by the rest."""
+        """Count a share of this part as done without any time spent; the time left is estimated from the rest."""
         self._call.skip((self._high - self._low) * done)
 
 
@@ -242,16 +243,16 @@ def _joined(first: str, second: str) -> str:
 
 
 SILENT = Tracker(_Call(None, lambda: 0.0))
-"""The tracker of those whom nobody asked for progress."""
+"""A tracker without a callback."""
 
 
 @contextmanager
 def tracking(progress: Callback | None, clock: Callable[[], float] = time.monotonic) -> Iterator[Tracker]:
-    """Track one call of a verb: from nothing done to all, which is reported when the block ends well.
+    """Track one call of a verb; report its end when the block ends without an error.
 
     Args:
-        progress: what the caller of the verb gave.
-        clock: gives seconds.
+        progress: the callback of the caller.
+        clock: returns seconds.
     """
     call = _Call(progress, clock)
     yield Tracker(call)
@@ -259,7 +260,7 @@ def tracking(progress: Callback | None, clock: Callable[[], float] = time.monoto
 
 
 def counted(track: Tracker, texts: int) -> Callable[[int, int], None]:
-    """Return what counts the batches of so many texts, whose windows are hardly more than they are."""
+    """Return a function that reports the batches of `texts` texts, which have hardly more windows than texts."""
     done = 0
 
     def on_batch(tokens: int, windows: int) -> None:

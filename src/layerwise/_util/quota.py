@@ -1,20 +1,20 @@
-"""How much of the processors a container grants: control groups of Linux, of version 1 and 2."""
+"""The processor quota of a container: Linux control groups, versions 1 and 2."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Return how many processors' time the control groups of this process grant it; `None` without a limit.
+    """Return the processor time that the control groups of this process allow, in processors; `None` without a limit.
 
-    The least of all groups from its own up to the root, of version 1 and 2.
+    The smallest quota of all groups from the process's group up to the root, versions 1 and 2.
     """
     quotas = [quota for folder in _groups(root) for quota in (_quota_v2(folder), _quota_v1(folder)) if quota]
     return min(quotas, default=None)
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of the control groups that a process is in and that limit processors, upwards."""
+    """Yield the folders of the control groups of this process that can limit processors, from the innermost."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -27,7 +27,7 @@ def _groups(root: Path) -> Iterator[Path]:
             mounts = [root / "sys/fs/cgroup" / controllers, root / "sys/fs/cgroup/cpu"]
         else:
             continue
-        # In a container the path may be that of the host, which isn't there; the mount itself is then the group.
+        # In a container this may be the path on the host, which doesn't exist here; the mount itself is then the group.
         inner = Path(path.strip("/"))
         for mount in mounts:
             if ".." not in inner.parts:

@@ -1,7 +1,7 @@
-"""Warnings of other libraries that are no use to whoever uses this one, kept quiet in a block.
+"""Suppress warnings of other libraries that are useless to users of this one.
 
-Filters are the whole process's, and `warnings.catch_warnings` in two threads at a time leaves those of the other
-behind. Here the first block keeps what was there and the last one puts it back.
+Filters belong to the whole process: when two threads use `warnings.catch_warnings` at the same time, one may restore
+the filters of the other. Here the first block saves the filters and the last one restores them.
 """
 
 import os
@@ -14,53 +14,53 @@ from contextlib import contextmanager, suppress
 from layerwise._util.locks import Shared
 
 
-def _kept() -> Callable[[], None]:
+def _save_filters() -> Callable[[], None]:
     before = warnings.catch_warnings()
     before.__enter__()
     return lambda: before.__exit__(None, None, None)
 
 
-_filters = Shared(_kept)
+_filters = Shared(_save_filters)
 
 
 @contextmanager
 def silenced(category: type[Warning] = Warning) -> Iterator[None]:
-    """Show no warnings of a category until the end of the block (and of blocks of other threads beside it)."""
+    """Show no warnings of a category until the end of the block (and of simultaneous blocks of other threads)."""
     with _filters.held():
         warnings.simplefilter("ignore", category)
         yield
 
 
 def is_panic(error: BaseException) -> bool:
-    """Tell whether this is a panic of a library in Rust, whose class can't be imported and is no Exception."""
+    """Return whether this is a panic of a Rust library; its class can't be imported and isn't an Exception."""
     return type(error).__name__ == "PanicException"
 
 
 @contextmanager
 def no_panic_shown() -> Iterator[None]:
-    """Keep off stderr what Rust writes there before a panic is raised; what else comes is written at the end.
+    """Hide the text that Rust writes to stderr before it raises a panic; write all other text at the end.
 
-    Only for the main thread: the file is the whole process's.
+    Only in the main thread, because stderr belongs to the whole process.
     """
     main = threading.current_thread() is threading.main_thread()
     try:
-        kept = os.dup(2) if main else None
-    except OSError:  # closed
-        kept = None
-    if kept is None:
+        stderr = os.dup(2) if main else None
+    except OSError:  # stderr is closed
+        stderr = None
+    if stderr is None:
         yield
         return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        shown = True
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        write = True
         try:
             yield
         except BaseException as error:
-            shown = not is_panic(error)
+            write = not is_panic(error)
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            held.seek(0)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
             with suppress(OSError):
-                os.write(2, held.read() if shown else b"")
+                os.write(2, captured.read() if write else b"")

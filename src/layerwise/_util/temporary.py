@@ -1,4 +1,4 @@
-"""Temporary folders; those of a process that was killed are removed by the next one that makes, or looks for, any."""
+"""Temporary folders; the next process that creates one, or calls `sweep`, removes those of killed processes."""
 
 import os
 import shutil
@@ -11,15 +11,17 @@ from typing import Self
 import filelock
 
 _PREFIX = "layerwise-"
-_LOCK = ".lock"  # held for as long as the folder is used
-_MARK = ".layerwise"  # there once the lock was taken: from then on a lock that nobody holds is that of a dead process
+_LOCK = ".lock"  # held while the folder is in use
+_MARK = (
+    ".layerwise"  # created after the lock is taken: from then on, a free lock means that the process is dead
+)
 
 
 class TemporaryFolder:
-    """A temporary folder of this process, and what stands in it, until it is closed."""
+    """A temporary folder of this process, removed with its contents on `close`."""
 
     def __init__(self) -> None:
-        """Make it, after removing those of processes that were killed."""
+        """Create the folder, after removing those of killed processes."""
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock = filelock.FileLock(self.path / _LOCK, thread_local=False)
@@ -33,13 +35,13 @@ class TemporaryFolder:
         self.close()
 
     def close(self) -> None:
-        """Remove it; twice is once."""
+        """Remove the folder; idempotent."""
         self._lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def sweep() -> None:
-    """Remove the temporary folders of this user's processes that were killed."""
+    """Remove the temporary folders of killed processes of this user."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError, filelock.Timeout):
             if _is_own(folder) and (folder / _MARK).is_file():
@@ -48,6 +50,6 @@ def sweep() -> None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Tell whether this is a folder, and no link to one, that this user made: anybody may write beside it."""
-    found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == getattr(os, "getuid", lambda: found.st_uid)()
+    """Return whether this is a folder of this user, not a link: other users may write to the same parent."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == getattr(os, "getuid", lambda: status.st_uid)()

@@ -1,9 +1,9 @@
-"""How many threads a call computes with.
+"""The number of threads that a call computes with.
 
-The number is set for a call and taken back after it: the environment and torch's settings stay the caller's. It is
-what the call says, else the usual environment variables, else what the machine grants: the affinity mask, and the
-quota of the container. Products are those of torch (how its threads wait: `openmp`); numpy's and scipy's
-BLAS, a second pool of threads, has one meanwhile.
+The number is set for a call and restored after it: the environment and torch's settings of the caller don't change. It
+is the argument of the call, else the usual environment variables, else what the machine allows: the affinity mask, and
+the quota of the container. torch computes matrix products (how its threads wait: see `openmp`); the BLAS of numpy and
+scipy, a second pool of threads, has one thread meanwhile.
 """
 
 import functools
@@ -25,34 +25,34 @@ from layerwise.errors import RequestError
 
 X = TypeVar("X")
 Y = TypeVar("Y")
-_MOST = 64  # threads that may be asked for on any machine: each takes memory, and more than processors gain nothing
+_MOST = 64  # threads that any machine accepts: each takes memory, and more than the processors bring no speed
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """How many threads a call computes with, and what says so."""
+    """The number of threads of a call, and where it comes from."""
 
     number: int
     source: str
 
 
-class _Here(threading.local):
-    """What holds in this thread: the number of the call under way, and how many runtimes have it."""
+class _ThreadState(threading.local):
+    """The state of this thread: the number of threads of the current call, and of runtimes set to it."""
 
     number: int | None = None
     runtimes: int = 0
 
 
-_here = _Here()
+_state = _ThreadState()
 
 
 def choose(threads: int | None = None) -> Threads:
     """Return the number of threads that a call computes with.
 
     Args:
-        threads: what the caller asks for. Left out, the call around this one decides, then `VARIABLES`, then
-            the machine; never more than the caller has given torch.
+        threads: the number requested. By default that of the enclosing call, then of `VARIABLES`, then of the
+            machine; never more than torch is set to.
 
     Raises:
         RequestError: a number out of range, or several threads in a forked process.
@@ -69,12 +69,12 @@ def choose(threads: int | None = None) -> Threads:
         return Threads(1, "this process was forked after torch was loaded")
     if threads is not None:
         return Threads(threads, "--threads")
-    if _here.number is not None:
-        return Threads(_here.number, "the call around it")
+    if _state.number is not None:
+        return Threads(_state.number, "the call around it")
     torch = sys.modules.get("torch")
-    own = torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else most
-    found = _by_variable(most) or granted()
-    return Threads(own, "torch") if own < found.number else found
+    of_torch = torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else most
+    default = _by_variable(most) or granted()
+    return Threads(of_torch, "torch") if of_torch < default.number else default
 
 
 def _by_variable(most: int) -> Threads | None:
@@ -86,15 +86,15 @@ def _by_variable(most: int) -> Threads | None:
 
 
 def granted(root: Path = Path("/")) -> Threads:
-    """Return how many threads the machine grants this process: by its affinity mask, and its container's quota.
+    """Return the number of threads that the affinity mask and the quota of the container allow.
 
     Args:
-        root: where /proc and /sys are.
+        root: the folder with /proc and /sys.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # With OMP_PROC_BIND and its kin the runtime ties this thread to one processor, and knows how many it has.
+    # With OMP_PROC_BIND and similar variables the runtime binds this thread to one processor; ask the runtime instead.
     cores = max(cores, *(runtime.processors() for runtime in runtimes()), 1)
-    quota = _own_quota() if root == Path("/") else cpu_quota(root)
+    quota = _process_quota() if root == Path("/") else cpu_quota(root)
     if quota is not None and math.ceil(quota) < cores:
         return Threads(max(1, math.ceil(quota)), f"the quota of the container ({quota:g} processors)")
     source = "the affinity mask" if cores < (os.cpu_count() or 1) else "the processors of the machine"
@@ -102,17 +102,17 @@ def granted(root: Path = Path("/")) -> Threads:
 
 
 @functools.cache
-def _own_quota() -> float | None:
-    """Return `cpu_quota` of this process, read once: every call asks for it."""
+def _process_quota() -> float | None:
+    """Return `cpu_quota` of this process, read once because every call needs it."""
     return cpu_quota()
 
 
 @contextmanager
 def limited(threads: int | None = None) -> Iterator[int]:
-    """Compute with so many threads until the end of the block; on a busy machine they sleep when they wait.
+    """Compute with `threads` threads until the end of the block; on a busy machine they sleep at barriers.
 
-    For a verb: BLAS has one thread meanwhile. Calls within take the same number; other threads of this process
-    keep theirs, but BLAS, whose number is the whole process's. The libraries that compute must be imported before.
+    For verbs: BLAS has one thread meanwhile. Nested calls use the same number; other threads of this process keep
+    theirs, except for BLAS, whose number applies to the whole process. Import the libraries that compute before.
 
     Args:
         threads: as in `choose`.
@@ -126,35 +126,35 @@ def limited(threads: int | None = None) -> Iterator[int]:
 
 @contextmanager
 def computing(threads: int | None = None) -> Iterator[int]:
-    """As `limited`, for the forward of a model, which uses no BLAS: takes some microseconds."""
+    """Like `limited`, for the forward pass of a model, which uses no BLAS: takes a few microseconds."""
     loaded = runtimes()
-    if _here.number is not None and threads is None and not is_forked() and _here.runtimes == len(loaded):
-        yield _here.number
+    if _state.number is not None and threads is None and not is_forked() and _state.runtimes == len(loaded):
+        yield _state.number
         return
-    before = _here.number, _here.runtimes
+    before = _state.number, _state.runtimes
     number = choose(threads).number
     with ExitStack() as stack:
         for runtime in loaded:
             stack.enter_context(runtime.computing(number))
-        _here.number, _here.runtimes = number, len(loaded)
+        _state.number, _state.runtimes = number, len(loaded)
         try:
             yield number
         finally:
-            _here.number, _here.runtimes = before
+            _state.number, _state.runtimes = before
 
 
 def spread(function: Callable[[X], Y], items: Iterable[X]) -> list[Y]:
-    """Return what a function gives of each item, in order, computed side by side.
+    """Return the result of a function for each item, in order, computed in parallel.
 
-    For work in numpy and scipy within `limited`: each item is computed by one thread, so the numbers are the same
-    to the bit however many threads there are, which they are not when BLAS parts a product.
+    For work in numpy and scipy within `limited`: each item is computed by one thread, so the results are the same
+    to the bit for any number of threads, which isn't so when BLAS splits a product.
 
     Args:
-        function: may be called by several threads at once.
-        items: one call each.
+        function: called by several threads at once.
+        items: the argument of one call each.
     """
     items = list(items)
-    workers = min(_here.number or 1, len(items))
+    workers = min(_state.number or 1, len(items))
     if workers < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(workers, thread_name_prefix="layerwise-spread") as pool:
@@ -164,12 +164,12 @@ def spread(function: Callable[[X], Y], items: Iterable[X]) -> list[Y]:
 def _limit_blas() -> Callable[[], None]:
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    before = [(library, library.num_threads) for library in found if library.num_threads != 1]
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    before = [(library, library.num_threads) for library in libraries if library.num_threads != 1]
 
     def set_all(numbers: list[tuple[Any, int]]) -> None:
         for library, number in numbers:
-            # Only one thread may set OpenBLAS's number, and others are passed over without a word.
+            # OpenBLAS lets only one thread set its number, and silently ignores all others.
             clear = getattr(library, "clear_controlling_thread", lambda force: None)
             clear(force=True)
             library.set_num_threads(number)
@@ -183,9 +183,9 @@ _blas = Shared(_limit_blas)
 
 
 def _one_blas_thread() -> AbstractContextManager[None]:
-    """Let numpy's and scipy's BLAS, whose numbers are the whole process's, have one thread."""
+    """Limit the BLAS of numpy and scipy, whose number applies to the whole process, to one thread."""
     return _blas.held()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_own_quota.cache_clear)
+    os.register_at_fork(after_in_child=_process_quota.cache_clear)

@@ -1,4 +1,4 @@
-"""The versions that numbers depend on."""
+"""The versions of the libraries that results depend on."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ _PACKAGES = ("layerwise", "torch", "transformers", "tokenizers", "safetensors", 
 
 
 def versions() -> dict[str, str]:
-    """Return the version of Python, of layerwise, and of the libraries that its numbers depend on."""
+    """Return the versions of Python, of layerwise, and of the libraries that its results depend on."""
     out = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

@@ -1,1 +1,1 @@
-"""Work in several processes; knows nothing of what the work is."""
+"""Run tasks in this process, in several, or on Ray, whatever the tasks are."""

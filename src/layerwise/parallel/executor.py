@@ -1,4 +1,8 @@
-"""What all ways to work in parallel have in common: a recipe makes a maker in every process, makers do tasks."""
+"""The interface of all executors: a factory creates one worker per process, and workers run tasks.
+
+A task has three steps: prepare (tokenise), make (compute), commit (write). A worker runs the three steps of different
+tasks at the same time, so that the processor doesn't wait for the disk, but never one step of two tasks at once.
+"""
 
 import gc
 import sys
@@ -11,33 +15,33 @@ from typing import Any, Protocol, Self
 
 from layerwise.errors import RequestError
 
-_PATIENCE = 5.0  # seconds that whoever closes waits for what is being read
-IN_HAND = 2  # tasks of a maker in another process: one is made, and one is prepared or committed
+_PATIENCE = 5.0  # seconds that `close` waits for the task being read
+TASKS_PER_WORKER = 2  # in another process: one is made while one is prepared or committed
 Report = Callable[..., None]
-"""Called with keywords, numbers that say how much more of a task is done; they are summed by name."""
+"""Called with numbers as keywords: how much more of a task is done; they are summed by name."""
 
 
-class Maker(Protocol):
-    """Does tasks, in one process."""
+class Worker(Protocol):
+    """Runs tasks, in one process."""
 
     def about(self) -> Any:
-        """Return what is the same for all makers of a recipe, and what the caller wants to know of it."""
+        """Return the settings that must be equal for all workers of a factory, and what the caller needs of them."""
 
     def prepare(self, task: Any) -> Any:
-        """Return a task made ready; in a thread of its own, while another is made."""
+        """Prepare a task, in a separate thread, while another task is made."""
 
-    def make(self, ready: Any, report: Report) -> Any:
-        """Do what a task that is ready asks for."""
+    def make(self, prepared: Any, report: Report) -> Any:
+        """Run a prepared task."""
 
-    def commit(self, made: Any) -> Any:
-        """Return what comes of a task that is made; in a thread of its own, while the next is made."""
+    def commit(self, result: Any) -> Any:
+        """Commit the result of a task and return its record, in a separate thread, while the next task is made."""
 
 
-def put_in_front() -> set[str]:
-    """Return the folders that Python puts in front of its own library: the current one, and that of a script.
+def script_folders() -> set[str]:
+    """Return the folders that Python puts before its own library in `sys.path`: the current one, and the script's.
 
-    What lies there is data of the user's, or of a stranger, and other processes don't import it. The one that layerwise
-    itself stands in isn't among them.
+    They may hold files of the user or of a stranger, which other processes must not import. The folder that contains
+    layerwise itself isn't among them.
     """
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None
@@ -45,24 +49,24 @@ def put_in_front() -> set[str]:
     return set(map(str, folders - {Path(__file__).resolve().parents[2]}))
 
 
-def import_path(unwanted: Set[str]) -> list[str]:
-    """Return where this process imports from, without some folders."""
-    return [entry for entry in sys.path if entry and str(Path(entry).resolve()) not in unwanted]
+def import_path(excluded: Set[str]) -> list[str]:
+    """Return the import path of this process without the excluded folders."""
+    return [entry for entry in sys.path if entry and str(Path(entry).resolve()) not in excluded]
 
 
-def settle() -> None:
-    """Take what is there now as there to stay: the collector of garbage doesn't walk over it.
+def freeze_objects() -> None:
+    """Exclude all current objects from garbage collection.
 
-    Among the millions of objects of the imported libraries, each few thousand texts would else cost a quarter
-    of a second.
+    Otherwise the collector visits the millions of objects of the imported libraries again and again, which costs
+    a quarter of a second every few thousand texts.
     """
     gc.freeze()
 
 
 @contextmanager
-def settled() -> Iterator[None]:
-    """Take what is there now as there to stay, meanwhile."""
-    settle()
+def frozen_objects() -> Iterator[None]:
+    """Exclude all current objects from garbage collection until the end of the block."""
+    freeze_objects()
     try:
         yield
     finally:
@@ -70,64 +74,64 @@ def settled() -> Iterator[None]:
 
 
 class Steps:
-    """Takes several tasks through a maker, in a thread each; of two tasks no step is done at the same time."""
+    """Runs several tasks on one worker, each in its thread; never the same step of two tasks at the same time."""
 
-    def __init__(self, maker: Maker) -> None:
-        """Begin with a maker."""
-        self._maker = maker
+    def __init__(self, worker: Worker) -> None:
+        """Use `worker` for all steps."""
+        self._worker = worker
         self._preparing, self._making, self._committing = (threading.Lock() for _ in range(3))
 
     def take(self, task: Any, report: Report) -> Any:
-        """Return what comes of a task."""
+        """Run all steps of a task and return its record."""
         with self._preparing:
-            ready = self._maker.prepare(task)
+            prepared = self._worker.prepare(task)
         with self._making:
-            made = self._maker.make(ready, report)
+            result = self._worker.make(prepared, report)
         with self._committing:
-            return self._maker.commit(made)
+            return self._worker.commit(result)
 
 
-class Recipe(Protocol):
-    """Makes a maker; travels to other processes as a pickle."""
+class WorkerFactory(Protocol):
+    """Creates a worker; sent to other processes as a pickle."""
 
-    def start(self, index: int, count: int) -> Maker:
-        """Return the maker of process `index` of `count`."""
+    def start(self, index: int, count: int) -> Worker:
+        """Return the worker of process `index` of `count`."""
 
 
 class Crew(AbstractContextManager["Crew"], Protocol):
-    """Makers at work."""
+    """Workers that run tasks: the interface of all executors."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return this object; leaving the block closes it."""
 
     @property
     def about(self) -> Any:
-        """What the makers say of themselves."""
+        """What `Worker.about` returns, equal for all workers."""
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
-        """Yield what comes of the tasks, in whatever order they get done."""
+        """Yield the record of each task, in the order in which tasks end."""
 
     def close(self) -> None:
-        """End all makers, whatever they do; twice is once."""
+        """Stop all workers, even in the middle of a task; idempotent."""
 
 
-def agreed(known: Any, about: Any, cure: str) -> Any:
-    """Return what makers of a recipe say of themselves; `known` is what those before said, if any.
+def check_agreement(known: Any, about: Any, remedy: str) -> Any:
+    """Return the `about` of a worker, which must equal `known`, that of the workers before (`None` for the first).
 
     Raises:
-        RequestError: they don't say the same.
+        RequestError: they differ; `remedy` tells the user what to do.
     """
     if known is not None and about != known:
-        raise RequestError(f"the workers don't agree on how the model runs; {cure}")
+        raise RequestError(f"the workers don't agree on how the model runs; {remedy}")
     return about
 
 
 class Alone:
-    """One maker, in this process; while it makes one task the next is read and prepared and the last committed."""
+    """One worker, in this process: while it makes a task, the next is read and prepared, and the last committed."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        """Start the maker."""
-        self._maker = recipe.start(0, 1)
+    def __init__(self, factory: WorkerFactory) -> None:
+        """Start the worker."""
+        self._worker = factory.start(0, 1)
         self._running: Generator[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -137,59 +141,61 @@ class Alone:
         self.close()
 
     def close(self) -> None:
-        """Wait for what is under way beside whoever calls; nothing else is begun."""
+        """Wait for the steps that run in other threads; start no others."""
         if self._running is not None:
             self._running.close()
 
     @property
     def about(self) -> Any:
-        """What the maker says of itself."""
-        return self._maker.about()
+        """What `Worker.about` returns."""
+        return self._worker.about()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
-        """Yield what comes of each task, in order; a fault comes after what was made before it."""
+        """Yield the record of each task, in order; raise an error after the records of the tasks before it."""
         self._running = self._map(tasks, report)
         return self._running
 
     def _map(self, tasks: Iterable[Any], report: Report) -> Generator[Any]:
         stream = iter(tasks)
 
-        def following() -> Any:
+        def prepare_next() -> Any:
             task = next(stream, None)
-            return None if task is None else self._maker.prepare(task)
+            return None if task is None else self._worker.prepare(task)
 
-        fault: Exception | None = None
+        failure: Exception | None = None
         last: Future[Any] | None = None
         committed: Future[Any] | None = None
-        ahead = _begun(following)
+        ahead = _run_in_thread(prepare_next)
         try:
-            with settled(), ThreadPoolExecutor(1) as behind:
-                while fault is None:
+            with frozen_objects(), ThreadPoolExecutor(1) as behind:
+                while failure is None:
                     last, committed = committed, None
                     try:
-                        ready = ahead.result()
-                        if ready is not None:
-                            ahead = _begun(following)
-                            committed = behind.submit(self._maker.commit, self._maker.make(ready, report))
+                        prepared = ahead.result()
+                        if prepared is not None:
+                            ahead = _run_in_thread(prepare_next)
+                            committed = behind.submit(
+                                self._worker.commit, self._worker.make(prepared, report)
+                            )
                     except Exception as error:
-                        fault = error
+                        failure = error
                     if last is not None:
                         yield last.result()
                     if committed is None:
                         break
-            if fault is not None:
-                raise fault
+            if failure is not None:
+                raise failure
         finally:
             wait([ahead], _PATIENCE)
-            # What holds a fault holds this frame, and others with the files that are open there, until the
-            # collector of garbage comes.
-            del ahead, last, committed, fault
+            # A reference to an error keeps this frame and others alive, with the files open there, until the
+            # next garbage collection.
+            del ahead, last, committed, failure
 
 
-def _begun(work: Callable[[], Any]) -> Future[Any]:
-    """Return what will come of work that is done in a thread of its own.
+def _run_in_thread(work: Callable[[], Any]) -> Future[Any]:
+    """Run `work` in a daemon thread and return its future.
 
-    Nothing waits for that thread in the end: where it reads from a pipe, there may never be more to read.
+    Python doesn't wait for that thread at exit: it may read from a pipe that never gives more.
     """
     future: Future[Any] = Future()
 
@@ -198,7 +204,7 @@ def _begun(work: Callable[[], Any]) -> Future[Any]:
             future.set_result(work())
         except BaseException as error:
             future.set_exception(error)
-            del future  # which holds the error, which holds this frame
+            del future  # it refers to the error, which refers to this frame
 
     threading.Thread(target=run, args=(future,), daemon=True).start()
     return future

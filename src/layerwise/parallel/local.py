@@ -1,7 +1,7 @@
-"""Makers in processes of this machine, each with its share of the threads.
+"""Workers in processes of this machine, each with its share of the threads.
 
-A process is given its tasks, and tells what comes of them, through its standard input and output, as pickles.
-One that dies is started again with the tasks that it had.
+A process reads its tasks from its standard input, and writes their records to its standard output, as pickles.
+A process that dies is started again with the tasks that it had.
 """
 
 import itertools
@@ -21,46 +21,48 @@ from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose
 from layerwise.errors import LayerwiseError
 from layerwise.parallel.executor import (
-    IN_HAND,
-    Recipe,
+    TASKS_PER_WORKER,
     Report,
     Steps,
-    agreed,
+    WorkerFactory,
+    check_agreement,
+    freeze_objects,
     import_path,
-    put_in_front,
-    settle,
+    script_folders,
 )
 
-_TRIES = 3  # deaths without a task done between them, before a task is taken to be what kills its maker
+_TRIES = 3  # deaths in a row without a finished task, before the task is assumed to kill its worker
 _T = TypeVar("_T")
 _CODE = "from layerwise.parallel.local import serve; serve()"
 
 
 class Local:
-    """Several makers at work in processes of their own."""
+    """Several workers, each in its own process."""
 
-    def __init__(self, recipe: Recipe, count: int, threads: int | None = None) -> None:
-        """Start the processes; they load what they need at the same time.
+    def __init__(self, factory: WorkerFactory, count: int, threads: int | None = None) -> None:
+        """Start the processes; all load their model at the same time.
 
         Args:
-            recipe: how each makes its maker.
-            count: how many processes.
-            threads: how many threads they share; see `threads.choose`.
+            factory: creates the worker of each process.
+            count: the number of processes.
+            threads: the number of threads that they share; see `threads.choose`.
 
         Raises:
-            LayerwiseError: what a maker can't do.
+            LayerwiseError: the error of a worker.
         """
-        # What a process that is killed leaves in its temporary folder goes with ours.
-        self._room = TemporaryFolder()
+        # A killed process can't remove its temporary folder, so it is inside ours.
+        self._temporary = TemporaryFolder()
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._hands: list[_Hand] = []
+        self._processes: list[_WorkerProcess] = []
         self.about: Any = None
-        each = max(1, choose(threads).number // count)
+        share = max(1, choose(threads).number // count)
         try:
             for index in range(count):
-                self._hands.append(_Hand((recipe, index, count), self._messages, str(self._room.path), each))
-            for _ in self._hands:
-                self.about = agreed(self.about, self._next("ready"), "take --workers 1")
+                self._processes.append(
+                    _WorkerProcess((factory, index, count), self._messages, str(self._temporary.path), share)
+                )
+            for _ in self._processes:
+                self.about = check_agreement(self.about, self._next("ready"), "take --workers 1")
         except BaseException:
             self.close()
             raise
@@ -72,90 +74,92 @@ class Local:
         self.close()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
-        """Yield what comes of the tasks, in whatever order they get done; no more are taken than are needed.
+        """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
 
         Raises:
-            LayerwiseError: what a maker can't do, or a task that kills every maker that has it.
+            LayerwiseError: the error of a worker, or a task that kills every worker that runs it.
         """
-        load = dict.fromkeys(self._hands, 0)
+        load = dict.fromkeys(self._processes, 0)
 
-        def landed() -> Any:
-            hand, made = self._next("done", report)
-            load[hand] -= 1
-            return made
+        def next_record() -> Any:
+            process, record = self._next("done", report)
+            load[process] -= 1
+            return record
 
         for task in tasks:
-            hand = min(load, key=load.__getitem__)
-            hand.give(task)
-            load[hand] += 1
-            if min(load.values()) == IN_HAND:
-                yield landed()
+            process = min(load, key=load.__getitem__)
+            process.give(task)
+            load[process] += 1
+            if min(load.values()) == TASKS_PER_WORKER:
+                yield next_record()
         while any(load.values()):
-            yield landed()
+            yield next_record()
 
-    def _next(self, wanted: str, report: Report = lambda **_: None) -> Any:
+    def _next(self, expected: str, report: Report = lambda **_: None) -> Any:
+        """Return the content of the next message of a kind; pass on reports, raise errors."""
         while True:
-            kind, said = self._messages.get()
+            kind, content = self._messages.get()
             if kind == "failed":
-                raise said
+                raise content
             if kind == "report":
-                report(**said)
-            elif kind == wanted:
-                return said
+                report(**content)
+            elif kind == expected:
+                return content
 
     def close(self) -> None:
-        """End all processes, whatever they do."""
-        for hand in self._hands:
-            hand.stop()
-        for hand in self._hands:
-            hand.join()
-        self._room.close()
+        """Kill all processes, even in the middle of a task."""
+        for process in self._processes:
+            process.stop()
+        for process in self._processes:
+            process.join()
+        self._temporary.close()
 
 
-class _Hand:
-    """One process, the tasks that it has in hand, and the thread that hears what comes of them."""
+class _WorkerProcess:
+    """One process, its unfinished tasks, and the thread that receives its messages."""
 
     def __init__(
         self,
-        begin: tuple[Recipe, int, int],
+        first_message: tuple[WorkerFactory, int, int],
         messages: "queue.SimpleQueue[tuple[str, Any]]",
-        room: str,
+        folder: str,
         threads: int,
     ) -> None:
-        self._begin, self._messages, self._room, self._threads = begin, messages, room, threads
-        self._given = itertools.count()
-        self._in_hand: dict[int, Any] = {}
-        self._ended = threading.Event()
+        self._first_message, self._messages = first_message, messages
+        self._folder, self._threads = folder, threads
+        self._numbers = itertools.count()
+        self._unfinished: dict[int, Any] = {}
+        self._stopped = threading.Event()
         self._sending = threading.Lock()
         self._process = self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def give(self, task: Any) -> None:
-        """Let the process do a task as well."""
+        """Send the process one more task."""
         with self._sending:
-            number = next(self._given)
-            self._in_hand[number] = task
+            number = next(self._numbers)
+            self._unfinished[number] = task
             self._send(self._process, (number, task))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        own = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(self._threads))
-        path = os.pathsep.join(import_path(put_in_front()))
+        thread_variables = dict.fromkeys(("OMP_NUM_THREADS", "RAYON_NUM_THREADS"), str(self._threads))
+        path = os.pathsep.join(import_path(script_folders()))
         process = subprocess.Popen(
-            # -P: else the current folder comes first, and what is called `pickle.py` there would be run.
+            # -P: else the current folder comes first in sys.path, and a `pickle.py` in it would be run.
             [sys.executable, "-P", "-c", _CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **own, "PYTHONPATH": path, "TMPDIR": self._room},
-            # Ctrl-C is for the parent, which ends its processes.
+            env={**os.environ, **thread_variables, "PYTHONPATH": path, "TMPDIR": self._folder},
+            # Ctrl-C must reach the parent only, which stops its processes.
             start_new_session=True,
         )
-        self._send(process, self._begin)
+        self._send(process, self._first_message)
         return process
 
     def _send(self, process: subprocess.Popen[bytes], message: Any) -> None:
         assert process.stdin is not None
-        with suppress(OSError, ValueError):  # it is dead or let go of, which the thread hears
+        with suppress(OSError, ValueError):  # it is dead or its pipes are closed, which the thread notices
             pickle.dump(message, process.stdin)
             process.stdin.flush()
 
@@ -165,46 +169,46 @@ class _Hand:
             while True:
                 deaths = 1 if self._listen() else deaths + 1
                 status = self._process.wait()
-                if self._ended.is_set():
+                if self._stopped.is_set():
                     return
                 if deaths == _TRIES:
-                    raise LayerwiseError(self._died(status))
+                    raise LayerwiseError(self._death_message(status))
                 with self._sending:
-                    _let_go(self._process)
+                    _close_pipes(self._process)
                     self._process = self._start()
-                    if self._ended.is_set():
+                    if self._stopped.is_set():
                         self._process.kill()
-                    for given in list(self._in_hand.items()):
-                        self._send(self._process, given)
+                    for numbered_task in list(self._unfinished.items()):
+                        self._send(self._process, numbered_task)
         except BaseException as error:
             self._messages.put(("failed", error))
         finally:
-            _let_go(self._process)
+            _close_pipes(self._process)
 
     def _listen(self) -> bool:
-        """Pass on what the process says until it dies; tell whether it got a task done."""
-        back, done = self._process.stdout, False
-        assert back is not None
+        """Pass on the messages of the process until it dies; return whether it finished a task."""
+        stdout, done = self._process.stdout, False
+        assert stdout is not None
         with suppress(EOFError, ConnectionError, pickle.UnpicklingError):
             while True:
-                kind, said = pickle.load(back)
+                kind, content = pickle.load(stdout)
                 if kind == "failed":
-                    raise said
+                    raise content
                 if kind == "done":
-                    number, made = said
-                    del self._in_hand[number]
-                    said, done = (self, made), True
-                self._messages.put((kind, said))
+                    number, record = content
+                    del self._unfinished[number]
+                    content, done = (self, record), True
+                self._messages.put((kind, content))
         return done
 
-    def _died(self, status: int) -> str:
+    def _death_message(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        cure = "; it may need more memory: take fewer workers or a smaller --batch-tokens"
-        return f"worker {self._begin[1]} {how}, {_TRIES} times{cure if status == -9 else ''}"
+        advice = "; it may need more memory: take fewer workers or a smaller --batch-tokens"
+        return f"worker {self._first_message[1]} {how}, {_TRIES} times{advice if status == -9 else ''}"
 
     def stop(self) -> None:
-        """Kill the process; the thread ends by itself."""
-        self._ended.set()
+        """Kill the process; its thread then ends by itself."""
+        self._stopped.set()
         self._process.kill()
 
     def join(self) -> None:
@@ -213,7 +217,7 @@ class _Hand:
         self._process.wait()
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             if pipe is not None:
@@ -221,43 +225,43 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def serve() -> None:
-    """Be a maker: do what comes in by standard input until it ends."""
-    to = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print isn't ours to send
-    saying = threading.Lock()
+    """Worker loop: run the tasks read from stdin until EOF."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # stdout is for our messages only: what libraries print goes to stderr
+    sending = threading.Lock()
 
-    def say(kind: str, said: Any) -> None:
-        with saying:
-            pickle.dump((kind, said), to)
-            to.flush()
+    def send(kind: str, content: Any) -> None:
+        with sending:
+            pickle.dump((kind, content), output)
+            output.flush()
 
-    with suppress(EOFError):  # nobody is there any more
-        _serve(sys.stdin.buffer, say)
-    os._exit(0)  # at once: nothing of what was under way counts
+    with suppress(EOFError):  # the parent has closed the pipe
+        _serve(sys.stdin.buffer, send)
+    os._exit(0)  # at once: nobody needs the unfinished tasks
 
 
-def _serve(source: IO[bytes], say: Callable[[str, Any], None]) -> None:
-    def telling(what: Callable[..., _T], *arguments: Any) -> _T:
+def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
+    def reporting_errors(function: Callable[..., _T], *arguments: Any) -> _T:
         try:
-            return what(*arguments)
+            return function(*arguments)
         except BaseException as error:
             known = isinstance(error, LayerwiseError)
             fault = f"a worker failed: {error!r}\n{traceback.format_exc()}"
-            say("failed", error if known else RuntimeError(fault))
+            send("failed", error if known else RuntimeError(fault))
             raise
 
-    def start(recipe: Recipe, index: int, count: int) -> Steps:
-        maker = recipe.start(index, count)
-        say("ready", maker.about())
-        settle()
-        return Steps(maker)
+    def start(factory: WorkerFactory, index: int, count: int) -> Steps:
+        worker = factory.start(index, count)
+        send("ready", worker.about())
+        freeze_objects()
+        return Steps(worker)
 
-    def do(number: int, task: Any) -> None:
+    def run(number: int, task: Any) -> None:
         steps = started.result()
-        say("done", (number, steps.take(task, lambda **said: say("report", said))))
+        send("done", (number, steps.take(task, lambda **counts: send("report", counts))))
 
-    # Beside reading, so that whoever sends never waits.
-    threads = ThreadPoolExecutor(IN_HAND)
-    started = threads.submit(telling, start, *pickle.load(source))
+    # Tasks run in other threads, so that the parent never waits for this process to read.
+    threads = ThreadPoolExecutor(TASKS_PER_WORKER)
+    started = threads.submit(reporting_errors, start, *pickle.load(source))
     while True:
-        threads.submit(telling, do, *pickle.load(source))
+        threads.submit(reporting_errors, run, *pickle.load(source))

@@ -1,4 +1,4 @@
-"""Texts: files in seven formats, read one example at a time; knows no tensor."""
+"""Read files of texts in seven formats, one example at a time; uses no tensors."""
 
 from layerwise.example import Example, clean, digest
 from layerwise.read.corpus import Corpus, open_corpus

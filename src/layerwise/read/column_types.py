@@ -1,4 +1,4 @@
-"""What the carried columns of a corpus turn out to be, record by record: their types and their levels."""
+"""The type and the level of each carried column, inferred from the records in the order they are read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from layerwise.read.record import BadRecordError, quoted
 from layerwise.read.value_types import Kind, OtherKindError, described, kind_of, merge
 
 
-class Watch:
-    """Remembers, for one pass, each column's type and whether it has one value per word."""
+class ColumnTypes:
+    """The type of each column, and whether it has one value per word; valid for one pass over the corpus."""
 
     def __init__(self, *, types: bool, scalars: frozenset[str]) -> None:
         self._types = types
@@ -17,18 +17,18 @@ class Watch:
         self._per_word: dict[str, bool] = {}
 
     def levels(self, fields: Mapping[str, Any], words: int | None) -> dict[str, bool | None]:
-        """Return for each field whether it has a value per word; `None` while nothing tells.
+        """Return for each field whether it has a value per word; `None` while no record has decided it.
 
         Args:
             fields: the carried columns of a record.
             words: the number of its words, `None` for raw text.
 
         Raises:
-            BadRecordError: a column that changes its type, or had a value per word and now has fewer or more.
+            BadRecordError: a column whose type changes, or that had a value per word and now has fewer or more.
         """
         kinds = {name: self._kind(name, value) for name, value in fields.items()} if self._types else {}
         levels = {name: self._level(name, value, words) for name, value in fields.items()}
-        # Only a record that is good all through may settle what its columns are.
+        # Only a record without any error may decide the types and levels of its columns.
         self._kinds.update(kinds)
         self._per_word.update({name: level for name, level in levels.items() if level is not None})
         return levels

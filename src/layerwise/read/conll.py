@@ -1,4 +1,4 @@
-"""CoNLL and its kin: a word per line, its columns beside it, sentences between blank lines."""
+"""CoNLL and similar formats: one word per line with its columns; blank lines separate sentences."""
 
 import re
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 _NO_WORD = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a range of words, an empty node
 
 
-class Shape(NamedTuple):
-    """How the rows of a file are made, as its first row shows."""
+class RowFormat(NamedTuple):
+    """The columns of a file and what separates them, taken from its first row."""
 
     names: tuple[str, ...]
     tabs: bool
     universal: bool
 
     def cells(self, text: str) -> list[str]:
-        """Return the cells of a line: cut at its tabs if it has any, else at runs of spaces."""
+        """Return the cells of a line: split at its tabs if it has any, else at runs of spaces."""
         return _cells(text, tabs=self.tabs and text.startswith("#"))
 
     def is_comment(self, text: str) -> bool:
@@ -32,22 +32,22 @@ class Shape(NamedTuple):
         return text.startswith("#") and (self.universal or len(self.cells(text)) != len(self.names))
 
     def is_word(self, cells: list[str]) -> bool:
-        """Return whether a row of the right length stands for a word."""
+        """Return whether a row with the right number of cells is a word."""
         return not (self.universal and _NO_WORD.fullmatch(cells[0]))
 
 
 class ConllReader(Reader):
-    """A record per sentence; every column of it is a list as long as its words."""
+    """One record per sentence; each of its columns is a list with one item per word."""
 
     def check(self, file: File) -> None:
-        """Look at the first row."""
+        """Check the first row."""
         self._start(file, read_lines(file, self.options.encoding))
         file.done = 0
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
-        """Yield a record per sentence; one bad row makes the sentence bad."""
-        shape, lines = self._start(file, read_lines(file, self.options.encoding))
-        if shape is None:
+        """Yield a record per sentence; one bad row makes the whole sentence bad."""
+        row_format, lines = self._start(file, read_lines(file, self.options.encoding))
+        if row_format is None:
             yield from (Skipped(file.label, line.number, line.wrong) for line in lines if line.wrong)
             return
         rows: list[tuple[int, list[str]]] = []
@@ -56,19 +56,19 @@ class ConllReader(Reader):
             text = without_end(line.text)
             if not text.strip(" \t\r") or text.startswith("-DOCSTART-"):
                 if bad or rows:
-                    yield bad or _sentence(shape, rows)
+                    yield bad or _sentence(row_format, rows)
                 rows, bad = [], None
             elif line.wrong is not None:
                 bad = bad or Skipped(file.label, line.number, line.wrong)
-            elif not shape.is_comment(text):
-                cells = shape.cells(text)
-                if len(cells) != len(shape.names):
-                    bad = bad or _uneven(file, line.number, cells, shape)
-                elif shape.is_word(cells):
+            elif not row_format.is_comment(text):
+                cells = row_format.cells(text)
+                if len(cells) != len(row_format.names):
+                    bad = bad or _uneven(file, line.number, cells, row_format)
+                elif row_format.is_word(cells):
                     rows.append((line.number, cells))
 
-    def _start(self, file: File, lines: Iterator[Line]) -> tuple[Shape | None, Iterator[Line]]:
-        """Return the shape of the rows, `None` without rows, and all lines once more."""
+    def _start(self, file: File, lines: Iterator[Line]) -> tuple[RowFormat | None, Iterator[Line]]:
+        """Return the format of the rows (`None` without rows), and an iterator over all lines from the first."""
         head: list[Line] = []
         row: Line | None = None
         for line in lines:
@@ -77,40 +77,40 @@ class ConllReader(Reader):
                 row = line
                 break
         row = row or next((line for line in head if line.text.startswith("#") and "\t" in line.text), None)
-        shape = None if row is None else self._shape(file, row)
-        if shape is not None:
-            self._agree(file, shape)
-        return shape, chain(head, lines)
+        row_format = None if row is None else self._row_format(file, row)
+        if row_format is not None:
+            self._agree(file, row_format)
+        return row_format, chain(head, lines)
 
-    def _shape(self, file: File, row: Line) -> Shape:
+    def _row_format(self, file: File, row: Line) -> RowFormat:
         text = without_end(row.text)
-        count, tabs, given = len(_cells(text)), "\t" in text, self.options.columns
-        if given is not None:
-            if len(given) != count:
+        count, tabs, names = len(_cells(text)), "\t" in text, self.options.columns
+        if names is not None:
+            if len(names) != count:
                 raise SourceError(
                     f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}) and "
-                    f"--columns names {len(given)} ({','.join(given)}); name every column"
+                    f"--columns names {len(names)} ({','.join(names)}); name every column"
                 )
-            return Shape(given, tabs, universal=False)
+            return RowFormat(names, tabs, universal=False)
         if count == len(_TWO):
-            return Shape(_TWO, tabs, universal=False)
+            return RowFormat(_TWO, tabs, universal=False)
         if count == len(_CONLLU) and tabs:
-            return Shape(_CONLLU, tabs, universal=True)
+            return RowFormat(_CONLLU, tabs, universal=True)
         raise SourceError(
             f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}), not 2 or the "
             "10 of CoNLL-U; name them, for example --columns token,pos,chunk,tag"
         )
 
-    def _agree(self, file: File, shape: Shape) -> None:
+    def _agree(self, file: File, row_format: RowFormat) -> None:
         if self.words is None:
-            self.words = next((name for name in ("token", "form") if name in shape.names), None)
+            self.words = next((name for name in ("token", "form") if name in row_format.names), None)
             self.texts = ()
         if self.words is None:
             raise SourceError(
-                f"{file.label}: none of the columns {listed(shape.names)} is token or form; "
-                "name the one of words with --words"
+                f"{file.label}: none of the columns {listed(row_format.names)} is token or form; "
+                "name the column of words with --words"
             )
-        self.agree(file, Columns(shape.names, frozenset(shape.names)))
+        self.agree(file, Columns(row_format.names, frozenset(row_format.names)))
 
 
 def _cells(text: str, *, tabs: bool = False) -> list[str]:
@@ -123,11 +123,13 @@ def _is_row(text: str) -> bool:
     return bool(text.strip(" \t\r\n")) and not text.startswith(("#", "-DOCSTART-"))
 
 
-def _sentence(shape: Shape, rows: list[tuple[int, list[str]]]) -> Record:
+def _sentence(row_format: RowFormat, rows: list[tuple[int, list[str]]]) -> Record:
     columns = zip(*(cells for _, cells in rows), strict=True)
-    return Record(rows[0][0], {name: list(cells) for name, cells in zip(shape.names, columns, strict=True)})
+    return Record(
+        rows[0][0], {name: list(cells) for name, cells in zip(row_format.names, columns, strict=True)}
+    )
 
 
-def _uneven(file: File, line: int, cells: list[str], shape: Shape) -> Skipped:
-    why = f"{len(cells)} columns where the first row has {len(shape.names)}"
-    return Skipped(file.label, line, f"{why} ({listed(shape.names)}); mend the row")
+def _uneven(file: File, line: int, cells: list[str], row_format: RowFormat) -> Skipped:
+    why = f"{len(cells)} columns where the first row has {len(row_format.names)}"
+    return Skipped(file.label, line, f"{why} ({listed(row_format.names)}); mend the row")

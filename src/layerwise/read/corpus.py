@@ -1,4 +1,4 @@
-"""A corpus: files of text of one format, given as examples one after the other."""
+"""A corpus: text files of one format, read as a sequence of examples."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from typing import Any
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
 from layerwise.read.conll import ConllReader
-from layerwise.read.example_builder import Carrier
+from layerwise.read.example_builder import ExampleBuilder
 from layerwise.read.files import File, find_files
 from layerwise.read.jsonl import JsonlReader
-from layerwise.read.options import Options, check_options, column_names
+from layerwise.read.options import ReadOptions, check_options, column_names
 from layerwise.read.parquet import ParquetReader
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, Skipped, listed, told
+from layerwise.read.record import BadRecordError, Record, Skipped, listed, without_marks
 from layerwise.read.table import CsvReader, TsvReader
 from layerwise.read.txt import DocsReader, TxtReader
 
@@ -44,46 +44,46 @@ def open_corpus(
     limit: int | None = None,
     quote: bool = True,
 ) -> "Corpus":
-    """Return the corpus that `sources` are, with everything checked that costs nothing.
+    """Return the corpus of `sources`, after every check that needs no full read.
 
     Args:
         sources: files, globs, folders (with format `docs`), `-` for standard input.
-        format: one of `names.FORMATS`; `auto` goes by the endings of the names.
+        format: one of `names.FORMATS`; `auto` decides by the file name extensions.
         text: the column of the text, `text` when neither this nor `words` is given. Two names, or a string with
-            a comma that is no column's name, make every record a pair: two texts, one after the other, with the
-            column of each as `part`.
+            a comma that is no column's name, make every record a pair: two consecutive texts, each with the name of
+            its column as `part`.
         words: the column of the words, for pre-split input.
         id: the column of the texts' own ids.
         columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
-        encoding: that of all files but Parquet.
-        skip_bad: go on past bad records, and list them in `skipped`.
-        limit: read at most so many records.
-        quote: whether errors, and `skipped`, may quote what stands in the files.
+        encoding: the encoding of all files except Parquet.
+        skip_bad: skip bad records, and list them in `skipped`.
+        limit: the largest number of records to read.
+        quote: whether errors, and `skipped`, may quote the contents of the files.
 
     Raises:
         RequestError: options that don't exist, contradict each other, or don't fit the format.
-        SourceError: files that are missing, can't be opened, or haven't the columns.
+        SourceError: files that are missing, can't be opened, or lack the columns.
     """
     format, files = find_files(sources, format)
     names = text if text is None or isinstance(text, str) else tuple(text)
-    options = Options(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
+    options = ReadOptions(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
     check_options(options, format)
     return Corpus(format, files, _READERS[format](options))
 
 
 class Corpus:
-    """An iterable of `Example`; each pass reads the files anew, never one as a whole (but in `docs`).
+    """An iterable of `Example`; each pass reads the files again, and holds a whole file only for `docs`.
 
     Attributes:
         format: the format of the files.
-        skipped: the bad records that the current or last pass went past.
-        notices: what the user should be told, each once.
-        types: the Arrow types of the carried columns, by the names they are carried under (Parquet only). A
+        skipped: the bad records that the current or last pass skipped.
+        notices: messages for the user, each once.
+        types: the Arrow types of the carried columns, by their names in the dataset (Parquet only). A
             column with a value per word has the type of the whole list.
 
-    Iterating raises `SourceError` for what can't be read, for a bad record unless `skip_bad` is set, and at
-    the end when there was no text at all. From standard input `RequestError` may come as late as that, for
-    texts that can't be a pair.
+    Iterating raises `SourceError` for a file that can't be read, for a bad record unless `skip_bad` is set, and at
+    the end when there was no text at all. With standard input it may also raise `RequestError`, for texts that
+    can't be a pair.
     """
 
     def __init__(self, format: str, files: Sequence[File], reader: Reader) -> None:
@@ -95,47 +95,47 @@ class Corpus:
         self._reader = reader
         self._finished = self._count = 0
         self._current, self._number = files[0], 1
-        self._carrier = Carrier(reader, self.notices)
-        with self._telling():
+        self._builder = ExampleBuilder(reader, self.notices)
+        with self._errors_without_marks():
             self._check()
 
     def _check(self) -> None:
         for file in self._files:
             if not file.once:
                 self._reader.check(file)
-        self._carrier.restart()
+        self._builder.restart()
         columns = self._reader.columns
         if columns is not None:
-            names = self._carrier.carried(columns.names)
+            names = self._builder.carried(columns.names)
             self.types = {names[name]: kind for name, kind in columns.types.items() if name in names}
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Let no error out that quotes more than it may."""
+    def _errors_without_marks(self) -> Iterator[None]:
+        """Remove the marks of quotations from errors, and the quotations too unless `quote` is set."""
         try:
             yield
         except (RequestError, SourceError) as error:
-            error.args = (self._told(str(error)),)
+            error.args = (self._without_marks(str(error)),)
             if not self._reader.options.quote:
                 error.__cause__, error.__suppress_context__ = None, True
             raise
 
-    def _told(self, message: str) -> str:
-        return told(message, quote=self._reader.options.quote)
+    def _without_marks(self, message: str) -> str:
+        return without_marks(message, quote=self._reader.options.quote)
 
     @property
     def text(self) -> str | tuple[str, ...] | None:
-        """What `open_corpus` was given as `text`; both names for pairs (certain once a record was read)."""
+        """The `text` argument of `open_corpus`; both names for pairs (final once a record was read)."""
         return self._reader.texts if self.paired else self._reader.options.text
 
     @property
     def paired(self) -> bool:
-        """Whether every record gives two texts (certain once a record was read)."""
+        """Whether every record gives two texts (final once a record was read)."""
         return self._reader.paired
 
     @property
     def fraction(self) -> float | None:
-        """The share of the bytes (Parquet: rows) or of `limit` that the pass has consumed; `None` for standard input."""
+        """The share of the bytes (Parquet: rows) or of `limit` read in this pass; `None` for standard input."""
         if any(file.once for file in self._files):
             return None
         total = sum(file.size for file in self._files)
@@ -145,24 +145,24 @@ class Corpus:
 
     @property
     def position(self) -> tuple[str, int, int]:
-        """The file that the pass reads: its name for messages, its number from 1, and how many there are."""
+        """The current file: its name for messages, its number from 1, and the number of files."""
         return self._current.label, self._number, len(self._files)
 
     def __iter__(self) -> Iterator[Example]:
         return chain.from_iterable(self.records())
 
     def records(self) -> Iterator[tuple[Example, ...]]:
-        """Begin a pass that yields the texts of each record together: one, or the two of a pair."""
+        """Start a pass; yield the texts of each record together: one text, or the two of a pair."""
         self.skipped = []
         self._finished = self._count = 0
-        self._carrier.restart()
+        self._builder.restart()
         for file in self._files:
             file.done = 0
         self._current, self._number = self._files[0], 1
-        return self._telling_records()
+        return self._records_without_marks()
 
-    def _telling_records(self) -> Iterator[tuple[Example, ...]]:
-        with self._telling():
+    def _records_without_marks(self) -> Iterator[tuple[Example, ...]]:
+        with self._errors_without_marks():
             yield from self._records()
 
     def _records(self) -> Iterator[tuple[Example, ...]]:
@@ -182,10 +182,10 @@ class Corpus:
     def _examples(self, file: File, item: Record | Skipped) -> tuple[Example, ...]:
         try:
             if isinstance(item, Record):
-                return self._carrier.examples(file, item)
-            bad = replace(item, why=self._told(item.why))
+                return self._builder.examples(file, item)
+            bad = replace(item, why=self._without_marks(item.why))
         except BadRecordError as error:
-            bad = Skipped(file.label, item.line, self._told(str(error)))
+            bad = Skipped(file.label, item.line, self._without_marks(str(error)))
         if not self._reader.options.skip_bad:
             raise SourceError(self._message(bad))
         self.skipped.append(bad)

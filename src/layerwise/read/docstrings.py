@@ -1,4 +1,4 @@
-"""Real text that every machine with Python has: the documentation strings of the standard library."""
+"""Real text available on every machine with Python: the docstrings of the standard library."""
 
 import ast
 import inspect
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SKIP = {"site-packages", "test", "tests", "idle_test", "lib2to3", "__pycache__", "turtledemo"}
-_LEAST = 9  # words: shorter paragraphs are mostly headings and signatures
+_MIN_WORDS = 9  # shorter paragraphs are mostly headings and signatures
 
 
 def paragraphs() -> Iterator[tuple[str, str]]:
     """Yield (package, paragraph) for every paragraph of prose in the standard library's documentation.
 
     Prose begins with a capital letter, ends like a sentence, and shows no interpreter session. The package
-    is the top-level one that the module belongs to. The order is that of the file names, and a paragraph
-    that stands in several places is given once.
+    is the top-level package of the module. Files are read in the order of their names, and a paragraph
+    that occurs several times is yielded once.
     """
     root = Path(sysconfig.get_path("stdlib"))
     seen: set[str] = set()
@@ -34,7 +34,7 @@ def paragraphs() -> Iterator[tuple[str, str]]:
 
 
 def _is_prose(text: str) -> bool:
-    return text[:1].isupper() and text[-1] in ".:!?" and ">>>" not in text and len(text.split()) >= _LEAST
+    return text[:1].isupper() and text[-1] in ".:!?" and ">>>" not in text and len(text.split()) >= _MIN_WORDS
 
 
 def _docstrings(path: Path) -> Iterator[str]:

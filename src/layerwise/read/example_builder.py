@@ -1,11 +1,11 @@
-"""From a record to its example, two if it is a pair: text or words, id, and the columns it carries."""
+"""Turn a record into its example, or two for a pair: text or words, id, and carried columns."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from layerwise.errors import SourceError
 from layerwise.example import Example, clean
-from layerwise.read.column_types import Watch
+from layerwise.read.column_types import ColumnTypes
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, quoted, shown
@@ -16,8 +16,8 @@ RESERVED = (*_OF_TEXTS, *_OF_ROWS)
 PART = "part"
 
 
-class Carrier:
-    """Makes examples of one corpus; what it learnt of the columns it keeps until `restart`."""
+class ExampleBuilder:
+    """Builds the examples of one corpus; keeps the inferred types of columns until `restart`."""
 
     def __init__(self, reader: Reader, notices: list[str]) -> None:
         self._reader = reader
@@ -26,20 +26,20 @@ class Carrier:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the types and levels of columns: they are those of one pass."""
+        """Forget the types and levels of columns, which are valid for one pass only."""
         columns = self._reader.columns
         scalars = columns.scalars if columns else frozenset()
-        self._watch = Watch(types=self._reader.watched, scalars=scalars)
+        self._column_types = ColumnTypes(types=self._reader.watched, scalars=scalars)
 
     def carried(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Return the names under which those of `names` that are carried are carried."""
+        """Return, for each of `names` that is carried, the name it has in the dataset."""
         return {name: self._name(name) for name in names if name not in self._reader.roles}
 
     def examples(self, file: File, record: Record) -> tuple[Example, ...]:
-        """Return the example that a record is; of a pair both, the column of each text carried as `part`.
+        """Return the example of a record; for a pair two, each with the column of its text as `part`.
 
         Raises:
-            BadRecordError: a text, words or id of the wrong type; a column that changes its type or length.
+            BadRecordError: a text, words or id of the wrong type; a column whose type or length changes.
         """
         reader, fields = self._reader, record.fields
         reader.settle(fields)
@@ -56,18 +56,20 @@ class Carrier:
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
         value = self._field(fields, column)
         if not isinstance(value, str):
-            raise BadRecordError(f"column {column!r} holds {_got(value)} where a text is needed")
+            raise BadRecordError(f"column {column!r} holds {_describe(value)} where a text is needed")
         return clean(value)
 
     def _words(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         column = str(self._reader.words)
         value = self._field(fields, column)
         if not isinstance(value, list):
-            raise BadRecordError(f"column {column!r} holds {_got(value)} where a list of words is needed")
+            raise BadRecordError(
+                f"column {column!r} holds {_describe(value)} where a list of words is needed"
+            )
         for item in value:
             if not isinstance(item, str):
                 raise BadRecordError(
-                    f"column {column!r} holds {_got(item)} among its words; words are strings"
+                    f"column {column!r} holds {_describe(item)} among its words; words are strings"
                 )
         return tuple(map(clean, value))
 
@@ -85,7 +87,7 @@ class Carrier:
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
         raise BadRecordError(
-            f"column {self._reader.id!r} holds {_got(value)} where an id is needed, a string or an integer"
+            f"column {self._reader.id!r} holds {_describe(value)} where an id is needed, a string or an integer"
         )
 
     def _carry(
@@ -94,7 +96,7 @@ class Carrier:
         roles = self._reader.roles
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
         count = None if words is None else len(words)
-        levels = self._watch.levels(carried, count)
+        levels = self._column_types.levels(carried, count)
         columns = {self._name(name): carried[name] for name, level in levels.items() if level is False}
         word_columns = {
             self._name(name): (None,) * (count or 0) if carried[name] is None else tuple(carried[name])
@@ -130,5 +132,5 @@ def clean_all(value: Any) -> Any:
     return value
 
 
-def _got(value: object) -> str:
+def _describe(value: object) -> str:
     return "null" if value is None else f"the {type(value).__name__} {quoted(shown(value))}"

@@ -1,4 +1,4 @@
-"""From what the user named to files: globs, folders, standard input, and formats by their endings."""
+"""Find the files that the user named (paths, globs, folders, standard input, URLs), and their format."""
 
 import glob
 import os
@@ -30,9 +30,9 @@ _CHOICES = ", ".join(FORMATS[1:])
 class File:
     """One file to read.
 
-    `path` is `None` for standard input; `source` goes into the records, `label` into messages; `id` is the
-    text's own where a file is a text. `size` and `done` count bytes (Parquet: rows). What is read `once`
-    (standard input, a pipe) can't be looked at beforehand.
+    `path` is `None` for standard input; `source` is stored with the records, `label` is used in messages; `id`
+    is the id of the text where a file is one text. `size` and `done` count bytes (Parquet: rows). A file with
+    `once` (standard input, a pipe) can be read only once, so it isn't checked beforehand; `spent` after that.
     """
 
     path: Path | None
@@ -46,12 +46,12 @@ class File:
 
 
 def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple[str, list[File]]:
-    """Return the format and the files that `sources` mean, in argument order, globs sorted.
+    """Return the format and the files that `sources` name, in argument order, globs sorted.
 
     Raises:
         RequestError: no source, an unknown format, a format that can't come from standard input.
-        SourceError: a missing file, a glob without a match, a folder that isn't read as `docs`, an ending
-            that names no format, files of several formats.
+        SourceError: a missing file, a glob without a match, a folder with another format than `docs`, an
+            extension of no known format, files of several formats.
     """
     one_of("format", format, FORMATS)
     names = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -61,7 +61,7 @@ def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple
     if format == "auto":
         format = _common_format(files)
     if format == "parquet" and any(file.path is None for file in files):
-        raise RequestError("Parquet can't be read from stdin: its schema stands at the end; name a file")
+        raise RequestError("Parquet can't be read from stdin: its schema is at the end; name a file")
     if sum(file.path is None for file in files) > 1:
         raise RequestError("stdin is named twice; it can be read only once")
     return format, files
@@ -91,25 +91,25 @@ def _named(name: str, format: str) -> list[File]:
 
 
 def _remote(name: str, format: str) -> list[File]:
-    """Return the files that a URL means: one, those of a glob, or with `docs` all in a folder."""
+    """Return the files that a URL names: one, those of a glob, or with `docs` all in a folder."""
     path = place(name)
     try:
-        # Not `is_file`, which takes a store that is down for one without the file; some hide what isn't there.
+        # Not `is_file`: it returns False when the store is down. Some stores answer "forbidden" for a missing file.
         with suppress(FileNotFoundError, PermissionError):
             status = path.stat()
             if not stat.S_ISDIR(status.st_mode):
                 return [File(path, name, name, id=name, size=status.st_size)]
-        found = matches(name)
-        if found and not glob.has_magic(name) and format != "docs":
+        paths = matches(name)
+        if paths and not glob.has_magic(name) and format != "docs":
             raise SourceError(
                 f"{name} is a folder; --format docs reads each file in it as one text, "
                 "a glob names files of another format"
             )
-        if not found:
+        if not paths:
             raise SourceError(f"{name} doesn't exist; name a file, a glob, or a folder with --format docs")
         cut = 0 if glob.has_magic(name) else len(name.rstrip("/")) + 1
-        return [File(one, str(one), str(one), id=str(one)[cut:], size=one.stat().st_size) for one in found]
-    except (ValueError, *faults()) as error:  # type: ignore[misc]  # ValueError: a name that can't be
+        return [File(p, str(p), str(p), id=str(p)[cut:], size=p.stat().st_size) for p in paths]
+    except (ValueError, *faults()) as error:  # type: ignore[misc]  # ValueError: an impossible name
         raise SourceError(f"{name} can't be read: {reason(error)}; name another file") from error
 
 
@@ -119,10 +119,10 @@ def _matches(pattern: str) -> list[str]:
             f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob, "
             "a folder with --format docs, or - for stdin"
         )
-    found = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
-    files = [match for match in found if not Path(match).is_dir()]
+    paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
+    files = [path for path in paths if not Path(path).is_dir()]
     if not files:
-        folders = ", only folders; name one with --format docs" if found else "; mend it, or name the files"
+        folders = ", only folders; name one with --format docs" if paths else "; mend it, or name the files"
         raise SourceError(f"the glob {clean(pattern)!r} matches no file{folders}")
     return files
 
@@ -147,29 +147,29 @@ def _folder(name: str, format: str) -> list[File]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    found = []
+    files = []
     for entry in folder.iterdir():
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            found += _walk(entry)
+            files += _walk(entry)
         elif entry.is_file():
-            found.append(entry)
-    return found
+            files.append(entry)
+    return files
 
 
 def _common_format(files: list[File]) -> str:
-    formats = {_auto(file): file.label for file in reversed(files)}
+    formats = {_format_of(file): file.label for file in reversed(files)}
     if len(formats) > 1:
-        (one, here), (other, there) = list(formats.items())[:2]
+        (first, first_label), (second, second_label) = list(formats.items())[:2]
         raise SourceError(
-            f"{here} ({one}) and {there} ({other}) are of different formats; "
+            f"{first_label} ({first}) and {second_label} ({second}) are of different formats; "
             "give files of one format, or name it with --format"
         )
     return next(iter(formats))
 
 
-def _auto(file: File) -> str:
+def _format_of(file: File) -> str:
     if file.path is None:
         return "txt"
     ending = file.path.suffix

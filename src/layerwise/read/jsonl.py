@@ -1,4 +1,4 @@
-"""JSONL: a JSON object per line."""
+"""JSONL: one JSON object per line."""
 
 import json
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ _PEEK_BYTES = 1 << 20
 
 
 class JsonlReader(Reader):
-    """A record per line; lines of whitespace are passed over, keys may be missing here and there."""
+    """One record per line; blank lines are skipped, and a key may be missing in some lines."""
 
     watched = True
 
     def check(self, file: File) -> None:
-        """Look at the columns of the first records (up to 100, up to a mebibyte)."""
+        """Check the columns of the first records (up to 100, up to one MiB)."""
         columns = self._peek(file)
         file.done = 0
         if columns is not None:

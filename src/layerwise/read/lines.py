@@ -1,4 +1,4 @@
-"""Bytes to lines: a line ends at `\\n` or `\\r\\n` and nowhere else, in any encoding."""
+"""Split bytes into lines: a line ends at `\\n` or `\\r\\n` and nowhere else, in any encoding."""
 
 import codecs
 import io
@@ -14,11 +14,11 @@ from layerwise.read.files import File
 from layerwise.read.options import line_codec
 
 _CHUNK = 1 << 16
-LONGEST = 1 << 28  # bytes of a line, or of a file that is one text: what never ends can't fill the memory
+LONGEST = 1 << 28  # bytes of a line, or of a file that is one text: endless input can't fill the memory
 
 
 class Line(NamedTuple):
-    """One line of a file with its line end; `wrong` says why its bytes couldn't be decoded as they are."""
+    """One line of a file with its line end; `wrong` says why its bytes couldn't be decoded."""
 
     number: int
     text: str
@@ -32,10 +32,10 @@ def without_end(text: str) -> str:
 
 @contextmanager
 def open_bytes(file: File) -> Iterator[IO[bytes]]:
-    """Open a file or standard input; errors of the system become one line.
+    """Open a file or standard input; turn system errors into one line.
 
     Raises:
-        SourceError: a file that can't be opened or read, a pipe that was read before.
+        SourceError: a file that can't be opened or read, a pipe that was read already.
     """
     if file.once and file.spent:
         raise SourceError(f"{file.label} can be read only once; save it to a file and name that")
@@ -45,7 +45,7 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
             yield _stdin()
         else:
             with file.path.open("rb") as stream:
-                # One of an object store would read, and copy, all that it has fetched to cut off a line.
+                # Without a buffer, a stream of an object store would copy all fetched bytes for each line.
                 yield (
                     io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) if is_remote(file.path) else stream
                 )
@@ -56,16 +56,16 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
 def _stdin() -> IO[bytes]:
     stream: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
     if stream is None:
-        raise SourceError("stdin isn't there; name a file")
+        raise SourceError("stdin isn't available; name a file")
     try:
-        # A reader of our own: Python can't end while a thread waits for more in its own one.
+        # A second reader: Python can't exit while a thread waits for input in sys.stdin itself.
         return open(stream.fileno(), "rb", closefd=False)
-    except OSError:  # what stands there in its place is no file
+    except OSError:  # sys.stdin was replaced by an object without a file descriptor
         return stream
 
 
 def read_lines(file: File, encoding: str) -> Iterator[Line]:
-    """Yield the lines of a file, the first without a byte order mark; `file.done` follows.
+    """Yield the lines of a file, the first without a byte order mark; keep `file.done` up to date.
 
     Raises:
         SourceError: a file that can't be opened or read.
@@ -80,7 +80,7 @@ def read_lines(file: File, encoding: str) -> Iterator[Line]:
             text, wrong = decode(raw, codec)
             if number == 1:
                 text = text.removeprefix("\ufeff")
-            if text:  # a mark alone is no line
+            if text:  # a byte order mark alone is no line
                 yield Line(number, text, wrong)
 
 
@@ -91,7 +91,7 @@ def _too_long(file: File, what: str, why: str) -> SourceError:
 
 
 def read_whole(file: File, encoding: str) -> Line:
-    """Return a file as one text, without a byte order mark; the number is the line of what is `wrong`, or 0.
+    """Return a file as one text, without a byte order mark; its number is the line with the error, or 0.
 
     Raises:
         SourceError: a file that can't be opened or read.
@@ -112,7 +112,7 @@ def read_whole(file: File, encoding: str) -> Line:
 
 
 def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
-    """Return the text and `None`, or the text with replacement characters and what is wrong where."""
+    """Return the text and `None`, or the text with replacement characters and a message with the bad byte."""
     try:
         return raw.decode(codec), None
     except UnicodeError as error:
@@ -129,25 +129,25 @@ def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
 
 
 def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
-    # A newline counts only where a code unit starts: U+0A00 U+0D0A holds its bytes as well.
+    # A newline counts only at the start of a code unit: other characters (U+0A00 U+0D0A) contain its bytes too.
     width = len(end)
-    held, seen = bytearray(), 0
+    buffer, seen = bytearray(), 0
     for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
-        held += chunk
+        buffer += chunk
         begin = 0
-        while (seen := held.find(end, seen)) >= 0:
+        while (seen := buffer.find(end, seen)) >= 0:
             if seen % width:
                 seen += 1
                 continue
             seen += width
-            yield bytes(held[begin:seen])
+            yield bytes(buffer[begin:seen])
             begin = seen
-        del held[:begin]
-        if len(held) > LONGEST:
+        del buffer[:begin]
+        if len(buffer) > LONGEST:
             break
-        seen = len(held) - len(held) % width
-    if held:
-        yield bytes(held)
+        seen = len(buffer) - len(buffer) % width
+    if buffer:
+        yield bytes(buffer)
 
 
 def _cut_whole(raw: bytes, end: bytes) -> Iterator[bytes]:

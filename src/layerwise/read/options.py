@@ -1,4 +1,4 @@
-"""What a reader was asked for, and which requests contradict themselves."""
+"""The options of a reader, and the checks that they fit the format and each other."""
 
 import codecs
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ _WITHOUT_COLUMNS = ("txt", "docs")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The options of `open_corpus`, as the user gave them; a string `text` with a comma may mean two columns."""
+class ReadOptions:
+    """The options of `open_corpus`; a string `text` with a comma may name two columns."""
 
     text: str | tuple[str, ...] | None = None
     words: str | None = None
@@ -26,7 +26,7 @@ class Options:
 
 
 def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """Return the names given with `--columns`; a single string is cut at its commas.
+    """Return the column names of `--columns`; a single string is split at its commas.
 
     Raises:
         RequestError: no name, an empty name, or a name given twice.
@@ -38,7 +38,7 @@ def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
         raise RequestError(f"--columns {','.join(names)!r} has an empty name; give one name per column")
     for name in names:
         if names.count(name) > 1:
-            raise RequestError(f"--columns names {name!r} twice; give every column a name of its own")
+            raise RequestError(f"--columns names {name!r} twice; give every column a different name")
     return names
 
 
@@ -48,24 +48,24 @@ def pair_names(names: Sequence[str]) -> tuple[str, str]:
     Raises:
         RequestError: more or fewer than two names, an empty one, or the same name twice.
     """
-    given = ",".join(map(str, names))
+    text = ",".join(map(str, names))
     if not all(names):
-        raise RequestError(f"--text {given!r} has an empty name; name one column, or two such as a,b")
+        raise RequestError(f"--text {text!r} has an empty name; name one column, or two such as a,b")
     if len(names) != 2:
         raise RequestError(
-            f"--text needs one column, or two for pairs of texts, and {given!r} names {len(names)}"
+            f"--text needs one column, or two for pairs of texts, and {text!r} names {len(names)}"
         )
-    one, other = names
-    if clean(one) == clean(other):
-        raise RequestError(f"--text {given!r} names {one!r} twice; a pair needs two columns")
-    return one, other
+    first, second = names
+    if clean(first) == clean(second):
+        raise RequestError(f"--text {text!r} names {first!r} twice; a pair needs two columns")
+    return first, second
 
 
-def check_options(options: Options, format: str) -> None:
-    """Refuse options that contradict each other or the format.
+def check_options(options: ReadOptions, format: str) -> None:
+    """Reject options that contradict each other or the format.
 
     Raises:
-        RequestError: naming the options and what to leave out.
+        RequestError: with the names of the options, and what to leave out.
     """
     for name in ("text", "words", "id"):
         if getattr(options, name) == "":
@@ -84,15 +84,15 @@ def check_options(options: Options, format: str) -> None:
     _check_encoding(options.encoding)
 
 
-def _check_columns(options: Options, format: str) -> None:
-    given = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
+def _check_columns(options: ReadOptions, format: str) -> None:
+    used = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
     if format in _WITHOUT_COLUMNS:
-        refused, why = given, "it has no columns"
+        refused, why = used, "it has no columns"
     elif format in _WITH_HEADER:
-        refused, why = [name for name in given if name == "columns"], "its columns have names already"
+        refused, why = [name for name in used if name == "columns"], "its columns have names already"
     elif format == "conll":
         refused, why = (
-            [name for name in given if name in ("text", "id")],
+            [name for name in used if name in ("text", "id")],
             "its columns hold one value per word",
         )
     else:
@@ -105,7 +105,7 @@ def _check_encoding(encoding: str) -> None:
     try:
         codec = line_codec(encoding)
         letter, end = "a".encode(codec), "\n".encode(codec)
-        # Not so with punycode or unicode_escape, whose bytes can't be cut into lines.
+        # False for punycode and unicode_escape, whose bytes can't be split into lines.
         fits = "a\n".encode(codec) == letter + end and len(letter) == len(end)
     except (LookupError, ValueError):
         fits = False

@@ -1,4 +1,4 @@
-"""Parquet: read batch by batch; the Arrow types of its columns are kept. Needs pyarrow, and only here."""
+"""Parquet: read in batches; keeps the Arrow types of columns. The only reader that needs pyarrow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 _BATCH = 1000  # rows
-_BYTES = 1 << 26  # of a batch, once its strings are written out
+_BYTES = 1 << 26  # of a batch, with its dictionaries expanded to strings
 _ROW_BYTES = 1 << 28  # of a single row
 
 
 class ParquetReader(Reader):
-    """A record per row; `size` and `done` of its files count rows."""
+    """One record per row; `size` and `done` of its files count rows."""
 
     unit = "row"
 
     def check(self, file: File) -> None:
-        """Look at the schema and the number of rows."""
-        with _opened(file) as (_, parquet):
+        """Check the schema, and store the number of rows."""
+        with _open_parquet(file) as (_, parquet):
             file.size = parquet.metadata.num_rows
             self.agree(file, _columns(file, parquet.schema_arrow))
             self._check_types(file, parquet.schema_arrow)
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row."""
-        with _opened(file) as (raw, parquet):
+        with _open_parquet(file) as (raw, parquet):
             self.agree(file, _columns(file, parquet.schema_arrow))
             start = 0
             for batch in _batches(raw, parquet):
@@ -52,48 +52,48 @@ class ParquetReader(Reader):
             if not _is_text(schema.field(text).type):
                 raise SourceError(
                     f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
-                    f"name the text's with --text, there are {quoted(listed(schema.names))}"
+                    f"name the column of the text with --text; there are {quoted(listed(schema.names))}"
                 )
 
 
 @contextmanager
-def _opened(file: File) -> Iterator[Any]:
+def _open_parquet(file: File) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if file.once:
-            raise OSError("it is no regular file, and a schema stands at the end of one")
+            raise OSError("it is no regular file, and the schema is at the end of a file")
         with (file.path or Path(file.source)).open("rb") as raw, pq.ParquetFile(raw) as parquet:
             yield raw, parquet
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
-            f"{file.label} can't be read as Parquet: {quoted(why)}; write it anew, or name another --format"
+            f"{file.label} can't be read as Parquet: {quoted(why)}; write it again, or name another --format"
         ) from error
 
 
 def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
-    """Yield the rows in batches, strings of dictionaries as the numbers that stand for them: see `columnar`."""
+    """Yield the rows in batches; strings that could be large once expanded stay dictionary-encoded."""
     import pyarrow.parquet as pq
 
     metadata = parquet.metadata
     size = size_of(raw, metadata)
-    # What can't be known before it is read goes by as few rows as it may take.
+    # Sizes that are unknown before reading are assumed to be the largest possible.
     worst = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
     rows = min(_BATCH, max(1, _BYTES // max(1, worst)))
-    few = size.repeated // max(1, metadata.num_rows) * rows <= _BYTES
-    numbers = [] if few else sorted(size.dictionaries)
-    short = pq.ParquetFile(raw, metadata=metadata, read_dictionary=numbers)
-    # A thread that lets go of a buffer of Python's while the interpreter ends aborts the process.
-    yield from short.iter_batches(batch_size=rows, use_threads=False)
+    fits = size.repeated // max(1, metadata.num_rows) * rows <= _BYTES
+    encoded = [] if fits else sorted(size.dictionaries)
+    reader = pq.ParquetFile(raw, metadata=metadata, read_dictionary=encoded)
+    # A thread that releases a Python buffer while the interpreter exits aborts the process.
+    yield from reader.iter_batches(batch_size=rows, use_threads=False)
 
 
 def _columns(file: File, schema: Any) -> Columns:
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
         raise SourceError(f"{file.label} has two columns {quoted(listed(twice))}; rename one of them")
-    types = {field.name: _stored(field.type) for field in schema}
+    types = {field.name: _storage_type(field.type) for field in schema}
     scalars = frozenset(name for name, kind in types.items() if not _is_list(kind))
     return Columns(tuple(schema.names), frozenset(schema.names), types, scalars)
 
@@ -129,12 +129,12 @@ def _values(column: Any) -> list[Any]:
     if isinstance(kind, pa.BaseExtensionType):
         return _values(column.storage)
     if getattr(kind, "unit", None) == "ns":
-        # Python's own times end at microseconds; an integer converts back to the same instant.
+        # Python's datetime has microseconds only; an integer converts back to the same instant.
         return list(column.cast(pa.int64()).to_pylist())
     return list(column.to_pylist())
 
 
-def _stored(kind: Any) -> Any:
+def _storage_type(kind: Any) -> Any:
     import pyarrow as pa
 
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: the columns they need, and that all files have the same."""
+"""Base of the readers of all formats: the columns they need, and the check that all files have the same."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
@@ -6,22 +6,22 @@ from typing import ClassVar
 
 from layerwise.errors import SourceError
 from layerwise.read.files import File
-from layerwise.read.options import Options, pair_names
+from layerwise.read.options import ReadOptions, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 
 class Reader(ABC):
     """Reads the files of one format.
 
-    `texts`, `words` and `id` name the columns that have these parts; `words` is `None` for raw text, and
-    `texts` then holds one name, or two where every record is a pair. `unit` is what a record is counted in;
-    `watched` says that a column's types may change on the way.
+    `texts`, `words` and `id` are names of columns; `words` is `None` for raw text, and `texts` then holds one
+    name, or two where every record is a pair. `unit` is what messages count (line or row); `watched` says that
+    the type of a column may change within a file.
     """
 
     unit: ClassVar[str] = "line"
     watched: ClassVar[bool] = False
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ReadOptions) -> None:
         self.options = options
         self.words = options.words
         text = options.text or "text"
@@ -33,7 +33,7 @@ class Reader(ABC):
 
     @abstractmethod
     def check(self, file: File) -> None:
-        """Look at what costs nothing: that the file opens, and its columns.
+        """Make the cheap checks: that the file opens, and its columns.
 
         Raises:
             SourceError: a file that can't be opened, a missing column, other columns than another file's.
@@ -41,10 +41,10 @@ class Reader(ABC):
 
     @abstractmethod
     def records(self, file: File) -> Iterator[Record | Skipped]:
-        """Yield the records of a file, bad ones as `Skipped`; `file.done` follows.
+        """Yield the records of a file, bad ones as `Skipped`; keep `file.done` up to date.
 
         Raises:
-            SourceError: for what is wrong with the file as a whole.
+            SourceError: an error of the file as a whole.
         """
 
     @property
@@ -58,7 +58,7 @@ class Reader(ABC):
         return (*self.texts, *(name for name in (self.words, self.id) if name is not None))
 
     def settle(self, names: Collection[str]) -> None:
-        """Decide once whether a text name with a comma is a column's name as it stands, or names two columns.
+        """Decide once whether a text name with a comma is the name of one column, or of two.
 
         Raises:
             RequestError: it is neither.
@@ -68,7 +68,7 @@ class Reader(ABC):
         self._settled = True
 
     def agree(self, file: File, columns: Columns) -> None:
-        """Take note of the first file's columns, and compare those of the others with them.
+        """Store the columns of the first file; compare those of later files with them.
 
         Raises:
             SourceError: a missing column, other columns or types than the first file's.
@@ -86,7 +86,7 @@ class Reader(ABC):
                 )
 
     def missing(self, column: str, names: tuple[str, ...]) -> str:
-        """Return the message for a column that isn't there: what there is, and which option names one."""
+        """Return the message for a missing column: which columns exist, and which option names one."""
         if column == self.id:
             ask = "name one of them with --id"
         elif column == self.words:
@@ -94,7 +94,7 @@ class Reader(ABC):
         elif self.paired:
             ask = "name the columns of the two texts with --text, such as a,b"
         else:
-            ask = "name the text's with --text, or a column of words with --words"
+            ask = "name the column of the text with --text, or a column of words with --words"
         return f"there is no column {column!r}, only {quoted(listed(names))}; {ask}"
 
     def _check_roles(self, file: File) -> None:
@@ -108,6 +108,6 @@ class Reader(ABC):
         new = [name for name in columns.names if name in columns.sure and name not in first.names]
         if lacks or new:
             raise SourceError(
-                f"{file.label} has other columns than {self._from} (it lacks {quoted(listed(lacks))}, and has on top "
+                f"{file.label} has other columns than {self._from} (missing: {quoted(listed(lacks))}; additional: "
                 f"{quoted(listed(new))}); files of one corpus need the same columns"
             )

@@ -1,18 +1,18 @@
-"""What the readers of the formats hand to the corpus: records, and places where one was bad."""
+"""What the readers return to the corpus: records, and bad records with their place."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Around what a message quotes of a file; neither is in any text that was read, or in what repr() returns.
+# Marks around quotations from a file in a message; neither occurs in decoded text or in repr().
 _OPEN, _CLOSE = "\ud800", "\ud801"
 _QUOTED = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as its file has it: the fields by column name, and the line (Parquet: row) it starts at."""
+    """One record of a file: the fields by column name, and the line (Parquet: row) where it starts."""
 
     line: int | None
     fields: dict[str, Any]
@@ -20,7 +20,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A bad record: its file, its line (Parquet: row; counted from 1), and what is wrong with it."""
+    """A bad record: its file, its line (Parquet: row; counted from 1), and what is wrong."""
 
     source: str
     line: int | None
@@ -28,15 +28,15 @@ class Skipped:
 
 
 class BadRecordError(Exception):
-    """A record that can't become an example; the corpus adds file and line, or passes over it."""
+    """A record that can't become an example; the corpus adds file and line, or skips it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of one file.
 
-    `names` were met, in order; `sure` are those that no record may lack (all of them, but in JSONL);
-    `types` are Arrow types, where the file has them; `scalars` can't hold a list by their type.
+    `names` are in the order of the file; `sure` are those that every record must have (all, except in JSONL);
+    `types` are Arrow types, where the file has them; `scalars` are the columns whose type can't hold lists.
     """
 
     names: tuple[str, ...]
@@ -46,31 +46,31 @@ class Columns:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names for a message: the first twenty, comma between them."""
+    """Return names for a message: the first twenty, separated by commas."""
     names = list(names)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(map(repr, names[:20])) + more if names else "none"
 
 
 def shown(value: object, longest: int = 60) -> str:
-    """Return a value for a message: on one line, and not long."""
+    """Return a value for a message: on one line, cut to `longest` characters."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def quoted(text: str) -> str:
-    """Return what a message quotes of a file, marked for `told`, through which all messages of a corpus go."""
-    return f"{_OPEN}{_unmarked(text)}{_CLOSE}"
+    """Return a quotation from a file with marks around it, which `without_marks` removes from every message."""
+    return f"{_OPEN}{_strip_marks(text)}{_CLOSE}"
 
 
-def told(message: str, *, quote: bool) -> str:
-    """Return a message with what it quotes of a file, or with "…" in its place.
+def without_marks(message: str, *, quote: bool) -> str:
+    """Return a message without marks; unless `quote` is set, replace its quotations from files by "…".
 
-    >>> told(f"column 3 holds {quoted('a secret')}; give numbers", quote=False)
+    >>> without_marks(f"column 3 holds {quoted('a secret')}; give numbers", quote=False)
     'column 3 holds …; give numbers'
     """
-    return _unmarked(message) if quote else _QUOTED.sub("…", message)
+    return _strip_marks(message) if quote else _QUOTED.sub("…", message)
 
 
-def _unmarked(text: str) -> str:
+def _strip_marks(text: str) -> str:
     return text.replace(_OPEN, "").replace(_CLOSE, "")

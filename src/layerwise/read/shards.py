@@ -1,4 +1,4 @@
-"""The shard rule: where one shard of a corpus ends and the next begins. It needs no model."""
+"""The shard rule: where one shard of a corpus ends and the next begins. Needs no model."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,16 +6,16 @@ from layerwise.errors import RequestError
 from layerwise.example import Example
 
 TEXTS = 2048
-# Rows of single tokens or words are many more per character than rows of whole texts.
+# Rows per token or word are many more per character than rows per text.
 CHARACTERS = {"text": 4_194_304, "word": 262_144, "token": 262_144}
 
 
 def shards(
     records: Iterable[Sequence[Example]], texts: int, characters: int, begun: Sequence[int] = ()
 ) -> Iterator[list[Example]]:
-    """Cut a stream of records into shards: one closes after `texts` texts or `characters` characters.
+    """Split a stream of records into shards: a shard ends after `texts` texts or `characters` characters.
 
-    The texts of a record never part, so a shard may hold one text or many characters more. The first shards
+    The texts of a record stay together, so a shard may hold one text or many characters more. The first shards
     have the numbers of texts in `begun`, whatever the rule says.
 
     Raises:
@@ -25,13 +25,13 @@ def shards(
         raise RequestError(f"--shard-texts {texts} is too small; take at least 1")
     shard: list[Example] = []
     size = 0
-    left = list(reversed(begun))
+    remaining = list(reversed(begun))
     for examples in records:
         shard += examples
         size += sum(len(example.text) for example in examples)
-        if len(shard) >= left[-1] if left else (len(shard) >= texts or size >= characters):
+        if len(shard) >= remaining[-1] if remaining else (len(shard) >= texts or size >= characters):
             yield shard
             shard, size = [], 0
-            left = left[:-1]
+            remaining = remaining[:-1]
     if shard:
         yield shard

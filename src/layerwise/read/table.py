@@ -1,7 +1,7 @@
 """CSV and TSV: cells stay strings; the first line names the columns unless `--columns` does.
 
-CSV is quoted as usual, and a quoted cell may span lines. TSV knows no quotes: cells are cut at tabs,
-records at line ends. A blank line is passed over.
+CSV is quoted as usual, and a quoted cell may span lines. TSV has no quotes: cells are split at tabs,
+records at line ends. Blank lines are skipped.
 """
 
 import csv
@@ -18,17 +18,17 @@ _LONGEST_CELL = (1 << 31) - 1
 
 
 class Row(NamedTuple):
-    """The cells of a record, and the line it starts at."""
+    """The cells of a record, and the line where it starts."""
 
     line: int
     cells: list[str]
 
 
 class TsvReader(Reader):
-    """A record per line, cut at tabs."""
+    """One record per line, split at tabs."""
 
     def check(self, file: File) -> None:
-        """Look at the header."""
+        """Check the header."""
         self._names(file, self.rows(file))
         file.done = 0
 
@@ -46,7 +46,7 @@ class TsvReader(Reader):
                 yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); mend the row")
 
     def rows(self, file: File) -> Iterator[Row | Skipped]:
-        """Yield the rows of a file, the header among them, empty lines not."""
+        """Yield the rows of a file, header included, without empty lines."""
         for line in read_lines(file, self.options.encoding):
             text = without_end(line.text)
             if line.wrong is not None:
@@ -84,10 +84,10 @@ class CsvReader(TsvReader):
     """A record per row of comma-separated cells."""
 
     def rows(self, file: File) -> Iterator[Row | Skipped]:
-        """Yield the rows of a file, the header among them, empty lines not."""
-        # The limit is the process's; raising it takes nothing from anyone.
+        """Yield the rows of a file, header included, without empty lines."""
+        # The limit applies to the whole process; raising it harms no other reader.
         csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
-        feed = _Feed(read_lines(file, self.options.encoding))
+        feed = _LineFeed(read_lines(file, self.options.encoding))
         cells = csv.reader(feed)
         while True:
             feed.begin()
@@ -108,8 +108,8 @@ class CsvReader(TsvReader):
                 yield Row(feed.first, row)
 
 
-class _Feed:
-    """Feeds the csv module, and remembers where the row that it makes began and what was wrong in it."""
+class _LineFeed:
+    """Gives lines to the csv module; remembers where its current row began and what was wrong in it."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self._lines = lines
@@ -118,7 +118,7 @@ class _Feed:
         self.wrong: str | None = None
 
     def begin(self) -> None:
-        """Forget the row before."""
+        """Start a new row."""
         self.first, self.wrong = self.last + 1, None
 
     def __iter__(self) -> Iterator[str]:
@@ -129,7 +129,7 @@ class _Feed:
             raise StopIteration
         line = next(self._lines, None)
         if line is None:
-            # An empty line more: only inside an open quote does it become part of a row.
+            # One more empty line: it becomes part of a row only inside an open quote.
             self.over = True
             return ""
         self.last = line.number

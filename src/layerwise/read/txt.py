@@ -1,16 +1,16 @@
-"""Plain text: a text per line, or a text per file."""
+"""Plain text: one text per line, or one text per file."""
 
 from collections.abc import Iterator
 
 from layerwise.read.files import File
 from layerwise.read.lines import open_bytes, read_lines, read_whole, without_end
-from layerwise.read.options import Options
+from layerwise.read.options import ReadOptions
 from layerwise.read.reader import Reader
 from layerwise.read.record import Record, Skipped
 
 
 class TxtReader(Reader):
-    """A text per line; an empty line is an empty text."""
+    """One text per line; an empty line is an empty text."""
 
     def check(self, file: File) -> None:
         """Open the file."""
@@ -27,14 +27,14 @@ class TxtReader(Reader):
 
 
 class DocsReader(Reader):
-    """A text per file, its path the `id`; the text keeps its line ends."""
+    """One text per file, with its path as `id`; the text keeps its line ends."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ReadOptions) -> None:
         super().__init__(options)
         self.id = "id"
 
     def check(self, file: File) -> None:
-        """Do nothing: the file was found, and there may be very many."""
+        """Do nothing: the file exists, and there may be very many."""
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield one record."""

@@ -1,4 +1,4 @@
-"""What type the values of a JSONL column have, and whether the next one fits."""
+"""The type of the values of a JSONL column, and whether another value fits it."""
 
 from functools import reduce
 from typing import Any
@@ -13,7 +13,7 @@ _INT64 = 1 << 63
 
 
 class OtherKindError(Exception):
-    """Two values that one column can't hold."""
+    """Two types of values that can't be in one column."""
 
 
 def kind_of(value: Any) -> Kind:
@@ -24,8 +24,8 @@ def kind_of(value: Any) -> Kind:
         BadRecordError: for an integer of more than 64 bits.
     """
     if isinstance(value, list):
-        nothing: Kind = "null"
-        return [reduce(merge, map(kind_of, value), nothing)]
+        empty: Kind = "null"
+        return [reduce(merge, map(kind_of, value), empty)]
     if isinstance(value, dict):
         return {key: kind_of(item) for key, item in value.items()}
     if type(value) is int and not -_INT64 <= value < _INT64:
@@ -35,24 +35,24 @@ def kind_of(value: Any) -> Kind:
     return _SCALARS[type(value)]
 
 
-def merge(one: Kind, other: Kind) -> Kind:
-    """Return the type that holds both: null goes with everything, integers go with numbers.
+def merge(first: Kind, second: Kind) -> Kind:
+    """Return the type that holds both: null fits every type, integers fit numbers.
 
     Raises:
-        OtherKindError: when there is none.
+        OtherKindError: no type holds both.
     """
-    if one == other or other == "null":
-        return one
-    if one == "null":
-        return other
-    if isinstance(one, list) and isinstance(other, list):
-        return [merge(one[0], other[0])]
-    if isinstance(one, dict) and isinstance(other, dict):
-        both = {key: merge(one[key], other[key]) for key in one.keys() & other.keys()}
-        return {**one, **other, **both}
-    if one in ("integer", "number") and other in ("integer", "number"):
+    if first == second or second == "null":
+        return first
+    if first == "null":
+        return second
+    if isinstance(first, list) and isinstance(second, list):
+        return [merge(first[0], second[0])]
+    if isinstance(first, dict) and isinstance(second, dict):
+        both = {key: merge(first[key], second[key]) for key in first.keys() & second.keys()}
+        return {**first, **second, **both}
+    if first in ("integer", "number") and second in ("integer", "number"):
         return "number"
-    raise OtherKindError(f"{described(one)} and {described(other)}")
+    raise OtherKindError(f"{described(first)} and {described(second)}")
 
 
 def described(kind: Kind) -> str:

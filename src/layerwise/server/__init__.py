@@ -1,1 +1,1 @@
-"""The doors that meet HTTP: they know nothing themselves, and ask `join`."""
+"""HTTP servers: they only parse requests and write answers; `page` computes them."""

@@ -1,4 +1,4 @@
-"""A page and the data behind it, for the browser of this machine and the user that was told its address."""
+"""Serve a page and its data over HTTP, only to browsers of this machine that know its random address."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from layerwise._util.paths import faults, reason
 from layerwise.errors import LayerwiseError, RequestError
 
 HOST = "127.0.0.1"
-PATIENCE = 30.0  # seconds for a client to send a request, or to take a part of the answer
+PATIENCE = 30.0  # seconds for a client to send a request, or to receive a part of the answer
 Answer = Callable[[str, Mapping[str, str]], str]
-"""(what is asked for, the query) -> JSON; raises LayerwiseError for what makes no sense."""
+"""(path under `api/`, query) -> JSON; raises LayerwiseError for an invalid request."""
 _HEADERS = {
     "Cache-Control": "no-store",
-    # The page itself says what it may load; only a header can say who may show it.
+    # The page itself limits what it may load; only a header can limit who may embed it.
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -29,9 +29,9 @@ _HEADERS = {
 
 
 class Loopback:
-    """Serves one page at `url`, and under `api/` what it asks for.
+    """Serves one page at `url`, and the data that it requests under `api/`.
 
-    Nobody gets an answer but this machine, and on it whoever knows `url`, which holds a random token.
+    Answers only requests from this machine that know `url`, which contains a random token.
 
     >>> with Loopback("<!doctype html>", lambda what, query: "{}") as server:
     ...     server.url.startswith("http://127.0.0.1:")
@@ -39,10 +39,10 @@ class Loopback:
     """
 
     def __init__(self, page: str, answer: Answer, port: int = 0, patience: float = PATIENCE) -> None:
-        """Take a port, a free one for 0; a client may be silent for so many seconds.
+        """Open `port`, or a free one for 0; drop a client that is silent for `patience` seconds.
 
         Raises:
-            RequestError: the port is taken, or can't be had.
+            RequestError: the port is in use, or isn't available.
         """
         self._token = secrets.token_urlsafe(24)
         handler = _handler(page.encode("utf-8", "replace"), answer, self._token, patience)
@@ -54,15 +54,15 @@ class Loopback:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{HOST}:{self._server.server_port}/{self._token}/"
 
     def serve(self) -> None:
-        """Answer until interrupted, or closed from another thread."""
+        """Answer requests until interrupted, or closed from another thread."""
         self._server.serve_forever(poll_interval=0.1)
 
     def close(self) -> None:
-        """Stop answering, and give the port back."""
+        """Stop answering, and release the port."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -77,7 +77,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that goes away in the middle of a request."""
+        """Ignore a client that disconnects in the middle of a request."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -90,28 +90,28 @@ def _handler(page: bytes, answer: Answer, token: str, patience: float) -> type[B
         timeout = patience
 
         def do_GET(self) -> None:
-            """Answer with the page, or with what it asks for."""
-            # A page of another site may send its visitors' browsers here under a name of its own.
+            """Answer with the page, or with the data that it requests."""
+            # Against DNS rebinding: another site may resolve its own name to this address, to read the answers.
             port = cast(ThreadingHTTPServer, self.server).server_port
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
                 return self._refuse(HTTPStatus.FORBIDDEN, "this page is for 127.0.0.1 alone")
             path, _, query = self.path.partition("?")
-            given, slash, rest = path.removeprefix("/").partition("/")
-            if not slash or not secrets.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+            sent_token, slash, rest = path.removeprefix("/").partition("/")
+            if not slash or not secrets.compare_digest(sent_token.encode("utf-8", "replace"), token.encode()):
                 return self._refuse(
-                    HTTPStatus.FORBIDDEN, "the address isn't whole; open the one that layerwise printed"
+                    HTTPStatus.FORBIDDEN, "the address isn't complete; open the one that layerwise printed"
                 )
             if not rest:
                 return self._send(HTTPStatus.OK, "text/html", page)
             if not rest.startswith("api/"):
                 return self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
             try:
-                found = answer(rest.removeprefix("api/"), dict(parse_qsl(query)))
+                body = answer(rest.removeprefix("api/"), dict(parse_qsl(query)))
             except LayerwiseError as error:
                 return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
             except faults() as error:
                 return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, reason(error))
-            return self._send(HTTPStatus.OK, "application/json", found.encode())
+            return self._send(HTTPStatus.OK, "application/json", body.encode())
 
         def _refuse(self, status: HTTPStatus, why: str) -> None:
             self._send(status, "text/plain", f"{why}\n".encode("utf-8", "replace"))
@@ -124,12 +124,12 @@ def _handler(page: bytes, answer: Answer, token: str, patience: float) -> type[B
             self.wfile.write(body)
 
         def end_headers(self) -> None:
-            """Send what goes with every answer, those of the library to what is no request as well."""
+            """Add our headers to every answer, also to the error pages of the library."""
             for name, value in _HEADERS.items():
                 self.send_header(name, value)
             super().end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: what is looked at is the user's own business."""
+            """Log nothing: what the user looks at is private."""
 
     return Handler
