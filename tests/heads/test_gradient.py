@@ -115,7 +115,7 @@ def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
     x = layers() * np.geomspace(0.1, 3, WIDTH, dtype=np.float32)
     one = task(x, classes(x[0]), 3)
     (usual,) = fit([one], NOBODY, LoopOptions())
-    monkeypatch.setattr(gradient, "_WIDE", 4)
+    monkeypatch.setattr(gradient, "_MAX_EIGEN_WIDTH", 4)
     (wide,) = fit([one], NOBODY, LoopOptions())
     np.testing.assert_allclose(apply(wide, x), apply(usual, x), atol=1e-2)
 

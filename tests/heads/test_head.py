@@ -367,7 +367,7 @@ def test_entries_of_other_types(folder: Path, path: str, value: Any) -> None:
 def test_tensors_that_head_json_speaks_of_are_compared_with_the_file_before_it_is_read(folder: Path) -> None:
     change(folder, lambda value: value["tasks"][1].update(hidden=1 << 24))
     size = (folder / TENSORS).stat().st_size
-    assert f"it has {size:,} bytes and head.json speaks of" in refused(folder)
+    assert f"it has {size:,} bytes and the tensors in head.json need" in refused(folder)
 
 
 def test_a_file_of_terabytes_is_not_read(folder: Path) -> None:

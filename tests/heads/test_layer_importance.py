@@ -284,7 +284,7 @@ def test_json_holds_what_there_is_by_layer() -> None:
 def test_what_is_no_learned_mix_or_does_not_fit_is_refused() -> None:
     task, options = planted(layers()), LoopOptions(epochs=1)
     (fitted,) = fit([task], HELD, options)
-    with pytest.raises(RequestError, match="has no mix of several layers to look at"):
+    with pytest.raises(RequestError, match="has no learned mix of several layers; give"):
         explain(NAMES[:1], replace(task, x=task.x[:1]), fitted, HELD, GROUPS, options)
     with pytest.raises(RequestError, match=r"2 names, a mask of 400, groups of 400 don't fit"):
         explain(NAMES[:2], task, fitted, HELD, GROUPS, options)

@@ -355,7 +355,7 @@ def test_few_texts_are_trained_on_without_holding_out(
         ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
         ({"task": "classify", "label": "label", "epochs": 0}, "epochs can't be 0"),
         ({"task": "classify", "label": "label", "seed": -1}, "--seed -1 is out of range"),
-        ({"task": "classify", "label": "label", "split": "label"}, "is no part; the values are train, dev"),
+        ({"task": "classify", "label": "label", "split": "label"}, "isn't a part; the values are train, dev"),
         ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
         ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with regress"),
         (
@@ -467,4 +467,4 @@ def test_labels_without_anything_to_learn_are_refused(
 
 def test_groups_on_both_sides_of_a_split_are_told(made: Any) -> None:
     head = lw.train(made, task="classify", label="label", mix="1", split="own", groups="author")
-    assert any("12 test rows stand in training as well" in note for note in head.training["notes"])
+    assert any("12 test rows are in the training part as well" in note for note in head.training["notes"])

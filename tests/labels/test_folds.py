@@ -73,5 +73,5 @@ def test_a_split_is_read_by_its_names() -> None:
     states = states_of(noise(4, 2, 1), {"part": ["Train", "validation", "test", None]})
     assert split_roles(states, np.arange(4), "part").tolist() == ["train", "dev", "test", ""]
     wrong = states_of(noise(2, 2, 1), {"part": ["train", "holdout"]})
-    with pytest.raises(lw.RequestError, match="'holdout' is no part; the values are train, dev"):
+    with pytest.raises(lw.RequestError, match="'holdout' isn't a part; the values are train, dev"):
         split_roles(wrong, np.arange(2), "part")

@@ -161,7 +161,7 @@ def test_a_bare_letter_is_a_span_without_a_name() -> None:
 @pytest.mark.parametrize("tag", ["NOUN", "", "o", "B-", "X-PER", "BPER", "O-PER", None, " O"])
 @pytest.mark.parametrize("reads", [lambda s: scheme_of([s]), to_iob2, lambda s: convert([s], "IOB2")])
 def test_no_tag_is_named(tag: str, reads: Callable[[list[str]], object]) -> None:
-    with pytest.raises(RequestError, match="is no tag; allowed are O and LETTER-LABEL") as caught:
+    with pytest.raises(RequestError, match="isn't a tag; allowed are O and LETTER-LABEL") as caught:
         reads(["O", tag])
     assert str(caught.value).startswith(repr(tag))
     assert "\n" not in str(caught.value)

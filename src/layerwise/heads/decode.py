@@ -1,4 +1,4 @@
-"""From scores to answers: labels with probabilities, numbers, words, and spans of characters."""
+"""Turn scores into answers: labels with probabilities, numbers, words, and spans of characters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,27 +24,27 @@ def probabilities(task: TaskHead, scores: F32) -> F32:
 
 
 def predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
-    """Return what a task says of each row: strings, tuples of strings (`multi`), or float64 numbers, (n,).
+    """Return the prediction for each row: strings, tuples of strings (`multi`), or float64 numbers, (n,).
 
     Args:
-        task: a head, of which the kind and the classes matter.
+        task: a head; only its task, `multi` and classes are used.
         scores: its logits or values, (n, outputs).
-        docs: the text of each row, (n,); tags of one text follow each other as the scheme allows.
+        docs: the text of each row, (n,); the tags of one text form a legal IOB2 sequence.
     """
     if task.task == "regress":
         return scores[:, 0].astype(np.float64)
     names = np.array(task.classes, object)
     if task.multi:
         out = np.empty(len(scores), object)
-        for place, hits in enumerate(scores > 0):
-            out[place] = tuple(names[hits])
+        for row, hits in enumerate(scores > 0):
+            out[row] = tuple(names[hits])
         return out
     best = best_tags(scores, docs, task.classes) if task.task == "tag" else scores.argmax(axis=1)
     return np.asarray(names[best], object)
 
 
 def best_tags(scores: F32, docs: I64, tags: Sequence[str]) -> I64:
-    """Return the best legal tags of rows that are words, int64 (n,); a new value in `docs` begins a text."""
+    """Return the best legal tags of rows that are words, int64 (n,); a text begins where `docs` changes."""
     if not len(scores):
         return np.zeros(0, np.int64)
     top = scores.max(axis=1, keepdims=True)
@@ -53,22 +53,23 @@ def best_tags(scores: F32, docs: I64, tags: Sequence[str]) -> I64:
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:
-    """Return what a head says of each text (of each pair) in `states`, in order, as JSON holds it.
+    """Return the answer of a head for each text (each pair) in `states`, in order, as JSON values.
 
     A task gives `{"label", "probabilities"}`, `{"labels"}`, `{"value"}`, `{"spans"}`, or below text level
-    `{"words"}` (`{"tokens"}` at token level, without special ones); several tasks, one of these by name.
+    `{"words"}` (`{"tokens"}` at token level, without special tokens). With several tasks, each text has one of
+    these under the name of each task.
     """
     paired = head.pairs is not None
-    found = [_answers(task, task.scores(states.layer, paired), states) for task in head.tasks]
-    if len(found) == 1:
-        return found[0]
+    task_answers = [_answers(task, task.scores(states.layer, paired), states) for task in head.tasks]
+    if len(task_answers) == 1:
+        return task_answers[0]
     names = [task.name for task in head.tasks]
-    return [dict(zip(names, each, strict=True)) for each in zip(*found, strict=True)]
+    return [dict(zip(names, text_answers, strict=True)) for text_answers in zip(*task_answers, strict=True)]
 
 
 def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
     if states.level == "text":
-        return _plain(task, scores, np.arange(len(scores)))
+        return _row_answers(task, scores, np.arange(len(scores)))
     docs = states.index["doc"].to_numpy()
     texts = states.texts["doc"].to_numpy()
     starts = np.searchsorted(docs, texts)
@@ -76,33 +77,33 @@ def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
     parts = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
     if task.task == "tag":
         return _spans(predicted(task, scores, docs), states, parts)
-    rows = _rows(task, scores, states, docs)
+    rows = _answers_or_none(task, scores, states, docs)
     key = "tokens" if states.level == "token" else "words"
     return [{key: [row for row in rows[part] if row is not None]} for part in parts]
 
 
-def _plain(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
-    said = predicted(task, scores, docs)
+def _row_answers(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
+    labels_of_rows = predicted(task, scores, docs)
     if task.task == "regress":
         return [{"value": short(value)} for value in scores[:, 0]]
     if task.multi:
-        return [{"labels": list(labels)} for labels in said]
-    shares = probabilities(task, scores)
+        return [{"labels": list(labels)} for labels in labels_of_rows]
+    row_probabilities = probabilities(task, scores)
     return [
         {"label": label, "probabilities": {n: short(p) for n, p in zip(task.classes, row, strict=True)}}
-        for label, row in zip(said.tolist(), shares, strict=True)
+        for label, row in zip(labels_of_rows.tolist(), row_probabilities, strict=True)
     ]
 
 
-def _rows(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
-    """Return the place and the answer of each row; `None` for special tokens."""
+def _answers_or_none(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
+    """Return the character offsets and the answer of each row; `None` for special tokens."""
     index = states.index
     special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
     key = "value" if task.task == "regress" else "labels" if task.multi else "label"
-    places = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
+    offsets = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
     return [
-        None if hidden else {"start": start, "end": end, key: answer[key]}
-        for (start, end, hidden), answer in zip(places, _plain(task, scores, docs), strict=True)
+        None if is_special else {"start": start, "end": end, key: answer[key]}
+        for (start, end, is_special), answer in zip(offsets, _row_answers(task, scores, docs), strict=True)
     ]
 
 
@@ -111,14 +112,14 @@ def _spans(tags: NDArray[Any], states: Layered, parts: Sequence[slice]) -> list[
     texts = states.texts["text"].to_pylist() if "text" in states.texts.column_names else [""] * len(parts)
     out = []
     for part, text in zip(parts, texts, strict=True):
-        found = []
+        text_spans = []
         for label, first, after in spans(tags[part].tolist()):
             start, end = starts[part.start + first], ends[part.start + after - 1]
-            found.append({"start": start, "end": end, "label": label, "text": text[start:end]})
-        out.append({"spans": found})
+            text_spans.append({"start": start, "end": end, "label": label, "text": text[start:end]})
+        out.append({"spans": text_spans})
     return out
 
 
 def short(number: Any) -> float:
-    """Return a float32 as the number with the fewest digits that is the same float32."""
+    """Return the number with the fewest digits that rounds to the same float32."""
     return float(str(np.float32(number)))

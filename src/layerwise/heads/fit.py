@@ -1,8 +1,11 @@
-"""Fitting heads: how much the weights are restrained is chosen on held-out rows, then all rows are fitted.
+"""Fit the heads of all tasks: choose the regularisation on held-out rows, then fit again on all training rows.
 
-- a linear head on a fixed mix: scikit-learn, one fit per C of a grid;
-- a linear head on a learned mix: the gradient loop, the same way;
-- a hidden layer, its own or one that tasks share: the gradient loop; held-out rows say when to stop.
+A head that is fitted with too little regularisation, or for too many epochs, fits the training rows and fails on
+new ones. So the held-out rows choose, depending on the kind of head:
+
+- a linear head on a fixed mix: `C`, with one scikit-learn fit per value of a grid;
+- a linear head on a learned mix: `C`, with one run of the gradient loop per value of a grid;
+- a head with a hidden layer, its own or a shared one: the number of epochs of the gradient loop.
 """
 
 from collections.abc import Sequence
@@ -19,10 +22,10 @@ from layerwise.heads.fit_one import (
     DEFAULT,
     LOOP_GRID,
     HeadOptions,
-    Way,
+    Hyperparameters,
+    fit_group,
     has_hidden,
     is_learned,
-    solve,
 )
 from layerwise.heads.head import TaskHead
 from layerwise.heads.head_importance import show_mix
@@ -30,21 +33,21 @@ from layerwise.heads.layer_importance import LearnedMix
 from layerwise.heads.mixing import Planes, read_planes, standardise
 from layerwise.heads.weights import Fitted, apply
 from layerwise.labels.scoring import Score, score
-from layerwise.labels.splits import Plan
+from layerwise.labels.splits import SplitPlan
 from layerwise.labels.targets import Mask, Target
 from layerwise.mixes import layer_stats
 from layerwise.states import F32, Layered
 
-_MANY = 2000  # held-out rows on which a worse score is no accident
+_ENOUGH_ROWS = 2000  # with so many held-out rows a lower score is hardly due to chance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedTask:
-    """A head, and how it came about: held-out scores are those of a head that hasn't seen these rows.
+    """A head, its hyperparameters and its scores; held-out scores are of a head fitted without the held-out rows.
 
-    `C` is `None` for hidden layers and `epochs` for scikit-learn's solvers; `alone` are the held-out
-    scores of the task without the others, where they share a hidden layer; `learned` is what a learned mix
-    shows of itself, fitted without the held-out rows.
+    `C` is `None` for hidden layers, and `epochs` is `None` for scikit-learn's solvers. `alone` holds the held-out
+    scores of the task fitted without the others, where tasks share a hidden layer. `learned` describes a
+    learned mix, fitted without the held-out rows.
     """
 
     head: TaskHead
@@ -58,53 +61,65 @@ class FittedTask:
 
 
 def fit_heads(
-    dataset: Layered, plan: Plan, options: HeadOptions, draws: int = 20, track: Tracker = SILENT
+    dataset: Layered, plan: SplitPlan, options: HeadOptions, draws: int = 20, track: Tracker = SILENT
 ) -> tuple[FittedTask, ...]:
-    """Fit a head per task of `plan` to the rows of `dataset`, all from one reading of the layers.
+    """Fit one head per task of `plan` to the rows of `dataset`; each layer is read once for all tasks.
 
-    A mix with `norm=layer` is read once more for the last fit, since its statistics are those of other rows.
-    `draws` is how often groups are resampled for the intervals of a learned mix.
+    With `norm=layer` the layers are read once more for the final fit, since the statistics then come from more
+    rows. `draws` is the number of resamples of the groups for the intervals of a learned mix.
     """
-    reading, working = track.split(1, 9)
-    reading.named("reading the layers")
+    reading_track, fitting_track = track.split(1, 9)
+    reading_track.named("reading the layers")
     rows = _Rows.read(dataset, plan, plan.train)
     groups = (
         [[*range(len(plan.targets))]] if options.shared_hidden else [[n] for n in range(len(plan.targets))]
     )
     out: dict[int, FittedTask] = {}
-    choosing, rereading, ending = working.split(*_phases(plan, groups, options, draws))
+    choosing_track, rereading_track, refitting_track = fitting_track.split(
+        *_phases(plan, groups, options, draws)
+    )
     costs = [_cost(plan, group, options) for group in groups]
-    names = [_name(plan, group) for group in groups]
+    group_names = [_name(plan, group) for group in groups]
     chosen = [
-        _choose(plan, rows, group, options, part) for group, part in choosing.each(groups, names, costs)
+        _choose(plan, rows, group, options, part)
+        for group, part in choosing_track.each(groups, group_names, costs)
     ]
-    final = rows
+    final_rows = rows
     if plan.refit and plan.held.any():
-        rereading.named("all rows")
+        rereading_track.named("all rows")
         normed = any(target.spec.mix.norm for target in plan.targets)
-        final = _Rows.read(dataset, plan, plan.train | plan.held) if normed else rows
-        final = final.standardised(plan, plan.train | plan.held)
+        final_rows = _Rows.read(dataset, plan, plan.train | plan.held) if normed else rows
+        final_rows = final_rows.standardised(plan, plan.train | plan.held)
     work = list(zip(groups, chosen, strict=True))
-    for (group, (way, trial)), part in ending.each(work, names, costs):
+    for (group, (hyperparameters, trial)), part in refitting_track.each(work, group_names, costs):
         refitting, *showing = part.split(1, *[1.0 + draws] * len(group))
-        last = trial
-        if final is not rows:
-            last = _fit(plan, final, group, way, options, refitting.named("fit on all rows"))
-        for place, number in enumerate(group):
+        final_trial = trial
+        if final_rows is not rows:
+            final_trial = _fit(
+                plan, final_rows, group, hyperparameters, options, refitting.named("fit on all rows")
+            )
+        for position, number in enumerate(group):
             alone = None
             if len(group) > 1:
-                _, single = _choose(plan, rows, [number], options, showing[place].named("alone"))
+                _, single = _choose(plan, rows, [number], options, showing[position].named("alone"))
                 alone = _scores(plan, rows, number, single.heads[0], plan.held)
             out[number] = FittedTask(
-                head=last.heads[place],
-                C=way.C,
-                epochs=way.epochs,
-                converged=last.converged,
-                held_out=_scores(plan, rows, number, trial.heads[place], plan.held),
-                test=_scores(plan, final, number, last.heads[place], plan.test),
+                head=final_trial.heads[position],
+                C=hyperparameters.C,
+                epochs=hyperparameters.epochs,
+                converged=final_trial.converged,
+                held_out=_scores(plan, rows, number, trial.heads[position], plan.held),
+                test=_scores(plan, final_rows, number, final_trial.heads[position], plan.test),
                 alone=alone,
                 learned=show_mix(
-                    plan, number, rows.x[number], trial.heads[place], way, options, draws, showing[place]
+                    plan,
+                    number,
+                    rows.x[number],
+                    trial.heads[position],
+                    hyperparameters,
+                    options,
+                    draws,
+                    showing[position],
                 ),
             )
     return tuple(out[number] for number in range(len(plan.targets)))
@@ -112,49 +127,51 @@ def fit_heads(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """What each task's head is fitted on: planes of all rows of the plan, and the same standardised."""
+    """The features of each task: planes of all rows of the plan, and the same standardised (`x`)."""
 
     planes: tuple[Planes, ...]
     stats: tuple[tuple[Any, ...], ...]
     x: tuple[F32, ...]
 
     @classmethod
-    def read(cls, dataset: Layered, plan: Plan, fitting: Mask) -> "_Rows":
+    def read(cls, dataset: Layered, plan: SplitPlan, fitting: Mask) -> "_Rows":
         mixes = [target.spec.mix for target in plan.targets]
         fit_rows = [target.has & fitting for target in plan.targets]
         planes = tuple(read_planes(dataset, plan.rows, mixes, fit_rows))
         return cls(planes, (), ()).standardised(plan, fitting)
 
-    def standardised(self, plan: Plan, fitting: Mask) -> "_Rows":
+    def standardised(self, plan: SplitPlan, fitting: Mask) -> "_Rows":
         """Return the same rows, standardised with the statistics of the rows `fitting` that have a label."""
         stats, x = [], []
-        for target, made in zip(plan.targets, self.planes, strict=True):
-            known = tuple(layer_stats([values[target.has & fitting]]) for values in made.arrays)
-            stats.append(known)
-            x.append(standardise(made.arrays, known))
+        for target, task_planes in zip(plan.targets, self.planes, strict=True):
+            task_stats = tuple(layer_stats([values[target.has & fitting]]) for values in task_planes.arrays)
+            stats.append(task_stats)
+            x.append(standardise(task_planes.arrays, task_stats))
         return replace(self, stats=tuple(stats), x=tuple(x))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
+    """The heads of some tasks, fitted with one choice of hyperparameters."""
+
     heads: tuple[TaskHead, ...]
     converged: bool = True
 
 
-def _name(plan: Plan, group: Sequence[int]) -> str:
+def _name(plan: SplitPlan, group: Sequence[int]) -> str:
     return f"task {' and '.join(plan.targets[number].spec.name for number in group)}"
 
 
-def _cost(plan: Plan, group: Sequence[int], options: HeadOptions) -> float:
-    """Return about how long the fits of some tasks take, against those of others: the numbers that they read."""
+def _cost(plan: SplitPlan, group: Sequence[int], options: HeadOptions) -> float:
+    """Return the relative duration of the fits of some tasks, estimated by the number of layers that they read."""
     return float(sum(len(plan.targets[number].spec.mix.layers) for number in group)) or 1.0
 
 
 def _phases(
-    plan: Plan, groups: Sequence[Sequence[int]], options: HeadOptions, draws: int
+    plan: SplitPlan, groups: Sequence[Sequence[int]], options: HeadOptions, draws: int
 ) -> tuple[float, float, float]:
-    """Return how many fits there are before all rows are read again, what that costs, and how many follow."""
-    before = behind = 0.0
+    """Return the relative cost of the fits before all rows are read again, of that reading, and of the fits after it."""
+    before = after = 0.0
     for group in groups:
         targets, cost = [plan.targets[number] for number in group], _cost(plan, group, options)
         learned = [len(t.spec.mix.layers) for t in targets if is_learned(t)]
@@ -162,64 +179,69 @@ def _phases(
             1 if has_hidden(options) else len(LOOP_GRID["classify"] if learned else linear.grid("classify"))
         )
         alone = len(group) if len(group) > 1 else 0
-        behind += cost * (1 + alone + sum(1 + layers + draws for layers in learned))
+        after += cost * (1 + alone + sum(1 + layers + draws for layers in learned))
         before += cost * tried
-    return before, 0.1, behind
+    return before, 0.1, after
 
 
 def _choose(
-    plan: Plan, rows: _Rows, group: Sequence[int], options: HeadOptions, track: Tracker
-) -> tuple[Way, _Trial]:
-    """Return how far to restrain the heads of some tasks, and the heads fitted so without the held-out rows."""
+    plan: SplitPlan, rows: _Rows, group: Sequence[int], options: HeadOptions, track: Tracker
+) -> tuple[Hyperparameters, _Trial]:
+    """Return the hyperparameters of some tasks, and the heads fitted with them without the held-out rows."""
     target = plan.targets[group[0]]
     if has_hidden(options):
-        trial = _fit(plan, rows, group, Way(), options, track, stop=True)
-        return Way(None, max(1, trial.heads[0].fitted.epochs)), trial
+        trial = _fit(plan, rows, group, Hyperparameters(), options, track, stop=True)
+        return Hyperparameters(None, max(1, trial.heads[0].fitted.epochs)), trial
     kind = target.spec.task
     if not (plan.held & target.has).any():
-        way = Way(DEFAULT[kind])
-        return way, _fit(plan, rows, group, way, options, track)
+        hyperparameters = Hyperparameters(DEFAULT[kind])
+        return hyperparameters, _fit(plan, rows, group, hyperparameters, options, track)
     grid = LOOP_GRID[kind] if is_learned(target) else linear.grid(kind)
-    many = int((plan.held & target.has).sum()) >= _MANY
-    tried: list[tuple[tuple[float, float], Way, _Trial]] = []
+    enough_rows = int((plan.held & target.has).sum()) >= _ENOUGH_ROWS
+    trials: list[tuple[tuple[float, float], Hyperparameters, _Trial]] = []
     for C, part in track.each(grid, (f"C {n + 1} of {len(grid)}" for n in range(len(grid)))):
-        if len(tried) > 2 and many and max(tried[-1][0], tried[-2][0]) < max(rank for rank, *_ in tried[:-2]):
-            break  # freer weights take longest, and two steps have been worse
-        trial = _fit(plan, rows, group, Way(C), options, part, stop=True)
+        if (
+            len(trials) > 2
+            and enough_rows
+            and max(trials[-1][0], trials[-2][0]) < max(rank for rank, *_ in trials[:-2])
+        ):
+            break  # weak regularisation takes longest to fit, and the last two values scored worse than the best
+        trial = _fit(plan, rows, group, Hyperparameters(C), options, part, stop=True)
         epochs = max(1, trial.heads[0].fitted.epochs) if is_learned(target) else None
-        found = _scores(plan, rows, group[0], trial.heads[0], plan.held)
-        assert found is not None  # there are held-out rows with a label
-        rank = (found.main(options.balance), -_loss(plan, rows, group[0], trial.heads[0]))
-        tried.append((rank, Way(C, epochs), trial))
-    # Few held-out rows often score alike: then the likelihood of their labels decides.
-    _, way, trial = max(tried, key=lambda entry: entry[0])
-    return way, trial
+        held_out_score = _scores(plan, rows, group[0], trial.heads[0], plan.held)
+        assert held_out_score is not None  # there are held-out rows with a label
+        rank = (held_out_score.main(options.balance), -_loss(plan, rows, group[0], trial.heads[0]))
+        trials.append((rank, Hyperparameters(C, epochs), trial))
+    # Few held-out rows often give equal scores: then the likelihood of their labels decides.
+    _, hyperparameters, trial = max(trials, key=lambda entry: entry[0])
+    return hyperparameters, trial
 
 
 def _fit(
-    plan: Plan,
+    plan: SplitPlan,
     rows: _Rows,
     group: Sequence[int],
-    way: Way,
+    hyperparameters: Hyperparameters,
     options: HeadOptions,
     track: Tracker,
     *,
     stop: bool = False,
 ) -> _Trial:
-    """Fit the heads of some tasks; with `stop`, held-out rows say when, and no head is fitted to them."""
+    """Fit the heads of some tasks; with `stop`, the held-out rows stop the fit and aren't fitted."""
     nothing = np.zeros_like(plan.held)
     fitting = plan.train | (plan.held if plan.refit and not stop else nothing)
-    fitted, converged = solve(
+    fitted, converged = fit_group(
         [plan.targets[number] for number in group],
         [rows.x[number] for number in group],
         fitting,
         plan.held if stop else nothing,
-        way,
+        hyperparameters,
         options,
         track,
     )
     heads = tuple(
-        _head(plan.targets[number], rows, number, one) for number, one in zip(group, fitted, strict=True)
+        _head(plan.targets[number], rows, number, weights)
+        for number, weights in zip(group, fitted, strict=True)
     )
     return _Trial(heads, converged)
 
@@ -240,23 +262,23 @@ def _head(target: Target, rows: _Rows, number: int, fitted: Fitted) -> TaskHead:
     )
 
 
-def _scores(plan: Plan, rows: _Rows, number: int, head: TaskHead, which: Mask) -> Score | None:
-    """Return how a head does on some rows of the plan; `None` where none of them has a label."""
+def _scores(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead, which: Mask) -> Score | None:
+    """Return the scores of a head on some rows of the plan; `None` if none of them has a label."""
     target = plan.targets[number]
-    own = which[target.has]
-    if not own.any():
+    in_task = which[target.has]
+    if not in_task.any():
         return None
-    docs = target.docs[own]
-    said = predicted(head, apply(head.fitted, rows.x[number][:, target.has & which]), docs)
-    return score(head.task, target.multi, target.gold[own], said, docs)
+    docs = target.docs[in_task]
+    predictions = predicted(head, apply(head.fitted, rows.x[number][:, target.has & which]), docs)
+    return score(head.task, target.multi, target.gold[in_task], predictions, docs)
 
 
-def _loss(plan: Plan, rows: _Rows, number: int, head: TaskHead) -> float:
+def _loss(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead) -> float:
     """Return the mean loss of held-out rows: negative log-likelihood in nats, or squared error."""
     target = plan.targets[number]
-    own = plan.held[target.has]
+    in_task = plan.held[target.has]
     scores = apply(head.fitted, rows.x[number][:, target.has & plan.held]).astype(np.float64)
-    y = target.y[own]
+    y = target.y[in_task]
     if target.spec.task == "regress":
         return float(((scores[:, 0] - y) ** 2).mean())
     if target.multi:

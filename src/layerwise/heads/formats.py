@@ -1,4 +1,4 @@
-"""Predictions as lines of text: JSON lines, CSV, and CoNLL."""
+"""Write predictions as lines of text: JSON lines, CSV, and CoNLL."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from layerwise.heads.predict import Prediction
 from layerwise.word_split import split_words
 
 FORMATS = ("jsonl", "csv", "conll")
-NO_LABEL = "_"  # the label of spans whose tags have none, and of words that got no row
-_BREAKS = dict.fromkeys(map(ord, "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")  # what ends a cell or a line
+NO_LABEL = "_"  # the label of spans whose tags have no label, and of words without a row
+_BREAKS = dict.fromkeys(
+    map(ord, "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " "
+)  # characters that end a cell or a line
 
 
 def check_format(head: HeadData, to: str) -> str:
-    """Return `to` when a head's answers can be written so.
+    """Return `to` if a head's answers can be written in this format.
 
     Raises:
-        RequestError: no such format, or one that the answers don't fit.
+        RequestError: an unknown format, or one that can't hold the answers.
     """
     if to not in FORMATS:
         raise RequestError(f"--to {to!r} doesn't exist; choose one of {', '.join(FORMATS)}")
@@ -53,30 +55,39 @@ def lines(head: HeadData, to: str, predictions: Iterable[Prediction]) -> Iterato
 
 
 def _jsonl(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
-    return (json.dumps(found.to_json()) for found in predictions)
+    return (json.dumps(prediction.to_json()) for prediction in predictions)
 
 
 def _csv(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
-    """A header, then a row per text, or per word or span below text level; the text itself isn't written."""
-    flat = head.rows["level"] == "text"
-    titles = ["doc"]
-    for number, found in enumerate(predictions):
-        if not number:  # whether there are ids shows at the first text
-            titles += ["id"] if found.example.id is not None else []
-            yield _row([*titles, *_columns(head)])
-        start = [found.doc, *([found.example.id] if len(titles) > 1 else [])]
-        if flat:
-            yield _row([*start, *(cell for task, one in _each(head, found) for cell in _cells(task, one))])
+    """Yield a header, then a row per text, or per word or span below text level; the text isn't written."""
+    one_row_per_text = head.rows["level"] == "text"
+    header = ["doc"]
+    for number, prediction in enumerate(predictions):
+        if not number:  # the first text shows whether texts have ids
+            header += ["id"] if prediction.example.id is not None else []
+            yield _row([*header, *_columns(head)])
+        first_cells = [prediction.doc, *([prediction.example.id] if len(header) > 1 else [])]
+        if one_row_per_text:
+            yield _row(
+                [
+                    *first_cells,
+                    *(
+                        cell
+                        for task, answer in _answers_by_task(head, prediction)
+                        for cell in _cells(task, answer)
+                    ),
+                ]
+            )
             continue
-        for row in next(iter(found.answer.values())):
-            own = {key: value for key, value in row.items() if key != "text"}
-            last = [_joined(head.tasks[0], own.popitem()[1])] if "labels" in own else []
-            yield _row([*start, *own.values(), *last])
+        for row in next(iter(prediction.answer.values())):
+            cells = {key: value for key, value in row.items() if key != "text"}
+            label_cells = [_joined(head.tasks[0], cells.popitem()[1])] if "labels" in cells else []
+            yield _row([*first_cells, *cells.values(), *label_cells])
 
 
 def _row(cells: Iterable[Any]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow(cells)  # what ends a line is quoted in a cell
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # line breaks in a cell are quoted
     return out.getvalue().removesuffix("\r\n")
 
 
@@ -93,10 +104,10 @@ def _columns(head: HeadData) -> list[str]:
     return out
 
 
-def _each(head: HeadData, found: Prediction) -> Iterator[tuple[TaskHead, dict[str, Any]]]:
+def _answers_by_task(head: HeadData, prediction: Prediction) -> Iterator[tuple[TaskHead, dict[str, Any]]]:
     """Yield each task with its answer."""
     for task in head.tasks:
-        yield task, found.answer[task.name] if len(head.tasks) > 1 else found.answer
+        yield task, prediction.answer[task.name] if len(head.tasks) > 1 else prediction.answer
 
 
 def _cells(task: TaskHead, answer: dict[str, Any]) -> list[Any]:
@@ -110,39 +121,39 @@ def _joined(task: TaskHead, labels: Iterable[str]) -> str:
 
 
 def _conll(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
-    """A line per word, the label of each task after it, and an empty line after each text."""
-    for found in predictions:
-        places = _places(found)
-        columns = [_tags(task, one, places) for task, one in _each(head, found)]
-        for (start, end), *tags in zip(places, *columns, strict=True):
-            word = found.example.text[start:end].translate(_BREAKS)
+    """Yield a line per word with the label of each task, and an empty line after each text."""
+    for prediction in predictions:
+        offsets = _word_offsets(prediction)
+        columns = [_tags(task, answer, offsets) for task, answer in _answers_by_task(head, prediction)]
+        for (start, end), *tags in zip(offsets, *columns, strict=True):
+            word = prediction.example.text[start:end].translate(_BREAKS)
             yield "\t".join([word, *tags])
         yield ""
 
 
-def _places(found: Prediction) -> list[tuple[int, int]]:
-    """Return where the words of a text begin and end, those that got no row as well."""
-    if found.example.words is None:
-        return split_words(found.example.text)
-    out, start = [], 0
-    for word in found.example.words:
-        out.append((start, start + len(word)))
+def _word_offsets(prediction: Prediction) -> list[tuple[int, int]]:
+    """Return the start and end of each word of a text, including words without a row."""
+    if prediction.example.words is None:
+        return split_words(prediction.example.text)
+    offsets, start = [], 0
+    for word in prediction.example.words:
+        offsets.append((start, start + len(word)))
         start += len(word) + 1
-    return out
+    return offsets
 
 
-def _tags(task: TaskHead, answer: dict[str, Any], places: list[tuple[int, int]]) -> list[str]:
+def _tags(task: TaskHead, answer: dict[str, Any], offsets: list[tuple[int, int]]) -> list[str]:
     if task.task != "tag":
-        known = {(row["start"], row["end"]): row["label"] for row in answer["words"]}
-        return [known.get(place, NO_LABEL) for place in places]
-    tags = ["O"] * len(places)
-    number_at = {start: number for number, (start, _) in enumerate(places)}
+        label_at = {(row["start"], row["end"]): row["label"] for row in answer["words"]}
+        return [label_at.get(word_offsets, NO_LABEL) for word_offsets in offsets]
+    tags = ["O"] * len(offsets)
+    number_at = {start: number for number, (start, _) in enumerate(offsets)}
     for span in answer["spans"]:
         label = "" if span["label"] == NO_LABEL else f"-{span['label']}"
         number = number_at[span["start"]]
         tags[number] = f"B{label}"
-        for inside in range(number + 1, len(places)):
-            if places[inside][1] > span["end"]:
+        for inside in range(number + 1, len(offsets)):
+            if offsets[inside][1] > span["end"]:
                 break
             tags[inside] = f"I{label}"
     return tags

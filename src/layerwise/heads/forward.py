@@ -1,4 +1,4 @@
-"""A head in torch: its parameters, and what they make of rows. How they are found is the loop's matter."""
+"""A head in torch: its parameters, its scores and its losses. `gradient` fits the parameters."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from layerwise.heads.weights import F32, Fitted, LoopOptions
 
 @dataclass
 class Parameters:
-    """The parameters of one task; `hidden` may be the same tensors as another's."""
+    """The parameters of one task; several tasks may share the tensors of `hidden`."""
 
     logits: Tensor
     scale: Tensor
@@ -27,36 +27,36 @@ class Parameters:
 
 
 def scores(
-    head: Parameters, x: Tensor, options: LoopOptions, chance: torch.Generator | None = None
+    head: Parameters, x: Tensor, options: LoopOptions, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Scores (rows, outputs) of x (layers, rows, width); with `chance`, units and layers drop out."""
-    mixed = x[0] if len(x) == 1 else _mixed(head, x, options, chance)
+    """Return scores (rows, outputs) of x (layers, rows, width); `generator` turns dropout on."""
+    mixed = x[0] if len(x) == 1 else _mixed(head, x, options, generator)
     if head.hidden:
         inner = mixed @ head.hidden[0] + head.hidden[1]
         mixed = torch.relu(inner) if options.activation == "relu" else functional.gelu(inner)
-        if chance is not None and options.dropout:
-            keep = torch.rand(mixed.shape, generator=chance, dtype=torch.float32) >= options.dropout
+        if generator is not None and options.dropout:
+            keep = torch.rand(mixed.shape, generator=generator, dtype=torch.float32) >= options.dropout
             mixed = mixed * keep / (1 - options.dropout)
     return mixed @ head.weight + head.bias
 
 
-def _mixed(head: Parameters, x: Tensor, options: LoopOptions, chance: torch.Generator | None) -> Tensor:
+def _mixed(head: Parameters, x: Tensor, options: LoopOptions, generator: torch.Generator | None) -> Tensor:
     logits = head.logits
-    if chance is not None and options.layer_dropout:
-        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, chance), -torch.inf)
+    if generator is not None and options.layer_dropout:
+        logits = logits.masked_fill(_dropped(len(logits), options.layer_dropout, generator), -torch.inf)
     weights = torch.softmax(logits, 0) * head.scale
     return (weights @ x.reshape(len(x), -1)).view(x.shape[1:])
 
 
-def _dropped(layers: int, share: float, chance: torch.Generator) -> Tensor:
-    dropped = torch.rand(layers, generator=chance, dtype=torch.float32) < share
+def _dropped(layers: int, share: float, generator: torch.Generator) -> Tensor:
+    dropped = torch.rand(layers, generator=generator, dtype=torch.float32) < share
     if bool(dropped.all()):
-        dropped[torch.randint(layers, (1,), generator=chance)] = False
+        dropped[torch.randint(layers, (1,), generator=generator)] = False
     return dropped
 
 
 def losses(kind: str, scores: Tensor, target: Tensor) -> Tensor:
-    """The loss of each row, (rows,)."""
+    """Return the loss of each row, (rows,)."""
     if kind == "classify":
         return functional.cross_entropy(scores, target, reduction="none")
     if kind == "multilabel":
@@ -64,16 +64,16 @@ def losses(kind: str, scores: Tensor, target: Tensor) -> Tensor:
     return (scores[:, 0] - target) ** 2 / 2
 
 
-def layer(inputs: int, outputs: int, chance: torch.Generator) -> list[Tensor]:
-    """Return a fresh weight (inputs, outputs) and bias (outputs,), as torch.nn.Linear begins them."""
+def layer(inputs: int, outputs: int, generator: torch.Generator) -> list[Tensor]:
+    """Return an initial weight (inputs, outputs) and bias (outputs,), distributed as in torch.nn.Linear."""
     sizes = ((inputs, outputs), (outputs,))
     return [
-        (torch.rand(size, generator=chance, dtype=torch.float32) * 2 - 1) * inputs**-0.5 for size in sizes
+        (torch.rand(size, generator=generator, dtype=torch.float32) * 2 - 1) * inputs**-0.5 for size in sizes
     ]
 
 
 def fitted(head: Parameters, rows: TaskRows, epochs: int, dev_loss: float, options: LoopOptions) -> Fitted:
-    """The head as arrays, with the target's unit folded in."""
+    """Return the head as arrays whose scores are in the unit of the target."""
     weight, bias = (p.detach().double().numpy() * rows.std for p in (head.weight, head.bias))
     scale = float(head.scale.detach())
     if not head.hidden and len(rows.x) > 1:

@@ -1,11 +1,14 @@
-"""The one gradient loop: heads, each with a fixed or a learned mix of layers, fitted by descent.
+"""The gradient loop: fit heads, each with a fixed or a learned mix of layers.
 
 A learned mix is the scalar mix of Peters et al. (2018, "Deep contextualized word representations"): of
-standardised layers x_l a head sees scale · Σ softmax(logits)_l · x_l. Which way down is taken:
+standardised layers x_l a head sees scale · Σ softmax(logits)_l · x_l. scikit-learn's linear
+models can fit neither such a mix nor hidden layers that tasks share. The solver depends on the head:
 
 - linear heads: L-BFGS over all rows, from zero, to the optimum, or to the best held-out loss before it.
-  There is no chance in it: no seed matters.
+  Deterministic; the seed is unused.
 - a hidden layer, a shared one, or layer dropout: AdamW in batches (Loshchilov and Hutter 2019).
+
+Without held-out rows to stop at, heads with a hidden layer would fit the training rows ever more closely.
 
 Losses are negative log-likelihoods in nats per row: cross-entropy, the sum over labels of binary
 cross-entropy, and half the squared error of the standardised target.
@@ -27,9 +30,9 @@ from layerwise.heads.task_tensors import TaskRows, task_rows
 from layerwise.heads.weights import Fitted, LoopOptions, LoopTask, apply
 
 __all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
-_LITTLE = 1e-5  # a descent that gains less than this share of its loss in five steps has arrived
-_WIDE = 2048  # the eigenvectors of wider rows would take longer than the steps that they save
-_SAMPLE = 20_000  # rows that are enough to know the second moments of all
+_MIN_GAIN = 1e-5  # L-BFGS stops when five steps lower the loss by less than this share
+_MAX_EIGEN_WIDTH = 2048  # for wider rows, computing eigenvectors takes longer than the steps that it saves
+_MOMENT_ROWS = 20_000  # so many rows are enough to estimate second moments
 
 
 def fit(
@@ -37,13 +40,13 @@ def fit(
 ) -> tuple[Fitted, ...]:
     """Return a fitted head per task.
 
-    Where nothing is shared, each head is what it would be alone. With a shared hidden layer the mean of the
-    tasks' losses goes down, and the state that is kept is the best for all together.
+    Without a shared hidden layer, each head is fitted independently. With one, the mean of the tasks' losses is
+    minimised, and the epoch with the best mean held-out loss is kept.
 
     Args:
-        tasks: what to learn.
-        dev: bool (rows,), the rows held out, which say when to stop; none, and all epochs are run.
-        options: how.
+        tasks: the tasks with their rows.
+        dev: bool (rows,), the held-out rows, whose loss stops the loop; without any, all epochs are run.
+        options: how to fit.
         track: reports the epochs.
 
     Raises:
@@ -55,7 +58,7 @@ def fit(
         task.check(dev)
     if options.shared_hidden is None:
         return tuple(
-            _alone(task, dev, options, part)
+            _fit_single(task, dev, options, part)
             for task, part in zip(tasks, track.split(*[1.0] * len(tasks)), strict=True)
         )
     widths = sorted({task.x.shape[2] for task in tasks})
@@ -64,18 +67,18 @@ def fit(
             f"tasks with mixes of widths {', '.join(map(str, widths))} can't share a hidden layer; "
             "give all the same width, or leave the shared layer out"
         )
-    return _adam(tasks, dev, options, track)
+    return _fit_adamw(tasks, dev, options, track)
 
 
-def _alone(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
+def _fit_single(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
     if task.hidden is None and not (len(task.x) > 1 and options.layer_dropout):
-        return _newton(task, dev, options, track)
-    return _adam([task], dev, options, track)[0]
+        return _fit_lbfgs(task, dev, options, track)
+    return _fit_adamw([task], dev, options, track)[0]
 
 
 @dataclass
 class _Best:
-    """The best state so far, by held-out loss where there is one, else the last."""
+    """The best state so far, by held-out loss; without held-out rows, the last state."""
 
     patience: int
     loss: float = float("inf")
@@ -83,7 +86,7 @@ class _Best:
     state: list[Tensor] = field(default_factory=list)
 
     def stop(self, epoch: int, loss: float, parameters: Sequence[Tensor]) -> bool:
-        """Take note of an epoch; return whether it is time to stop."""
+        """Record an epoch; return whether to stop."""
         if np.isnan(loss) or loss < self.loss or not self.state:
             self.loss, self.epoch = loss, epoch
             self.state = [p.detach().clone() for p in parameters]
@@ -94,64 +97,69 @@ class _Best:
             parameter.data.copy_(state)
 
 
-def _newton(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
+def _fit_lbfgs(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, track: Tracker) -> Fitted:
     """Fit one linear head by L-BFGS: parameters in float64, products in float32.
 
-    The scale stays at 1 on the way, since only its product with the weight matters.
+    The scale stays at 1 during the fit, since only its product with the weight matters.
     """
-    rows = task_rows(task, dev).fewer()
+    rows = task_rows(task, dev).drop_unused()
     sizes = ((len(rows.x),), (rows.x.shape[2], task.outputs), (task.outputs,))
     logits, weight, bias = (torch.zeros(size, dtype=torch.float64) for size in sizes)
     head = Parameters(logits, torch.ones((), dtype=torch.float64), [], weight, bias)
-    look = _Evaluate(head, rows, options)
-    descent, past = look.lbfgs(), [float("inf")] * 5
+    objective = _LossAndGradient(head, rows, options)
+    optimizer, past_losses = objective.lbfgs(), [float("inf")] * 5
     best = _Best(options.patience)
     for epoch in range(options.epochs + 1):
         track.report(epoch / options.epochs, f"epoch {epoch} of at most {options.epochs}")
-        loss, held = look.at()
-        slow = past[-5] - loss <= _LITTLE * abs(loss)
+        loss, held = objective.evaluate()
+        slow = past_losses[-5] - loss <= _MIN_GAIN * abs(loss)
         if best.stop(epoch, held, head.all()) or slow or epoch == options.epochs:
             break
-        if loss >= past[-1]:
-            # Where the curvature that is remembered misleads, the next step is along the gradient.
-            descent = look.lbfgs()
-        past.append(loss)
-        descent.step(look)  # type: ignore[no-untyped-call]
+        if loss >= past_losses[-1]:
+            # The stored curvature misled the step: forget it, so that the next step follows the gradient.
+            optimizer = objective.lbfgs()
+        past_losses.append(loss)
+        optimizer.step(objective)  # type: ignore[no-untyped-call]
     best.restore(head.all())
-    return fitted(look.turned(), rows, best.epoch, best.loss, options)
+    return fitted(objective.in_row_terms(), rows, best.epoch, best.loss, options)
 
 
 def _basis(rows: TaskRows, l2: float) -> Tensor:
-    """Directions (width, width) of weights along which the loss curves about equally; for wide rows, (width, 1).
+    """Return directions (width, width) of weights along which the loss has about equal curvature.
 
-    From the second moments of the mean layer, and the bound of Böhning (1992) on how a loss curves.
+    For wide rows, only a factor per weight, (width, 1). Computed from the second moments of the mean layer and the
+    bound of Böhning (1992) on the curvature of the loss. Without it L-BFGS needs many more steps.
     """
-    own = rows.train.nonzero()[:, 0]
-    own = own[:: max(1, len(own) // _SAMPLE)]
-    mean = torch.stack([layer[own] for layer in rows.x]).mean(0) if len(rows.x) > 1 else rows.x[0, own]
-    curve = {"classify": 0.5, "multilabel": 0.25, "regress": 1.0}[rows.kind]
-    if mean.shape[1] > _WIDE:
+    rows_used = rows.train.nonzero()[:, 0]
+    rows_used = rows_used[:: max(1, len(rows_used) // _MOMENT_ROWS)]
+    mean = (
+        torch.stack([layer[rows_used] for layer in rows.x]).mean(0)
+        if len(rows.x) > 1
+        else rows.x[0, rows_used]
+    )
+    curvature = {"classify": 0.5, "multilabel": 0.25, "regress": 1.0}[rows.kind]
+    if mean.shape[1] > _MAX_EIGEN_WIDTH:
         moments, vectors = (mean**2).mean(0).double()[:, None], torch.ones((), dtype=torch.float64)
     else:
-        moments, vectors = torch.linalg.eigh((mean.T @ mean / len(own)).double())
-    steep = curve * moments.clamp_min(0.0) + l2
-    return vectors / steep.clamp_min(1e-4 * max(float(steep.max()), 1e-12)).sqrt()
+        moments, vectors = torch.linalg.eigh((mean.T @ mean / len(rows_used)).double())
+    steepness = curvature * moments.clamp_min(0.0) + l2
+    return vectors / steepness.clamp_min(1e-4 * max(float(steepness.max()), 1e-12)).sqrt()
 
 
-class _Evaluate:
-    """Loss and gradient of a linear head over all rows, block by block; the last states are remembered."""
+class _LossAndGradient:
+    """Compute loss and gradient of a linear head over all rows, block by block; the last results are cached."""
 
     def __init__(self, head: Parameters, rows: TaskRows, options: LoopOptions) -> None:
         self.head, self.rows, self.options = head, rows, options
         self.free = [head.logits, head.weight, head.bias]
         self.basis, self.pace = _basis(rows, options.l2), len(rows.x) ** 0.5
-        self.known: list[tuple[list[Tensor], tuple[list[Tensor], float, float]]] = []
+        self.cache: list[tuple[list[Tensor], tuple[list[Tensor], float, float]]] = []
 
     def __call__(self) -> float:
-        return self.at()[0]
+        return self.evaluate()[0]
 
     def lbfgs(self) -> torch.optim.LBFGS:
-        """A descent that knows nothing yet; a step of it ends with a line search."""
+        """Return a new optimiser without stored curvature; each step ends with a line search."""
         return torch.optim.LBFGS(
             self.free,
             max_iter=1,
@@ -161,82 +169,84 @@ class _Evaluate:
             line_search_fn="strong_wolfe",
         )
 
-    def turned(self) -> Parameters:
-        """The head in the terms of its rows, not of the basis in which it is moved."""
+    def in_row_terms(self) -> Parameters:
+        """Return the head with weights for its rows, instead of weights in the basis of the optimiser."""
         weight = self.head.weight
         weight = self.basis @ weight if self.basis.shape[1] > 1 else self.basis * weight
         return replace(self.head, logits=self.head.logits * self.pace, weight=weight)
 
-    def at(self) -> tuple[float, float]:
-        """Put gradients into the parameters; return the training loss, and the held-out loss or NaN."""
-        now = [p.detach().clone() for p in self.free]
-        seen = [past for state, past in self.known if all(map(torch.equal, state, now))]
-        grads, loss, held = seen[0] if seen else self._pass()
-        if not seen:
-            self.known = [(now, (grads, loss, held)), *self.known[:9]]
+    def evaluate(self) -> tuple[float, float]:
+        """Set the gradients of the parameters; return the training loss, and the held-out loss or NaN."""
+        parameters = [p.detach().clone() for p in self.free]
+        cached = [result for state, result in self.cache if all(map(torch.equal, state, parameters))]
+        grads, loss, held = cached[0] if cached else self._pass()
+        if not cached:
+            self.cache = [(parameters, (grads, loss, held)), *self.cache[:9]]
         for parameter, grad in zip(self.free, grads, strict=True):
             parameter.grad = grad.clone()
         return loss, held
 
     def _pass(self) -> tuple[list[Tensor], float, float]:
-        now = self.turned()
-        leaves = [p.float().requires_grad_() for p in (now.logits, now.weight, now.bias.clone())]
+        current = self.in_row_terms()
+        leaves = [p.float().requires_grad_() for p in (current.logits, current.weight, current.bias.clone())]
         head = Parameters(leaves[0], torch.ones((), dtype=torch.float32), [], leaves[1], leaves[2])
         loss, held = 0.0, 0.0
         for block in self.rows.blocks(self.rows.x.shape[1]):
-            found = scores(head, self.rows.x[:, block], self.options)
-            each = losses(self.rows.kind, found, self.rows.target[block])
-            part = each @ self.rows.train[block]
-            part.backward()  # type: ignore[no-untyped-call]
-            loss, held = loss + part.item(), held + (each.detach() @ self.rows.held[block]).item()
+            outputs = scores(head, self.rows.x[:, block], self.options)
+            row_losses = losses(self.rows.kind, outputs, self.rows.target[block])
+            block_loss = row_losses @ self.rows.train[block]
+            block_loss.backward()  # type: ignore[no-untyped-call]
+            loss, held = loss + block_loss.item(), held + (row_losses.detach() @ self.rows.held[block]).item()
         grads = [(torch.zeros_like(p) if p.grad is None else p.grad).double() for p in leaves]
         grads[0] *= self.pace
-        weight = grads[1] + self.options.l2 * now.weight
+        weight = grads[1] + self.options.l2 * current.weight
         grads[1] = self.basis.T @ weight if self.basis.shape[1] > 1 else self.basis * weight
-        loss += self.options.l2 / 2 * float((now.weight**2).sum())
+        loss += self.options.l2 / 2 * float((current.weight**2).sum())
         return grads, loss, held if bool(self.rows.held.any()) else float("nan")
 
 
-def _adam(
+def _fit_adamw(
     tasks: Sequence[LoopTask], dev: NDArray[np.bool_], options: LoopOptions, track: Tracker
 ) -> tuple[Fitted, ...]:
-    """Fit heads together by AdamW."""
-    chance = torch.Generator().manual_seed(options.seed)
+    """Fit heads together by AdamW, in batches of rows."""
+    generator = torch.Generator().manual_seed(options.seed)
     data = [task_rows(task, dev) for task in tasks]
-    heads = _heads(tasks, options, chance)
+    heads = _heads(tasks, options, generator)
     free = list({id(p): p.requires_grad_() for head in heads for p in head.all()}.values())
-    descent = torch.optim.AdamW(_groups(heads, tasks, options), lr=options.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(_groups(heads, tasks, options), lr=options.learning_rate, weight_decay=0.0)
     trained = (sum(rows.train for rows in data) > 0).nonzero()[:, 0]  # type: ignore[union-attr]
     best = _Best(options.patience)
     for epoch in range(1, options.epochs + 1):
         track.report((epoch - 1) / options.epochs, f"epoch {epoch} of at most {options.epochs}")
-        for batch in torch.split(trained[torch.randperm(len(trained), generator=chance)], options.batch):
-            descent.zero_grad()
-            loss = _joint(heads, data, batch.sort().values, options, chance) * (len(trained) / len(batch))
+        for batch in torch.split(trained[torch.randperm(len(trained), generator=generator)], options.batch):
+            optimizer.zero_grad()
+            loss = _batch_loss(heads, data, batch.sort().values, options, generator) * (
+                len(trained) / len(batch)
+            )
             loss.backward()  # type: ignore[no-untyped-call]
-            descent.step()
-        if best.stop(epoch, _held(heads, data, options), free):
+            optimizer.step()
+        if best.stop(epoch, _held_loss(heads, data, options), free):
             break
     best.restore(free)
     return tuple(
-        fitted(head, rows, best.epoch, _held([head], [rows], options), options)
+        fitted(head, rows, best.epoch, _held_loss([head], [rows], options), options)
         for head, rows in zip(heads, data, strict=True)
     )
 
 
-def _heads(tasks: Sequence[LoopTask], options: LoopOptions, chance: torch.Generator) -> list[Parameters]:
+def _heads(tasks: Sequence[LoopTask], options: LoopOptions, generator: torch.Generator) -> list[Parameters]:
     shared = options.shared_hidden
-    common = layer(tasks[0].x.shape[2], shared, chance) if shared else []
+    shared_layer = layer(tasks[0].x.shape[2], shared, generator) if shared else []
     heads = []
     for task in tasks:
         width = task.x.shape[2]
-        hidden = layer(width, task.hidden, chance) if task.hidden and not shared else common
-        weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, chance)
-        heads.append(Parameters(*_mix_of(len(task.x)), hidden, weight, bias))
+        hidden = layer(width, task.hidden, generator) if task.hidden and not shared else shared_layer
+        weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, generator)
+        heads.append(Parameters(*_initial_mix(len(task.x)), hidden, weight, bias))
     return heads
 
 
-def _mix_of(layers: int) -> tuple[Tensor, Tensor]:
+def _initial_mix(layers: int) -> tuple[Tensor, Tensor]:
     """Return the logits (layers,) of an even mix, and a scale of 1."""
     return torch.zeros(layers, dtype=torch.float32), torch.ones((), dtype=torch.float32)
 
@@ -255,37 +265,37 @@ def _groups(
     ]
 
 
-def _joint(
+def _batch_loss(
     heads: Sequence[Parameters],
     data: Sequence[TaskRows],
     batch: Tensor,
     options: LoopOptions,
-    chance: torch.Generator,
+    generator: torch.Generator,
 ) -> Tensor:
-    """The mean over tasks of the part of each task's loss that a batch of rows makes up."""
+    """Return the mean over tasks of the part of each task's loss that comes from a batch of rows."""
     total = torch.zeros((), dtype=torch.float32)
     for head, rows in zip(heads, data, strict=True):
-        own = batch[rows.train[batch] > 0]
-        if len(own):
-            found = scores(head, rows.x.index_select(1, own), options, chance)
-            total = total + losses(rows.kind, found, rows.target[own]) @ rows.train[own]
+        batch_rows = batch[rows.train[batch] > 0]
+        if len(batch_rows):
+            outputs = scores(head, rows.x.index_select(1, batch_rows), options, generator)
+            total = total + losses(rows.kind, outputs, rows.target[batch_rows]) @ rows.train[batch_rows]
         if not head.hidden:
-            share = len(own) / int((rows.train > 0).sum())
+            share = len(batch_rows) / int((rows.train > 0).sum())
             total = total + share * options.l2 / 2 * ((head.scale * head.weight) ** 2).sum()
     return total / len(heads)
 
 
 @torch.no_grad()
-def _held(heads: Sequence[Parameters], data: Sequence[TaskRows], options: LoopOptions) -> float:
-    """The mean over tasks of the held-out loss; NaN where no task has held-out rows."""
+def _held_loss(heads: Sequence[Parameters], data: Sequence[TaskRows], options: LoopOptions) -> float:
+    """Return the mean over tasks of the held-out loss; NaN if no task has held-out rows."""
     means = []
     for head, rows in zip(heads, data, strict=True):
         held = rows.held.nonzero()[:, 0]
         total = 0.0
         for block in rows.blocks(len(held)):
-            own = held[block]
-            found = scores(head, rows.x.index_select(1, own), options)
-            total += (losses(rows.kind, found, rows.target[own]) @ rows.held[own]).item()
+            block_rows = held[block]
+            outputs = scores(head, rows.x.index_select(1, block_rows), options)
+            total += (losses(rows.kind, outputs, rows.target[block_rows]) @ rows.held[block_rows]).item()
         if len(held):
             means.append(total)
     return sum(means) / len(means) if means else float("nan")

@@ -1,4 +1,4 @@
-"""A head: what was fitted for each task, the mix that it takes, and the encoding that its rows came from."""
+"""A head: the weights and the mix of each task, and how its rows were encoded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,23 +15,24 @@ from layerwise.states import F32
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
-Tensor = tuple[str, tuple[int, ...]]
+TensorSpec = tuple[str, tuple[int, ...]]
 """The safetensors type and the shape of an array."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskHead:
-    """What was fitted for one task.
+    """The fitted head of one task.
 
     Attributes:
-        name: of the task.
+        name: the name of the task.
         task: `classify`, `regress` or `tag`.
         label: the column that it was fitted to.
-        mix: what it takes of the layers.
+        mix: the mix of layers that it takes.
         classes: the names of its outputs; none for `regress`.
-        multi: whether a row may have several labels; `separator` cut them out of a string.
+        multi: whether a row may have several labels.
+        separator: the string between the labels of a row in the label column, or `None`.
         norms: statistics of the training rows, per layer, where the mix has `norm=layer`.
-        stats: those of what the head is fitted on, one per plane (see `features.planes`).
+        stats: statistics of the training rows of each plane (see `mixing.planes`).
         fitted: the weights.
     """
 
@@ -50,15 +51,15 @@ class TaskHead:
         """Return the logits, or the values, of rows: float32 (n, outputs).
 
         Args:
-            read: gives one layer by its name, float32 (rows, width).
-            paired: whether two rows at a time are one pair.
+            read: returns one layer by its name, float32 (rows, width).
+            paired: whether each two consecutive rows are a pair.
         """
         return apply(self.fitted, standardise(planes(self.mix, read, self.norms, paired), self.stats))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadData:
-    """A head as it stands on disk.
+    """A head as it is stored on disk.
 
     Attributes:
         model: `id`, `revision`, `family`, `blocks`, `width`, and the hashes `weights`, `tokenizer`, `config`.
@@ -66,7 +67,7 @@ class HeadData:
             `precision`, and `words_pool`, which is set where texts are pools of word rows.
         pairs: the names of the two texts of a record, or `None`.
         tasks: a head per task.
-        training: what it was trained on and how it scored, for people and reports.
+        training: the training data and scores, for people and reports.
     """
 
     model: Mapping[str, Any]
@@ -82,10 +83,10 @@ class HeadData:
         return tuple(sorted(names, key=lambda name: 0 if name == "emb" else int(name)))
 
     def check_model(self, hashes: Mapping[str, str], name: str) -> None:
-        """Make sure that a model is the one that the head was trained on.
+        """Check that a model is the one that the head was trained on.
 
         Raises:
-            HeadError: another model, naming what differs.
+            HeadError: another model; the message names what differs.
         """
         for part in ("weights", "tokenizer", "config"):
             if hashes[part] != self.model[part]:
@@ -96,11 +97,11 @@ class HeadData:
                 )
 
 
-def expected(mix: Mix, width: int, paired: bool, outputs: int, hidden: int | None) -> dict[str, Tensor]:
+def expected(mix: Mix, width: int, paired: bool, outputs: int, hidden: int | None) -> dict[str, TensorSpec]:
     """Return the tensors of a head of these sizes: safetensors type and shape of each, by name."""
     inputs = input_width(mix, width, paired)
     count = len(mix.layers) if mix.how == "learned" else 1
-    out: dict[str, Tensor] = {
+    out: dict[str, TensorSpec] = {
         "mix.weights": ("F32", (count,)),
         "mix.scale": ("F32", (1,)),
         "mean": ("F64", (count, inputs)),
@@ -121,8 +122,8 @@ def to_tensors(task: TaskHead) -> dict[str, np.ndarray[Any, Any]]:
     out: dict[str, np.ndarray[Any, Any]] = {
         "mix.weights": np.asarray(fitted.mix_weights, np.float32),
         "mix.scale": np.array([fitted.scale], np.float32),
-        "mean": np.stack([known.mean for known in task.stats]),
-        "std": np.stack([known.std for known in task.stats]),
+        "mean": np.stack([stats.mean for stats in task.stats]),
+        "std": np.stack([stats.std for stats in task.stats]),
         "weight": np.ascontiguousarray(fitted.weight, np.float32),
         "bias": np.ascontiguousarray(fitted.bias, np.float32),
     }
@@ -139,7 +140,7 @@ def to_tensors(task: TaskHead) -> dict[str, np.ndarray[Any, Any]]:
 def from_tensors(
     arrays: Mapping[str, Any], mix: Mix, activation: str
 ) -> tuple[Fitted, tuple[LayerStats, ...], Norms | None]:
-    """Return the weights, the statistics of the planes and those of the layers that named arrays hold."""
+    """Return the weights, the statistics of the planes and those of the layers from named arrays."""
     hidden = (arrays["hidden.weight"], arrays["hidden.bias"]) if "hidden.bias" in arrays else None
     fitted = Fitted(
         mix_weights=arrays["mix.weights"],
@@ -163,10 +164,10 @@ class HeadWithModel(Protocol):
 
     @property
     def data(self) -> HeadData:
-        """What was fitted."""
+        """The weights, mixes and description of the head."""
         ...
 
     @property
     def encoder(self) -> "Encoder":
-        """The model of its rows, loaded when it is first needed."""
+        """The encoder of its rows, loaded at first use."""
         ...

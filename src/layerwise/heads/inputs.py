@@ -1,4 +1,4 @@
-"""What heads are given: texts, sources and datasets, as rows of the kind that they were trained on."""
+"""Turn texts, sources and datasets into rows of the kind that a head was trained on."""
 
 from __future__ import annotations
 
@@ -28,33 +28,32 @@ from layerwise.texts import listed
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
-# How much is encoded at once: enough for full batches, little enough for any memory.
+# Texts and characters that are encoded at once: enough for full batches, few enough for a small memory.
 TEXTS, CHARACTERS = 1024, 262_144
 
 
 def load_model(head: HeadData, model: str | None, revision: str | None, **options: Any) -> Encoder:
-    """Load the encoder of a head, after making sure that it is the right one.
+    """Load the encoder of a head, after checking that it is the model of the training.
 
     Args:
         head: the head.
-        model: where the model is now; the name that it was trained under when left out.
-        revision: of `model`, on the hub.
+        model: the current name or folder of the model; the name at training when left out.
+        revision: the revision of `model` on the hub.
         **options: `device`, `allow_pickle`, `trust_remote_code` of `load_encoder`.
 
     Raises:
         HeadError: another model than the head's.
         ModelError: a model that can't be found or loaded.
     """
-
     name = model if model is not None else str(head.model["id"])
     revision = revision if model is not None else head.model["revision"]
     permissions = {key: bool(options.get(key)) for key in ("allow_pickle", "trust_remote_code")}
     try:
-        found = encode.checkpoint.find_checkpoint(name, revision, **permissions)
+        checkpoint = encode.checkpoint.find_checkpoint(name, revision, **permissions)
     except ModelError as error:
         hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
         raise ModelError(f"{error}{hint}") from None
-    head.check_model(found.hashes(), name)
+    head.check_model(checkpoint.hashes(), name)
     return encode.load.load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
 
 
@@ -65,7 +64,7 @@ def encode_rows(
     batch_tokens: int | None = None,
     track: Tracker = SILENT,
 ) -> LayerStates:
-    """Return the rows of texts as the head knows them, up to the deepest layer that its mixes take."""
+    """Return the rows of texts, encoded as in the training of the head, up to the deepest layer of its mixes."""
     rows = head.rows
     by_words = rows["words_pool"] is not None
     request = encoder.request(
@@ -83,7 +82,7 @@ def encode_rows(
 
 
 def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
-    """Return rows of texts as pools of their words."""
+    """Return rows of texts that are pooled from the rows of their words."""
     docs = states.texts["doc"].to_numpy()
     counts = np.searchsorted(docs, states.index["doc"].to_numpy())
     counts = np.bincount(counts, minlength=len(docs))
@@ -107,35 +106,35 @@ def examples_of(texts: Iterable[Any], pairs: tuple[str, str] | None) -> list[tup
     """Return records of texts given in Python: strings, lists of words, or pairs of strings.
 
     Raises:
-        RequestError: anything else, with its place.
+        RequestError: anything else; the message names the number of the text.
     """
     return [_record(number, text, pairs) for number, text in enumerate(listed(texts))]
 
 
 def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Example, ...]:
-    several = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
+    is_list_of_strings = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
     if pairs is not None:
-        if not several or len(text) != 2:
+        if not is_list_of_strings or len(text) != 2:
             raise RequestError(f"text {number} is {text!r:.60}; the head takes pairs of two strings")
         return tuple(
             Example(clean(part), columns={PART: name}) for part, name in zip(text, pairs, strict=True)
         )
     if isinstance(text, str):
         return (Example(clean(text)),)
-    if not several:
+    if not is_list_of_strings:
         raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
     words = tuple(map(clean, text))
     return (Example(" ".join(words), words),)
 
 
 def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
-    """Open the texts of a source for a head; one of `pairs` looks for the columns of its training texts.
+    """Open the texts of a source for a head; with `pairs`, the columns of its training texts are read.
 
-    Options are those of `read.open_corpus`.
+    The options are those of `read.open_corpus`.
     """
     if pairs is not None and not options.get("text") and not options.get("words"):
         format, _ = find_files(source, options.get("format") or "auto")
-        if format not in ("txt", "docs", "conll"):  # these have no columns of texts
+        if format not in ("txt", "docs", "conll"):  # these formats have no columns of texts
             options = {**options, "text": pairs}
     return open_corpus(source, **options)
 
@@ -143,21 +142,21 @@ def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> C
 def tracked(
     parts: Iterator[list[Example]], track: Tracker, corpus: Corpus
 ) -> Iterator[tuple[list[Example], Tracker]]:
-    """Yield chunks of a corpus with the part of the call that each is, under the name of the file being read."""
+    """Yield chunks of a corpus, each with a tracker for its part of the progress, named after the file."""
     before = 0.0
     for examples in parts:
-        file, number, of = corpus.position
-        behind = corpus.fraction
-        part = track.unknown() if behind is None else track.between(before, behind)
-        yield examples, part.named(f"file {file}", number, of)
-        before = behind or 0.0
+        file, number, files = corpus.position
+        after = corpus.fraction
+        part = track.unknown() if after is None else track.between(before, after)
+        yield examples, part.named(f"file {file}", number, files)
+        before = after or 0.0
 
 
 def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator[list[Example]]:
-    """Yield the texts of a corpus in chunks of bounded size, the two of a pair together; of columns only `keep` stays.
+    """Yield the texts of a corpus in chunks of bounded size; pairs aren't split, and only the columns `keep` stay.
 
     Raises:
-        RequestError: pairs where the head takes single texts, or the other way round.
+        RequestError: pairs for a head of single texts, or single texts for a head of pairs.
     """
     for chunk in shards(corpus.records(), TEXTS, CHARACTERS):
         check_paired(head, corpus.paired)
@@ -165,10 +164,10 @@ def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator
 
 
 def check_paired(head: HeadData, paired: bool) -> None:
-    """Make sure that pairs come to heads of pairs, and single texts to others.
+    """Check that a head of pairs gets pairs, and any other head single texts.
 
     Raises:
-        RequestError: saying what to name with --text.
+        RequestError: if not; the message says which columns to name with --text.
     """
     if head.pairs is not None and not paired:
         names = ",".join(head.pairs)
@@ -189,11 +188,11 @@ def _slim(example: Example, keep: set[str]) -> Example:
 
 
 def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
-    """Make sure that the rows of a dataset are of the kind that a head was trained on.
+    """Check that the rows of a dataset are of the kind that a head was trained on.
 
     Raises:
         HeadError: another model, level, pool or handling of special tokens.
-        RequestError: pairs and single texts mixed up, or layers that aren't stored.
+        RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
     head.check_model(dataset.manifest["model"], str(dataset.path))
     rows = describe_rows(dataset)

@@ -1,4 +1,4 @@
-"""features: from a list of texts to mixed rows, inside a pipeline of scikit-learn."""
+"""A scikit-learn transformer that encodes texts and returns mixed rows."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from layerwise.texts import listed
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
-_TEXTS = 4096  # encoded at once: their layers are held until they are mixed
+_TEXTS = 4096  # texts encoded at a time: their layers stay in memory until they are mixed
 
 
 class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Turns texts into features: each text becomes the mix of some layers of a pretrained encoder.
+    """Turn texts into features: each text becomes the mix of some layers of a pretrained encoder.
 
-    Takes a list (or array, or column) of strings or of lists of words, and gives float32 (rows, width), or
-    (rows, width * layers) for `concat`: the numbers of `encoder.encode(texts, …).mix(mix)`. The model runs up
+    Takes a list (or array, or column) of strings or of lists of words, and returns float32 (rows, width), or
+    (rows, width * layers) for `concat`: the values of `encoder.encode(texts, …).mix(mix)`. The model runs up
     to the deepest layer of the mix and no further. `norm=layer` standardises with mean and deviation of the
-    rows that `fit` saw. A search over many mixes encodes the texts again for each: for more than some hundred
+    rows passed to `fit`. A search over many mixes encodes the texts again for each: for more than some hundred
     texts `lw.extract` them once, and search with `lw.LayerMix` over `dataset.mix("concat(all)")`.
 
-    A row is a text at level `text`, as a pipeline with a label per text needs it. At level `word` and `token`
+    A row is a text at level `text`, as a pipeline with one label per text needs. At level `word` and `token`
     there are more rows than texts, in the order of the texts, and of words or tokens within a text, as
     `encoder.encode(texts, level=…).index` lists them: `y` then has a label per row, and cross-validation, which
     cuts lists of texts, can't be used on top. A word of a pre-split text always gives one row.
 
     Args:
-        model: a name or a folder, as for `lw.load_encoder`, or an encoder. A name is loaded once a process,
-            however many clones and candidates of a search use it; an encoder is shared by all of them.
-        layers: the layers that `all` in the mix means, and that it may name. Which of them are encoded
-            depends on the mix alone.
+        model: a name or a folder, as for `lw.load_encoder`, or an encoder. A named model is loaded once
+            per process and shared by all clones and candidates of a search, as an encoder is.
+        layers: the layers that `all` in the mix stands for, and that it may name. Which of them are encoded
+            depends only on the mix.
         mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
-        level: what a row stands for: `text`, `word` or `token`.
+        level: the unit of a row: `text`, `word` or `token`.
         pool: how tokens become a row; the model's own at text level, else `mean`.
         options: more options of `Encoder.encode`, such as `{"max_length": 128, "special_tokens": False}`.
 
     Attributes:
         mix_: the mix, its layers resolved.
-        width_, blocks_: how many numbers a layer has, and how many blocks the model.
+        width_, blocks_: the width of a layer, and the number of blocks of the model.
         stats_: mean and deviation per layer of the mix; `None` without `norm=layer`.
         hashes_: SHA-256 of the model's weights, tokenizer and configuration; another model is refused.
 
@@ -80,15 +80,15 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.options = options
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check what is wanted against the model; encode X only where `norm=layer` needs statistics.
+        """Check the parameters against the model; encode X only if `norm=layer` needs statistics.
 
         Args:
             X: strings, or lists of words.
             y: ignored.
 
         Raises:
-            RequestError: a mix, layer, level, pool or option that the model can't serve, or no list of texts;
-                it is a ValueError.
+            RequestError: a mix, layer, level, pool or option that is invalid for the model, or no list of
+                texts; a RequestError is a ValueError.
             ModelError: a model that can't be loaded.
         """
         texts = listed(X)
@@ -98,7 +98,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> F32:
-        """Fit, and return the mixed rows of X; encodes X once, and holds the layers of the mix for `norm=layer`."""
+        """Fit, and return the mixed rows of X; X is encoded once, and `norm=layer` keeps its layers in memory."""
         texts = listed(X)
         encoder = self._resolve(texts)
         if not self.mix_.norm:
@@ -112,7 +112,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
         Raises:
             RequestError: no list of texts.
-            ModelError: another model than that of `fit`.
+            ModelError: a model that differs from the one in `fit`.
         """
         check_is_fitted(self, "mix_")
         encoder = self._encoder()
@@ -144,7 +144,6 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         return encoder
 
     def _encoder(self) -> Encoder:
-
         if isinstance(self.model, encode.encoder.Encoder):
             return self.model
         if not isinstance(self.model, str | Path):
@@ -156,12 +155,12 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def _mixed(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
         parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
-        made = [self._encode(encoder, part).mix(self.mix_, stats=self.stats_) for part in parts]
+        mixed = [self._encode(encoder, part).mix(self.mix_, stats=self.stats_) for part in parts]
         empty = np.zeros((0, self.mix_.out_width(self.width_)), np.float32)
-        return made[0] if len(made) == 1 else np.concatenate([empty, *made])
+        return mixed[0] if len(mixed) == 1 else np.concatenate([empty, *mixed])
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn wants to know: texts come in, and float32 goes out."""
+        """Return the tags for scikit-learn: the input is texts, the output float32."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string, tags.input_tags.two_d_array = True, False
         tags.no_validation = True

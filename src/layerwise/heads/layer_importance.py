@@ -1,8 +1,8 @@
-"""What a learned mix shows of itself: weights, shares of logit variance, scores without a layer, a caution.
+"""Explain a learned mix: weights, shares of logit variance, scores without each layer, and a caution.
 
-Raw weights mislead: layers that resemble each other share weight, and a weight says little where the scores
-hardly depend on it. So each layer also has its share of the variance of the logits, and the score of the head
-that is fitted without it.
+Weights alone mislead: similar layers share weight, and a weight means little if the scores hardly depend on it.
+So each layer also gets its share of the variance of the logits, and the score of a head that is fitted without
+the layer.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 METRICS = {"classify": "accuracy", "multilabel": "micro_f1", "regress": "r2"}
-_ENDS = (0.025, 0.975)
-_ALIKE_ROWS = 1000  # that say how much layers resemble each other
+_INTERVAL = (0.025, 0.975)
+_ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
 _SCORE_DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number and the ends of its 95% interval, which are `None` where nothing was resampled."""
+    """A number and the ends of its 95% interval; the ends are `None` if nothing was resampled."""
 
     value: float
     low: float | None = None
@@ -38,9 +38,9 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What the head scores on held-out rows when it is fitted without a layer, with the 95% interval.
+    """The held-out score of the head fitted without one layer, with its 95% interval.
 
-    `difference` is the score with all layers less this one: what the layer adds to the others.
+    `difference` is the score with all layers minus this score: what the layer adds to the others.
     """
 
     value: float
@@ -51,18 +51,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class LearnedMix:
-    """A learned mix, looked at from several sides; sequences have an item per layer, in the mix's order.
+    """The explanation of a learned mix; sequences have an item per layer, in the order of the mix.
 
     Attributes:
         layers: names.
         weights: softmax weights, of sum 1.
         logit_variance: shares of the variance of the logits, of sum 1; see `logit_shares`.
-        left_out: scores without each layer; empty where no row is held out.
-        metric: of these scores: accuracy, micro_f1 or r2.
-        score: with all layers, fitted on the same rows; `None` where no row is held out.
-        alike: the two layers that resemble each other most.
-        likeness: how much, by `likeness` of all pairs; at most 1.
-        draws: how often groups were resampled for the intervals of weights and shares.
+        left_out: scores without each layer; empty if no row is held out.
+        metric: the metric of these scores: accuracy, micro_f1 or r2.
+        score: the score with all layers, fitted on the same rows; `None` if no row is held out.
+        alike: the two most similar layers.
+        likeness: their similarity, the largest `likeness` of all pairs; at most 1.
+        draws: the number of resamples of the groups for the intervals of weights and shares.
     """
 
     layers: tuple[str, ...]
@@ -77,18 +77,18 @@ class LearnedMix:
 
     @property
     def caution(self) -> str:
-        """What to keep in mind when the weights are read, in words."""
+        """A warning about how to read the weights, as text."""
         return (
             "Layers that resemble each other share weight, so a small weight doesn't say that a layer knows "
             f"little; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON holds it, what there is per layer under the layer's name."""
-        made = asdict(self)
+        """Return all fields as JSON values; values per layer are keyed by the layer's name."""
+        fields = asdict(self)
         for name in ("weights", "logit_variance", "left_out"):
-            made[name] = dict(zip(self.layers, made[name], strict=False))
-        return {**made, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
+            fields[name] = dict(zip(self.layers, fields[name], strict=False))
+        return {**fields, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
 
 
 def explain(
@@ -103,22 +103,22 @@ def explain(
     seed: int = 0,
     track: Tracker = SILENT,
 ) -> LearnedMix:
-    """Return what there is to show of a learned mix.
+    """Return the explanation of a learned mix.
 
     Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held`: once
     without each layer, and `draws` times on groups resampled with replacement, whose percentiles are the
     intervals of weights and shares (Efron and Tibshirani 1993, chapter 13). The interval of a score resamples
-    the groups held out, with the fits as they are; a difference is taken within each draw.
+    the held-out groups without a refit; a difference is computed within each resample.
 
     Args:
-        names: of the layers, in the order of `task.x`.
-        task: what the head learned; `task.x` is (layers, rows, width), standardised.
+        names: the names of the layers, in the order of `task.x`.
+        task: the task of the head; `task.x` is (layers, rows, width), standardised.
         fitted: the head.
-        held: bool (rows,), rows to score on, which no refit sees.
-        groups: int64 (rows,); rows of one group, such as the words of a text, are drawn together.
-        options: those that the head was fitted with.
-        draws: how many refits make the intervals; 0 for none.
-        seed: of the draws.
+        held: bool (rows,), rows to score on, which no refit uses.
+        groups: int64 (rows,); rows of one group, such as the words of a text, are resampled together.
+        options: the options that the head was fitted with.
+        draws: the number of refits for the intervals; 0 for no intervals.
+        seed: the seed of the resampling.
         track: reports the refits.
 
     Raises:
@@ -128,38 +128,42 @@ def explain(
     task.check(held)
     train, test = task.row_mask & ~held, task.row_mask & held
     hidden = None if fitted.hidden is None else len(fitted.hidden[1])
-    own = replace(task, row_mask=train, hidden=hidden)
-    # A head from a shared hidden layer is refitted alone, with one of its own.
+    train_task = replace(task, row_mask=train, hidden=hidden)
+    # A head with a shared hidden layer is refitted alone, with its own hidden layer.
     options = replace(options, epochs=max(1, fitted.epochs), shared_hidden=None)
-    chance = np.random.default_rng(seed)
-    pair, most = most_alike(task.x, np.flatnonzero(train), chance)
-    drawing, leaving = track.split(draws, 1 + len(names) if test.any() else 0)
-    steps = drawing.each(range(draws), (f"weights, resample {n + 1} of {draws}" for n in range(draws)))
-    drawn = [_redrawn(own, groups, options, chance, part) for _, part in steps]
+    rng = np.random.default_rng(seed)
+    pair, pair_likeness = most_alike(task.x, np.flatnonzero(train), rng)
+    resampling_track, leaving_out_track = track.split(draws, 1 + len(names) if test.any() else 0)
+    steps = resampling_track.each(
+        range(draws), (f"weights, resample {n + 1} of {draws}" for n in range(draws))
+    )
+    resampled = [_refit_on_resample(train_task, groups, options, rng, part) for _, part in steps]
     shares = logit_shares(fitted, task.x, train.astype(np.float64), softmax=task.kind == "classify")
     score, left_out = (
-        _left_out(own, names, test, groups, options, chance, leaving) if test.any() else (None, ())
+        _left_out(train_task, names, test, groups, options, rng, leaving_out_track)
+        if test.any()
+        else (None, ())
     )
     return LearnedMix(
         layers=tuple(names),
-        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in drawn]),
-        logit_variance=ranges(shares, [share for _, share in drawn]),
+        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in resampled]),
+        logit_variance=ranges(shares, [share for _, share in resampled]),
         left_out=left_out,
         metric=METRICS[task.kind],
         score=score,
         alike=(names[pair[0]], names[pair[1]]),
-        likeness=most,
+        likeness=pair_likeness,
         draws=draws,
     )
 
 
 def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
-    """Return which share of the variance of the logits each layer makes up, float64 (layers,), of sum 1.
+    """Return the share of each layer in the variance of the logits, float64 (layers,), of sum 1.
 
     Logits are a sum over layers, z = Σ z_l, so that var(z) = Σ cov(z_l, z). A layer's share is its covariance
-    summed over outputs, divided by the variance summed over outputs. It is below 0 where a layer works
-    against the others. All are 0 where logits don't vary. With a hidden layer, which is no such sum, z is
-    what the hidden units take in, before their activation.
+    summed over outputs, divided by the variance summed over outputs. It is negative if a layer counteracts
+    the others. All are 0 if the logits don't vary. With a hidden layer the logits aren't such a sum, so z is the
+    input of the hidden units, before their activation.
 
     Args:
         fitted: a head on a learned mix.
@@ -190,13 +194,13 @@ def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:
 
 
 def likeness(x: F32) -> F64:
-    """Return how much layers resemble each other, whatever way they are turned, float64 (layers, layers).
+    """Return the similarity of layers, which doesn't change under rotation, float64 (layers, layers).
 
-    Linear CKA (Kornblith et al. 2019) with the unbiased estimate of Song et al. (2012), so that few rows of
-    unrelated layers give about 0. 0 where it isn't defined: a constant layer, or fewer than 4 rows.
+    Linear CKA (Kornblith et al. 2019) with the unbiased estimate of Song et al. (2012), so that unrelated
+    layers give about 0 even on few rows. 0 where it isn't defined: a constant layer, or fewer than 4 rows.
 
     Args:
-        x: (layers, rows, width); a product of rows × rows is made of each layer.
+        x: (layers, rows, width); each layer needs a matrix of rows × rows.
     """
     rows = x.shape[1]
     if rows < 4:
@@ -211,13 +215,13 @@ def likeness(x: F32) -> F64:
         norm = np.linalg.norm(gram)
         grams.append((gram / norm if norm > 0 else gram).ravel().astype(np.float32))
     flat = np.stack(grams)
-    found: F64 = (flat @ flat.T).astype(np.float64)
-    return found
+    cka: F64 = (flat @ flat.T).astype(np.float64)
+    return cka
 
 
 def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws: int) -> None:
     if not task.learned or len(task.x) < 2:
-        raise RequestError(f"task {task.name!r} has no mix of several layers to look at; give learned(all)")
+        raise RequestError(f"task {task.name!r} has no learned mix of several layers; give learned(all)")
     shape = task.x.shape[:2]
     if (len(names), len(held)) != shape or (len(names), len(groups)) != shape:
         got = f"{len(names)} names, a mask of {len(held)}, groups of {len(groups)}"
@@ -230,47 +234,47 @@ def _refit(task: LoopTask, options: LoopOptions, track: Tracker) -> Fitted:
     return fit([task], np.zeros(task.x.shape[1], bool), options, track)[0]
 
 
-def _redrawn(
-    task: LoopTask, groups: I64, options: LoopOptions, chance: np.random.Generator, track: Tracker
+def _refit_on_resample(
+    task: LoopTask, groups: I64, options: LoopOptions, rng: np.random.Generator, track: Tracker
 ) -> tuple[F64, F64]:
     """Refit on resampled groups of the rows to train on; return weights and shares, (layers,) each."""
     counts = np.zeros(len(groups))
-    counts[task.row_mask] = redraw(groups[task.row_mask], chance)
+    counts[task.row_mask] = redraw(groups[task.row_mask], rng)
     weight = counts.astype(np.float32) * (1 if task.weight is None else task.weight)
-    found = _refit(replace(task, weight=weight.astype(np.float32)), options, track)
-    shares = logit_shares(found, task.x, counts, softmax=task.kind == "classify")
-    return found.mix_weights.astype(np.float64), shares
+    refitted = _refit(replace(task, weight=weight.astype(np.float32)), options, track)
+    shares = logit_shares(refitted, task.x, counts, softmax=task.kind == "classify")
+    return refitted.mix_weights.astype(np.float64), shares
 
 
-def redraw(groups: I64, chance: np.random.Generator) -> I64:
-    """Draw as many groups as there are, with replacement; return how often each row is in, (rows,)."""
-    names, own = np.unique(groups, return_inverse=True)
-    drawn = np.bincount(chance.integers(len(names), size=len(names)), minlength=len(names))
-    counts: I64 = drawn[own]
+def redraw(groups: I64, rng: np.random.Generator) -> I64:
+    """Resample the groups with replacement; return how often each row is drawn, (rows,)."""
+    names, group_of_row = np.unique(groups, return_inverse=True)
+    times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+    counts: I64 = times_drawn[group_of_row]
     return counts
 
 
-def ranges(values: F64, drawn: Sequence[F64]) -> tuple[Range, ...]:
-    """Return values (layers,) with the 95% intervals of the same values drawn again.
+def ranges(values: F64, resampled: Sequence[F64]) -> tuple[Range, ...]:
+    """Return values (layers,) with the 95% intervals of their resampled values.
 
-    A fit on resampled rows sees some of them several times, and so settles further than the one on all: where
-    the interval would leave a value out, it reaches to it.
+    A fit on resampled rows uses some of them several times, so its values can be more extreme than those of the
+    fit on all rows: an interval that excludes the value is extended to it.
     """
-    if not drawn:
+    if not resampled:
         return tuple(Range(float(value)) for value in values)
-    low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
+    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
     ends = np.minimum(low, values), np.maximum(high, values)
     return tuple(Range(*map(float, item)) for item in zip(values, *ends, strict=True))
 
 
-def most_alike(x: F32, rows: I64, chance: np.random.Generator) -> tuple[tuple[int, int], float]:
-    """Return the two layers that resemble each other most, and how much, on some of `rows`; x as `likeness`."""
+def most_alike(x: F32, rows: I64, rng: np.random.Generator) -> tuple[tuple[int, int], float]:
+    """Return the two most similar layers and their similarity, on a sample of `rows`; x as in `likeness`."""
     if len(rows) > _ALIKE_ROWS:
-        rows = np.sort(chance.choice(rows, _ALIKE_ROWS, replace=False))
-    found = likeness(x[:, rows])
-    np.fill_diagonal(found, -np.inf)
-    first, second = np.unravel_index(int(found.argmax()), found.shape)
-    return (int(first), int(second)), float(found[first, second])
+        rows = np.sort(rng.choice(rows, _ALIKE_ROWS, replace=False))
+    cka = likeness(x[:, rows])
+    np.fill_diagonal(cka, -np.inf)
+    first, second = np.unravel_index(int(cka.argmax()), cka.shape)
+    return (int(first), int(second)), float(cka[first, second])
 
 
 def _left_out(
@@ -279,30 +283,32 @@ def _left_out(
     test: Mask,
     groups: I64,
     options: LoopOptions,
-    chance: np.random.Generator,
+    rng: np.random.Generator,
     track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
-    """Return the score with all layers, and those without each, on the rows `test`."""
+    """Return the score with all layers and the scores without each layer, on the rows `test`."""
     target, units = task.target[test], []
     layers = (None, *range(len(task.x)))
-    said = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
-    for layer, part in track.each(layers, said):
-        some = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
-        units.append(_units(task.kind, target, apply(_refit(some, options, part), some.x[:, test])))
-    _, own = np.unique(groups[test], return_inverse=True)
-    sums = np.zeros((own.max() + 1, len(units), units[0].shape[1]))
-    np.add.at(sums, own, np.stack(units, axis=1))
+    step_names = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
+    for layer, part in track.each(layers, step_names):
+        reduced_task = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
+        units.append(
+            _units(task.kind, target, apply(_refit(reduced_task, options, part), reduced_task.x[:, test]))
+        )
+    _, group_of_row = np.unique(groups[test], return_inverse=True)
+    sums = np.zeros((group_of_row.max() + 1, len(units), units[0].shape[1]))
+    np.add.at(sums, group_of_row, np.stack(units, axis=1))
     scores = _score(task.kind, sums.sum(axis=0))
-    counts = (redraw(np.arange(len(sums)), chance) for _ in range(_SCORE_DRAWS))
-    drawn = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
-    low, high = np.quantile(np.stack(drawn), _ENDS, axis=0)
-    apart = ranges(scores[0] - scores, [one[0] - one for one in drawn])
-    items = zip(scores, low, high, apart, strict=True)
+    counts = (redraw(np.arange(len(sums)), rng) for _ in range(_SCORE_DRAWS))
+    resampled = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
+    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
+    differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled])
+    items = zip(scores, low, high, differences, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
 
 
 def _units(kind: str, target: NDArray[Any], raw: F32) -> F64:
-    """What each row adds to the sums that make a score, float64 (rows, parts)."""
+    """Return what each row adds to the sums that a score is computed from, float64 (rows, parts)."""
     if kind == "classify":
         right = raw.argmax(axis=1) == target
         return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
@@ -315,7 +321,7 @@ def _units(kind: str, target: NDArray[Any], raw: F32) -> F64:
 
 
 def _score(kind: str, sums: F64) -> F64:
-    """The score of sums (…, parts)."""
+    """Return the score from sums (…, parts)."""
     if kind == "classify":
         return np.asarray(sums[..., 0] / sums[..., 1])
     if kind == "multilabel":

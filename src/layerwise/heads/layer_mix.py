@@ -1,4 +1,4 @@
-"""A mix as a transformer of scikit-learn: layers side by side in, mixed rows out."""
+"""A scikit-learn transformer that mixes concatenated layers."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -24,25 +24,25 @@ Floats = NDArray[Any]  # float32 or float64
 
 
 class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Mixes layers that stand side by side: X of shape (rows, layers * width) to (rows, width).
+    """Mix concatenated layers: X of shape (rows, layers * width) becomes (rows, width).
 
-    X holds layer after layer in the order of `layers`: `dataset.mix("concat(all)")` is such a matrix, and
-    `states.stack().transpose(1, 0, 2).reshape(rows, -1)`, too. `concat` gives (rows, width * its layers).
+    X holds the layers one after another in the order of `layers`: `dataset.mix("concat(all)")` is such a matrix,
+    and so is `states.stack().transpose(1, 0, 2).reshape(rows, -1)`. `concat` gives (rows, width * its layers).
     float32 stays float32; every other type becomes float64. `norm=layer` standardises each layer with mean
-    and deviation of the rows that `fit` saw.
+    and deviation of the rows passed to `fit`.
 
     Args:
         mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
-        n_layers: how many layers the model has, `emb` among them: its blocks and one. When it is left out, X
-            is one layer, and only a single layer can be asked for.
-        layers: which of the model's layers X holds, where it doesn't hold all.
+        n_layers: the number of layers of the model, `emb` included: blocks + 1. When it is left out, X is one
+            layer, and the mix must be a single layer.
+        layers: the layers of the model that X holds, if it doesn't hold all.
 
     Attributes:
         mix_: the mix, its layers resolved.
         layers_: the names of the layers that X holds, `('emb', '1', …)`.
-        width_: how many numbers a layer has.
+        width_: the width of a layer.
         stats_: mean and deviation per layer of the mix; `None` without `norm=layer`.
-        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        n_features_in_, feature_names_in_: as in scikit-learn.
 
     Example:
         >>> search = GridSearchCV(
@@ -59,11 +59,11 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self.layers = layers
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the mix against the columns of X (rows, layers * width), and take statistics; `y` is ignored.
+        """Check the mix against the columns of X (rows, layers * width), and compute statistics; `y` is ignored.
 
         Raises:
-            RequestError: a broken mix string, a layer that isn't there, `learned`, or columns that don't make
-                layers of one width; it is a ValueError.
+            RequestError: a broken mix string, a missing layer, `learned`, or columns that can't be divided into
+                layers of one width; a RequestError is a ValueError.
         """
         values = validate_data(self, X, dtype=[np.float64, np.float32])
         mix, layers = self._resolve()
@@ -85,7 +85,7 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
         """Return the names of the mixed columns, such as `layer03_dim117`; see `mix_feature_names`.
 
-        `input_features` is only checked, as names of columns say nothing of what is made of several.
+        `input_features` is only checked: a mixed column comes from several columns, so their names aren't used.
         """
         check_is_fitted(self, "width_")
         if input_features is not None:
@@ -109,16 +109,16 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return mix, layers
 
     def _layer(self, values: Floats, name: str) -> Floats:
-        place = self.layers_.index(name)
-        return values[:, place * self.width_ : (place + 1) * self.width_]
+        position = self.layers_.index(name)
+        return values[:, position * self.width_ : (position + 1) * self.width_]
 
     def _stats(self, values: Floats, name: str) -> LayerStats:
         layer = self._layer(values, name)
         return layer_stats(layer[rows] for rows in block_slices(len(layer), self.width_))
 
     def _check_names(self, names: list[str]) -> None:
-        known = getattr(self, "feature_names_in_", None)
-        if known is not None and names != list(known):
+        fitted_names = getattr(self, "feature_names_in_", None)
+        if fitted_names is not None and names != list(fitted_names):
             raise RequestError("input_features is not equal to feature_names_in_; leave it out")
         if len(names) != self.n_features_in_:
             raise RequestError(
@@ -127,7 +127,7 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             )
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn wants to know: both types of float are kept."""
+        """Return the tags for scikit-learn: float32 and float64 are preserved."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -136,16 +136,16 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
     """Return a name per column of a mix, an array of str of shape (mix.out_width(width),).
 
-    A column that stands for one number of one layer, as in a single layer and in `concat`, is
-    `layer03_dim117`; `emb` is `layer00`. Where several layers are mixed it is `mean(1,2,3)_dim117`, after the
-    canonical mix string. Numbers are padded with noughts, so that names sort as columns of a layer do:
+    A column that comes from one layer (a single layer, or `concat`) is named `layer03_dim117`; `emb` is
+    `layer00`. A column mixed from several layers is named `mean(1,2,3)_dim117`, after the canonical mix string.
+    Numbers are padded with zeros, so that the names of a layer's columns sort in the order of the columns:
     layers to two digits or as many as `blocks` has, dimensions to as many as `width - 1` has.
     """
-    digits, places = len(str(max(width - 1, 0))), max(2, len(str(blocks)))
+    digits, layer_digits = len(str(max(width - 1, 0))), max(2, len(str(blocks)))
     dims = [f"dim{number:0{digits}}" for number in range(width)]
     if mix.how in ("layer", "concat"):
         numbers = (0 if name == "emb" else int(name) for name in mix.layers)
-        prefixes = [f"layer{number:0{places}}" for number in numbers]
+        prefixes = [f"layer{number:0{layer_digits}}" for number in numbers]
     else:
         prefixes = [str(mix)]
     return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)

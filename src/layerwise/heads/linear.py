@@ -1,7 +1,7 @@
-"""Linear heads, by scikit-learn's solvers: multinomial and one-against-the-rest logistic regression, ridge.
+"""Fit linear heads by scikit-learn: multinomial and one-against-the-rest logistic regression, ridge.
 
-`C` is scikit-learn's C, the inverse of the penalty: the larger, the freer the weights. For ridge it is
-the inverse of alpha.
+`C` is scikit-learn's C, the inverse of the penalty: larger is weaker regularisation. For ridge it is the
+inverse of alpha.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from layerwise.states import F32, I64
 
 CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 RIDGE_CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_STEPS = 2000
-_NEVER = -30.0  # the logit of a class without a row: exp(-30) is nothing beside the others
+_MAX_STEPS = 2000
+_ABSENT_LOGIT = -30.0  # the logit of a class without a row: exp(-30) is negligible beside the other classes
 Balance = str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """Weights, float32 (inputs, outputs), and bias, float32 (outputs,); `converged` says whether the solver did."""
+    """Weights, float32 (inputs, outputs), and bias, float32 (outputs,); `converged` says whether the solver converged."""
 
     weight: F32
     bias: F32
@@ -43,15 +43,15 @@ def fit_classes(x: F32, y: I64, classes: int, C: float, balance: Balance = None)
     Args:
         x: standardised features, float32 (n, inputs).
         y: class numbers (n,), below `classes`; a class without a row gets a logit that never wins.
-        classes: how many classes there are, K.
+        classes: the number of classes, K.
         C: the inverse of the penalty.
         balance: `balanced` weighs rows by n / (K · rows of their class).
 
     Returns:
-        a head of K outputs, whose softmax are the probabilities.
+        a head with K outputs, whose softmax gives the probabilities.
     """
     present = np.unique(y)
-    weight, bias = np.zeros((x.shape[1], classes), np.float32), np.full(classes, _NEVER, np.float32)
+    weight, bias = np.zeros((x.shape[1], classes), np.float32), np.full(classes, _ABSENT_LOGIT, np.float32)
     if len(present) < 2:
         bias[present] = 0
         return Linear(weight, bias)
@@ -68,10 +68,10 @@ def fit_labels(x: F32, y: NDArray[Any], C: float, balance: Balance = None) -> Li
     """Fit one logistic regression per label against the rest; `y` is 0 or 1, (n, labels).
 
     Returns:
-        a head with an output per label, whose logistic functions are the probabilities. A label that all
-        rows have, or none, keeps its smoothed log-odds.
+        a head with an output per label, whose logistic function gives its probability. A label that all rows
+        have, or that no row has, gets its smoothed log-odds as a constant output.
     """
-    columns = [_one_label(x, y[:, place].astype(np.int64), C, balance) for place in range(y.shape[1])]
+    columns = [_one_label(x, y[:, number].astype(np.int64), C, balance) for number in range(y.shape[1])]
     return Linear(
         np.stack([column.weight[:, 0] for column in columns], axis=1),
         np.array([column.bias[0] for column in columns], np.float32),
@@ -97,19 +97,19 @@ def fit_values(x: F32, y: NDArray[np.float64], C: float) -> Linear:
 
 
 def _logistic(x: F32, y: I64, C: float, balance: Balance) -> tuple[Any, bool]:
-    model = LogisticRegression(C=C, class_weight=balance, max_iter=_STEPS)
-    with silenced(ConvergenceWarning):  # told by `converged`
+    model = LogisticRegression(C=C, class_weight=balance, max_iter=_MAX_STEPS)
+    with silenced(ConvergenceWarning):  # `converged` reports it
         model.fit(x, y)
-    return model, int(np.max(model.n_iter_)) < _STEPS
+    return model, int(np.max(model.n_iter_)) < _MAX_STEPS
 
 
 def grid(task: str) -> Sequence[float]:
-    """Return the values of C among which one is chosen, the most restrained first."""
+    """Return the values of C to choose from, the strongest regularisation first."""
     return RIDGE_CS if task == "regress" else CS
 
 
 def regularisation(task: str, C: float | None) -> dict[str, float | None]:
-    """Return what results say of C: `C` itself of a classifier, `alpha`, its inverse, of a ridge regression.
+    """Return C as results report it: `C` for a classifier, `alpha`, its inverse, for a ridge regression.
 
     >>> regularisation("regress", 1e-5)
     {'C': None, 'alpha': 100000.0}

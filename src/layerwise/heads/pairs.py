@@ -1,4 +1,4 @@
-"""What a head sees of two texts: how alike they are as a whole, and number by number."""
+"""Features of pairs of texts: their cosine, and their difference and product per dimension."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from layerwise.states import F32
 def pair_features(a: F32, b: F32) -> F32:
     """Return the features of pairs of vectors, float32 of shape (n, 2 * width + 1): [cos(a, b), |a − b|, a · b].
 
-    The difference and the product are those of InferSent (Conneau et al. 2017); neither the order of the two
-    nor a swap of them changes a feature. The cosine with a vector of zeros is 0.
+    The difference and the product are those of InferSent (Conneau et al. 2017); swapping the two vectors
+    changes no feature. The cosine with a vector of zeros is 0.
 
     Args:
         a, b: the vectors of the first and of the second texts, float32 (n, width) each.
@@ -28,5 +28,5 @@ def pair_features(a: F32, b: F32) -> F32:
 
 
 def halves(values: F32) -> F32:
-    """Return the features of pairs whose vectors stand one after the other: `values` is (2n, width)."""
+    """Return the features of pairs whose two vectors are consecutive rows of `values` (2n, width)."""
     return pair_features(values[0::2], values[1::2])

@@ -1,4 +1,4 @@
-"""predict: a head applied to new text, from strings to labels, numbers or spans."""
+"""Apply a head to new text: strings in, labels, numbers or spans out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a head says of one text (of one pair): its number, the text, and the answer as JSON holds it."""
+    """The answer of a head for one text (one pair): the text's number, the text, and the answer as JSON values."""
 
     doc: int
     example: Example
@@ -46,18 +46,18 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """Return `doc`, the user's `id` when there is one, and the answer."""
-        own = {} if self.example.id is None else {"id": self.example.id}
-        return {"doc": self.doc, **own, **self.answer}
+        text_id = {} if self.example.id is None else {"id": self.example.id}
+        return {"doc": self.doc, **text_id, **self.answer}
 
 
 class Head:
-    """A trained head: text in, labels, numbers or spans out. Made by `lw.train` and `lw.load_head`.
+    """A trained head: text in, labels, numbers or spans out. Returned by `lw.train` and `lw.load_head`.
 
     Attributes:
-        data: the weights, the mixes, and how rows are made.
-        about: what is recorded besides: versions, and when it was made.
+        data: the weights, the mixes, and how rows are encoded.
+        about: further records: versions, and the time of the training.
 
-    Several threads may use it at the same time.
+    A head may be used by several threads at once.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Head:
         self.data, self.about = data, dict(about)
         self._model, self._revision, self._loading = model, revision, loading
         self._encoder: Encoder | None = None
-        self._once = new_lock()
+        self._loading_lock = new_lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to another process, or into a copy, without the lock."""
-        return {name: value for name, value in self.__dict__.items() if name != "_once"}
+        """Return the state without the lock, which can't be pickled or copied."""
+        return {name: value for name, value in self.__dict__.items() if name != "_loading_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _once=new_lock())
+        self.__dict__.update(state, _loading_lock=new_lock())
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -93,28 +93,28 @@ class Head:
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
-        """The classes of each task; none where it gives numbers. Tags are IOB2."""
+        """The classes of each task; none for `regress`. Tags are IOB2."""
         return {task.name: task.classes for task in self.data.tasks}
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the mixes take; text is encoded up to the deepest."""
+        """The layers that the mixes take; texts are encoded up to the deepest of them."""
         return self.data.layers
 
     @property
     def training(self) -> dict[str, Any]:
-        """What it was trained on, and its scores on held-out and test rows."""
+        """The training data, and the scores on held-out and test rows."""
         return dict(self.data.training)
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded when it is first needed.
+        """The model, loaded at first use.
 
         Raises:
-            HeadError: the model of that name is another one now.
-            ModelError: it can't be found or loaded.
+            HeadError: the model of that name isn't the one of the training.
+            ModelError: the model can't be found or loaded.
         """
-        with self._once:  # two threads would load it twice
+        with self._loading_lock:  # otherwise two threads would load it twice
             if self._encoder is None:
                 self._encoder = load_model(self.data, self._model, self._revision, **self._loading)
             return self._encoder
@@ -127,34 +127,34 @@ class Head:
         progress: Callback | None = None,
         threads: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return what the head says of each text, as the JSON lines of `layerwise predict` do.
+        """Return the answer for each text, as in the JSON lines of `layerwise predict`.
 
         Args:
             texts: strings, or lists of words, in a list or a column; for a head of pairs, pairs of strings.
-            batch_tokens: tokens of a batch.
-            progress: called with how far it has come; see `lw.Progress`.
-            threads: how many to compute with; see `lw.extract`.
+            batch_tokens: the number of tokens per batch.
+            progress: called with the progress; see `lw.Progress`.
+            threads: number of threads to compute with; see `lw.extract`.
 
         Returns:
             for each text `doc`, its number, and `label` with `probabilities`, `labels`, `value`, `spans` or
-            `words`; of several tasks, one of these under each task's name.
+            `words`; with several tasks, one of these under each task's name.
 
         Raises:
-            RequestError: texts that the head can't take.
+            RequestError: texts of another kind than the head takes.
         """
         records = examples_of(texts, self.data.pairs)
         choose(threads)
         with tracking(progress) as track:
             parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
-            return [found.to_json() for found in _stream(self, parts, batch_tokens, threads)]
+            return [prediction.to_json() for prediction in _stream(self, parts, batch_tokens, threads)]
 
     def predict_rows(self, states: Layered) -> list[dict[str, Any]]:
-        """Return what the head says of rows that are encoded already, in memory or on disk, text by text.
+        """Return the answer for each text of rows that are already encoded, in memory or on disk.
 
-        They must be rows as those that it was trained on; see `HeadData.rows`.
+        The rows must be of the kind that the head was trained on; see `HeadData.rows`.
         """
-        found = answers(self.data, states.checked())
-        return [{"doc": doc, **answer} for doc, answer in enumerate(found)]
+        row_answers = answers(self.data, states.checked())
+        return [{"doc": doc, **answer} for doc, answer in enumerate(row_answers)]
 
     def evaluate(
         self,
@@ -164,14 +164,14 @@ class Head:
         threads: int | None = None,
         **options: Any,
     ) -> dict[str, Any]:
-        """Return how the head does on labelled data, by task; see `heads.evaluate`."""
+        """Return the scores of the head on labelled data, by task; see `heads.evaluate`."""
         return evaluate(self, source, progress=progress, threads=threads, **options)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.
 
         Raises:
-            OutputError: something stands there, or it can't be written to.
+            OutputError: `out` exists, or can't be written.
         """
         write_head(self.data, out, self.about)
 
@@ -193,9 +193,9 @@ def load_head(
 
     Args:
         path: its folder.
-        model: where its model is now, when its name has changed; its hashes must be the same.
-        revision, device, allow_pickle, trust_remote_code: see `load_encoder`. The model is loaded when it is
-            first needed, but for one that is named here, which is compared at once.
+        model: the current name or folder of its model, if that has changed; the hashes must be equal.
+        revision, device, allow_pickle, trust_remote_code: see `load_encoder`. The model is loaded at first use;
+            if `model` is given, it is loaded and compared at once.
 
     Raises:
         HeadError: no head, a damaged one, one of a newer format, or another model.
@@ -216,9 +216,12 @@ def load_head(
 
 
 def new_about() -> dict[str, Any]:
-    """Return what is recorded of a head's making: the versions, and the time."""
-    own = {name: version(name) for name in ("scikit-learn", "scipy")}
-    return {"versions": {**versions(), **own}, "made": datetime.now(UTC).isoformat(timespec="seconds")}
+    """Return the records of a training: the versions and the time."""
+    solver_versions = {name: version(name) for name in ("scikit-learn", "scipy")}
+    return {
+        "versions": {**versions(), **solver_versions},
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def predict_source(
@@ -229,7 +232,7 @@ def predict_source(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Iterator[Prediction]:
-    """Yield what a head says of the texts of a corpus, in their order, in bounded memory."""
+    """Yield the predictions for the texts of a corpus, in their order, in bounded memory."""
     choose(threads)
 
     def predictions() -> Iterator[Prediction]:
@@ -243,7 +246,7 @@ def predict_source(
 def _parts(
     parts: Iterator[list[Example]], track: Tracker, count: int
 ) -> Iterator[tuple[list[Example], Tracker]]:
-    """Yield chunks of so many texts with the part of the call that each is."""
+    """Yield the chunks of `count` texts in all, each with a tracker for its part of the progress."""
     done = 0
     for examples in parts:
         end = done + len(examples)
@@ -261,9 +264,9 @@ def _stream(
     step = 1 if head.data.pairs is None else 2
     doc = 0
     for examples, track in parts:
-        with computing(threads):  # and not while whoever asks for the next has its turn
+        with computing(threads):  # not around `yield`: the limit must not hold in the caller's code
             states = encode_rows(head.data, head.encoder, examples, batch_tokens, track)
-            found = list(answers(head.data, states))
-        for example, answer in zip(examples[::step], found, strict=True):
+            chunk_answers = list(answers(head.data, states))
+        for example, answer in zip(examples[::step], chunk_answers, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1

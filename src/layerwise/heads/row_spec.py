@@ -1,4 +1,4 @@
-"""How the rows of a dataset were made of texts, so that new texts can be given the same rows."""
+"""Describe how the rows of a dataset were encoded, so that new texts can be encoded in the same way."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ _MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer",
 def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     """Return `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`, `precision`, `words_pool`.
 
-    `words_pool` is how words were pooled where texts are pools of word rows (`layerwise pool`), else `None`.
+    `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
 
     Raises:
-        DatasetError: a manifest that doesn't say.
+        DatasetError: a manifest without one of these.
     """
     manifest = dataset.manifest
     settings, derived = manifest["settings"], manifest.get("derived") or {}
     names = ("special_tokens", "long", "max_length", "overlap", "precision")
     missing = [name for name in names if name not in settings]
     if missing or not isinstance(derived, dict):
-        what = missing[0] if missing else "derived"
+        entry = missing[0] if missing else "derived"
         raise DatasetError(
-            f"{dataset.path}/manifest.json doesn't say {what}, so new texts can't be given the same rows; "
+            f"{dataset.path}/manifest.json doesn't say {entry}, so new texts can't be given the same rows; "
             "restore it from a copy, or extract again"
         )
     rows = {name: settings[name] for name in names}
@@ -36,7 +36,7 @@ def describe_model(dataset: LayerDataset) -> dict[str, Any]:
     """Return the model of a dataset: its id, revision, family, blocks, width and hashes.
 
     Raises:
-        DatasetError: a manifest that doesn't say.
+        DatasetError: a manifest without one of these.
     """
     model = {**dataset.manifest["model"], "blocks": dataset.blocks, "width": dataset.width}
     for name in _MODEL:

@@ -1,9 +1,10 @@
-"""A head on disk: a folder of `head.json` and `head.safetensors`, and nothing that could run.
+"""Write and read a head: a folder of `head.json` and `head.safetensors`, without executable content.
 
-head.json           format, version, the model by its hashes, how rows are made, tasks, training, versions
-head.safetensors    the numbers of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `head.expected`
+head.json           format, version, the model with its hashes, how rows are encoded, tasks, training, versions
+head.safetensors    the tensors of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `head.expected`
 
-A folder is written beside its place and renamed, so it is there as a whole or not at all.
+A folder is written under a temporary name and renamed, so that a head is never incomplete. `head.json` is checked
+before anything in it is used, and `head.safetensors` is read only if its size and its hash fit.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from layerwise.errors import HeadError, RequestError
 from layerwise.heads.head import (
     HeadData,
     TaskHead,
-    Tensor,
+    TensorSpec,
     expected,
     from_tensors,
     to_tensors,
@@ -47,7 +48,7 @@ _BYTES = {"F32": 4, "F64": 8}
 
 
 def is_head(path: str | Path) -> bool:
-    """Tell whether a folder holds a head."""
+    """Return whether a folder holds a head."""
     return (Path(path) / JSON).is_file()
 
 
@@ -55,7 +56,7 @@ def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
     """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
 
     Raises:
-        OutputError: a folder that exists, or can't be written to.
+        OutputError: a folder that exists or can't be written.
     """
     tensors = save(
         {
@@ -98,7 +99,7 @@ def _task(task: TaskHead) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with `None` for every number that JSON can't hold."""
+    """Return a value with `None` in place of NaN and infinity, which JSON can't hold."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -109,7 +110,7 @@ def _finite(value: Any) -> Any:
 
 
 def describe_head(path: str | Path) -> dict[str, Any]:
-    """Return what `head.json` says, checked.
+    """Return the checked content of `head.json`.
 
     Raises:
         HeadError: no head, a damaged one, or one of a newer format.
@@ -117,10 +118,10 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     folder = Path(path)
     file = folder / JSON
     if not file.is_file():
-        what = (
+        problem = (
             "is a file" if folder.is_file() else "holds no head.json" if folder.exists() else "doesn't exist"
         )
-        raise HeadError(f"{folder} {what}; a head is the folder that `layerwise train --out` writes")
+        raise HeadError(f"{folder} {problem}; a head is the folder that `layerwise train --out` writes")
     try:
         value = read_json(file)
     except OSError as error:
@@ -156,14 +157,14 @@ def read_head(path: str | Path) -> HeadData:
     """
     value = describe_head(path)
     mixes = _mixes(Path(path) / JSON, value)
-    arrays = _arrays(Path(path) / TENSORS, value, _wanted(value, mixes))
-    of_task: list[dict[str, Any]] = [{} for _ in mixes]
+    arrays = _arrays(Path(path) / TENSORS, value, _expected_tensors(value, mixes))
+    arrays_of_tasks: list[dict[str, Any]] = [{} for _ in mixes]
     for name, array in arrays.items():
-        number, _, own_name = name.partition(".")
-        of_task[int(number)][own_name] = array
+        number, _, tensor_name = name.partition(".")
+        arrays_of_tasks[int(number)][tensor_name] = array
     tasks = []
-    for entry, mix, own in zip(value["tasks"], mixes, of_task, strict=True):
-        fitted, stats, norms = from_tensors(own, mix, entry["activation"])
+    for entry, mix, task_arrays in zip(value["tasks"], mixes, arrays_of_tasks, strict=True):
+        fitted, stats, norms = from_tensors(task_arrays, mix, entry["activation"])
         tasks.append(
             TaskHead(
                 name=entry["name"],
@@ -195,8 +196,8 @@ def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:
         raise HeadError(f"{file} is damaged: {error!s:.300}; restore it from a copy") from None
 
 
-def _wanted(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, Tensor]:
-    """Return the tensors that `head.json` speaks of."""
+def _expected_tensors(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, TensorSpec]:
+    """Return the tensors that `head.json` describes."""
     width, paired = value["model"]["width"], value.get("pairs") is not None
     return {
         f"{number}.{name}": tensor
@@ -207,11 +208,11 @@ def _wanted(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, Tensor]:
     }
 
 
-def _arrays(file: Path, value: dict[str, Any], wanted: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the tensors of a head, read only once their number of bytes fits what `head.json` says."""
+def _arrays(file: Path, value: dict[str, Any], expected_tensors: dict[str, TensorSpec]) -> dict[str, Any]:
+    """Return the tensors of a head; they are read only if size and hash match `head.json`."""
     try:
         size, digest = check_regular(file), ""
-        _check_bytes(file, size, wanted)
+        _check_bytes(file, size, expected_tensors)
         if size == value["tensors"]["bytes"]:
             digest = digest_regular(file)
         if digest != value["tensors"]["sha256"]:
@@ -223,35 +224,39 @@ def _arrays(file: Path, value: dict[str, Any], wanted: dict[str, Tensor]) -> dic
         raise HeadError(f"can't read {file}: {reason(error)}; restore it from a copy") from None
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise HeadError(f"{file} is damaged: {reason(error)}; restore it from a copy") from None
-    _check_shapes(file, arrays, wanted)
+    _check_shapes(file, arrays, expected_tensors)
     return arrays
 
 
-def _check_bytes(file: Path, size: int, wanted: dict[str, Tensor]) -> None:
-    """Refuse a file that is too large, or can't hold the numbers that `head.json` speaks of."""
-    numbers = sum(_BYTES[kind] * math.prod(shape) for kind, shape in wanted.values())
+def _check_bytes(file: Path, size: int, expected_tensors: dict[str, TensorSpec]) -> None:
+    """Raise HeadError for a file that is too large, or too small for the tensors that `head.json` describes."""
+    least_size = sum(_BYTES[kind] * math.prod(shape) for kind, shape in expected_tensors.values())
     if size > HEAD_BYTES:
         raise HeadError(
             f"{file} has {size:,} bytes, and at most {HEAD_BYTES:,} are read; restore it from a copy"
         )
-    if numbers > size:
+    if least_size > size:
         raise HeadError(
-            f"{file} is damaged: it has {size:,} bytes and {JSON} speaks of {numbers:,}; restore both from a copy"
+            f"{file} is damaged: it has {size:,} bytes and the tensors in {JSON} need {least_size:,}; restore both from a copy"
         )
 
 
-def _check_shapes(file: Path, arrays: dict[str, Any], wanted: dict[str, Tensor]) -> None:
-    for name in sorted({*wanted, *arrays}):
-        if not _fits(arrays.get(name), wanted.get(name)):
+def _check_shapes(file: Path, arrays: dict[str, Any], expected_tensors: dict[str, TensorSpec]) -> None:
+    for name in sorted({*expected_tensors, *arrays}):
+        if not _fits(arrays.get(name), expected_tensors.get(name)):
             got = "missing" if name not in arrays else f"{arrays[name].dtype} {arrays[name].shape}"
-            kind = f"finite {wanted[name][0]} {wanted[name][1]}" if name in wanted else "there"
+            allowed = (
+                f"finite {expected_tensors[name][0]} {expected_tensors[name][1]}"
+                if name in expected_tensors
+                else "expected"
+            )
             raise HeadError(
-                f"{file} is damaged: tensor {name[:60]!r} is {got}, not {kind}; restore it from a copy"
+                f"{file} is damaged: tensor {name[:60]!r} is {got}, not {allowed}; restore it from a copy"
             )
 
 
-def _fits(found: Any, wanted: Tensor | None) -> bool:
-    if found is None or wanted is None:
+def _fits(array: Any, tensor: TensorSpec | None) -> bool:
+    if array is None or tensor is None:
         return False
-    kind, shape = wanted
-    return bool(found.shape == shape and found.dtype == _NUMPY[kind] and np.isfinite(found).all())
+    kind, shape = tensor
+    return bool(array.shape == shape and array.dtype == _NUMPY[kind] and np.isfinite(array).all())

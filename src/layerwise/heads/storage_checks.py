@@ -1,4 +1,4 @@
-"""What a `head.json` must hold before anything of it is used."""
+"""Check the content of `head.json` before any of it is used."""
 
 import re
 from collections.abc import Iterator
@@ -31,32 +31,32 @@ _MIX = 1 << 16  # characters
 
 
 def check_head(value: dict[str, Any]) -> str | None:
-    """Return the path of the first entry that makes no sense, such as `tasks.0.mix`; `None` when all do."""
+    """Return the path of the first invalid entry, such as `tasks.0.mix`; `None` if all are valid."""
     wrong = json_checks.first_wrong(value, _TOP)
-    return wrong if wrong is not None else next(_wrong(value), None)
+    return wrong if wrong is not None else next(_inconsistent_entries(value), None)
 
 
-def _wrong(value: dict[str, Any]) -> Iterator[str]:
-    """Yield the entries that don't go together, each of them being right by itself."""
+def _inconsistent_entries(value: dict[str, Any]) -> Iterator[str]:
+    """Yield the entries that contradict each other, though each is valid alone."""
     if (value["rows"].get("pool") is None) != (value["rows"]["level"] == "token"):
         yield "rows.pool"
     if value["rows"].get("words_pool") is not None and value["rows"]["level"] != "text":
         yield "rows.words_pool"
     if value.get("pairs") is not None and value["rows"]["level"] != "text":
         yield "pairs"
-    for place, task in enumerate(value["tasks"]):
+    for position, task in enumerate(value["tasks"]):
         wrong = json_checks.first_wrong(task, _TASK)
-        names = [wrong] if wrong is not None else _senseless(task, value["rows"]["level"])
-        yield from (f"tasks.{place}.{name}" for name in names)
+        names = [wrong] if wrong is not None else _inconsistent_in_task(task, value["rows"]["level"])
+        yield from (f"tasks.{position}.{name}" for name in names)
     if len({task["name"] for task in value["tasks"]}) < len(value["tasks"]):
         yield "tasks"
 
 
-def _senseless(task: dict[str, Any], level: str) -> Iterator[str]:
-    """Yield the entries of a task that don't go together."""
+def _inconsistent_in_task(task: dict[str, Any], level: str) -> Iterator[str]:
+    """Yield the entries of a task that contradict each other."""
     regress = task["task"] == "regress"
-    least = 0 if regress else 1 if task["multi"] else 2
-    if len(task["classes"]) < least or (regress and task["classes"]):
+    min_classes = 0 if regress else 1 if task["multi"] else 2
+    if len(task["classes"]) < min_classes or (regress and task["classes"]):
         yield "classes"
     if task["multi"] and task["task"] != "classify":
         yield "multi"
@@ -77,7 +77,7 @@ def _pairs(value: Any) -> bool:
 
 
 _SCORES = optional(object_of({"rows": whole(), "scores": map_of(optional(number))}))
-# What `info` shows of how a task was trained; whatever else stands there is for reports.
+# The entries of a task's training that `info` shows; all other entries are only for reports.
 _TRAINED: json_checks.Schema = {
     "rows": optional(whole()),
     "dropped": optional(whole()),

@@ -1,4 +1,4 @@
-"""A task's rows as tensors: targets standardised, weights of sum 1, and no copy of the layers."""
+"""A task's rows as tensors: targets standardised, weights of sum 1, and the layers without a copy."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ class TaskRows:
     """A task's rows as tensors.
 
     Attributes:
-        kind: the task's.
+        kind: the kind of the task.
         x: (layers, rows, width), which may be the memory of a read-only array: don't write to it.
-        target: int64 or float32, the task's; 0 where a row has no label. Numbers are standardised.
-        train: float32 (rows,), how much each row counts in training, of sum 1.
-        held: float32 (rows,), how much it counts in the held-out loss, of sum 1, or all 0.
-        mean: of the numbers of training rows, in their unit.
-        std: their standard deviation; 1 where they are all the same.
+        target: the task's target, int64 or float32; 0 where a row has no label. Numbers are standardised.
+        train: float32 (rows,), the weight of each row in training, of sum 1.
+        held: float32 (rows,), the weight of each row in the held-out loss, of sum 1, or all 0.
+        mean: the mean of the training rows' numbers, in their unit.
+        std: their standard deviation; 1 if they are all equal.
     """
 
     kind: str
@@ -34,24 +34,26 @@ class TaskRows:
     std: float = 1.0
 
     def blocks(self, rows: int) -> list[slice]:
-        """Cut so many rows into blocks that are worked on at once."""
+        """Cut `rows` rows into blocks that are processed one at a time."""
         return list(blocks(rows, self.x.shape[0] * self.x.shape[2]))
 
-    def fewer(self) -> "TaskRows":
-        """Leave out the rows that don't count, if copying the others costs less than passing over all."""
-        counts = self.train + self.held > 0
-        if counts.float().mean() > 0.5:
+    def drop_unused(self) -> "TaskRows":
+        """Return the rows without those of weight 0, if a copy of the others costs less than to process all."""
+        is_used = self.train + self.held > 0
+        if is_used.float().mean() > 0.5:
             return self
-        own = counts.nonzero()[:, 0]
-        x, target = self.x[:, own], self.target[own]
-        return TaskRows(self.kind, x, target, self.train[own], self.held[own], self.mean, self.std)
+        used_rows = is_used.nonzero()[:, 0]
+        x, target = self.x[:, used_rows], self.target[used_rows]
+        return TaskRows(
+            self.kind, x, target, self.train[used_rows], self.held[used_rows], self.mean, self.std
+        )
 
 
 def task_rows(task: LoopTask, dev: NDArray[np.bool_]) -> TaskRows:
-    """Return the rows of a task that has been checked; those of `dev` are held out.
+    """Return the rows of a checked task; the rows `dev` are held out.
 
     Raises:
-        RequestError: weights of training rows that don't sum to more than 0.
+        RequestError: weights of training rows whose sum isn't positive.
     """
     weight = np.ones(len(dev)) if task.weight is None else task.weight.astype(np.float64)
     train, held = (np.where(task.row_mask & part, weight, 0.0) for part in (~dev, dev))
@@ -64,21 +66,21 @@ def task_rows(task: LoopTask, dev: NDArray[np.bool_]) -> TaskRows:
         mean = float(train @ values)
         std = float(np.sqrt(train @ (values - mean) ** 2)) or 1.0
         target = (values - mean) / std
-    known = task.row_mask if target.ndim == 1 else task.row_mask[:, None]
-    target = np.where(known, target, 0).astype(np.int64 if task.kind == "classify" else np.float32)
-    masses = [torch.from_numpy(part.astype(np.float32)) for part in (train, held)]
-    return TaskRows(task.kind, _tensor(task.x), torch.from_numpy(target), masses[0], masses[1], mean, std)
+    labelled = task.row_mask if target.ndim == 1 else task.row_mask[:, None]
+    target = np.where(labelled, target, 0).astype(np.int64 if task.kind == "classify" else np.float32)
+    weights = [torch.from_numpy(part.astype(np.float32)) for part in (train, held)]
+    return TaskRows(task.kind, _tensor(task.x), torch.from_numpy(target), weights[0], weights[1], mean, std)
 
 
-class _Shared:
-    """The memory of a read-only array, as torch takes it without a warning: nothing here writes to it."""
+class _SharedMemory:
+    """The memory of a read-only array, declared writable: torch would warn otherwise. It is never written to."""
 
     def __init__(self, array: F32) -> None:
         self.array = array
-        place = (array.__array_interface__["data"][0], False)
-        self.__array_interface__ = {**array.__array_interface__, "data": place}
+        address = (array.__array_interface__["data"][0], False)
+        self.__array_interface__ = {**array.__array_interface__, "data": address}
 
 
 def _tensor(x: F32) -> Tensor:
     x = np.ascontiguousarray(x, np.float32)
-    return torch.from_numpy(x if x.flags.writeable else np.asarray(_Shared(x)))
+    return torch.from_numpy(x if x.flags.writeable else np.asarray(_SharedMemory(x)))

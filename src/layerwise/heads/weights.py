@@ -1,4 +1,4 @@
-"""What the gradient loop is asked and what it gives back: tasks, options, fitted heads. No gradients here."""
+"""Input and output of the gradient loop: tasks, options and fitted heads. Imports no torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,23 +13,25 @@ from layerwise.errors import RequestError
 F32 = NDArray[np.float32]
 KINDS = ("classify", "multilabel", "regress")
 ACTIVATIONS = ("gelu", "relu")
-_BLOCK = 1 << 22  # numbers in a block of rows: few enough to stay near between two passes, many enough to pay
+_BLOCK = (
+    1 << 22
+)  # numbers in a block of rows: few enough to stay in the cache, many enough to keep the overhead small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoopTask:
-    """What one head is to learn. Rows are the same rows for all tasks of a call.
+    """The rows and targets of one head. All tasks of a call have the same rows.
 
     Attributes:
-        name: what messages call it.
+        name: the name in messages.
         kind: one of `KINDS`.
-        x: float32 (layers, rows, width), standardised; a fixed mix comes as one layer. Never changed.
+        x: float32 (layers, rows, width), standardised; a fixed mix is one layer. Never changed.
         target: int64 (rows,) classes from 0, float32 (rows, outputs) of 0 and 1, or float32 (rows,).
         outputs: the number of classes or labels; 1 for `regress`.
-        row_mask: bool (rows,), the rows that have this task's label; the others' targets aren't looked at.
-        weight: float32 (rows,), how much each row counts; 1 when left out.
+        row_mask: bool (rows,), the rows that have this task's label; the targets of other rows aren't used.
+        weight: float32 (rows,), the weight of each row; 1 when left out.
         learned: mix the layers with softmax weights and a scale; otherwise there must be one layer.
-        hidden: the width of a hidden layer; none, thus a linear head, when left out.
+        hidden: the width of a hidden layer; a linear head when left out.
     """
 
     name: str
@@ -43,26 +45,28 @@ class LoopTask:
     hidden: int | None = None
 
     def check(self, dev: NDArray[np.bool_]) -> None:
-        """Raise RequestError for shapes that don't agree, or where no row is left to train on."""
-        what = f"task {self.name!r}"
+        """Raise RequestError for shapes that don't agree, or if no row is left to train on."""
+        subject = f"task {self.name!r}"
         if self.kind not in KINDS:
-            raise RequestError(f"{what}: no kind is called {self.kind!r}; there are {', '.join(KINDS)}")
+            raise RequestError(f"{subject}: no kind is called {self.kind!r}; there are {', '.join(KINDS)}")
         if self.x.ndim != 3 or not len(self.x) or (len(self.x) > 1 and not self.learned):
-            got = f"{what}: layers have shape {self.x.shape}"
+            got = f"{subject}: layers have shape {self.x.shape}"
             raise RequestError(f"{got}; give (layers, rows, width), of one layer unless the mix is learned")
         rows = self.x.shape[1]
-        wanted = (rows, self.outputs) if self.kind == "multilabel" else (rows,)
+        target_shape = (rows, self.outputs) if self.kind == "multilabel" else (rows,)
         masks = [self.row_mask.shape, dev.shape, *([] if self.weight is None else [self.weight.shape])]
-        if self.target.shape != wanted or any(shape != (rows,) for shape in masks):
-            got = f"{what}: a target of shape {self.target.shape}, masks and weights of {masks}"
-            raise RequestError(f"{got} don't fit {rows} rows; give a target of {wanted}, the others (rows,)")
+        if self.target.shape != target_shape or any(shape != (rows,) for shape in masks):
+            got = f"{subject}: a target of shape {self.target.shape}, masks and weights of {masks}"
+            raise RequestError(
+                f"{got} don't fit {rows} rows; give a target of {target_shape}, the others (rows,)"
+            )
         if self.hidden is not None and self.hidden < 1:
-            raise RequestError(f"{what}: a hidden layer can't have {self.hidden} units; give at least 1")
+            raise RequestError(f"{subject}: a hidden layer can't have {self.hidden} units; give at least 1")
         if not (self.row_mask & ~dev).any():
-            raise RequestError(f"{what} has no row to train on; hold out fewer rows, or give more labels")
+            raise RequestError(f"{subject} has no row to train on; hold out fewer rows, or give more labels")
         labels = self.target[self.row_mask]
         if self.kind == "classify" and not (labels.min() >= 0 and labels.max() < self.outputs):
-            got = f"{what}: classes go from {labels.min()} to {labels.max()}"
+            got = f"{subject}: classes go from {labels.min()} to {labels.max()}"
             raise RequestError(f"{got}; they must lie in 0 … {self.outputs - 1}")
 
 
@@ -71,19 +75,19 @@ class LoopOptions:
     """How to fit.
 
     Attributes:
-        seed: of initial weights, batches and dropout; the global generators aren't touched.
-        epochs: the most passes over the rows (for L-BFGS: steps).
-        patience: without a better held-out loss for this many epochs the loop stops.
-        learning_rate: of AdamW.
-        mix_rate: of AdamW, for logits and scale of a mix, which few steps must move far.
+        seed: the seed of initial weights, batches and dropout; global generators aren't used.
+        epochs: the maximum number of passes over the rows (for L-BFGS: steps).
+        patience: the loop stops after so many epochs without a better held-out loss.
+        learning_rate: the learning rate of AdamW.
+        mix_rate: the learning rate for logits and scale of a mix, which must change much in few steps.
         batch: rows per step of AdamW.
-        l2: half this times the squared norm of scale · weight is added to a linear head's loss; over n rows
-            that is scikit-learn's C = 1 / (l2 · n) and alpha = l2 · n. Biases and logits are free.
-        weight_decay: of the weights of heads with a hidden layer, as AdamW decays them.
-        dropout: the share of hidden units that are left out of a step.
-        layer_dropout: the chance that a layer is left out of a step's mix, its logit put to -inf.
-        shared_hidden: the width of one hidden layer for all tasks, in place of their own.
-        activation: of hidden units, one of `ACTIVATIONS`.
+        l2: l2 / 2 times the squared norm of scale · weight is added to a linear head's loss; over n rows
+            that is scikit-learn's C = 1 / (l2 · n) and alpha = l2 · n. Biases and logits aren't penalised.
+        weight_decay: the weight decay of AdamW, for the weights of heads with a hidden layer.
+        dropout: the share of hidden units that are dropped in a step.
+        layer_dropout: the probability that a layer is dropped from the mix in a step (its logit is set to -inf).
+        shared_hidden: the width of one hidden layer that all tasks share, instead of one per task.
+        activation: the activation of hidden units, one of `ACTIVATIONS`.
     """
 
     seed: int = 0
@@ -101,9 +105,9 @@ class LoopOptions:
 
     def check(self) -> None:
         """Raise RequestError for a value out of range, with the range."""
-        least = dict.fromkeys(("learning_rate", "mix_rate", "l2", "weight_decay"), 0.0)
-        least |= dict.fromkeys(("epochs", "patience", "batch"), 1.0)
-        for name, low in least.items():
+        minimum = dict.fromkeys(("learning_rate", "mix_rate", "l2", "weight_decay"), 0.0)
+        minimum |= dict.fromkeys(("epochs", "patience", "batch"), 1.0)
+        for name, low in minimum.items():
             if not low <= getattr(self, name) < float("inf"):
                 got = f"{name.replace('_', ' ')} can't be {getattr(self, name)}"
                 raise RequestError(f"{got}; it must be at least {low:g}, and finite")
@@ -121,18 +125,18 @@ class LoopOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A fitted head: numbers, in float32, from which `apply` makes scores.
+    """A fitted head: float32 weights, from which `apply` computes scores.
 
     Attributes:
         mix_weights: (layers,), positive, of sum 1.
-        scale: what the mix is multiplied by. A head sees only its product with the next weight; for a linear
-            head with a learned mix it is the root mean square length of an output's weight vector.
-        hidden: weight (width, hidden) and bias (hidden,), or none.
-        weight: (inputs, outputs), `inputs` being the width of the hidden layer or of the mix.
+        scale: the factor of the mix. Only its product with the next weight has an effect; for a linear head
+            with a learned mix it is the root mean square length of an output's weight vector.
+        hidden: weight (width, hidden) and bias (hidden,), or `None`.
+        weight: (inputs, outputs), where `inputs` is the width of the hidden layer or of the mix.
         bias: (outputs,).
-        epochs: how many epochs led to these numbers.
-        dev_loss: their loss on the held-out rows, in nats per row; NaN without such rows.
-        activation: of the hidden layer.
+        epochs: the number of epochs that led to these weights.
+        dev_loss: their loss on the held-out rows, in nats per row; NaN without held-out rows.
+        activation: the activation of the hidden layer.
     """
 
     mix_weights: F32
@@ -150,15 +154,15 @@ def apply(fitted: Fitted, x: F32) -> F32:
 
     Args:
         fitted: the head.
-        x: (layers, rows, width), standardised as the rows were that the head was fitted on.
+        x: (layers, rows, width), standardised in the same way as the training rows.
 
     Raises:
         RequestError: another number of layers, or another width; scores beyond float32.
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
-    wanted = (len(fitted.mix_weights), len(first))
-    if x.ndim != 3 or (x.shape[0], x.shape[2]) != wanted:
-        raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {wanted}")
+    expected = (len(fitted.mix_weights), len(first))
+    if x.ndim != 3 or (x.shape[0], x.shape[2]) != expected:
+        raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}")
     out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at
         for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
@@ -179,13 +183,13 @@ def apply(fitted: Fitted, x: F32) -> F32:
 
 
 def blocks(rows: int, numbers: int) -> Iterator[slice]:
-    """Cut `rows` rows of so many numbers each into blocks that fit a processor's cache."""
+    """Cut `rows` rows of `numbers` numbers each into blocks that fit into the processor's cache."""
     step = max(64, _BLOCK // max(numbers, 1))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _activate(name: str, values: F32) -> F32:
-    """The numpy twin of torch's exact GELU and of ReLU."""
+    """Apply the activation in numpy; equal to torch's exact GELU and ReLU."""
     if name == "relu":
         return np.maximum(values, np.float32(0))
     out: F32 = values * np.float32(0.5) * (1 + erf(values * np.float32(0.5**0.5)))

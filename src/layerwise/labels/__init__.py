@@ -1,1 +1,1 @@
-"""What sees a label: tag schemes, targets, folds, groups, metrics."""
+"""Everything that uses labels: tag schemes, targets, folds, groups, metrics."""

@@ -1,4 +1,8 @@
-"""Cutting rows into parts so that nothing of one part is known to another: whole groups, never rows."""
+"""Split rows into training, held-out and test parts, or into folds, by whole groups of texts.
+
+If the same text, or two texts of one author or document, were in the training and in the test part, a head could
+score well by remembering them. So rows are linked into groups, and a group is never split.
+"""
 
 from typing import Any
 
@@ -25,37 +29,40 @@ ROLES = {
 
 
 def text_groups(dataset: Layered, docs: I64, column: str | None = None) -> I64:
-    """Return the group of each row, int64 (n,): rows of one group are never on both sides of a cut.
+    """Return the group of each row, int64 (n,); a group is never split.
 
-    A text is a group; identical texts are one group, the two texts of a pair as well, and equal values of
-    `column` make their texts one. What is linked in several ways is one group as a whole.
+    The rows of a text are one group; so are identical texts, the two texts of a pair, and texts with equal values
+    of `column`. Groups that share a row are joined.
 
     Raises:
-        RequestError: there is no such column.
+        RequestError: the column doesn't exist.
     """
-    said = _texts(dataset, docs)
-    labels: list[list[NDArray[np.int64]]] = [[_keys(docs.tolist())], said]
+    text_labels = _text_labels(dataset, docs)
+    labels: list[list[NDArray[np.int64]]] = [[_keys(docs.tolist())], text_labels]
     if column is not None:
         values = read_column(dataset, docs, column)
-        missing = [
+        values_or_docs = [
             f"missing {doc}" if value is None else value for doc, value in zip(docs, values, strict=True)
         ]
-        labels.append([_keys([str(value) for value in missing])])
+        labels.append([_keys([str(value) for value in values_or_docs])])
     return _components(len(docs), labels)
 
 
-def _texts(dataset: Layered, docs: I64) -> list[NDArray[np.int64]]:
-    """Number the texts by what they say, those without a text by their own number; of a pair both."""
-    known: dict[int, Any] = {}
+def _text_labels(dataset: Layered, docs: I64) -> list[NDArray[np.int64]]:
+    """Return a number per row that is equal for identical texts, once for each text of a pair.
+
+    Without stored texts, each text has its own number.
+    """
+    text_of_doc: dict[int, Any] = {}
     for part in dataset.parts():
         texts = part.texts
         numbers = texts["doc"].to_pylist()
-        known.update(
+        text_of_doc.update(
             zip(numbers, texts["text"].to_pylist() if "text" in texts.column_names else numbers, strict=True)
         )
-    several = [docs, docs + 1] if is_paired(dataset) else [docs]
-    keys = _keys([known[int(doc)] for one in several for doc in one])
-    return np.split(keys, len(several))
+    docs_of_parts = [docs, docs + 1] if is_paired(dataset) else [docs]
+    keys = _keys([text_of_doc[int(doc)] for part_docs in docs_of_parts for doc in part_docs])
+    return np.split(keys, len(docs_of_parts))
 
 
 def _keys(values: list[Any]) -> NDArray[np.int64]:
@@ -64,7 +71,7 @@ def _keys(values: list[Any]) -> NDArray[np.int64]:
 
 
 def _components(count: int, labels: list[list[NDArray[np.int64]]]) -> I64:
-    """Return the connected components of rows that share a label; labels in one list are of one kind."""
+    """Return the connected components of rows that share a label; each list in `labels` has its own namespace."""
     rows, columns, offset = [], [], count
     for kind in labels:
         for label in kind:
@@ -73,24 +80,24 @@ def _components(count: int, labels: list[list[NDArray[np.int64]]]) -> I64:
         offset += 1 + max(int(label.max(initial=-1)) for label in kind)
     row, column = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(offset, offset))
-    found = connected_components(graph, directed=False)[1][:count]
-    return _keys(found.tolist())
+    components = connected_components(graph, directed=False)[1][:count]
+    return _keys(components.tolist())
 
 
 def split_roles(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
-    """Return the part of each row, strings (n,): `train`, `dev`, `test`, or "" where the column has nothing.
+    """Return the part of each row, strings (n,): `train`, `dev`, `test`, or "" where the column is empty.
 
-    `validation`, `valid` and `val` are `dev`, whatever their case.
+    `validation`, `valid` and `val` mean `dev`; upper and lower case are equal.
 
     Raises:
-        RequestError: no such column, a value that is none of these, or no training or test rows.
+        RequestError: a missing column, another value, or no training rows.
     """
     roles = []
     for value in read_column(dataset, docs, column):
         text = "" if value is None else str(value).strip().lower()
         if text and text not in ROLES:
             raise RequestError(
-                f"--split {column}: {value!r:.60} is no part; the values are train, dev (or validation) and test"
+                f"--split {column}: {value!r:.60} isn't a part; the values are train, dev (or validation) and test"
             )
         roles.append(ROLES.get(text, ""))
     out = np.array(roles, dtype="<U5")
@@ -100,57 +107,61 @@ def split_roles(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
 
 
 def stratified_folds(groups: I64, classes: I64 | None, folds: int, seed: int) -> list[Mask]:
-    """Return for each of `folds` folds which rows it holds out, bool (n,); whole groups, classes spread evenly.
+    """Return the rows that each of `folds` folds holds out, bool (n,); whole groups, classes spread evenly.
 
     Shuffled groups, the largest first, go to the fold that has the fewest rows of their commonest class,
-    then the fewest rows. (scikit-learn's StratifiedGroupKFold spreads alike, and takes seconds where
-    thousands of groups are cut again and again.)
+    then the fewest rows. (scikit-learn's StratifiedGroupKFold spreads classes in a similar way, but takes seconds
+    when thousands of groups are split many times.)
 
     Args:
         groups: the group of each row (n,).
-        classes: numbers of classes (n,) to spread, or `None`.
-        folds: how many.
-        seed: of the shuffle.
+        classes: class numbers (n,) to spread evenly, or `None`.
+        folds: the number of folds.
+        seed: the seed of the shuffle.
 
     Raises:
         RequestError: fewer groups than folds.
     """
-    names, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < folds:
         raise RequestError(
             f"{len(names)} groups of texts can't be cut into {folds} folds; "
             "identical texts and equal values of --groups stay together: give more texts, or fewer folds"
         )
-    kinds = _commonest(own, classes, len(names)) if classes is not None else np.zeros(len(names), np.int64)
+    kinds = (
+        _commonest(group_of_row, classes, len(names))
+        if classes is not None
+        else np.zeros(len(names), np.int64)
+    )
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-sizes[order], kind="stable")]
-    of_kind: dict[int, list[int]] = {}
-    total = [0] * folds
-    home = np.empty(len(names), np.int64)
-    for place in order.tolist():
-        mine = of_kind.setdefault(int(kinds[place]), [0] * folds)
-        load = list(zip(mine, total, strict=True))
+    load_of_kind: dict[int, list[int]] = {}
+    total_load = [0] * folds
+    fold_of_group = np.empty(len(names), np.int64)
+    for group in order.tolist():
+        kind_load = load_of_kind.setdefault(int(kinds[group]), [0] * folds)
+        load = list(zip(kind_load, total_load, strict=True))
         fold = load.index(min(load))
-        home[place] = fold
-        mine[fold] += int(sizes[place])
-        total[fold] += int(sizes[place])
-    return [home[own] == fold for fold in range(folds)]
+        fold_of_group[group] = fold
+        kind_load[fold] += int(sizes[group])
+        total_load[fold] += int(sizes[group])
+    return [fold_of_group[group_of_row] == fold for fold in range(folds)]
 
 
-def _commonest(own: I64, classes: I64, groups: int) -> I64:
+def _commonest(group_of_row: I64, classes: I64, groups: int) -> I64:
     """Return the commonest class of each group."""
-    pairs, counts = np.unique(np.stack([own, classes]), axis=1, return_counts=True)
-    order = np.argsort(counts, kind="stable")  # the commonest is written last
+    pairs, counts = np.unique(np.stack([group_of_row, classes]), axis=1, return_counts=True)
+    order = np.argsort(counts, kind="stable")  # the commonest class is assigned last
     out = np.zeros(groups, np.int64)
     out[pairs[0, order]] = pairs[1, order]
     return out
 
 
 def holdout(groups: I64, classes: I64 | None, share: float, seed: int) -> Mask:
-    """Return which rows to hold out, bool (n,): about `share` of them, whole groups, classes spread.
+    """Return the rows to hold out, bool (n,): about `share` of them, whole groups, classes spread evenly.
 
     Raises:
-        RequestError: a single group, of which nothing can be held out.
+        RequestError: only one group, so nothing can be held out.
     """
     count = len(np.unique(groups))
     folds = max(2, min(round(1 / share), count))

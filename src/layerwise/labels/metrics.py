@@ -1,7 +1,7 @@
-"""How good predictions are: accuracy and F1 of classes, strict F1 of spans, R² and correlations of numbers.
+"""Metrics of predictions: accuracy and F1 of classes, strict F1 of spans, R² and correlations of numbers.
 
-Everything that is an F1 comes from counts (…, 3) of true positives, predicted and gold, which add up over rows,
-texts and folds; `f1_of_counts` makes the score. A quotient that isn't defined (a class that nobody predicts, a
+Every F1 is computed from counts (…, 3) of true positives, predicted and gold, which can be summed over rows,
+texts and folds; `f1_of_counts` computes the score. A quotient that isn't defined (a class that nobody predicts, a
 correlation with a constant) is 0, as in scikit-learn's `zero_division=0`.
 """
 
@@ -20,7 +20,7 @@ from layerwise.labels.tags import I64, f1_of_counts, span_counts, spans
 
 
 class ClassScore(TypedDict):
-    """One row of a table per class, per label or per type of span; the first three are shares in [0, 1]."""
+    """The scores of one class, label or type of span; precision, recall and F1 are in [0, 1]."""
 
     label: str
     precision: float
@@ -30,7 +30,7 @@ class ClassScore(TypedDict):
 
 
 def primary(task: str, multi: bool = False) -> str:
-    """Return the name of the metric that ranks candidates of a task; a key of what `scores` returns."""
+    """Return the name of the metric that ranks candidates of a task; it is a key of the result of `scores`."""
     if multi:
         return "micro_f1"
     return {"classify": "accuracy", "regress": "r2", "tag": "span_f1"}[task]
@@ -42,17 +42,17 @@ def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[st
     Args:
         task: `classify` (`gold` and `predicted` are labels (rows,), or with `multi` collections of labels),
             `regress` (numbers (rows,)) or `tag` (IOB2 tags, a sequence per text).
-        gold: what is right.
-        predicted: what was predicted, of the same length.
+        gold: the correct labels, numbers or tags.
+        predicted: the predicted ones, of the same length.
         multi: whether a row may have several labels.
 
     Returns:
         classify: `accuracy`, `macro_f1`. With `multi`: `micro_f1`, `macro_f1`, and `accuracy`, the share of rows
-        whose labels are all right and complete. regress: `r2`, `pearson`, `spearman`. tag: `span_f1`,
+        whose predicted labels are exactly the gold labels. regress: `r2`, `pearson`, `spearman`. tag: `span_f1`,
         `span_precision`, `span_recall` (strict, micro over texts), `word_accuracy`.
 
     Raises:
-        RequestError: where lengths differ or there are no rows.
+        RequestError: different lengths, or no rows.
     """
     _check(gold, predicted)
     if task == "regress":
@@ -72,9 +72,9 @@ def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[st
 
 
 def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> list[ClassScore]:
-    """Return precision, recall, F1 and support (how often it is gold) of each class, in order of their names.
+    """Return precision, recall, F1 and support (the number of gold rows) of each class, sorted by name.
 
-    Takes and raises what `scores` does. A class that occurs in `gold` or `predicted` has a row: labels for
+    Arguments and errors are those of `scores`. Each class in `gold` or `predicted` has an entry: labels for
     `classify`, types of strict spans for `tag`; `regress` has none.
     """
     _check(gold, predicted)
@@ -89,12 +89,12 @@ def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> li
 
 
 def accuracy(gold: Any, predicted: Any) -> float:
-    """Return the share of rows whose label is right. 0 without rows."""
+    """Return the share of rows with the correct label; 0 without rows."""
     return float(sum(g == p for g, p in zip(gold, predicted, strict=True)) / max(1, len(gold)))
 
 
 def macro_f1(gold: Any, predicted: Any) -> float:
-    """Return the mean F1 over the labels that occur in `gold` or `predicted`, each one label per row."""
+    """Return the mean F1 over the labels in `gold` or `predicted`, which have one label per row."""
     return float(macro_f1_of_counts(_counts("classify", gold, predicted, multi=False)[1]))
 
 
@@ -107,9 +107,9 @@ def class_counts(gold: I64, predicted: NDArray[np.integer[Any]], classes: int) -
     """Return true positives, predicted and gold of every class, for many predictions of the same rows.
 
     Args:
-        gold: int64 (rows,), numbers of classes.
+        gold: int64 (rows,), class numbers.
         predicted: int (P, rows), P predictions.
-        classes: how many classes there are.
+        classes: the number of classes.
 
     Returns:
         int64 (P, classes, 3)
@@ -123,14 +123,14 @@ def class_counts(gold: I64, predicted: NDArray[np.integer[Any]], classes: int) -
 
 
 def macro_f1_of_counts(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the mean F1 (…) of counts (…, classes, 3) over the classes that are gold or predicted at all."""
+    """Return the mean F1 (…) of counts (…, classes, 3) over the classes that are gold or predicted."""
     present = (counts[..., 1] + counts[..., 2] > 0).sum(axis=-1)
     means: NDArray[np.float64] = f1_of_counts(counts).sum(axis=-1) / np.maximum(present, 1)
     return means
 
 
 def r2(gold: Any, predicted: Any) -> float:
-    """Return the coefficient of determination; for constant gold values 1 where all is right, else 0."""
+    """Return the coefficient of determination; for constant gold values 1 if all predictions are correct, else 0."""
     return float(r2_score(gold, predicted)) if len(gold) > 1 else 0.0
 
 
@@ -148,7 +148,7 @@ def _correlation(function: Any, gold: Any, predicted: Any) -> float:
     sides = [np.asarray(side, dtype=np.float64) for side in (gold, predicted)]
     if any(len(side) < 2 or (side == side[0]).all() for side in sides):
         return 0.0
-    # Nearly constant sides: scipy warns that digits are lost; a probe of a dead layer is allowed to be.
+    # On nearly constant values scipy warns of lost precision; a probe of an uninformative layer may give such values.
     with silenced():
         return float(np.nan_to_num(function(*sides).statistic))
 
@@ -161,7 +161,7 @@ def _check(gold: Any, predicted: Any) -> None:
 
 
 def _counts(task: str, gold: Any, predicted: Any, multi: bool) -> tuple[list[str], I64]:
-    """The classes that occur, sorted, and their counts (classes, 3): what a row has is a set."""
+    """Return the classes that occur, sorted, and their counts (classes, 3); each row is compared as a set."""
     if task == "tag":
         have, got = ([set(spans(tags)) for tags in side] for side in (gold, predicted))
         return _tally(have, got, lambda span: span[0])
@@ -173,7 +173,7 @@ def _counts(task: str, gold: Any, predicted: Any, multi: bool) -> tuple[list[str
 def _tally(
     gold: list[set[Any]], predicted: list[set[Any]], name: Callable[[Any], str]
 ) -> tuple[list[str], I64]:
-    """Count what is in both sets, predicted, gold, by name."""
+    """Count by name the items that are in both sets, predicted, and gold."""
     right = (g & p for g, p in zip(gold, predicted, strict=True))
     counters = [Counter(name(item) for row in rows for item in row) for rows in (right, predicted, gold)]
     names = sorted(set().union(*counters))
@@ -181,17 +181,17 @@ def _tally(
     return names, counts.reshape(-1, 3)
 
 
-def _quotient(counts: I64, of: int) -> NDArray[np.float64]:
-    """True positives over column `of` of counts (…, 3); 0 over 0 is 0."""
-    return np.asarray(counts[..., 0] / np.maximum(counts[..., of], 1), dtype=np.float64)
+def _quotient(counts: I64, column: int) -> NDArray[np.float64]:
+    """Return true positives divided by a column of counts (…, 3); 0 / 0 is 0."""
+    return np.asarray(counts[..., 0] / np.maximum(counts[..., column], 1), dtype=np.float64)
 
 
 def _span_scores(counts: I64, gold: Any, predicted: Any) -> dict[str, float]:
-    whole = counts.sum(axis=0)
+    total = counts.sum(axis=0)
     words = [(g, p) for pair in zip(gold, predicted, strict=True) for g, p in zip(*pair, strict=True)]
     return {
-        "span_f1": float(f1_of_counts(whole)),
-        "span_precision": float(_quotient(whole, 1)),
-        "span_recall": float(_quotient(whole, 2)),
+        "span_f1": float(f1_of_counts(total)),
+        "span_precision": float(_quotient(total, 1)),
+        "span_recall": float(_quotient(total, 2)),
         "word_accuracy": sum(g == p for g, p in words) / max(1, len(words)),
     }

@@ -1,4 +1,4 @@
-"""How a task is scored, whatever the shape of its labels."""
+"""Score the predictions of any task: classes, several labels per row, numbers, or tags."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,25 +12,25 @@ from layerwise.states import I64
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Scores of some rows, by name, the one that counts first; and a line per class or type of span."""
+    """Scores of some rows by name, the primary one first; and an entry per class or type of span."""
 
     rows: int
     scores: dict[str, float]
     classes: list[Any]
 
     def main(self, balance: str | None = None) -> float:
-        """Return the score that heads are chosen by: macro-F1 where classes are to be balanced."""
+        """Return the score that selects heads: the primary one, or macro-F1 if classes are balanced."""
         if balance == "balanced" and "macro_f1" in self.scores:
             return self.scores["macro_f1"]
         return next(iter(self.scores.values()))
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
+        """Return all fields as JSON values."""
         return {"rows": self.rows, "scores": self.scores, "classes": self.classes}
 
 
 def score(task: str, multi: bool, gold: NDArray[Any], predicted: NDArray[Any], docs: I64) -> Score:
-    """Score predictions of rows that stand text by text.
+    """Score predictions of rows that are sorted by text.
 
     Args:
         task: `classify`, `regress` or `tag`.
@@ -38,12 +38,12 @@ def score(task: str, multi: bool, gold: NDArray[Any], predicted: NDArray[Any], d
         gold, predicted: labels or numbers (n,); tags in IOB2.
         docs: the text of each row, (n,).
     """
-    truth: Any = gold
-    said: Any = predicted
+    gold_values: Any = gold
+    predictions: Any = predicted
     if task == "tag":
-        truth, said = cut(gold, docs), cut(predicted, docs)
+        gold_values, predictions = cut(gold, docs), cut(predicted, docs)
     return Score(
         len(gold),
-        metrics.scores(task, truth, said, multi),
-        list(metrics.score_table(task, truth, said, multi)),
+        metrics.scores(task, gold_values, predictions, multi),
+        list(metrics.score_table(task, gold_values, predictions, multi)),
     )

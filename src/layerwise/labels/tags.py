@@ -1,9 +1,9 @@
-"""Tag sequences: every scheme is read into IOB2, and spans count as seqeval's strict IOB2 mode counts them.
+"""Tag sequences: convert every scheme to IOB2, and count spans as in seqeval's strict IOB2 mode.
 
-One reading serves all schemes: a span opens at B, at S, and at a tag that continues nothing; it goes on with I
-or E of its own label; it closes after E or S. On legal sequences that is what each scheme means, IOE included;
-on illegal ones it is what conlleval and most trainers do. Gold tags are read so; predicted ones never are,
-because `spans` is strict.
+One rule converts all schemes: a span begins at B, at S, and at an I or E that continues no span; it continues
+with I or E of the same label; it ends after E or S. On legal sequences this is the definition of each scheme, IOE
+included; on illegal ones it is what conlleval and most trainers do. Only gold tags are converted by this rule;
+predicted tags aren't, since `spans` is strict: mending them would raise their scores.
 """
 
 import re
@@ -17,29 +17,29 @@ from layerwise.choices import one_of
 from layerwise.errors import RequestError
 
 I64 = NDArray[np.int64]
-# IOB is what fits no other: tags of B, I and O in which both B and I begin spans.
+# IOB is used if no other scheme fits: tags of B, I and O in which both B and I begin spans.
 SCHEMES = {"IOB2": "BIO", "IOB1": "BIO", "IO": "IO", "IOBES": "BIESO", "IOE": "IEO", "IOB": "BIO"}
 _NO_LABEL = "_"
 _TAG = re.compile(r"([BIMELSUW])(?:[-_](.+))?", re.DOTALL)
 _SPELLINGS = {"M": "I", "L": "E", "U": "S", "W": "S"}
-# Predictions are compared in blocks of about so many tags.
+# Predictions are compared in blocks of about this many tags.
 _BLOCK = 1 << 24
 
 
 def split_tag(tag: str) -> tuple[str, str]:
     """Return the letter of a tag, one of O, B, I, E, S, and its label (empty for O and for a bare letter).
 
-    The letters of BILOU, BMES and BMEWO count as those of IOBES: M as I, L as E, U and W as S.
+    The letters of BILOU, BMES and BMEWO are read as those of IOBES: M as I, L as E, U and W as S.
 
     Raises:
-        RequestError: for what is no tag.
+        RequestError: an invalid tag.
     """
     if tag == "O":
         return "O", ""
     match = _TAG.fullmatch(str(tag))
     if match is None:
         raise RequestError(
-            f"{tag!r} is no tag; allowed are O and LETTER-LABEL with one of B, I, E, S (IOB1, IOB2, IOBES, IO) "
+            f"{tag!r} isn't a tag; allowed are O and LETTER-LABEL with one of B, I, E, S (IOB1, IOB2, IOBES, IO) "
             "or M, L, U, W (BMES, BILOU, BMEWO); use --task classify for labels of single words"
         )
     letter = match[1]
@@ -50,7 +50,7 @@ def to_iob2(tags: Sequence[str]) -> list[str]:
     """Return one sentence of tags of any scheme as legal IOB2.
 
     Raises:
-        RequestError: for what is no tag.
+        RequestError: an invalid tag.
     """
     out: list[str] = []
     inside: str | None = None
@@ -72,24 +72,24 @@ def _join(letter: str, label: str) -> str:
 def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
     """Return the scheme of a whole corpus, a key of `SCHEMES`.
 
-    IOB2 when the corpus is legal IOB2 (also when nothing is tagged); IO without any B; IOB1 when B comes only
-    right after a span of its own label; IOBES with E or S (BILOU, BMES and BMEWO are spellings of it), IOE with E
-    but neither B nor S. What is left is IOB: B begins spans and so does I, mostly by annotators' slips;
+    IOB2 if the corpus is legal IOB2 (also if nothing is tagged); IO without any B; IOB1 if B comes only directly
+    after a span of the same label; IOBES with E or S (BILOU, BMES and BMEWO are spellings of it); IOE with E but
+    neither B nor S. Any other corpus is IOB: both B and I begin spans, mostly because of annotation errors;
     `to_iob2` begins a span at both.
 
     Raises:
-        RequestError: for what is no tag.
+        RequestError: an invalid tag.
     """
     letters: set[str] = set()
     bad_iob2 = bad_iob1 = False
     for sentence in sentences:
-        before = ("O", "")
+        previous = ("O", "")
         for tag in map(split_tag, sentence):
-            follows = before[0] != "O" and before[1] == tag[1]
+            follows = previous[0] != "O" and previous[1] == tag[1]
             bad_iob2 |= tag[0] == "I" and not follows
             bad_iob1 |= tag[0] == "B" and not follows
             letters.add(tag[0])
-            before = tag
+            previous = tag
     if letters & set("ES"):
         return "IOBES" if letters & set("BS") else "IOE"
     if not bad_iob2:
@@ -103,7 +103,7 @@ def convert(sentences: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
     """Return sentences of tags of `scheme`, a key of `SCHEMES`, as legal IOB2.
 
     Raises:
-        RequestError: for a scheme that doesn't exist, and naming a tag that isn't one of the scheme.
+        RequestError: an unknown scheme, or a tag that isn't in the scheme; the message names it.
     """
     letters = SCHEMES[one_of("tag scheme", scheme, tuple(SCHEMES))]
     for tag in sorted({tag for sentence in sentences for tag in sentence}, key=str):
@@ -118,24 +118,24 @@ def convert(sentences: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """Return the strict spans of one sentence of IOB2 tags: label, first word, word after the last.
 
-    A span is B-X and all I-X right after it; an I-X after anything else is in no span, as in seqeval's
+    A span is B-X and all I-X directly after it; an I-X after anything else is in no span, as in seqeval's
     `mode="strict", scheme=IOB2`. A tag without a label has the label `_`.
     """
-    found: list[tuple[str, int, int]] = []
+    result: list[tuple[str, int, int]] = []
     inside: str | None = None
-    for at, tag in enumerate(tags):
+    for position, tag in enumerate(tags):
         letter, _, label = tag.partition("-")
         if letter == "I" and inside == label:
-            found[-1] = (*found[-1][:2], at + 1)
+            result[-1] = (*result[-1][:2], position + 1)
             continue
         inside = label if letter == "B" else None
         if letter == "B":
-            found.append((label or _NO_LABEL, at, at + 1))
-    return found
+            result.append((label or _NO_LABEL, position, position + 1))
+    return result
 
 
 def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> I64:
-    """Return, for each text, how many strict spans are right, predicted and gold.
+    """Return the number of correct, predicted and gold strict spans of each text.
 
     Args:
         gold: IOB2 tags, a sequence per text.
@@ -146,15 +146,15 @@ def span_counts(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
     """
     counts = np.zeros((len(gold), 3), dtype=np.int64)
     for row, truth, guess in zip(counts, gold, predicted, strict=True):
-        wanted, got = set(spans(truth)), set(spans(guess))
-        row[:] = len(wanted & got), len(got), len(wanted)
+        gold_spans, predicted_spans = set(spans(truth)), set(spans(guess))
+        row[:] = len(gold_spans & predicted_spans), len(predicted_spans), len(gold_spans)
     return counts
 
 
 def f1_of_counts(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return F1 of counts (…, 3), true positives, predicted and gold, as (…); 0 where nothing is there.
+    """Return F1 of counts (…, 3), true positives, predicted and gold, as (…); 0 if all counts are 0.
 
-    Counts summed over texts give micro F1, summed over labels as well.
+    Counts summed over texts, or over labels, give micro F1.
     """
     both = np.asarray(counts[..., 1] + counts[..., 2], dtype=np.float64)
     return np.divide(2.0 * counts[..., 0], both, out=np.zeros_like(both), where=both > 0)
@@ -163,15 +163,15 @@ def f1_of_counts(counts: NDArray[Any]) -> NDArray[np.float64]:
 def span_counts_of_codes(
     gold: I64, predicted: NDArray[np.integer[Any]], lengths: Sequence[int] | I64, tags: Sequence[str]
 ) -> I64:
-    """Return what `span_counts` returns, for many predictions of the same texts at once.
+    """Return the result of `span_counts` for many predictions of the same texts at once.
 
-    A gold span is right when its words have its tags and the word after it doesn't go on with it.
+    A gold span is predicted correctly if its words have its tags and the word after it doesn't continue it.
 
     Args:
-        gold: int64 (words,), numbers of IOB2 tags, text after text.
+        gold: int64 (words,), numbers of IOB2 tags, sorted by text.
         predicted: int (P, words), P predictions.
-        lengths: (texts,) words of each text; may be 0.
-        tags: (T,) the names, each once.
+        lengths: (texts,) the number of words of each text; may be 0.
+        tags: (T,) the names of the tags, without repetition.
 
     Returns:
         int64 (P, texts, 3): true positives, predicted, gold.
@@ -197,8 +197,10 @@ def inside_partners(tags: Sequence[str]) -> I64:
 
     int64 (T,)
     """
-    place = {tag: at for at, tag in enumerate(tags)}
-    return np.array([place.get("I" + tag[1:], -1) if tag[:1] in "BI" else -1 for tag in tags], dtype=np.int64)
+    number_of = {tag: number for number, tag in enumerate(tags)}
+    return np.array(
+        [number_of.get("I" + tag[1:], -1) if tag[:1] in "BI" else -1 for tag in tags], dtype=np.int64
+    )
 
 
 def _begins(tags: Sequence[str]) -> NDArray[np.bool_]:
@@ -206,7 +208,7 @@ def _begins(tags: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _gold_spans(gold: I64, lengths: I64, begins: NDArray[np.bool_], inside: I64) -> tuple[I64, I64]:
-    """First words (spans,) of strict spans and the words after their last ones (spans,)."""
+    """Return the first words of strict spans, (spans,), and the words after their last words, (spans,)."""
     goes_on = np.zeros(len(gold), dtype=bool)
     goes_on[1:] = gold[1:] == inside[gold[:-1]]
     goes_on[_starts(lengths)] = False
@@ -216,14 +218,14 @@ def _gold_spans(gold: I64, lengths: I64, begins: NDArray[np.bool_], inside: I64)
 
 
 def _following(gold: I64, lengths: I64, first: I64, end: I64, inside: I64) -> tuple[I64, I64]:
-    """The word after each span, and the tag that it must not have: none (-1) where the text ends there."""
+    """Return the word after each span, and the tag that would continue the span; -1 where the text ends."""
     text_end = np.repeat(np.cumsum(lengths), lengths)
     partner = np.where(end < text_end[first], inside[gold[first]], -1)
     return np.minimum(end, max(0, len(gold) - 1)), partner
 
 
 def _all_equal(part: NDArray[np.integer[Any]], gold: I64, first: I64, end: I64) -> NDArray[np.bool_]:
-    """Whether all words of each span have its tags, bool (P, spans)."""
+    """Return whether all words of each span have its tags, bool (P, spans)."""
     if not len(first):
         return np.zeros((len(part), 0), dtype=bool)
     sizes = end - first
@@ -234,13 +236,13 @@ def _all_equal(part: NDArray[np.integer[Any]], gold: I64, first: I64, end: I64) 
 
 
 def _starts(lengths: I64) -> I64:
-    """Where each text that isn't empty begins."""
+    """Return the first word of each text that isn't empty."""
     starts: I64 = (np.cumsum(lengths) - lengths)[lengths > 0]
     return starts
 
 
 def _sums(flags: NDArray[np.bool_], lengths: I64) -> I64:
-    """Sums of flags (…, words) over each text, as int64 (…, texts)."""
+    """Return the sum of flags (…, words) over each text, int64 (…, texts)."""
     sums = np.zeros((*flags.shape[:-1], len(lengths)), dtype=np.int64)
     if lengths.any():
         sums[..., lengths > 0] = np.add.reduceat(flags, _starts(lengths), axis=-1, dtype=np.int64)

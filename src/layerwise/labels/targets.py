@@ -1,4 +1,4 @@
-"""What each task is to learn: its rows, its classes, and its labels as numbers."""
+"""The target of each task: its rows, its classes, and its labels as numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """A task as the user names it: `task` is one of `TASKS`, `label` a column."""
+    """A task as the user specifies it: `task` is one of `TASKS`, `label` a column."""
 
     name: str
     task: str
@@ -29,19 +29,19 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One task with its labels, on rows that all tasks of a call share.
+    """One task with its labels, on the rows that all tasks of a training share.
 
     Attributes:
         spec: the task.
-        has: which of the shared rows have a label, bool (n,).
-        gold: the labels of those that have one, (m,): strings, tuples, or float64; tags in IOB2.
-        docs: the texts of these, int64 (m,).
-        classes: the names of the outputs, none for `regress`.
-        y: the labels as numbers (m,): class numbers (-1 for a class that training doesn't know), float64, or
+        has: the shared rows that have a label, bool (n,).
+        gold: the labels of these rows, (m,): strings, tuples, or float64; tags in IOB2.
+        docs: the texts of these rows, int64 (m,).
+        classes: the names of the outputs; none for `regress`.
+        y: the labels as numbers (m,): class numbers (-1 for a class without training rows), float64, or
             0 and 1 as float32 (m, K) where `multi`.
         multi: whether a row may have several labels.
-        dropped: how many rows have no label.
-        scheme: what the tags were written in.
+        dropped: the number of rows without a label.
+        scheme: the original scheme of the tags.
     """
 
     spec: TaskSpec
@@ -56,57 +56,61 @@ class Target:
 
     @property
     def outputs(self) -> int:
-        """How many numbers the head gives."""
+        """The number of outputs of the head."""
         return len(self.classes) or 1
 
 
 def read_target(dataset: Layered, spec: TaskSpec) -> tuple[Labelled, str | None]:
-    """Return the labels of a task, tags in IOB2, and the scheme that tags were written in.
+    """Return the labels of a task, tags in IOB2, and the original scheme of the tags.
 
-    A text with a word without a tag is left out as a whole, since what follows would follow the wrong word.
+    A text with an untagged word is left out as a whole, since the next tag would follow the wrong word.
 
     Raises:
-        RequestError: no such column, or labels that the task can't have.
+        RequestError: a missing column, or labels that are invalid for the task.
     """
     if spec.separator == "":
-        raise RequestError("--separator '' separates nothing; give what stands between labels, such as ';'")
+        raise RequestError(
+            "--separator '' is empty, so it separates nothing; give the text between two labels, such as ';'"
+        )
     if spec.separator is not None and spec.task != "classify":
         raise RequestError(f"--separator {spec.separator!r} goes with task 'classify', not {spec.task!r}")
-    found = read_labels(dataset, spec.task, spec.label, spec.separator)
-    if spec.task != "tag" or not len(found):
-        return found, None
-    return tagged(found)
+    labelled = read_labels(dataset, spec.task, spec.label, spec.separator)
+    if spec.task != "tag" or not len(labelled):
+        return labelled, None
+    return tagged(labelled)
 
 
-def make_target(spec: TaskSpec, found: Labelled, scheme: str | None, rows: I64, known: Mask) -> Target:
-    """Return a task on shared rows, int64 (n,) or (n, 2); classes are those of the rows `known`, bool (n,)."""
-    first, own = (part[:, 0] if part.ndim == 2 else part for part in (rows, found.rows))
-    has = np.isin(first, own)
-    classes = _classes(spec.task, found, known[has])
+def make_target(
+    spec: TaskSpec, labelled: Labelled, scheme: str | None, rows: I64, in_training: Mask
+) -> Target:
+    """Return a task on shared rows, int64 (n,) or (n, 2); classes are those of the rows `in_training`, bool (n,)."""
+    first, task_rows = (part[:, 0] if part.ndim == 2 else part for part in (rows, labelled.rows))
+    has = np.isin(first, task_rows)
+    classes = _classes(spec.task, labelled, in_training[has])
     return Target(
         spec=spec,
         has=has,
-        gold=found.values,
-        docs=found.docs,
+        gold=labelled.values,
+        docs=labelled.docs,
         classes=classes,
-        y=encode(found.values, classes, found.multi) if classes else found.values,
-        multi=found.multi,
-        dropped=found.dropped,
+        y=encode(labelled.values, classes, labelled.multi) if classes else labelled.values,
+        multi=labelled.multi,
+        dropped=labelled.dropped,
         scheme=scheme,
     )
 
 
-def _classes(task: str, found: Labelled, known: Mask) -> tuple[str, ...]:
+def _classes(task: str, labelled: Labelled, in_training: Mask) -> tuple[str, ...]:
     if task == "regress":
         return ()
-    values = found.values[known]
-    names = {label for labels in values for label in labels} if found.multi else set(values)
+    values = labelled.values[in_training]
+    names = {label for labels in values for label in labels} if labelled.multi else set(values)
     return tuple(sorted(names, key=lambda name: (task == "tag" and name != "O", name)))
 
 
 def encode(values: NDArray[Any], classes: Sequence[str], multi: bool) -> NDArray[Any]:
-    """Return labels as numbers: of classes, -1 for others, int64 (n,); `multi`: 0 or 1, float32 (n, K)."""
-    number: Mapping[str, int] = {name: place for place, name in enumerate(classes)}
+    """Return labels as class numbers, -1 if not in `classes`, int64 (n,); `multi`: 0 or 1, float32 (n, K)."""
+    number: Mapping[str, int] = {name: position for position, name in enumerate(classes)}
     if not multi:
         return np.array([number.get(value, -1) for value in values], np.int64)
     out = np.zeros((len(values), len(classes)), np.float32)
@@ -116,43 +120,43 @@ def encode(values: NDArray[Any], classes: Sequence[str], multi: bool) -> NDArray
 
 
 def check_target(target: Target, train: Mask) -> None:
-    """Make sure that there is something to learn; `train` (m,) says which labelled rows are for training.
+    """Check that there is something to learn; `train` (m,) marks the labelled rows for training.
 
     Raises:
-        RequestError: no training rows, or a single class.
+        RequestError: no training rows, constant numbers, a class per row, or a single class.
     """
     spec, rows = target.spec, int(train.sum())
-    what = f"task {spec.task!r}, column {spec.label!r}"
+    subject = f"task {spec.task!r}, column {spec.label!r}"
     if not rows:
-        raise RequestError(f"{what}: none of the training rows has a label; give rows with labels")
+        raise RequestError(f"{subject}: none of the training rows has a label; give rows with labels")
     if spec.task == "regress":
         values = np.asarray(target.y[train], np.float64)
         if values.std() == 0:
             raise RequestError(
-                f"{what}: all {rows} numbers are {values[0]:g}, so nothing varies; name another column"
+                f"{subject}: all {rows} numbers are {values[0]:g}, so nothing varies; name another column"
             )
         return
     if target.multi:
         if not target.classes:
-            raise RequestError(f"{what}: no row has a label in its list; give some that have")
+            raise RequestError(f"{subject}: no row has a label in its list; give some that have")
         return
-    seen = np.unique(target.y[train])
-    if rows > 2 and len(seen) >= rows:
+    present = np.unique(target.y[train])
+    if rows > 2 and len(present) >= rows:
         raise RequestError(
-            f"{what}: {len(seen)} classes for {rows} rows leave nothing to learn; for numbers use --task regress"
+            f"{subject}: {len(present)} classes for {rows} rows leave nothing to learn; for numbers use --task regress"
         )
-    if len(seen) < 2:
-        name = target.classes[int(seen[0])]
+    if len(present) < 2:
+        name = target.classes[int(present[0])]
         raise RequestError(
-            f"{what}: all {rows} training rows have the label {name!r:.60}; {spec.task} needs two or more classes"
+            f"{subject}: all {rows} training rows have the label {name!r:.60}; {spec.task} needs two or more classes"
         )
 
 
 def check_task(task: str) -> str:
-    """Return `task` when there is one of that name.
+    """Return `task` if it is one of `TASKS`.
 
     Raises:
-        RequestError: naming those that there are.
+        RequestError: an unknown task; the message lists the known ones.
     """
     if task not in TASKS:
         raise RequestError(f"task {task!r} doesn't exist; choose one of {', '.join(TASKS)}")

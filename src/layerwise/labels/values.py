@@ -1,4 +1,4 @@
-"""Labels: which rows of a dataset have one, and what it is."""
+"""Read the labels of the rows of a dataset."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Labelled:
 
     Attributes:
         rows: their numbers, int64 (n,), ascending; for pairs of texts (n, 2).
-        docs: the text of each row, int64 (n,); of a pair its first.
+        docs: the text of each row, int64 (n,); the first text of a pair.
         values: strings (n,) as objects; float64 (n,) for `regress`; tuples of strings where `multi`.
-        dropped: how many rows (pairs) have no label.
+        dropped: the number of rows (pairs) without a label.
         multi: whether a row may have several labels.
     """
 
@@ -41,26 +41,27 @@ class Labelled:
         return self.rows.ndim == 2
 
     def take(self, places: NDArray[Any], dropped: int = 0) -> "Labelled":
-        """Return some of these rows, and count those that were dropped besides."""
+        """Return the rows at `places`; `dropped` is added to the count."""
         return Labelled(
             self.rows[places], self.docs[places], self.values[places], self.dropped + dropped, self.multi
         )
 
 
 def read_labels(dataset: Layered, task: str, column: str, separator: str | None = None) -> Labelled:
-    """Return the labels that `column` gives to the rows of a dataset.
+    """Return the labels of the rows of a dataset from `column`.
 
-    A column of the index belongs to the rows, one of the texts to every row of its text; at token level a
-    token has the label of its word. A missing label is `None` or an empty string.
+    A column of the index has a value per row; a column of the texts applies to every row of its text; at token
+    level a token has the label of its word. A missing label is `None` or an empty string.
 
     Args:
         dataset: rows on disk or in memory.
         task: `classify`, `regress` or `tag`.
         column: the column's name.
-        separator: cuts a string into several labels.
+        separator: the text between the labels of a string with several labels.
 
     Raises:
-        RequestError: an unknown task or column, numbers where there are none, tags where there are no words.
+        RequestError: an unknown task or column, `regress` on values that aren't numbers, or `tag` on rows that
+            aren't words.
     """
     if task not in TASKS:
         raise RequestError(f"task {task!r} doesn't exist; choose one of {', '.join(TASKS)}")
@@ -77,39 +78,39 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
     convert, multi = _converter(task, column, values, separator)
     if task == "tag":
         return Labelled(rows, docs, _objects([_text(v) for v in values]), 0)
-    kept = np.array([there(value) for value in values], bool)
-    made = [convert(value) for value, keep in zip(values, kept, strict=True) if keep]
-    out = np.array(made, np.float64) if task == "regress" else _objects(made)
-    return Labelled(rows[kept], docs[kept], out, int(len(kept) - kept.sum()), multi)
+    has_label = np.array([there(value) for value in values], bool)
+    converted = [convert(value) for value, is_labelled in zip(values, has_label, strict=True) if is_labelled]
+    out = np.array(converted, np.float64) if task == "regress" else _objects(converted)
+    return Labelled(rows[has_label], docs[has_label], out, int(len(has_label) - has_label.sum()), multi)
 
 
 def read_column(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
-    """Return the value that each of `docs` has in a column of the texts, as objects (n,).
+    """Return the value of each of `docs` in a column, as objects (n,).
 
     Raises:
-        RequestError: there is no such column.
+        RequestError: the column doesn't exist.
     """
-    known: dict[int, Any] = {}
+    value_of_doc: dict[int, Any] = {}
     for part in dataset.parts():
         table = part.texts if column in part.texts.column_names else part.index
         if column not in table.column_names:
             continue
-        known.update(zip(table["doc"].to_pylist(), table[column].to_pylist(), strict=True))
-    if not known:
+        value_of_doc.update(zip(table["doc"].to_pylist(), table[column].to_pylist(), strict=True))
+    if not value_of_doc:
         raise _no_column(dataset, column)
-    return _objects([known.get(int(doc)) for doc in docs])
+    return _objects([value_of_doc.get(int(doc)) for doc in docs])
 
 
 def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
     docs: list[I64] = []
     values: list[Any] = []
-    found = False
+    column_exists = False
     for part in dataset.parts():
-        own, known = column_values(part, column)
+        part_values, in_part = column_values(part, column)
         docs.append(part.index["doc"].to_numpy())
-        values += own
-        found |= known
-    if not found:
+        values += part_values
+        column_exists |= in_part
+    if not column_exists:
         raise _no_column(dataset, column)
     return np.concatenate([np.zeros(0, np.int64), *docs]), values
 
@@ -154,8 +155,8 @@ def _text(value: Any) -> str:
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
     out = np.empty(len(values), object)
-    for place, value in enumerate(values):
-        out[place] = value
+    for position, value in enumerate(values):
+        out[position] = value
     return out
 
 

@@ -1,8 +1,9 @@
-"""Viterbi for IOB2: of the legal tag sequences, the one with the highest sum of scores.
+"""Viterbi for IOB2: find the legal tag sequence with the highest sum of scores.
 
-The law is one-sided: only an I-X depends on what comes before it, and there is no score for a transition. So the
-best path without the law is also the best one under it wherever it happens to be legal, and only the other
-sentences are decoded, in O(words · T): a free tag (O, B-X) follows the best of all tags, an I-X the better of two.
+The best tag of each word alone may give an illegal sequence, such as I-X after O. Only I-X has a constraint on the
+tag before it, and transitions have no scores. So the best tags of each word are also the best legal sequence
+whenever they are legal, and only the other sentences are decoded, in O(words · T): O and B-X follow the best of all
+tags, I-X follows the better of B-X and I-X.
 """
 
 from collections.abc import Sequence
@@ -15,22 +16,22 @@ from layerwise.errors import RequestError
 from layerwise.labels.tags import I64, inside_partners
 
 _Bool = NDArray[np.bool_]
-# A decoded block holds at most about so many scores.
+# A decoded block holds at most about this many scores.
 _BLOCK = 1 << 22
-# Stands for the logarithm of 0: below any real score, yet sums of it stay finite.
+# Replaces the logarithm of 0: lower than any real score, but its sums stay finite.
 _LOWEST = -1e30
 
 
 def legal(tags: Sequence[str]) -> tuple[_Bool, _Bool]:
-    """Return which IOB2 tags may begin a sentence, bool (T,), and which may follow which, bool (T, T).
+    """Return the IOB2 tags that may begin a sentence, bool (T,), and the legal transitions, bool (T, T).
 
-    I-X comes only after B-X or I-X; all else is free. Rows are the tag before.
+    I-X comes only after B-X or I-X; all other transitions are legal. The row is the earlier tag.
     """
     inside = inside_partners(tags)
-    bound = _bound(tags)
+    bound = _is_inside(tags)
     follows = np.tile(~bound, (len(tags), 1))
-    before = np.flatnonzero(inside >= 0)
-    follows[before, inside[before]] = True
+    has_inside = np.flatnonzero(inside >= 0)
+    follows[has_inside, inside[has_inside]] = True
     return ~bound, follows
 
 
@@ -38,26 +39,26 @@ def decode(scores: NDArray[Any], lengths: Sequence[int] | I64, tags: Sequence[st
     """Return the best legal tags of each sentence.
 
     Args:
-        scores: float (words, T), sentence after sentence; logarithms of probabilities, or any scores whose sum
-            is to be highest; -inf for what can't be, never NaN.
-        lengths: (sentences,) words of each; may be 0.
-        tags: (T,) IOB2 names, each once.
+        scores: float (words, T), sorted by sentence; log probabilities, or any scores whose sum is maximised;
+            -inf for an impossible tag, never NaN.
+        lengths: (sentences,) the number of words of each sentence; may be 0.
+        tags: (T,) the names of IOB2 tags, without repetition.
 
     Returns:
-        int64 (words,), numbers of tags. Of equally good sequences, one.
+        int64 (words,), tag numbers; one of the best if several sequences are equally good.
 
     Raises:
-        RequestError: for lengths that don't add up to the words, or tags that can't begin a sentence.
+        RequestError: lengths whose sum isn't the number of words, or no tag that can begin a sentence.
     """
-    found: I64 = decode_many(scores[None], lengths, tags)[0]
-    return found
+    best: I64 = decode_many(scores[None], lengths, tags)[0]
+    return best
 
 
 def decode_many(scores: NDArray[Any], lengths: Sequence[int] | I64, tags: Sequence[str]) -> I64:
-    """Return what `decode` returns for P sets of scores (P, words, T) of the same sentences, int64 (P, words).
+    """Return the result of `decode` for P sets of scores (P, words, T) of the same sentences, int64 (P, words).
 
     Raises:
-        RequestError: as `decode`.
+        RequestError: as in `decode`.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     _check(scores, sizes, tags)
@@ -66,8 +67,8 @@ def decode_many(scores: NDArray[Any], lengths: Sequence[int] | I64, tags: Sequen
         return np.zeros((problems, words), dtype=np.int64)
     best: I64 = scores.argmax(axis=2)
     starts = np.cumsum(sizes) - sizes
-    at, sentence = np.nonzero(_broken(best, sizes, legal(tags)))
-    # Equal lengths side by side, so that no block is padded much.
+    at, sentence = np.nonzero(_has_illegal_path(best, sizes, legal(tags)))
+    # Sorted by length, so that a block needs little padding.
     order = np.argsort(-sizes[sentence], kind="stable")
     at, first, size = at[order], starts[sentence[order]], sizes[sentence[order]]
     while len(at):
@@ -83,20 +84,20 @@ def _check(scores: NDArray[Any], sizes: I64, tags: Sequence[str]) -> None:
             f"scores of {scores.shape[1]} words × {scores.shape[2]} tags don't fit sentences of {sizes.sum()} words "
             f"and {len(tags)} tags; give one score per word and tag"
         )
-    if _bound(tags).all():
+    if _is_inside(tags).all():
         raise RequestError(
             f"the tags {', '.join(tags) or '(none)'} allow no legal sequence: only O and B- begin one; add O"
         )
 
 
-def _bound(tags: Sequence[str]) -> _Bool:
-    """Which tags are inside ones, I or I-X."""
+def _is_inside(tags: Sequence[str]) -> _Bool:
+    """Return which tags are I or I-X."""
     return np.array([tag.partition("-")[0] == "I" for tag in tags], dtype=bool)
 
 
-def _broken(best: I64, sizes: I64, law: tuple[_Bool, _Bool]) -> _Bool:
-    """Which sentences have an illegal path, bool (P, sentences)."""
-    start, follows = law
+def _has_illegal_path(best: I64, sizes: I64, legality: tuple[_Bool, _Bool]) -> _Bool:
+    """Return which sentences have an illegal path, bool (P, sentences)."""
+    start, follows = legality
     wrong = np.zeros(best.shape, dtype=bool)
     wrong[:, 1:] = ~follows.ravel()[best[:, :-1] * len(start) + best[:, 1:]]
     first = (np.cumsum(sizes) - sizes)[sizes > 0]
@@ -114,16 +115,16 @@ def _decode_block(
     Args:
         best: int64 (P, words).
         scores: float (P, words, T).
-        at: (n,) the problem of each sentence.
-        first: (n,) its first word.
-        size: (n,) its words, falling, none 0.
-        tags: (T,) names.
+        at: (n,) the set of scores of each sentence.
+        first: (n,) the first word of each sentence.
+        size: (n,) the number of words of each sentence, descending, never 0.
+        tags: (T,) the names of the tags.
     """
     came_from = np.zeros((size[0], len(tags), len(at)), dtype=np.int16)
     active = np.searchsorted(-size, -np.arange(size[0]), side="left")
-    bound = np.flatnonzero(_bound(tags))
+    bound = np.flatnonzero(_is_inside(tags))
     begin = _begin_partners(tags)[bound]
-    # The last row stands for a B-X that isn't among the tags: no path comes from there.
+    # The last row replaces a B-X that isn't among the tags: no path comes from it.
     value = np.full((len(tags) + 1, len(at)), -np.inf)
     value[:-1] = _scores_at(scores, at, first)
     value[bound] = -np.inf
@@ -146,10 +147,10 @@ def _decode_block(
 
 def _begin_partners(tags: Sequence[str]) -> I64:
     """Return, for each I-X, the number of B-X in `tags`; the number of tags where there is none."""
-    place = {tag: at for at, tag in enumerate(tags)}
-    return np.array([place.get("B" + tag[1:], len(tags)) for tag in tags], dtype=np.int64)
+    number_of = {tag: number for number, tag in enumerate(tags)}
+    return np.array([number_of.get("B" + tag[1:], len(tags)) for tag in tags], dtype=np.int64)
 
 
 def _scores_at(scores: NDArray[Any], at: I64, word: I64) -> NDArray[np.float64]:
-    """Scores of one word of each of n sentences, float64 (T, n); sums in float64 don't lose small differences."""
+    """Return the scores of one word of each of n sentences, float64 (T, n), in which sums keep small differences."""
     return np.maximum(scores[at, word].T.astype(np.float64), _LOWEST)
