@@ -187,7 +187,9 @@ def test_bad_layers_are_named_and_the_rest_goes_on() -> None:
     layers[3][9] = 0
     found = lw.analyze(states_of(layers, {}))
     assert "Layer 1 holds values that aren't finite: most measures aren't defined there." in found.notes
-    assert "Layer 2 is the same in every row: measures that need variance aren't defined there." in found.notes
+    assert (
+        "Layer 2 is the same in every row: measures that need variance aren't defined there." in found.notes
+    )
     assert "Layer 3 has rows of zeros: cosines aren't defined there." in found.notes
     cka = found["linear_cka"].values
     assert np.isnan(cka[[1, 2]]).all()

@@ -19,7 +19,7 @@ from layerwise.states import I64
 F64 = NDArray[np.float64]
 GROUPS = 10
 FEW = 5  # groups for slow measures
-Keep = NDArray[np.bool_] | None
+RowMask = NDArray[np.bool_] | None
 """Mask of the rows that are kept; `None` keeps all."""
 
 
@@ -40,13 +40,13 @@ def interval(value: Any, without: Sequence[Any], share: float) -> tuple[F64, F64
     """Return the ends of the 95% interval of a value, or of each of many, by the jackknife (Kott 2001).
 
     Variance (G - 1) / G Σ(v_g - mean)² · (1 - share), t with G - 1 degrees of freedom: v_g is the value without
-    group g. `share` is the share of all rows that were sampled: the interval is of the value of the whole dataset,
+    group g. `share` is the share of the dataset's rows in the sample: the interval is of the value of the whole dataset,
     measured on equally many rows. Valid for means, ratios and similar statistics; NaN where a v_g isn't defined.
 
     Args:
         value: a number or an array.
         without: the value without each group, one entry per group.
-        share: share of rows that were sampled, in (0, 1).
+        share: the share of the dataset's rows in the sample, in (0, 1).
     """
     each = np.asarray(without, np.float64)
     count = len(each)
@@ -56,7 +56,7 @@ def interval(value: Any, without: Sequence[Any], share: float) -> tuple[F64, F64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Repeated:
+class Jackknife:
     """Compute a measure on all rows and, if they are a sample, once more without each group of texts.
 
     Attributes:
@@ -68,11 +68,11 @@ class Repeated:
     share: float
 
     @classmethod
-    def of(cls, docs: I64, seed: int, share: float, groups: int = GROUPS) -> "Repeated":
+    def of(cls, docs: I64, seed: int, share: float, groups: int = GROUPS) -> "Jackknife":
         """Return the repeats for rows whose texts are `docs`, int64 (n,)."""
         return cls(cut(docs, seed, groups) if share < 1 else (), share)
 
-    def take(self, values: Callable[[Keep], Any], track: Tracker = SILENT, **about: Any) -> Measured:
+    def take(self, values: Callable[[RowMask], Any], track: Tracker = SILENT, **about: Any) -> Measured:
         """Return `values(None)`, computed on all rows, with an interval from `values(mask)` for each fold."""
         folds = self.folds
         names = ("on all rows", *(f"repeat {n + 1} of {len(folds)}" for n in range(len(folds))))

@@ -20,7 +20,7 @@ from layerwise.geometry import depth, retrieval, separation, shape, similarity
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
-from layerwise.geometry.jackknife import FEW, Keep, Repeated
+from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import RowInfo, about_rows
 from layerwise.geometry.sample import Sample, draw, pick
@@ -140,10 +140,10 @@ class _SampledLayers:
     def __init__(self, sample: Sample, about: RowInfo, seed: int, intervals: str) -> None:
         self.names, self.level, self.about = sample.layers, sample.level, about
         self.layers = [sample.layer(name) for name in sample.layers]
-        self.once = Repeated((), 1)
+        self.once = Jackknife((), 1)
         share = 1 if intervals == "none" else len(sample) / sample.of
-        self.repeated = Repeated.of(sample.docs, seed, share)
-        self.few = Repeated.of(sample.docs, seed, share, FEW)
+        self.repeated = Jackknife.of(sample.docs, seed, share)
+        self.few = Jackknife.of(sample.docs, seed, share, FEW)
         self.slow = self.few if intervals == "all" else self.once
 
     def jobs(self, notes: list[str]) -> Jobs:
@@ -166,14 +166,14 @@ class _SampledLayers:
         return {f"against_{m.name}": partial(self._against_job, m, others) for m in MEASURES}
 
     def _layer_job(self, measure: LayerMeasure, track: Tracker) -> Measured:
-        def values(keep: Keep) -> list[float]:
+        def values(keep: RowMask) -> list[float]:
             about = self.about if keep is None else self.about.take(keep)
             return spread(lambda layer: measure.of(_rows(layer, keep), about), self.layers)
 
         return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
 
     def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
-        def values(keep: Keep) -> NDArray[np.float64]:
+        def values(keep: RowMask) -> NDArray[np.float64]:
             return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
 
         note = None if measure.symmetric else "The layer in the row is the first of a pair."
@@ -184,18 +184,18 @@ class _SampledLayers:
     def _against_job(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
         layers = dict(zip(self.names, self.layers, strict=True))
 
-        def value(name: str, keep: Keep) -> float:
+        def value(name: str, keep: RowMask) -> float:
             if name not in others:
                 return float("nan")
             ours, theirs = _rows(layers[name], keep), _rows(others[name], keep)
             return measure.compare(measure.prepare(ours), measure.prepare(theirs))
 
-        def values(keep: Keep) -> list[float]:
+        def values(keep: RowMask) -> list[float]:
             return spread(lambda name: value(name, keep), self.names)
 
         return self._repeats(measure).take(values, track, unit=measure.unit, source=measure.source)
 
-    def _repeats(self, measure: Measure[Any]) -> Repeated:
+    def _repeats(self, measure: Measure[Any]) -> Jackknife:
         return self.slow if measure.name in _SLOW else self.few
 
     def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
@@ -225,7 +225,7 @@ class _SampledLayers:
         return problems
 
 
-def _rows(layer: F32, keep: Keep) -> F32:
+def _rows(layer: F32, keep: RowMask) -> F32:
     return layer if keep is None else layer[keep]
 
 
@@ -261,10 +261,10 @@ def _retrieval(
     place = place.reshape(pairs.shape)
     texts = pick(dataset, numbers)
     share = 1 if intervals == "none" else len(pairs) / total
-    repeated = Repeated.of(np.arange(len(pairs)), seed, share)
+    repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
     note = f"Among {len(pairs):,} pairs; by chance {1 / len(pairs):.2g}."
 
-    def values(keep: Keep, *, direction: int, centred: bool) -> list[float]:
+    def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
         chosen = place if keep is None else place[keep]
 
         def value(layer: F32) -> float:

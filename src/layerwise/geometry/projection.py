@@ -14,7 +14,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.geometry.shape import F64, Rows, centred, finite, standardise
 
 F32 = NDArray[np.float32]
-Flat = Callable[[F64, F64 | None], F64]
+Reducer = Callable[[F64, F64 | None], F64]
 """Function of standardised rows (n, d) and their coordinates in the layer before (n, 2) to coordinates (n, 2)."""
 
 
@@ -31,7 +31,7 @@ class Projection:
     explained: F64 | None
 
 
-def project(layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = SILENT) -> Projection:
+def project(layers: Sequence[Rows], flat: Reducer | None = None, track: Tracker = SILENT) -> Projection:
     """Return layers on a plane, by PCA of standardised dimensions or by `flat`.
 
     Dimensions are standardised because a single rogue one would dominate. A layer is rotated (and mirrored) to be

@@ -27,7 +27,7 @@ class Sample(Layered):
     def __init__(
         self, whole: Layered, chosen: I64, index: pa.Table, texts: pa.Table, special: int = 0
     ) -> None:
-        """Keep the tables; `draw` and `pick` create samples."""
+        """Store the tables; `draw` and `pick` create samples."""
         self.whole, self.chosen, self.special = whole, chosen, special
         self._index, self._texts = index, texts
 

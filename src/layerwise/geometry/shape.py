@@ -201,7 +201,7 @@ def curvature(x: Rows, docs: Labels) -> float:
 
     The angle of x_{t+1} - x_t and x_{t+2} - x_{t+1} (Hosseini and Fedorenko 2023; Skean et al. 2025, whose
     code takes the absolute cosine, so that reversing the direction counts as straight). Unrelated rows give
-    about 2π/3. Texts of fewer than 3 rows are left out, and angles next to two equal neighbours.
+    about 2π/3. Texts of fewer than 3 rows are left out, and angles at a step of length 0.
 
     Args:
         x: (n, d), the rows of a text in its order.

@@ -1,9 +1,9 @@
 """Similarity of two layers on the same rows: seven measures, each for two layers or for all pairs of layers.
 
-Layers are x (n, d1) and y (n, d2), float32 or float64. All computation is in float64. For all pairs of layers,
-`prepare` runs once per layer and only `compare` once per pair; otherwise each decomposition would be repeated for
-every pair. The result is NaN for a layer that holds a value that isn't finite, whose only variance is rounding error,
-or that has fewer than 4 rows.
+Layers are x (n, d1) and y (n, d2), float32 or float64. Computation is in float64; only the ranks of RSA are stored as
+float32. For all pairs of layers, `prepare` runs once per layer and only `compare` once per pair; otherwise each
+decomposition would be repeated for every pair. The result is NaN for a layer that holds a value that isn't finite,
+whose only variance is rounding error, or that has fewer than 4 rows.
 
 CKA, RSA, Procrustes and neighbours weigh dimensions by their variance, so that a single rogue one may dominate (Timkey
 and van Schijndel 2021); pass `standardise(x)` to give all dimensions equal weight. SVCCA and PWCCA hardly depend on

@@ -10,7 +10,7 @@ from layerwise.states import F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moves:
+class TokenPaths:
     """Measures of a text's tokens along the layers.
 
     Attributes:
@@ -26,10 +26,10 @@ class Moves:
     coords: F32
 
 
-def moves(layers: F32) -> Moves:
+def moves(layers: F32) -> TokenPaths:
     """Return how the tokens of a text change through the layers; `layers` are (layers, tokens, width)."""
     unit = np.stack([units(layer) for layer in layers])
-    return Moves(
+    return TokenPaths(
         norms=np.linalg.norm(layers, axis=2).astype(np.float32),
         moves=np.einsum("lpd,lpd->lp", unit[1:], unit[:-1]),
         cosines=np.clip(unit @ unit.transpose(0, 2, 1), -1, 1),

@@ -5,11 +5,11 @@ import numpy as np
 from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
-from layerwise.geometry.projection import Flat
+from layerwise.geometry.projection import Reducer
 from layerwise.geometry.shape import F64
 
 
-def umap(seed: int) -> Flat:
+def umap(seed: int) -> Reducer:
     """Return a function that projects standardised rows by UMAP (McInnes et al. 2018), 15 neighbours by cosine.
 
     Each layer starts from the coordinates of the layer before, so that layers can be compared.
