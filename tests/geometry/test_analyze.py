@@ -127,8 +127,8 @@ def test_settings_of_numba_in_the_current_folder(tmp_path: Path, monkeypatch: py
     found = lw.analyze(states_of(noise(30, 4, 2), {}))
     assert "intrinsic_dimension" not in found.measures
     assert "norm" in found.measures
-    assert any("obeys the file .numba_config.yaml of the current folder" in note for note in found.notes)
-    with pytest.raises(RequestError, match=r"^--umap uses numba, which obeys the file \.numba_config\.yaml"):
+    assert any("reads the file .numba_config.yaml of the current folder" in note for note in found.notes)
+    with pytest.raises(RequestError, match=r"^--umap uses numba, which reads the file \.numba_config\.yaml"):
         umap(0)
 
 
@@ -157,7 +157,7 @@ def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
 def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
     found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), max_rows=20)
     assert found["norm"].low is None
-    assert any("All rows looked at are of one text" in note for note in found.notes)
+    assert any("All sampled rows are the first ones of a single text" in note for note in found.notes)
 
 
 def test_only_some_measures() -> None:
@@ -186,8 +186,10 @@ def test_bad_layers_are_named_and_the_rest_goes_on() -> None:
     layers[2][:] = 3
     layers[3][9] = 0
     found = lw.analyze(states_of(layers, {}))
-    assert "Layer 1 holds values that aren't finite: hardly anything is defined there." in found.notes
-    assert "Layer 2 is the same in every row: what needs spread isn't defined there." in found.notes
+    assert "Layer 1 holds values that aren't finite: most measures aren't defined there." in found.notes
+    assert (
+        "Layer 2 is the same in every row: measures that need variance aren't defined there." in found.notes
+    )
     assert "Layer 3 has rows of zeros: cosines aren't defined there." in found.notes
     cka = found["linear_cka"].values
     assert np.isnan(cka[[1, 2]]).all()
@@ -202,9 +204,9 @@ def test_labels_that_are_missing() -> None:
     numbers = [0.0, 1.0, None, float("nan")] * 10
     layers = noise(40, 4, 1)
     found = lw.analyze(states_of(layers, {"label": label}), label="label")
-    assert "20 of 40 rows looked at have no label 'label'." in found.notes
+    assert "20 of 40 sampled rows have no label 'label'." in found.notes
     again = lw.analyze(states_of(layers, {"label": numbers}), label="label")
-    assert "20 of 40 rows looked at have no label 'label'." in again.notes, "NaN is no class"
+    assert "20 of 40 sampled rows have no label 'label'." in again.notes, "NaN is no class"
     told = np.arange(40) % 4 < 2
     wanted = separation.class_separation(layers[0][told], (np.arange(40) % 4)[told])
     assert found["class_separation"].values[0] == pytest.approx(wanted)
@@ -215,7 +217,7 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
     states = states_of(noise(20, 4, 2), {"label": label})
     found = lw.analyze(states, label="label", measure=["class_separation"], max_rows=19)
     assert found.to_json()["measures"]["class_separation"]["values"] == [None, None]
-    assert any("nothing can be separated" in note for note in found.notes)
+    assert any("separation isn't defined" in note for note in found.notes)
     assert "Not defined anywhere: class_separation." in found.notes
     assert set(found.dimensions) == {"rogue"}
 
@@ -227,10 +229,16 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ({"pairs": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
         ({"pairs": "text"}, "no value of column 'text' is shared by exactly two texts"),
         ({"sides": "text"}, "give --pairs COL with it"),
-        ({"pairs": "key", "sides": "text"}, "must tell two sides of pairs apart, and has 10: text number 0"),
+        (
+            {"pairs": "key", "sides": "text"},
+            "must have two values, one per side of a pair, and has 10: text number 0",
+        ),
         ({"pairs": "text", "measures": ["class_separation"], "label": None}, "exactly two texts"),
-        ({"measures": "class_separation"}, r"'class_separation' isn't at hand here \(it needs --label\)"),
-        ({"measures": ["nonsense"]}, "'nonsense' isn't at hand here; there are norm, "),
+        (
+            {"measures": "class_separation"},
+            r"'class_separation' isn't available for this dataset \(it needs --label\)",
+        ),
+        ({"measures": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
         ({"sample": 0}, "take at least 1"),
         ({"seed": -1}, "take a whole number"),
@@ -288,7 +296,7 @@ def test_against_without_texts_says_so() -> None:
     table = pa.table({"doc": range(20)})
     silent = lw.LayerStates({"emb": layers[0]}, index=table, texts=table, blocks=1, level="text", pool="mean")
     found = lw.analyze(states_of(layers, {}), against=silent, measure=["against_rsa"])
-    assert any(note.startswith("No texts are stored, so nothing but their number") for note in found.notes)
+    assert any(note.startswith("No texts are stored, so only the number of rows") for note in found.notes)
     deep = lw.LayerStates({"2": layers[0]}, index=table, texts=table, blocks=2, level="text", pool="mean")
     with pytest.raises(RequestError, match="holds layers 2 and the dataset emb, 1: none in common"):
         lw.analyze(states_of(layers, {}), against=deep)
@@ -362,7 +370,7 @@ def test_pairs_by_a_column() -> None:
     found = lw.analyze(states, pairs="pair", sides="language", measure=names)
     assert found["retrieval_ab"].values[0] < 0.1
     assert found["retrieval_ab_centred"].values[1] > 0.8
-    assert "2 texts have no partner, or several, by column 'pair', and were left out." in found.notes
+    assert "2 texts have no partner, or more than one, by column 'pair', and were left out." in found.notes
     assert found["retrieval_ab"].note == "Among 60 pairs; by chance 0.017."
     some = lw.analyze(states, pairs="pair", sides="language", measure=names, max_rows=30)
     assert some["retrieval_ab"].low is not None

@@ -10,7 +10,7 @@ from scipy import stats
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.errors import RequestError
-from layerwise.geometry.jackknife import Keep, Repeated, cut, interval
+from layerwise.geometry.jackknife import Jackknife, RowMask, cut, interval
 from layerwise.geometry.sample import draw, pick
 from planted import noise, states_of, words_of
 
@@ -128,9 +128,9 @@ def test_it_holds_what_the_whole_has() -> None:
     held = 0
     for seed in range(400):
         mine = np.isin(docs, np.random.default_rng(seed).choice(300, 100, replace=False))
-        own, about = x[mine], Repeated.of(docs[mine], seed, 1 / 3)
+        own, about = x[mine], Jackknife.of(docs[mine], seed, 1 / 3)
 
-        def mean(keep: Keep, own: Any = own) -> float:
+        def mean(keep: RowMask, own: Any = own) -> float:
             return float(own.mean() if keep is None else own[keep].mean())
 
         found = about.take(mean, unit="", source="")
@@ -141,6 +141,6 @@ def test_it_holds_what_the_whole_has() -> None:
 
 
 def test_where_all_was_looked_at_there_is_no_interval() -> None:
-    found = Repeated.of(np.arange(30), 0, 1).take(lambda keep: [1.0], unit="", source="")
+    found = Jackknife.of(np.arange(30), 0, 1).take(lambda keep: [1.0], unit="", source="")
     assert found.low is None
     assert found.high is None

@@ -12,7 +12,7 @@ from scipy.stats import entropy, zscore
 from sklearn.feature_selection import f_classif
 
 from layerwise.errors import RequestError
-from layerwise.geometry.separation import Ranked, class_separation, ranked_dimensions
+from layerwise.geometry.separation import RankedDimensions, class_separation, ranked_dimensions
 from layerwise.geometry.shape import (
     F64,
     Norms,
@@ -316,7 +316,7 @@ def numbers(found: object) -> list[float]:
         return [found.mean, found.median, found.low, found.high]
     if isinstance(found, Similarity):
         return [found.mean, found.adjusted]
-    if isinstance(found, Ranked):
+    if isinstance(found, RankedDimensions):
         return [*found.f, *found.eta2]
     if isinstance(found, tuple):
         return [float(share) for share in found[1]]

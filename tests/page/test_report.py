@@ -258,7 +258,7 @@ def test_umap_lays_the_map_out(place: Path, tmp_path: Path, monkeypatch: pytest.
         seeds.append(seed)
         return lambda rows, before: np.stack([np.arange(len(rows)), np.arange(len(rows)) ** 2], axis=1)
 
-    monkeypatch.setattr("layerwise.geometry.umap.umap", flat_of)
+    monkeypatch.setattr("layerwise.page.report.by_umap", flat_of)
     out = tmp_path / "page.html"
     argv = ["report", str(place / "texts.lw"), "--umap", "--seed", "5", "--texts", "0", "--out", str(out)]
     assert main(argv) == 0

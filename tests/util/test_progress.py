@@ -309,7 +309,7 @@ def test_a_command_on_a_terminal(
 def _check_terminal(
     screen: Pseudoterminal, texts: lw.LayerDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["analyze", str(texts.path), "--measure", "norm", "--measure", "rsa", "--sample", "20"]
+    command = ["analyze", str(texts.path), "--measure", "norm", "--measure", "rsa", "--max-rows", "20"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 0
     shown = screen.shown
     assert "measure rsa, 2 of 2 · repeat 1 of 5" in shown

@@ -7,7 +7,7 @@ from typing import Any
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import as_json, page
-from layerwise.page.backend import POINTS, PageBackend, Shown, answer
+from layerwise.page.backend import POINTS, NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
 from layerwise.page.report import page_data, title
 from layerwise.states import Layered
@@ -21,7 +21,7 @@ def explore(
     progress: Callback | None = None,
     threads: int | None = None,
     **options: Any,
-) -> Shown:
+) -> NotebookPage:
     """Return the page of a dataset, or of states in memory, for a notebook to show.
 
     Args:
@@ -39,7 +39,7 @@ def explore(
         making, writing = track.split(9, 1)
         data = page_data(opened, track=making, **options)
         writing.named("writing the page", STEPS, STEPS)
-        return Shown(page(data, lang))
+        return NotebookPage(page(data, lang))
 
 
 def served(

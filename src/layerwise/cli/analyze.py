@@ -16,7 +16,7 @@ from layerwise.options import AnalyzeOptions, RunOptions
 HELP = "geometry and similarity of layers"
 EXAMPLES = """\
   layerwise analyze reviews.lw --out analysis
-  layerwise analyze reviews.lw --label label --sample 5000 --out analysis
+  layerwise analyze reviews.lw --label label --max-rows 5000 --out analysis
   layerwise analyze before.lw --against after.lw --measure against_linear_cka --out change
   layerwise analyze parallel.lw --pairs sentence --sides language --out retrieval
 """

@@ -1,4 +1,4 @@
-"""Makes ink of results: figures, and the files of the page; computes nothing."""
+"""Draw results: figures, and the files of the page; this package computes no results."""
 
 from layerwise.figures import plots
 

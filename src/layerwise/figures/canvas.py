@@ -1,7 +1,7 @@
-"""The page that figures are drawn on: its settings, its colours, its files.
+"""The canvas of all figures: settings, colours, and writing files.
 
-The only place that knows matplotlib, and only its objects: no global state, no display. Colours are those of Okabe
-and Ito (2008), which the colour-blind tell apart; shapes say the same again.
+The only module that imports matplotlib, and only its objects: no global state, no display. Colours are those of Okabe
+and Ito (2008), which colour-blind people can distinguish; different shapes repeat the distinction.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
 GREY, PALE = "#555555", "#e6e6e6"
 RAMP = "cividis"
 FONT, SMALL = 8.0, 7.0
-# The advance of a letter of the font, in its size: of figures exactly, of words about.
+# Width of a character as a share of the font size: exact for digits, approximate for letters.
 _ADVANCE = 0.636
 
 
 @contextmanager
 def page(width: float, height: float, dpi: int = 150) -> Iterator[Figure]:
-    """Give an empty figure of a size in inches; what is drawn on it within the block is drawn in our settings.
+    """Yield an empty figure of a size in inches; our settings apply within the block.
 
     Raises:
         RequestError: matplotlib isn't installed.
@@ -58,12 +58,11 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
                 files, ({"Date": None, "Creator": None}, {"Software": None}), strict=True
             ):
                 figure.savefig(file, metadata=metadata)
-                figure.set_layout_engine(
-                    "none"
-                )  # laying out takes half the time, and both files have one layout
+                # Computing the layout takes half the time, and both files share one layout.
+                figure.set_layout_engine("none")
         except OSError as error:
             raise OutputError(
-                f"{file} can't be written: {error.strerror or error}; name another place"
+                f"{file} can't be written: {error.strerror or error}; name another path"
             ) from None
         finally:
             figure.set_layout_engine(layout)
@@ -71,36 +70,37 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
 
 
 def drawable(text: str, most: int | None = None) -> str:
-    """Return text with characters that the font lacks, and control characters, as escapes.
+    """Return text with control characters, and characters that the font lacks, as escapes.
 
-    Text beyond `most` characters, or twice as many with escapes, is cut, and then ends in `…`.
+    Text longer than `most` characters, or than twice as many with escapes, is cut and ends in `…`.
     """
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     if most is not None and len(text) > most:
         text = text[: most - 1] + "…"
-    known = get_font(findfont(FontProperties())).get_charmap()
-    shown = [c if ord(c) in known and c.isprintable() else coded(c) for c in text]
-    while most is not None and sum(map(len, shown)) > 2 * most:
-        shown = [*shown[:-2], "…"]
-    return "".join(shown)
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    characters = [c if ord(c) in glyphs and c.isprintable() else coded(c) for c in text]
+    while most is not None and sum(map(len, characters)) > 2 * most:
+        characters = [*characters[:-2], "…"]
+    return "".join(characters)
 
 
 def width_of(text: str, size: float) -> float:
-    """Return about how wide a line of text is, in points."""
+    """Return the approximate width of a line of text, in points."""
     return _ADVANCE * size * len(text)
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Use our settings and not the user's, so that a figure is the same everywhere."""
+    """Apply our settings instead of the user's, so that a figure is the same everywhere."""
     try:
         import matplotlib
     except ImportError:
         raise RequestError(
             "a figure needs matplotlib, which isn't installed; pip install 'layerwise[plots]'"
         ) from None
-    except (OSError, ValueError) as error:  # the user's settings, which we don't use, are read all the same
+    except (OSError, ValueError) as error:
+        # Importing matplotlib reads the user's settings file, though its values aren't used here.
         raise RequestError(
             f"matplotlib can't be started: {reason(error)}; is its settings file readable text "
             "(matplotlibrc, in the current folder or your own)?"

@@ -1,4 +1,4 @@
-"""The curve of a probe: scores along the depth of the model, mixes beside them, baselines as lines."""
+"""The figure of a probe: scores of layers by depth, scores of mixes beside them, baselines as lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BAR_STEP = 0.3
 
 @dataclass(frozen=True)
 class _Point:
-    """One candidate on the page: where it stands, its score, its interval's ends, and whether p < .05."""
+    """A candidate in the figure: position, score, ends of its interval, and whether it is worse with p < .05."""
 
     x: float
     score: float
@@ -48,13 +48,13 @@ class _Point:
 def layer_curve(result: Any) -> Figure:
     """Return the scores of a probe along the layers, as a `matplotlib.figure.Figure`.
 
-    Layers stand in the order of depth, mixes to the right of them, then `chosen`; bars are 95% intervals.
+    Layers are in order of depth, then mixes, then `chosen`; bars are 95% intervals.
 
     Args:
         result: what `lw.probe` returns, or the content of `probe.json`.
 
     Raises:
-        RequestError: it is no result of a probe; matplotlib isn't installed.
+        RequestError: `result` isn't the result of a probe; matplotlib isn't installed.
     """
     result = content(result, "candidates", "probe")
     layers, mixes, chosen = _points(result)
@@ -65,7 +65,7 @@ def layer_curve(result: Any) -> Figure:
         _draw(axes, layers, BLUE, "o", "one layer", line=True)
         _draw(axes, mixes, VERMILLION, "s", "mix of layers")
         _draw(axes, chosen, GREEN, "D", "chosen")
-        if result["metric"] == "accuracy":  # the control task is scored so, whatever the task's own metric
+        if result["metric"] == "accuracy":  # control tasks are always scored by accuracy
             _controls(axes, [*layers, *mixes])
         _best(axes, everything, result["advice"].get("best"))
         right = everything[-1].x if everything else 0.0
@@ -85,8 +85,8 @@ def _points(result: Result) -> tuple[list[_Point], list[_Point], list[_Point]]:
     ]
     layers.sort(key=lambda point: point.x)
     at = layers[-1].x + 2 if layers else 0
-    others = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
-    mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(others)]
+    rest = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
+    mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(rest)]
     chosen = result.get("chosen") or {}
     last = [] if number(chosen.get("score")) is None else [_point(chosen, at + len(mixes), "chosen", best)]
     return layers, mixes, last
@@ -109,7 +109,7 @@ def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _P
 def _draw(
     axes: Axes, points: Sequence[_Point], colour: str, shape: str, label: str, line: bool = False
 ) -> None:
-    """Draw points with their intervals: full, or hollow where a test tells them from the best."""
+    """Draw points with their intervals: hollow where a test finds them worse than the best, else filled."""
     if not points:
         return
     if line:
@@ -125,13 +125,15 @@ def _draw(
 
 
 def _controls(axes: Axes, points: Sequence[_Point]) -> None:
-    found = [(p.x, p.control) for p in points if p.control is not None]
-    if found:
-        axes.plot(*zip(*found, strict=True), "x", color=PURPLE, markersize=4, label="control task", zorder=2)
+    controls = [(p.x, p.control) for p in points if p.control is not None]
+    if controls:
+        axes.plot(
+            *zip(*controls, strict=True), "x", color=PURPLE, markersize=4, label="control task", zorder=2
+        )
 
 
 def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
-    """Ring the best, and say what hollow points are where there are any."""
+    """Draw a ring around the best point, and a legend entry for hollow points if there are any."""
     ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 12, "markeredgewidth": 1.2}
     for point in points:
         if point.name == best:
@@ -141,9 +143,9 @@ def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
 
 
 def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
-    """Draw each baseline as a line with its interval, from `right` on, and its name; return the names.
+    """Draw each baseline as a line with its interval, right of `right`, and its name; return the name labels.
 
-    `_spread_labels` moves names apart.
+    `_spread_labels` later moves labels apart.
     """
     labels = []
     for i, (name, value) in enumerate(baselines.items()):
@@ -218,16 +220,16 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
 
 
 def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
-    """Move the names of baselines apart where their scores are close, each tied to its line."""
+    """Move the names of baselines apart where their scores are close; a thin line connects each to its score."""
     labels = sorted(labels, key=lambda label: float(label.xy[1]))
-    # Only a layout that has been carried out knows where a score stands on the page.
+    # The position of a score on the page is only known after the layout.
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
     low, high = (float(edge) * to_points for edge in axes.bbox.intervaly)
-    wanted = [float(axes.transData.transform((0, label.xy[1]))[1]) * to_points for label in labels]
-    placed = spread(wanted, 1.35 * FONT, low, high)
-    for label, at, own in zip(labels, placed, wanted, strict=True):
-        label.set_position((_LABEL_GAP, at - own))
+    ideal = [float(axes.transData.transform((0, label.xy[1]))[1]) * to_points for label in labels]
+    placed = spread(ideal, 1.35 * FONT, low, high)
+    for label, at, height in zip(labels, placed, ideal, strict=True):
+        label.set_position((_LABEL_GAP, at - height))
 
 
 def _label(mix: str) -> str:

@@ -1,4 +1,4 @@
-"""What things are called where people read them: metrics, mixes, baselines."""
+"""Display names of metrics, mixes and baselines."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def words(name: str) -> str:
 
 
 def short_mix(mix: str) -> str:
-    """Return a mix string with its layers as a slice, where three or more are one run: `mean(9:13)`.
+    """Return a mix string with its layers as a slice, if they are three or more in sequence: `mean(9:13)`.
 
-    It means the same mix. Other strings stay as they are.
+    It denotes the same mix. Other strings are returned unchanged.
     """
     match = re.fullmatch(r"(\w+)\((emb|[0-9]+)((?:,[0-9]+){2,})(;.*)?\)", mix, re.ASCII)
     if not match:
@@ -40,18 +40,18 @@ def short_mix(mix: str) -> str:
 
 
 def layer_depth(name: str) -> int:
-    """Return a layer's place in depth: 0 for `emb`, k for the output of block k."""
+    """Return a layer's position in depth: 0 for `emb`, k for the output of block k."""
     return 0 if name == "emb" else int(name)
 
 
 def number(value: Any) -> float | None:
-    """Return a number of a result, `None` where it is null or not finite."""
+    """Return a number of a result as a float, `None` where it is null or not finite."""
     if value is None or isinstance(value, bool) or not math.isfinite(float(value)):
         return None
     return float(value)
 
 
 def coded(character: str) -> str:
-    """Return a character that can't be shown as its escape: `\\u202e`."""
+    """Return the escape of a character that can't be displayed: `\\u202e`."""
     code = ord(character)
     return f"\\U{code:08x}" if code > 0xFFFF else f"\\u{code:04x}"

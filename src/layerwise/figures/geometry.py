@@ -1,4 +1,4 @@
-"""The shape of layers: a small panel for every measure that is a number per layer."""
+"""The figure of an analysis: a small panel for every measure that is a number per layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, SMALL, page
 from layerwise.figures.display_names import number
 from layerwise.figures.result_access import Result, content, listed, measure_name, per_layer
-from layerwise.figures.series import draw, frame, lines, spots
+from layerwise.figures.series import draw, frame, layer_values, lines
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
@@ -23,11 +23,11 @@ _WIDER_FROM = 30  # layers
 def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figure:
     """Return small panels, one per measure that is a number per layer, as a `matplotlib.figure.Figure`.
 
-    Layers stand by depth; bands are 95% intervals; where a measure isn't defined the line has a gap.
+    Layers are in order of depth; bands are 95% intervals; the line has a gap where a measure isn't defined.
 
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
-        measures: only these, in this order; all when left out.
+        measures: names of the measures to draw, in this order; all when left out.
 
     Raises:
         RequestError: a measure that the analysis lacks, or none at all; matplotlib isn't installed.
@@ -40,8 +40,8 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figu
     rows = math.ceil(len(chosen) / columns)
     with page(columns * wide, rows * _HIGH + 0.35) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for place, (name, one) in enumerate(chosen.items()):
-            _panel(panels[place], layers, name, one, 72 * (wide - 0.6))
+        for place, (name, measure) in enumerate(chosen.items()):
+            _panel(panels[place], layers, name, measure, 72 * (wide - 0.6))
             if place + columns >= len(chosen):
                 panels[place].set_xlabel("layer, by depth", fontsize=SMALL)
         for spare in panels[len(chosen) :]:
@@ -51,31 +51,33 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figu
     return figure
 
 
-def _chosen(known: dict[str, Result], measures: str | Sequence[str] | None) -> dict[str, Result]:
-    names = [measures] if isinstance(measures, str) else list(known if measures is None else measures)
+def _chosen(available: dict[str, Result], measures: str | Sequence[str] | None) -> dict[str, Result]:
+    names = [measures] if isinstance(measures, str) else list(available if measures is None else measures)
     for name in names:
-        if name not in known:
-            raise RequestError(f"no measure with a number per layer is called {name!r}; {listed(known)}")
+        if name not in available:
+            raise RequestError(f"no measure with a number per layer is called {name!r}; {listed(available)}")
     if not names:
-        raise RequestError(f"there is nothing to draw: of measures with a number per layer {listed(known)}")
-    return {name: known[name] for name in names}
+        raise RequestError(
+            f"there is nothing to draw: of measures with a number per layer {listed(available)}"
+        )
+    return {name: available[name] for name in names}
 
 
 def _title(analysis: Result, chosen: dict[str, Result]) -> str:
     rows = number(analysis.get("rows"))
-    said = [f"{rows:,.0f} rows"] if rows is not None else []
-    said += ["bands are 95% intervals"] if any(one.get("low") for one in chosen.values()) else []
-    return "; ".join(said)
+    parts = [f"{rows:,.0f} rows"] if rows is not None else []
+    parts += ["bands are 95% intervals"] if any(measure.get("low") for measure in chosen.values()) else []
+    return "; ".join(parts)
 
 
-def _panel(axes: Axes, layers: Sequence[str], name: str, one: Result, wide: float) -> None:
-    ends = [one.get(end) or [None] * len(layers) for end in ("low", "high")]
+def _panel(axes: Axes, layers: Sequence[str], name: str, measure: Result, wide: float) -> None:
+    ends = [measure.get(end) or [None] * len(layers) for end in ("low", "high")]
     items = [
         dict(zip(("value", "low", "high"), three, strict=True))
-        for three in zip(one["values"], *ends, strict=True)
+        for three in zip(measure["values"], *ends, strict=True)
     ]
-    series = spots(layers, items)
+    series = layer_values(layers, items)
     draw(axes, series, BLUE, band=True)
     frame(axes, layers, series, wide)
     axes.set_title(lines(measure_name(name), round(wide / 4.4), 2), fontsize=FONT, loc="left", pad=4)
-    axes.set_ylabel(lines(str(one.get("unit", "")), 20), fontsize=SMALL)
+    axes.set_ylabel(lines(str(measure.get("unit", "")), 20), fontsize=SMALL)

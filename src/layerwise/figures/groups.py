@@ -1,4 +1,4 @@
-"""What tells points apart: a ramp for numbers, a colour and a shape for categories."""
+"""How labels appear on points: a colour ramp for numbers, a colour and a shape for categories."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REST, NONE = "#8a8a8a", "#c4c4c4"
 
 
 class Group(NamedTuple):
-    """Points that look the same: their name, as it was given, and which they are, bool (points,)."""
+    """Points of one colour and shape: the name of their label, and a mask of them, bool (points,)."""
 
     name: str
     colour: str
@@ -36,39 +36,41 @@ class Group(NamedTuple):
 
 
 def colours(labels: Any, count: int) -> tuple[F64 | None, list[Group]]:
-    """Return the numbers that colour points, or the groups of points that differ in colour and shape.
+    """Return the numbers that colour points, or groups of points that differ in colour and shape.
 
-    Numbers that aren't finite, and `None`, are missing: NaN, or a group of their own.
+    `None` and numbers that aren't finite are missing: NaN, or a separate group.
 
     Raises:
-        RequestError: another number of labels than points.
+        RequestError: the number of labels differs from the number of points.
     """
     if labels is None:
         return None, []
-    given = labels.to_pylist() if hasattr(labels, "to_pylist") else np.asarray(labels, object).tolist()
-    if len(given) != count:
-        raise RequestError(f"there are {len(given)} labels for {count} points; give one per point")
-    known = [None if _missing(one) else one for one in given]
-    kept = [one for one in known if one is not None]
-    if kept and all(isinstance(one, int | float | np.number) and not isinstance(one, bool) for one in kept):
-        return np.array([np.nan if one is None else float(one) for one in known]), []
-    return None, _groups([None if one is None else str(one) for one in known])
+    values = labels.to_pylist() if hasattr(labels, "to_pylist") else np.asarray(labels, object).tolist()
+    if len(values) != count:
+        raise RequestError(f"there are {len(values)} labels for {count} points; give one per point")
+    cleaned = [None if _missing(value) else value for value in values]
+    present = [value for value in cleaned if value is not None]
+    if present and all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool) for value in present
+    ):
+        return np.array([np.nan if value is None else float(value) for value in cleaned]), []
+    return None, _groups([None if value is None else str(value) for value in cleaned])
 
 
 def _groups(names: Sequence[str | None]) -> list[Group]:
-    """Return the groups from the most frequent on, then the rest and those without a label, where there are any."""
-    found = np.array(names, object)
-    counts = Counter(one for one in names if one is not None)
-    order = sorted(counts, key=lambda one: (-counts[one], one))
+    """Return the groups in order of frequency, then the remaining labels and the points without a label, if any."""
+    labels = np.array(names, object)
+    counts = Counter(name for name in names if name is not None)
+    order = sorted(counts, key=lambda name: (-counts[name], name))
     groups = [
-        Group(one or "(empty)", colour, shape, found == one)
-        for one, (colour, shape) in zip(order, _KINDS, strict=False)
+        Group(name or "(empty)", colour, shape, labels == name)
+        for name, (colour, shape) in zip(order, _KINDS, strict=False)
     ]
     rest = order[len(_KINDS) :]
     if rest:
-        inside = np.isin(found.astype(str), rest) & (found != None)  # noqa: E711
+        inside = np.isin(labels.astype(str), rest) & (labels != None)  # noqa: E711
         groups.append(Group(f"{len(rest)} other", _REST, ".", inside))
-    empty = np.array([one is None for one in names], bool)
+    empty = np.array([name is None for name in names], bool)
     if empty.any():
         groups.append(Group("no label", NONE, "x", empty))
     return groups

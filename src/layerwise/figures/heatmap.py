@@ -1,4 +1,4 @@
-"""How alike layers are: a cell for every pair of them."""
+"""The figure of the similarity of layers: a cell for every pair."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _SAME = 1e-9
 def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
     """Return the matrix of a measure between layers, as a `matplotlib.figure.Figure`.
 
-    Brighter is more alike. Cells hold their number where there is room; undefined ones are hatched. Where the
-    order of a pair matters, its first layer is the row.
+    Brighter is more similar. Cells show their number where there is room; undefined cells are hatched. Where the
+    order of a pair matters, the row is the first layer.
 
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
-        measure: a measure of pairs of layers.
+        measure: the name of a measure of pairs of layers.
 
     Raises:
         RequestError: the analysis has no such matrix; matplotlib isn't installed.
     """
     analysis = content(analysis, "measures", "analyze")
-    known = of_pairs(analysis)
-    if measure not in known:
-        raise RequestError(f"no measure between layers is called {measure!r}; {listed(known)}")
-    one, layers = known[measure], analysis["layers"]
-    values = np.array([[_nan(cell) for cell in row] for row in one["values"]], np.float64)
+    matrices = of_pairs(analysis)
+    if measure not in matrices:
+        raise RequestError(f"no measure between layers is called {measure!r}; {listed(matrices)}")
+    matrix, layers = matrices[measure], analysis["layers"]
+    values = np.array([[_nan(cell) for cell in row] for row in matrix["values"]], np.float64)
     side = max(1.3, len(layers) * max(_CELL_LEAST, min(_CELL_MOST, _SIDE_MOST / len(layers))))
     with page(side + 1.35, side + 0.75) as figure:
         axes = figure.add_subplot()
-        bright = number(one.get("alike")) == 0
+        bright = number(matrix.get("alike")) == 0
         low, high = _range(values)
         mesh = axes.pcolormesh(
             np.ma.masked_invalid(values),
@@ -60,9 +60,9 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=SMALL, length=2)
         _frame(axes, layers, ordered=not np.allclose(values, values.T, atol=_SAME, equal_nan=True))
-        bar.set_label(lines(_unit(measure, one), round(side * 18), 2), fontsize=SMALL)
+        bar.set_label(lines(_unit(measure, matrix), round(side * 18), 2), fontsize=SMALL)
         axes.set_title(lines(_title(analysis, measure), round(side * 18), 2), fontsize=FONT, loc="left")
-        # Only a layout that has been carried out knows how large a cell is.
+        # The size of a cell is only known after the layout.
         figure.draw_without_rendering()
         cell = float(axes.bbox.width) / len(layers) * 72 / figure.dpi
         _names(axes, layers, cell)
@@ -71,11 +71,11 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
 
 
 def _range(values: F64) -> tuple[float, float]:
-    """Return the ends of the ramp: those of the numbers, or around the only one."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    """Return the ends of the colour ramp: the extremes of the numbers, or a range around them if all are equal."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     if high - low > _SAME * max(abs(low), abs(high)):
         return low, high
     return (0.0, 1.0) if 0 <= low <= 1 else (low - abs(low) / 10, high + abs(high) / 10)
@@ -91,7 +91,7 @@ def _frame(axes: Axes, layers: Sequence[str], *, ordered: bool) -> None:
 
 
 def _names(axes: Axes, layers: Sequence[str], cell: float) -> None:
-    """Name the layers on both axes, as many as fit."""
+    """Label both axes with layer names, as many as fit."""
     names = [drawable(name, _NAME_MOST) for name in layers]
     step = int(-(-(max(width_of(name, SMALL) for name in names) + 2) // cell))
     for axis, every in ((axes.xaxis, max(1, step)), (axes.yaxis, int(-(-1.1 * SMALL // cell)))):
@@ -99,13 +99,13 @@ def _names(axes: Axes, layers: Sequence[str], cell: float) -> None:
 
 
 def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
-    """Write each number into its cell, unless the cells are too small for all of them."""
-    shown = {at: _short(float(values[at])) for at in np.ndindex(values.shape) if np.isfinite(values[at])}
-    longest = max(map(len, shown.values()), default=1)
+    """Write each number into its cell, or none if the cells are too small."""
+    texts = {at: _short(float(values[at])) for at in np.ndindex(values.shape) if np.isfinite(values[at])}
+    longest = max(map(len, texts.values()), default=1)
     size = min(SMALL, 0.86 * cell / width_of("0" * longest, 1))
     if size < _LEGIBLE:
         return
-    for (row, column), text in shown.items():
+    for (row, column), text in texts.items():
         dark = float(colours[row, column, :3] @ (0.299, 0.587, 0.114)) < 0.5
         axes.text(
             column + 0.5,
@@ -119,14 +119,14 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
 
 
 def _short(value: float) -> str:
-    """Return a number in four letters or so: `.93`, `1.00`, `−.05`, `12.3`."""
+    """Return a number in about four characters: `.93`, `1.00`, `−.05`, `12.3`."""
     text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
     text = text.removeprefix("-") if float(text) == 0 else text
     return text.replace("0.", ".", 1).replace("-", "−") if abs(float(text)) < 1 else text.replace("-", "−")
 
 
-def _unit(measure: str, one: Result) -> str:
-    name, unit = measure_name(measure), str(one.get("unit", ""))
+def _unit(measure: str, matrix: Result) -> str:
+    name, unit = measure_name(measure), str(matrix.get("unit", ""))
     return name if not unit or unit in name else f"{name} ({unit})"
 
 
@@ -136,5 +136,5 @@ def _title(analysis: Result, measure: str) -> str:
 
 
 def _nan(cell: Any) -> float:
-    found = number(cell)
-    return float("nan") if found is None else found
+    value = number(cell)
+    return float("nan") if value is None else value

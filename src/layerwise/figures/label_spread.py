@@ -1,16 +1,16 @@
-"""Places for words that want to stand where others stand."""
+"""Placement of labels along a line so that they don't overlap."""
 
 from collections.abc import Sequence
 
 
-def spread(wanted: Sequence[float], need: float, low: float, high: float) -> list[float]:
-    """Return ascending places at least `need` apart, near ascending `wanted`, and within low … high if they fit.
+def spread(ideal: Sequence[float], need: float, low: float, high: float) -> list[float]:
+    """Return ascending places at least `need` apart, near the ascending `ideal` ones, within low … high if they fit.
 
-    Places that would overlap become one block about the mean of what they want.
+    Labels that would overlap become a block centred at the mean of their ideal places.
     """
     blocks: list[tuple[float, int]] = []  # centre, members
-    for want in wanted:
-        blocks.append((want, 1))
+    for place in ideal:
+        blocks.append((place, 1))
         while len(blocks) > 1 and _first(blocks[-1], need) < _last(blocks[-2], need) + need:
             (b, m), (a, n) = blocks.pop(), blocks.pop()
             blocks.append(((a * n + b * m) / (n + m), n + m))

@@ -1,4 +1,4 @@
-"""`probe.md`: the advice and the tables of a probe, to be read as text or as a rendered page."""
+"""`probe.md`: the advice and the tables of a probe, readable as plain text and as rendered Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from layerwise.figures.display_names import coded, number, short_mix, words
 Result = Mapping[str, Any]
 Cell = Callable[[Result], str]
 _NONE = "–"
-# Characters that end a line, can't be written, or turn text around.
+# Characters that end a line, can't be encoded, or reverse the direction of text.
 _UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _CODE = re.compile(r"[\w(),:;.=+ -]+", re.ASCII)
 
@@ -19,12 +19,12 @@ _CODE = re.compile(r"[\w(),:;.=+ -]+", re.ASCII)
 def probe_markdown(result: Result) -> str:
     """Return `probe.md` from the content of `probe.json`: advice first, then tables, then how to read them.
 
-    A column without any value is left out. Labels, mixes and notes show as they are: nothing in them is
-    taken for Markdown or HTML.
+    Columns without any value are left out. Labels, mixes and notes are escaped, so that nothing in them is
+    interpreted as Markdown or HTML.
     """
     legend = "\n".join(f"- {line}" for line in _legend(result))
     title = f"# Which layer for {escape(result['label'])}"
-    parts = [title, probe_body(result, "##"), "## How to read this", legend, _made(result)]
+    parts = [title, probe_body(result, "##"), "## How to read this", legend, _provenance(result)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -44,7 +44,7 @@ def probe_body(result: Result, heading: str) -> str:
 
 
 def escape(text: Any) -> str:
-    """Return any text as one line of Markdown that shows it unchanged, in a table too."""
+    """Return text as one line of Markdown that renders unchanged, also in a table."""
     line = _UNFIT.sub(lambda c: " " if c[0] in "\n\r\t" else coded(c[0]), str(text)).strip()
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
@@ -53,11 +53,11 @@ def escape(text: Any) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table of escaped cells; columns after the first `left` stand right."""
-    kept = [i for i, cells in enumerate(zip(*rows, strict=True)) if i == 0 or set(cells) - {_NONE, ""}]
-    lines = [[header[i] for i in kept], ["---" if i < left else "---:" for i in kept]]
-    lines += [[row[i] for i in kept] for row in rows]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left_columns: int = 1) -> str:
+    """Return a Markdown table of escaped cells; columns after the first `left_columns` are aligned right."""
+    columns = [i for i, cells in enumerate(zip(*rows, strict=True)) if i == 0 or set(cells) - {_NONE, ""}]
+    lines = [[header[i] for i in columns], ["---" if i < left_columns else "---:" for i in columns]]
+    lines += [[row[i] for i in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -96,7 +96,7 @@ def _candidates(result: Result) -> str:
         "bytes per row": lambda c: _whole(c.get("bytes_per_row")),
     }
     rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
-    return table(list(columns), rows, left=2)
+    return table(list(columns), rows, left_columns=2)
 
 
 def _further(name: str) -> Cell:
@@ -109,7 +109,7 @@ def _chosen(result: Result) -> str:
         return ""
     interval = _interval(chosen)
     within = f" (95% interval {interval})" if interval != _NONE else ""
-    return f"Following the advice earns {_fixed(chosen['score'])}{within}: the score of `chosen`."
+    return f"Following the advice scores {_fixed(chosen['score'])}{within}: the score of `chosen`."
 
 
 def _baselines(result: Result) -> list[str]:
@@ -131,19 +131,19 @@ def _learned(result: Result) -> list[str]:
         "weight": learned.get("weights") or {},
         "share of logit variance": learned.get("logit_variance") or {},
         f"{metric} without it": without,
-        "what it adds": {layer: _value(left, "difference") for layer, left in without.items()},
+        "what it adds": {layer: _value(scores, "difference") for layer, scores in without.items()},
     }
     layers = dict.fromkeys(layer for values in columns.values() for layer in values)
     if not layers:
         return []
     rows = [[escape(layer), *(_with_interval(c.get(layer)) for c in columns.values())] for layer in layers]
     with_all = _fixed(learned.get("score"))
-    said = [
+    sentences = [
         f"{_mix(learned['mix'])}, fitted on the first outer training set." if learned.get("mix") else "",
         f"With all layers it scores {metric} {with_all} on the rows held out." if with_all != _NONE else "",
         escape(learned.get("caution") or ""),
     ]
-    return [" ".join(filter(None, said)), table(["layer", *columns], rows)]
+    return [" ".join(filter(None, sentences)), table(["layer", *columns], rows)]
 
 
 def _notes(result: Result) -> list[str]:
@@ -170,7 +170,7 @@ def _legend(result: Result) -> Iterable[str]:
     if _any(candidates, "selectivity"):
         yield (
             "Selectivity is the accuracy (of tags: that of single words) minus the accuracy on a control task, one "
-            "random label per word type (Hewitt and Liang 2019): what is owed to the layer and not to the classifier."
+            "random label per word type (Hewitt and Liang 2019): what the layer contributes, and not the classifier."
         )
     if _any(candidates, "codelength"):
         yield (
@@ -180,7 +180,7 @@ def _legend(result: Result) -> Iterable[str]:
     if _any(candidates, "cost"):
         yield "Cost is the share of the model's forward that the deepest layer of the mix needs."
     if _any(candidates, "bytes_per_row"):
-        yield "Bytes per row is what a row's layers take at rest."
+        yield "Bytes per row is the size of a row's stored layers."
     if number((result.get("chosen") or {}).get("score")) is not None:
         yield (
             "`chosen` is the candidate picked on inner folds (or the dev part) and scored on rows that had no part "
@@ -197,7 +197,7 @@ def _legend(result: Result) -> Iterable[str]:
         )
 
 
-def _made(result: Result) -> str:
+def _provenance(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
     seed = result.get("seed")
     facts = [str(result.get("made") or ""), f"seed {seed}" if seed is not None else "", versions]
@@ -230,8 +230,8 @@ def _with_interval(item: Any) -> str:
 
 
 def _fixed(value: Any, form: str = "{:.3f}") -> str:
-    found = number(value)
-    return _NONE if found is None else form.format(found).replace("-", "−")
+    finite = number(value)
+    return _NONE if finite is None else form.format(finite).replace("-", "−")
 
 
 def _whole(value: Any) -> str:
@@ -239,5 +239,5 @@ def _whole(value: Any) -> str:
 
 
 def _p(value: Any) -> str:
-    found = number(value)
-    return "< 0.001" if found is not None and found < 0.001 else _fixed(found)
+    p = number(value)
+    return "< 0.001" if p is not None and p < 0.001 else _fixed(p)

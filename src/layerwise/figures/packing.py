@@ -1,11 +1,12 @@
-"""What a page holds, in few bytes: a word of four bytes, how long the JSON is; the JSON; then the bytes of all arrays.
+"""The compact data format of the page: four bytes with the length of the JSON; the JSON; the bytes of all arrays.
 
-In the JSON an array is `{dtype, shape, at}`: from byte `at` on stand the first bytes of all its numbers, then the
-second ones, and so on (little-endian). Alike bytes side by side are what deflate makes short.
+In the JSON an array is `{dtype, shape, at}`: from byte `at` on follow the first bytes of all its numbers, then the
+second bytes, and so on (little-endian). Deflate compresses well when similar bytes are side by side.
 
-Texts are `{letters, lengths, codes}`, three arrays: code points, the most frequent first; how many letters each text
-has; and for each letter its place in `letters`. Places below 224 are one byte, below 8,160 two, `224 + high, low` of
-what is left, and others four: 255, and the place in three. Deflate then makes Chinese a fifth shorter than of UTF-8.
+Texts are `{letters, lengths, codes}`, three arrays: code points, the most frequent first; the number of letters of
+each text; and for each letter its place in `letters`. A place below 224 is one byte; one below 8,160 is two bytes,
+`224 + high, low` of place - 224; any other is four: 255, and the place in three bytes. Deflated like this, Chinese is
+a fifth shorter than as UTF-8.
 """
 
 from __future__ import annotations
@@ -17,35 +18,35 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-ONE = 224  # places that are one byte
-_POINTS = 0x110000  # code points that there are
+ONE = 224  # places below this are one byte
+_POINTS = 0x110000  # number of Unicode code points
 _TWO = ONE + (255 - ONE) * 256
 
 
 class Packing:
-    """Takes arrays in, one after the other; `packed` puts them behind the JSON that names them."""
+    """Collect arrays; `packed` appends them to the JSON that refers to them."""
 
     def __init__(self) -> None:
         self._planes: list[bytes] = []
         self._size = 0
 
     def array(self, array: Array) -> dict[str, Any]:
-        """Return what stands for an array in the JSON."""
-        made = narrow(array)
-        planes = made.reshape(-1, 1).view(np.uint8).T.tobytes()
-        found = {"dtype": made.dtype.name, "shape": list(made.shape), "at": self._size}
+        """Add an array and return its entry for the JSON."""
+        narrowed = narrow(array)
+        planes = narrowed.reshape(-1, 1).view(np.uint8).T.tobytes()
+        entry = {"dtype": narrowed.dtype.name, "shape": list(narrowed.shape), "at": self._size}
         self._planes.append(planes)
         self._size += len(planes)
-        return found
+        return entry
 
     def packed(self, data: Any) -> bytes:
-        """Return the JSON of data and all arrays that were taken in."""
-        told = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
-        return b"".join([len(told).to_bytes(4, "little"), told, *self._planes])
+        """Return the JSON of data, followed by all arrays that were added."""
+        header = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+        return b"".join([len(header).to_bytes(4, "little"), header, *self._planes])
 
 
 def narrow(array: Array) -> Array:
-    """Return an array of a type that JavaScript has, none wider than need be; little-endian, in order."""
+    """Return an array in the narrowest suitable type that JavaScript has; little-endian, contiguous."""
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
     elif array.dtype.kind == "b":
@@ -53,17 +54,17 @@ def narrow(array: Array) -> Array:
     elif array.dtype.kind == "u" and array.size and array.max() < 1 << 16 and array.itemsize > 2:
         array = array.astype(np.uint16)
     elif array.itemsize == 8:
-        array = array.astype(np.float64)  # JavaScript counts in them
+        array = array.astype(np.float64)  # JavaScript's numbers are float64
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def letters(texts: Sequence[str]) -> dict[str, Array]:
-    """Return texts as three arrays; the module says how."""
+    """Return texts as three arrays; the module's docstring defines them."""
     counts = np.zeros(_POINTS, np.int64)
     for block in _blocks(texts):
         counts += np.bincount(block, minlength=_POINTS)
-    there = np.flatnonzero(counts)
-    points = there[np.argsort(-counts[there], kind="stable")].astype(np.uint32)
+    used = np.flatnonzero(counts)
+    points = used[np.argsort(-counts[used], kind="stable")].astype(np.uint32)
     places = np.zeros(_POINTS, np.uint32)
     places[points] = np.arange(len(points))
     return {
@@ -74,7 +75,7 @@ def letters(texts: Sequence[str]) -> dict[str, Array]:
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Array]:
-    """Yield the code points of some texts at a time; half surrogate pairs are points too."""
+    """Yield the code points of 1,000 texts at a time; unpaired surrogates are code points too."""
     for begin in range(0, len(texts), 1000):
         joined = "".join(texts[begin : begin + 1000])
         yield np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
@@ -83,12 +84,12 @@ def _blocks(texts: Sequence[str]) -> Iterator[Array]:
 def _codes(places: Array) -> Array:
     sizes = np.where(places < ONE, 1, np.where(places < _TWO, 2, 4))
     starts = np.cumsum(sizes) - sizes
-    out = np.empty(int(sizes.sum()), np.uint8)
-    one, two, four = (sizes == size for size in (1, 2, 4))
-    out[starts[one]] = places[one]
-    rest = places[two] - ONE
-    out[starts[two]], out[starts[two] + 1] = ONE + (rest >> 8), rest & 255
-    out[starts[four]] = 255
+    codes = np.empty(int(sizes.sum()), np.uint8)
+    one_byte, two_bytes, four_bytes = (sizes == size for size in (1, 2, 4))
+    codes[starts[one_byte]] = places[one_byte]
+    rest = places[two_bytes] - ONE
+    codes[starts[two_bytes]], codes[starts[two_bytes] + 1] = ONE + (rest >> 8), rest & 255
+    codes[starts[four_bytes]] = 255
     for byte in (1, 2, 3):
-        out[starts[four] + byte] = places[four] >> (8 * (3 - byte)) & 255
-    return out
+        codes[starts[four_bytes] + byte] = places[four_bytes] >> (8 * (3 - byte)) & 255
+    return codes

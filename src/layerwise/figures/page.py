@@ -1,44 +1,45 @@
-"""The page: one HTML file that holds a dataset's map, probe, analysis and tokens, and all that it needs to show them.
+"""The page: one HTML file with a dataset's map, probe, analysis and tokens, and all scripts and styles to show them.
 
-It opens from disk and asks the network for nothing. What users wrote stands in it only compressed and in base64
-(`show.packing`): the page puts it on screen as text, and a Content-Security-Policy runs no script but ours.
+It opens from disk and makes no network request. Data of users is in it only compressed and in base64
+(`figures.packing`): the page displays it as text, and a Content-Security-Policy allows no script but ours. Otherwise
+text in a dataset could run as a script in the reader's browser.
 
-The data is a mapping. Arrays are numpy arrays; everything else is what JSON holds. All but `title` may be missing or
-null, then the page says what isn't there.
+The data is a mapping. Arrays are numpy arrays; everything else is a JSON value. All but `title` may be missing or
+null; the page then says what is missing.
 
-    title       what the page is called
-    about       what the dataset is: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
+    title       title of the page
+    about       facts about the dataset: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
                 `pool`, `rows`, `texts`, `tokens`, `truncated`, `windows`, `lost_words`, `skipped`, `source`, `bytes`,
                 `dtype`, `precision`, `made` or `finished`, `versions`, `sha256`
     points      the map, or null
-      count, of, seed   points, rows of the dataset, of what was drawn
+      count, of, seed   number of points, number of rows of the dataset, seed of the sample
       method    `pca` or `umap`
-      row, doc  uint32 (count,): row and text of the dataset
+      row, doc  uint32 (count,): number of the row and of the text in the dataset
       coords    int16 (layers, count, 2): −32767 … 32767 is −1 … 1, y upwards; layers are aligned
       explained (layers, 2) or null: share of variance of each axis
       columns   [{name, kind: category, values: [str], codes: uint16 (count,)}], 65535 is missing; or
                 [{name, kind: number, values: float32 (count,)}], NaN is missing
-      texts     [str] or null; clipped ones end in "…", `clipped` lists their numbers
+      texts     [str] or null; clipped ones end in "…", `clipped` lists their positions
       context   {docs: [int], texts: [str]} or null: below text level, the text around
-      span      uint32 (count, 2) or null: where in it, in code points
+      span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null
     analysis    content of analysis.json, or null
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`,
-                `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with itself a layer before,
+                `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
                 `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
-                `attention` uint8 (blocks, heads, m, m), × 255, row looks at column, of the first m tokens, or null;
+                `attention` uint8 (blocks, heads, m, m), × 255, row attends to column, of the first m tokens, or null;
                 `attention_layers`
-    tokens_note why there are none, or null
-    versions    by library
+    tokens_note why there are no tokens, or null
+    versions    versions of libraries, by name
     notes       sentences
 
-A page made with `remote=True` holds none of it (only `title` is used) and asks the server that it came from, at `api/`,
-for JSON in which arrays stand as `encoded` makes them:
+A page made with `remote=True` contains only `title` and requests the rest from its server, at `api/`, as JSON in which
+arrays have the form that `encoded` returns:
 
     head                        the mapping above, in which `points.coords` and `.texts` are null
-    coords?layer=6&start=0&count=5000   int16 (count, 2), of the points from `start` on
-    text?rows=1,2               [{row, text, context, start, end}], the last three where there are any
+    coords?layer=6&start=0&count=5000   int16 (count, 2), of the points from number `start`
+    text?rows=1,2               [{row, text, context, start, end}], the last three if present
     neighbours?row=5&layer=6&k=10       [{point or null, row, text, …, cosine}] over the whole layer, nearest first
     search?q=…                  {points: [of the map], rows: [of the dataset, the first ones], total}
 """
@@ -60,7 +61,7 @@ from layerwise.choices import one_of
 from layerwise.figures.packing import Array, Packing, letters, narrow
 
 LANGS = ("en", "zh")
-# In the order in which they run: each file uses what stands above it.
+# In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
     *("header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
@@ -71,16 +72,16 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
     """Return the page as HTML, the same for the same data.
 
     Args:
-        data: what it shows; the module says how.
+        data: the content; the module's docstring defines its shape.
         lang: `en` or `zh`.
-        remote: ask the server that the page came from, and hold nothing but the title.
+        remote: return a page that contains only the title and requests the data from its server.
 
     Raises:
-        RequestError: a language that there isn't.
+        RequestError: an unknown language.
     """
     one_of("--lang", lang, LANGS)
-    shown = {"title": data.get("title"), "remote": True} if remote else data
-    # A module: strict, and its names are nobody else's.
+    content = {"title": data.get("title"), "remote": True} if remote else data
+    # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
     style = _static("page.css")
     parts = {
@@ -88,7 +89,7 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         "policy": _policy(script, style, remote),
         "style": style,
         "words": _static(f"{lang}.json").replace("<", "\\u003c"),
-        "data": b64encode(gzip.compress(_packed(shown), 6, mtime=0)).decode(),
+        "data": b64encode(gzip.compress(_packed(content), 6, mtime=0)).decode(),
         "script": script,
     }
     html = _static("page.html")
@@ -99,16 +100,16 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
 
 
 def as_json(data: Any) -> str:
-    """Return data as ASCII JSON: arrays as `encoded` makes them, numbers that aren't finite as null."""
+    """Return data as ASCII JSON: arrays in the form of `encoded`, numbers that aren't finite as null."""
     return json.dumps(encoded(data), allow_nan=False, separators=(",", ":"))
 
 
 def encoded(value: Any, array: Callable[[Array], Any] | None = None) -> Any:
-    """Return a value as JSON holds it.
+    """Return a value with only JSON types.
 
     Args:
         value: mappings, sequences, strings, numbers and arrays.
-        array: what an array becomes; when left out `{dtype, shape, data}`, its bytes little-endian in base64.
+        array: function that converts an array; by default to `{dtype, shape, data}`, its bytes little-endian in base64.
     """
     if isinstance(value, np.ndarray):
         return (array or _in_base64)(value)
@@ -122,8 +123,12 @@ def encoded(value: Any, array: Callable[[Array], Any] | None = None) -> Any:
 
 
 def _in_base64(array: Array) -> dict[str, Any]:
-    made = narrow(array)
-    return {"dtype": made.dtype.name, "shape": list(made.shape), "data": b64encode(made.tobytes()).decode()}
+    narrowed = narrow(array)
+    return {
+        "dtype": narrowed.dtype.name,
+        "shape": list(narrowed.shape),
+        "data": b64encode(narrowed.tobytes()).decode(),
+    }
 
 
 def _packed(data: Mapping[str, Any]) -> bytes:
@@ -137,7 +142,7 @@ def _packed(data: Mapping[str, Any]) -> bytes:
 
 
 def _policy(script: str, style: str, remote: bool) -> str:
-    """Nothing is fetched and nothing runs, but our own script and style, known by their hashes."""
+    """Return the Content-Security-Policy: only our script and style, identified by hash, may run or load."""
     rules = {
         "default-src": "'none'",
         "script-src": _hash(script),

@@ -1,12 +1,12 @@
-"""Figures of results, as `matplotlib.figure.Figure`: vectors for a paper, colours for everyone's eyes.
+"""Figures of results, as `matplotlib.figure.Figure`: vector graphics, colours that colour-blind people distinguish.
 
 >>> import layerwise as lw
 >>> figure = lw.plots.layer_curve(lw.probe("reviews.lw", "classify", "label"))  # doctest: +SKIP
 >>> lw.plots.save(figure, "probe")  # doctest: +SKIP
 (PosixPath('probe.svg'), PosixPath('probe.png'))
 
-A result is what `lw.probe` or `lw.analyze` returns, or the content of their JSON file. Nothing is shown and no
-global setting is touched; matplotlib is imported when the first figure is drawn.
+A result is what `lw.probe` or `lw.analyze` returns, or the content of their JSON file. Nothing is displayed and no
+global setting changes; matplotlib is imported when the first figure is drawn.
 """
 
 from layerwise.figures.canvas import save

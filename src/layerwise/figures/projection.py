@@ -1,4 +1,4 @@
-"""Rows of each layer as points in the plane, a panel per layer, coloured by what is known of the rows."""
+"""The figure of a projection: rows of each layer as points, a panel per layer, coloured by labels of the rows."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def projection(
 ) -> Figure:
     """Return the rows of each layer as points, a panel per layer, as a `matplotlib.figure.Figure`.
 
-    Every panel has a scale of its own, the same on both axes. Points are drawn as an image within the vectors
-    where there are more than 5,000 of them, so that files stay small.
+    Every panel has its own scale, the same on both axes. More than 5,000 points are drawn as an image inside the
+    vector file, so that files stay small.
 
     Args:
         coords: float or int (layers, points, 2); a point that isn't finite is left out.
         layers: their names.
-        labels: one per point. Numbers become a ramp; anything else is a category, of which the 8 most frequent
-            have a colour and a shape, and the rest are `other`. Classes with numbers for names: give strings.
+        labels: one per point. Numbers become a colour ramp; anything else is a category: the 8 most frequent have
+            a colour and a shape, the rest are `other`. For classes that are named by numbers, pass strings.
             `None` and NaN are missing.
-        title: stands above the panels.
+        title: text above the panels.
         explained: per layer the share of variance of each of the two axes.
-        name: what the labels are, for the legend or the colour bar.
+        name: name of the labels, for the legend or the colour bar.
 
     Raises:
-        RequestError: shapes that don't fit one another; matplotlib isn't installed.
+        RequestError: shapes that don't match; matplotlib isn't installed.
     """
     points = _points(coords, layers)
     count = points.shape[1]
@@ -74,33 +74,33 @@ def projection(
         for place, layer in enumerate(layers):
             share = None if explained is None else explained[place]
             _panel(panels[place], points[place], layer, share, wide)
-            shown = _draw(panels[place], points[place], values, kinds, style)
+            mappable = _draw(panels[place], points[place], values, kinds, style)
             if place + columns >= len(layers):
                 panels[place].set_xlabel("axis 1", fontsize=SMALL, labelpad=2)
             if place % columns == 0:
                 panels[place].set_ylabel("axis 2", fontsize=SMALL, labelpad=2)
         for spare in panels[len(layers) :]:
             spare.remove()
-        said = _title(title, len(layers), explained is not None, across)
-        figure.suptitle(said, fontsize=FONT, x=0.01, ha="left")
+        heading = _title(title, len(layers), explained is not None, across)
+        figure.suptitle(heading, fontsize=FONT, x=0.01, ha="left")
         if kinds:
             _legend(figure, kinds, name)
         elif values is not None:
-            _bar(figure, shown, panels[: len(layers)].tolist(), _bar_label(name, values))
+            _bar(figure, mappable, panels[: len(layers)].tolist(), _bar_label(name, values))
     return figure
 
 
 def _points(coords: ArrayLike, layers: Sequence[str]) -> F64:
-    found = np.asarray(coords, np.float64)
-    if found.ndim != 3 or found.shape[2] != 2 or found.shape[0] != len(layers) or not len(layers):
+    points = np.asarray(coords, np.float64)
+    if points.ndim != 3 or points.shape[2] != 2 or points.shape[0] != len(layers) or not len(layers):
         raise RequestError(
-            f"coords have the shape {found.shape} for {len(layers)} layers; give (layers, points, 2), a name per layer"
+            f"coords have the shape {points.shape} for {len(layers)} layers; give (layers, points, 2), a name per layer"
         )
-    return np.where(np.isfinite(found).all(axis=2, keepdims=True), found, np.nan)
+    return np.where(np.isfinite(points).all(axis=2, keepdims=True), points, np.nan)
 
 
 def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], style: dict[str, Any]) -> Any:
-    """Draw the points of a panel, those with the least to say first; return what a colour bar can read."""
+    """Draw the points of a panel, unlabelled and rarer ones first; return the object that a colour bar needs."""
     if values is not None:
         empty = np.isnan(values)
         _dots(axes, points[empty], style, c=NONE, marker="x", linewidths=0.6)
@@ -117,13 +117,13 @@ def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], styl
     return None
 
 
-def _dots(axes: Axes, points: F64, style: dict[str, Any], **own: Any) -> Any:
-    return axes.scatter(points[:, 0], points[:, 1], **(style | own))
+def _dots(axes: Axes, points: F64, style: dict[str, Any], **options: Any) -> Any:
+    return axes.scatter(points[:, 0], points[:, 1], **(style | options))
 
 
-def _ends(known: F64) -> dict[str, float]:
-    """Return the ends of the ramp, apart even where all numbers are the same."""
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+def _ends(values: F64) -> dict[str, float]:
+    """Return the ends of the colour ramp, which differ even if all numbers are equal."""
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     apart = 0.0 if low < high else max(0.5, abs(low) / 10)
     return {"vmin": low - apart, "vmax": high + apart}
 
@@ -131,17 +131,17 @@ def _ends(known: F64) -> dict[str, float]:
 def _panel(axes: Axes, points: F64, layer: str, share: Sequence[float] | None, wide: float) -> None:
     axes.set(xticks=[], yticks=[], aspect="equal", adjustable="box")
     axes.spines[:].set(visible=True, color="#cccccc", linewidth=0.6)
-    said = drawable(str(layer), _NAME_MOST)
-    shares = [] if share is None else [number(one) for one in share]
+    title = drawable(str(layer), _NAME_MOST)
+    shares = [] if share is None else [number(part) for part in share]
     if shares and None not in shares:
-        said += ": " + " + ".join(f"{one:.0%}".rstrip("%") for one in shares if one is not None) + "%"
-    axes.set_title(said, fontsize=SMALL, pad=2.5, loc="left")
-    known = points[np.isfinite(points).all(axis=1)]
-    if not len(known):
+        title += ": " + " + ".join(f"{part:.0%}".rstrip("%") for part in shares if part is not None) + "%"
+    axes.set_title(title, fontsize=SMALL, pad=2.5, loc="left")
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
         axes.text(0.5, 0.5, "not defined", transform=axes.transAxes, ha="center", va="center", color=GREY)
         return
-    middle = (known.min(axis=0) + known.max(axis=0)) / 2
-    half = float((known.max(axis=0) - known.min(axis=0)).max()) / 2 * 1.06 or 1.0
+    middle = (finite.min(axis=0) + finite.max(axis=0)) / 2
+    half = float((finite.max(axis=0) - finite.min(axis=0)).max()) / 2 * 1.06 or 1.0
     axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
 
 
@@ -163,25 +163,25 @@ def _legend(figure: Figure, groups: list[Group], name: str | None) -> None:
     )
 
 
-def _bar(figure: Figure, shown: Any, panels: list[Axes], label: str) -> None:
-    bar = figure.colorbar(shown, ax=panels, fraction=0.04, pad=0.02, aspect=30)
+def _bar(figure: Figure, mappable: Any, panels: list[Axes], label: str) -> None:
+    bar = figure.colorbar(mappable, ax=panels, fraction=0.04, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    assert bar.solids is not None  # a ramp has them
+    assert bar.solids is not None  # present for a continuous ramp
     bar.solids.set(alpha=1)
     bar.ax.tick_params(labelsize=SMALL, length=2)
     bar.set_label(lines(label, round((figure.get_figheight() - 0.5) * 15), 2), fontsize=SMALL)
 
 
 def _columns(count: int) -> int:
-    """Return how many panels stand side by side: about as many as below each other, with few places left empty."""
+    """Return the number of columns of panels: about equal to the rows, with few empty places."""
     square = math.ceil(math.sqrt(count))
     return min((square, square + 1), key=lambda columns: -count % columns)
 
 
 def _title(title: str | None, count: int, explained: bool, wide: float) -> str:
-    said = ["Each panel has its own scale."] if count > 1 else []
-    said += ["Percentages are shares of variance of the axes."] if explained else []
-    parts = [*([] if title is None else [title[:_TITLE_MOST]]), " ".join(said)]
+    sentences = ["Each panel has its own scale."] if count > 1 else []
+    sentences += ["Percentages are shares of variance of the axes."] if explained else []
+    parts = [*([] if title is None else [title[:_TITLE_MOST]]), " ".join(sentences)]
     return "\n".join(lines(part, round(wide * 15)) for part in parts if part)
 
 

@@ -1,4 +1,4 @@
-"""What a figure is asked to draw: the content of a result, and the measures of an analysis by kind."""
+"""Access to results for figures: the content of a result, and the measures of an analysis by kind."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _LATER = re.compile(r" (adjusted|standardised|centred|median)\b")
 
 
 def content(result: Any, key: str, verb: str) -> Result:
-    """Return what a result holds as JSON: the mapping itself, or what `to_json()` gives.
+    """Return the JSON content of a result: the mapping itself, or `result.to_json()`.
 
     Raises:
-        RequestError: it has no `key`, so that it isn't what `layerwise VERB` finds.
+        RequestError: it has no `key`, so it isn't a result of `layerwise VERB`.
     """
-    found = result.to_json() if hasattr(result, "to_json") else result
-    if not isinstance(found, Mapping) or key not in found:
+    mapping = result.to_json() if hasattr(result, "to_json") else result
+    if not isinstance(mapping, Mapping) or key not in mapping:
         kind = type(result).__name__
         raise RequestError(
             f"this {kind} has no {key!r}; give what lw.{verb} returns, or the content of its JSON file"
         )
-    return found
+    return mapping
 
 
 def per_layer(analysis: Result) -> dict[str, Result]:
     """Return the measures of an analysis that are a number per layer."""
-    return {name: one for name, one in analysis["measures"].items() if not _paired(one)}
+    return {name: measure for name, measure in analysis["measures"].items() if not _paired(measure)}
 
 
 def of_pairs(analysis: Result) -> dict[str, Result]:
     """Return the measures of an analysis that are a matrix, of a number per pair of layers."""
-    return {name: one for name, one in analysis["measures"].items() if _paired(one)}
+    return {name: measure for name, measure in analysis["measures"].items() if _paired(measure)}
 
 
 def measure_name(name: str) -> str:
@@ -49,12 +49,12 @@ def measure_name(name: str) -> str:
 
 
 def listed(names: Sequence[str] | Mapping[str, Any]) -> str:
-    """Return names for the end of a message: those that there are, or that there are none."""
+    """Return the end of a message that lists the available names, or says that there are none."""
     return f"there are {', '.join(names)}" if names else "there are none"
 
 
 def places(layers: Sequence[str]) -> list[int]:
-    """Return where layers stand along an axis: at their depths, or one after another where a name has none."""
+    """Return positions of layers on an axis: their depths, or 0, 1, … where a name has no depth."""
     try:
         depths = [layer_depth(name) for name in layers]
     except ValueError:

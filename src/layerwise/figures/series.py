@@ -1,4 +1,4 @@
-"""Numbers along the layers: points with their intervals, gaps where nothing is defined, layers on the axis."""
+"""Draw numbers per layer: points with intervals, gaps where a number is undefined, layer names on the axis."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MANY = 30
 _NAME_MOST = 8
 
 
-class Spot(NamedTuple):
-    """A layer's number: where the layer stands, and the ends of the interval; `None` where undefined."""
+class LayerValue(NamedTuple):
+    """A layer's number: position of the layer, value, ends of the interval; `None` where undefined."""
 
     x: int
     value: float | None
@@ -27,16 +27,16 @@ class Spot(NamedTuple):
     high: float | None
 
 
-def spots(layers: Sequence[str], items: Iterable[Any]) -> list[Spot]:
+def layer_values(layers: Sequence[str], items: Iterable[Any]) -> list[LayerValue]:
     """Return the numbers of layers in order of depth; items are mappings with `value`, `low`, `high`, or numbers."""
-    found = []
+    series = []
     for x, item in zip(places(layers), items, strict=True):
         all_three = item if isinstance(item, Mapping) else {"value": item}
-        found.append(Spot(x, *(number(all_three.get(key)) for key in Spot._fields[1:])))
-    return sorted(found)
+        series.append(LayerValue(x, *(number(all_three.get(key)) for key in LayerValue._fields[1:])))
+    return sorted(series)
 
 
-def draw(axes: Axes, series: Sequence[Spot], colour: str, *, band: bool) -> None:
+def draw(axes: Axes, series: Sequence[LayerValue], colour: str, *, band: bool) -> None:
     """Draw a series: points joined by a line within a band, or points alone with bars.
 
     Where a number is undefined the line has a gap; a band of one layer is a bar.
@@ -63,8 +63,8 @@ def draw(axes: Axes, series: Sequence[Spot], colour: str, *, band: bool) -> None
         )
 
 
-def frame(axes: Axes, layers: Sequence[str], series: Sequence[Spot], wide: float) -> None:
-    """Name the layers along x, on an axis about `wide` points wide, and say so where nothing is defined."""
+def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide: float) -> None:
+    """Label the x axis, about `wide` points wide, with layer names; write "not defined" if no number is defined."""
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=SMALL, pad=2)
@@ -80,27 +80,27 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[Spot], wide: float
 
 
 def lines(text: str, width: int, most: int = 3) -> str:
-    """Return text in lines of about `width` letters, at most so many; the last ends in `…` if that isn't all."""
+    """Return text in at most `most` lines of about `width` letters; the last ends in `…` if text is cut."""
     return "\n".join(textwrap.wrap(drawable(text), width, max_lines=most, placeholder="…"))
 
 
 def _runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-    """Return the runs of items in which nothing is `None`."""
+    """Return the runs of consecutive items that contain no `None`."""
     grouped = groupby(items, key=lambda item: None not in item)
     return [list(run) for whole, run in grouped if whole]
 
 
 def _apart(named: Sequence[tuple[int, str]], unit: float) -> list[tuple[int, str]]:
-    """Return the ticks at every depth, or every second, and so on, so that no names touch.
+    """Return the ticks at every depth, or every second, and so on, so that no names overlap.
 
-    From one depth to the next are `unit` points.
+    `unit` is the distance between two successive depths, in points.
     """
 
-    def fits(one: tuple[int, str], other: tuple[int, str]) -> bool:
-        return (other[0] - one[0]) * unit >= width_of(one[1] + other[1], SMALL) / 2 + 2.5
+    def fits(first: tuple[int, str], second: tuple[int, str]) -> bool:
+        return (second[0] - first[0]) * unit >= width_of(first[1] + second[1], SMALL) / 2 + 2.5
 
     for step in range(1, named[-1][0] - named[0][0] + 1):
-        kept = [one for one in named if (one[0] - named[0][0]) % step == 0]
-        if all(map(fits, kept, kept[1:])):
-            return kept
+        ticks = [first for first in named if (first[0] - named[0][0]) % step == 0]
+        if all(map(fits, ticks, ticks[1:])):
+            return ticks
     return [named[0]]

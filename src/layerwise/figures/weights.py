@@ -1,4 +1,4 @@
-"""A learned mix from several sides: its weights, each layer's share of what it says, what each layer adds."""
+"""The figure of a learned mix: its weights, each layer's share of logit variance, the score that each layer adds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
 from layerwise.figures.display_names import UNITS, number, short_mix, words
 from layerwise.figures.result_access import Result, content
-from layerwise.figures.series import draw, frame, lines, spots
+from layerwise.figures.series import draw, frame, layer_values, lines
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
@@ -19,10 +19,10 @@ _WIDER_FROM = 30  # layers
 
 
 def weights(result: Any) -> Figure:
-    """Return what the learned mix of a probe weighs, panels side by side, as a `matplotlib.figure.Figure`.
+    """Return the weights of a probe's learned mix, panels side by side, as a `matplotlib.figure.Figure`.
 
-    Softmax weights, with a dashed line where all would be equal; the share of each layer in the variance of
-    the logits; what the score loses when the head is fitted without the layer. Bars are 95% intervals. A panel
+    Softmax weights, with a dashed line at equal weights; the share of each layer in the variance of the
+    logits; the loss of score when the head is fitted without the layer. Bars are 95% intervals. A panel
     without any number is left out.
 
     Args:
@@ -33,24 +33,26 @@ def weights(result: Any) -> Figure:
     """
     result = content(result, "candidates", "probe")
     learned = result.get("learned") or {}
-    given = learned.get("weights")
-    if not given:
+    layer_weights = learned.get("weights")
+    if not layer_weights:
         raise RequestError(
             "this probe has no learned mix, so there are no weights to draw; probe with a mix such as learned:all"
         )
-    layers = list(given)
-    sides = {name: side for name, side in _sides(learned).items() if _any(side) or side is given}
+    layers = list(layer_weights)
+    sides = {name: side for name, side in _sides(learned).items() if _any(side) or side is layer_weights}
     wide = 3.0 if len(layers) > _WIDER_FROM else 2.15
     with page(max(3.3, wide * len(sides)), 2.3) as figure:
         panels = figure.subplots(1, len(sides), squeeze=False)[0]
         for axes, (name, side), colour in zip(panels, sides.items(), (BLUE, VERMILLION, GREEN), strict=False):
-            series = spots(layers, [side.get(layer) for layer in layers])
+            series = layer_values(layers, [side.get(layer) for layer in layers])
             draw(axes, series, colour, band=False)
             frame(axes, layers, series, 72 * (wide - 0.55))
             axes.set_xlabel("layer, by depth", fontsize=SMALL)
             axes.set_ylabel(lines(name, 32), fontsize=SMALL)
             if _any(side):
-                _anchor(axes, 1 / len(layers) if side is given else 0.0, shares=name != _added(learned))
+                _anchor(
+                    axes, 1 / len(layers) if side is layer_weights else 0.0, shares=name != _added(learned)
+                )
         title = lines(_title(result, learned), round(figure.get_figwidth() * 16))
         figure.suptitle(title, fontsize=FONT, x=0.01, ha="left")
     return figure
@@ -77,14 +79,14 @@ def _any(side: Mapping[str, Any]) -> bool:
 
 
 def _anchor(axes: Axes, at: float, *, shares: bool) -> None:
-    """Draw the line against which a layer is read, and let shares begin at 0."""
+    """Draw the reference line, and let the axis of shares begin at 0."""
     if at:
         axes.axhline(at, color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     elif not shares:
         axes.axhline(0, color=GREY, linewidth=0.9, zorder=1)
     if shares:
         top = axes.get_ylim()[1]
-        axes.set_ylim(-0.03 * top, top)  # a point at 0 is whole
+        axes.set_ylim(-0.03 * top, top)  # the margin keeps a point at 0 from being cut
 
 
 def _title(result: Result, learned: Result) -> str:

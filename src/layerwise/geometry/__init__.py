@@ -1,1 +1,1 @@
-"""Measures layers as they are: lengths, directions, similarity, retrieval."""
+"""Measures of layers as they are: lengths, directions, similarity, retrieval."""

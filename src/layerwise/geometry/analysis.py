@@ -1,4 +1,4 @@
-"""What an analysis found, frozen."""
+"""Results of an analysis, as frozen dataclasses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ class Measured:
 
     Attributes:
         values: float64 (layers,), or (layers, layers) with the first of a pair in the row; NaN where undefined.
-        unit: what the numbers are.
+        unit: the unit of the numbers.
         source: the paper, or the definition.
-        low, high: the ends of 95% intervals, as `values`; `None` where there are none.
-        note: what to know before reading it.
-        alike: of pairs, what a layer has with itself: 1 for a likeness, 0 for a distance.
+        low, high: the ends of 95% intervals, in the shape of `values`; `None` without intervals.
+        note: what a reader must know to interpret the numbers.
+        alike: for measures of pairs, the value of a layer with itself: 1 for a similarity, 0 for a distance.
     """
 
     values: F64
@@ -36,9 +36,9 @@ class Measured:
     alike: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as `analysis.json` holds it, without what it lacks."""
-        made = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in made.items() if value is not None}
+        """Return the fields as `analysis.json` holds them; those that are `None` are left out."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Analysis:
 
     Attributes:
         layers: their names, in order of depth.
-        rows, of: how many rows were looked at, and how many there are.
-        texts: how many texts they are of.
+        rows, of: the number of rows analysed, and of rows in the dataset.
+        texts: the number of texts that the analysed rows belong to.
         measures: by name.
-        dimensions: `rogue` and, with labels, `classes`: for each layer its foremost dimensions.
-        notes: what isn't defined, and why, for people.
+        dimensions: `rogue` and, with labels, `classes`: for each layer the dimensions with the largest values.
+        notes: sentences for people: what isn't defined, and why.
     """
 
     layers: tuple[str, ...]
@@ -71,26 +71,26 @@ class Analysis:
         """Return a measure.
 
         Raises:
-            RequestError: naming those that there are.
+            RequestError: unknown name; the message lists the measures of this analysis.
         """
         if name not in self.measures:
             raise RequestError(f"no measure is called {name!r}; there are {', '.join(self.measures)}")
         return self.measures[name]
 
     def _repr_html_(self) -> str:
-        rows = [(name, one.unit, *_last(one.values)) for name, one in self.measures.items()]
-        note = f"Of matrices, what each layer has with {self.layers[-1]}. {' '.join(self.notes)}"
+        rows = [(name, measure.unit, *_last(measure.values)) for name, measure in self.measures.items()]
+        note = f"For matrices, the value of each layer with {self.layers[-1]}. {' '.join(self.notes)}"
         title = f"analysis of {self.rows:,} of {self.of:,} rows, level {self.level}"
         return html(title, ("measure", "unit", *self.layers), rows, note)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it; numbers that aren't finite are null."""
-        made = {name: getattr(self, name) for name in self.__slots__ if name != "about"}
-        made["measures"] = {name: measured.to_json() for name, measured in self.measures.items()}
-        found: dict[str, Any] = plain(made | dict(self.about))
-        return found
+        """Return everything as JSON holds it; NaN and infinite numbers become null."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "about"}
+        fields["measures"] = {name: measured.to_json() for name, measured in self.measures.items()}
+        content: dict[str, Any] = plain(fields | dict(self.about))
+        return content
 
 
 def _last(values: F64) -> list[float]:
-    along: list[float] = (values if values.ndim == 1 else values[:, -1]).tolist()
-    return along
+    numbers: list[float] = (values if values.ndim == 1 else values[:, -1]).tolist()
+    return numbers

@@ -1,4 +1,8 @@
-"""What numba reads where it is started: the libraries that are compiled by it may run what lies in a folder."""
+"""Guard against numba's settings file: libraries compiled by numba may run code from the current folder.
+
+numba reads `.numba_config.yaml` of the current folder. The file may name a cache folder, and numba executes the
+compiled code in it, so a stranger's folder could run code.
+"""
 
 from pathlib import Path
 
@@ -8,16 +12,16 @@ _SETTINGS = ".numba_config.yaml"
 
 
 def check_settings(what: str) -> None:
-    """Refuse settings of numba in the current folder: they may name a cache, whose files numba runs.
+    """Refuse a numba settings file in the current folder: it may name a cache, whose files numba runs.
 
     Args:
-        what: what needs numba, as the message calls it.
+        what: the feature that needs numba, as the message names it.
 
     Raises:
-        RequestError: there are some.
+        RequestError: the file exists.
     """
     if Path(_SETTINGS).exists():
         raise RequestError(
-            f"{what} uses numba, which obeys the file {_SETTINGS} of the current folder and runs what its cache holds; "
+            f"{what} uses numba, which reads the file {_SETTINGS} of the current folder and runs the code in its cache; "
             "start in another folder, or remove the file"
         )

@@ -1,4 +1,4 @@
-"""Intrinsic dimension, by scikit-dimension: the one place that knows it."""
+"""Intrinsic dimension, by scikit-dimension: the only module that imports it."""
 
 import math
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from layerwise.geometry.shape import Rows, finite
 
 
 def two_nn() -> Callable[[Rows], float]:
-    """Return what gives the intrinsic dimension of rows (n, d).
+    """Return a function that estimates the intrinsic dimension of rows (n, d).
 
     TwoNN (Facco et al. 2017): μ = r₂ / r₁, the ratio of a row's distances to its first two neighbours, is Pareto
     with the dimension d as its exponent, P(μ' ≤ μ) = 1 - μ⁻ᵈ. d is the slope through 0 of -log(1 - i / n) over
-    log μ₍ᵢ₎, for the n rows in the order of μ but the tenth with the largest. Equal rows count once. NaN for fewer
-    than 20 rows that differ, a single column, or a value that isn't finite.
+    log μ₍ᵢ₎, for the n rows sorted by μ, without the tenth that has the largest μ. Equal rows count once. NaN for fewer
+    than 20 different rows, a single column, or a value that isn't finite.
 
     Raises:
-        RequestError: scikit-dimension isn't installed, or numba has settings in the current folder.
+        RequestError: scikit-dimension isn't installed, or numba has a settings file in the current folder.
     """
     check_settings("intrinsic_dimension")
     try:
@@ -36,7 +36,7 @@ def two_nn() -> Callable[[Rows], float]:
         different = np.unique(np.asarray(x, np.float64), axis=0)
         if len(different) < 20:
             return math.nan
-        with silenced():  # numba and old NumPy names; what it gives is checked by tests
+        with silenced():  # warnings of numba and of old NumPy names; tests check the result
             return float(TwoNN().fit(different).dimension_)
 
     return dimension

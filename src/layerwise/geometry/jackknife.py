@@ -1,4 +1,8 @@
-"""Intervals of what is measured on a sample of texts: the delete-a-group jackknife."""
+"""Intervals of measures that are taken on a sample of texts: the delete-a-group jackknife.
+
+Rows of one text depend on each other, so a formula for independent rows would give intervals that are too short.
+Whole groups of texts are left out instead, one after the other, and the spread of the results gives the interval.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,21 +18,21 @@ from layerwise.states import I64
 
 F64 = NDArray[np.float64]
 GROUPS = 10
-FEW = 5  # for what takes long
-Keep = NDArray[np.bool_] | None
-"""Which rows stay; all for `None`."""
+FEW = 5  # groups for slow measures
+RowMask = NDArray[np.bool_] | None
+"""Mask of the rows that are kept; `None` keeps all."""
 
 
 def cut(docs: I64, seed: int, groups: int = GROUPS) -> list[NDArray[np.bool_]]:
-    """Return which rows stay when one of so many random groups of texts goes: bool (n,) for each.
+    """Return for each of `groups` random groups of texts the rows that stay without it: bool (n,) each.
 
     Fewer where there are fewer texts than groups; none where there is one text.
     """
-    names, own = np.unique(docs, return_inverse=True)
+    names, text = np.unique(docs, return_inverse=True)
     groups = min(groups, len(names))
     if groups < 2:
         return []
-    part = np.random.default_rng(seed).permutation(np.arange(len(names)) % groups)[own]
+    part = np.random.default_rng(seed).permutation(np.arange(len(names)) % groups)[text]
     return [part != number for number in range(groups)]
 
 
@@ -36,13 +40,13 @@ def interval(value: Any, without: Sequence[Any], share: float) -> tuple[F64, F64
     """Return the ends of the 95% interval of a value, or of each of many, by the jackknife (Kott 2001).
 
     Variance (G - 1) / G Σ(v_g - mean)² · (1 - share), t with G - 1 degrees of freedom: v_g is the value without
-    group g, and `share` is that of all rows that were looked at, so that an interval is of the value that the
-    whole dataset has, at as many rows. For means, ratios and their kin; where v_g isn't defined, NaN.
+    group g. `share` is the share of the dataset's rows in the sample: the interval is of the value of the whole dataset,
+    measured on equally many rows. Valid for means, ratios and similar statistics; NaN where a v_g isn't defined.
 
     Args:
         value: a number or an array.
-        without: the same without each group.
-        share: in (0, 1).
+        without: the value without each group, one entry per group.
+        share: the share of the dataset's rows in the sample, in (0, 1).
     """
     each = np.asarray(without, np.float64)
     count = len(each)
@@ -52,29 +56,29 @@ def interval(value: Any, without: Sequence[Any], share: float) -> tuple[F64, F64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Repeated:
-    """Takes a measure on all rows, and where they are a sample, once without each group of texts.
+class Jackknife:
+    """Compute a measure on all rows and, if they are a sample, once more without each group of texts.
 
     Attributes:
-        folds: the rows that stay, one mask for each group; none where all there is was looked at.
-        share: which share of what there is was looked at.
+        folds: masks of the rows that stay, one per group; empty where the rows are the whole dataset.
+        share: the share of the dataset's rows that were sampled.
     """
 
     folds: Sequence[NDArray[np.bool_]]
     share: float
 
     @classmethod
-    def of(cls, docs: I64, seed: int, share: float, groups: int = GROUPS) -> "Repeated":
-        """Return it for rows of these texts."""
+    def of(cls, docs: I64, seed: int, share: float, groups: int = GROUPS) -> "Jackknife":
+        """Return the repeats for rows whose texts are `docs`, int64 (n,)."""
         return cls(cut(docs, seed, groups) if share < 1 else (), share)
 
-    def take(self, values: Callable[[Keep], Any], track: Tracker = SILENT, **about: Any) -> Measured:
-        """Return what `values` gives of all rows, and of those that a mask keeps for the interval."""
+    def take(self, values: Callable[[RowMask], Any], track: Tracker = SILENT, **about: Any) -> Measured:
+        """Return `values(None)`, computed on all rows, with an interval from `values(mask)` for each fold."""
         folds = self.folds
         names = ("on all rows", *(f"repeat {n + 1} of {len(folds)}" for n in range(len(folds))))
         steps = track.each((None, *folds), names if folds else [""])
-        found = np.asarray(values(next(steps)[0]), np.float64)
+        estimate = np.asarray(values(next(steps)[0]), np.float64)
         if not folds:
-            return Measured(found, **about)
-        low, high = interval(found, [values(keep) for keep, _ in steps], self.share)
-        return Measured(found, low=low, high=high, **about)
+            return Measured(estimate, **about)
+        low, high = interval(estimate, [values(keep) for keep, _ in steps], self.share)
+        return Measured(estimate, low=low, high=high, **about)

@@ -1,4 +1,4 @@
-"""Two datasets of the same texts: the rows of the one that stand for the rows of the other."""
+"""Match the rows of two datasets of the same texts."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,15 +10,15 @@ from layerwise.states import Layered
 _PLACES = ("doc", "start", "end", "word")
 
 
-def same_rows(drawn: Sample, other: Layered, notes: list[str]) -> Sample:
-    """Return the rows of another dataset that stand for the drawn ones: the same numbers, places and texts.
+def same_rows(sample: Sample, other: Layered, notes: list[str]) -> Sample:
+    """Return the rows of another dataset that correspond to sampled ones: equal row numbers, positions and texts.
 
-    Where texts aren't stored, `notes` say so.
+    Where no texts are stored to compare, a note is added to `notes`.
 
     Raises:
         RequestError: another level, another number of rows, no layer in common, or rows of other texts.
     """
-    whole = drawn.whole
+    whole = sample.whole
     if other.level != whole.level:
         raise RequestError(
             f"--against is of level {other.level!r} and the dataset of level {whole.level!r}; give the same level"
@@ -32,22 +32,22 @@ def same_rows(drawn: Sample, other: Layered, notes: list[str]) -> Sample:
         raise RequestError(
             f"--against holds layers {', '.join(other.layers)} and the dataset {', '.join(whole.layers)}: none in common"
         )
-    found = pick(other, drawn.chosen)
+    matched = pick(other, sample.chosen)
     for name in (*_PLACES, "text"):
-        if name in found.index.column_names and name in drawn.index.column_names:
-            _check(name, drawn.index[name], found.index[name], drawn)
-    if not {"text"} <= {*found.index.column_names} & {*drawn.index.column_names}:
+        if name in matched.index.column_names and name in sample.index.column_names:
+            _check(name, sample.index[name], matched.index[name], sample)
+    if not {"text"} <= {*matched.index.column_names} & {*sample.index.column_names}:
         notes.append(
-            "No texts are stored, so nothing but their number says that --against holds the same ones."
+            "No texts are stored, so only the number of rows shows that --against holds the same texts."
         )
-    return found
+    return matched
 
 
-def _check(name: str, here: pa.ChunkedArray, there: pa.ChunkedArray, drawn: Sample) -> None:
-    differ = np.flatnonzero([a != b for a, b in zip(here.to_pylist(), there.to_pylist(), strict=True)])
+def _check(name: str, expected: pa.ChunkedArray, actual: pa.ChunkedArray, sample: Sample) -> None:
+    differ = np.flatnonzero([a != b for a, b in zip(expected.to_pylist(), actual.to_pylist(), strict=True)])
     if len(differ):
         row = int(differ[0])
         raise RequestError(
-            f"--against holds other texts: row {drawn.chosen[row]} has {name} {there[row].as_py()!r:.60}, and in the "
-            f"dataset {here[row].as_py()!r:.60}; extract the same texts with both models"
+            f"--against holds other texts: row {sample.chosen[row]} has {name} {actual[row].as_py()!r:.60}, and in the "
+            f"dataset {expected[row].as_py()!r:.60}; extract the same texts with both models"
         )

@@ -1,4 +1,9 @@
-"""Geometry and similarity of the layers of a dataset, on a sample of whole texts."""
+"""Geometry and similarity of the layers of a dataset, measured on a sample of whole texts.
+
+All measures are taken on the same sample, with all of its layers in memory. Each measure becomes a job, so that only
+the chosen ones are computed; the jackknife repeats a job for its interval. Sampling single rows instead of whole
+texts would change the measures that compare rows of a text.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,20 +18,20 @@ from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry import depth, retrieval, separation, shape, similarity
 from layerwise.geometry.analysis import Analysis, Measured
-from layerwise.geometry.depth import Depth
+from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
-from layerwise.geometry.jackknife import FEW, Keep, Repeated
+from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
 from layerwise.geometry.matching import same_rows
-from layerwise.geometry.row_info import About, about_rows
+from layerwise.geometry.row_info import RowInfo, about_rows
 from layerwise.geometry.sample import Sample, draw, pick
 from layerwise.geometry.similarity import MEASURES, Measure
 from layerwise.states import F32, I64, Layered
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
-_SLOW = ("svcca", "pwcca", "procrustes")  # to repeat them would take most of the time
+_SLOW = ("svcca", "pwcca", "procrustes")  # repeating them would take most of the time
 _NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
-# Seconds of a measure, once on 2,000 rows of minilm's layers (docs/performance.md); the others take _LITTLE.
+# Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/performance.md); others: _FAST_SECONDS.
 _SECONDS = {
     "effective_rank": 0.25,
     "dataset_entropy": 0.08,
@@ -39,8 +44,8 @@ _SECONDS = {
     "procrustes": 0.5,
     "neighbour_overlap": 0.57,
 }
-_LITTLE = 0.03
-_FOREMOST = 10  # dimensions that are named per layer
+_FAST_SECONDS = 0.03
+_TOP_DIMENSIONS = 10  # dimensions reported per layer
 
 
 def analyze(
@@ -56,218 +61,222 @@ def analyze(
     intervals: str = "quick",
     track: Tracker = SILENT,
 ) -> Analysis:
-    """Return how the layers of a dataset are shaped, and how alike they are.
+    """Return the geometry of a dataset's layers, and how similar they are.
 
     Args:
-        dataset: rows on disk or in memory; of the rows looked at all layers are in memory.
-        label: a column of classes, for class separation and the dimensions that tell classes apart.
-        against: another dataset of the same texts, to be compared with layer by layer.
-        pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
-        sides: with `pairs`, a column of two values, such as languages, that tells the two apart; when left
-            out, the earlier row is side a.
-        sample: at most so many rows are looked at, drawn by whole texts, and at most so many pairs.
-        seed: of the sample, and of the groups of the jackknife.
-        measures: only these, by name; all when left out.
-        intervals: where rows were sampled: `quick` leaves out those of svcca, pwcca and procrustes,
-            which take longest; `all`, `none`.
-        track: reports the measures, and their repeats.
+        dataset: rows on disk or in memory; all layers of the sampled rows are held in memory.
+        label: a column of classes, for class separation and the dimensions that separate classes best.
+        against: another dataset of the same texts, compared layer by layer.
+        pairs: a column whose equal values make two texts a pair, for retrieval; `part` for a dataset of pairs.
+        sides: with `pairs`, a column of two values, such as languages, that says which side a text is;
+            when left out, the earlier row is side a.
+        sample: the most rows to measure, drawn by whole texts, and the most pairs.
+        seed: seed of the sample and of the groups of the jackknife.
+        measures: names of the measures to take; all when left out.
+        intervals: which intervals to compute where rows were sampled: `quick` (all but those of svcca, pwcca and
+            procrustes, which take longest), `all` or `none`.
+        track: progress of the measures and their repeats.
 
     Raises:
-        RequestError: a column, a measure or a choice that doesn't exist, no rows, or another dataset
-            with other texts.
+        RequestError: a column, a measure or a choice that doesn't exist, no rows, or an `against` dataset
+            of other texts.
     """
     if intervals not in INTERVALS:
         raise RequestError(f"--intervals {intervals!r} doesn't exist; choose one of {', '.join(INTERVALS)}")
     reading, measuring = track.split(1, 9)
     reading.named("reading the layers")
-    drawn = draw(dataset, sample, seed)
-    if not len(drawn):
+    rows = draw(dataset, sample, seed)
+    if not len(rows):
         raise RequestError("the dataset has no rows to analyze; extract some texts first")
-    about, notes = about_rows(drawn, label)
-    looked = _Looked(drawn, about, seed, intervals)
-    if not drawn.all and len(np.unique(drawn.docs)) == 1:
+    about, notes = about_rows(rows, label)
+    sampled = _SampledLayers(rows, about, seed, intervals)
+    if not rows.all and len(np.unique(rows.docs)) == 1:
         notes.append(
-            "All rows looked at are of one text, its first ones, so there are no intervals; --sample sets how many."
+            "All sampled rows are the first ones of a single text, so there are no intervals; --max-rows sets how many."
         )
-    jobs = looked.jobs(notes)
-    other = None if against is None else same_rows(drawn, against, notes)
-    if other is not None:
-        jobs |= looked.against(other)
+    jobs = sampled.jobs(notes)
+    matched = None if against is None else same_rows(rows, against, notes)
+    if matched is not None:
+        jobs |= sampled.against(matched)
     if sides is not None and pairs is None:
-        raise RequestError(f"--sides {sides!r} tells the two texts of a pair apart; give --pairs COL with it")
+        raise RequestError(f"--sides {sides!r} only applies to pairs; give --pairs COL with it")
     if pairs is not None:
         jobs |= _retrieval(dataset, pairs, sides, sample, seed, intervals, notes)
     chosen = _chosen(jobs, measures)
-    names, costs = [f"measure {name}" for name in chosen], [_cost(name, looked) for name in chosen]
-    found = {}
+    names, costs = [f"measure {name}" for name in chosen], [_cost(name, sampled) for name in chosen]
+    measured = {}
     for (name, job), step in measuring.each(list(chosen.items()), names, costs):
-        found[name] = job(step)
+        measured[name] = job(step)
     return Analysis(
-        layers=drawn.layers,
-        rows=len(drawn),
-        of=drawn.of,
-        texts=len(np.unique(drawn.docs)),
+        layers=rows.layers,
+        rows=len(rows),
+        of=rows.of,
+        texts=len(np.unique(rows.docs)),
         seed=seed,
-        level=drawn.level,
-        pool=drawn.pool,
+        level=rows.level,
+        pool=rows.pool,
         label=label,
-        measures=found,
-        dimensions=looked.dimensions(),
-        notes=(*notes, *looked.health(), *_undefined(drawn.layers, found)),
+        measures=measured,
+        dimensions=sampled.dimensions(),
+        notes=(*notes, *sampled.health(), *_undefined(rows.layers, measured)),
     )
 
 
 Jobs = dict[str, Callable[[Tracker], Measured]]
 
 
-def _cost(name: str, looked: "_Looked") -> float:
-    """Return about how long a measure takes against others; see the table in docs/performance.md."""
+def _cost(name: str, sampled: "_SampledLayers") -> float:
+    """Return about how many seconds a measure takes, repeats included; see the table in docs/performance.md."""
     kind = name.removeprefix("against_")
-    once = _SECONDS.get(kind, _LITTLE) / (len(looked.names) if kind != name else 1)
+    once = _SECONDS.get(kind, _FAST_SECONDS) / (len(sampled.names) if kind != name else 1)
     slow, few = kind in _SLOW, any(kind == measure.name for measure in MEASURES)
-    repeated = looked.slow if slow else looked.few if few else looked.repeated
+    repeated = sampled.slow if slow else sampled.few if few else sampled.repeated
     return once * (1 + len(repeated.folds))
 
 
-class _Looked:
-    """The rows looked at, all layers of them, and the measures that suit them."""
+class _SampledLayers:
+    """The sampled rows with all their layers, and the measures that apply to them."""
 
-    def __init__(self, drawn: Sample, about: About, seed: int, intervals: str) -> None:
-        self.names, self.level, self.about = drawn.layers, drawn.level, about
-        self.layers = [drawn.layer(name) for name in drawn.layers]
-        self.once = Repeated((), 1)
-        share = 1 if intervals == "none" else len(drawn) / drawn.of
-        self.repeated = Repeated.of(drawn.docs, seed, share)
-        self.few = Repeated.of(drawn.docs, seed, share, FEW)
+    def __init__(self, sample: Sample, about: RowInfo, seed: int, intervals: str) -> None:
+        self.names, self.level, self.about = sample.layers, sample.level, about
+        self.layers = [sample.layer(name) for name in sample.layers]
+        self.once = Jackknife((), 1)
+        share = 1 if intervals == "none" else len(sample) / sample.of
+        self.repeated = Jackknife.of(sample.docs, seed, share)
+        self.few = Jackknife.of(sample.docs, seed, share, FEW)
         self.slow = self.few if intervals == "all" else self.once
 
     def jobs(self, notes: list[str]) -> Jobs:
-        """Return what is to be taken of each layer, and of each pair of layers, by name."""
+        """Return the measures of each layer, and of each pair of layers, as jobs by name."""
         dimension = None
         try:
             dimension = two_nn()
         except RequestError as error:  # the other measures don't need it
             notes.append(str(error))
-        found: Jobs = {}
-        for one in depth.measures(self.level, self.about, dimension):
-            found[one.name] = partial(self._depth, one)
+        jobs: Jobs = {}
+        for layer_measure in depth.measures(self.level, self.about, dimension):
+            jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
         for measure in MEASURES:
-            found[measure.name] = partial(self._matrix, measure)
-        return found
+            jobs[measure.name] = partial(self._matrix_job, measure)
+        return jobs
 
     def against(self, other: Sample) -> Jobs:
-        """Return how alike each layer is to the layer of that name in the other dataset."""
+        """Return the similarities of each layer to the layer of the same name in the other dataset, as jobs by name."""
         others = {name: other.layer(name) for name in self.names if name in other.layers}
-        return {f"against_{m.name}": partial(self._against, m, others) for m in MEASURES}
+        return {f"against_{m.name}": partial(self._against_job, m, others) for m in MEASURES}
 
-    def _depth(self, one: Depth, track: Tracker) -> Measured:
-        def values(keep: Keep) -> list[float]:
+    def _layer_job(self, measure: LayerMeasure, track: Tracker) -> Measured:
+        def values(keep: RowMask) -> list[float]:
             about = self.about if keep is None else self.about.take(keep)
-            return spread(lambda layer: one.of(_rows(layer, keep), about), self.layers)
+            return spread(lambda layer: measure.of(_rows(layer, keep), about), self.layers)
 
-        return self.repeated.take(values, track, unit=one.unit, source=one.source, note=one.note)
+        return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
 
-    def _matrix(self, measure: Measure[Any], track: Tracker) -> Measured:
-        def values(keep: Keep) -> NDArray[np.float64]:
+    def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
+        def values(keep: RowMask) -> NDArray[np.float64]:
             return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
 
         note = None if measure.symmetric else "The layer in the row is the first of a pair."
-        return self._of(measure).take(
+        return self._repeats(measure).take(
             values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
         )
 
-    def _against(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
+    def _against_job(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
         layers = dict(zip(self.names, self.layers, strict=True))
 
-        def value(name: str, keep: Keep) -> float:
+        def value(name: str, keep: RowMask) -> float:
             if name not in others:
                 return float("nan")
             ours, theirs = _rows(layers[name], keep), _rows(others[name], keep)
             return measure.compare(measure.prepare(ours), measure.prepare(theirs))
 
-        def values(keep: Keep) -> list[float]:
+        def values(keep: RowMask) -> list[float]:
             return spread(lambda name: value(name, keep), self.names)
 
-        return self._of(measure).take(values, track, unit=measure.unit, source=measure.source)
+        return self._repeats(measure).take(values, track, unit=measure.unit, source=measure.source)
 
-    def _of(self, measure: Measure[Any]) -> Repeated:
+    def _repeats(self, measure: Measure[Any]) -> Jackknife:
         return self.slow if measure.name in _SLOW else self.few
 
     def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
-        """Return the foremost dimensions of each layer: those that make cosines high, and tell classes apart."""
-        found = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
-        if self.about.labels is not None and (told := self.about.labels >= 0).any():
-            labels = self.about.labels[told]
-            ranked = [_ranked(layer[told], labels) for layer in self.layers]
-            found["classes"] = dict(zip(self.names, ranked, strict=True))
-        return found
+        """Return each layer's top dimensions: those that raise cosines most, and those that separate classes best."""
+        dimensions = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
+        if self.about.labels is not None and (labelled := self.about.labels >= 0).any():
+            labels = self.about.labels[labelled]
+            ranked = [_ranked(layer[labelled], labels) for layer in self.layers]
+            dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
+        return dimensions
 
     def health(self) -> list[str]:
-        """Return what is wrong with rows, for people."""
+        """Return notes for people on problems of the rows."""
         rows = len(self.layers[0])
-        found = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
+        problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
         for name, layer in zip(self.names, self.layers, strict=True):
             if not shape.finite(layer):
-                found.append(
-                    f"Layer {name} holds values that aren't finite: hardly anything is defined there."
+                problems.append(
+                    f"Layer {name} holds values that aren't finite: most measures aren't defined there."
                 )
             elif rows > 1 and not shape.centred(layer)[0].any():
-                found.append(f"Layer {name} is the same in every row: what needs spread isn't defined there.")
+                problems.append(
+                    f"Layer {name} is the same in every row: measures that need variance aren't defined there."
+                )
             elif not layer.any(axis=1).all():
-                found.append(f"Layer {name} has rows of zeros: cosines aren't defined there.")
-        return found
+                problems.append(f"Layer {name} has rows of zeros: cosines aren't defined there.")
+        return problems
 
 
-def _rows(layer: F32, keep: Keep) -> F32:
+def _rows(layer: F32, keep: RowMask) -> F32:
     return layer if keep is None else layer[keep]
 
 
 def _rogue(x: F32) -> list[dict[str, float]]:
-    order, shares = shape.rogue_shares(x, _FOREMOST)
+    order, shares = shape.rogue_shares(x, _TOP_DIMENSIONS)
     return [{"dimension": int(d), "share": float(s)} for d, s in zip(order, shares, strict=True)]
 
 
 def _ranked(x: F32, labels: I64) -> list[dict[str, float]]:
-    found = separation.ranked_dimensions(x, labels, _FOREMOST)
-    each = zip(found.dimensions, found.f, found.eta2, strict=True)
+    ranking = separation.ranked_dimensions(x, labels, _TOP_DIMENSIONS)
+    each = zip(ranking.dimensions, ranking.f, ranking.eta2, strict=True)
     return [{"dimension": int(d), "f": float(f), "eta2": float(e)} for d, f, e in each]
 
 
 def _retrieval(
-    dataset: Layered, column: str, sides: str | None, most: int, seed: int, intervals: str, notes: list[str]
+    dataset: Layered, column: str, sides: str | None, limit: int, seed: int, intervals: str, notes: list[str]
 ) -> Jobs:
-    """Return how often a text's partner is its nearest, by way."""
+    """Return how often a text's partner is its nearest neighbour, as jobs by direction."""
     pairs, alone = retrieval.pair_rows(dataset, column, sides)
     if alone:
-        notes.append(f"{alone:,} texts have no partner, or several, by column {column!r}, and were left out.")
+        notes.append(
+            f"{alone:,} texts have no partner, or more than one, by column {column!r}, and were left out."
+        )
     if sides is None and not (column == "part" and is_paired(dataset)):
         notes.append(
-            "Without --sides a pair's earlier row is a and its later one b: centring takes the mean of the earlier "
-            "and of the later ones off, not of languages."
+            "Without --sides a pair's earlier row is a and its later one b: centring subtracts the mean of the earlier "
+            "rows and of the later rows, not of each language."
         )
     total = len(pairs)
-    if total > most:
-        pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, most, replace=False))]
+    if total > limit:
+        pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))]
     numbers, place = np.unique(pairs, return_inverse=True)
     place = place.reshape(pairs.shape)
-    drawn = pick(dataset, numbers)
+    texts = pick(dataset, numbers)
     share = 1 if intervals == "none" else len(pairs) / total
-    repeated = Repeated.of(np.arange(len(pairs)), seed, share)
+    repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
     note = f"Among {len(pairs):,} pairs; by chance {1 / len(pairs):.2g}."
 
-    def values(keep: Keep, *, way: int, centred: bool) -> list[float]:
+    def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
         chosen = place if keep is None else place[keep]
 
         def value(layer: F32) -> float:
-            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[way]
+            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[direction]
 
-        return spread(value, map(drawn.layer, drawn.layers))
+        return spread(value, map(texts.layer, texts.layers))
 
     def job(name: str, track: Tracker) -> Measured:
-        take = partial(values, way=int(name.startswith("ba")), centred=name.endswith("centred"))
+        take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
         return repeated.take(take, track, unit="share of texts", source=retrieval.SOURCE, note=note)
 
-    return {f"retrieval_{name}": partial(job, name) for name in retrieval.WAYS}
+    return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}
 
 
 def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
@@ -279,15 +288,17 @@ def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
         needs = next(
             (f" (it needs {option})" for start, option in _NEED.items() if unknown[0].startswith(start)), ""
         )
-        raise RequestError(f"--measure {unknown[0]!r} isn't at hand here{needs}; there are {', '.join(jobs)}")
+        raise RequestError(
+            f"--measure {unknown[0]!r} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
+        )
     return {name: job for name, job in jobs.items() if name in names}
 
 
-def _undefined(layers: Sequence[str], found: Mapping[str, Measured]) -> list[str]:
-    """Say for each measure where it has no number, those of the same places together."""
+def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[str]:
+    """Return notes on the layers where measures are undefined; measures undefined for the same layers share a note."""
     places: dict[tuple[str, ...], list[str]] = {}
-    for name, one in found.items():
-        lacking = np.isnan(one.values).reshape(len(layers), -1).all(axis=1)
+    for name, measure in measures.items():
+        lacking = np.isnan(measure.values).reshape(len(layers), -1).all(axis=1)
         if lacking.any():
             places.setdefault(tuple(np.array(layers)[lacking]), []).append(name)
     every = tuple(layers)

@@ -1,4 +1,4 @@
-"""Nearest rows by cosine, in blocks, so that any layer can be searched."""
+"""Nearest rows by cosine, block by block, so that memory doesn't grow with the number of rows squared."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from layerwise.states import F32, I64, Layered
 
-# Cosines that are held at once (64 MiB).
+# Cosines in memory at once (64 MiB).
 _CELLS = 1 << 24
 
 
@@ -25,38 +25,38 @@ def units(x: F32) -> F32:
 def nearest(x: F32, k: int) -> tuple[I64, F32]:
     """Return for each row of x (n, d) the k nearest others, nearest first: numbers and cosines, (n, k) each.
 
-    Of equally near ones the first. k is at most n - 1.
+    Of equally near rows the first come first. k is at most n - 1.
     """
     unit, count = units(x), len(x)
     k = min(k, count - 1)
     rows, cosines = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
     step = max(1, _CELLS // max(count, 1))
     for begin in range(0, count, step):
-        found = unit[begin : begin + step] @ unit.T
-        own = np.arange(len(found))
-        found[own, begin + own] = -np.inf
-        rows[begin : begin + step], cosines[begin : begin + step] = _top(found, k)
+        similar = unit[begin : begin + step] @ unit.T
+        numbers = np.arange(len(similar))
+        similar[numbers, begin + numbers] = -np.inf
+        rows[begin : begin + step], cosines[begin : begin + step] = _top(similar, k)
     return rows, cosines
 
 
 def nearest_to(dataset: Layered, layer: str, row: int, k: int) -> tuple[I64, F32]:
-    """Return the k rows nearest to one row of a layer, over the whole dataset, itself and special tokens left out.
+    """Return the k rows nearest to a row of a layer, over the whole dataset, without itself and special tokens.
 
-    The layer is read part by part, and of each part in blocks; nothing else is held.
+    The layer is read block by block; only one block is in memory at a time.
     """
     vector = units(dataset.layer(layer, rows=[row]))[0]
     rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
     for begin, block, out in _blocks(dataset, layer):
-        found = units(block) @ vector
-        found[out] = -np.inf
-        if begin <= row < begin + len(found):
-            found[row - begin] = -np.inf
-        best, theirs = _top(found[None], min(k, len(found)))
-        rows, cosines = np.append(rows, best[0] + begin), np.append(cosines, theirs[0])
+        similar = units(block) @ vector
+        similar[out] = -np.inf
+        if begin <= row < begin + len(similar):
+            similar[row - begin] = -np.inf
+        best, largest = _top(similar[None], min(k, len(similar)))
+        rows, cosines = np.append(rows, best[0] + begin), np.append(cosines, largest[0])
         order = np.lexsort((rows, -cosines))[:k]
         rows, cosines = rows[order], cosines[order]
-    there = np.isfinite(cosines)
-    return rows[there], cosines[there]
+    valid = np.isfinite(cosines)
+    return rows[valid], cosines[valid]
 
 
 def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32, Any]]:
@@ -71,10 +71,10 @@ def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32, Any]]:
 
 
 def _top(cosines: NDArray[np.float32], k: int) -> tuple[I64, F32]:
-    """The k largest of each row of cosines, the largest first and of equal ones the first."""
+    """Return the k largest of each row of cosines, the largest first; of equal ones the first comes first."""
     if not k:
         return np.empty((len(cosines), 0), np.int64), np.empty((len(cosines), 0), np.float32)
-    # A stable sort of all would take ten times as long; ties at the border are looked at again.
+    # A stable sort of all would take ten times as long; of values equal to the k-th the first are chosen below.
     last = -np.partition(-cosines, k - 1, axis=1)[:, k - 1, None]
     nearer, tied = cosines > last, cosines == last
     chosen = nearer | (tied & (np.cumsum(tied, axis=1) <= k - nearer.sum(axis=1, keepdims=True)))

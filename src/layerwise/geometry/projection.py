@@ -1,4 +1,8 @@
-"""Layers in two dimensions, turned so that a point moves as little as it can from one layer to the next."""
+"""Layers in two dimensions, each rotated so that points move as little as possible from one layer to the next.
+
+A projection is only defined up to rotation and mirroring. Without alignment, points would jump from layer to layer
+for no reason in the data, and the layers couldn't be compared by eye.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +14,8 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.geometry.shape import F64, Rows, centred, finite, standardise
 
 F32 = NDArray[np.float32]
-Flat = Callable[[F64, F64 | None], F64]
-"""From standardised rows (n, d), and where they stood in the layer before (n, 2), to coordinates (n, 2)."""
+Reducer = Callable[[F64, F64 | None], F64]
+"""Function of standardised rows (n, d) and their coordinates in the layer before (n, 2) to coordinates (n, 2)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,16 +31,16 @@ class Projection:
     explained: F64 | None
 
 
-def project(layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = SILENT) -> Projection:
-    """Return layers on a plane: PCA of standardised dimensions, or what `flat` makes of them.
+def project(layers: Sequence[Rows], flat: Reducer | None = None, track: Tracker = SILENT) -> Projection:
+    """Return layers on a plane, by PCA of standardised dimensions or by `flat`.
 
-    Dimensions are standardised, as a rogue one would decide alone. A layer is turned (and mirrored) to lie as
-    near as it can to the one before (orthogonal Procrustes, Schönemann 1966), and scaled to fit; distances
-    within a layer keep their proportions, and between layers there is no common measure.
+    Dimensions are standardised because a single rogue one would dominate. A layer is rotated (and mirrored) to be
+    as near as possible to the one before (orthogonal Procrustes, Schönemann 1966), and scaled to fit; distances
+    within a layer keep their proportions, distances in different layers can't be compared.
 
     Args:
         layers: each (n, d).
-        flat: another way down to two dimensions.
+        flat: another projection to two dimensions; PCA when left out.
         track: reports which layer is laid out.
     """
     coords = np.zeros((len(layers), len(layers[0]) if layers else 0, 2))
@@ -48,42 +52,42 @@ def project(layers: Sequence[Rows], flat: Flat | None = None, track: Tracker = S
             continue
         rows = standardise(layer)
         if flat is None:
-            found, explained[place] = _pca(rows)
+            flattened, explained[place] = _pca(rows)
         else:
-            found = flat(rows, before)
-        before = _turned(found, before)
+            flattened = flat(rows, before)
+        before = _turned(flattened, before)
         coords[place] = _fitted(before)
     return Projection(coords.astype(np.float32), explained if flat is None else None)
 
 
 def _pca(rows: F64) -> tuple[F64, F64]:
-    """Principal components of centred rows, (n, 2), and their shares of variance (2,)."""
+    """Return the first two principal components of centred rows, (n, 2), and their shares of variance (2,)."""
     inner = rows.T @ rows if rows.shape[1] <= len(rows) else rows @ rows.T
     values, vectors = np.linalg.eigh(inner)
     top = vectors[:, ::-1][:, :2]
-    found = rows @ top if rows.shape[1] <= len(rows) else top * np.sqrt(np.maximum(values[::-1][:2], 0))
+    components = rows @ top if rows.shape[1] <= len(rows) else top * np.sqrt(np.maximum(values[::-1][:2], 0))
     shares = np.maximum(values[::-1][:2], 0) / np.trace(inner)
-    missing = 2 - found.shape[1]  # one row, or one dimension
-    return np.pad(found, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
+    missing = 2 - components.shape[1]  # one row, or one dimension
+    return np.pad(components, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
 
 
-def _turned(found: F64, before: F64 | None) -> F64:
-    """About the mean, towards `before`, and the farthest point at 1."""
-    found = found - found.mean(axis=0)
+def _turned(plane: F64, before: F64 | None) -> F64:
+    """Return points centred at their mean, rotated towards `before`, scaled so that the farthest is at distance 1."""
+    plane = plane - plane.mean(axis=0)
     if before is not None:
-        left, _, right = np.linalg.svd(found.T @ before)
-        found = found @ (left @ right)
+        u, _, vt = np.linalg.svd(plane.T @ before)
+        plane = plane @ (u @ vt)
     else:
         # Signs of components are arbitrary; this makes them the same on every machine.
-        signs = np.sign(found[np.abs(found).argmax(axis=0), [0, 1]])
-        found = found * np.where(signs == 0, 1, signs)
-    farthest = float(np.sqrt((found**2).sum(axis=1).max()))
-    return found / farthest if farthest else found
+        signs = np.sign(plane[np.abs(plane).argmax(axis=0), [0, 1]])
+        plane = plane * np.where(signs == 0, 1, signs)
+    farthest = float(np.sqrt((plane**2).sum(axis=1).max()))
+    return plane / farthest if farthest else plane
 
 
-def _fitted(found: F64) -> F64:
-    """In the middle of the square, and as large as goes into it."""
-    low, high = found.min(axis=0), found.max(axis=0)
+def _fitted(plane: F64) -> F64:
+    """Return points shifted and scaled to fill the square [-1, 1]², proportions kept."""
+    low, high = plane.min(axis=0), plane.max(axis=0)
     half = float((high - low).max()) / 2
-    fitted: F64 = (found - (low + high) / 2) / (half or 1)
+    fitted: F64 = (plane - (low + high) / 2) / (half or 1)
     return fitted

@@ -10,22 +10,22 @@ from layerwise.errors import RequestError
 from layerwise.geometry.shape import I64, SAME, Rows, finite, unit_rows
 from layerwise.states import Layered
 
-WAYS = ("ab", "ba", "ab_centred", "ba_centred")
-# Cosines that are held at once (32 MiB).
+DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")
+# Cosines in memory at once (32 MiB).
 _CELLS = 1 << 22
 SOURCE = "nearest by cosine; centred per side as in Libovický et al. 2020"
 
 
 def accuracy(a: Rows, b: Rows, *, centred: bool = False) -> tuple[float, float]:
-    """Return which share of rows has its partner as the nearest by cosine: of a among b, of b among a.
+    """Return the share of rows whose partner is the nearest row by cosine: of a among b, of b among a.
 
-    Row i of a (n, d) and of b are partners. Of k equally near rows, the partner among them, a row counts 1/k,
-    so that rows that are all alike give 1/n. NaN for a value that isn't finite, a row of zeros, or one pair.
-    Centred as in Libovický et al. (2020), who take the mean of each language off.
+    Row i of a (n, d) and of b are partners. Where the partner is one of k equally near rows, a row counts 1/k,
+    so that n equal rows give 1/n. NaN for a value that isn't finite, a row of zeros, or a single pair.
+    Centred as in Libovický et al. (2020), who subtract the mean of each language.
 
     Args:
         a, b: the two sides.
-        centred: take the mean of each side off first.
+        centred: subtract the mean of each side first.
     """
     if not (finite(a) and finite(b)) or len(a) < 2:
         return float("nan"), float("nan")
@@ -38,26 +38,26 @@ def accuracy(a: Rows, b: Rows, *, centred: bool = False) -> tuple[float, float]:
 
 
 def _hits(unit: Rows, other: Rows) -> float:
-    """Which share of rows of length 1 has its partner as the nearest of the others, in blocks."""
-    found, step = np.empty(len(unit)), max(1, _CELLS // len(unit))
+    """Return the share of rows of length 1 whose partner is the nearest of the others; computed in blocks."""
+    hits, step = np.empty(len(unit)), max(1, _CELLS // len(unit))
     for begin in range(0, len(unit), step):
         cosines = unit[begin : begin + step] @ other.T
         nearest = cosines >= cosines.max(axis=1, keepdims=True) - SAME
-        own = np.arange(len(cosines))
-        found[begin : begin + step] = nearest[own, begin + own] / nearest.sum(axis=1)
-    return float(found.mean())
+        numbers = np.arange(len(cosines))
+        hits[begin : begin + step] = nearest[numbers, begin + numbers] / nearest.sum(axis=1)
+    return float(hits.mean())
 
 
 def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[I64, int]:
-    """Return the rows of the pairs that a column joins, int64 (n, 2), and how many texts have no partner.
+    """Return the rows of the pairs that a column defines, int64 (n, 2), and how many texts have no partner.
 
-    Two rows with one value are a pair. `part` of a dataset of pairs joins the two texts of each record. Values
-    that fewer or more than two rows have join nothing, nor do two rows of one side.
+    Two rows with the same value are a pair. `part` of a dataset of pairs pairs the two texts of each record. A value
+    that fewer or more than two rows have gives no pair, nor do two rows of the same side.
 
     Args:
         dataset: rows that are texts.
-        column: what the two texts of a pair have in common.
-        sides: a column of two values, such as languages: the first in the order of the alphabet is a. When left
+        column: the column whose value the two texts of a pair share.
+        sides: a column of two values, such as languages: the first in sorted order is a. When left
             out, the earlier row of a pair is a.
 
     Raises:
@@ -71,45 +71,46 @@ def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[
     if column == "part" and is_paired(dataset):
         if sides is not None:
             raise RequestError(
-                f"--sides {sides!r} doesn't go with --pairs part, which tells the sides itself; leave it out"
+                f"--sides {sides!r} can't be combined with --pairs part, which defines the sides itself; leave it out"
             )
         return np.arange(dataset.rows).reshape(-1, 2), 0
     rows: dict[str, tuple[int, ...]] = {}
-    told = 0
+    valued = 0
     for row, value in enumerate(_values(dataset, column)):
         if value:
-            told += 1
-            rows[value] = (*rows.get(value, ())[:2], row)  # three rows are no pair, and more aren't either
-    pairs: list[tuple[int, ...]] = [found for found in rows.values() if len(found) == 2]
+            valued += 1
+            # Three rows are enough to know that the value gives no pair.
+            rows[value] = (*rows.get(value, ())[:2], row)
+    pairs: list[tuple[int, ...]] = [same for same in rows.values() if len(same) == 2]
     del rows
     if sides is not None:
-        # One string for all rows that say the same.
+        # Equal strings share one object, which saves memory.
         pairs = _sided(pairs, list(map(sys.intern, _values(dataset, sides))), sides)
     if not pairs:
         raise RequestError(
-            f"no value of column {column!r} is shared by exactly two texts; name the column that joins pairs"
+            f"no value of column {column!r} is shared by exactly two texts; name the column that two texts of a pair share"
         )
-    return np.array(pairs, np.int64), told - 2 * len(pairs)
+    return np.array(pairs, np.int64), valued - 2 * len(pairs)
 
 
 def _sided(pairs: list[tuple[int, ...]], side: list[str], column: str) -> list[tuple[int, ...]]:
-    known = sorted({side[row] for pair in pairs for row in pair if side[row]})
-    if len(known) != 2:
-        shown = ", ".join(known[:5]) or "none"
+    side_values = sorted({side[row] for pair in pairs for row in pair if side[row]})
+    if len(side_values) != 2:
+        listed = ", ".join(side_values[:5]) or "none"
         raise RequestError(
-            f"column {column!r} must tell two sides of pairs apart, and has {len(known)}: {shown:.60}"
+            f"column {column!r} must have two values, one per side of a pair, and has {len(side_values)}: {listed:.60}"
         )
     ordered = [tuple(sorted(pair, key=lambda row: side[row])) for pair in pairs]
-    return [pair for pair in ordered if [side[row] for row in pair] == known]
+    return [pair for pair in ordered if [side[row] for row in pair] == side_values]
 
 
 def _values(dataset: Layered, column: str) -> Iterator[str]:
-    """Yield what a column says of each row; nothing where it says nothing."""
-    known = False
+    """Yield the value of a column for each row as a string, empty where it is missing."""
+    exists = False
     for part in dataset.parts():
-        values, there = column_values(part, column)
-        known |= there
+        values, in_part = column_values(part, column)
+        exists |= in_part
         yield from ("" if value is None else str(value) for value in values)
-    if not known:
+    if not exists:
         names = dict.fromkeys([*dataset.index.column_names, *dataset.texts.column_names])
         raise RequestError(f"there is no column {column!r} in the dataset; there are {', '.join(names)}")

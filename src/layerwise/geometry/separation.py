@@ -1,6 +1,6 @@
-"""How a layer tells classes apart: as a whole, and dimension by dimension.
+"""How well a layer separates classes: as a whole, and dimension by dimension.
 
-Rows are x, float32 or float64 (n, d). What isn't defined is NaN, or empty where it is a list.
+Rows are x, float32 or float64 (n, d). Undefined numbers are NaN, undefined lists are empty.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from layerwise.geometry.shape import (
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
-    """Dimensions (k,), that which tells classes apart best first, with their F (k,) and eta² (k,)."""
+class RankedDimensions:
+    """Dimensions (k,), the one that separates classes best first, with their F (k,) and eta² (k,)."""
 
     dimensions: I64
     f: F64
@@ -31,10 +31,10 @@ class Ranked:
 
 
 def class_separation(x: Rows, labels: Labels) -> float:
-    """Return which share of the scatter of x (n, d) lies between classes, in [0, 1].
+    """Return the share of the scatter of x (n, d) that lies between classes, in [0, 1].
 
     The trace of between-class scatter over that of total scatter, columns standardised: the mean of eta² over
-    dimensions that vary. C classes without any meaning give about (C - 1) / (n - 1). NaN with one class.
+    dimensions that vary. C random classes give about (C - 1) / (n - 1). NaN with one class.
 
     Args:
         x: (n, d).
@@ -44,8 +44,8 @@ def class_separation(x: Rows, labels: Labels) -> float:
     return mean_of(shares[~np.isnan(shares)])
 
 
-def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> Ranked:
-    """Return the dimensions that tell classes apart best, by one-way analysis of variance (Fisher 1925).
+def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> RankedDimensions:
+    """Return the dimensions that separate classes best, by one-way analysis of variance (Fisher 1925).
 
     F = (eta² / (C - 1)) / ((1 - eta²) / (n - C)), infinite where a dimension is constant within classes.
     Dimensions that don't vary at all are left out.
@@ -60,11 +60,11 @@ def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> Ranked:
     order = varying[np.argsort(-shares[varying], kind="stable")][:top]
     eta2 = shares[order]
     ratio = np.divide(eta2, 1 - eta2, out=np.full(len(eta2), np.inf), where=1 - eta2 > SAME)
-    return Ranked(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
+    return RankedDimensions(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
 
 
 def _eta2(x: Rows, labels: Labels) -> tuple[F64, int]:
-    """Share of each dimension's scatter that lies between classes, (d,), NaN where undefined; number of classes."""
+    """Return the share of each dimension's scatter between classes, (d,), NaN where undefined; and how many classes."""
     groups, values = groups_of(labels, len(x)), standardise(x)
     classes = len(groups.counts)
     if classes < 2 or not finite(values):

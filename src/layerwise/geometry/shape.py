@@ -1,11 +1,11 @@
-"""The shape of one layer: lengths, directions and dimensions of its rows, and how they lie in texts.
+"""The shape of one layer: lengths, directions and dimensions of its rows, also within texts.
 
 Rows are x, float32 or float64 (n, d); sums are float64. Cosines of raw vectors are high because one to three
 rogue dimensions dominate them (Timkey and van Schijndel 2021): `standardise(x)` has none, and similarities are
-also given less the mean cosine of any two rows (Ethayarajh 2019).
+also given minus the mean cosine of any two rows (Ethayarajh 2019).
 
-What isn't defined is NaN, or empty where it is a list: a value that isn't finite, a row of zeros where cosines
-are asked for, no spread, too few rows. It raises and warns of nothing but labels that don't fit the rows.
+Undefined numbers are NaN, undefined lists are empty: a value that isn't finite, a row of zeros where cosines are
+needed, no variance, too few rows. The only error is raised for labels that don't fit the rows; nothing warns.
 """
 
 import math
@@ -22,7 +22,7 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float32] | F64
 Labels = npt.ArrayLike  # integers or strings, one per row
-# What a float64 product of a few thousand rows may be off by, as a share.
+# Relative rounding error of a float64 product of a few thousand rows.
 SAME = 1e-12
 
 
@@ -38,22 +38,23 @@ class Norms:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """A mean cosine, and the same less the mean cosine of any two rows of the layer (`anisotropy`)."""
+    """A mean cosine, and the same minus the mean cosine of any two rows of the layer (`anisotropy`)."""
 
     mean: float
     adjusted: float
 
 
 def finite(x: Rows) -> bool:
-    """Say whether x holds any number, and nothing but finite ones."""
+    """Return whether x isn't empty and holds only finite numbers."""
     return x.size > 0 and bool(np.isfinite(x).all())
 
 
 def centred(x: Rows) -> tuple[F64, float]:
-    """Return finite x with columns of mean 0, float64 (n, d), and the length up to which that is rounding.
+    """Return finite x with columns of mean 0, float64 (n, d), and the length below which a vector is rounding error.
 
-    The unit is the largest absolute value, so that no square overflows. Columns that only vary by rounding
-    of x's own type are 0. The length is the Frobenius norm of the others as they were, times relative rounding.
+    The unit is the largest absolute value, so that no square overflows. Columns whose only variance is
+    rounding of x's type become 0. The length is the Frobenius norm of the other columns before centring, times the
+    relative rounding error.
     """
     values = np.asarray(x, np.float64) / (float(np.abs(x).max()) or 1.0)
     rounding = max(float(np.finfo(x.dtype).eps), SAME)
@@ -67,15 +68,15 @@ def centred(x: Rows) -> tuple[F64, float]:
 def standardise(x: Rows) -> F64:
     """Return x with columns of mean 0 and standard deviation 1, float64 (n, d); constant columns are 0.
 
-    (x - mean) / √(Σ(x - mean)² / n), column by column: the z-scores by which Timkey and van Schijndel (2021) take
-    rogue dimensions out. All of it is NaN where a value of x isn't finite.
+    (x - mean) / √(Σ(x - mean)² / n), column by column: the z-scores by which Timkey and van Schijndel (2021) remove
+    the effect of rogue dimensions. All NaN where any value of x isn't finite.
     """
     if not finite(x):
         return np.full(x.shape, np.nan)
     values, _ = centred(x)
     deviation = _lengths(values.T) / math.sqrt(len(x))
-    found: F64 = np.divide(values, deviation, out=values, where=deviation > 0)
-    return found
+    standardised: F64 = np.divide(values, deviation, out=values, where=deviation > 0)
+    return standardised
 
 
 def unit_rows(x: Rows) -> F64 | None:
@@ -91,9 +92,9 @@ def unit_rows(x: Rows) -> F64 | None:
 
 
 def norms(x: Rows) -> Norms:
-    """Return how long rows are, of x (n, d): √Σx² of each, then the mean and percentiles.
+    """Return mean and percentiles of the Euclidean lengths √Σx² of rows of x (n, d).
 
-    The definition (Euclid's); percentiles are interpolated between rows, as NumPy does.
+    Percentiles are interpolated between rows, as NumPy does.
     """
     if not finite(x):
         return Norms(math.nan, math.nan, math.nan, math.nan)
@@ -113,23 +114,23 @@ def anisotropy(x: Rows) -> float:
 
 
 def contributions(x: Rows) -> F64:
-    """Return what each dimension adds to the mean cosine of two different rows, float64 (d,); sum `anisotropy`.
+    """Return what each dimension adds to the mean cosine of two different rows, float64 (d,); the sum is `anisotropy`.
 
-    ((Σu_i)² - Σu_i²) / (n (n - 1)) for dimension i: Timkey and van Schijndel (2021), but over all pairs.
+    ((Σu_i)² - Σu_i²) / (n (n - 1)) for dimension i: as Timkey and van Schijndel (2021), but over all pairs.
     """
     unit = unit_rows(x)
     if unit is None or len(unit) < 2:
         return np.full(max(1, x.shape[1]), np.nan)
     pairs = len(unit) * (len(unit) - 1)
-    found: F64 = (unit.sum(axis=0) ** 2 - (unit**2).sum(axis=0)) / pairs
-    return found
+    parts: F64 = (unit.sum(axis=0) ** 2 - (unit**2).sum(axis=0)) / pairs
+    return parts
 
 
 def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
     """Return the dimensions that add most to the mean cosine (k,), and their shares of it (k,), the largest first.
 
     Shares of all dimensions sum to 1; one may exceed 1 where others are below 0. Even shares are 1/d. Empty
-    where the mean cosine isn't above 0, which leaves nothing to share (Timkey and van Schijndel 2021).
+    where the mean cosine isn't above 0, so that shares aren't defined (Timkey and van Schijndel 2021).
     """
     parts = contributions(x)
     total = parts.sum()
@@ -140,7 +141,7 @@ def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
 
 
 def effective_rank(x: Rows) -> float:
-    """Return how many directions rows of x (n, d) fill, in [1, min(n - 1, d)] (Roy and Vetterli 2007).
+    """Return how many directions the rows of x (n, d) use, in [1, min(n - 1, d)] (Roy and Vetterli 2007).
 
     exp(-Σ p log p), p being the singular values of the centred rows divided by their sum.
     """
@@ -156,12 +157,12 @@ def effective_rank(x: Rows) -> float:
 def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
     """Return the mean cosine of a row with the mean row of its text, averaged over texts (Ethayarajh 2019).
 
-    A row is part of its mean: m rows without anything in common still have about 1/√m. Texts of one row,
+    A row is part of its text's mean: m unrelated rows still give about 1/√m. Texts of one row,
     and those whose mean is 0, are left out.
 
     Args:
         x: (n, d), such as words.
-        docs: (n,), which text a row is of.
+        docs: (n,), the text of each row.
     """
     unit, groups = unit_rows(x), groups_of(docs, len(x))
     if unit is None:
@@ -169,21 +170,21 @@ def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
     values = np.asarray(x, np.float64)[groups.order] / float(np.abs(x).max())
     sums, lengths = sums_of(values, groups), sums_of(_lengths(values)[:, None], groups)[:, 0]
     length = _lengths(sums)
-    told = (groups.counts > 1) & (length > SAME * lengths)
-    cosines = np.einsum("td,td->t", sums_of(unit[groups.order], groups), sums)[told]
-    return _adjusted(cosines / length[told] / groups.counts[told], x)
+    defined = (groups.counts > 1) & (length > SAME * lengths)
+    cosines = np.einsum("td,td->t", sums_of(unit[groups.order], groups), sums)[defined]
+    return _adjusted(cosines / length[defined] / groups.counts[defined], x)
 
 
 def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
     """Return the mean cosine of two occurrences of a word type, averaged over types (Ethayarajh 2019).
 
     (‖Σu‖² - m) / (m (m - 1)) for a type of m occurrences, u being their rows at length 1. Types that occur
-    once are left out; of those that occur more than `most` times, as many are taken, evenly spaced.
+    once are left out; of those that occur more than `most` times, `most` evenly spaced occurrences are taken.
 
     Args:
         x: (n, d), words in context.
         words: (n,), the type of each.
-        most: occurrences of a type.
+        most: the most occurrences of a type.
     """
     unit, groups = unit_rows(x), groups_of(words, len(x))
     if unit is None:
@@ -191,20 +192,20 @@ def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
     groups = _thinned(groups, most)
     counts = groups.counts
     squares = (sums_of(unit[groups.order], groups) ** 2).sum(axis=1)
-    several = counts > 1
-    return _adjusted(((squares - counts)[several] / (counts * (counts - 1))[several]), x)
+    repeated = counts > 1
+    return _adjusted(((squares - counts)[repeated] / (counts * (counts - 1))[repeated]), x)
 
 
 def curvature(x: Rows, docs: Labels) -> float:
-    """Return the mean angle by which a text turns from row to row, averaged over texts, radians in [0, π].
+    """Return the mean angle between a text's successive steps from row to row, averaged over texts, radians in [0, π].
 
     The angle of x_{t+1} - x_t and x_{t+2} - x_{t+1} (Hosseini and Fedorenko 2023; Skean et al. 2025, whose
-    code takes the absolute cosine, so that turning back counts as straight). Rows without anything in common
-    turn by about 2π/3. Texts of fewer than 3 rows are left out, and angles where two neighbours are equal.
+    code takes the absolute cosine, so that reversing the direction counts as straight). Unrelated rows give
+    about 2π/3. Texts of fewer than 3 rows are left out, and angles at a step of length 0.
 
     Args:
-        x: (n, d), rows of a text in its order.
-        docs: (n,), which text a row is of.
+        x: (n, d), the rows of a text in its order.
+        docs: (n,), the text of each row.
     """
     groups = groups_of(docs, len(x))
     if len(x) < 3 or not finite(x):
@@ -213,23 +214,23 @@ def curvature(x: Rows, docs: Labels) -> float:
     lengths = _lengths(steps)
     steps /= np.where(lengths > 0, lengths, 1)[:, None]
     text = np.repeat(np.arange(len(groups.counts)), groups.counts)
-    told = (text[:-2] == text[2:]) & (lengths[:-1] > 0) & (lengths[1:] > 0)
-    # The arc cosine loses half of the digits of small angles (Kahan's formula doesn't).
-    angles = 2 * np.arctan2(_lengths(steps[:-1] - steps[1:]), _lengths(steps[:-1] + steps[1:]))[told]
-    found = np.bincount(text[:-2][told])
-    sums = np.bincount(text[:-2][told], weights=angles)
-    return mean_of(sums[found > 0] / found[found > 0])
+    defined = (text[:-2] == text[2:]) & (lengths[:-1] > 0) & (lengths[1:] > 0)
+    # Kahan's formula: the arc cosine would lose half of the digits of small angles.
+    angles = 2 * np.arctan2(_lengths(steps[:-1] - steps[1:]), _lengths(steps[:-1] + steps[1:]))[defined]
+    angle_counts = np.bincount(text[:-2][defined])
+    sums = np.bincount(text[:-2][defined], weights=angles)
+    return mean_of(sums[angle_counts > 0] / angle_counts[angle_counts > 0])
 
 
 def prompt_entropy(x: Rows, docs: Labels) -> float:
-    """Return how evenly the rows of a text fill directions, averaged over texts, in [0, 1] (Skean et al. 2025).
+    """Return how evenly the rows of a text are spread over directions, averaged over texts, in [0, 1] (Skean et al. 2025).
 
     `dataset_entropy` of each text: 0 where its rows are parallel, 1 where they are orthogonal. Texts of one
     row are left out.
 
     Args:
         x: (n, d), such as words.
-        docs: (n,), which text a row is of.
+        docs: (n,), the text of each row.
     """
     unit, groups = unit_rows(x), groups_of(docs, len(x))
     if unit is None or x.shape[1] < 2:
@@ -239,18 +240,18 @@ def prompt_entropy(x: Rows, docs: Labels) -> float:
 
 
 def dataset_entropy(x: Rows) -> float:
-    """Return how evenly the rows of x (n, d) fill directions, in [0, 1], such as one vector per text.
+    """Return how evenly the rows of x (n, d), such as one per text, are spread over directions, in [0, 1].
 
     The matrix-based entropy in its limit α = 1 (von Neumann), -Σ p log p, p being the eigenvalues of UUᵀ / n
     and U the rows at length 1, divided by log min(n, d): "maxEntropy" in the code of Skean et al. (2025).
-    That code also centres rows and cuts negative cosines off, which their formula and this one do not.
+    That code also centres rows and sets negative cosines to 0; their formula and this function do not.
     """
     unit = unit_rows(x)
     return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
 
 
 class Groups(NamedTuple):
-    """Rows by label: `order` (n,) brings them together, in their own order, `starts` and `counts` (groups,)."""
+    """Rows by label: `order` (n,) sorts rows by label, stably; `starts` and `counts` (groups,) delimit the groups."""
 
     order: I64
     starts: I64
@@ -258,7 +259,7 @@ class Groups(NamedTuple):
 
 
 def groups_of(labels: Labels, rows: int) -> Groups:
-    """Return rows by label; raise RequestError for labels that aren't one per row."""
+    """Return rows grouped by label; raise RequestError unless there is one label per row."""
     values = np.asarray(labels)
     if values.shape != (rows,):
         raise RequestError(f"labels of shape {values.shape} don't fit {rows} rows; give one per row")
@@ -269,16 +270,16 @@ def groups_of(labels: Labels, rows: int) -> Groups:
 
 
 def _thinned(groups: Groups, most: int) -> Groups:
-    """At most `most` rows of a group, evenly spaced."""
+    """Return at most `most` rows of each group, evenly spaced."""
     place = np.arange(len(groups.order)) - np.repeat(groups.starts, groups.counts)
     size, counts = np.repeat(groups.counts, groups.counts), np.minimum(groups.counts, most)
-    taken = np.repeat(counts, groups.counts)
-    kept = (place + 1) * taken // size > place * taken // size
-    return Groups(groups.order[kept], np.cumsum(counts) - counts, counts)
+    target = np.repeat(counts, groups.counts)
+    mask = (place + 1) * target // size > place * target // size
+    return Groups(groups.order[mask], np.cumsum(counts) - counts, counts)
 
 
 def sums_of(values: F64, groups: Groups) -> F64:
-    """Sums (groups, d) over rows that are in the order of `groups`."""
+    """Return sums (groups, d) over rows that are sorted by `groups.order`."""
     sums: F64 = np.add.reduceat(values, groups.starts, axis=0)
     return sums
 
@@ -289,7 +290,7 @@ def _lengths(rows: F64) -> F64:
 
 
 def mean_of(values: F64) -> float:
-    """Return the mean, NaN of nothing."""
+    """Return the mean; NaN for an empty array."""
     return float(values.mean()) if len(values) else math.nan
 
 
@@ -299,7 +300,10 @@ def _adjusted(cosines: F64, x: Rows) -> Similarity:
 
 
 def _entropy(unit: F64) -> float:
-    """Of rows of length 1, (n, d); the smaller of the two Gram matrices has the same eigenvalues above 0."""
+    """Return the normalised entropy of rows of length 1, (n, d).
+
+    Both Gram matrices have the same eigenvalues above 0; the smaller one is used.
+    """
     gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
     shares = np.maximum(np.linalg.eigvalsh(gram / len(unit)), 0)
     return float(special.entr(shares).sum() / math.log(len(gram)))

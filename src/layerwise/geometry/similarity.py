@@ -1,12 +1,13 @@
-"""How alike two layers are on the same rows: seven measures, and each over all pairs of layers.
+"""Similarity of two layers on the same rows: seven measures, each for two layers or for all pairs of layers.
 
-Layers are x (n, d1) and y (n, d2), float32 or float64. `prepare` is done once per layer, `compare` once per pair,
-in float64. What isn't defined is NaN: a layer that holds a value that isn't finite, that doesn't vary by more than
-rounding, or that has fewer than 4 rows.
+Layers are x (n, d1) and y (n, d2), float32 or float64. Computation is in float64; only the ranks of RSA are stored as
+float32. For all pairs of layers, `prepare` runs once per layer and only `compare` once per pair; otherwise each
+decomposition would be repeated for every pair. The result is NaN for a layer that holds a value that isn't finite,
+whose only variance is rounding error, or that has fewer than 4 rows.
 
-CKA, RSA, Procrustes and neighbours weigh dimensions by their spread, so that a rogue one may decide alone (Timkey
-and van Schijndel 2021); give `geometry.standardise(x)` to hear the others. SVCCA and PWCCA hardly look at spread,
-and find likeness in anything where n is near d; give several times more rows than dimensions.
+CKA, RSA, Procrustes and neighbours weigh dimensions by their variance, so that a single rogue one may dominate (Timkey
+and van Schijndel 2021); pass `standardise(x)` to give all dimensions equal weight. SVCCA and PWCCA hardly depend on
+variance, and report high similarity for any layers where n is near d; use several times more rows than dimensions.
 """
 
 import math
@@ -24,27 +25,27 @@ from layerwise.geometry.shape import F64, I64, Rows, centred, finite, unit_rows
 
 F32 = npt.NDArray[np.float32]
 P = TypeVar("P")
-# Cosines and correlations are compared after rounding to this, so that equal rows tie.
+# Cosines and correlations are rounded to this many decimals before comparison, so that equal rows tie.
 _DECIMALS = 12
 _SAME = 1e-12
-# Cells of rows × rows that are held at once (32 MiB).
+# Cells of a rows × rows matrix in memory at once (32 MiB).
 _CELLS = 1 << 22
-# Products summed in float32 before float64 takes over.
+# Products summed in float32; the sums of blocks are added in float64.
 _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Measure(Generic[P]):
-    """A measure of how alike two layers are.
+    """A measure of similarity of two layers.
 
     Attributes:
-        name: that of its function here.
-        unit: what its numbers are.
+        name: the name of its function in this module.
+        unit: the unit of its numbers.
         source: the papers.
-        alike: what a layer has with itself: 1 for a likeness, 0 for a distance.
-        prepare: from a layer to what `compare` needs of it; `None` where the measure isn't defined.
-        compare: from two prepared layers to the number; NaN where one is `None`.
-        symmetric: whether the order of the two makes no difference.
+        alike: the value of a layer with itself: 1 for a similarity, 0 for a distance.
+        prepare: function of a layer to the input of `compare`; `None` where the measure isn't defined.
+        compare: function of two prepared layers to the number; NaN where one is `None`.
+        symmetric: whether exchanging the layers gives the same number.
     """
 
     name: str
@@ -57,9 +58,9 @@ class Measure(Generic[P]):
 
 
 def matrix(measure: Measure[Any], layers: Sequence[Rows]) -> F64:
-    """Return the measure of all pairs of layers, float64 (L, L); the row is the first of a pair.
+    """Return a measure of all pairs of layers, float64 (L, L); the row is the first of a pair.
 
-    All prepared layers are held at once: float64 (n, d) of each, but float32 (n (n - 1) / 2,) for RSA and
+    All prepared layers are in memory at once: float64 (n, d) of each, but float32 (n (n - 1) / 2,) for RSA and
     int64 (10 n,) for neighbours.
 
     Raises:
@@ -82,19 +83,19 @@ def matrix(measure: Measure[Any], layers: Sequence[Rows]) -> F64:
 def linear_cka(x: Rows, y: Rows) -> float:
     """Return linear centred kernel alignment, in [0, 1] (Kornblith et al. 2019).
 
-    ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius norms, columns centred. Turning, scaling and shifting a layer makes no
-    difference. Biased upwards unless n is far above d: unrelated layers come near 1 (see `debiased_cka`).
+    ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius norms, columns centred. Invariant to rotation, scaling and
+    shift of a layer. Biased upwards unless n is far above d: unrelated layers give nearly 1 (see `debiased_cka`).
     """
     return _both(_aligned, _cka, x, y)
 
 
 def debiased_cka(x: Rows, y: Rows) -> float:
-    """Return linear CKA by unbiased HSIC, in [-1, 1], about 0 for unrelated layers whatever n and d are.
+    """Return linear CKA by unbiased HSIC, in [-1, 1], about 0 for unrelated layers for any n and d.
 
     HSIC(X, Y) / √(HSIC(X, X) HSIC(Y, Y)), each by the unbiased estimate of Song et al. (2012), as Nguyen et al.
     (2021) and Murphy et al. (2024) use it. With columns centred and k, l the squared lengths of rows, the estimate
     times n (n - 3) is ‖XᵀY‖² - n/(n - 2) k·l + Σk Σl / ((n - 1)(n - 2)), which needs no matrix of rows × rows.
-    NaN where all rows are equally far apart.
+    NaN where all rows have the same distance from each other.
     """
     return _both(_unbiased, _unbiased_cka, x, y)
 
@@ -102,9 +103,9 @@ def debiased_cka(x: Rows, y: Rows) -> float:
 def svcca(x: Rows, y: Rows, kept: float = 0.99) -> float:
     """Return the mean canonical correlation of the main directions of two layers, in [0, 1] (Raghu et al. 2017).
 
-    Of each centred layer the fewest singular directions are kept that have a share `kept` of its variance: of
-    squared singular values (the authors' code sums the values themselves, and keeps more). The mean is over
-    as many correlations as the smaller side has directions. Always 1 where both sides keep n - 1.
+    From each centred layer the fewest singular directions are kept whose squared singular values sum to a share
+    `kept` of its variance (the authors' code sums the values themselves, and keeps more). The mean is over as many
+    correlations as the smaller side has directions. Always 1 where both sides keep n - 1.
     """
     return _both(partial(_directions, kept=kept), _mean_correlation, x, y)
 
@@ -112,9 +113,9 @@ def svcca(x: Rows, y: Rows, kept: float = 0.99) -> float:
 def pwcca(x: Rows, y: Rows) -> float:
     """Return the projection-weighted mean canonical correlation, in [0, 1] (Morcos et al. 2018).
 
-    Σ α_i ρ_i / Σ α_i over as many correlations ρ as the smaller side has directions. x weighs: α_i is
-    Σ_j |h_i · x_j|, h_i the canonical variate of x at length 1 and x_j its centred columns; pwcca(y, x) differs.
-    Directions within rounding of x's own type are left out. Always 1 where both sides have n - 1 directions.
+    Σ α_i ρ_i / Σ α_i over as many correlations ρ as the smaller side has directions. x gives the weights: α_i is
+    Σ_j |h_i · x_j|, h_i the canonical variate of x with length 1 and x_j its centred columns; pwcca(y, x) differs.
+    Directions that are rounding error of x's type are left out. Always 1 where both sides have n - 1 directions.
     """
     return _both(_directions, _weighted_correlation, x, y)
 
@@ -122,8 +123,8 @@ def pwcca(x: Rows, y: Rows) -> float:
 def rsa(x: Rows, y: Rows) -> float:
     """Return representational similarity, in [-1, 1] (Kriegeskorte et al. 2008).
 
-    Spearman's correlation over all n (n - 1) / 2 pairs of rows of how dissimilar they are in x and in y: 1 less
-    Pearson's correlation of the two rows. Within 1e-12 they are ties, of mean rank. NaN where a row is constant,
+    Spearman's correlation over all n (n - 1) / 2 pairs of rows of their dissimilarities in x and in y: 1 minus
+    Pearson's correlation of the two rows. Values within 1e-12 are ties and get their mean rank. NaN where a row is constant,
     or all pairs tie.
     """
     return _both(_dissimilarities, _rank_correlation, x, y)
@@ -133,18 +134,18 @@ def procrustes(x: Rows, y: Rows) -> float:
     """Return the squared orthogonal Procrustes distance, in [0, 2] (Schönemann 1966; Ding et al. 2021).
 
     d² = min ‖X - YQ‖² over orthogonal Q = 2 - 2 ‖XᵀY‖_* (nuclear norm) of centred layers of Frobenius norm 1.
-    The square is what Ding et al. report, and near 0 its rounding is 1e-16, that of its root 1e-8; the root
-    obeys the triangle inequality. Turning, scaling and shifting a layer makes no difference.
+    Ding et al. report the square. Near 0 its rounding error is 1e-16, that of its root 1e-8; only the root obeys the
+    triangle inequality. Invariant to rotation, scaling and shift of a layer.
     """
     return _both(_of_norm_1, _procrustes, x, y)
 
 
 def neighbour_overlap(x: Rows, y: Rows, k: int = 10) -> float:
-    """Return the mean share of a row's k nearest others that two layers have in common, in [0, 1].
+    """Return the mean share of a row's k nearest neighbours that two layers have in common, in [0, 1].
 
-    Nearest by plain cosine (Huh et al. 2024, mutual nearest neighbours). By chance it is k / (n - 1). Of rows
-    within 1e-12 of the k-th cosine the first are taken, in both layers, so that equal rows make layers look more
-    alike. NaN where k isn't in 1 … n - 1, or a row is 0.
+    Nearest by plain cosine (Huh et al. 2024, mutual nearest neighbours). By chance it is k / (n - 1). Among
+    rows within 1e-12 of the k-th cosine the first are taken, in both layers, so that equal rows raise the overlap.
+    NaN where k isn't in 1 … n - 1, or a row is 0.
     """
     return _both(partial(_neighbours, k=k), _shared, x, y)
 
@@ -154,7 +155,7 @@ class _Unbiased(NamedTuple):
 
     rows: F64
     squares: F64
-    own: float
+    with_itself: float
 
 
 class _Directions(NamedTuple):
@@ -186,7 +187,7 @@ def _defined(compare: Callable[[P, P], float]) -> Callable[[P | None, P | None],
 
 
 def _varying(x: Rows) -> tuple[F64, float] | None:
-    """Centred rows (n, d) and the length that is rounding; `None` where the layer can't be compared."""
+    """Return centred rows (n, d) and the length below which a vector is rounding error; `None` if undefined."""
     if len(x) < 4 or not finite(x):
         return None
     values, rounding = centred(x)
@@ -194,12 +195,12 @@ def _varying(x: Rows) -> tuple[F64, float] | None:
 
 
 def _of_norm_1(x: Rows) -> F64 | None:
-    found = _varying(x)
-    return None if found is None else np.divide(found[0], np.linalg.norm(found[0]))
+    varying = _varying(x)
+    return None if varying is None else np.divide(varying[0], np.linalg.norm(varying[0]))
 
 
 def _aligned(x: Rows) -> F64 | None:
-    """Centred rows (n, d), scaled so that ‖XᵀX‖ = 1."""
+    """Return centred rows (n, d), scaled so that ‖XᵀX‖ = 1."""
     rows = _of_norm_1(x)
     return None if rows is None else np.divide(rows, math.sqrt(np.linalg.norm(rows.T @ rows)))
 
@@ -214,12 +215,12 @@ def _unbiased(x: Rows) -> _Unbiased | None:
     if rows is None:
         return None
     squares = np.einsum("nd,nd->n", rows, rows)
-    own = _hsic(rows, squares, rows, squares)
-    return _Unbiased(rows, squares, own) if own > _SAME * float(squares @ squares) else None
+    with_itself = _hsic(rows, squares, rows, squares)
+    return _Unbiased(rows, squares, with_itself) if with_itself > _SAME * float(squares @ squares) else None
 
 
 def _hsic(x: F64, k: F64, y: F64, m: F64) -> float:
-    """n (n - 3) times the unbiased HSIC of centred rows of norm 1, whose squared lengths k, m sum to 1."""
+    """Return n (n - 3) times the unbiased HSIC of centred rows of norm 1, whose squared lengths k, m sum to 1."""
     n = len(x)
     cross = float(np.linalg.norm(x.T @ y)) ** 2
     return cross - n / (n - 2) * float(k @ m) + 1 / ((n - 1) * (n - 2))
@@ -227,17 +228,17 @@ def _hsic(x: F64, k: F64, y: F64, m: F64) -> float:
 
 @_defined
 def _unbiased_cka(x: _Unbiased, y: _Unbiased) -> float:
-    found = _hsic(x.rows, x.squares, y.rows, y.squares) / math.sqrt(x.own * y.own)
-    return max(-1.0, min(found, 1.0))
+    value = _hsic(x.rows, x.squares, y.rows, y.squares) / math.sqrt(x.with_itself * y.with_itself)
+    return max(-1.0, min(value, 1.0))
 
 
 def _directions(x: Rows, kept: float = 1.0) -> _Directions | None:
-    """The fewest singular directions that have a share `kept` of the variance, of those above rounding."""
-    found = _varying(x)
-    if found is None:
+    """Return the fewest singular directions with a share `kept` of the variance, without those of rounding error."""
+    varying = _varying(x)
+    if varying is None:
         return None
-    basis, singular, turned = np.linalg.svd(found[0], full_matrices=False)
-    rank = max(1, int((singular > found[1]).sum()))
+    basis, singular, turned = np.linalg.svd(varying[0], full_matrices=False)
+    rank = max(1, int((singular > varying[1]).sum()))
     if kept < 1:
         share = np.cumsum(singular**2) / (singular**2).sum()
         rank = min(rank, int(np.searchsorted(share, kept)) + 1)
@@ -252,7 +253,7 @@ def _mean_correlation(x: _Directions, y: _Directions) -> float:
 @_defined
 def _weighted_correlation(x: _Directions, y: _Directions) -> float:
     cross = x.basis.T @ y.basis
-    # At 1,024 directions more than twice as fast as singular vectors; correlations are off by 1e-8 near 0.
+    # Eigenvalues: with 1,024 directions twice as fast as singular vectors; error of correlations near 0 is 1e-8.
     squares, turn = np.linalg.eigh(cross @ cross.T)
     most = min(cross.shape)
     correlations = np.sqrt(np.clip(squares[-most:], 0, 1))
@@ -261,16 +262,16 @@ def _weighted_correlation(x: _Directions, y: _Directions) -> float:
 
 
 def _dissimilarities(x: Rows) -> F32 | None:
-    """Ranks of Pearson of all pairs of rows, centred and of length 1, float32 (n (n - 1) / 2,).
+    """Return centred ranks, of length 1, of Pearson's correlation of all pairs of rows, float32 (n (n - 1) / 2,).
 
-    1 - Pearson only turns both layers' ranks round.
+    Ranks of 1 - Pearson are the same in reverse for both layers, which doesn't change their correlation.
     """
     unit = None if _varying(x) is None else unit_rows(centred(x.T)[0].T)
     if unit is None:
         return None
     pairs = np.round((unit @ unit.T)[np.tri(len(x), k=-1, dtype=bool)], _DECIMALS)
     _, place, counts = np.unique(pairs, return_inverse=True, return_counts=True)
-    # Ties have the mean of the ranks that they take; the mean of all is (pairs + 1) / 2.
+    # Ties get the mean of their ranks; the mean of all ranks is (pairs + 1) / 2.
     ranks = (np.cumsum(counts) - (counts - 1) / 2 - (len(pairs) + 1) / 2)[place]
     return (ranks / np.linalg.norm(ranks)).astype(np.float32) if len(counts) > 1 else None
 
@@ -287,7 +288,7 @@ def _procrustes(x: F64, y: F64) -> float:
 
 
 def _neighbours(x: Rows, k: int) -> I64 | None:
-    """Each row's k nearest others, as numbers row · n + other, ascending: int64 (n k,)."""
+    """Return each row's k nearest neighbours as numbers row · n + neighbour, ascending: int64 (n k,)."""
     n, unit = len(x), None if _varying(x) is None else unit_rows(x)
     if unit is None or not 1 <= k < n:
         return None
@@ -296,10 +297,10 @@ def _neighbours(x: Rows, k: int) -> I64 | None:
 
 
 def _nearest(unit: F64, start: int, step: int, k: int) -> npt.NDArray[np.bool_]:
-    """Which of all rows are the k nearest of rows `start` to `start + step`, the first ones of ties."""
+    """Return a mask of the k nearest rows of rows `start` to `start + step`; of ties the first ones."""
     cosines = np.round(unit[start : start + step] @ unit.T, _DECIMALS)
-    own = np.arange(len(cosines))
-    cosines[own, start + own] = -np.inf
+    numbers = np.arange(len(cosines))
+    cosines[numbers, start + numbers] = -np.inf
     last = np.partition(cosines, -k, axis=1)[:, -k, None]
     nearer, tied = cosines > last, cosines == last
     room = k - nearer.sum(axis=1, keepdims=True)
@@ -330,4 +331,4 @@ MEASURES: tuple[Measure[Any], ...] = (
     Measure("procrustes", "d²", "Schönemann 1966; Ding et al. 2021", 0, _of_norm_1, _procrustes),
     Measure("neighbour_overlap", "share of 10", "Huh et al. 2024", 1, _TEN, _shared),
 )
-"""All seven, with their defaults."""
+"""All seven measures, with their default arguments."""

@@ -1,4 +1,4 @@
-"""The tokens of one text, layer by layer: how far each moves, how long it is, what it is near to."""
+"""The tokens of one text, layer by layer: the change of each, its length, its similarity to the others."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from layerwise.states import F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moves:
-    """Tokens along the layers.
+class TokenPaths:
+    """Measures of a text's tokens along the layers.
 
     Attributes:
         norms: Euclidean lengths, float32 (layers, tokens).
-        moves: the cosine of a token with itself one layer before, float32 (layers - 1, tokens); 1 is standing still.
+        moves: the cosine of a token with itself one layer before, float32 (layers - 1, tokens); 1 is no change.
         cosines: of all pairs of tokens in each layer, float32 (layers, tokens, tokens).
-        coords: on a plane, as `look.projection` lays them out, float32 (layers, tokens, 2).
+        coords: on a plane, by `projection.project`, float32 (layers, tokens, 2).
     """
 
     norms: F32
@@ -26,10 +26,10 @@ class Moves:
     coords: F32
 
 
-def moves(layers: F32) -> Moves:
-    """Return how the tokens of a text go through the layers; `layers` are (layers, tokens, width)."""
+def moves(layers: F32) -> TokenPaths:
+    """Return how the tokens of a text change through the layers; `layers` are (layers, tokens, width)."""
     unit = np.stack([units(layer) for layer in layers])
-    return Moves(
+    return TokenPaths(
         norms=np.linalg.norm(layers, axis=2).astype(np.float32),
         moves=np.einsum("lpd,lpd->lp", unit[1:], unit[:-1]),
         cosines=np.clip(unit @ unit.transpose(0, 2, 1), -1, 1),

@@ -17,7 +17,7 @@ from layerwise.heads.predict import Head, new_about
 from layerwise.heads.row_spec import describe_model, describe_pairs, describe_rows
 from layerwise.heads.tasks import read_tasks
 from layerwise.heads.weights import LoopOptions
-from layerwise.labels.splits import Plan, make_plan
+from layerwise.labels.splits import SplitPlan, make_plan
 from layerwise.labels.targets import Target, TaskSpec
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset
@@ -85,7 +85,7 @@ def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     )
 
 
-def _check_balance(plan: Plan, options: HeadOptions) -> None:
+def _check_balance(plan: SplitPlan, options: HeadOptions) -> None:
     for target in plan.targets:
         spec = target.spec
         looped = options.head == "mlp" or options.shared_hidden or spec.mix.how == "learned"
@@ -94,7 +94,7 @@ def _check_balance(plan: Plan, options: HeadOptions) -> None:
             raise RequestError(f"--class-weight balanced doesn't go with {what}; leave it out")
 
 
-def _report(plan: Plan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
+def _report(plan: SplitPlan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
     tasks = {
         target.spec.name: _task_report(plan, target, found)
         for target, found in zip(plan.targets, fitted, strict=True)
@@ -102,7 +102,7 @@ def _report(plan: Plan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
     return {"refitted": bool(plan.refit and plan.held.any()), "notes": list(plan.notes), "tasks": tasks}
 
 
-def _task_report(plan: Plan, target: Target, found: FittedTask) -> dict[str, Any]:
+def _task_report(plan: SplitPlan, target: Target, found: FittedTask) -> dict[str, Any]:
     fitting = plan.train | plan.held if plan.refit else plan.train
     return {
         "rows": int((target.has & fitting).sum()),

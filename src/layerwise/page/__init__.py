@@ -1,1 +1,1 @@
-"""What the page and its server hold and answer."""
+"""Content of the page of a dataset, and answers to its requests."""

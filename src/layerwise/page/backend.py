@@ -1,4 +1,4 @@
-"""What the page asks for when the data stands behind it and not in it."""
+"""Answers to requests of a page that is served, and doesn't contain the data itself."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from layerwise.states import I64, Layered
 
 POINTS = 50_000
-_HITS = 1000  # rows that a search gives at most
-_NEAR = 100
+_HITS = 1000  # most rows that a search returns
+_NEAR = 100  # most neighbours that a request may ask for
 
 
 class PageBackend:
-    """A dataset behind a page: the map is a sample of its rows, everything else is asked of all of them."""
+    """Data of a served page: the map shows a sample of the dataset's rows, all other requests use every row."""
 
     def __init__(self, dataset: Layered, *, points: int = POINTS, **options: Any) -> None:
-        """Lay the points out; `options` are those of `page_data`."""
+        """Project the points of the map; `options` are those of `page_data`."""
         self.dataset = dataset
         self.data = page_data(dataset, points=points, near=False, **options)
         self._coords = self.data["points"]["coords"]
@@ -36,28 +36,28 @@ class PageBackend:
 
     @property
     def head(self) -> dict[str, Any]:
-        """All that the page needs at once: no coordinates, no texts."""
+        """All that the page loads first: everything but coordinates and texts."""
         slim: dict[str, Any] = {"coords": None, "texts": None, "clipped": [], "context": None, "span": None}
         return self.data | {"points": self.data["points"] | slim | {"remote": True}}
 
     def coords(self, layer: str, start: int, count: int) -> Any:
-        """Return where some points stand in a layer: int16 (count, 2)."""
+        """Return the coordinates of points `start` to `start + count` in a layer: int16 (count, 2)."""
         return self._coords[self._layer(layer), start : start + count]
 
     def texts(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Return what rows of the dataset say, in the order asked for."""
-        wanted = self._rows(rows)
-        drawn = pick(self.dataset, np.unique(wanted))
-        place = np.searchsorted(drawn.chosen, wanted)
-        said = content.said(drawn)
-        texts = said["texts"] or [""] * len(drawn)
-        found = [{"row": int(row), "text": texts[n]} for row, n in zip(wanted, place, strict=True)]
-        if said["context"] is not None:
-            whole = dict(zip(said["context"]["docs"].tolist(), said["context"]["texts"], strict=True))
-            for one, n in zip(found, place, strict=True):
-                start, end = said["span"][n].tolist()
-                one |= {"context": whole[int(drawn.docs[n])], "start": start, "end": end}
-        return found
+        """Return the texts of rows of the dataset, in the order of `rows`."""
+        numbers = self._rows(rows)
+        sample = pick(self.dataset, np.unique(numbers))
+        place = np.searchsorted(sample.chosen, numbers)
+        fields = content.texts_of(sample)
+        texts = fields["texts"] or [""] * len(sample)
+        entries = [{"row": int(row), "text": texts[n]} for row, n in zip(numbers, place, strict=True)]
+        if fields["context"] is not None:
+            whole = dict(zip(fields["context"]["docs"].tolist(), fields["context"]["texts"], strict=True))
+            for entry, n in zip(entries, place, strict=True):
+                start, end = fields["span"][n].tolist()
+                entry |= {"context": whole[int(sample.docs[n])], "start": start, "end": end}
+        return entries
 
     def neighbours(self, row: int, layer: str, k: int) -> list[dict[str, Any]]:
         """Return the rows nearest to a row over the whole layer, nearest first."""
@@ -66,25 +66,25 @@ class PageBackend:
         if not 1 <= k <= _NEAR:
             raise RequestError(f"k {k} is out of range; take 1 to {_NEAR}")
         rows, cosines = nearest_to(self.dataset, name, row, k)
-        said = {one["row"]: one for one in self.texts(rows.tolist())} if len(rows) else {}
+        entries = {entry["row"]: entry for entry in self.texts(rows.tolist())} if len(rows) else {}
         return [
-            {"point": self._point.get(int(near)), "cosine": round(float(cosine), 4), **said[int(near)]}
+            {"point": self._point.get(int(near)), "cosine": round(float(cosine), 4), **entries[int(near)]}
             for near, cosine in zip(rows, cosines, strict=True)
         ]
 
     def search(self, query: str) -> dict[str, Any]:
-        """Return the rows whose text contains a string, in any case: the first of them, and how many there are."""
-        found: list[int] = []
+        """Return the first rows whose text contains a string, ignoring case, and the total number of such rows."""
+        matches: list[int] = []
         begin = total = 0
         for part in self.dataset.parts():
             if "text" in part.index.column_names:
                 hits = pc.match_substring(part.index["text"], query, ignore_case=True)
                 rows = np.flatnonzero(hits.fill_null(False).to_numpy())
                 total += len(rows)
-                found += (rows[: _HITS - len(found)] + begin).tolist()
+                matches += (rows[: _HITS - len(matches)] + begin).tolist()
             begin += part.rows
-        points = sorted(self._point[row] for row in found if row in self._point)
-        return {"rows": found, "points": points, "total": total}
+        points = sorted(self._point[row] for row in matches if row in self._point)
+        return {"rows": matches, "points": points, "total": total}
 
     def _layer(self, name: str) -> int:
         if name not in self.dataset.layers:
@@ -92,16 +92,16 @@ class PageBackend:
         return self.dataset.layers.index(name)
 
     def _rows(self, rows: Sequence[int]) -> I64:
-        wanted = np.asarray(rows, np.int64)
-        wrong = wanted[(wanted < 0) | (wanted >= self.dataset.rows)]
-        if len(wrong):
-            raise RequestError(f"no row {wrong[0]}; there are {self.dataset.rows:,}")
-        return wanted
+        numbers = np.asarray(rows, np.int64)
+        invalid = numbers[(numbers < 0) | (numbers >= self.dataset.rows)]
+        if len(invalid):
+            raise RequestError(f"no row {invalid[0]}; there are {self.dataset.rows:,}")
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A page that a notebook shows; `html` is the page."""
+class NotebookPage:
+    """A page that a notebook displays; `html` is the page."""
 
     html: str
 
@@ -113,39 +113,41 @@ class Shown:
         )
 
     def __repr__(self) -> str:
-        return f"<Shown: a page of {len(self.html):,} characters; a notebook shows it, `html` holds it>"
+        return (
+            f"<NotebookPage: a page of {len(self.html):,} characters; a notebook shows it, `html` holds it>"
+        )
 
 
-def answer(explored: PageBackend, what: str, query: Mapping[str, str]) -> Any:
-    """Return the answer to a request of the page, as JSON holds it, arrays still arrays.
+def answer(backend: PageBackend, what: str, query: Mapping[str, str]) -> Any:
+    """Return the answer to a request of the page: JSON values, and arrays as numpy arrays.
 
     Raises:
-        RequestError: a request that makes no sense.
+        RequestError: an invalid request.
     """
     if what == "head":
-        return explored.head
+        return backend.head
     if what == "coords":
         start, count = _numbers(query, "start"), _numbers(query, "count")
-        return explored.coords(_given(query, "layer"), start[0], count[0])
+        return backend.coords(_required(query, "layer"), start[0], count[0])
     if what == "text":
-        return explored.texts(_numbers(query, "rows"))
+        return backend.texts(_numbers(query, "rows"))
     if what == "neighbours":
         (row, *_), (k, *_) = _numbers(query, "row"), _numbers({"k": "10", **query}, "k")
-        return explored.neighbours(row, _given(query, "layer"), k)
+        return backend.neighbours(row, _required(query, "layer"), k)
     if what == "search":
-        return explored.search(_given(query, "q"))
+        return backend.search(_required(query, "q"))
     raise RequestError(f"there is no {what!r} here")
 
 
-def _given(query: Mapping[str, str], name: str) -> str:
+def _required(query: Mapping[str, str], name: str) -> str:
     if name not in query:
         raise RequestError(f"{name!r} is missing")
     return query[name]
 
 
 def _numbers(query: Mapping[str, str], name: str) -> list[int]:
-    """The numbers of rows and the like, `1,2`: whole ones that no integer of ours is too small for."""
-    found = _given(query, name).split(",")
-    if not all(one.isascii() and one.isdecimal() and len(one) < 19 for one in found):
+    """Return comma-separated whole numbers such as `1,2`, which must fit into int64."""
+    items = _required(query, name).split(",")
+    if not all(item.isascii() and item.isdecimal() and len(item) < 19 for item in items):
         raise RequestError(f"{name} {query[name]!r:.60} is no number of 0 or more")
-    return [int(one) for one in found]
+    return [int(item) for item in items]

@@ -1,4 +1,4 @@
-"""What the page shows of a dataset: points of every layer on a plane, their columns, texts and neighbours."""
+"""The content of a dataset's page: points of every layer on a plane, their columns, texts and neighbours."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from layerwise.store import LayerDataset
 from layerwise.store.described import described
 
 if TYPE_CHECKING:
-    from layerwise.geometry.projection import Flat
+    from layerwise.geometry.projection import Reducer
     from layerwise.states import Layered
 
-CLIP = 400  # characters of a text that the page shows
+CLIP = 400  # longest text that the page shows, in characters
 NEIGHBOURS = 10
-STEPS = 5  # of making a page: three here, the tokens of some texts, and writing it
+STEPS = 5  # progress steps of making a page: three here, the tokens of some texts, and writing it
 _MISSING = 65535
-_CATEGORIES = 1000  # a column with more different values tells points apart, not groups
-_FEW = 12  # numbers with so few different values are categories
-# Columns that place a row; what is left belongs to the user.
+_CATEGORIES = 1000  # a column with more different values distinguishes single points, not groups
+_FEW = 12  # numeric columns with at most so many different values are categories
+# Columns that layerwise writes itself; all others are the user's.
 _OURS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
     *("id", "source", "line", "windows", "truncated", "words", "special_only"),
@@ -33,8 +33,8 @@ _OURS = {
 
 
 def about(dataset: Layered) -> dict[str, Any]:
-    """Return what a dataset is: its model, layers, corpus, coverage and size."""
-    made: dict[str, Any] = {
+    """Return facts about a dataset: its model, layers, corpus, coverage and size."""
+    facts: dict[str, Any] = {
         "model": None,
         "layers": list(dataset.layers),
         "blocks": dataset.blocks,
@@ -45,10 +45,10 @@ def about(dataset: Layered) -> dict[str, Any]:
         "texts": dataset.text_count,
     }
     if not isinstance(dataset, LayerDataset):
-        return made
+        return facts
     manifest = described(dataset).manifest
     totals = manifest.get("totals", {})
-    return made | {
+    return facts | {
         "model": manifest.get("model"),
         "tokens": totals.get("tokens"),
         "windows": totals.get("windows"),
@@ -65,43 +65,43 @@ def about(dataset: Layered) -> dict[str, Any]:
 
 
 def points(
-    drawn: Sample, *, flat: Flat | None, near: bool, first: Sequence[str], track: Tracker
+    sample: Sample, *, flat: Reducer | None, near: bool, first: Sequence[str], track: Tracker
 ) -> dict[str, Any]:
-    """Return the drawn rows as the page shows them.
+    """Return sampled rows as the page shows them; `figures.page` defines the shape.
 
     Args:
-        drawn: the rows.
+        sample: the rows.
         flat: another projection than PCA.
-        first: columns that come first.
-        near: find the nearest neighbours of every point among the points.
-        track: reports what is being done.
+        first: names of the columns to list first.
+        near: also return the nearest neighbours of every point among the points.
+        track: progress of the steps.
     """
     reading, projecting, finding = track.split(1, 2, 5 if near else 0)
     reading.named("reading the layers", 1, STEPS)
-    layers = [drawn.layer(name) for name in drawn.layers]
-    laid = project(layers, flat, projecting.named("projecting the layers", 2, STEPS))
-    found: dict[str, Any] = {
-        "count": len(drawn),
-        "of": drawn.of,
+    layers = [sample.layer(name) for name in sample.layers]
+    projection = project(layers, flat, projecting.named("projecting the layers", 2, STEPS))
+    content: dict[str, Any] = {
+        "count": len(sample),
+        "of": sample.of,
         "method": "pca" if flat is None else "umap",
-        "row": drawn.chosen.astype(np.uint32),
-        "doc": drawn.docs.astype(np.uint32),
-        "coords": fixed(laid.coords),
-        "explained": laid.explained,
-        "columns": columns(drawn, first),
-        **said(drawn),
+        "row": sample.chosen.astype(np.uint32),
+        "doc": sample.docs.astype(np.uint32),
+        "coords": fixed(projection.coords),
+        "explained": projection.explained,
+        "columns": columns(sample, first),
+        **texts_of(sample),
         "neighbours": None,
     }
-    if near and len(drawn) > 1:
+    if near and len(sample) > 1:
         finding = finding.named("finding neighbours", 3, STEPS)
         steps = finding.each(layers, (f"layer {n + 1} of {len(layers)}" for n in range(len(layers))))
         each = [neighbours.nearest(layer, NEIGHBOURS) for layer, _ in steps]
-        found["neighbours"] = {
+        content["neighbours"] = {
             "k": each[0][0].shape[1],
             "points": np.stack([rows for rows, _ in each]).astype(np.uint32),
             "cosines": hundredths(np.stack([cosines for _, cosines in each])),
         }
-    return found
+    return content
 
 
 def fixed(coords: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -111,24 +111,24 @@ def fixed(coords: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def hundredths(cosines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return cosines as int8, × 127."""
-    made: np.ndarray[Any, Any] = np.round(np.clip(cosines, -1, 1) * 127).astype(np.int8)
-    return made
+    rounded: np.ndarray[Any, Any] = np.round(np.clip(cosines, -1, 1) * 127).astype(np.int8)
+    return rounded
 
 
-def said(drawn: Sample) -> dict[str, Any]:
-    """Return what each point says, and below text level where in which text; nothing where no texts are stored."""
+def texts_of(sample: Sample) -> dict[str, Any]:
+    """Return each point's text and, below text level, its position in its text; empty where no texts are stored."""
     empty: dict[str, Any] = {"texts": None, "clipped": [], "context": None, "span": None}
-    if "text" not in drawn.index.column_names:
+    if "text" not in sample.index.column_names:
         return empty
     clipped: list[int] = []
-    texts = list(_clip(drawn.index["text"].to_pylist(), clipped))
-    if "start" not in drawn.index.column_names or "text" not in drawn.texts.column_names:
+    texts = list(_clip(sample.index["text"].to_pylist(), clipped))
+    if "start" not in sample.index.column_names or "text" not in sample.texts.column_names:
         return {**empty, "texts": texts, "clipped": clipped}
     whole = {
-        "docs": drawn.texts["doc"].to_numpy().astype(np.uint32),
-        "texts": [text or "" for text in drawn.texts["text"].to_pylist()],
+        "docs": sample.texts["doc"].to_numpy().astype(np.uint32),
+        "texts": [text or "" for text in sample.texts["text"].to_pylist()],
     }
-    span = np.stack([drawn.index[name].to_numpy() for name in ("start", "end")], axis=1)
+    span = np.stack([sample.index[name].to_numpy() for name in ("start", "end")], axis=1)
     return {"texts": texts, "clipped": clipped, "context": whole, "span": span.astype(np.uint32)}
 
 
@@ -141,28 +141,28 @@ def _clip(texts: Iterable[str | None], clipped: list[int]) -> Iterable[str]:
             yield text or ""
 
 
-def columns(drawn: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the columns that points can be coloured by: those named `first`, then carried ones of rows, of texts."""
-    named = dict.fromkeys([*drawn.index.column_names, *drawn.texts.column_names])
-    carried = [name for name in named if name not in _OURS]
-    # The number of tokens comes with every dataset, and what had one of our names is seldom asked for.
+def columns(sample: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the columns that can colour points: those named in `first`, then other columns of rows and of texts."""
+    names = dict.fromkeys([*sample.index.column_names, *sample.texts.column_names])
+    carried = [name for name in names if name not in _OURS]
+    # Last come columns that users rarely need: `tokens`, which every dataset has, and renamed `source.` columns.
     carried.sort(key=lambda name: (name not in first, name == "tokens", name.startswith("source.")))
-    made = (_column(name, column_values(drawn, name)[0]) for name in carried)
-    return [column for column in made if column is not None]
+    entries = (_column(name, column_values(sample, name)[0]) for name in carried)
+    return [column for column in entries if column is not None]
 
 
 def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
-    known = [value for value in values if there(value)]
-    different = len({str(value) for value in known})
+    present = [value for value in values if there(value)]
+    different = len({str(value) for value in present})
     numbers = _numbers(values)
     if numbers is not None and different > _FEW:
         return {"name": name, "kind": "number", "values": numbers}
-    if not known or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
+    if not present or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
         return None
-    shown = [_shown(value) for value in values]
-    names = sorted(set(shown) - {""})
+    texts = [_text(value) for value in values]
+    names = sorted(set(texts) - {""})
     numbered = {name: number for number, name in enumerate(names)} | {"": _MISSING}
-    codes = np.array([numbered[one] for one in shown])
+    codes = np.array([numbered[text] for text in texts])
     return {
         "name": name,
         "kind": "category",
@@ -171,19 +171,19 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
     }
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if there(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
-    """Numbers, NaN where there is none; `None` for a column that holds anything else."""
+    """Return numbers, NaN where missing; `None` for a column that has other values."""
     try:
-        found = [_number(value) for value in values]
+        numbers = [_number(value) for value in values]
     except (TypeError, ValueError):
         return None
-    made = np.array(found, np.float32)
-    made[~np.isfinite(made)] = np.nan
-    return made if np.isfinite(made).any() else None
+    array = np.array(numbers, np.float32)
+    array[~np.isfinite(array)] = np.nan
+    return array if np.isfinite(array).any() else None
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""What the page of a dataset shows: its points, its probe, its analysis, the tokens of some texts."""
+"""All data of a dataset's page: its points, its probe, its analysis, the tokens of some texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POINTS = 5000
 _VERBS = {"probe": "probe", "analysis": "analyze"}
 Result = Any
-"""A result in memory, the folder that it was written to, or `None`."""
+"""A result in memory, the folder or file that it was written to, or `None`."""
 
 
 def page_data(
@@ -39,30 +39,34 @@ def page_data(
     near: bool = True,
     track: Tracker = SILENT,
 ) -> dict[str, Any]:
-    """Return all that the page shows; see `api.report`, and `show.page` for its shape.
+    """Return all data of the page; see `api.report` for the options, and `figures.page` for the shape.
 
     Args:
-        near: with the neighbours of every point among the points.
-        track: reports what is being done.
+        near: include the nearest neighbours of every point among the points.
+        track: progress of the steps.
     """
     results = {
         "probe": _result(probe, "probe", dataset),
         "analysis": _result(analysis, "analysis", dataset),
     }
     flat = by_umap(seed) if umap else None
-    drawn = draw(dataset, points, seed)
-    if not len(drawn):
+    sample = draw(dataset, points, seed)
+    if not len(sample):
         raise RequestError("the dataset has no rows to show; extract some texts first")
-    asked = [found["label"] for found in results.values() if found and isinstance(found.get("label"), str)]
-    mapping, looking = track.split(3, 1)
-    shown = content.points(drawn, flat=flat, near=near, first=asked, track=mapping)
-    looking = looking.named("looking at the tokens of some texts", content.STEPS - 1, content.STEPS)
-    docs = sorted(set(texts)) if texts is not None else some_docs(drawn.texts)
-    tokens, why = tokens_of(dataset, docs, attention=attention, asked=texts is not None, track=looking)
+    labels = [
+        result["label"] for result in results.values() if result and isinstance(result.get("label"), str)
+    ]
+    map_track, token_track = track.split(3, 1)
+    map_points = content.points(sample, flat=flat, near=near, first=labels, track=map_track)
+    token_track = token_track.named("reading the tokens of some texts", content.STEPS - 1, content.STEPS)
+    docs = sorted(set(texts)) if texts is not None else some_docs(sample.texts)
+    tokens, why = tokens_of(
+        dataset, docs, attention=attention, requested=texts is not None, track=token_track
+    )
     return {
         "title": title(dataset),
         "about": content.about(dataset),
-        "points": shown | {"seed": seed},
+        "points": map_points | {"seed": seed},
         **results,
         "tokens": tokens,
         "tokens_note": why,
@@ -72,40 +76,40 @@ def page_data(
 
 
 def title(dataset: Layered) -> str:
-    """Return what a page of a dataset is called."""
+    """Return the title of a dataset's page."""
     return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else "states in memory"
 
 
-def _result(given: Result, name: str, dataset: Layered) -> Mapping[str, Any] | None:
-    """Return a result as JSON holds it, after making sure that it is of this dataset."""
-    if given is None:
+def _result(result: Result, name: str, dataset: Layered) -> Mapping[str, Any] | None:
+    """Return the JSON content of a result, after checking that it is of this dataset."""
+    if result is None:
         return None
-    if isinstance(given, str | Path):
-        found = _read(Path(given), name)
+    if isinstance(result, str | Path):
+        data = _read(Path(result), name)
     else:
-        found = dict(given) if isinstance(given, Mapping) else _content(given, name)
-    _check_kind(found, name, name)
-    other = found.get("dataset")
-    other = other if isinstance(other, dict) else {}
-    if other.get("sha256") != fingerprint(dataset):
+        data = dict(result) if isinstance(result, Mapping) else _content(result, name)
+    _check_kind(data, name, name)
+    source = data.get("dataset")
+    source = source if isinstance(source, dict) else {}
+    if source.get("sha256") != fingerprint(dataset):
         raise RequestError(
-            f"--{name} is of another dataset ({other.get('path', 'rows in memory')!s:.80}, or one since "
+            f"--{name} is of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since "
             f"changed), not of this one; make it again with `layerwise {_VERBS[name]}`"
         )
-    return found
+    return data
 
 
-def _content(given: Any, name: str) -> dict[str, Any]:
-    if not hasattr(given, "to_json"):
-        raise RequestError(f"{name} can't be {given!r:.60}; give a result, or the folder of one")
-    found: dict[str, Any] = given.to_json()
-    return found
+def _content(result: Any, name: str) -> dict[str, Any]:
+    if not hasattr(result, "to_json"):
+        raise RequestError(f"{name} can't be {result!r:.60}; give a result, or the folder of one")
+    data: dict[str, Any] = result.to_json()
+    return data
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
     file = folder / f"{name}.json" if folder.is_dir() else folder
     try:
-        found = read_json(file)
+        data = read_json(file)
     except OSError as error:
         what = error.strerror or error
         raise RequestError(
@@ -113,28 +117,28 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
-    _check_kind(found, name, str(file))
-    return dict(found)
+    _check_kind(data, name, str(file))
+    return dict(data)
 
 
-def _check_kind(found: Any, name: str, where: str) -> None:
-    """Raise RequestError for what is no result of the kind `name`, or a damaged one."""
+def _check_kind(data: Any, name: str, where: str) -> None:
+    """Raise RequestError unless the content is a complete result of the kind `name`."""
     if name == "probe":
-        fine = isinstance(found, Mapping) and isinstance(found.get("candidates"), list | tuple)
+        valid = isinstance(data, Mapping) and isinstance(data.get("candidates"), list | tuple)
     else:
-        fine = (
-            isinstance(found, Mapping)
-            and isinstance(found.get("measures"), Mapping)
-            and isinstance(found.get("layers"), list | tuple)
-            and bool(found["layers"])
+        valid = (
+            isinstance(data, Mapping)
+            and isinstance(data.get("measures"), Mapping)
+            and isinstance(data.get("layers"), list | tuple)
+            and bool(data["layers"])
         )
-        fine = fine and all(
-            isinstance(one, Mapping)
-            and isinstance(one.get("values"), list | tuple)
-            and len(one["values"]) == len(found["layers"])
-            for one in found["measures"].values()
+        valid = valid and all(
+            isinstance(measure, Mapping)
+            and isinstance(measure.get("values"), list | tuple)
+            and len(measure["values"]) == len(data["layers"])
+            for measure in data["measures"].values()
         )
-    if not fine:
+    if not valid:
         raise RequestError(
             f"{where} holds no {name}, or a damaged one; make it again with `layerwise {_VERBS[name]}`"
         )

@@ -1,4 +1,4 @@
-"""The tokens of a few texts, layer by layer: from the rows of a token dataset, or by its model once more."""
+"""The tokens of a few texts, layer by layer: from the rows of a token dataset, else by encoding the texts again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from layerwise.example import Example
     from layerwise.states import F32, Layered
 
-MOST = 64  # tokens of a text that are shown
+MOST = 64  # most tokens of a text that are shown
 TEXTS = 6
-MAPS = 1 << 20  # numbers of all attention maps together, a byte each
-_LEAST = 8  # tokens of a text that have maps in any case
+MAPS = 1 << 20  # most numbers in all attention maps together, a byte each
+_LEAST = 8  # fewest tokens of a text in its maps, even where MAPS allows fewer
 
 
 def some_docs(texts: Any) -> list[int]:
-    """Return the numbers of a few texts of a table, spread over it, those preferred that are shown whole."""
+    """Return the numbers of a few texts, evenly spaced in a table; texts short enough to show whole come first."""
     docs = texts["doc"].to_numpy()
     tokens = texts["tokens"].to_numpy() if "tokens" in texts.column_names else np.full(len(docs), MOST)
     short = docs[(tokens > 3) & (tokens <= MOST)]
@@ -47,26 +47,26 @@ def tokens_of(
     docs: Sequence[int],
     *,
     attention: bool,
-    asked: bool = False,
+    requested: bool = False,
     track: Tracker = SILENT,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the tokens of texts as the page shows them, and in words why there are none.
+    """Return the tokens of texts as the page shows them, and the reason as a sentence if there are none.
 
     Args:
-        dataset: a dataset on disk; of one at token level the tokens are its rows, else its model encodes the
-            texts once more.
+        dataset: a dataset on disk; at token level its rows are the tokens, else its model encodes the texts
+            again.
         docs: numbers of texts, ascending.
-        attention: with attention maps, which need the model; of all texts together they are at most `MAPS`
-            numbers, so that of deep models or many texts fewer tokens have them (8 at least).
-        asked: these texts were asked for, and not only the first at hand.
-        track: reports the texts.
+        attention: include attention maps, which need the model; the maps of all texts together have at most
+            `MAPS` numbers, so for deep models or many texts they cover fewer tokens (at least 8).
+        requested: whether the user chose these texts, so that an error is raised if there can be no tokens.
+        track: progress of the texts.
 
     Raises:
-        RequestError: numbers of texts that aren't there; `attention` where it can't be had.
-        ModelError: `attention` from a model that isn't here, or gives none.
+        RequestError: numbers of texts that don't exist; `attention` where it isn't available.
+        ModelError: `attention` from a model that isn't available, or that has no attention maps.
     """
     if not isinstance(dataset, LayerDataset):
-        if attention or asked:
+        if attention or requested:
             raise RequestError(
                 "tokens and attention come from a dataset on disk, and these are rows in memory"
             )
@@ -79,7 +79,7 @@ def tokens_of(
         steps = track.each(docs, (f"text {doc}, {n} of {len(docs)}" for n, doc in enumerate(docs, 1)))
         with computing(choose().number) if encoder is not None else nullcontext():
             return [
-                _one(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
+                _text_entry(dataset, part, doc, row, encoder, MAPS // max(1, len(docs)) if attention else 0)
                 for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True)
             ], None
     except LayerwiseError as error:
@@ -91,35 +91,35 @@ def tokens_of(
 def _encoder(dataset: LayerDataset) -> Encoder:
 
     if "text" not in next(dataset.parts()).texts.column_names:
-        raise RequestError("tokens come from the model once more, and the dataset holds no texts")
-    made = described(dataset).manifest["model"]
-    encoder = encode.load.load_encoder(made["id"], revision=made["revision"])
-    check_same(encoder, made, ("weights", "tokenizer", "config"), "put that one back")
+        raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
+    model = described(dataset).manifest["model"]
+    encoder = encode.load.load_encoder(model["id"], revision=model["revision"])
+    check_same(encoder, model, ("weights", "tokenizer", "config"), "put that one back")
     return encoder
 
 
-def _one(
+def _text_entry(
     dataset: LayerDataset, part: LayerDataset, doc: int, row: int, encoder: Encoder | None, most: int
 ) -> dict[str, Any]:
-    """The tokens of a text, with attention maps of about `most` numbers; of 0 with none."""
+    """Return the tokens of a text, with attention maps of about `most` numbers; without maps if `most` is 0."""
     text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
         stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in part.layers])
-        return _shown(doc, text, stack, part.index.take(rows), len(rows))
+        return _token_entry(doc, text, stack, part.index.take(rows), len(rows))
     example = stored_example(part, row)
-    made = _as_tokens(encoder, dataset, example)
-    stack = np.stack([made.layer(name, rows=slice(0, MOST)) for name in made.layers])
-    found = _shown(doc, text, stack, made.index, made.rows)
-    names = encoder.tokenizer.names(made.index["token_id"].to_pylist()[:MOST])
-    both = zip(found["tokens"], names, found["special"], strict=True)
-    found["tokens"] = [name if special else token for token, name, special in both]
+    states = _as_tokens(encoder, dataset, example)
+    stack = np.stack([states.layer(name, rows=slice(0, MOST)) for name in states.layers])
+    entry = _token_entry(doc, text, stack, states.index, states.rows)
+    names = encoder.tokenizer.names(states.index["token_id"].to_pylist()[:MOST])
+    both = zip(entry["tokens"], names, entry["special"], strict=True)
+    entry["tokens"] = [name if special else token for token, name, special in both]
     if most:
         maps = encoder.attention(example.words if example.words is not None else example.text)
         side = min(MOST, max(_LEAST, math.isqrt(most // (maps.shape[0] * maps.shape[1]))))
-        found["attention"] = np.round(maps[:, :, :side, :side] * 255).astype(np.uint8)
-        found["attention_layers"] = [str(block + 1) for block in range(len(maps))]
-    return found
+        entry["attention"] = np.round(maps[:, :, :side, :side] * 255).astype(np.uint8)
+        entry["attention_layers"] = [str(block + 1) for block in range(len(maps))]
+    return entry
 
 
 def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
@@ -130,8 +130,8 @@ def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
 
 
-def _shown(doc: int, text: str | None, stack: F32, index: Any, count: int) -> dict[str, Any]:
-    found = moves(stack)
+def _token_entry(doc: int, text: str | None, stack: F32, index: Any, count: int) -> dict[str, Any]:
+    paths = moves(stack)
     special = index["special"].to_pylist()[:MOST]
     names = index["text"].to_pylist()[:MOST] if "text" in index.column_names else [""] * len(special)
     return {
@@ -140,10 +140,10 @@ def _shown(doc: int, text: str | None, stack: F32, index: Any, count: int) -> di
         "count": count,
         "tokens": ["" if lone else name for name, lone in zip(names, special, strict=True)],
         "special": special,
-        "norms": found.norms,
-        "moves": found.moves,
-        "cosines": hundredths(found.cosines),
-        "coords": fixed(found.coords),
+        "norms": paths.norms,
+        "moves": paths.moves,
+        "cosines": hundredths(paths.cosines),
+        "coords": fixed(paths.coords),
         "attention": None,
         "attention_layers": None,
     }
