@@ -300,9 +300,15 @@ def test_with_code_of_its_own_all_files_count(folder: Path) -> None:
     with_code = hashes(folder)
     (folder / "table.npz").write_bytes(b"2")
     (folder / "README.md").write_text("words")
+    (folder / "LICENSE").write_text("words")
     assert hashes(folder)["config"] != with_code["config"] != before["config"]
     (folder / "table.npz").write_bytes(b"1")
     assert hashes(folder)["config"] == with_code["config"]
+    for name in ("license.py", "readme_model.py", "sub/notice.py", "notice.npz", "trainer_state.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("1")
+        assert hashes(folder)["config"] != with_code["config"]
+        with_code = hashes(folder)
 
 
 @pytest.mark.parametrize(
@@ -862,7 +868,11 @@ def test_entries_of_the_wrong_kind_are_one_line(folder: Path) -> None:
         ({"num_hidden_layers": 0}, "no layers"),
         ({"num_labels": 2**31}, "num_labels is 2147483648"),
         ({"intermediate_size": 10**6}, r"describes [\d,]+ numbers and its weights have [\d,]+ bytes"),
-        ({"hidden_size": 400_000, "intermediate_size": 10**6}, "describes .* so they aren't of one model"),
+        (
+            {"hidden_size": 400_000, "intermediate_size": 10**6},
+            "describes .* so these are cut off or of another model",
+        ),
+        ({"quantization_config": {"quant_method": "new"}}, "weights are quantized by 'new'"),
         ({"hidden_size": 64}, "its weights have other shapes than its config.json says"),
     ],
 )
@@ -871,6 +881,16 @@ def test_sizes_that_are_not_those_of_the_weights(entries: dict[str, Any], messag
     with pytest.raises(ModelError, match=message) as caught:
         lw.load_encoder(folder, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_no_numbers_are_told_as_such(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.layer.1.output.dense.weight"][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="gives numbers that aren't finite; its weights are damaged"):
+        lw.load_encoder(folder, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -161,13 +161,26 @@ def test_models_that_are_no_text_encoders(
         lw.load_encoder(tmp_path, device="cpu")
 
 
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 90868376\n"
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda f: (f / "config.json").unlink(), "holds no config.json"),
         (lambda f: (f / "model.safetensors").unlink(), "holds no model.safetensors"),
         (lambda f: (f / "config.json").write_text("{"), "can't be loaded"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "can't be loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "so these are cut off"),
+        (
+            lambda f: (f / "model.safetensors").write_text(POINTER),
+            "model.safetensors: it is a pointer of git-lfs, not the file itself",
+        ),
+        (lambda f: (f / "tokenizer.json").write_text(POINTER), "tokenizer.json: it is a pointer of git-lfs"),
+        (lambda f: (f / "config.json").write_text(POINTER), "config.json: it is a pointer of git-lfs"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-99]),
+            "can't be loaded",
+        ),
         (lambda f: [p.unlink() for p in f.glob("tokenizer*")], "tokenizer"),
     ],
 )

@@ -201,11 +201,15 @@ _OF_MODEL = (
 )
 
 
+# What git leaves of a large file that hasn't been fetched.
+_POINTER, _POINTER_BYTES = b"version https://git-lfs", 1024
+
+
 def check_model_folder(folder: Path) -> None:
     """Check that a model folder holds regular files only, and JSON of a limited size and depth.
 
     Raises:
-        OSError: a pipe, a device or a socket in place of a file.
+        OSError: a pipe, a device, a socket or a pointer in place of a file.
         ValueError: JSON that is invalid, too large, or nested too deeply.
     """
     for path in sorted(folder.iterdir()):
@@ -213,6 +217,10 @@ def check_model_folder(folder: Path) -> None:
             continue
         try:
             size = check_regular(path)
+            if size < _POINTER_BYTES and read_bytes(path).startswith(_POINTER):
+                raise OSError(
+                    errno.EINVAL, "it is a pointer of git-lfs, not the file itself (git lfs pull fetches it)"
+                )
             if path.name in _OF_MODEL:
                 read_json(path, lenient=True)
             elif path.suffix == ".json" and size > MODEL_JSON_BYTES:

@@ -214,6 +214,10 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
             raise ModelError(
                 f"model {name!r} changes the length or width of its layers on the way; it isn't supported"
             )
+    if not all(bool(layer.isfinite().all()) for layer in states[0]):
+        raise ModelError(
+            f"model {name!r} gives numbers that aren't finite; its weights are damaged, fetch them again"
+        )
     # In an encoder what stands first sees what stands right behind it, however local its attention is.
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(

@@ -473,6 +473,13 @@ def _load_model(
             "be filled with random numbers; the checkpoint doesn't fit its config.json"
         )
     _check_input(checkpoint, model, config)
+    quantized = getattr(config, "quantization_config", None)
+    if quantized is not None and getattr(model, "hf_quantizer", None) is None:
+        method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
+        raise ModelError(
+            f"model {checkpoint.name!r}: its weights are quantized by {str(method)[:40]!r}, which transformers doesn't read; "
+            "take a version in float32, float16 or bfloat16"
+        )
     return model, _unused(checkpoint, model, info)
 
 
@@ -489,7 +496,7 @@ def _check_amount(
     if numbers > _NUMBERS_PER_BYTE * checkpoint.files.bytes:
         raise ModelError(
             f"model {checkpoint.name!r}: its config.json describes {numbers:,} numbers and its weights have "
-            f"{checkpoint.files.bytes:,} bytes, so they aren't of one model; take the files that belong together"
+            f"{checkpoint.files.bytes:,} bytes, so these are cut off or of another model; fetch the files that belong together"
         )
 
 

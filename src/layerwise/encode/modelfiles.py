@@ -35,7 +35,10 @@ _IDLE = (
     "license*",
     "notice*",
 )
-_DOCUMENTS = (*_IDLE, "*.md", "*.rst", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp")
+_DOCUMENTS = (
+    *("readme", "readme.txt", "license", "license.txt", "notice", "notice.txt"),
+    *("*.md", "*.rst", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp"),
+)
 _OF_CONFIG = (CONFIG, "config.*.json", MODULES, PROMPTS, *SETTINGS, "*.py")
 _OF_WEIGHTS = (
     *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.ckpt.*", "*.h5", "*.msgpack", "*.ot", "*.npz"),
@@ -355,7 +358,7 @@ def _is_of_tokenizer(path: Path) -> bool:
 
 def _counts_anywhere(path: Path, code: bool) -> bool:
     """Tell whether a file counts wherever it lies: code, and where code is run all that it may open."""
-    return not _matches(path, _DOCUMENTS) if code else path.suffix == ".py"
+    return path.suffix == ".py" or (code and not _matches(path, _DOCUMENTS))
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
