@@ -11,6 +11,7 @@ from typing import Any
 from layerwise import schema
 from layerwise.errors import DatasetError, OutputError
 from layerwise.guarded import SHARDS, read_bytes, read_json
+from layerwise.names import DTYPES
 from layerwise.place import is_read_only, is_remote
 from layerwise.progress import SILENT, Tracker
 from layerwise.store import disk
@@ -29,9 +30,15 @@ _ENDED: schema.Schema = {
     "share": lambda value: schema.list_of(schema.whole())(value) and len(value) == 2 and value[0] < value[1],
     "shards": schema.whole(0, SHARDS),
     "texts": schema.whole(),
-    "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
+    "manifest": lambda value: _begun(value),
 }
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
+
+
+def _begun(value: Any) -> bool:
+    """Tell whether this is the part of a manifest that is known before the shards are summed up."""
+    whole = isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN
+    return whole and schema.one_of(DTYPES)(value["dtype"])
 
 
 def _is_ours(name: str) -> bool:
