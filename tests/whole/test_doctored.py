@@ -18,6 +18,7 @@ from layerwise.api.finish import finish
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
 from layerwise.heads.weights import Fitted, apply
+from layerwise.store.manifest import REQUIRED
 
 MISSING = object()
 
@@ -237,13 +238,25 @@ def test_scores_that_are_infinite() -> None:
     assert np.isfinite(apply(head, rows[:, [0, 2]])).all()
 
 
-@pytest.mark.parametrize("shards", [1 << 53, 1_000_001])
-def test_an_end_of_very_many_shards(shards: int, made: Path, out: Path, tmp_path: Path) -> None:
+ENDS = [
+    ({"shards": 1 << 53}, f"shards is {1 << 53}"),
+    ({"shards": 1_000_001}, "shards is 1000001"),
+    ({"manifest": {**dict.fromkeys(REQUIRED), "dtype": "float12"}}, "manifest is {"),
+    ({"manifest": {**dict.fromkeys(REQUIRED), "dtype": []}}, "manifest is {"),
+]
+
+
+@pytest.mark.parametrize(("changes", "what"), ENDS)
+def test_ends_that_make_no_sense(
+    changes: dict[str, Any], what: str, made: Path, out: Path, tmp_path: Path
+) -> None:
     """What a worker leaves is refused before as many numbers as it says are counted."""
     model = lw.open_dataset(out).manifest["model"]["id"]
     for index in range(2):
         extract_share(made / "texts.txt", tmp_path / "two", (index, 2), model=model, shard_texts=3)
     for path in (tmp_path / "two" / "work").glob("*.end.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"shards": shards}))
-    with pytest.raises(DatasetError, match=f"0-of-2.end.json is damaged: shards is {shards}; restore"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(DatasetError) as caught:
         finish(tmp_path / "two")
+    assert f"0-of-2.end.json is damaged: {what}" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -12,6 +12,7 @@ from layerwise._util import json_checks
 from layerwise._util.guarded import SHARDS, read_bytes, read_json
 from layerwise._util.paths import is_read_only, is_remote
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.choices import DTYPES
 from layerwise.errors import DatasetError, OutputError
 from layerwise.store import disk
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
@@ -31,9 +32,15 @@ _ENDED: json_checks.Schema = {
     ),
     "shards": json_checks.whole(0, SHARDS),
     "texts": json_checks.whole(),
-    "manifest": lambda value: isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN,
+    "manifest": lambda value: _begun(value),
 }
 _OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
+
+
+def _begun(value: Any) -> bool:
+    """Tell whether this is the part of a manifest that is known before the shards are summed up."""
+    whole = isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN
+    return whole and json_checks.one_of(DTYPES)(value["dtype"])
 
 
 def _is_ours(name: str) -> bool:
