@@ -141,7 +141,7 @@ def _table(columns: dict[str, Any]) -> Any:
 
 @cache
 def datasets() -> dict[str, Path]:
-    """Datasets of several levels and types at rest, in several shards."""
+    """Datasets of several levels and stored types, in several shards."""
     files, folder = sources(), home() / "datasets"
     folder.mkdir()
     made = partial(lw.extract, model=encoder(), shard_texts=5)

@@ -10,13 +10,13 @@ from typing import Any
 # int8 is measured on each corpus; this value is larger than the error of any useful model.
 COMPUTED = {"fp32": 1e-5, "bf16": 6e-2, "int8": 0.25}
 # Half a unit in the last place of the largest number; int8 has 127 steps up to the largest number of its row.
-AT_REST = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 1 / 254}
+STORED = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 1 / 254}
 RULE = "per text and layer, max |a - b| <= value * max(1, max |b|) against a plain one-text forward"
 
 
 def tolerance(precision: str, dtype: str) -> dict[str, str | float]:
     """Return the tolerance for a manifest: the rule in words, and its value."""
-    return {"rule": RULE, "value": COMPUTED[precision] + AT_REST[dtype]}
+    return {"rule": RULE, "value": COMPUTED[precision] + STORED[dtype]}
 
 
 # A measured tolerance may be larger than usual, but not so large that wrong rows would pass.
@@ -31,7 +31,7 @@ def largest(precision: str, dtype: str, *, derived: bool = False) -> float:
         derived: whether its rows are pools of stored rows, which were already rounded, in any type.
     """
     computed = _MEASURED_MOST if precision == "int8" else COMPUTED[precision]
-    return computed + AT_REST[dtype] + (max(AT_REST.values()) if derived else 0.0)
+    return computed + STORED[dtype] + (max(STORED.values()) if derived else 0.0)
 
 
 # The limit is a multiple of the error measured on a few texts, plus a constant: about one text in a thousand exceeds
@@ -52,6 +52,6 @@ def measured_tolerance(errors: Mapping[str, Mapping[str, float]], dtype: str) ->
         errors: for each layer the `max_rel`, and the smallest `cosine` of a row.
         dtype: the stored type.
     """
-    limits = {layer: measured_limit(error["max_rel"]) + AT_REST[dtype] for layer, error in errors.items()}
+    limits = {layer: measured_limit(error["max_rel"]) + STORED[dtype] for layer, error in errors.items()}
     measured = {layer: dict(error) for layer, error in errors.items()}
     return {"rule": RULE, "value": max(limits.values()), "layers": limits, "measured": measured}

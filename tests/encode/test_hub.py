@@ -16,7 +16,7 @@ import pytest
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, SourceError
-from layerwise.tolerance import AT_REST, COMPUTED
+from layerwise.tolerance import COMPUTED, STORED
 
 pytest.importorskip("upath", reason="needs universal-pathlib, as of layerwise[s3]")
 HUB = "hf://datasets/user/name"
@@ -153,9 +153,7 @@ def test_files_globs_and_folders_are_sources(hub: Hub, model: str, tmp_path: Pat
         # Texts that are there twice make larger batches, whose sums may come in another order; both sides are rounded
         # to float16 then.
         apart = (
-            0.0
-            if times == 1
-            else 2 * (COMPUTED["fp32"] + AT_REST["float16"]) * max(1.0, np.abs(wanted).max())
+            0.0 if times == 1 else 2 * (COMPUTED["fp32"] + STORED["float16"]) * max(1.0, np.abs(wanted).max())
         )
         assert np.abs(dataset.layer("2") - wanted).max() <= apart, name
     dataset = lw.extract(f"{HUB}/docs", tmp_path / "docs", model=model, format="docs")

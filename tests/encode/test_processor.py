@@ -10,7 +10,7 @@ import torch
 
 import layerwise as lw
 from layerwise.encode import hf, int8, linear
-from layerwise.tolerance import AT_REST, COMPUTED, measured_limit
+from layerwise.tolerance import COMPUTED, STORED, measured_limit
 from reference import worst
 from rounding import moved
 
@@ -97,7 +97,7 @@ def test_the_tolerances_of_the_docs_are_those_of_the_code() -> None:
     assert measured_limit(0.0) == 0.02
     assert measured_limit(1.0) == 6.02
     assert "2⁻¹¹ in float16, 2⁻⁸ in bfloat16, 1/254 in int8, 0 in float32" in " ".join(text.split())
-    assert AT_REST == {"float32": 0, "float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 254}
+    assert STORED == {"float32": 0, "float16": 2**-11, "bfloat16": 2**-8, "int8": 1 / 254}
 
 
 def test_moved_products_differ_by_rows_and_in_the_last_place_only() -> None:

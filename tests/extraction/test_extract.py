@@ -240,7 +240,7 @@ def test_a_short_last_shard_of_unfinished_work_is_made_again(
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_a_value_too_large_for_the_type_at_rest_stops_the_run(
+def test_a_value_too_large_for_the_stored_type_stops_the_run(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     import shutil

@@ -371,7 +371,7 @@ def test_what_it_says(show: Show) -> None:
         "180 texts",
         "4,321 tokens",
         "3 texts truncated",
-        "123 MB at rest",
+        "123 MB stored",
     ):
         assert words in head
     assert "the advised 1 needs" in head
@@ -955,7 +955,7 @@ def test_data_behind_the_page(started: Any, served: tuple[str, list[str]]) -> No
 
 @pytest.mark.slow
 def test_fifty_thousand_points_stay_smooth(show: Show) -> None:
-    """What drawing takes, and the time from frame to frame; `make test-slow` runs it, on a machine at rest."""
+    """What drawing takes, and the time from frame to frame; `make test-slow` runs it, on an idle machine."""
     rng = np.random.default_rng(0)
     made = points(50_000, 7, ["a text"] * 50_000, 1) | {"neighbours": None}
     made["coords"] = np.clip(rng.normal(0, 12_000, (7, 50_000, 2)), -32767, 32767).astype(np.int16)

@@ -86,7 +86,7 @@ def opened_wide(page: Opened) -> str:
 # --- what was found is what is shown ----------------------------------------------------------------------
 
 SAID = {
-    "en": ["4 stored", "at rest", "truncated", "windows", "Nearest", "Attention", "linear CKA", "seed 3"],
+    "en": ["4 stored", "B stored", "truncated", "windows", "Nearest", "Attention", "linear CKA", "seed 3"],
     "zh": ["存有 4 层", "占用存储", "截断", "个窗口", "近邻", "注意力", "线性 CKA", "种子"],
 }
 

@@ -1,4 +1,4 @@
-"""Round trips: what is written comes back, in every type at rest. Its helpers serve other tests, too."""
+"""Round trips: what is written comes back, in every stored type. Its helpers serve other tests, too."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ TOLERANCE = {"float32": 0.0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_type_at_rest_comes_back_within_its_error(tmp_path: Path, dtype: str) -> None:
+def test_every_stored_type_comes_back_within_its_error(tmp_path: Path, dtype: str) -> None:
     dataset = make(tmp_path / "d", dtype=dtype)
     assert dataset.dtype == dtype
     for layer in LAYERS:
@@ -60,7 +60,7 @@ def test_rows_are_sliced_masked_and_gathered_over_shards(tmp_path: Path, dtype: 
         dataset.layer("2", [9])
 
 
-def test_raw_is_the_type_at_rest(tmp_path: Path) -> None:
+def test_raw_is_the_stored_type(tmp_path: Path) -> None:
     kinds = {dtype: make(tmp_path / dtype, (4, 3), dtype).layer("1", raw=True).dtype for dtype in DTYPES}
     assert kinds == {"float32": "float32", "float16": "float16", "bfloat16": "uint16", "int8": "int8"}
     dataset = open_dataset(tmp_path / "int8")

@@ -47,8 +47,15 @@ def analyze(
     Args:
         dataset: a dataset, its folder, or states in memory.
         out: a folder for analysis.json and figures (SVG and PNG); it may not exist.
-        against: another dataset of the same texts, or its folder.
-        label, pairs, sides, max_rows, seed, measure, intervals: see `look.analyze.analyze`.
+        label: a column of classes, for how far each layer separates them.
+        against: another dataset of the same texts, or its folder, compared layer by layer.
+        pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
+        sides: with `pairs`, a column of two values, such as languages, that tells the two texts apart.
+        max_rows: at most so many rows are looked at, drawn by whole texts.
+        seed: of the sample.
+        measure: only these measures, by name; all when left out.
+        intervals: where rows were sampled: `quick` leaves out those of svcca, pwcca and procrustes, which take
+            longest; `all`; `none`.
         progress: called with how far it has come; see `lw.Progress`.
         threads: how many to compute with; see `lw.extract`.
 

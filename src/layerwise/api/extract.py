@@ -73,7 +73,7 @@ def extract(
         model: a name for `load_encoder`, or an encoder.
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens: see `Encoder.request`.
         precision, device, revision, allow_pickle, trust_remote_code: see `load_encoder`.
-        dtype: the type at rest: `float16`, `float32`, `bfloat16`, `int8`.
+        dtype: the stored type: `float16`, `float32`, `bfloat16`, `int8`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`.
         no_text, keep: leave out texts and carried columns of strings, but for those in `keep`.
         shard_texts: texts per shard.

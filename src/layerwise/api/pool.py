@@ -26,7 +26,7 @@ def pool(
         dataset: a dataset, or its folder.
         out: the folder of the new one.
         level, pool, special_tokens: as in `Encoder.request`; from word level there are no special tokens.
-        dtype: the type at rest; that of `dataset` by default.
+        dtype: the stored type; that of `dataset` by default.
         progress: called with how far it has come; see `lw.Progress`.
         threads: how many to compute with; see `lw.extract`.
 

@@ -47,7 +47,12 @@ def probe(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it may not exist.
-        mix, groups, split, quick, seed, max_rows: see `look.probe.probe`.
+        mix: mix strings to score besides the single layers; a few common ones when left out.
+        groups: a column; texts with equal values are never split between training and test.
+        split: a column of `train`, `dev` and `test`.
+        quick: 1 × 5 folds instead of 5 × 5.
+        seed: of folds, samples and resamples.
+        max_rows: at most so many rows are used, drawn by whole texts.
         random_model: score the best candidate on the same architecture with random weights as well, by three
             seeds; the dataset must hold its texts.
         progress: called with how far it has come; see `lw.Progress`.

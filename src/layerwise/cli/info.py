@@ -62,7 +62,7 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
             + (f", pool {found['pool']}" if found["pool"] else ""),
         ),
         (
-            "at rest",
+            "stored as",
             f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
         ("texts", f"{totals['texts']:,} of {totals['tokens']:,} tokens"),

@@ -1,7 +1,7 @@
 """Check every file of a dataset against its hashes, and a sample of its rows against plain transformers.
 
 Exits with 1 when anything is changed, missing, truncated, not finite, or out of the tolerance that follows from the
-precision of the computation and the type at rest.
+precision of the computation and the stored type.
 """
 
 import argparse

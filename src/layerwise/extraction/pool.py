@@ -20,7 +20,7 @@ from layerwise.extraction.provenance import entries_of
 from layerwise.extraction.stored_texts import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.schema import index_table, texts_table
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
-from layerwise.tolerance import AT_REST
+from layerwise.tolerance import STORED
 
 _FINER = {"word": ("token",), "text": ("token", "word")}
 
@@ -143,7 +143,7 @@ def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, A
         "dtype": dtype,
         "derived": derived,
         "sources": entries_of(made),
-        "tolerance": _tolerance(made["tolerance"], AT_REST[dtype]),
+        "tolerance": _tolerance(made["tolerance"], STORED[dtype]),
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

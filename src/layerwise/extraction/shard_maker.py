@@ -62,7 +62,7 @@ class Recipe:
         model: a name for `load_encoder`, or an encoder.
         loading: what `load_encoder` takes besides.
         request: what `Encoder.request` takes.
-        dtype: the type at rest.
+        dtype: the stored type.
         together: several processes make shards at the same time.
     """
 

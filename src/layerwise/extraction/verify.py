@@ -116,7 +116,7 @@ def _verified(
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
-    """Hold what was compared against what precision and type at rest allow, whatever the manifest says."""
+    """Hold what was compared against what precision and stored type allow, whatever the manifest says."""
     note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
@@ -151,7 +151,7 @@ def _most(manifest: Mapping[str, Any]) -> float:
 def _limit(manifest: Mapping[str, Any], layer: str) -> float:
     """Return how far the rows of a layer may be off.
 
-    It follows from precision and type at rest. Where it was measured (int8), or depends on what rows were pooled
+    It follows from precision and stored type. Where it was measured (int8), or depends on what rows were pooled
     from, what the manifest says may be less, and never more.
     """
     most, stated = _most(manifest), manifest["tolerance"]
@@ -161,7 +161,7 @@ def _limit(manifest: Mapping[str, Any], layer: str) -> float:
 
 
 def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
-    """Return the problem that a manifest states a larger tolerance than its precision and type at rest have."""
+    """Return the problem that a manifest states a larger tolerance than its precision and stored type have."""
     manifest, stated = dataset.manifest, dataset.manifest["tolerance"]
     most, worst = _most(manifest), max([stated["value"], *stated.get("layers", {}).values()])
     if worst <= most * (1 + 1e-9):

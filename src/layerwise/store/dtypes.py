@@ -1,4 +1,4 @@
-"""Types at rest: what float32 becomes on the disk, what is lost, and the way back.
+"""Stored types: what float32 becomes on the disk, what is lost, and the way back.
 
 float16 and bfloat16 round to nearest, ties to even. int8 is symmetric with a scale per row and layer,
 max |v| / 127, so a code is v / scale rounded. What is written is finite, always; what is read is given as it stands.

@@ -143,7 +143,7 @@ class LayerDataset(Layered):
 
     @property
     def dtype(self) -> str:
-        """The type at rest: `float32`, `float16`, `bfloat16` or `int8`."""
+        """The stored type: `float32`, `float16`, `bfloat16` or `int8`."""
         return str(self._manifest["dtype"])
 
     @property
@@ -185,7 +185,7 @@ class LayerDataset(Layered):
         """Return the scales that the int8 codes of a layer are multiplied by: float32 of shape (rows,).
 
         Raises:
-            RequestError: a type at rest without scales, or a layer or row that isn't there.
+            RequestError: a stored type without scales, or a layer or row that isn't there.
         """
         if self.dtype != "int8":
             raise RequestError(f"{self.path} is stored as {self.dtype}; only int8 has scales")

@@ -48,7 +48,7 @@ class ShardWriter:
         """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).
 
         Raises:
-            OutputError: a value that the type at rest can't hold, or a disk that can't be written to.
+            OutputError: a value that the stored type can't hold, or a disk that can't be written to.
         """
         self._tensors.put(layer, rows, values)
 

@@ -53,7 +53,7 @@ class TensorWriter:
         """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).
 
         Raises:
-            OutputError: a value that the type at rest can't hold, or a disk that can't be written to.
+            OutputError: a value that the stored type can't hold, or a disk that can't be written to.
             ValueError: a row that isn't there, or was put before (a fault of the caller).
         """
         rows, values = self._checked(layer, rows, values)
