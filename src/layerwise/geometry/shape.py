@@ -250,7 +250,7 @@ def dataset_entropy(x: Rows) -> float:
     return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
 
 
-class Groups(NamedTuple):
+class LabelGroups(NamedTuple):
     """Rows by label: `order` (n,) sorts rows by label, stably; `starts` and `counts` (groups,) delimit the groups."""
 
     order: I64
@@ -258,7 +258,7 @@ class Groups(NamedTuple):
     counts: I64
 
 
-def groups_of(labels: Labels, rows: int) -> Groups:
+def groups_of(labels: Labels, rows: int) -> LabelGroups:
     """Return rows grouped by label; raise RequestError unless there is one label per row."""
     values = np.asarray(labels)
     if values.shape != (rows,):
@@ -266,19 +266,19 @@ def groups_of(labels: Labels, rows: int) -> Groups:
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if rows else order
-    return Groups(order, starts, np.diff(starts, append=rows))
+    return LabelGroups(order, starts, np.diff(starts, append=rows))
 
 
-def _thinned(groups: Groups, most: int) -> Groups:
+def _thinned(groups: LabelGroups, most: int) -> LabelGroups:
     """Return at most `most` rows of each group, evenly spaced."""
     place = np.arange(len(groups.order)) - np.repeat(groups.starts, groups.counts)
     size, counts = np.repeat(groups.counts, groups.counts), np.minimum(groups.counts, most)
     target = np.repeat(counts, groups.counts)
     mask = (place + 1) * target // size > place * target // size
-    return Groups(groups.order[mask], np.cumsum(counts) - counts, counts)
+    return LabelGroups(groups.order[mask], np.cumsum(counts) - counts, counts)
 
 
-def sums_of(values: F64, groups: Groups) -> F64:
+def sums_of(values: F64, groups: LabelGroups) -> F64:
     """Return sums (groups, d) over rows that are sorted by `groups.order`."""
     sums: F64 = np.add.reduceat(values, groups.starts, axis=0)
     return sums
