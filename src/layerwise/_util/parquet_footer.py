@@ -52,8 +52,8 @@ def chunks(file: Any) -> Iterator[Chunk]:
             for group in footer.items(groups):
                 for columns in footer.fields(group, _COLUMNS):
                     for number, column in enumerate(footer.items(columns)):
-                        said = [footer.struct(kind, _ASKED) for kind in footer.fields(column, _ABOUT)]
-                        yield _chunk(number, said[-1])
+                        entries = [footer.struct(kind, _ASKED) for kind in footer.fields(column, _ABOUT)]
+                        yield _chunk(number, entries[-1])
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("its footer is damaged") from error
 
@@ -73,10 +73,10 @@ class _Compact:
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
-    def fields(self, kind: int, wanted: Collection[int], depth: int = 0) -> Iterator[int]:
+    def fields(self, kind: int, numbers: Collection[int], depth: int = 0) -> Iterator[int]:
         """Yield the kinds of the wanted fields of a struct, each of which is then to be read."""
         for number, kind_of_field in self._heads(kind, depth):
-            if number in wanted:
+            if number in numbers:
                 yield kind_of_field
             elif kind_of_field not in (_TRUE, _FALSE):
                 self._skip(kind_of_field, depth)
@@ -87,11 +87,11 @@ class _Compact:
         for _ in range(count):
             yield inner
 
-    def struct(self, kind: int, wanted: Collection[int]) -> dict[int, Any]:
+    def struct(self, kind: int, numbers: Collection[int]) -> dict[int, Any]:
         """Return the wanted fields of a struct, numbers, strings or lists of these, by their numbers."""
         fields: dict[int, Any] = {}
         for number, kind_of_field in self._heads(kind, 0):
-            if number in wanted:
+            if number in numbers:
                 fields[number] = self._value(kind_of_field)
             elif kind_of_field not in (_TRUE, _FALSE):
                 self._skip(kind_of_field, 0)

@@ -73,7 +73,7 @@ def analyze(
     opened, other = open_rows(dataset), None if against is None else open_rows(against)
     with limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
-        found = look(
+        result = look(
             opened,
             label=label,
             against=other,
@@ -85,35 +85,37 @@ def analyze(
             intervals=intervals,
             track=measuring,
         )
-        made = about(opened)
+        provenance = about(opened)
         if other is not None:
-            made["against"] = about(other).get("dataset", {})
-        found = replace(found, about=made)
+            provenance["against"] = about(other).get("dataset", {})
+        result = replace(result, about=provenance)
         if target is not None:
             drawing.named("drawing the figures")
-            found = _write(found, draw(opened, max_rows, seed), target)
-    return found
+            result = _write(result, draw(opened, max_rows, seed), target)
+    return result
 
 
-def _write(found: Analysis, drawn: Sample, target: Path) -> Analysis:
+def _write(result: Analysis, drawn: Sample, target: Path) -> Analysis:
     with disk.new(target) as part:
         part.mkdir()
         try:
-            _figures(found, drawn, part)
+            _figures(result, drawn, part)
         except RequestError as error:  # the figures are an extra; the numbers aren't
-            found = replace(found, notes=(*found.notes, str(error)))
-        disk.write_file(part / "analysis.json", to_json(found.to_json()))
-    return found
+            result = replace(result, notes=(*result.notes, str(error)))
+        disk.write_file(part / "analysis.json", to_json(result.to_json()))
+    return result
 
 
-def _figures(found: Analysis, drawn: Sample, part: Path) -> None:
-    result = found.to_json()
+def _figures(analysis: Analysis, drawn: Sample, part: Path) -> None:
+    result = analysis.to_json()
     for name in of_pairs(result):
         plots.save(plots.heatmap(result, name), part / name)
     if per_layer(result):
         plots.save(plots.geometry(result), part / "geometry")
     laid = project([drawn.layer(name) for name in drawn.layers])
-    values = [] if found.label is None else column_values(drawn, found.label)[0]
+    values = [] if analysis.label is None else column_values(drawn, analysis.label)[0]
     labels = [str(value) if there(value) else None for value in values] or None
-    figure = plots.projection(laid.coords, drawn.layers, labels, explained=laid.explained, name=found.label)
+    figure = plots.projection(
+        laid.coords, drawn.layers, labels, explained=laid.explained, name=analysis.label
+    )
     plots.save(figure, part / "projection")

@@ -73,22 +73,22 @@ def _head(folder: Path) -> dict[str, Any]:
 def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
 
     try:
-        found = encode.checkpoint.find_checkpoint(
+        checkpoint = encode.checkpoint.find_checkpoint(
             name, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
         )
     except ModelError as error:
         raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
-    described = encode.hf.describe(found, trust_remote_code=trust_remote_code)
-    tensors = list(encode.hf.unused_tensors(found, trust_remote_code=trust_remote_code))
+    described = encode.hf.describe(checkpoint, trust_remote_code=trust_remote_code)
+    tensors = list(encode.hf.unused_tensors(checkpoint, trust_remote_code=trust_remote_code))
     return {
         "kind": "model",
-        "id": found.name,
-        "revision": found.revision,
-        "folder": str(found.folder),
+        "id": checkpoint.name,
+        "revision": checkpoint.revision,
+        "folder": str(checkpoint.folder),
         **described,
-        "default_pool": found.pool or "mean",
-        "not_applied": list(found.not_applied),
-        "unused": {"tensors": tensors, "files": list(found.files.unused)},
-        **found.hashes(),
-        "bytes": found.files.bytes,
+        "default_pool": checkpoint.pool or "mean",
+        "not_applied": list(checkpoint.not_applied),
+        "unused": {"tensors": tensors, "files": list(checkpoint.files.unused)},
+        **checkpoint.hashes(),
+        "bytes": checkpoint.files.bytes,
     }

@@ -71,7 +71,7 @@ def probe(
         disk.check_new(target)
     opened = open_rows(dataset).checked()
     with limited(threads), tracking(progress) as track:
-        found = look(
+        result = look(
             opened,
             task,
             label,
@@ -84,10 +84,10 @@ def probe(
             random_models=untrained(opened, seed) if random_model else (),
             track=track,
         )
-        found = replace(found, about=about(opened))
+        result = replace(result, about=about(opened))
         if target is not None:
-            found = _write(found, target)
-    return found
+            result = _write(result, target)
+    return result
 
 
 def _write(found: ProbeResult, target: Path) -> ProbeResult:

@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
-        found = api.analyze.analyze(
+        analysis = api.analyze.analyze(
             args.dataset,
             out=args.out,
             **flags.values(args, AnalyzeOptions),
             progress=progress,
             threads=args.threads,
         )
-    result = found.to_json()
+    result = analysis.to_json()
     if options.told(result, as_json=args.json):
         return 0
     drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
@@ -56,9 +56,9 @@ def _table(result: Mapping[str, Any]) -> list[str]:
     """A row per measure, a column per layer; of a matrix what each layer has with the last."""
     layers = result["layers"]
     rows = [("", *layers)]
-    for name, one in result["measures"].items():
-        matrix = isinstance(one["values"][0], list)
-        values = [row[-1] for row in one["values"]] if matrix else one["values"]
+    for name, measure in result["measures"].items():
+        matrix = isinstance(measure["values"][0], list)
+        values = [row[-1] for row in measure["values"]] if matrix else measure["values"]
         rows.append((f"{name} with {layers[-1]}" if matrix else name, *map(_number, values)))
     return options.table(rows, right=range(1, len(layers) + 1))
 

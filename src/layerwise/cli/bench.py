@@ -31,28 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
-        found = api.bench.bench(
+        result = api.bench.bench(
             source=args.source,
             **flags.values(args, BenchOptions),
             progress=progress,
             threads=args.threads,
         )
     if args.json:
-        options.print_json(asdict(found))
+        options.print_json(asdict(result))
         return 0
     options.say(
-        f"{found.model}: {found.texts} texts, {found.tokens:,} tokens, median of {found.rounds} interleaved rounds"
+        f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} interleaved rounds"
     )
     rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [
         (way, f"{s.tokens_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
-        for way, s in found.ways.items()
+        for way, s in result.ways.items()
     ]
     options.say(*options.table(rows, right=(1, 2, 3)))
-    ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in found.ceilings.items())
+    ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in result.ceilings.items())
     options.say(
-        f"ceilings of a matrix product: {ceilings}; the model needs {found.flop_per_token / 1e6:,.0f} MFLOP per token"
+        f"ceilings of a matrix product: {ceilings}; the model needs {result.flop_per_token / 1e6:,.0f} MFLOP per token"
     )
-    for name, why in found.left_out.items():
+    for name, why in result.left_out.items():
         options.note(f"{name} left out: {why}")
     return 0

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    found = api.env.env()
+    versions = api.env.env()
     if args.json:
-        options.print_json(found)
+        options.print_json(versions)
     else:
-        options.say(*options.table([(name, str(value)) for name, value in found.items()]))
+        options.say(*options.table([(name, str(value)) for name, value in versions.items()]))
     return 0

@@ -60,12 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    share, given = _share(args), flags.values(args, ExtractOptions)
+    share, request = _share(args), flags.values(args, ExtractOptions)
     before = options.stamp(args.out)
     with shown(args) as progress:
         if share is not None:
-            found = api.extract.extract_share(
-                args.source, args.out, share, progress=progress, threads=args.threads, **given
+            progress_of_share = api.extract.extract_share(
+                args.source, args.out, share, progress=progress, threads=args.threads, **request
             )
         else:
             dataset = api.extract.extract(
@@ -74,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
                 **flags.values(args, WorkerOptions),
                 progress=progress,
                 threads=args.threads,
-                **given,
+                **request,
             )
     if share is not None:
-        return _tell_share(args, share, found)
+        return _tell_share(args, share, progress_of_share)
     manifest = dataset.manifest
     nothing = before is not None and before == options.stamp(args.out)
     for message in manifest["notices"]:
@@ -106,19 +106,19 @@ def _share(args: argparse.Namespace) -> tuple[int, int] | None:
         f"--workers {args.workers}": args.workers is not None,
         f"--cluster {args.cluster}": args.cluster is not None,
     }
-    other = next((name for name, given in others.items() if given), None)
+    other = next((name for name, is_given in others.items() if is_given), None)
     if other is not None:
         raise RequestError(f"{other} doesn't go with --num-workers; leave one of them out")
     return args.worker_index, args.num_workers
 
 
-def _tell_share(args: argparse.Namespace, share: tuple[int, int], found: dict[str, Any]) -> int:
+def _tell_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[str, Any]) -> int:
     if args.json:
-        options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **found})
+        options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **counts})
         return 0
     options.say(
-        f"{args.out}: worker {share[0]} of {share[1]} is through: {found['shards']:,} of {found['of_shards']:,} "
-        f"shards, {found['texts']:,} of {found['of_texts']:,} texts"
+        f"{args.out}: worker {share[0]} of {share[1]} is through: {counts['shards']:,} of {counts['of_shards']:,} "
+        f"shards, {counts['texts']:,} of {counts['of_texts']:,} texts"
     )
     options.say(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
     return 0
@@ -139,28 +139,28 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
 def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
     if before:
         return [f"{out} is already finished: the same settings and the same source; nothing to do."]
-    found = _summary(manifest)
-    seconds = max(found["seconds"], 1e-9)
-    pool = f", pool {found['pool']}" if found["pool"] else ""
+    sums = _summary(manifest)
+    seconds = max(sums["seconds"], 1e-9)
+    pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
-        f"{out}: {found['rows']:,} rows × {len(found['layers'])} layers × {found['width']} "
-        f"({manifest['dtype']}, {options.size(found['bytes'])}), level {found['level']}{pool}",
-        f"  {found['texts']:,} texts, {found['tokens']:,} tokens in {seconds:,.1f} s "
-        f"({found['tokens'] / seconds:,.0f} tokens/s)",
+        f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
+        f"({manifest['dtype']}, {options.size(sums['bytes'])}), level {sums['level']}{pool}",
+        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens in {seconds:,.1f} s "
+        f"({sums['tokens'] / seconds:,.0f} tokens/s)",
     ]
-    lines += [f"  {line}" for line in _coverage(found)]
+    lines += [f"  {line}" for line in _coverage(sums)]
     quoted = shlex.quote(out)
     return [*lines, f"next: layerwise info {quoted}   ·   layerwise verify {quoted}"]
 
 
-def _coverage(found: dict[str, Any]) -> list[str]:
+def _coverage(sums: dict[str, Any]) -> list[str]:
     """Say what became of texts that didn't go through whole; nothing when all did."""
     says = {
-        "windowed_texts": f"{found['windowed_texts']:,} long texts in overlapping windows ({found['windows']:,} windows in all)",
-        "truncated_texts": f"{found['truncated_texts']:,} texts cut: {found['truncated_tokens']:,} tokens are not in the dataset",
-        "dropped_words": f"{found['dropped_words']:,} words that the tokenizer drops stand as the unknown token",
-        "lost_words": f"{found['lost_words']:,} words without any token have no row",
-        "special_only_texts": f"{found['special_only_texts']:,} texts have only special tokens",
-        "skipped": f"{found['skipped']:,} bad records skipped",
+        "windowed_texts": f"{sums['windowed_texts']:,} long texts in overlapping windows ({sums['windows']:,} windows in all)",
+        "truncated_texts": f"{sums['truncated_texts']:,} texts cut: {sums['truncated_tokens']:,} tokens are not in the dataset",
+        "dropped_words": f"{sums['dropped_words']:,} words that the tokenizer drops stand as the unknown token",
+        "lost_words": f"{sums['lost_words']:,} words without any token have no row",
+        "special_only_texts": f"{sums['special_only_texts']:,} texts have only special tokens",
+        "skipped": f"{sums['skipped']:,} bad records skipped",
     }
-    return [line for name, line in says.items() if found[name]]
+    return [line for name, line in says.items() if sums[name]]

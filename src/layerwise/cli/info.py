@@ -30,40 +30,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    found = api.info.info(
+    facts = api.info.info(
         args.name,
         **flags.values(args, LoadOptions, without=("device",)),
     )
     if args.json:
-        options.print_json(found)
+        options.print_json(facts)
     else:
-        rows = {"dataset": _dataset, "head": _head, "model": _model}[found["kind"]](found)
+        rows = {"dataset": _dataset, "head": _head, "model": _model}[facts["kind"]](facts)
         options.say(*options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
     return 0
 
 
-def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    totals, model = found["totals"], found["model"]
-    settings = found["settings"]
+def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    totals, model = facts["totals"], facts["model"]
+    settings = facts["settings"]
     rows = [
         (
             "dataset",
-            f"{found['path']} (format {found['version']}, {options.size(found['bytes'])}, {found['shards']} shards)",
+            f"{facts['path']} (format {facts['version']}, {options.size(facts['bytes'])}, {facts['shards']} shards)",
         ),
         ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
-            f"{', '.join(found['layers'])} ({options.size(found['bytes_per_layer'])} each; last {model['last_layer']})",
+            f"{', '.join(facts['layers'])} ({options.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
         (
             "rows",
-            f"{totals['rows']:,} of level {found['level']}"
-            + (f", pool {found['pool']}" if found["pool"] else ""),
+            f"{totals['rows']:,} of level {facts['level']}"
+            + (f", pool {facts['pool']}" if facts["pool"] else ""),
         ),
         (
             "stored as",
-            f"{found['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
+            f"{facts['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
         ("texts", f"{totals['texts']:,} of {totals['tokens']:,} tokens"),
         ("long texts", _long(settings, totals)),
@@ -71,28 +71,31 @@ def _dataset(found: dict[str, Any]) -> list[tuple[str, Any]]:
             "words",
             f"{totals['dropped_words']:,} dropped by the tokenizer, {totals['lost_words']:,} without a row",
         ),
-        ("columns", ", ".join(found["columns"]["text"] + found["columns"]["word"]) or "none carried"),
-        ("tolerance", f"{found['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
+        (
+            "columns",
+            ", ".join(facts["columns"]["text"] + facts["columns"]["word"]) or "none carried",
+        ),
+        ("tolerance", f"{facts['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
         (
             "cost",
-            f"{found['seconds']:,.1f} s, {totals['tokens'] / max(found['seconds'], 1e-9):,.0f} tokens/s",
+            f"{facts['seconds']:,.1f} s, {totals['tokens'] / max(facts['seconds'], 1e-9):,.0f} tokens/s",
         ),
-        ("finished", found["finished"]),
-        ("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items())),
+        ("finished", facts["finished"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())),
     ]
-    worst = max((error["max_rel"] for error in found["error"].values()), default=0.0)
+    worst = max((error["max_rel"] for error in facts["error"].values()), default=0.0)
     rows.insert(6, ("rounding", f"at most {worst:.2g} · max(1, max |v|) per row, measured"))
-    if found.get("derived"):
+    if facts.get("derived"):
         rows.insert(
             1,
             (
                 "derived",
-                f"from a dataset of level {found['derived']['level']} ({found['derived']['manifest'][:12]}…)",
+                f"from a dataset of level {facts['derived']['level']} ({facts['derived']['manifest'][:12]}…)",
             ),
         )
     rows += _left_out(model)
-    if found["skipped"]:
-        rows.append(("skipped", f"{len(found['skipped'])} bad records"))
+    if facts["skipped"]:
+        rows.append(("skipped", f"{len(facts['skipped'])} bad records"))
     return rows
 
 
@@ -103,57 +106,60 @@ def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
     return cut if settings["long"] == "truncate" else "none (they stop the run)"
 
 
-def _head(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    model, made, training = found["model"], found["rows"], found["training"]
-    pool = f", pool {made['pool']}" if made["pool"] else ""
+def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    model, settings, training = facts["model"], facts["rows"], facts["training"]
+    pool = f", pool {settings['pool']}" if settings["pool"] else ""
     rows: list[tuple[str, Any]] = [
-        ("head", f"{found['path']} (format {found['version']}, {options.size(found['tensors']['bytes'])})"),
+        (
+            "head",
+            f"{facts['path']} (format {facts['version']}, {options.size(facts['tensors']['bytes'])})",
+        ),
         ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
         (
             "rows",
-            f"of level {made['level']}{pool}"
-            + (f", pairs {'-'.join(found['pairs'])}" if found["pairs"] else ""),
+            f"of level {settings['level']}{pool}"
+            + (f", pairs {'-'.join(facts['pairs'])}" if facts["pairs"] else ""),
         ),
     ]
-    for task in found["tasks"]:
+    for task in facts["tasks"]:
         shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
         rows.append((f"task {task['name']}", f"{task['task']} of {task['label']} on {task['mix']}, {shape}"))
         if task["classes"]:
             rows.append(("classes", f"{len(task['classes'])}: {', '.join(task['classes'])}"))
         rows += _scores(training.get("tasks", {}).get(task["name"], {}))
-    versions = found.get("versions") or {}
-    rows.append(("trained", found.get("made")))
+    versions = facts.get("versions") or {}
+    rows.append(("trained", facts.get("made")))
     rows.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
     return rows
 
 
-def _scores(made: dict[str, Any]) -> list[tuple[str, Any]]:
+def _scores(report: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = (
-        [("trained on", f"{made['rows']:,} rows, {made['dropped']:,} without a label left out")]
-        if "rows" in made
+        [("trained on", f"{report['rows']:,} rows, {report['dropped']:,} without a label left out")]
+        if "rows" in report
         else []
     )
     for key in ("held_out", "test"):
-        if made.get(key):
-            scores = ", ".join(f"{name} {value}" for name, value in made[key]["scores"].items())
-            rows.append((key.replace("_", "-"), f"{made[key]['rows']:,} rows: {scores}"))
+        if report.get(key):
+            scores = ", ".join(f"{name} {value}" for name, value in report[key]["scores"].items())
+            rows.append((key.replace("_", "-"), f"{report[key]['rows']:,} rows: {scores}"))
     return rows
 
 
-def _model(found: dict[str, Any]) -> list[tuple[str, Any]]:
-    blocks = found["blocks"]
+def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    blocks = facts["blocks"]
     layers = f"emb, 1 … {blocks}" if blocks else "as loading it shows"
     rows = [
-        ("model", found["id"] + (f" at {found['revision']}" if found["revision"] else "")),
-        ("folder", found["folder"]),
-        ("family", found["family"]),
-        ("layers", f"{layers}, width {found['width']}"),
-        ("positions", found["positions"] or "no limit"),
-        ("pool", f"{found['default_pool']} by default"),
-        ("weights", f"sha256 {found['weights']} ({options.size(found['bytes'])})"),
+        ("model", facts["id"] + (f" at {facts['revision']}" if facts["revision"] else "")),
+        ("folder", facts["folder"]),
+        ("family", facts["family"]),
+        ("layers", f"{layers}, width {facts['width']}"),
+        ("positions", facts["positions"] or "no limit"),
+        ("pool", f"{facts['default_pool']} by default"),
+        ("weights", f"sha256 {facts['weights']} ({options.size(facts['bytes'])})"),
     ]
-    return rows + _left_out(found)
+    return rows + _left_out(facts)
 
 
 def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:

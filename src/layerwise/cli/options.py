@@ -59,7 +59,7 @@ def count(argument: str) -> int:
 
 def numbers(argument: str) -> list[int]:
     """Return an argument that is a list of whole numbers, `0,17,42`."""
-    return [count(one.strip()) for one in argument.split(",")]
+    return [count(item.strip()) for item in argument.split(",")]
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +75,8 @@ def say(*lines: str) -> None:
 
 def put(line: str) -> None:
     """Print a line of data on stdout as it is; where a person looks at it, as `say` does, but for tabs."""
-    there = sys.stdout is not None and sys.stdout.isatty()
-    print("\t".join(map(one_line, line.split("\t"))) if there else line)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    print("\t".join(map(one_line, line.split("\t"))) if is_terminal else line)
 
 
 def flush() -> None:

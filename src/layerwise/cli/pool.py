@@ -32,21 +32,21 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     before = options.finished(args.out)
     with shown(args) as progress:
-        made = api.pool.pool(
+        pooled = api.pool.pool(
             args.dataset,
             args.out,
             **flags.values(args, PoolOptions),
             progress=progress,
             threads=args.threads,
         )
-    size = made.manifest["totals"]["bytes"]
+    size = pooled.manifest["totals"]["bytes"]
     if args.json:
-        shape = {"level": made.level, "pool": made.pool, "rows": made.rows, "bytes": size}
+        shape = {"level": pooled.level, "pool": pooled.pool, "rows": pooled.rows, "bytes": size}
         options.print_json({"out": args.out, "already_finished": before, **shape})
     elif before:
         options.say(f"{args.out} is already finished: the same settings and the same dataset; nothing to do.")
     else:
         options.say(
-            f"{args.out}: {made.rows:,} rows of level {made.level}, pool {made.pool} ({options.size(size)})"
+            f"{args.out}: {pooled.rows:,} rows of level {pooled.level}, pool {pooled.pool} ({options.size(size)})"
         )
     return 0

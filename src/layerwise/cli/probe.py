@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
-        found = api.probe.probe(
+        probed = api.probe.probe(
             args.dataset,
             args.task,
             args.label,
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    result = found.to_json()
+    result = probed.to_json()
     if options.told(result, as_json=args.json):
         return 0
     about = f"{result['rows']:,} rows, {result['design']}; everything is in {args.out}"
@@ -57,25 +57,27 @@ def run(args: argparse.Namespace) -> int:
 def _table(result: dict[str, Any]) -> list[str]:
     head = ("mix", result["metric"], "95% interval", "p vs best", "compression", "cost")
     rows = [head]
-    for one in result["candidates"]:
-        length = one["codelength"]
+    for candidate in result["candidates"]:
+        length = candidate["codelength"]
         rows.append(
             (
-                options.visible(one["mix"]),
-                f"{one['score']:.4f}",
-                _ends(one),
-                "best" if one["mix"] == result["advice"]["best"] else _number(one["p_vs_best"]),
+                options.visible(candidate["mix"]),
+                f"{candidate['score']:.4f}",
+                _ends(candidate),
+                "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),
                 f"{length['compression']:.2f}" if length else "",
-                f"{one['cost']:.0%}",
+                f"{candidate['cost']:.0%}",
             )
         )
     named = {"chosen": result["chosen"], **result["baselines"]}
-    rows += [(name, f"{one['score']:.4f}", _ends(one), "", "", "") for name, one in named.items()]
+    rows += [
+        (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "") for name, candidate in named.items()
+    ]
     return options.table(rows, right=(1, 3, 4, 5))
 
 
-def _ends(one: dict[str, Any]) -> str:
-    return "" if one["low"] is None else f"{one['low']:.4f} to {one['high']:.4f}"
+def _ends(estimate: dict[str, Any]) -> str:
+    return "" if estimate["low"] is None else f"{estimate['low']:.4f} to {estimate['high']:.4f}"
 
 
 def _number(value: float | None) -> str:

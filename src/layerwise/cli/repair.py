@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
-        found = api.repair.repair(
+        repaired = api.repair.repair(
             args.dataset,
             source=args.source,
             model=args.model,
@@ -41,17 +41,17 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    for name in found.foreign:
+    for name in repaired.foreign:
         options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
     if args.json:
-        options.print_json({"dataset": args.dataset, **asdict(found)})
-    elif not found.shards:
+        options.print_json({"dataset": args.dataset, **asdict(repaired)})
+    elif not repaired.shards:
         options.say(f"{args.dataset}: every shard is as it was written; nothing to do.")
     else:
-        options.say(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in found.shards)}")
-        if found.changed:
+        options.say(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in repaired.shards)}")
+        if repaired.changed:
             options.say(
-                f"  of other bytes than before ({', '.join(map(str, found.changed))}), as another machine or other "
+                f"  of other bytes than before ({', '.join(map(str, repaired.changed))}), as another machine or other "
                 "versions make them; the manifest says so now"
             )
     return 0

@@ -35,8 +35,8 @@ def named_tasks(tasks: Sequence[str], mixes: Sequence[str] | None) -> Named:
     mix: dict[str, str | int] = {}
     for text in mixes or ():
         name, equals, what = text.partition("=")
-        own = [name] if equals and name in named else [n for n in named if len(mixes or ()) == 1]
-        if not own or name in mix:
+        fitting = [name] if equals and name in named else [n for n in named if len(mixes or ()) == 1]
+        if not fitting or name in mix:
             raise RequestError(f"--mix {text!r} fits no task, or a second time; give NAME=MIX for each task")
-        mix |= dict.fromkeys(own, what if equals and name in named else text)
+        mix |= dict.fromkeys(fitting, what if equals and name in named else text)
     return Named(None, named, mix)

@@ -63,26 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.json_option(parser)
 
 
-def _check_sources(args: argparse.Namespace, given: Any) -> None:
+def _check_sources(args: argparse.Namespace, named: Any) -> None:
     """Look at what the head is to be evaluated on before it is trained."""
     if not args.eval:
         return
     labels = [(args.label, args.label)] if args.label else []
-    labels += [(name, what.partition(":")[2]) for name, what in (given.tasks or {}).items()]
+    labels += [(name, what.partition(":")[2]) for name, what in (named.tasks or {}).items()]
     api.evaluate.check_sources(args.dataset, args.eval, labels, **flags.values(args, ReadOptions))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    given = named_tasks(args.task, args.mix)
-    _check_sources(args, given)
+    named = named_tasks(args.task, args.mix)
+    _check_sources(args, named)
     with shown(args) as progress:
         head = api.train.train(
             args.dataset,
-            task=given.task,
-            tasks=given.tasks,
+            task=named.task,
+            tasks=named.tasks,
             label=args.label,
-            mix=given.mix,
+            mix=named.mix,
             out=args.out,
             **flags.values(args, TrainOptions),
             progress=progress,
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         options.note(message)
     if not args.json:
         options.say(*report(args.out, head.data))
-    found: dict[str, Any] = {}
+    evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
             args.out,
@@ -101,14 +101,14 @@ def run(args: argparse.Namespace) -> int:
         )
         for source in args.eval:
             with shown(args) as progress:
-                found[source] = saved.evaluate(
+                evaluations[source] = saved.evaluate(
                     source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
-                options.say("", *evaluation(source, found[source]))
+                options.say("", *evaluation(source, evaluations[source]))
     if args.json:
         options.print_json(
-            {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": found}
+            {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": evaluations}
         )
     else:
         options.say(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")

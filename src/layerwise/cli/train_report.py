@@ -65,24 +65,24 @@ def _way(made: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _scored(what: str, found: dict[str, Any]) -> list[str]:
+def _scored(what: str, scored: dict[str, Any]) -> list[str]:
     """Return the scores in a line, and the table per class."""
-    scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in found["scores"].items())
-    lines = [f"  {found['rows']:,} {what} rows: {scores}"]
-    if found["classes"]:
-        lines += [f"    {line}" for line in _classes(found["classes"])]
+    scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
+    lines = [f"  {scored['rows']:,} {what} rows: {scores}"]
+    if scored["classes"]:
+        lines += [f"    {line}" for line in _classes(scored["classes"])]
     return lines
 
 
 def _classes(classes: list[Any]) -> list[str]:
     rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "rows")]
-    for one in classes:
-        shares = [_number(one[name]) for name in ("precision", "recall", "f1")]
-        rows.append((options.visible(one["label"]), *shares, f"{one['support']:,}"))
+    for label in classes:
+        shares = [_number(label[name]) for name in ("precision", "recall", "f1")]
+        rows.append((options.visible(label["label"]), *shares, f"{label['support']:,}"))
     return options.table(rows, right=(1, 2, 3, 4))
 
 
-def _learned(found: dict[str, Any]) -> list[str]:
+def _learned(importance: dict[str, Any]) -> list[str]:
     """Return the table of a learned mix, and the caution that goes with it."""
     head = [
         "layer",
@@ -90,13 +90,13 @@ def _learned(found: dict[str, Any]) -> list[str]:
         "",
         "share of logit variance",
         "",
-        f"{found['metric']} without it",
+        f"{importance['metric']} without it",
         "difference",
         "",
     ]
     rows = [head]
-    for name in found["layers"]:
-        weight, share, left = (found[key].get(name) for key in ("weights", "logit_variance", "left_out"))
+    for name in importance["layers"]:
+        weight, share, left = (importance[key].get(name) for key in ("weights", "logit_variance", "left_out"))
         row = [name, _number(weight["value"]), _ends(weight), _number(share["value"]), _ends(share)]
         row += (
             [_number(left["value"]), _number(left["difference"]["value"]), _ends(left["difference"])]
@@ -108,36 +108,36 @@ def _learned(found: dict[str, Any]) -> list[str]:
     return [
         "  the mix, fitted without the held-out rows:",
         *(f"    {line}" for line in table),
-        f"  {found['caution']}",
+        f"  {importance['caution']}",
     ]
 
 
 def _together(tasks: dict[str, Any]) -> list[str]:
     rows = [("task", "score", "alone", "together")]
-    shares = any(made["alone"] for made in tasks.values())
-    for name, made in tasks.items():
-        if made["held_out"]:
-            metric, value = next(iter(made["held_out"]["scores"].items()))
-            alone = made["alone"]["scores"][metric] if made["alone"] else value
+    shares = any(together["alone"] for together in tasks.values())
+    for name, together in tasks.items():
+        if together["held_out"]:
+            metric, value = next(iter(together["held_out"]["scores"].items()))
+            alone = together["alone"]["scores"][metric] if together["alone"] else value
             rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
     same = [] if shares else ["(nothing but the reading is shared, so each head is what it would be alone)"]
     return [*options.table(rows, right=(2, 3)), *same]
 
 
-def evaluation(source: str, found: dict[str, Any]) -> list[str]:
+def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
     """Return the scores on a source, and a table per class."""
     lines = []
-    for name, one in found.items():
-        lost = f", {one['dropped']:,} rows without a label left out" if one["dropped"] else ""
+    for name, task in scores.items():
+        lost = f", {task['dropped']:,} rows without a label left out" if task["dropped"] else ""
         lines += [
             f"{options.visible(source, 200)}: {options.visible(name)}{lost}",
-            *_scored("evaluated", one),
+            *_scored("evaluated", task),
         ]
     return lines
 
 
-def _ends(one: dict[str, Any]) -> str:
-    return "" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
+def _ends(estimate: dict[str, Any]) -> str:
+    return "" if estimate["low"] is None else f"{estimate['low']:.3f} to {estimate['high']:.3f}"
 
 
 def _number(value: float | None) -> str:

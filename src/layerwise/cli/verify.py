@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with shown(args) as progress:
-        found = api.verify.verify(
+        check = api.verify.verify(
             args.dataset,
             source=args.source,
             model=args.model,
@@ -47,29 +47,34 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        parity = {layer: asdict(p) for layer, p in found.parity.items()} if found.parity is not None else None
-        problems = [{"file": problem.file, "what": problem.what} for problem in found.problems]
-        report = {"ok": found.ok, "problems": problems, "compared": found.texts, "parity": parity}
-        options.print_json({**report, "note": found.note})
-        return 0 if found.ok else 1
-    for problem in found.problems:
+        parity = {layer: asdict(p) for layer, p in check.parity.items()} if check.parity is not None else None
+        problems = [{"file": problem.file, "what": problem.what} for problem in check.problems]
+        report = {
+            "ok": check.ok,
+            "problems": problems,
+            "compared": check.texts,
+            "parity": parity,
+        }
+        options.print_json({**report, "note": check.note})
+        return 0 if check.ok else 1
+    for problem in check.problems:
         options.say(f"{problem.file}: {problem.what}")
-    if found.parity is not None:
+    if check.parity is not None:
         rows = [("layer", "max abs", "max rel", "cosine")]
         rows += [
             (layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}")
-            for layer, p in found.parity.items()
+            for layer, p in check.parity.items()
         ]
         options.say(*options.table(rows, right=(1, 2, 3)))
         options.say(
-            f"{found.texts} texts against one-text forwards of transformers; tolerance on max rel {found.tolerance:.1e}"
+            f"{check.texts} texts against one-text forwards of transformers; tolerance on max rel {check.tolerance:.1e}"
         )
-    if found.note is not None:
-        options.note(found.note)
-    if not found.ok:
-        options.say(f"not ok: {len(found.problems)} problems")
-    elif found.parity is None:
+    if check.note is not None:
+        options.note(check.note)
+    if not check.ok:
+        options.say(f"not ok: {len(check.problems)} problems")
+    elif check.parity is None:
         options.say("ok: the files are as they were written; no row was compared")
     else:
         options.say("ok")
-    return 0 if found.ok else 1
+    return 0 if check.ok else 1

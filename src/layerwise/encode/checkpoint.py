@@ -82,11 +82,13 @@ def find_checkpoint(
     Raises:
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
-    found = _find(name, revision, allow_pickle)
-    if not found.files.code:
-        return found
-    note = f"model {found.name!r} brings code of its own, which isn't run; with --trust-remote-code it is another model"
-    return replace(found, code=trust_remote_code, notes=found.notes + (() if trust_remote_code else (note,)))
+    checkpoint = _find(name, revision, allow_pickle)
+    if not checkpoint.files.code:
+        return checkpoint
+    note = f"model {checkpoint.name!r} brings code of its own, which isn't run; with --trust-remote-code it is another model"
+    return replace(
+        checkpoint, code=trust_remote_code, notes=checkpoint.notes + (() if trust_remote_code else (note,))
+    )
 
 
 def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:

@@ -36,7 +36,7 @@ class Engine(Protocol):
         """Return where each window of a batch begins."""
         ...
 
-    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
+    def run(self, sequences: Sequences, batch: Batch, layers: Wanted, on_layer: OnLayer) -> None:
         """Run one batch; `on_layer` gets each layer that any window wants."""
         ...
 
@@ -124,22 +124,22 @@ class Comparison:
         every = frozenset(range(self.blocks + 1))
         order = batch.by_depth(np.where(batch.windows == longest, self.blocks, depth))
         windows = order.windows.tolist()
-        wanted = [every if window == longest else frozenset({depth}) for window in windows]
-        found = _layers_of(engine, probes, order, wanted)
-        left = {layer: found[layer] for layer in range(depth + 1)}
+        layers = [every if window == longest else frozenset({depth}) for window in windows]
+        states = _layers_of(engine, probes, order, layers)
+        left = {layer: states[layer] for layer in range(depth + 1)}
         return all(
-            _close(self._references[window], found if window == longest else left, begin, tolerance)
+            _close(self._references[window], states if window == longest else left, begin, tolerance)
             for window, begin in zip(windows, engine.begins(order).tolist(), strict=True)
         )
 
     def _together(self, engine: Engine, references: list[Layers], texts: Sequences, tolerance: float) -> bool:
         """Tell whether texts in one batch have the layers that each has alone."""
-        wanted = frozenset(range(self.blocks + 1))
+        layers = frozenset(range(self.blocks + 1))
         try:
             for batch in engine.batches(texts, sum(texts.lengths()) * len(texts.ids)):
-                found = _layers_of(engine, texts, batch, wanted)
+                states = _layers_of(engine, texts, batch, layers)
                 for window, begin in zip(batch.windows.tolist(), engine.begins(batch).tolist(), strict=True):
-                    if not _close(references[window], found, begin, tolerance):
+                    if not _close(references[window], states, begin, tolerance):
                         return False
         except (*_UNFIT, ModelError):
             return False
@@ -151,10 +151,10 @@ def plain_layers(model: nn.Module, texts: Sequences, number: int) -> Layers:
     return hf.plain_states(model, texts.ids[number], texts.types[number] if texts.types is not None else None)
 
 
-def _layers_of(engine: Engine, texts: Sequences, batch: Batch, wanted: Wanted) -> dict[int, torch.Tensor]:
-    found: dict[int, torch.Tensor] = {}
-    engine.run(texts, batch, wanted, found.__setitem__)
-    return found
+def _layers_of(engine: Engine, texts: Sequences, batch: Batch, layers: Wanted) -> dict[int, torch.Tensor]:
+    states: dict[int, torch.Tensor] = {}
+    engine.run(texts, batch, layers, states.__setitem__)
+    return states
 
 
 def _enter_alike(engine: Engine, texts: Sequences, tolerance: float) -> bool:

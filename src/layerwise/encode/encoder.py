@@ -239,9 +239,9 @@ class Encoder:
             batch_tokens=batch_tokens,
         )
         if (spans is not None) != (level == "span"):
-            given = "none" if spans is None else f"those of {len(spans)} texts"
+            passed = "none" if spans is None else f"those of {len(spans)} texts"
             raise RequestError(
-                f"spans go with level 'span' and only with it; got level {level!r} and spans: {given}"
+                f"spans go with level 'span' and only with it; got level {level!r} and spans: {passed}"
             )
         return self.states(_examples(texts), request, spans=spans)
 
@@ -282,10 +282,10 @@ class Encoder:
         shard = self.plan(examples, self.request("emb", "token", long="truncate"))
         hf.check_process(self.device, self.checkpoint)
         with computing():
-            found = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
-        if found is None:
+            maps = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
+        if maps is None:
             raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
-        return np.stack([block.numpy() for block in found])
+        return np.stack([block.numpy() for block in maps])
 
     def plan(
         self,
@@ -307,11 +307,11 @@ class Encoder:
         coverage: list[Coverage] = []
         rows = []
         counts = dict.fromkeys(rowing.COUNTS, 0)
-        found = self._tokens(examples, located=request.level != "text")
-        for number, (example, tokens) in enumerate(zip(examples, found, strict=True)):
+        tokens_of_texts = self._tokens(examples, located=request.level != "text")
+        for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
             where = partial(_where, first_doc + number, example)
             cut = rowing.cut(tokens, request, capacity, where, keep_end=self.tokenizer.keeps_end)
-            made = rowing.rows_of(
+            text_rows = rowing.rows_of(
                 example,
                 cut.tokens,
                 request,
@@ -319,10 +319,12 @@ class Encoder:
                 spans[number] if spans is not None else None,
                 where,
             )
-            planned.append((cut.tokens, cut.windows, pooling.choose(made.groups, request.pool)))
-            rows.append(made.rows)
-            coverage.append(Coverage(len(cut.tokens), len(cut.windows), cut.truncated, made.special_only))
-            rowing.count(counts, coverage[-1], made)
+            planned.append((cut.tokens, cut.windows, pooling.choose(text_rows.groups, request.pool)))
+            rows.append(text_rows.rows)
+            coverage.append(
+                Coverage(len(cut.tokens), len(cut.windows), cut.truncated, text_rows.special_only)
+            )
+            rowing.count(counts, coverage[-1], text_rows)
         return Shard(
             make_plan(planned, types=self.tokenizer.takes_types),
             request,
@@ -350,9 +352,9 @@ class Encoder:
             return self.tokenizer.texts([e.text for e in examples], located=located)
         out: list[Tokens | None] = [None] * len(examples)
         split = [n for n, e in enumerate(examples) if e.words is not None]
-        found = self.tokenizer.texts([examples[n].text for n in raw], located=located)
-        found += self.tokenizer.words([examples[n].words or () for n in split])
-        for number, tokens in zip(raw + split, found, strict=True):
+        tokens_of_texts = self.tokenizer.texts([examples[n].text for n in raw], located=located)
+        tokens_of_texts += self.tokenizer.words([examples[n].words or () for n in split])
+        for number, tokens in zip(raw + split, tokens_of_texts, strict=True):
             out[number] = tokens
         return [tokens for tokens in out if tokens is not None]
 
@@ -386,10 +388,10 @@ def _examples(texts: Iterable[Any]) -> list[Example]:
 def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
     """Return the texts from which fixed scales of int8 products are found: some in words, some of random tokens."""
     most = loaded.max_length - tokenizer.special
-    found = tokenizer.texts(int8.SAMPLES)
-    frame = found[0]
+    tokens_of_texts = tokenizer.texts(int8.SAMPLES)
+    frame = tokens_of_texts[0]
     before, behind = frame.ids[: frame.prefix], frame.ids[len(frame) - frame.suffix :]
-    bodies = [one.ids[one.prefix : len(one) - one.suffix] for one in found]
+    bodies = [one.ids[one.prefix : len(one) - one.suffix] for one in tokens_of_texts]
     bodies += int8.drawn(loaded.config.vocab_size, loaded.tokenizer.all_special_ids)
     ids = [np.concatenate([before, body[:most], behind]) for body in bodies]
     return Sequences(ids, [np.zeros_like(one) for one in ids] if tokenizer.takes_types else None)

@@ -104,11 +104,11 @@ class Engine:
         lengths = np.array(sequences.lengths(), dtype=np.int64)
         apart = np.array([self._is_apart(ids) for ids in sequences.ids], dtype=bool)
         shared = np.flatnonzero(~apart)
-        found = [
+        shared_batches = [
             Batch(shared[batch.windows], batch.lengths)
             for batch in batches(lengths[shared], budget, self.packing)
         ]
-        return found + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(apart)]
+        return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(apart)]
 
     def _is_apart(self, ids: Ints) -> bool:
         """Tell whether a window can't share a forward with others."""

@@ -76,10 +76,10 @@ def _own(tensor: torch.Tensor, alone: torch.Size, place: Place) -> torch.Tensor:
 
     `alone` is the shape of the same tensor for the text alone.
     """
-    for axis, (size, wanted) in enumerate(zip(tensor.shape, alone, strict=False)):
-        if (size, wanted) == (place.total, place.length):
+    for axis, (size, names) in enumerate(zip(tensor.shape, alone, strict=False)):
+        if (size, names) == (place.total, place.length):
             tensor = tensor.narrow(axis, place.begin, place.length)
-        elif axis == 0 and (size, wanted) == (place.rows, 1):
+        elif axis == 0 and (size, names) == (place.rows, 1):
             tensor = tensor.narrow(0, place.row, 1)
     return tensor
 

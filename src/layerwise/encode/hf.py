@@ -150,8 +150,8 @@ def fast_bf16() -> bool:
     if linear.held_to() in _WITHOUT_BF16:
         return False
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    found = [getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name)]
-    return any(found) or platform.machine() in ("arm64", "aarch64")
+    flags = [getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name)]
+    return any(flags) or platform.machine() in ("arm64", "aarch64")
 
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
@@ -202,12 +202,12 @@ def plain_states(
         inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
     put_back = remember(model)
     try:
-        found = model(**inputs, output_hidden_states=True)
+        outputs = model(**inputs, output_hidden_states=True)
     finally:
         put_back()
     # BigBird fills a text up to whole blocks, and cuts its last state alone.
-    whole = len(ids) if found.last_hidden_state.shape[1] == len(ids) else None
-    return [state[0, :whole].float().cpu() for state in found.hidden_states]
+    whole = len(ids) if outputs.last_hidden_state.shape[1] == len(ids) else None
+    return [state[0, :whole].float().cpu() for state in outputs.hidden_states]
 
 
 def remember(model: nn.Module) -> Callable[[], bool]:
@@ -314,11 +314,11 @@ def attention_maps(
         found = model(**inputs, output_attentions=True).attentions
     except (ValueError, TypeError, AttributeError):
         return None
-    if not found or any(one is None or one.shape[2:] != (len(ids), len(ids)) for one in found):
+    if not found or any(block is None or block.shape[2:] != (len(ids), len(ids)) for block in found):
         return None
-    maps = [one[0].float().cpu() for one in found]
+    maps = [block[0].float().cpu() for block in found]
     # Attention to parts of a text is given in other shapes, or with what is left out of it.
-    whole = all(bool(((one.sum(-1) - 1).abs() < _WHOLE).all()) for one in maps)
+    whole = all(bool(((block.sum(-1) - 1).abs() < _WHOLE).all()) for block in maps)
     return maps if whole else None
 
 
@@ -695,11 +695,11 @@ def _max_length(
 
 def _stated_positions(config: PretrainedConfig) -> list[int]:
     """Return the number of positions that a configuration states, if it does, where there is no table."""
-    found = [getattr(config, name, None) for name in _POSITIONS]
+    positions = [getattr(config, name, None) for name in _POSITIONS]
     # The position counts of T5's configurations limit nothing: its attention goes by distances.
     if getattr(config, "relative_attention_num_buckets", None) is not None:
         return []
-    return [int(number) for number in found if isinstance(number, int) and number > 0][:1]
+    return [int(number) for number in positions if isinstance(number, int) and number > 0][:1]
 
 
 def _vocabulary(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> int:
@@ -729,10 +729,10 @@ def _others(config: PretrainedConfig, tokenizer: Any, skipped: int | None) -> tu
         "mask": (tokenizer.mask_token_id, getattr(config, "mask_token_id", None)),
     }
     return tuple(
-        f"the tokenizer's {what} is token {own} and the model's is {number}, so they may not be of one model; vectors are "
+        f"the tokenizer's {what} is token {names} and the model's is {number}, so they may not be of one model; vectors are "
         "those that transformers gives"
-        for what, (own, number) in pairs.items()
-        if own is not None and number is not None and own != number
+        for what, (names, number) in pairs.items()
+        if names is not None and number is not None and names != number
     )
 
 

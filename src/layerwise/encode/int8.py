@@ -56,9 +56,9 @@ def refusal() -> str | None:
     Looks for the operators and the processor's instructions (VNNI), then computes a few products: the library may be
     held to less than the processor has (ONEDNN_MAX_CPU_ISA).
     """
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    has_operators = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     names = ("qlinear_prepack", "qlinear_pointwise")
-    if not (there and all(hasattr(torch.ops.onednn, name) for name in names)):
+    if not (has_operators and all(hasattr(torch.ops.onednn, name) for name in names)):
         return "needs the int8 products of oneDNN, which this build of torch lacks"
     if not torch.cpu._is_vnni_supported():
         return "needs a processor with VNNI instructions"
@@ -193,11 +193,11 @@ class _Slot(threading.local):
         """Return the codes of `x` (…, width), uint8, for one of the `users` layers of a group."""
         if self.last is None or self.last[0] is not x or self.last[1] != group:
             self.last, self.left = (x, group, codes.of(x)), users
-        found = self.last[2]
+        codes_of_rows = self.last[2]
         self.left -= 1
         if self.left <= 0:
             self.last = None
-        return found
+        return codes_of_rows
 
 
 class _Codes:
@@ -245,8 +245,8 @@ class _Weights:
 
 
 def _bias(linear: nn.Linear) -> Tensor:
-    found: Tensor | None = linear.bias
-    return torch.zeros(linear.out_features, dtype=torch.float32) if found is None else found.detach()
+    bias: Tensor | None = linear.bias
+    return torch.zeros(linear.out_features, dtype=torch.float32) if bias is None else bias.detach()
 
 
 class QuantisedLinear(nn.Module):
@@ -301,9 +301,9 @@ class FeedForward(nn.Module):
 
 def _taken(rest: Tensor, by: Tensor, count: int) -> Tensor:
     """Return the numbers of the channels that are largest by a measure, no more of them in `rest` (width,)."""
-    found = by.topk(min(count, len(rest) // 2)).indices
-    rest[found] = 0
-    return found
+    scales = by.topk(min(count, len(rest) // 2)).indices
+    rest[scales] = 0
+    return scales
 
 
 def ceiling(precision: str, device: str, repeats: int = 7) -> float:

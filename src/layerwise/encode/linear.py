@@ -92,7 +92,7 @@ def ceiling(precision: str, device: str, repeats: int = 7) -> float:
     if on_cpu and available(dtype):
         ways.append(PackedLinear(linear))
     flop = 2 * rows * inner * outer
-    return max(flop / 1e9 / median_seconds(partial(way, x), device, repeats) for way in ways)
+    return max(flop / 1e9 / median_seconds(partial(product, x), device, repeats) for product in ways)
 
 
 def median_seconds(product: Callable[[], torch.Tensor], device: str, repeats: int) -> float:

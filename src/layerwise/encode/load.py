@@ -81,12 +81,12 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
     # Of weights that aren't read no pickle can do harm.
     allowed = loading.allow_pickle or loading.random is not None
     trusted = loading.trust_remote_code
-    found = find_checkpoint(model, loading.revision, allow_pickle=allowed, trust_remote_code=trusted)
-    found = replace(found, random=loading.random)
-    loaded = hf.load(found, device=device, precision=precision, trust_remote_code=trusted)
+    checkpoint = find_checkpoint(model, loading.revision, allow_pickle=allowed, trust_remote_code=trusted)
+    checkpoint = replace(checkpoint, random=loading.random)
+    loaded = hf.load(checkpoint, device=device, precision=precision, trust_remote_code=trusted)
     # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
-    loading = replace(loading, revision=found.revision, device=device)
-    return Encoder(found, loaded, loading)
+    loading = replace(loading, revision=checkpoint.revision, device=device)
+    return Encoder(checkpoint, loaded, loading)
 
 
 def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None) -> Encoder:
@@ -96,8 +96,8 @@ def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None)
     """
     loading = loading or Loading()
     folder = local_folder(model)
-    found = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
-    files = sorted(path for path in found if path.is_file())
+    encoder = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
+    files = sorted(path for path in encoder if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     with _LOADING:  # two threads would load it twice
         return _shared(str(folder or model), loading, stamp)
@@ -123,11 +123,11 @@ def load_plain_encoder(
     device = _device(device)
     loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
     with computing():
-        found = find_checkpoint(
+        checkpoint = find_checkpoint(
             model, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
         )
-        loaded = hf.load(found, device=device, trust_remote_code=trust_remote_code)
-        return _told(Encoder(found, loaded, loading, engine=PlainEngine))
+        loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
+        return _told(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
 
 
 def device_of(device: str | None, process: int | None = None) -> str:
@@ -151,8 +151,8 @@ def _device(device: str | None) -> str:
     if device is None:
         return present[0]
     if device not in present and device not in _numbered():
-        there = ", ".join([*present, *_numbered()])
-        raise RequestError(f"device {device!r} isn't on this machine; there is {there}")
+        devices = ", ".join([*present, *_numbered()])
+        raise RequestError(f"device {device!r} isn't on this machine; there is {devices}")
     return device
 
 

@@ -86,7 +86,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     ends = [[_filled(plain, length), body[:most]] for length in longest]
     with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
-        _framed(plain[0], [one[:most] for one in bodies], types=types),
+        _framed(plain[0], [probe[:most] for probe in bodies], types=types),
         (special, _framed(plain[0], with_one, types=types)),
         (_framed(plain[0], ends[0], types=types), _framed(plain[0], ends[1], types=types)),
     )

@@ -123,16 +123,16 @@ def rows_of(
     return _text(example, tokens, request, tokenizer)
 
 
-def count(counts: dict[str, int], coverage: Coverage, made: Made) -> None:
+def count(counts: dict[str, int], coverage: Coverage, rows: Made) -> None:
     """Add one text to the counts of its shard."""
     counts["tokens"] += coverage.tokens
     counts["windows"] += coverage.windows
     counts["windowed_texts"] += coverage.windows > 1
     counts["truncated_tokens"] += coverage.truncated
     counts["truncated_texts"] += coverage.truncated > 0
-    counts["dropped_words"] += made.dropped_words
-    counts["lost_words"] += made.lost_words
-    counts["special_only_texts"] += made.special_only
+    counts["dropped_words"] += rows.dropped_words
+    counts["lost_words"] += rows.lost_words
+    counts["special_only_texts"] += rows.special_only
 
 
 def _tokens(example: Example, tokens: Tokens) -> Made:
@@ -161,11 +161,11 @@ def _words(example: Example, tokens: Tokens) -> Made:
             .reshape(-1, 2)
         )
         groups = alignment.by_number(tokens.words, len(example.words))
-    there = groups.counts > 0
-    numbers = np.flatnonzero(there)
+    words = groups.counts > 0
+    numbers = np.flatnonzero(words)
     dropped = np.isin(numbers, list(tokens.dropped))
-    rows = Rows(borders[there, 0], borders[there, 1], {"word": numbers, "dropped": dropped})
-    return Made(rows, groups.keep(there), dropped_words=len(tokens.dropped), lost_words=int((~there).sum()))
+    rows = Rows(borders[words, 0], borders[words, 1], {"word": numbers, "dropped": dropped})
+    return Made(rows, groups.keep(words), dropped_words=len(tokens.dropped), lost_words=int((~words).sum()))
 
 
 def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> Made:

@@ -46,16 +46,20 @@ def _by_one_thread(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _mend(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
     """Compute again, in place, what may have been left over at the end of a thread's stretch."""
-    given = inputs[0]
-    if not isinstance(output, torch.Tensor) or not output.is_contiguous() or given.shape != output.shape:
+    inputs_tensor = inputs[0]
+    if (
+        not isinstance(output, torch.Tensor)
+        or not output.is_contiguous()
+        or inputs_tensor.shape != output.shape
+    ):
         return
     ends = _ends(output.numel(), torch.get_num_threads())
-    if not ends or output.data_ptr() == given.data_ptr():
+    if not ends or output.data_ptr() == inputs_tensor.data_ptr():
         return
-    if given.is_contiguous():
-        before, after, stretches = given.view(-1), output.view(-1), _around(ends, output.numel())
+    if inputs_tensor.is_contiguous():
+        before, after, stretches = inputs_tensor.view(-1), output.view(-1), _around(ends, output.numel())
     else:  # a part of a wider tensor, of which row after row is computed; a single one would be contiguous
-        before, after = given.flatten(0, -2), output.flatten(0, -2)
+        before, after = inputs_tensor.flatten(0, -2), output.flatten(0, -2)
         rows = {min(end // output.shape[-1], len(after) - 1) for end in ends}
         stretches = [(max(0, row - 1), row + 1) for row in rows]
     for begin, end in stretches:

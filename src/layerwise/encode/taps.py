@@ -65,7 +65,7 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
             return None
         # The outermost module around the first that gives the layer; what only passes it on belongs to the next one.
         first = same[0][0]
-        taps.append(next(Tap(*one) for one in reversed(same) if first in set(one[0].modules())))
+        taps.append(next(Tap(*tap) for tap in reversed(same) if first in set(tap[0].modules())))
     return taps
 
 
@@ -152,9 +152,9 @@ def _cut(value: Any, tokens: int, left: int) -> Any:
             return value[:, :, :left]
         return value
     if type(value) in (list, tuple):
-        return type(value)(_cut(one, tokens, left) for one in value)
+        return type(value)(_cut(item, tokens, left) for item in value)
     if type(value) is dict:
-        return {name: _cut(one, tokens, left) for name, one in value.items()}
+        return {name: _cut(item, tokens, left) for name, item in value.items()}
     return value
 
 
@@ -221,9 +221,9 @@ class Taps:
 
 def _blocks(model: nn.Module, taps: Iterable[nn.Module]) -> list[nn.Module]:
     """Return the modules that get a hidden state: those of the taps, and those that stand in a list with one."""
-    wanted = set(taps)
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and wanted & set(m)]
-    return list(dict.fromkeys([*wanted, *(block for blocks in lists for block in blocks)]))
+    modules = set(taps)
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and modules & set(m)]
+    return list(dict.fromkeys([*modules, *(block for blocks in lists for block in blocks)]))
 
 
 class Collected:

@@ -29,9 +29,9 @@ def places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDa
 
 def stored_example(part: LayerDataset, row: int) -> Example:
     """Return a text as it was read, from its row among the texts of a part."""
-    found = part.texts.slice(row, 1).to_pylist()[0]
-    words = found.get("words")
-    return Example(found["text"], tuple(words) if words is not None else None)
+    text = part.texts.slice(row, 1).to_pylist()[0]
+    words = text.get("words")
+    return Example(text["text"], tuple(words) if words is not None else None)
 
 
 def same_request(encoder: Encoder, settings: Mapping[str, Any], layers: LayerSpec | None = None) -> Request:
@@ -47,9 +47,9 @@ def same_request(encoder: Encoder, settings: Mapping[str, Any], layers: LayerSpe
     )
 
 
-def check_same(encoder: Encoder, made: Mapping[str, Any], of: Sequence[str], remedy: str) -> None:
+def check_same(encoder: Encoder, hashes: Mapping[str, Any], of: Sequence[str], remedy: str) -> None:
     """Raise ModelError where some parts of an encoder aren't those of a dataset, by their hashes."""
     for part in of:
-        if encoder.hashes[part] != made[part]:
+        if encoder.hashes[part] != hashes[part]:
             name = encoder.checkpoint.name
             raise ModelError(f"model {name!r} isn't the one of the dataset: its {part} differs; {remedy}")

@@ -54,9 +54,9 @@ def _agreed(folder: Folder) -> Mapping[str, Any]:
         )
     for end in ends[1:]:
         if (end["shards"], end["texts"]) != (ends[0]["shards"], ends[0]["texts"]):
-            said = [f"worker {e['share'][0]} found {e['texts']:,} texts" for e in (ends[0], end)]
+            counts = [f"worker {e['share'][0]} found {e['texts']:,} texts" for e in (ends[0], end)]
             raise DatasetError(
-                f"the workers of {folder.root} didn't see the same source: {' and '.join(said)}; "
+                f"the workers of {folder.root} didn't see the same source: {' and '.join(counts)}; "
                 "put it back as it was and run them again, or start anew"
             )
     return ends[0]
@@ -102,17 +102,17 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-def described(made: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def described(manifest: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a manifest with what the records of all shards say, and the time."""
     several = list(records)
     whole = {
-        **made,
+        **manifest,
         "columns": columns_of(several),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     errors = [record["int8_error"] for record in several if record.get("int8_error")]
     if errors:
         # A merged dataset has several: that of the part that is furthest off.
-        limits = [measured_tolerance(error, made["dtype"]) for error in errors]
+        limits = [measured_tolerance(error, manifest["dtype"]) for error in errors]
         whole["tolerance"] = max(limits, key=lambda limit: float(limit["value"]))
     return whole

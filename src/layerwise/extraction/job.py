@@ -84,7 +84,7 @@ def prepare(
         together,
     )
     carried = Carried(corpus.types, options.no_text, kept)
-    sources = [str(one) for one in ([source] if isinstance(source, str | Path) else source)]
+    sources = [str(file) for file in ([source] if isinstance(source, str | Path) else source)]
     return Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
 
 
@@ -132,36 +132,38 @@ class Job:
         """Make the shards of one of several workers that are missing, and note what there is in all."""
         with self._writer(crew, share=share) as writer:
             self._go_through(crew, track, writer, share)
-            own = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
+            texts = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
             if not writer.finished:
-                made = self._manifest(crew, writer)
-                writer.through({"share": share, "shards": self.shards, "texts": self.texts, "manifest": made})
-        return {"shards": len(own), "texts": sum(own), "of_shards": self.shards, "of_texts": self.texts}
+                manifest = self._manifest(crew, writer)
+                writer.through(
+                    {"share": share, "shards": self.shards, "texts": self.texts, "manifest": manifest}
+                )
+        return {"shards": len(texts), "texts": sum(texts), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(
         self, crew: Crew, share: tuple[int, int] | None = None, *, append: bool = False
     ) -> DatasetWriter:
-        given = {**crew.about.settings, **self._settings}
+        settings_here = {**crew.about.settings, **self._settings}
         with disk.writing(self.recipe.out):
-            settings = settings_at(self.recipe.out, given, self._sources, append=append)
+            settings = settings_at(self.recipe.out, settings_here, self._sources, append=append)
         return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
     def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
-        made = manifest_of(crew.about, self._corpus)
+        manifest = manifest_of(crew.about, self._corpus)
         before = writer.made
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
-                made[name] = [*before[name], *(one for one in made[name] if one not in before[name])]
+                manifest[name] = [*before[name], *(one for one in manifest[name] if one not in before[name])]
             carried = {*before["columns"]["text"], *before["columns"]["word"]}
             lacks = [name for name in self._there if name in carried and name not in self._here]
             new = [name for name in self._here if name not in self._there]
-            told = _other_columns(lacks, new, self._sources)
-            made["notices"] += [notice for notice in told if notice not in made["notices"]]
+            notices = _other_columns(lacks, new, self._sources)
+            manifest["notices"] += [notice for notice in notices if notice not in manifest["notices"]]
             if "merged" in before:
-                made["merged"] = before["merged"]
+                manifest["merged"] = before["merged"]
         reading = self._settings["reading"]
-        made["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
-        return made
+        manifest["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
+        return manifest
 
     def _go_through(
         self, crew: Crew, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)

@@ -63,11 +63,11 @@ def _shards(several: Sequence[LayerDataset]) -> tuple[range, list[str]]:
 
 
 def _check_same(first: LayerDataset, other: LayerDataset) -> None:
-    found = difference(_bound(first.manifest["settings"]), _bound(other.manifest["settings"]))
-    if found is not None:
-        name, there, here = found
+    differing = difference(_bound(first.manifest["settings"]), _bound(other.manifest["settings"]))
+    if differing is not None:
+        name, first_value, here = differing
         raise DatasetError(
-            f"{first.path} and {other.path} were made with different settings: {name} is {there} in the first "
+            f"{first.path} and {other.path} were made with different settings: {name} is {first_value} in the first "
             f"and {here} in the second; extract one of them anew"
         )
 
@@ -90,24 +90,28 @@ def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _manifest(several: Sequence[LayerDataset], merged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    made = [dataset.manifest for dataset in several]
+    manifests = [dataset.manifest for dataset in several]
     kept = ("model", "layers", "blocks", "width", "level", "pool", "dtype", "machine")
     columns = {
-        kind: list(dict.fromkeys(name for one in made for name in one["columns"][kind]))
+        kind: list(dict.fromkeys(name for manifest in manifests for name in manifest["columns"][kind]))
         for kind in ("text", "word")
     }
     # Where the error was measured, that of the set that is furthest off.
-    loosest = max((one["tolerance"] for one in made), key=lambda tolerance: float(tolerance["value"]))
-    derived = {"derived": made[0]["derived"]} if made[0].get("derived") else {}
+    loosest = max(
+        (manifest["tolerance"] for manifest in manifests), key=lambda tolerance: float(tolerance["value"])
+    )
+    derived = {"derived": manifests[0]["derived"]} if manifests[0].get("derived") else {}
     return {
-        **{name: made[0][name] for name in kept if name in made[0]},
+        **{name: manifests[0][name] for name in kept if name in manifests[0]},
         **derived,
         "tolerance": loosest,
         "columns": columns,
-        "skipped": [record for one in made for record in one["skipped"]],
-        "notices": list(dict.fromkeys(notice for one in made for notice in one["notices"])),
+        "skipped": [record for manifest in manifests for record in manifest["skipped"]],
+        "notices": list(dict.fromkeys(notice for manifest in manifests for notice in manifest["notices"])),
         "sources": [
-            {"reading": one["settings"]["reading"], **entry} for one in made for entry in entries_of(one)
+            {"reading": manifest["settings"]["reading"], **entry}
+            for manifest in manifests
+            for entry in entries_of(manifest)
         ],
         "merged": list(merged),
         "versions": versions(),

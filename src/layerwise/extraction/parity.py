@@ -41,15 +41,15 @@ def parity(got: F32, expected: F32) -> Parity:
     return Parity(worst, worst / max(1.0, float(np.abs(b).max())), float(cosines.min()))
 
 
-def worst(found: Sequence[Parity]) -> Parity:
+def worst(parities: Sequence[Parity]) -> Parity:
     """Return the worst of several, each by itself."""
-    if not found:
+    if not parities:
         return Parity(0.0, 0.0, 1.0)
     # By numpy, whose largest number of several is NaN where one is.
     return Parity(
-        float(np.max([p.max_abs for p in found])),
-        float(np.max([p.max_rel for p in found])),
-        float(np.min([p.cosine for p in found])),
+        float(np.max([p.max_abs for p in parities])),
+        float(np.max([p.max_rel for p in parities])),
+        float(np.min([p.cosine for p in parities])),
     )
 
 
@@ -60,12 +60,12 @@ def measured(
     few = [examples[number] for number in spread([len(example.text) for example in examples])]
     got, expected = encoder.states(few, request), exact.states(few, request)
     texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
-    found: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for layer in request.layers:
         ours, theirs = got.layer(layer), expected.layer(layer)
-        one = worst([parity(ours[rows], theirs[rows]) for rows in texts])
-        found[layer] = {"max_rel": one.max_rel, "cosine": one.cosine}
-    return found
+        worst_of_texts = worst([parity(ours[rows], theirs[rows]) for rows in texts])
+        errors[layer] = {"max_rel": worst_of_texts.max_rel, "cosine": worst_of_texts.cosine}
+    return errors
 
 
 def spread(lengths: Sequence[int]) -> list[int]:

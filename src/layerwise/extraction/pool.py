@@ -53,7 +53,7 @@ def pool_dataset(
     track: Tracker,
 ) -> LayerDataset:
     """Write the dataset that pooling the rows of `finer` gives; see `api.pool`."""
-    wish = _check(finer, level, pool, special_tokens)
+    request = _check(finer, level, pool, special_tokens)
     dtype = choices.one_of("dtype", dtype or finer.manifest["dtype"], choices.DTYPES)
     derived = {
         "manifest": finer.sha256,
@@ -63,7 +63,7 @@ def pool_dataset(
     settings = {
         **finer.manifest["settings"],
         "level": level,
-        "pool": wish.pool,
+        "pool": request.pool,
         "special_tokens": special_tokens,
         "dtype": dtype,
         "derived": derived,
@@ -73,83 +73,90 @@ def pool_dataset(
         steps = track.each(numbers, (f"shard {number}" for number in numbers))
         for (number, _), part in zip(steps, finer.parts(), strict=False):
             if number not in writer.committed:
-                _write(writer, number, part, wish, dtype)
+                _write(writer, number, part, request, dtype)
         if not writer.finished:
-            writer.finish(_manifest(finer, wish, dtype, derived))
+            writer.finish(_manifest(finer, request, dtype, derived))
     return open_dataset(out)
 
 
 def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _Wish:
     choices.one_of("level", level, tuple(_FINER))
-    wish = _Wish(level, choices.fit_pool(level, pool), special_tokens)
-    choices.fit_special(level, wish.pool, special_tokens)
+    request = _Wish(level, choices.fit_pool(level, pool), special_tokens)
+    choices.fit_special(level, request.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(
             f"level {level!r} can't be made from level {finer.level!r}; it takes a dataset of level "
             f"{' or '.join(_FINER[level])}"
         )
-    needed = {"cls": "classification", "eos": "last special"}.get(wish.pool or "")
+    needed = {"cls": "classification", "eos": "last special"}.get(request.pool or "")
     if finer.level == "word" and needed is not None:
         raise RequestError(
-            f"pool {wish.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
+            f"pool {request.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
         )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
             "words are found in the texts, and this dataset was made with --no-text; extract with --level word"
         )
-    return wish
+    return request
 
 
-def _write(writer: DatasetWriter, number: int, part: LayerDataset, wish: _Wish, dtype: str) -> None:
+def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Wish, dtype: str) -> None:
     start = time.perf_counter()
     columns = stored_columns(part)
     texts = stored_texts(part, columns)
     first_doc = part.texts["doc"][0].as_py()
-    made = [_rows(text, wish, part.level, first_doc + number) for number, text in enumerate(texts)]
-    pairs = list(zip(texts, made, strict=True))
+    rows_of_texts = [
+        _rows(text, request, part.level, first_doc + number) for number, text in enumerate(texts)
+    ]
+    pairs = list(zip(texts, rows_of_texts, strict=True))
     coverage = [replace(text.coverage, special_only=rows.special_only) for text, rows in pairs]
     groups = alignment.concatenate(
-        [pooling.choose(rows.groups, wish.pool) for rows in made], [len(text.tokens) for text in texts]
+        [pooling.choose(rows.groups, request.pool) for rows in rows_of_texts],
+        [len(text.tokens) for text in texts],
     )
     into = writer.begin(part.layers, len(groups), part.width, dtype, number)
     for layer in part.layers:
-        into.put(layer, np.arange(len(groups)), pooling.reduce_array(part.layer(layer), groups, wish.pool))
+        into.put(layer, np.arange(len(groups)), pooling.reduce_array(part.layer(layer), groups, request.pool))
     counts = dict.fromkeys(rowing.COUNTS, 0)
-    for covered, rows in zip(coverage, made, strict=True):
+    for covered, rows in zip(coverage, rows_of_texts, strict=True):
         rowing.count(counts, covered, rows)
     seconds = round(time.perf_counter() - start, 3)
     examples = [text.example for text in texts]
     carried = carried_as_stored(part, columns)
     into.commit(
-        index_table(examples, [rows.rows for rows in made], first_doc, wish.level, carried),
-        texts_table(examples, coverage, first_doc, wish.level, carried),
+        index_table(examples, [rows.rows for rows in rows_of_texts], first_doc, request.level, carried),
+        texts_table(examples, coverage, first_doc, request.level, carried),
         {"input": None, "counts": counts, "columns": columns, "seconds": seconds},
     )
 
 
-def _rows(text: StoredText, wish: _Wish, level: str, doc: int) -> Made:
+def _rows(text: StoredText, request: _Wish, level: str, doc: int) -> Made:
     if level == "word" and not len(text.tokens):
         raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
-    return rowing.rows_of(text.example, text.tokens, wish, wish, None, lambda: f"text {doc}")
+    return rowing.rows_of(text.example, text.tokens, request, request, None, lambda: f"text {doc}")
 
 
-def _manifest(finer: LayerDataset, wish: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:
-    made = finer.manifest
+def _manifest(finer: LayerDataset, request: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:
+    finer_manifest = finer.manifest
     kept = ("model", "layers", "blocks", "width", "columns", "skipped", "notices", "machine")
     return {
-        **{name: made[name] for name in kept},
-        "level": wish.level,
-        "pool": wish.pool,
+        **{name: finer_manifest[name] for name in kept},
+        "level": request.level,
+        "pool": request.pool,
         "dtype": dtype,
         "derived": derived,
-        "sources": entries_of(made),
-        "tolerance": _tolerance(made["tolerance"], STORED[dtype]),
+        "sources": entries_of(finer_manifest),
+        "tolerance": _tolerance(finer_manifest["tolerance"], STORED[dtype]),
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _tolerance(made: dict[str, Any], more: float) -> dict[str, Any]:
+def _tolerance(tolerance: dict[str, Any], more: float) -> dict[str, Any]:
     """Return a tolerance with the rounding of another storing."""
-    layers = {"layers": {n: value + more for n, value in made["layers"].items()}} if "layers" in made else {}
-    return {**made, "value": made["value"] + more, **layers}
+    layers = (
+        {"layers": {n: value + more for n, value in tolerance["layers"].items()}}
+        if "layers" in tolerance
+        else {}
+    )
+    return {**tolerance, "value": tolerance["value"] + more, **layers}

@@ -55,10 +55,10 @@ def repair_dataset(
     Args:
         loading: `device`, `allow_pickle` and `trust_remote_code` of `load_encoder`.
     """
-    found = None
-    while found is None:
-        found = _repaired(place(path), source, model, loading, track)
-    return found
+    repaired = None
+    while repaired is None:
+        repaired = _repaired(place(path), source, model, loading, track)
+    return repaired
 
 
 def _repaired(
@@ -93,8 +93,8 @@ def _repaired(
                 changed.append(task.number)
             writer.add(record)
         if changed:
-            made = {name: value for name, value in dataset.manifest.items() if name not in OWN}
-            writer.finish(described(made, writer.committed.values()))
+            manifest = {name: value for name, value in dataset.manifest.items() if name not in OWN}
+            writer.finish(described(manifest, writer.committed.values()))
     left = tuple(name for name in foreign if (dataset.path / name).exists())
     return Repair(tuple(wrong), tuple(changed), left)
 

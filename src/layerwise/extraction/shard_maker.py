@@ -194,9 +194,9 @@ class ShardMaker:
         give_back()
         return Made(task, shard, into, record)
 
-    def commit(self, made: Made) -> dict[str, Any]:
+    def commit(self, record: Made) -> dict[str, Any]:
         """Make a shard part of the dataset; returns its record."""
-        examples, shard = made.task.examples, made.shard
+        examples, shard = record.task.examples, record.shard
         known = {
             "input": digest(examples),
             "counts": shard.counts,
@@ -205,9 +205,9 @@ class ShardMaker:
             ),
         }
         try:
-            return made.into.commit(shard.index, shard.texts, {**known, **made.record})
+            return record.into.commit(shard.index, shard.texts, {**known, **record.record})
         except BaseException:
-            made.into.abandon()
+            record.into.abandon()
             raise
 
     def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
@@ -219,6 +219,6 @@ class ShardMaker:
         return measured(examples, self._encoder, exact, self._request)
 
 
-def _stored(columns: Mapping[str, Sequence[str]], there: Set[str]) -> dict[str, list[str]]:
+def _stored(columns: Mapping[str, Sequence[str]], stored: Set[str]) -> dict[str, list[str]]:
     """Return the carried columns that are stored: where texts are left out, those of text aren't even named."""
-    return {kind: [name for name in names if name in there] for kind, names in columns.items()}
+    return {kind: [name for name in names if name in stored] for kind, names in columns.items()}

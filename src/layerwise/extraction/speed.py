@@ -145,8 +145,8 @@ def _race(
 
 
 def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
-    found = [text for _, text in paragraphs()] if source is None else [e.text for e in open_corpus(source)]
-    return random.Random(0).sample(found, min(number, len(found)))
+    texts = [text for _, text in paragraphs()] if source is None else [e.text for e in open_corpus(source)]
+    return random.Random(0).sample(texts, min(number, len(texts)))
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
 
 
 def _load(dataset: LayerDataset, seed: int) -> Encoder:
-    made = dataset.manifest["model"]
-    encoder = encode.load.load_encoder(made["id"], revision=made["revision"], random=seed)
-    check_same(encoder, made, ("tokenizer", "config"), "put that one back, or leave --random-model out")
+    entry = dataset.manifest["model"]
+    encoder = encode.load.load_encoder(entry["id"], revision=entry["revision"], random=seed)
+    check_same(encoder, entry, ("tokenizer", "config"), "put that one back, or leave --random-model out")
     return encoder

@@ -91,8 +91,8 @@ def _verified(
     if (dataset.manifest["settings"].get("derived") or {}).get("level") == "word":
         note = "no row was compared, as these are pools of word rows; verify the dataset of words"
         return Verification(loose, None, None, 0, note)
-    given = _from_source(dataset, source, docs) if source is not None else {}
-    if not given and "text" not in next(dataset.parts()).texts.column_names:
+    examples = _from_source(dataset, source, docs) if source is not None else {}
+    if not examples and "text" not in next(dataset.parts()).texts.column_names:
         return Verification(
             loose, None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
         )
@@ -108,11 +108,11 @@ def _verified(
         request = same_request(encoder, dataset.manifest["settings"])
         steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
         for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
-            example = given[doc] if given else stored_example(part, row)
+            example = examples[doc] if examples else stored_example(part, row)
             if len(example.text) <= LONGEST:
                 errors.append(_compare(part, encoder, request, doc, example))
-    found = _judge(dataset, errors, len(docs) - len(errors))
-    return replace(found, problems=(*loose, *found.problems))
+    verification = _judge(dataset, errors, len(docs) - len(errors))
+    return replace(verification, problems=(*loose, *verification.problems))
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
@@ -184,27 +184,27 @@ def _from_source(
 ) -> dict[int, Example]:
     manifest, shards = dataset.manifest, iter(dataset.shards)
     entries = entries_of(manifest)
-    found: dict[int, Example] = {}
+    examples: dict[int, Example] = {}
     first = 0
     for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
         behind = first + sum(shard["texts"] for shard in itertools.islice(shards, entry["shards"]))
-        wanted = {doc - first for doc in docs if first <= doc < behind}
+        docs_of_entry = {doc - first for doc in docs if first <= doc < behind}
         corpus = reopened(manifest, entry, files)
-        found |= {first + doc: example for doc, example in _picked(corpus, wanted)}
+        examples |= {first + doc: example for doc, example in _picked(corpus, docs_of_entry)}
         first = behind
-    if len(found) < len(docs):
+    if len(examples) < len(docs):
         texts = dataset.manifest["totals"]["texts"]
         raise DatasetError(
             f"the source gives fewer texts than the {texts} of the dataset; is it another one?"
         )
-    return found
+    return examples
 
 
-def _picked(corpus: Corpus, wanted: set[int]) -> Iterator[tuple[int, Example]]:
-    for doc, example in enumerate(corpus if wanted else ()):
-        if doc in wanted:
+def _picked(corpus: Corpus, docs: set[int]) -> Iterator[tuple[int, Example]]:
+    for doc, example in enumerate(corpus if docs else ()):
+        if doc in docs:
             yield doc, example
-        if doc >= max(wanted):
+        if doc >= max(docs):
             return
 
 
@@ -215,15 +215,15 @@ def _plain(
     allow_pickle: bool,
     trust_remote_code: bool,
 ) -> Encoder:
-    made = dataset.manifest["model"]
+    model_entry = dataset.manifest["model"]
     encoder = encode.load.load_plain_encoder(
-        model if model is not None else made["id"],
+        model if model is not None else model_entry["id"],
         device=device,
-        revision=made["revision"] if model is None else None,
+        revision=model_entry["revision"] if model is None else None,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    check_same(encoder, made, ("weights", "tokenizer", "config"), "name the right one with --model")
+    check_same(encoder, model_entry, ("weights", "tokenizer", "config"), "name the right one with --model")
     return encoder
 
 

@@ -96,13 +96,13 @@ def _check_balance(plan: SplitPlan, options: HeadOptions) -> None:
 
 def _report(plan: SplitPlan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
     tasks = {
-        target.spec.name: _task_report(plan, target, found)
-        for target, found in zip(plan.targets, fitted, strict=True)
+        target.spec.name: _task_report(plan, target, fitted_task)
+        for target, fitted_task in zip(plan.targets, fitted, strict=True)
     }
     return {"refitted": bool(plan.refit and plan.held.any()), "notes": list(plan.notes), "tasks": tasks}
 
 
-def _task_report(plan: SplitPlan, target: Target, found: FittedTask) -> dict[str, Any]:
+def _task_report(plan: SplitPlan, target: Target, fitted_task: FittedTask) -> dict[str, Any]:
     fitting = plan.train | plan.held if plan.refit else plan.train
     return {
         "rows": int((target.has & fitting).sum()),
@@ -110,18 +110,18 @@ def _task_report(plan: SplitPlan, target: Target, found: FittedTask) -> dict[str
         "test_rows": int((target.has & plan.test).sum()),
         "dropped": target.dropped,
         "scheme": target.scheme,
-        **regularisation(target.spec.task, found.C),
-        "epochs": found.epochs,
-        "converged": found.converged,
-        "mix_weights": _weights(found),
-        "held_out": found.held_out.to_json() if found.held_out else None,
-        "test": found.test.to_json() if found.test else None,
-        "learned": found.learned.to_json() if found.learned else None,
-        "alone": found.alone.to_json() if found.alone else None,
+        **regularisation(target.spec.task, fitted_task.C),
+        "epochs": fitted_task.epochs,
+        "converged": fitted_task.converged,
+        "mix_weights": _weights(fitted_task),
+        "held_out": fitted_task.held_out.to_json() if fitted_task.held_out else None,
+        "test": fitted_task.test.to_json() if fitted_task.test else None,
+        "learned": fitted_task.learned.to_json() if fitted_task.learned else None,
+        "alone": fitted_task.alone.to_json() if fitted_task.alone else None,
     }
 
 
-def _weights(found: FittedTask) -> dict[str, float] | None:
+def _weights(fitted_task: FittedTask) -> dict[str, float] | None:
     """Return the weights of a learned mix, by layer."""
-    mix, weights = found.head.mix, found.head.fitted.mix_weights.tolist()
+    mix, weights = fitted_task.head.mix, fitted_task.head.fitted.mix_weights.tolist()
     return dict(zip(mix.layers, weights, strict=True)) if mix.how == "learned" else None

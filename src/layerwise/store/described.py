@@ -120,9 +120,9 @@ def described(dataset: LayerDataset) -> LayerDataset:
     manifest, path = dataset.manifest, Folder(dataset.path).manifest
     refuse_entry(manifest, json_checks.first_wrong(manifest, _DESCRIBED), path)
     for name, other in _TWICE.items():
-        one, two = json_checks.entry(manifest, name), json_checks.entry(manifest, other)
-        if one != two:
-            what = f"{name} is {one!r:.60} and {other} is {two!r:.60}"
+        first, two = json_checks.entry(manifest, name), json_checks.entry(manifest, other)
+        if first != two:
+            what = f"{name} is {first!r:.60} and {other} is {two!r:.60}"
             raise DatasetError(f"{path} is damaged: {what}; restore it from a copy")
     shards = sum(source["shards"] for source in manifest["sources"])
     if shards != manifest["shards"]["count"]:

@@ -96,8 +96,8 @@ class LayerDataset(Layered):
 
     @cached_property
     def _starts(self) -> I64:
-        own = self._records.rows[self._numbers.start : self._numbers.stop]
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(own)])
+        starts = self._records.rows[self._numbers.start : self._numbers.stop]
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(starts)])
 
     @property
     def path(self) -> Path:
@@ -241,12 +241,12 @@ class LayerDataset(Layered):
         ascending = rows[order]
         cuts = np.searchsorted(ascending, self._starts)
         for number, shard in enumerate(self._shards):
-            wanted = slice(int(cuts[number]), int(cuts[number + 1]))
-            if wanted.start < wanted.stop:
-                here = ascending[wanted] - self._starts[number]
+            positions = slice(int(cuts[number]), int(cuts[number + 1]))
+            if positions.start < positions.stop:
+                here = ascending[positions] - self._starts[number]
                 codes, scales = shard.codes(name)[here], None if raw else shard.scales(name)
-                own = None if scales is None else scales[here]
-                out[order[wanted]] = codes if raw else decode(codes, own, self.dtype)
+                scales_here = None if scales is None else scales[here]
+                out[order[positions]] = codes if raw else decode(codes, scales_here, self.dtype)
         return out
 
     def __repr__(self) -> str:

@@ -130,10 +130,10 @@ def summed(records: Sequence[Record], layers: Sequence[str]) -> Record:
 def _totals(records: Sequence[Record]) -> dict[str, Any]:
     totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
     for record in records:
-        own = {name: record[name] for name in _COUNTED}
-        own["bytes"] = sum(file["bytes"] for file in record["files"].values())
+        counts = {name: record[name] for name in _COUNTED}
+        counts["bytes"] = sum(file["bytes"] for file in record["files"].values())
         seconds = record.get("seconds") or 0.0
-        for name, count in {**record["counts"], **own, "seconds": seconds}.items():
+        for name, count in {**record["counts"], **counts, "seconds": seconds}.items():
             totals[name] = totals.get(name, 0) + count
             if totals[name] > json_checks.MOST:
                 raise _damaged_record(record, f"{name[:60]} comes to {totals[name]:.3g} in all")

@@ -29,5 +29,5 @@ def fingerprint(dataset: Layered) -> str:
     """Return what tells rows from other rows: the hash of a dataset's manifest, of states that of their deepest layer."""
     if isinstance(dataset, LayerDataset):
         return dataset.sha256
-    said = f"{dataset.layers} {dataset.rows} {dataset.level} {dataset.pool}"
-    return hashlib.sha256(said.encode() + dataset.layer(dataset.layers[-1]).tobytes()).hexdigest()
+    shape = f"{dataset.layers} {dataset.rows} {dataset.level} {dataset.pool}"
+    return hashlib.sha256(shape.encode() + dataset.layer(dataset.layers[-1]).tobytes()).hexdigest()
