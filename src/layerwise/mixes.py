@@ -3,7 +3,7 @@
 `HOW(LAYERS)`, or `HOW:LAYERS`, which needs no quoting in a shell; a single layer is itself a mix. Options
 follow a semicolon:
 
-    8                                   layer 8 alone
+    8                                   only layer 8
     mean(-4:)                           the mean of the last four layers
     concat(1,6,12)                      side by side: three times the width
     weighted(9,10,11,12; 0.1,0.2,0.3,0.4)
@@ -128,18 +128,18 @@ def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None =
         RequestError: an invalid string, an unknown layer or option, weights of the wrong number; with an example.
     """
     available = tuple(stored) if stored is not None else layer_names(blocks)
-    shown, text = str(text), str(text).strip()
+    mix_string, text = str(text), str(text).strip()
     match = _CALL.fullmatch(text)
     how = match[1] if match else "layer"
     if match and how not in HOWS:
-        raise _refuse(shown, f"no mix is called {how!r}; there are {', '.join(HOWS)}", "mean", available)
+        raise _refuse(mix_string, f"no mix is called {how!r}; there are {', '.join(HOWS)}", "mean", available)
     body = (match[2] if match[2] is not None else match[3]) if match else text
     layers_text, *options = (part.strip() for part in body.split(";"))
     try:
         layers = resolve_layers(layers_text, blocks, available, single=not match)
         weights, norm = _options(options, how, len(layers))
     except RequestError as error:
-        raise _refuse(shown, str(error), how, available) from None
+        raise _refuse(mix_string, str(error), how, available) from None
     return Mix(how, layers, weights, norm)
 
 
@@ -173,8 +173,8 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
 
 def _refuse(text: str, why: str, how: str, available: Sequence[str]) -> RequestError:
     if how == "weighted":
-        few = available[-2:]
-        example = f"weighted({','.join(few)}; {','.join(['0.5'] * len(few))})"
+        last_layers = available[-2:]
+        example = f"weighted({','.join(last_layers)}; {','.join(['0.5'] * len(last_layers))})"
     else:
         example = available[-1] if how == "layer" else f"{how}(all)"
     return RequestError(f"mix {text!r}: {why}; a right one is {example}")

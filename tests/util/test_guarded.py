@@ -98,7 +98,7 @@ def test_a_sparse_file_of_many_gigabytes_is_refused_by_its_size(tmp_path: Path) 
         (b"[1e999]", "the number 1e999 is too large"),
         (b"[9223372036854775808]", "the integer 9223372036854775808 needs more than 64 bits"),
         (b"[" + b"9" * 5000 + b"]", "needs more than 64 bits"),
-        (b'{"a": 1, "b": 2, "a": 3}', "the entry 'a' stands in it twice"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the entry 'a' occurs twice"),
         (b"[" + b"0," * 2_000_000 + b"0]", "some 2,000,001 values, and at most 2,000,000"),
         (b"[" + b"[]," * 1_000_000 + b"[]]", "values, and at most"),
     ],

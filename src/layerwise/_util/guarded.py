@@ -175,8 +175,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the entry {twice[:60]!r} stands in it twice")
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the entry {duplicate[:60]!r} occurs twice")
     return value
 
 

@@ -23,7 +23,7 @@ _STRINGS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a file in memory, as far as its footer tells, before its values are read.
+    """The size of a file in memory, estimated from its footer before its values are read.
 
     Attributes:
         fixed: bytes of values of fixed width, such as numbers and the lengths of strings.

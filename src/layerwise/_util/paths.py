@@ -1,6 +1,6 @@
 """Paths of files: on this machine, or in an object store by URL (`s3://…`, through fsspec).
 
-A path in an object store has the interface of `pathlib.Path`; `is_remote` tells the two apart.
+A path in an object store has the interface of `pathlib.Path`; `is_remote` says which kind a path is.
 """
 
 import logging

@@ -115,13 +115,13 @@ class Crew(AbstractContextManager["Crew"], Protocol):
         """Stop all workers, even in the middle of a task; idempotent."""
 
 
-def check_agreement(known: Any, about: Any, remedy: str) -> Any:
-    """Return the `about` of a worker, which must equal `known`, that of the workers before (`None` for the first).
+def check_agreement(expected: Any, about: Any, remedy: str) -> Any:
+    """Return the `about` of a worker, which must equal `expected`, that of the workers before (`None` for the first).
 
     Raises:
         RequestError: they differ; `remedy` tells the user what to do.
     """
-    if known is not None and about != known:
+    if expected is not None and about != expected:
         raise RequestError(f"the workers don't agree on how the model runs; {remedy}")
     return about
 
@@ -195,7 +195,7 @@ class Alone:
 def _run_in_thread(work: Callable[[], Any]) -> Future[Any]:
     """Run `work` in a daemon thread and return its future.
 
-    Python doesn't wait for that thread at exit: it may read from a pipe that never gives more.
+    Python doesn't wait for that thread at exit: it may read from a pipe that stays open without data.
     """
     future: Future[Any] = Future()
 

@@ -245,9 +245,9 @@ def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
         try:
             return function(*arguments)
         except BaseException as error:
-            known = isinstance(error, LayerwiseError)
+            is_ours = isinstance(error, LayerwiseError)
             fault = f"a worker failed: {error!r}\n{traceback.format_exc()}"
-            send("failed", error if known else RuntimeError(fault))
+            send("failed", error if is_ours else RuntimeError(fault))
             raise
 
     def start(factory: WorkerFactory, index: int, count: int) -> Steps:

@@ -68,7 +68,7 @@ class Ray:
             threads: the number of threads that they share; by default the cores of the machines.
 
         Raises:
-            RequestError: Ray isn't installed, or has no room for so many actors; or the machines aren't alike.
+            RequestError: Ray isn't installed, or has no room for so many actors; or the machines differ.
             LayerwiseError: the error of a worker.
         """
         try:

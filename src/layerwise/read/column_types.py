@@ -52,15 +52,15 @@ class ColumnTypes:
     def _level(self, name: str, value: Any, words: int | None) -> bool | None:
         if words is None:
             return False
-        known = self._per_word.get(name)
-        if known is None:
+        per_word = self._per_word.get(name)
+        if per_word is None:
             return self._new_level(name, value, words)
-        if known and value is not None and len(value) != words:
+        if per_word and value is not None and len(value) != words:
             raise BadRecordError(
                 f"column {quoted(repr(name))} has {len(value)} values for {words} words; "
                 "it had one per word in the records before"
             )
-        return known
+        return per_word
 
     def _new_level(self, name: str, value: Any, words: int) -> bool | None:
         if name in self._scalars:

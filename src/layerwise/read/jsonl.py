@@ -37,14 +37,16 @@ class JsonlReader(Reader):
 
     def _peek(self, file: File) -> Columns | None:
         names: dict[str, None] = {}
-        sure: frozenset[str] | None = None
+        required: frozenset[str] | None = None
         for count, record in enumerate(self.records(file), 1):
             if isinstance(record, Record):
                 names.update(dict.fromkeys(record.fields))
-                sure = frozenset(record.fields) if sure is None else sure & frozenset(record.fields)
+                required = (
+                    frozenset(record.fields) if required is None else required & frozenset(record.fields)
+                )
             if count == _PEEK_LINES or file.done > _PEEK_BYTES:
                 break
-        return None if sure is None else Columns(tuple(names), sure)
+        return None if required is None else Columns(tuple(names), required)
 
 
 def _parse(line: Line) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
     metadata = parquet.metadata
     size = size_of(raw, metadata)
     # Sizes that are unknown before reading are assumed to be the largest possible.
-    worst = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
-    rows = min(_BATCH, max(1, _BYTES // max(1, worst)))
+    largest = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
+    rows = min(_BATCH, max(1, _BYTES // max(1, largest)))
     fits = size.repeated // max(1, metadata.num_rows) * rows <= _BYTES
     encoded = [] if fits else sorted(size.dictionaries)
     reader = pq.ParquetFile(raw, metadata=metadata, read_dictionary=encoded)
@@ -90,9 +90,9 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
 
 
 def _columns(file: File, schema: Any) -> Columns:
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if twice:
-        raise SourceError(f"{file.label} has two columns {quoted(listed(twice))}; rename one of them")
+    duplicates = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if duplicates:
+        raise SourceError(f"{file.label} has two columns {quoted(listed(duplicates))}; rename one of them")
     types = {field.name: _storage_type(field.type) for field in schema}
     scalars = frozenset(name for name, kind in types.items() if not _is_list(kind))
     return Columns(tuple(schema.names), frozenset(schema.names), types, scalars)

@@ -88,14 +88,14 @@ class Reader(ABC):
     def missing(self, column: str, names: tuple[str, ...]) -> str:
         """Return the message for a missing column: which columns exist, and which option names one."""
         if column == self.id:
-            ask = "name one of them with --id"
+            advice = "name one of them with --id"
         elif column == self.words:
-            ask = "name a column of words with --words"
+            advice = "name a column of words with --words"
         elif self.paired:
-            ask = "name the columns of the two texts with --text, such as a,b"
+            advice = "name the columns of the two texts with --text, such as a,b"
         else:
-            ask = "name the column of the text with --text, or a column of words with --words"
-        return f"there is no column {column!r}, only {quoted(listed(names))}; {ask}"
+            advice = "name the column of the text with --text, or a column of words with --words"
+        return f"there is no column {column!r}, only {quoted(listed(names))}; {advice}"
 
     def _check_roles(self, file: File) -> None:
         names = self.columns.names if self.columns else ()
@@ -104,10 +104,10 @@ class Reader(ABC):
                 raise SourceError(f"{file.label}: {self.missing(column, names)}")
 
     def _check_names(self, file: File, columns: Columns, first: Columns) -> None:
-        lacks = [name for name in first.names if name in first.sure and name not in columns.names]
-        new = [name for name in columns.names if name in columns.sure and name not in first.names]
-        if lacks or new:
+        missing_names = [name for name in first.names if name in first.required and name not in columns.names]
+        new_names = [name for name in columns.names if name in columns.required and name not in first.names]
+        if missing_names or new_names:
             raise SourceError(
-                f"{file.label} has other columns than {self._from} (missing: {quoted(listed(lacks))}; additional: "
-                f"{quoted(listed(new))}); files of one corpus need the same columns"
+                f"{file.label} has other columns than {self._from} (missing: {quoted(listed(missing_names))}; additional: "
+                f"{quoted(listed(new_names))}); files of one corpus need the same columns"
             )

@@ -35,12 +35,12 @@ class BadRecordError(Exception):
 class Columns:
     """The columns of one file.
 
-    `names` are in the order of the file; `sure` are those that every record must have (all, except in JSONL);
+    `names` are in the order of the file; `required` are those that every record must have (all, except in JSONL);
     `types` are Arrow types, where the file has them; `scalars` are the columns whose type can't hold lists.
     """
 
     names: tuple[str, ...]
-    sure: frozenset[str]
+    required: frozenset[str]
     types: Mapping[str, Any] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
 

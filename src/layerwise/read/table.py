@@ -65,10 +65,10 @@ class TsvReader(Reader):
             raise SourceError(f"{file.label} is empty; its first line must name the columns, or --columns")
         if isinstance(row, Skipped):
             raise SourceError(f"{file.label}, line {row.line}: {row.why}")
-        twice = sorted({name for name in row.cells if row.cells.count(name) > 1})
-        if twice:
+        duplicates = sorted({name for name in row.cells if row.cells.count(name) > 1})
+        if duplicates:
             raise SourceError(
-                f"{file.label}, line {row.line}: the header names {quoted(listed(twice))} twice; rename one, "
+                f"{file.label}, line {row.line}: the header names {quoted(listed(duplicates))} twice; rename one, "
                 "or give --columns when the file has no header"
             )
         return tuple(row.cells)

@@ -48,8 +48,8 @@ def merge(first: Kind, second: Kind) -> Kind:
     if isinstance(first, list) and isinstance(second, list):
         return [merge(first[0], second[0])]
     if isinstance(first, dict) and isinstance(second, dict):
-        both = {key: merge(first[key], second[key]) for key in first.keys() & second.keys()}
-        return {**first, **second, **both}
+        shared = {key: merge(first[key], second[key]) for key in first.keys() & second.keys()}
+        return {**first, **second, **shared}
     if first in ("integer", "number") and second in ("integer", "number"):
         return "number"
     raise OtherKindError(f"{described(first)} and {described(second)}")

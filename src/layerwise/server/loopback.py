@@ -94,7 +94,7 @@ def _handler(page: bytes, answer: Answer, token: str, patience: float) -> type[B
             # Against DNS rebinding: another site may resolve its own name to this address, to read the answers.
             port = cast(ThreadingHTTPServer, self.server).server_port
             if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
-                return self._refuse(HTTPStatus.FORBIDDEN, "this page is for 127.0.0.1 alone")
+                return self._refuse(HTTPStatus.FORBIDDEN, "this page is only for 127.0.0.1")
             path, _, query = self.path.partition("?")
             sent_token, slash, rest = path.removeprefix("/").partition("/")
             if not slash or not secrets.compare_digest(sent_token.encode("utf-8", "replace"), token.encode()):
