@@ -85,12 +85,12 @@ def main() -> int:
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        with Ray(Taker(), WORKERS) as crew:
+        with Ray(Taker(), WORKERS) as executor:
 
             def ours() -> int:
                 cut = shards(open_corpus(sources).records(), TOGETHER, CHARACTERS["text"])
                 tasks = ([example.text for example in shard] for shard in cut)
-                return sum(texts for texts, _ in crew.map(tasks, lambda **_: None))
+                return sum(texts for texts, _ in executor.map(tasks, lambda **_: None))
 
             def theirs() -> int:
                 pool = ray.data.ActorPoolStrategy(size=WORKERS)

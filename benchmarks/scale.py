@@ -129,8 +129,8 @@ def workers(folder: Path) -> list[Goal]:
         print("Ray left out: not installed; run: pip install 'layerwise[ray]'")
     source = write_jsonl(folder / "worked.jsonl", documentation(WORKED))
     rows, goals = [("workers of one thread", "seconds", "texts/s")], []
-    for name, crew in crews.items():
-        seconds = _worked(source, folder, crew)
+    for name, executor in crews.items():
+        seconds = _worked(source, folder, executor)
         one, two = (statistics.median(seconds[count]) for count in (1, 2))
         rows += [
             (f"1, {name}", f"{one:.1f}", f"{WORKED / one:.0f}"),
@@ -144,7 +144,7 @@ def workers(folder: Path) -> list[Goal]:
 
 
 def _worked(
-    source: Path, folder: Path, crew_of: Callable[[Any, int], AbstractContextManager[Any]]
+    source: Path, folder: Path, executor_of: Callable[[Any, int], AbstractContextManager[Any]]
 ) -> dict[int, list[float]]:
     """Return the seconds of one worker and of two, per round."""
     from layerwise._util.progress import SILENT
@@ -156,9 +156,9 @@ def _worked(
         for count in (1, 2) if number % 2 else (2, 1):
             out = folder / f"workers-{count}-{number}.lw"
             job = prepare(source, out, ExtractOptions(shard_texts=200, device="cpu"), together=True)
-            with crew_of(job.recipe, count) as crew:
+            with executor_of(job.recipe, count) as executor:
                 start = time.perf_counter()
-                job.run(crew, SILENT, append=False)
+                job.run(executor, SILENT, append=False)
                 seconds[count].append(time.perf_counter() - start)
             _remove(out)
     return seconds
@@ -168,8 +168,8 @@ def _worked(
 def _locally(recipe: Any, count: int) -> Iterator[Any]:
     from layerwise.parallel import local
 
-    with local.Local(recipe, count, threads=count) as crew:  # a thread for each
-        yield crew
+    with local.ProcessExecutor(recipe, count, threads=count) as executor:  # a thread for each
+        yield executor
 
 
 @contextlib.contextmanager
@@ -180,8 +180,8 @@ def _on_ray(recipe: Any, count: int) -> Iterator[Any]:
 
     ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        with Ray(recipe, count) as crew:
-            yield crew
+        with Ray(recipe, count) as executor:
+            yield executor
     finally:
         ray.shutdown()
 

@@ -10,7 +10,7 @@ import pytest
 
 import layerwise
 from layerwise.parallel.executor import import_path, script_folders
-from layerwise.parallel.local import Local
+from layerwise.parallel.local import ProcessExecutor
 from recipes import Paths
 from warm import Python
 
@@ -45,9 +45,9 @@ def test_workers_import_nothing_from_the_current_folder(
     planted = plant(tmp_path / "strangers", "pickle", "queue", "tempfile", "gc", "recipes")
     monkeypatch.chdir(planted)
     monkeypatch.setattr(sys, "path", ["", str(planted), *sys.path])
-    with Local(Paths(), 1) as crew:
-        assert not {"", str(planted)} & set(crew.about)
-        assert list(crew.map(["a"], lambda **_: None)) == ["a"]
+    with ProcessExecutor(Paths(), 1) as executor:
+        assert not {"", str(planted)} & set(executor.about)
+        assert list(executor.map(["a"], lambda **_: None)) == ["a"]
     assert not marks(planted)
 
 
@@ -55,8 +55,8 @@ def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
     script = tmp_path / "project" / "mine.py"
     script.parent.mkdir()
     script.write_text(
-        "from layerwise.parallel.local import Local\nfrom recipes import Paths\n"
-        "with Local(Paths(), 1) as crew:\n    print(*crew.about, sep='\\n')\n"
+        "from layerwise.parallel.local import ProcessExecutor\nfrom recipes import Paths\n"
+        "with ProcessExecutor(Paths(), 1) as executor:\n    print(*executor.about, sep='\\n')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parents[1])])}
     done = subprocess.run(

@@ -151,23 +151,23 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
 
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     reported: list[int] = []
-    with Ray(Exiting(), 1) as crew:
-        assert crew.about == "about"
-        assert sorted(crew.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
+    with Ray(Exiting(), 1) as executor:
+        assert executor.about == "about"
+        assert sorted(executor.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
         assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
-            list(crew.map(["die"], lambda **_: None))
+            list(executor.map(["die"], lambda **_: None))
 
 
 def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:
-    with Ray(Paths(), 1) as crew:
-        assert crew.about, "it imports from somewhere"
-        assert not {"", str(Path.cwd())} & set(crew.about)
+    with Ray(Paths(), 1) as executor:
+        assert executor.about, "it imports from somewhere"
+        assert not {"", str(Path.cwd())} & set(executor.about)
 
 
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
-    with Ray(Overlapping(), 1) as crew:
-        assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
+    with Ray(Overlapping(), 1) as executor:
+        assert sorted(executor.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
 @pytest.mark.skipif(not available(), reason="needs VNNI instructions")
@@ -187,10 +187,10 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
 
 def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
     for count, share in ((1, "2 2"), (2, "1 1")):
-        with Ray(Sharing(), count) as crew:
-            assert crew.about == share, f"{count} actors on 2 cores"
-    with Ray(Sharing(), 1, threads=1) as crew:
-        assert crew.about == "1 1", "--threads is what all share"
+        with Ray(Sharing(), count) as executor:
+            assert executor.about == share, f"{count} actors on 2 cores"
+    with Ray(Sharing(), 1, threads=1) as executor:
+        assert executor.about == "1 1", "--threads is what all share"
 
 
 def test_what_comes_back_is_records_and_no_vectors(
@@ -228,8 +228,8 @@ def test_a_worker_that_is_lost_in_another_way_is_replaced(
         return get(reference)
 
     monkeypatch.setattr(cluster, "get", failing)
-    with Ray(Exiting(), 1) as crew:
-        assert sorted(set(crew.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
+    with Ray(Exiting(), 1) as executor:
+        assert sorted(set(executor.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
     assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
 
 
@@ -265,12 +265,12 @@ def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("layerwise.parallel.ray._LOOK", 0.2)
-    with Ray(Exiting(), 1) as crew:
+    with Ray(Exiting(), 1) as executor:
         # As it looks when the raylet of the only machine is killed.
         nodes = [{**node, "Alive": False} for node in cluster.nodes()]
         monkeypatch.setattr(cluster, "nodes", lambda: nodes)
         with pytest.raises(LayerwiseError, match="the Ray cluster is gone, with all its machines"):
-            list(crew.map(["sleep"], lambda **_: None))
+            list(executor.map(["sleep"], lambda **_: None))
 
 
 def test_without_ray_it_says_what_to_install(

@@ -20,8 +20,8 @@ from layerwise.api.extract import extract_share
 from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.parallel import local
-from layerwise.parallel.executor import Alone
-from layerwise.parallel.local import Local
+from layerwise.parallel.executor import SerialExecutor
+from layerwise.parallel.local import ProcessExecutor
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
@@ -77,9 +77,11 @@ def survives(
 ) -> None:
     """Extract with two processes that are killed so many times while they write."""
     monkeypatch.setattr(local, "_TRIES", 10 * kills)
-    map_ = Local.map
+    map_ = ProcessExecutor.map
     killed = Killing(out, kills)
-    monkeypatch.setattr(Local, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    monkeypatch.setattr(
+        ProcessExecutor, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report)
+    )
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
     assert contents(out) == whole
     assert check_files(out) == []
@@ -130,48 +132,50 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
 
 
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
-    with Local(Fatal(False), 2) as crew:
-        assert crew.about == "about"
-        assert sorted(crew.map(["a", "b", "c"], lambda **_: None)) == ["a", "b", "c"]
+    with ProcessExecutor(Fatal(False), 2) as executor:
+        assert executor.about == "about"
+        assert sorted(executor.map(["a", "b", "c"], lambda **_: None)) == ["a", "b", "c"]
         with pytest.raises(
             LayerwiseError, match=r"worker \d was killed by signal 9, 3 times; .*fewer workers"
         ):
-            list(crew.map(["a", "die"], lambda **_: None))
+            list(executor.map(["a", "die"], lambda **_: None))
     for task, fault in FAULTS.items():
-        with Local(Fatal(False), 1) as crew, pytest.raises(RuntimeError, match=str(fault)):
-            list(crew.map([task], lambda **_: None))
+        with ProcessExecutor(Fatal(False), 1) as executor, pytest.raises(RuntimeError, match=str(fault)):
+            list(executor.map([task], lambda **_: None))
     with pytest.raises(LayerwiseError, match="was killed by signal 9, 3 times"):
-        Local(Fatal(True), 1)
+        ProcessExecutor(Fatal(True), 1)
 
 
 def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
-    with Local(Fatal(False), 1) as crew:
+    with ProcessExecutor(Fatal(False), 1) as executor:
 
         def tasks() -> Iterator[str]:
             yield "fail"
-            until(lambda: not crew._messages.empty(), "the fault")
+            until(lambda: not executor._messages.empty(), "the fault")
             yield "a"
             yield "b"
 
         with pytest.raises(RuntimeError, match="a fault of ours"):
-            list(crew.map(tasks(), lambda **_: None))
+            list(executor.map(tasks(), lambda **_: None))
 
 
 def test_each_process_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for count, share in ((2, "2 2"), (3, "1 1"), (6, "1 1")):
-        with Local(Sharing(False), count, threads=5) as crew:
-            assert crew.about == share, f"{count} processes with 5 threads"
+        with ProcessExecutor(Sharing(False), count, threads=5) as executor:
+            assert executor.about == share, f"{count} processes with 5 threads"
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)  # tests have one
-    with Local(Sharing(False), 2) as crew:
-        assert crew.about == "2 2", "as of one process, the environment says how many"
+    with ProcessExecutor(Sharing(False), 2) as executor:
+        assert executor.about == "2 2", "as of one process, the environment says how many"
 
 
 def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map_ = Alone.map
-    monkeypatch.setattr(Alone, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report))
+    map_ = SerialExecutor.map
+    monkeypatch.setattr(
+        SerialExecutor, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report)
+    )
     with pytest.raises(
         DatasetError, match="1 of 15 shards got lost on the way; start the same command again"
     ):
@@ -202,8 +206,8 @@ def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_o
 
 
 def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
-    with Local(Overlapping(), 1) as crew:
-        assert sorted(crew.map(TASKS, lambda **_: None)) == sorted(TASKS)
+    with ProcessExecutor(Overlapping(), 1) as executor:
+        assert sorted(executor.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
 BESIDE = {"a": "b", "y": "z"}  # task that is made: task that is prepared meanwhile
@@ -251,8 +255,8 @@ def test_one_process_prepares_the_next_task_and_commits_the_last_while_it_makes_
         raise LayerwiseError("the source ends in a fault")
 
     steps = Steps()
-    with Alone(steps) as crew:
-        made = crew.map(tasks(), lambda **_: None)
+    with SerialExecutor(steps) as executor:
+        made = executor.map(tasks(), lambda **_: None)
         assert [next(made), next(made)] == ["a", "b"], "what stands before a fault is made"
         with pytest.raises(LayerwiseError, match="ends in a fault"):
             next(made)
@@ -267,7 +271,7 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
         until(lambda: "make first" in steps.seen, "the first to be made while the next is asked for")
         yield "second"
 
-    assert list(Alone(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
+    assert list(SerialExecutor(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal of POSIX")
@@ -297,13 +301,13 @@ def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: 
 
 def test_what_was_made_before_a_fault_is_committed() -> None:
     steps = Steps()
-    made = Alone(steps).map(["x", "bad", "y"], lambda **_: None)
+    made = SerialExecutor(steps).map(["x", "bad", "y"], lambda **_: None)
     assert next(made) == "x"
     with pytest.raises(LayerwiseError, match="can't be made"):
         next(made)
     assert "make y" not in steps.seen
     steps = Steps()
-    made = Alone(steps).map(["x", "full", "y", "z"], lambda **_: None)
+    made = SerialExecutor(steps).map(["x", "full", "y", "z"], lambda **_: None)
     assert next(made) == "x"
     with pytest.raises(OutputError, match="disk is full"):
         list(made)
@@ -312,10 +316,10 @@ def test_what_was_made_before_a_fault_is_committed() -> None:
 
 def test_one_that_is_closed_has_nothing_under_way_any_more() -> None:
     steps = Steps()
-    crew = Alone(steps)
-    made = crew.map(["x", "y", "z", "w"], lambda **_: None)
+    executor = SerialExecutor(steps)
+    made = executor.map(["x", "y", "z", "w"], lambda **_: None)
     assert next(made) == "x"
-    crew.close()
+    executor.close()
     assert steps.seen[-1] == "commit y", "what was made is committed, and waited for"
     assert "make z" not in steps.seen
     assert list(made) == []

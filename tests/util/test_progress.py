@@ -32,7 +32,7 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.inputs import open_source
 from layerwise.heads.predict import predict_source
-from layerwise.parallel.local import Local
+from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import Ray
 from planted import noise, states_of, words_of
 
@@ -620,9 +620,9 @@ def test_workers_share_the_threads(
         given.append((count, threads))
         raise RequestError("enough")
 
-    several: list[tuple[Any, dict[str, Any]]] = [(Local, {}), (Ray, {"cluster": "ray"})]
-    for crew, options in several:
-        monkeypatch.setattr(crew, "__init__", init)
+    several: list[tuple[Any, dict[str, Any]]] = [(ProcessExecutor, {}), (Ray, {"cluster": "ray"})]
+    for executor, options in several:
+        monkeypatch.setattr(executor, "__init__", init)
         with pytest.raises(RequestError, match="enough"):
             lw.extract(source, tmp_path / "a", model=model, workers=2, threads=4, device="cpu", **options)
     assert given == [(2, 4), (2, 4)]

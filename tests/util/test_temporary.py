@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from layerwise._util.temporary import TemporaryFolder, sweep
-from layerwise.parallel.local import Local
+from layerwise.parallel.local import ProcessExecutor
 from layerwise.store import disk
 from recipes import Fatal
 from waiting import SECONDS
 
-WORKERS = "from layerwise.parallel.local import Local; from recipes import Fatal; made = Local(Fatal(), 1)"
+WORKERS = "from layerwise.parallel.local import ProcessExecutor; from recipes import Fatal; made = ProcessExecutor(Fatal(), 1)"
 WAITING = "from layerwise.store import disk; made = disk._waiting_room('memory://somewhere')"
 
 
@@ -75,7 +75,7 @@ def test_the_next_process_removes_what_a_killed_one_left(
         assert folder.path in there
     alive.kill()
     alive.wait(SECONDS)
-    with Local(Fatal(), 1):
+    with ProcessExecutor(Fatal(), 1):
         assert not there - {folder.path} & set(place.iterdir())
     assert list(place.iterdir()) == []
 

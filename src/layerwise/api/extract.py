@@ -17,8 +17,8 @@ from layerwise.extraction.job import prepare
 from layerwise.extraction.shard_maker import Recipe
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
-from layerwise.parallel.executor import Alone, Crew
-from layerwise.parallel.local import Local
+from layerwise.parallel.executor import Executor, SerialExecutor
+from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import Ray
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
@@ -125,27 +125,27 @@ def extract(
         choices.one_of("cluster", cluster, ("ray",))
     choose(threads)
     job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
-    with tracking(progress) as track, _crew(job.recipe, workers, cluster, threads, track) as crew:
-        job.run(crew, track, append=append)
+    with tracking(progress) as track, _executor(job.recipe, workers, cluster, threads, track) as executor:
+        job.run(executor, track, append=append)
     return open_described(out)
 
 
 @contextmanager
-def _crew(
+def _executor(
     recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
-) -> Iterator[Crew]:
+) -> Iterator[Executor]:
     """Start what makes shards, and let it compute with so many threads."""
     sweep()
     track.named("loading the model")
     if cluster is not None:
-        with Ray(recipe, workers, threads) as crew:
-            yield crew
+        with Ray(recipe, workers, threads) as executor:
+            yield executor
     elif workers is not None and workers > 1:
-        with Local(recipe, workers, threads) as crew:
-            yield crew
+        with ProcessExecutor(recipe, workers, threads) as executor:
+            yield executor
     else:
-        with computing(threads), Alone(recipe) as crew:
-            yield crew
+        with computing(threads), SerialExecutor(recipe) as executor:
+            yield executor
 
 
 def extract_share(
@@ -180,5 +180,5 @@ def extract_share(
         raise RequestError(f"--worker-index {index} doesn't fit --num-workers {count}; take 0 to {count - 1}")
     choose(threads)
     job = prepare(source, out, ExtractOptions(**options))
-    with tracking(progress) as track, _crew(job.recipe, None, None, threads, track) as crew:
-        return job.run_share(crew, track, share)
+    with tracking(progress) as track, _executor(job.recipe, None, None, threads, track) as executor:
+        return job.run_share(executor, track, share)

@@ -21,7 +21,7 @@ from layerwise.extraction.finish import described, manifest_of
 from layerwise.extraction.provenance import Begun, begun, settings_at, with_source
 from layerwise.extraction.shard_maker import Recipe, Task
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
-from layerwise.parallel.executor import Crew, Report
+from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
 from layerwise.read.example_builder import PART
@@ -119,37 +119,37 @@ class Job:
         self._there: dict[str, None] = {}
         self._here: dict[str, None] = {}
 
-    def run(self, crew: Crew, track: Tracker, *, append: bool) -> None:
+    def run(self, executor: Executor, track: Tracker, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
-        with self._writer(crew, append=append) as writer:
+        with self._writer(executor, append=append) as writer:
             if append and writer.made is None and not writer.committed:
                 warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
-            self._go_through(crew, track, writer)
+            self._go_through(executor, track, writer)
             if not writer.finished and len(writer.committed) > writer.base:
-                writer.finish(described(self._manifest(crew, writer), writer.committed.values()))
+                writer.finish(described(self._manifest(executor, writer), writer.committed.values()))
 
-    def run_share(self, crew: Crew, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
+    def run_share(self, executor: Executor, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
         """Make the shards of one of several workers that are missing, and note what there is in all."""
-        with self._writer(crew, share=share) as writer:
-            self._go_through(crew, track, writer, share)
+        with self._writer(executor, share=share) as writer:
+            self._go_through(executor, track, writer, share)
             texts = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
             if not writer.finished:
-                manifest = self._manifest(crew, writer)
+                manifest = self._manifest(executor, writer)
                 writer.through(
                     {"share": share, "shards": self.shards, "texts": self.texts, "manifest": manifest}
                 )
         return {"shards": len(texts), "texts": sum(texts), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(
-        self, crew: Crew, share: tuple[int, int] | None = None, *, append: bool = False
+        self, executor: Executor, share: tuple[int, int] | None = None, *, append: bool = False
     ) -> DatasetWriter:
-        settings_here = {**crew.about.settings, **self._settings}
+        settings_here = {**executor.about.settings, **self._settings}
         with disk.writing(self.recipe.out):
             settings = settings_at(self.recipe.out, settings_here, self._sources, append=append)
         return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
-    def _manifest(self, crew: Crew, writer: DatasetWriter) -> dict[str, Any]:
-        manifest = manifest_of(crew.about, self._corpus)
+    def _manifest(self, executor: Executor, writer: DatasetWriter) -> dict[str, Any]:
+        manifest = manifest_of(executor.about, self._corpus)
         before = writer.made
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):
@@ -166,14 +166,14 @@ class Job:
         return manifest
 
     def _go_through(
-        self, crew: Crew, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
+        self, executor: Executor, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
     ) -> None:
         self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
         try:
-            for record in crew.map(self._tasks(writer, share, track), self._reporter(track)):
+            for record in executor.map(self._tasks(writer, share, track), self._reporter(track)):
                 writer.add(record)
         except BaseException:
-            crew.close()  # before the writer tidies up
+            executor.close()  # before the writer tidies up
             raise
         end = self._begun.shard + self.shards
         own = [number for number in range(self._begun.shard, end) if _is_of(share, number)]

@@ -98,7 +98,7 @@ class WorkerFactory(Protocol):
         """Return the worker of process `index` of `count`."""
 
 
-class Crew(AbstractContextManager["Crew"], Protocol):
+class Executor(AbstractContextManager["Executor"], Protocol):
     """Workers that run tasks: the interface of all executors."""
 
     def __enter__(self) -> Self:
@@ -126,7 +126,7 @@ def check_agreement(expected: Any, about: Any, remedy: str) -> Any:
     return about
 
 
-class Alone:
+class SerialExecutor:
     """One worker, in this process: while it makes a task, the next is read and prepared, and the last committed."""
 
     def __init__(self, factory: WorkerFactory) -> None:

@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 _CODE = "from layerwise.parallel.local import serve; serve()"
 
 
-class Local:
+class ProcessExecutor:
     """Several workers, each in its own process."""
 
     def __init__(self, factory: WorkerFactory, count: int, threads: int | None = None) -> None:

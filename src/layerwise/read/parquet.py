@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from layerwise._util.parquet_size import size_of, written_out
+from layerwise import _util
 from layerwise._util.paths import faults
 from layerwise.errors import SourceError
 from layerwise.read.files import File
@@ -78,7 +78,7 @@ def _batches(raw: Any, parquet: Any) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     metadata = parquet.metadata
-    size = size_of(raw, metadata)
+    size = _util.parquet_size.size_of(raw, metadata)
     # Sizes that are unknown before reading are assumed to be the largest possible.
     largest = (size.fixed + size.prefixed) // max(1, metadata.num_rows)
     rows = min(_BATCH, max(1, _BYTES // max(1, largest)))
@@ -99,7 +99,7 @@ def _columns(file: File, schema: Any) -> Columns:
 
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
-    size = sum(map(written_out, batch.columns))
+    size = sum(map(_util.parquet_size.written_out, batch.columns))
     if size > _BYTES and batch.num_rows > 1:
         half = batch.num_rows // 2
         yield from _records(file, batch.slice(0, half), start)
