@@ -1,7 +1,7 @@
 """Texts given in Python: a list of them, in any of the usual containers."""
 
 from collections.abc import ItemsView, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from layerwise.errors import RequestError
 
@@ -41,6 +41,21 @@ def listed(given: Any) -> list[Any]:
     return [_words(item) for item in items]
 
 
+def refuse(number: int, text: Any) -> NoReturn:
+    """Say what a text is that is neither a string nor a list of words; of a record, which column to take.
+
+    Raises:
+        RequestError: always.
+    """
+    if isinstance(text, Mapping) and text:
+        columns = [str(key) for key in text]
+        raise RequestError(
+            f"text {number} is a record, with the columns {_shown(columns)}; "
+            f"pass one of them, such as [record[{_wanted(columns)!r}] for record in …]"
+        )
+    raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+
+
 def _of_type(given: Any, name: str) -> Any:
     """Return an attribute that a type has; pandas gives rows and columns out as attributes too."""
     return getattr(given, name, None) if hasattr(type(given), name) else None
@@ -74,6 +89,16 @@ def _naming(given: Any, columns: list[str]) -> str:
     kind = "mapping" if isinstance(given, Mapping) else "table"
     if not columns:
         return f"got an empty {kind} for texts; give a list of strings, or of lists of words"
-    names = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
-    wanted = next((name for name in _USUAL if name in columns), columns[0])
-    return f"got a {kind} for texts, with the columns {names}; pass one of them, such as [{wanted!r}]"
+    return (
+        f"got a {kind} for texts, with the columns {_shown(columns)}; "
+        f"pass one of them, such as [{_wanted(columns)!r}]"
+    )
+
+
+def _shown(columns: list[str]) -> str:
+    return ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
+
+
+def _wanted(columns: list[str]) -> str:
+    """Return the column that most likely holds the texts."""
+    return next((name for name in _USUAL if name in columns), columns[0])

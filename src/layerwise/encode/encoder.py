@@ -27,7 +27,7 @@ from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.read.example import Example, clean
 from layerwise.states import F32, LayerStates
 from layerwise.tables import Carried, Coverage, index_table, texts_table
-from layerwise.texts import listed
+from layerwise.texts import listed, refuse
 from layerwise.threads import computing
 from layerwise.tolerance import COMPUTED
 
@@ -366,7 +366,7 @@ def _examples(texts: Iterable[Any]) -> list[Example]:
             words = tuple(clean(word) for word in text)
             examples.append(Example(" ".join(words), words))
         else:
-            raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+            refuse(number, text)
     return examples
 
 
