@@ -1,7 +1,7 @@
 """Convert the texts that Python callers pass, in any of the usual containers, to a list."""
 
 from collections.abc import ItemsView, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from layerwise.errors import RequestError
 
@@ -40,6 +40,21 @@ def listed(texts: Any) -> list[Any]:
     return [_words(item) for item in items]
 
 
+def refuse(number: int, text: Any) -> NoReturn:
+    """Say what a text is that is neither a string nor a list of words; of a record, which column to take.
+
+    Raises:
+        RequestError: always.
+    """
+    if isinstance(text, Mapping) and text:
+        columns = [str(key) for key in text]
+        raise RequestError(
+            f"text {number} is a record, with the columns {_shown(columns)}; "
+            f"pass one of them, such as [record[{_suggested(columns)!r}] for record in …]"
+        )
+    raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+
+
 def _of_type(texts: Any, name: str) -> Any:
     """Return an attribute if its type defines it; pandas also makes rows and columns attributes."""
     return getattr(texts, name, None) if hasattr(type(texts), name) else None
@@ -73,6 +88,16 @@ def _table_message(texts: Any, columns: list[str]) -> str:
     kind = "mapping" if isinstance(texts, Mapping) else "table"
     if not columns:
         return f"got an empty {kind} for texts; give a list of strings, or of lists of words"
-    names = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
-    suggestion = next((name for name in _USUAL if name in columns), columns[0])
-    return f"got a {kind} for texts, with the columns {names}; pass one of them, such as [{suggestion!r}]"
+    return (
+        f"got a {kind} for texts, with the columns {_shown(columns)}; "
+        f"pass one of them, such as [{_suggested(columns)!r}]"
+    )
+
+
+def _shown(columns: list[str]) -> str:
+    return ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
+
+
+def _suggested(columns: list[str]) -> str:
+    """Return the column that most likely holds the texts."""
+    return next((name for name in _USUAL if name in columns), columns[0])

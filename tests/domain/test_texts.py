@@ -141,6 +141,14 @@ def test_what_is_no_list_of_texts(given: Any, said: str) -> None:
         listed(given)
 
 
+def test_records_are_refused_and_their_columns_named(encoder_of: Callable[[str], Any]) -> None:
+    said = r"text 0 is a record, with the columns label, sentence; pass one of them, such as \[record\['sentence'\] for"
+    with pytest.raises(RequestError, match=said):
+        encoder_of("bert").encode([{"label": "x", "sentence": "one"}])
+    with pytest.raises(RequestError, match="text 1 is dict; give a string"):
+        encoder_of("bert").encode(["one", {}])
+
+
 def test_a_dataset_is_refused_and_its_texts_named(encoder_of: Callable[[str], Any]) -> None:
     states = encoder_of("bert").encode(TEXTS)
     with pytest.raises(RequestError, match=r"dataset\.texts\['text'\]"):

@@ -305,6 +305,10 @@ def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
         mood.predict("a text")
     with pytest.raises(RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
         mood.predict({"text": ["one", "two"], "label": ["x", "y"]})
+    with pytest.raises(
+        RequestError, match="text 0 is a record, with the columns text, label; pass one of them"
+    ):
+        mood.predict([{"text": "one", "label": "x"}])  # type: ignore[list-item]
     with pytest.raises(RequestError, match="text 1 is int; give a string or a list of words"):
         mood.predict(["a", 3])  # type: ignore[list-item]
     assert mood.predict([]) == []

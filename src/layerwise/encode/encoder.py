@@ -28,7 +28,7 @@ from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.schema import Carried, Coverage, index_table, texts_table
 from layerwise.states import F32, LayerStates
-from layerwise.texts import listed
+from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
@@ -381,7 +381,7 @@ def _examples(texts: Iterable[Any]) -> list[Example]:
             words = tuple(clean(word) for word in text)
             examples.append(Example(" ".join(words), words))
         else:
-            raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+            refuse(number, text)
     return examples
 
 

@@ -23,7 +23,7 @@ from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
-from layerwise.texts import listed
+from layerwise.texts import listed, refuse
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -122,7 +122,7 @@ def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Exam
     if isinstance(text, str):
         return (Example(clean(text)),)
     if not is_list_of_strings:
-        raise RequestError(f"text {number} is {type(text).__name__}; give a string or a list of words")
+        refuse(number, text)
     words = tuple(map(clean, text))
     return (Example(" ".join(words), words),)
 

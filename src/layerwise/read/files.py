@@ -135,6 +135,10 @@ def _file(name: str, source: str | None = None, id: str | None = None) -> File:
 
 
 def _folder(name: str, format: str) -> list[File]:
+    if (Path(name) / "manifest.json.sha256").is_file():
+        raise SourceError(
+            f"{clean(name)} is a dataset, which holds vectors; name the source that its texts came from"
+        )
     if format != "docs":
         raise SourceError(
             f"{clean(name)} is a folder; --format docs reads each file in it as one text, "
