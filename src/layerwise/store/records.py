@@ -124,9 +124,9 @@ _RECORD: schema.Schema = {
     "rows": schema.whole(),
     "texts": schema.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
-    "counts": schema.map_of(schema.number),
+    "counts": schema.map_of(schema.whole()),
     "error": _LOST,
-    "seconds": schema.optional(schema.positive),
+    "seconds": schema.optional(lambda value: schema.positive(value) and value <= schema.MOST),
     "input": schema.optional(schema.text),
     "columns": schema.optional(
         schema.object_of(dict.fromkeys(("text", "word"), schema.list_of(schema.text)))
