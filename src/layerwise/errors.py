@@ -15,6 +15,10 @@ A message is one line: what was got, what is allowed, what to do.
 class LayerwiseError(Exception):
     """Base of all errors that layerwise raises on purpose; the command line shows it and exits with 2."""
 
+    def __str__(self) -> str:
+        """Return the message in one line, whatever names and entries of files it quotes."""
+        return " ".join(super().__str__().splitlines())
+
 
 class RequestError(LayerwiseError, ValueError):
     """An argument that can't be carried out: a layer, pool, level, mix or option."""

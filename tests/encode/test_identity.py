@@ -526,6 +526,14 @@ def test_an_adapter_is_refused(base_beside: bool, folder: Path, capsys: pytest.C
         assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("entry", ["peft_type", "base_model_name_or_path"])
+def test_an_adapter_of_a_name_of_several_lines_is_one_line(entry: str, folder: Path) -> None:
+    change(folder / "adapter_config.json", **{entry: "two\nlines"})
+    with pytest.raises(ModelError, match="holds an adapter") as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_an_adapter_within_a_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "st/0_Transformer")
     modules = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
@@ -690,6 +698,14 @@ def test_what_can_not_be_read_is_not_taken_for_missing(name: str, what: str, fol
     else:
         (folder / name).symlink_to("gone" if what == "a link to nothing" else Path(name).name)
     with pytest.raises(ModelError, match=re.escape(name)) as caught:
+        lw.load_encoder(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_of_a_name_of_several_lines_is_one_line(folder: Path) -> None:
+    (folder.parent / "outside.json").write_text("{}")
+    (folder / "two\nlines.json").symlink_to(folder.parent / "outside.json")
+    with pytest.raises(ModelError, match="two lines.json is a link to .*outside.json, outside") as caught:
         lw.load_encoder(folder, device="cpu")
     assert "\n" not in str(caught.value)
 

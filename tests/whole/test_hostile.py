@@ -15,6 +15,7 @@ import pytest
 
 from hostile import poke, sign, write_manifest
 from layerwise._util.guarded import BLOCKS
+from layerwise.api.merge import merge
 from layerwise.errors import DatasetError, RequestError
 from layerwise.states import odd_row
 from layerwise.store.dtypes import decode
@@ -78,6 +79,21 @@ def test_records_of_rows_that_are_not_there(tmp_path: Path, rows: int) -> None:
     sign(out, records=lambda records: records[0].update(rows=rows))
     for look in (lambda: open_dataset(out).layer("1", rows=[0]), lambda: open_dataset(out).index):
         refused(look)
+    assert check_files(out)
+
+
+@pytest.mark.parametrize(
+    "entries", [{"counts": {"windows": 1e308}}, {"counts": {"windows": -1}}, {"seconds": 1e308}]
+)
+def test_records_of_counts_whose_sum_is_no_number(tmp_path: Path, entries: dict[str, Any]) -> None:
+    out = make(tmp_path / "d", (3, 4)).path
+
+    def change(records: list[dict[str, Any]]) -> None:
+        for record in records:
+            record.update(entries)
+
+    sign(out, records=change)
+    refused(lambda: merge([out], tmp_path / "merged"))
     assert check_files(out)
 
 

@@ -174,7 +174,7 @@ _RECORD: json_checks.Schema = {
     "rows": json_checks.whole(),
     "texts": json_checks.whole(),
     "files": dict.fromkeys(KINDS, _FILE),
-    "counts": json_checks.map_of(json_checks.amount),
+    "counts": json_checks.map_of(json_checks.whole()),
     "error": _LOST,
     "seconds": json_checks.optional(json_checks.amount),
     "input": json_checks.optional(json_checks.text),
