@@ -81,7 +81,7 @@ def test_the_baseline_is_a_probe_of_datasets_with_random_weights(
     lw.extract(source, tmp_path / "d", model=folder, device="cpu", **how)
     # Only some texts are looked at, so that rows have to be found among those that are encoded again.
     asked: dict[str, Any] = {
-        "mixes": [],
+        "mix": [],
         "quick": True,
         "seed": 3,
         "max_rows": 50 if level == "text" else 200,
@@ -109,7 +109,7 @@ def test_the_two_texts_of_a_pair_are_found_again(model_folder: Folder, tmp_path:
     folder = model_folder("bert")
     how: dict[str, Any] = {"text": ("a", "b"), "dtype": "float32"}
     lw.extract(source, tmp_path / "d", model=folder, device="cpu", **how)
-    asked: dict[str, Any] = {"mixes": [], "quick": True, "max_rows": 30}
+    asked: dict[str, Any] = {"mix": [], "quick": True, "max_rows": 30}
     found = lw.probe(tmp_path / "d", "regress", "score", random_model=True, **asked)
     encoder = lw.load_encoder(folder, device="cpu", random=0)
     dataset = lw.extract(source, tmp_path / "random", model=encoder, **how)

@@ -233,14 +233,14 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
             {"pairs": "key", "sides": "text"},
             "must have two values, one per side of a pair, and has 10: text number 0",
         ),
-        ({"pairs": "text", "measures": ["class_separation"], "label": None}, "exactly two texts"),
+        ({"pairs": "text", "measure": ["class_separation"], "label": None}, "exactly two texts"),
         (
-            {"measures": "class_separation"},
+            {"measure": "class_separation"},
             r"'class_separation' isn't available for this dataset \(it needs --label\)",
         ),
-        ({"measures": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
+        ({"measure": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
-        ({"sample": 0}, "take at least 1"),
+        ({"max_rows": 0}, "take at least 1"),
         ({"seed": -1}, "take a whole number"),
     ],
 )
