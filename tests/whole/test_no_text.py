@@ -80,6 +80,7 @@ def run(
     """Runs a command, and returns what it prints; no secret may be in it, or in what it writes to `out`."""
     monkeypatch.chdir(tmp_path)
     model = str(model_folder("bert"))
+    capfd.readouterr()  # what making the model printed
 
     def run(*arguments: str, code: int = 0) -> str:
         taken = ["--model", model, "--device", "cpu"] if arguments[0] == "extract" else []
@@ -184,7 +185,7 @@ def test_parquet(name: str, run: Callable[..., str]) -> None:
 def test_files_that_differ(run: Callable[..., str]) -> None:
     Path("a.csv").write_text("text,label\na,b\n")
     Path("b.csv").write_text(f"text,{CANARY}\na,b\n")
-    assert "lacks …" in run("extract", "a.csv", "b.csv", "--out", "out", "--no-text", code=2)
+    assert "missing: …" in run("extract", "a.csv", "b.csv", "--out", "out", "--no-text", code=2)
     pq.write_table(pa.table({"text": ["a"], "deep": [{"a": 1}]}), "a.parquet")
     pq.write_table(pa.table({"text": ["a"], "deep": [{CANARY: 1}]}), "b.parquet")
     assert "is … where" in run("extract", "a.parquet", "b.parquet", "--out", "out", "--no-text", code=2)
