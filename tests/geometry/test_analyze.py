@@ -1,6 +1,8 @@
 """analyze: planted layers, what isn't defined, other datasets, pairs, and its files."""
 
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,20 @@ def test_without_scikit_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lw.analyze(states_of(noise(30, 4, 2), {}))
     assert "intrinsic_dimension" not in found.measures
     assert any("pip install 'layerwise[dimension]'" in note for note in found.notes)
+
+
+def test_warnings_of_the_process_are_shown_as_before() -> None:
+    """scikit-dimension turns all of them off when it is imported."""
+    code = """
+import warnings
+from layerwise.geometry.dimension import two_nn
+two_nn()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.warn("of somebody else", RuntimeWarning)
+print(len(caught))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 def test_settings_of_numba_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ def two_nn() -> Callable[[Rows], float]:
     """
     check_settings("intrinsic_dimension")
     try:
-        from skdim.id import TwoNN
+        with silenced():  # it makes Python ignore all warnings of the process, for good, when it is imported
+            from skdim.id import TwoNN
     except ImportError:
         raise RequestError(
             "intrinsic_dimension needs scikit-dimension, which isn't installed; pip install 'layerwise[dimension]'"
