@@ -189,9 +189,8 @@ def test_damaged_folders(
 ) -> None:
     folder = copy(model_folder("bert"), tmp_path / "broken")
     break_it(folder)
-    with pytest.raises(ModelError, match=message) as caught:
+    with pytest.raises(ModelError, match=message):
         lw.load_encoder(folder, device="cpu")
-    assert "\n" not in str(caught.value)
 
 
 def in_config(**entries: Any) -> Callable[[Path], Any]:
@@ -248,7 +247,10 @@ def in_tokenizer(*keys: str, value: Any) -> Callable[[Path], Any]:
 def test_entries_that_no_model_has(
     break_it: Callable[[Path], Any], message: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    test_damaged_folders(break_it, message, model_folder, tmp_path)
+    folder = copy(model_folder("bert"), tmp_path / "broken")
+    break_it(folder)
+    with pytest.raises(ModelError, match=message):
+        lw.load_encoder(folder, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ def submodules(package: str) -> Callable[[str], ModuleType]:
     """
 
     def imported(name: str) -> ModuleType:
+        """Return a submodule by its name."""
         full = f"{package}.{name}"
         try:
             if name.startswith("_"):

@@ -490,7 +490,9 @@ def _check_amount(
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             described = _of_config(loader, config, trust_remote_code)
-    except Exception:  # whatever is wrong is told when it is loaded
+    except (
+        Exception
+    ):  # code of the model's own may not run without memory; what is wrong is told when it is loaded
         return
     numbers = sum(parameter.numel() for parameter in described.parameters())
     if numbers > _NUMBERS_PER_BYTE * checkpoint.files.bytes:

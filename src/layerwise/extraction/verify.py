@@ -125,10 +125,10 @@ def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int
     }
     limits = {layer: _limit(dataset.manifest, layer) for layer in dataset.layers}
     out = []
-    for layer, found in parities.items():
-        own = limits[layer]
-        if not found.max_rel <= own:
-            what = f"max_rel {found.max_rel:.2e} is out of the tolerance of {own:.2e}"
+    for layer, measured in parities.items():
+        limit = limits[layer]
+        if not measured.max_rel <= limit:
+            what = f"max_rel {measured.max_rel:.2e} is out of the tolerance of {limit:.2e}"
             out.append(Problem(f"layer {layer}", what))
     return Verification(tuple(out), parities, max(limits.values()), len(errors), note)
 
