@@ -1,5 +1,6 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
 LEVELS = ("token", "word", "span", "text")
@@ -30,8 +31,8 @@ def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
     """
     if not special_tokens and (level != "text" or pool not in ("mean", "max", "sum")):
         raise RequestError(
-            f"--no-special-tokens goes with level 'text' and pools mean, max and sum; got level {level!r}"
-            + (f" and pool {pool!r}" if pool else "")
+            f"{argument('special_tokens', False)} only applies to level 'text' with pool mean, max or sum; "
+            f"got level {level!r}" + (f" and pool {pool!r}" if pool else "")
         )
     return special_tokens
 

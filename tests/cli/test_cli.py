@@ -484,7 +484,7 @@ def test_pool_json_and_the_same_command_again(token_set: Path, run: Run) -> None
         (["--pool", "median"], "pool 'median' doesn't exist; choose one of mean,"),
         (["--pool", ""], "pool '' doesn't exist"),
         (["--dtype", "float64"], "dtype 'float64' doesn't exist; choose one of float32,"),
-        (["--level", "word", "--no-special-tokens"], "--no-special-tokens goes with level 'text'"),
+        (["--level", "word", "--no-special-tokens"], "--no-special-tokens only applies to level 'text'"),
     ],
 )
 def test_pools_that_cannot_be(options: list[str], says: str, token_set: Path, refused: Refused) -> None:
@@ -725,8 +725,8 @@ BAD_REQUESTS = [
     ("--pool median", "pool 'median' doesn't exist; choose one of mean,"),
     ("--level token --pool mean", "pool 'mean' doesn't fit level 'token'"),
     ("--level word --pool cls", "pool 'cls' doesn't fit level 'word'"),
-    ("--level word --no-special-tokens", "--no-special-tokens goes with level 'text'"),
-    ("--pool first --no-special-tokens", "--no-special-tokens goes with level 'text' and pools mean"),
+    ("--level word --no-special-tokens", "--no-special-tokens only applies to level 'text'"),
+    ("--pool first --no-special-tokens", "--no-special-tokens only applies to level 'text' with pool mean"),
     ("--precision fp16", "precision 'fp16' doesn't exist; choose one of fp32, bf16"),
     ("--dtype float64", "dtype 'float64' doesn't exist; choose one of float32,"),
     ("--device tpu", "device 'tpu' isn't on this machine; there is"),

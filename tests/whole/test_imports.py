@@ -12,6 +12,7 @@ import layerwise
 
 ROOT = Path(layerwise.__file__).parent
 DOMAIN = {
+    "arguments",
     "errors",
     "choices",
     "layers",
@@ -29,7 +30,7 @@ DOMAIN = {
 }
 # A room may import the rooms of its set, itself, the domain and `_util`.
 MAY_IMPORT: dict[str, set[str]] = {
-    "_util": {"errors"},
+    "_util": {"errors", "arguments"},
     "domain": set(),
     "read": set(),
     "encode": set(),

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from layerwise import __version__
 from layerwise._util.paths import faults, reason
+from layerwise.arguments import as_flags
 from layerwise.cli import options
 from layerwise.errors import LayerwiseError, RequestError
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = ""
     try:
         _escape_what_cannot_be_shown()
-        with warnings.catch_warnings(), _notes_shown():
+        with warnings.catch_warnings(), _notes_shown(), as_flags():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command

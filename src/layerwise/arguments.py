@@ -1,0 +1,49 @@
+"""How a message names an argument: as Python's parameter, or as the flag of the command line.
+
+The two have one name (`max_rows`, `--max-rows`), so a message is written once, with `argument`. The command line says
+by `as_flags` that its user types flags; whoever calls from Python reads parameters.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_NO_VALUE = object()
+_flags = False
+
+
+def argument(name: str, value: Any = _NO_VALUE) -> str:
+    """Return an argument as the user writes it.
+
+    >>> argument("max_rows"), argument("task", "regress")
+    ('max_rows', "task='regress'")
+    >>> with as_flags():
+    ...     argument("max_rows"), argument("task", "regress"), argument("special_tokens", False)
+    ('--max-rows', '--task regress', '--no-special-tokens')
+    """
+    if not _flags:
+        return name if value is _NO_VALUE else f"{name}={value!r}"
+    flag = name.replace("_", "-")
+    if value is False:
+        return f"--no-{flag}"
+    if value is _NO_VALUE or value is True:
+        return f"--{flag}"
+    values = value if isinstance(value, list | tuple) else (value,)
+    return " ".join([f"--{flag}", *(str(item) or "''" for item in values)])
+
+
+@contextmanager
+def as_flags(flags: bool = True) -> Iterator[None]:
+    """Name arguments as flags until the end of the block, in all threads of this process."""
+    global _flags
+    before = _flags
+    _flags = flags
+    try:
+        yield
+    finally:
+        _flags = before
+
+
+def are_flags() -> bool:
+    """Tell whether arguments are named as flags now, for a process that this one starts."""
+    return _flags
