@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale results clean
+.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale bench-store results clean
 
 demo: $(VENV)/.demo  ## every layer of the standard library's documentation strings, on disk
 	$(BIN)/python examples/demo.py
@@ -32,6 +32,9 @@ format: $(VENV)/.dev  ## put the code in shape
 
 bench: $(VENV)/.dev  ## speed, memory and storage on this machine
 	$(BIN)/python benchmarks/run.py
+
+bench-store: $(VENV)/.dev  ## keep the figures of the last runs, for later ones to be compared with
+	$(BIN)/python benchmarks/history.py
 
 bench-load: $(VENV)/.dev  ## what commands cost beside processes that never sleep
 	$(BIN)/python benchmarks/load.py

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 import pyarrow as pa
-from common import heading, show
+from common import finish, heading, show
+from history import Figure
 
 import layerwise as lw
 
@@ -18,12 +19,20 @@ ROWS = 8000
 def main() -> None:
     """Measure and print."""
     heading("analyze: seconds per measure, once; 2,000 of 8,000 rows at text level")
-    found = {name: _measured(_states(*shape)) for name, shape in SHAPES.items()}
-    measures = next(iter(found.values()))
-    rows = [("measure", *found)]
-    rows += [(name, *(f"{seconds[name]:.1f}" for seconds in found.values())) for name in measures]
-    rows.append(("all", *(f"{sum(seconds.values()):.0f}" for seconds in found.values())))
+    seconds = {name: _measured(_states(*shape)) for name, shape in SHAPES.items()}
+    measures = next(iter(seconds.values()))
+    rows = [("measure", *seconds)]
+    rows += [(name, *(f"{of[name]:.1f}" for of in seconds.values())) for name in measures]
+    rows.append(("all", *(f"{sum(of.values()):.0f}" for of in seconds.values())))
     show(rows, right=range(1, len(rows[0])))
+    finish(
+        [
+            Figure(f"{name}: {measure}", value, " s", most=True)
+            for name, measures in seconds.items()
+            for measure, value in measures.items()
+            if value >= 1  # shorter ones vary by more than a fifth
+        ]
+    )
 
 
 def _states(layers: int, width: int) -> lw.LayerStates:

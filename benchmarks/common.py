@@ -15,6 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import history
+from history import Figure
+
 from layerwise.cli.options import table
 from layerwise.read.docstrings import paragraphs
 
@@ -23,29 +26,33 @@ SHARED = ROOT.parent / "shared" / "data"
 _RESULTS = ROOT / "docs" / "results.md"
 _STAT = Path("/proc/stat")
 _since: tuple[float, float] | None = None
+_env: dict[str, str] = {}
 _VERSIONS = ("layerwise", "python", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of the issue: what was got, and the least (or, with `most`, the most) that was wanted."""
+    """A figure and its goal: the least value to reach, or, with `most`, the greatest to stay under."""
 
     what: str
-    got: float
-    wanted: float
+    value: float
+    bound: float
     unit: str = ""
     most: bool = False
 
     def row(self) -> tuple[str, ...]:
         """Return the goal as a row of a table."""
-        met = self.got <= self.wanted if self.most else self.got >= self.wanted
-        bound = "at most" if self.most else "at least"
+        met = self.value <= self.bound if self.most else self.value >= self.bound
         return (
             self.what,
-            f"{self.got:.3g}{self.unit}",
-            f"{bound} {self.wanted:g}{self.unit}",
+            f"{self.value:.3g}{self.unit}",
+            f"{'at most' if self.most else 'at least'} {self.bound:g}{self.unit}",
             "yes" if met else "no",
         )
+
+    def figure(self) -> Figure:
+        """Return the figure without its goal."""
+        return Figure(self.what, self.value, self.unit, self.most)
 
 
 def heading(title: str, *packages: str) -> None:
@@ -53,6 +60,7 @@ def heading(title: str, *packages: str) -> None:
     # In a process of its own: this one stays small, without torch, for those who measure memory.
     command = [sys.executable, "-m", "layerwise", "env", "--json"]
     env = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    _env.update(env)
     load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     print(title)
     print(", ".join([*(f"{name} {env[name]}" for name in _VERSIONS), *map(_version, packages)]))
@@ -87,10 +95,22 @@ def show(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (1,)) -> None:
 
 
 def show_goals(goals: Sequence[Goal]) -> None:
-    """Print the goals beside what was got, and how busy the machine was with other things."""
+    """Print each figure beside its goal, and `finish` with these figures."""
     print()
-    show([("goal", "got", "wanted", "met"), *(goal.row() for goal in goals)])
+    show([("figure", "value", "goal", "met"), *(goal.row() for goal in goals)])
+    finish([goal.figure() for goal in goals])
+
+
+def finish(figures: Sequence[Figure]) -> None:
+    """Print how busy the machine was, write the figures as JSON, and print those that are worse than the stored ones."""
     show_others()
+    name = Path(sys.argv[0]).stem
+    print(f"figures written to {history.write(name, _env, figures).relative_to(ROOT)}")
+    lines = history.losses(name)
+    if lines is None:
+        print("nothing is stored for such a machine; `make bench-store` stores these figures", flush=True)
+    else:
+        print(*(lines or ["no figure is worse by a fifth than the stored one"]), sep="\n", flush=True)
 
 
 def show_others() -> None:

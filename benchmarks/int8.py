@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SHARED, documentation, heading, show
+from common import SHARED, documentation, finish, heading, show
+from history import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -44,11 +45,13 @@ def main() -> int:
             "alarms",
         )
     ]
+    figures = []
     for name, texts in corpora().items():
         a, b = rough.encode(texts).stack(), exact.encode(texts).stack()
         near = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
         apart = np.abs(a - b).max(-1) / np.maximum(1, np.abs(b).max(-1))
         least = near.min(0)
+        figures.append(Figure(f"{name}: median of the least cosine", float(np.median(least))))
         rows.append((
             name, f"{len(texts):,}", f"{least.min():.4f}", f"{np.quantile(least, 0.01):.4f}",
             f"{np.median(least):.4f}", f"{int((least < LEAST).sum()):,}", f"{np.median(apart.max(0)):.3f}",
@@ -56,6 +59,7 @@ def main() -> int:
         ))  # fmt: skip
     show(rows, right=range(1, 9))
     similarity(exact, rough)
+    finish(figures)
     return 0
 
 

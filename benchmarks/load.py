@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import Goal, heading, show, show_goals
+from common import ROOT, Goal, heading, show, show_goals
 
 from layerwise.read.docstrings import paragraphs
 
@@ -45,10 +45,10 @@ def main() -> int:
     parser.add_argument("--busy", type=int, nargs="+", default=[6], help="processes that never sleep (6)")
     parser.add_argument("--only", nargs="+", help="some of the commands")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="compare with another checkout")
-    parser.add_argument("--out", type=Path, default=Path("bench-load.json"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-load.json", metavar="FILE")
     args = parser.parse_args()
     heading("Five commands alone, and beside processes that never sleep")
-    sources = {"now": Path(__file__).resolve().parents[1] / "src"}
+    sources = {"now": ROOT / "src"}
     if args.before is not None:
         sources["before"] = args.before.resolve() / "src"
     with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:
@@ -57,6 +57,7 @@ def main() -> int:
         wanted = args.only or list(commands)
         runs = _measure({name: commands[name] for name in wanted}, sources, [0, *args.busy], args.rounds)
     found = _summary(runs)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"runs": runs, "medians": found}, indent=1) + "\n")
     rows: list[tuple[str, ...]] = [
         ("command", "checkout", "busy", "processor s", "times alone", "clock s", "times alone")

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import documentation, heading, interleaved, ratio, show, show_others
+from common import documentation, finish, heading, interleaved, ratio, show
 from foreign import (
     LOOP,
     OPENVINO_INT8,
@@ -35,6 +35,7 @@ from foreign import (
     plain_ways,
     sentence_transformers_ways,
 )
+from history import Figure
 
 import layerwise as lw
 from layerwise.encode import hf, int8
@@ -114,8 +115,8 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: str | None) -> None:
-    """Measure every way on BERT-base shape, and print."""
+def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: str | None) -> list[Figure]:
+    """Measure every way on BERT-base shape, and print; return its speed against the loop's."""
     few = texts[:COMPARED]
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="layerwise-bench-"))
@@ -149,6 +150,8 @@ def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: s
     for label in OPENVINO_INT8:
         if label in seconds and OURS_INT8 in seconds:
             print(f"{OURS_INT8} against {label}: {ratio(seconds[label], seconds[OURS_INT8]):.2f}")
+    ours = [label for label in seconds if label.startswith("layerwise")]
+    return [Figure(f"{label} against the loop", ratio(seconds[LOOP], seconds[label]), " x") for label in ours]
 
 
 def on_minilm(texts: Sequence[str], calibrating: Sequence[str]) -> None:
@@ -192,12 +195,12 @@ def main() -> None:
     texts = documentation(given.texts)
     calibrating = [text for text in documentation(given.texts + given.calibrating) if text not in texts]
     calibrating = calibrating[: given.calibrating]
-    race(texts, calibrating, given.rounds, given.flair)
+    figures = race(texts, calibrating, given.rounds, given.flair)
     on_minilm(texts[:COMPARED], calibrating)
     print()
     for line in left_out(given.flair):
         print(line)
-    show_others()
+    finish(figures)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import documentation, heading, interleaved, show
+from common import documentation, finish, heading, interleaved, show
+from history import Figure
 
 TEXTS, FILES = 500_000, 5
 WORKERS = 2
@@ -108,6 +109,7 @@ def main() -> int:
         median = statistics.median(seconds)
         rows.append((name, f"{median:.2f}", f"{TEXTS / median:,.0f}"))
     show(rows, right=(1, 2))
+    finish([Figure("texts/s against Ray Data", statistics.median(other) / statistics.median(own), " x")])
     return 0
 
 

@@ -1,14 +1,16 @@
-"""`make bench`: every benchmark, one after the other; each prints its own table."""
+"""`make bench`: every benchmark, one after the other; each prints its own table and writes its figures as JSON."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import history
+
 SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "shares", "others", "probe", "analyze")
 
 
 def main() -> int:
-    """Run the scripts; 1 if one of them broke."""
+    """Run the scripts; 1 if one of them broke, or a figure is worse by a fifth than the stored one."""
     broken = []
     for name in SCRIPTS:
         if subprocess.run(
@@ -18,7 +20,10 @@ def main() -> int:
         print(flush=True)
     if broken:
         print(f"broken: {', '.join(broken)}", file=sys.stderr)
-    return 1 if broken else 0
+    worse = [line for name in SCRIPTS for line in history.losses(name) or ()]
+    if worse:
+        print("worse by a fifth or more than stored:", *worse, sep="\n", file=sys.stderr)
+    return 1 if broken or worse else 0
 
 
 if __name__ == "__main__":

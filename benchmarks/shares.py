@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import documentation, heading, show, write_jsonl
+from common import documentation, finish, heading, show, write_jsonl
+from history import Figure
 from torch import nn
 
 import layerwise as lw
@@ -134,11 +135,14 @@ def main() -> None:
         rows.append((part, *(f"{middle[p][part]:6.2f} {middle[p][part] / sums[p]:5.1%}" for p in PRECISIONS)))
     rows.append(("all", *(f"{sums[p]:6.2f}       " for p in PRECISIONS)))
     show(rows, right=(1, 2, 3))
+    figures = [Figure(f"{p}, all parts", sums[p], " s", most=True) for p in PRECISIONS]
     for precision, ceiling in ceilings.items():
         rate = flop / 1e9 / middle[precision]["products"]
         print(
             f"{precision}: products run at {rate:,.0f} GFLOP/s, {rate / ceiling:.0%} of the ceiling ({ceiling:,.0f})"
         )
+        figures.append(Figure(f"{precision}, products, share of the ceiling", rate / ceiling))
+    finish(figures)
 
 
 def _flop_per_token(encoder: Encoder) -> int:
