@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from layerwise.cli.options import table
+from layerwise.cli.output import table
 from layerwise.read.docstrings import paragraphs
 
 ROOT = Path(__file__).resolve().parents[1]

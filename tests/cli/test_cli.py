@@ -213,8 +213,8 @@ def test_torch_is_not_needed_for(code: str) -> None:
         (["show", "hi", "--modle", "x"], "--modle x; see layerwise show -h"),
         (["show", "hi", "--mod", "x"], "--mod x; see layerwise show -h"),
         (["extract", "a.txt", "--out", "d", "--limit", "many"], "invalid int value: 'many'"),
-        (["show", "hi", "--numbers", "-3"], "'-3' is no whole number of 0 or more"),
-        (["verify", "d", "--sample", "-1"], "'-1' is no whole number of 0 or more"),
+        (["show", "hi", "--numbers", "-3"], "'-3' is not a whole number of 0 or more"),
+        (["verify", "d", "--sample", "-1"], "'-1' is not a whole number of 0 or more"),
         (["extract", "a.txt", "--out", ""], "--out: '' is empty"),
         (["show", "hi", "--model", ""], "--model: '' is empty"),
         (["info", ""], "'' is empty"),
@@ -301,7 +301,7 @@ def test_show_says_that_stdin_is_closed(
     refused: Refused, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert "stdin isn't there" in refused("show", "-", *tiny)
+    assert "stdin is closed" in refused("show", "-", *tiny)
 
 
 # --- extract and info -------------------------------------------------------------------------------------

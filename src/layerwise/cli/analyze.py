@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import AnalyzeOptions, RunOptions
 
 HELP = "geometry and similarity of layers"
@@ -24,19 +24,19 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
+        "--out", required=True, type=flags.path, metavar="DIR", help="the folder of the results"
     )
     flags.add(parser, AnalyzeOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         analysis = api.analyze.analyze(
             args.dataset,
             out=args.out,
@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     result = analysis.to_json()
-    if options.told(result, as_json=args.json):
+    output.print_notes(result["notes"])
+    if args.json:
+        output.print_json(result)
         return 0
     drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    options.say(*_table(result), "", f"{drawn}; everything is in {args.out}")
+    output.print_lines(*_table(result), "", f"{drawn}; everything is in {args.out}")
     return 0
 
 
@@ -60,7 +62,7 @@ def _table(result: Mapping[str, Any]) -> list[str]:
         matrix = isinstance(measure["values"][0], list)
         values = [row[-1] for row in measure["values"]] if matrix else measure["values"]
         rows.append((f"{name} with {layers[-1]}" if matrix else name, *map(_number, values)))
-    return options.table(rows, right=range(1, len(layers) + 1))
+    return output.table(rows, right=range(1, len(layers) + 1))
 
 
 def _number(value: float | None) -> str:

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import BenchOptions, RunOptions
 
 HELP = "speed on this machine against plain transformers"
@@ -24,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flags.add(parser, BenchOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         result = api.bench.bench(
             source=args.source,
             **flags.values(args, BenchOptions),
@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        options.print_json(asdict(result))
+        output.print_json(asdict(result))
         return 0
-    options.say(
+    output.print_lines(
         f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} interleaved rounds"
     )
     rows = [("way", "tokens/s", "against loop", "of ceiling")]
@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
         (way, f"{s.tokens_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
         for way, s in result.ways.items()
     ]
-    options.say(*options.table(rows, right=(1, 2, 3)))
+    output.print_lines(*output.table(rows, right=(1, 2, 3)))
     ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in result.ceilings.items())
-    options.say(
+    output.print_lines(
         f"ceilings of a matrix product: {ceilings}; the model needs {result.flop_per_token / 1e6:,.0f} MFLOP per token"
     )
     for name, why in result.left_out.items():
-        options.note(f"{name} left out: {why}")
+        output.print_note(f"{name} left out: {why}")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, output
 
 HELP = "versions, processor and devices"
 EXAMPLES = """\
@@ -14,14 +14,14 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     versions = api.env.env()
     if args.json:
-        options.print_json(versions)
+        output.print_json(versions)
     else:
-        options.say(*options.table([(name, str(value)) for name, value in versions.items()]))
+        output.print_lines(*output.table([(name, str(value)) for name, value in versions.items()]))
     return 0

@@ -7,8 +7,8 @@ import argparse
 from contextlib import suppress
 
 from layerwise import api
-from layerwise.cli import options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.cli.report import page_of, page_options
 from layerwise.errors import RequestError
 from layerwise.server.loopback import Loopback
@@ -22,11 +22,9 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
     page_options(parser, points=50_000)
-    parser.add_argument(
-        "--port", type=options.count, default=0, metavar="N", help="of 127.0.0.1 (a free one)"
-    )
+    parser.add_argument("--port", type=flags.count, default=0, metavar="N", help="of 127.0.0.1 (a free one)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,15 +33,15 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(
             f"--port {args.port} is out of range; take another up to 65535, or 0 for a free one"
         )
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         page, answer = api.explore.served(
             args.dataset, **page_of(args), progress=progress, threads=args.threads
         )
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):
-        options.say(server.url)
-        options.flush()
-        options.note(
+        output.print_lines(server.url)
+        output.flush()
+        output.print_note(
             "open it in a browser of this machine, and tell nobody: who knows the address sees the data; Ctrl-C ends it"
         )
         server.serve()

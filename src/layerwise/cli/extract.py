@@ -5,8 +5,9 @@ import shlex
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.progress import progress_display
 from layerwise.errors import RequestError
 from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        type=options.path,
+        type=flags.path,
         metavar="DIR",
         help="the folder of the dataset, or its URL (s3://, gs://)",
     )
@@ -54,15 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which of them, 0 to N - 1; `layerwise finish` joins them",
     )
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     share, request = _share(args), flags.values(args, ExtractOptions)
-    before = options.stamp(args.out)
-    with shown(args) as progress:
+    before = manifest_bytes(args.out)
+    with progress_display(args) as progress:
         if share is not None:
             progress_of_share = api.extract.extract_share(
                 args.source, args.out, share, progress=progress, threads=args.threads, **request
@@ -79,15 +80,15 @@ def run(args: argparse.Namespace) -> int:
     if share is not None:
         return _tell_share(args, share, progress_of_share)
     manifest = dataset.manifest
-    nothing = before is not None and before == options.stamp(args.out)
+    nothing = before is not None and before == manifest_bytes(args.out)
     for message in manifest["notices"]:
-        options.note(message)
+        output.print_note(message)
     for record in manifest["skipped"]:
-        options.note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
+        output.print_note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        options.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
+        output.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
     else:
-        options.say(*_report(args.out, manifest, nothing))
+        output.print_lines(*_report(args.out, manifest, nothing))
     return 0
 
 
@@ -114,13 +115,13 @@ def _share(args: argparse.Namespace) -> tuple[int, int] | None:
 
 def _tell_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[str, Any]) -> int:
     if args.json:
-        options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **counts})
+        output.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **counts})
         return 0
-    options.say(
+    output.print_lines(
         f"{args.out}: worker {share[0]} of {share[1]} is through: {counts['shards']:,} of {counts['of_shards']:,} "
         f"shards, {counts['texts']:,} of {counts['of_texts']:,} texts"
     )
-    options.say(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
+    output.print_lines(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
     return 0
 
 
@@ -144,7 +145,7 @@ def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
         f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
-        f"({manifest['dtype']}, {options.size(sums['bytes'])}), level {sums['level']}{pool}",
+        f"({manifest['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
         f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens in {seconds:,.1f} s "
         f"({sums['tokens'] / seconds:,.0f} tokens/s)",
     ]

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
+from layerwise.cli import flags, output
 from layerwise.options import LoadOptions
 
 HELP = "what a model, dataset or head is"
@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
         "name",
-        type=options.path,
+        type=flags.path,
         metavar="X",
         help="the folder of a dataset, a head or a model, minilm, or a Hugging Face id",
     )
     flags.add(parser, LoadOptions, without=("device",))
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
         **flags.values(args, LoadOptions, without=("device",)),
     )
     if args.json:
-        options.print_json(facts)
+        output.print_json(facts)
     else:
         rows = {"dataset": _dataset, "head": _head, "model": _model}[facts["kind"]](facts)
-        options.say(*options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
+        output.print_lines(*output.table([(name, output.visible(str(value), 200)) for name, value in rows]))
     return 0
 
 
@@ -48,13 +48,13 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         (
             "dataset",
-            f"{facts['path']} (format {facts['version']}, {options.size(facts['bytes'])}, {facts['shards']} shards)",
+            f"{facts['path']} (format {facts['version']}, {output.size(facts['bytes'])}, {facts['shards']} shards)",
         ),
         ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
-            f"{', '.join(facts['layers'])} ({options.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
+            f"{', '.join(facts['layers'])} ({output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
         (
             "rows",
@@ -112,7 +112,7 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
         (
             "head",
-            f"{facts['path']} (format {facts['version']}, {options.size(facts['tensors']['bytes'])})",
+            f"{facts['path']} (format {facts['version']}, {output.size(facts['tensors']['bytes'])})",
         ),
         ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
@@ -157,7 +157,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
         ("pool", f"{facts['default_pool']} by default"),
-        ("weights", f"sha256 {facts['weights']} ({options.size(facts['bytes'])})"),
+        ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     return rows + _left_out(facts)
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from layerwise import __version__
+from layerwise._util import threads
 from layerwise._util.paths import faults, reason
 from layerwise.arguments import as_flags
-from layerwise.cli import options
+from layerwise.cli import output
 from layerwise.errors import LayerwiseError, RequestError
 
 _COMMANDS = (
@@ -37,6 +38,7 @@ _COMMANDS = (
     "env",
 )
 _RESUMABLE = ("extract", "finish", "merge", "pool", "repair")
+_TOKENIZER_VARIABLE = "RAYON_NUM_THREADS"
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:
@@ -73,12 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
             _check_current_folder()
-            with options.threads_of(args):
+            with _tokenizer_threads(args):
                 code: int = args.run(args)
-            options.flush()
+            output.flush()
             return code
     except LayerwiseError as error:
-        options.tell(str(error))
+        output.print_message(str(error))
         return 2
     except BrokenPipeError:
         _drop_output()
@@ -86,12 +88,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except faults() as error:
         _drop_output()
         where = getattr(error, "filename", None) or "the output"
-        options.tell(f"{where}: {reason(error)}; mend that and start again")
+        output.print_message(f"{where}: {reason(error)}; mend that and start again")
         return 2
     except KeyboardInterrupt:
         goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""
-        options.tell(f"interrupted{goes_on}")
+        output.print_message(f"interrupted{goes_on}")
         return 130
+
+
+@contextmanager
+def _tokenizer_threads(args: argparse.Namespace) -> Iterator[None]:
+    """Check `--threads`, and set the number for the tokenizer too, which reads it from the environment.
+
+    Raises:
+        RequestError: `--threads` is less than 1.
+    """
+    number = getattr(args, "threads", None)
+    if number is not None:
+        threads.choose(number)
+    if number is None or _TOKENIZER_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[_TOKENIZER_VARIABLE] = str(number)
+    try:
+        yield
+    finally:
+        os.environ.pop(_TOKENIZER_VARIABLE, None)
 
 
 class _Notes(logging.Handler):
@@ -99,14 +121,14 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if options.is_new(text):
+        if output.is_new(text):
             warnings.showwarning(text, UserWarning, "", 0)
 
 
 @contextmanager
 def _notes_shown() -> Iterator[None]:
     """Show what the package logs until the end of the block, each message once."""
-    options.forget_notes()
+    output.forget_notes()
     logger, notes = logging.getLogger("layerwise"), _Notes()
     logger.addHandler(notes)
     try:
@@ -179,4 +201,4 @@ def _drop_output() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    options.tell(f"note: {message}")
+    output.print_message(f"note: {message}")

@@ -3,8 +3,9 @@
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.progress import progress_display
 
 HELP = "one dataset of several"
 EXAMPLES = """\
@@ -15,29 +16,29 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "datasets", nargs="+", type=options.path, metavar="DATASET", help="their folders or URLs, in order"
+        "datasets", nargs="+", type=flags.path, metavar="DATASET", help="their folders or URLs, in order"
     )
     parser.add_argument(
         "--out",
         required=True,
-        type=options.path,
+        type=flags.path,
         metavar="DIR",
         help="the folder of the new dataset, or its URL (s3://, gs://)",
     )
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    before = options.stamp(args.out)
-    with shown(args) as progress:
+    before = manifest_bytes(args.out)
+    with progress_display(args) as progress:
         totals = api.merge.merge(args.datasets, args.out, progress=progress).manifest["totals"]
     if args.json:
-        options.print_json({"out": args.out, "already_finished": before is not None, **totals})
+        output.print_json({"out": args.out, "already_finished": before is not None, **totals})
     elif before is not None:
-        options.say(f"{args.out} is already finished: the same datasets; nothing to do.")
+        output.print_lines(f"{args.out} is already finished: the same datasets; nothing to do.")
     else:
-        size = options.size(totals["bytes"])
-        options.say(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
+        size = output.size(totals["bytes"])
+        output.print_lines(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
     return 0

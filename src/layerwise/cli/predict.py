@@ -7,8 +7,8 @@ import argparse
 import sys
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, ReadOptions, RunOptions
 
 HELP = "apply a head to new text, end to end"
@@ -22,27 +22,25 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("head", type=options.path, metavar="HEAD", help="the folder of a head")
+    parser.add_argument("head", type=flags.path, metavar="HEAD", help="the folder of a head")
     parser.add_argument(
         "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
     )
     parser.add_argument(
         "--to", default="jsonl", metavar="{jsonl,csv,conll}", help="the format of what is printed (jsonl)"
     )
-    parser.add_argument(
-        "--model", type=options.path, help="where the head's model is now (as it was trained)"
-    )
+    parser.add_argument("--model", type=flags.path, help="where the head's model is now (as it was trained)")
     flags.add(parser, LoadOptions)
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
+    flags.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     # On a terminal the answers themselves show how far it is, and a line that is redrawn would stand among them.
-    with shown(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
+    with progress_display(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
         lines, corpus = api.predict.predict(
             args.head,
             args.source,
@@ -55,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
             **flags.values(args, ReadOptions),
         )
         for line in lines:
-            options.put(line)
+            output.print_data(line)
     for message in corpus.notices:
-        options.note(message)
+        output.print_note(message)
     for record in corpus.skipped:
-        options.note(f"skipped {record.source}, line {record.line}: {record.why}")
+        output.print_note(f"skipped {record.source}, line {record.line}: {record.why}")
     return 0

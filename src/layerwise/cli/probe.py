@@ -8,8 +8,8 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import ProbeOptions, RunOptions
 
 HELP = "which layer, which mix, with evidence"
@@ -22,21 +22,21 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
     parser.add_argument("--task", required=True, metavar="{classify,regress,tag}", help="what the labels are")
     parser.add_argument("--label", required=True, metavar="COL", help="the column of the labels")
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
+        "--out", required=True, type=flags.path, metavar="DIR", help="the folder of the results"
     )
     flags.add(parser, ProbeOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         probed = api.probe.probe(
             args.dataset,
             args.task,
@@ -47,10 +47,12 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     result = probed.to_json()
-    if options.told(result, as_json=args.json):
+    output.print_notes(result["notes"])
+    if args.json:
+        output.print_json(result)
         return 0
     about = f"{result['rows']:,} rows, {result['design']}; everything is in {args.out}"
-    options.say(*_table(result), "", result["advice"]["text"], "", about)
+    output.print_lines(*_table(result), "", result["advice"]["text"], "", about)
     return 0
 
 
@@ -61,7 +63,7 @@ def _table(result: dict[str, Any]) -> list[str]:
         length = candidate["codelength"]
         rows.append(
             (
-                options.visible(candidate["mix"]),
+                output.visible(candidate["mix"]),
                 f"{candidate['score']:.4f}",
                 _ends(candidate),
                 "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),
@@ -73,7 +75,7 @@ def _table(result: dict[str, Any]) -> list[str]:
     rows += [
         (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "") for name, candidate in named.items()
     ]
-    return options.table(rows, right=(1, 3, 4, 5))
+    return output.table(rows, right=(1, 3, 4, 5))
 
 
 def _ends(estimate: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Self, TextIO
 
 from layerwise._util.progress import Progress
-from layerwise.cli import options
+from layerwise.cli import output
 
 REDRAWN = 0.5  # seconds between two drawings of the line on a terminal
 LOGGED = 60.0  # seconds between two lines of a log, and before the first
@@ -77,7 +77,7 @@ class ProgressDisplay:
             if now - self._last < (REDRAWN if self._terminal else LOGGED):
                 return
             self._last = now
-            line = options.visible(str(self._aged(now)), 400)
+            line = output.visible(str(self._aged(now)), 400)
             if self._terminal:
                 self._draw(_cut(line, self._columns() - 1))
             else:
@@ -125,7 +125,7 @@ class ProgressDisplay:
             self._stream.flush()
 
 
-def shown(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
+def progress_display(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
     """Return what shows the progress of a command, unless `--quiet` was given; its `--json` goes to stdout."""
     return ProgressDisplay(quiet=quiet or args.quiet)
 

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, RunOptions
 
 HELP = "make damaged shards again"
@@ -18,21 +18,21 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "dataset", type=options.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
+        "dataset", type=flags.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
     )
     parser.add_argument(
         "--source", nargs="+", metavar="SOURCE", help="where its corpus is now, if the files have moved"
     )
-    parser.add_argument("--model", type=options.path, help="where the model is now, if its name has changed")
+    parser.add_argument("--model", type=flags.path, help="where the model is now, if its name has changed")
     flags.add(parser, LoadOptions, without=("revision",))
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         repaired = api.repair.repair(
             args.dataset,
             source=args.source,
@@ -42,15 +42,17 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     for name in repaired.foreign:
-        options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
+        output.print_note(
+            f"{name} is no part of the dataset and was left alone; remove it if nobody needs it"
+        )
     if args.json:
-        options.print_json({"dataset": args.dataset, **asdict(repaired)})
+        output.print_json({"dataset": args.dataset, **asdict(repaired)})
     elif not repaired.shards:
-        options.say(f"{args.dataset}: every shard is as it was written; nothing to do.")
+        output.print_lines(f"{args.dataset}: every shard is as it was written; nothing to do.")
     else:
-        options.say(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in repaired.shards)}")
+        output.print_lines(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in repaired.shards)}")
         if repaired.changed:
-            options.say(
+            output.print_lines(
                 f"  of other bytes than before ({', '.join(map(str, repaired.changed))}), as another machine or other "
                 "versions make them; the manifest says so now"
             )

@@ -7,8 +7,8 @@ import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import PageOptions, RunOptions
 
 HELP = "one self-contained page that shows it all"
@@ -21,17 +21,17 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
-    parser.add_argument("--out", required=True, type=options.path, metavar="FILE", help="the page")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("--out", required=True, type=flags.path, metavar="FILE", help="the page")
     page_options(parser)
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
     """Add the options that say what is on the page."""
     flags.add(parser, PageOptions, points=points)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
+    flags.add_quiet(parser)
 
 
 def page_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -41,13 +41,13 @@ def page_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         path = api.report.report(
             args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads
         )
     size = path.stat().st_size
     if args.json:
-        options.print_json({"path": str(path), "bytes": size})
+        output.print_json({"path": str(path), "bytes": size})
         return 0
-    options.say(f"{path}: {options.size(size)}; open it in a browser")
+    output.print_lines(f"{path}: {output.size(size)}; open it in a browser")
     return 0

@@ -12,8 +12,8 @@ from typing import Any
 
 import layerwise
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.cli.tasks import named_tasks
 from layerwise.cli.train_report import evaluation, report
 from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
     parser.add_argument(
         "--task",
         required=True,
@@ -45,22 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is made of the layers; NAME=MIX for one task (the mean of all stored layers but emb)",
     )
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="HEAD", help="the folder of the head"
+        "--out", required=True, type=flags.path, metavar="HEAD", help="the folder of the head"
     )
     flags.add(parser, TrainOptions)
     parser.add_argument(
         "--eval",
         action="append",
-        type=options.path,
+        type=flags.path,
         metavar="SOURCE",
         help="score the head on labelled texts or a dataset, repeatable; the options below are for these texts",
     )
-    parser.add_argument("--model", type=options.path, help="where the model is now (as it was extracted)")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (as it was extracted)")
     flags.add(parser, LoadOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def _check_sources(args: argparse.Namespace, named: Any) -> None:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     named = named_tasks(args.task, args.mix)
     _check_sources(args, named)
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         head = api.train.train(
             args.dataset,
             task=named.task,
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     for message in head.training["notes"]:
-        options.note(message)
+        output.print_note(message)
     if not args.json:
-        options.say(*report(args.out, head.data))
+        output.print_lines(*report(args.out, head.data))
     evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
@@ -100,16 +100,16 @@ def run(args: argparse.Namespace) -> int:
             **flags.values(args, LoadOptions),
         )
         for source in args.eval:
-            with shown(args) as progress:
+            with progress_display(args) as progress:
                 evaluations[source] = saved.evaluate(
                     source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
-                options.say("", *evaluation(source, evaluations[source]))
+                output.print_lines("", *evaluation(source, evaluations[source]))
     if args.json:
-        options.print_json(
+        output.print_json(
             {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": evaluations}
         )
     else:
-        options.say(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
     return 0

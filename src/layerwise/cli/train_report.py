@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from layerwise.cli import options
+from layerwise.cli import output
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -30,9 +30,9 @@ def report(out: str, head: Any) -> list[str]:
 
 
 def _task(task: Any, made: dict[str, Any]) -> list[str]:
-    name = options.visible(task.name)
+    name = output.visible(task.name)
     lines = [
-        f"{name}: {task.task} on {options.visible(str(task.mix), 200)}, {_rows(made)}",
+        f"{name}: {task.task} on {output.visible(str(task.mix), 200)}, {_rows(made)}",
         f"  {_way(made)}",
     ]
     if task.task == "tag" and made["scheme"] != "IOB2":
@@ -78,8 +78,8 @@ def _classes(classes: list[Any]) -> list[str]:
     rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "rows")]
     for label in classes:
         shares = [_number(label[name]) for name in ("precision", "recall", "f1")]
-        rows.append((options.visible(label["label"]), *shares, f"{label['support']:,}"))
-    return options.table(rows, right=(1, 2, 3, 4))
+        rows.append((output.visible(label["label"]), *shares, f"{label['support']:,}"))
+    return output.table(rows, right=(1, 2, 3, 4))
 
 
 def _learned(importance: dict[str, Any]) -> list[str]:
@@ -104,7 +104,7 @@ def _learned(importance: dict[str, Any]) -> list[str]:
             else [""] * 3
         )
         rows.append(row)
-    table = options.table(rows, right=(1, 3, 5, 6))
+    table = output.table(rows, right=(1, 3, 5, 6))
     return [
         "  the mix, fitted without the held-out rows:",
         *(f"    {line}" for line in table),
@@ -119,9 +119,9 @@ def _together(tasks: dict[str, Any]) -> list[str]:
         if together["held_out"]:
             metric, value = next(iter(together["held_out"]["scores"].items()))
             alone = together["alone"]["scores"][metric] if together["alone"] else value
-            rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
+            rows.append((output.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
     same = [] if shares else ["(nothing but the reading is shared, so each head is what it would be alone)"]
-    return [*options.table(rows, right=(2, 3)), *same]
+    return [*output.table(rows, right=(2, 3)), *same]
 
 
 def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
@@ -130,7 +130,7 @@ def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
     for name, task in scores.items():
         lost = f", {task['dropped']:,} rows without a label left out" if task["dropped"] else ""
         lines += [
-            f"{options.visible(source, 200)}: {options.visible(name)}{lost}",
+            f"{output.visible(source, 200)}: {output.visible(name)}{lost}",
             *_scored("evaluated", task),
         ]
     return lines
