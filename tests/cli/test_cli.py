@@ -212,7 +212,7 @@ def test_torch_is_not_needed_for(code: str) -> None:
         (["extract", "a.txt"], "--out; see layerwise extract -h"),
         (["show", "hi", "--modle", "x"], "--modle x; see layerwise show -h"),
         (["show", "hi", "--mod", "x"], "--mod x; see layerwise show -h"),
-        (["extract", "a.txt", "--out", "d", "--limit", "many"], "invalid int value: 'many'"),
+        (["extract", "a.txt", "--out", "d", "--limit", "many"], "'many' is not a whole number"),
         (["show", "hi", "--numbers", "-3"], "'-3' is not a whole number of 0 or more"),
         (["verify", "d", "--sample", "-1"], "'-1' is not a whole number of 0 or more"),
         (["extract", "a.txt", "--out", ""], "--out: '' is empty"),
@@ -357,9 +357,12 @@ def test_messages_go_to_stderr_and_data_to_stdout(here: Path, run: Run, tiny: li
 
 def test_what_does_not_go_through_whole_is_said(here: Path, run: Run, tiny: list[str]) -> None:
     Path("long.txt").write_text("word " * 100 + "\nshort\n", encoding="utf-8")
-    assert "1 long texts in overlapping windows" in run("extract", "long.txt", "--out", "w", *tiny).out
+    assert (
+        "long texts, encoded in overlapping windows: 1 ("
+        in run("extract", "long.txt", "--out", "w", *tiny).out
+    )
     cut = run("extract", "long.txt", "--out", "t", "--long", "truncate", *tiny).out
-    assert "1 texts cut: 22 tokens are not in the dataset" in cut
+    assert "truncated texts: 1 (22 tokens are not stored)" in cut
 
 
 def test_the_next_command_can_be_pasted(reviews: Path, run: Run, tiny: list[str]) -> None:
@@ -498,7 +501,7 @@ def test_pool_goes_to_coarser_levels_only(text_set: Path, refused: Refused) -> N
 
 def test_export_to_parquet(token_set: Path, run: Run) -> None:
     got = run("export", "tokens", "--out", "rows.parquet", "--layers", "-2:")
-    assert (got.code, got.out, got.err) == (0, "rows.parquet is written\n", "")
+    assert (got.code, got.out, got.err) == (0, "wrote rows.parquet\n", "")
     table = pq.read_table("rows.parquet")
     dataset = lw.open_dataset("tokens")
     vectors = np.stack(table["layer_3"].to_numpy())
@@ -953,8 +956,8 @@ def test_workers_say_what_they_did_and_what_comes_next(reviews: Path, run: Run, 
     got = run(*of_worker(1), *tiny)
     assert (got.code, got.err) == (0, "")
     assert got.out == (
-        "out: worker 1 of 2 is through: 2 of 4 shards, 2 of 4 texts\n"
-        "next, when all workers are: layerwise finish out\n"
+        "out: worker 1 of 2 is done: 2 of 4 shards, 2 of 4 texts\n"
+        "next, when all workers are done: layerwise finish out\n"
     )
     got = run(*of_worker(0), "--json", *tiny)
     counts = {"shards": 2, "texts": 2, "of_shards": 4, "of_texts": 4}
@@ -990,8 +993,8 @@ def test_finish_before_all_workers_are_through(
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--num-workers", "2"], "--num-workers and --worker-index go together"),
-        (["--worker-index", "0"], "--num-workers and --worker-index go together"),
+        (["--num-workers", "2"], "--num-workers and --worker-index need each other"),
+        (["--worker-index", "0"], "--num-workers and --worker-index need each other"),
         ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
         ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; take 0 to 1"),
         ([*of_worker(0, 0)[6:]], "--num-workers 0"),
@@ -1113,14 +1116,14 @@ def test_repair_says_what_it_made_again(token_set: Path, run: Run) -> None:
     got = run("repair", "tokens")
     assert (got.code, got.out, got.err) == (
         0,
-        "tokens: every shard is as it was written; nothing to do.\n",
+        "tokens: every shard is unchanged; nothing to do.\n",
         "",
     )
     before = contents(token_set)
     change_byte(token_set / "shards" / "00001.safetensors")
     assert run("verify", "tokens", "--sample", "0").code == 1
     got = run("repair", "tokens")
-    assert (got.code, got.out, got.err) == (0, "tokens: made again: shard 1\n", "")
+    assert (got.code, got.out, got.err) == (0, "tokens: written again: shard 1\n", "")
     assert run("verify", "tokens", "--sample", "0").code == 0
     for number in (0, 1):
         (token_set / "shards" / f"{number:05d}.texts.parquet").unlink()
@@ -1256,7 +1259,7 @@ def test_an_interruption_is_130(
     got = run(*READERS[command])
     assert (got.code, got.out) == (130, "")
     assert got.err.startswith("layerwise: interrupted")
-    assert ("the same command again goes on" in got.err) == goes_on
+    assert ("run the same command again to continue" in got.err) == goes_on
 
 
 def test_an_interrupted_extraction_goes_on(
@@ -1293,7 +1296,7 @@ def test_a_full_disk_behind_stdout(
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["info", tiny[1]]) == 2
     assert capsys.readouterr().err == (
-        "layerwise: the output: No space left on device; mend that and start again\n"
+        "layerwise: the output: No space left on device; correct this and run the command again\n"
     )
 
 

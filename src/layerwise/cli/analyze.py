@@ -1,7 +1,8 @@
-"""Measure how the layers of a dataset are shaped (geometry), and how alike they are.
+"""Measure the geometry of the layers of a dataset, and how similar the layers are to each other.
 
-Writes analysis.json (everything), and as SVG and PNG a figure of what is measured along the layers (geometry), one of
-each matrix (linear_cka, …), and the rows on a plane at every layer (projection).
+Writes analysis.json with all results, and figures as SVG and PNG: one of the measures that have a value per layer
+(geometry), one for each measure that compares layers (linear_cka, …), and the rows in two dimensions at every layer
+(projection).
 """
 
 import argparse
@@ -13,7 +14,7 @@ from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import AnalyzeOptions, RunOptions
 
-HELP = "geometry and similarity of layers"
+HELP = "measure the geometry of layers, and how similar they are"
 EXAMPLES = """\
   layerwise analyze reviews.lw --out analysis
   layerwise analyze reviews.lw --label label --max-rows 5000 --out analysis
@@ -24,9 +25,13 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=flags.path, metavar="DIR", help="the folder of the results"
+        "--out",
+        required=True,
+        type=flags.path,
+        metavar="DIR",
+        help="folder for the results; it must not exist",
     )
     flags.add(parser, AnalyzeOptions)
     flags.add(parser, RunOptions)
@@ -49,13 +54,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(result)
         return 0
-    drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    output.print_lines(*_table(result), "", f"{drawn}; everything is in {args.out}")
+    sample = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
+    output.print_lines(*_table(result), "", f"{sample}; all results are in {args.out}")
     return 0
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    """A row per measure, a column per layer; of a matrix what each layer has with the last."""
+    """Return a line per measure, with a column per layer; of a matrix, the values of each layer with the last one."""
     layers = result["layers"]
     rows = [("", *layers)]
     for name, measure in result["measures"].items():

@@ -1,11 +1,11 @@
-"""Say what this machine and its libraries are: what a report of a problem should begin with."""
+"""Print the versions of layerwise and its libraries, the processor and the devices. Add this to a bug report."""
 
 import argparse
 
 from layerwise import api
 from layerwise.cli import flags, output
 
-HELP = "versions, processor and devices"
+HELP = "print versions, processor and devices"
 EXAMPLES = """\
   layerwise env
   layerwise env --json

@@ -1,4 +1,4 @@
-"""Write a dataset, some of its layers, or a mix of them in other people's formats."""
+"""Write a dataset, some of its layers, or one mix of layers as Parquet or npy."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import ExportOptions
 
-HELP = "other people's formats"
+HELP = "write a dataset as Parquet or npy"
 EXAMPLES = """\
   layerwise export reviews.lw --to parquet --out reviews.parquet
   layerwise export reviews.lw --to npy --layers 1: --out reviews-npy
@@ -17,9 +17,9 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=flags.path, metavar="FILE", help="the file, or the folder of npy files"
+        "--out", required=True, type=flags.path, metavar="FILE", help="file to write; a folder with --to npy"
     )
     flags.add(parser, ExportOptions)
     flags.add_quiet(parser)
@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json({"out": str(path)})
     else:
-        output.print_lines(f"{path} is written")
+        output.print_lines(f"wrote {path}")
     return 0

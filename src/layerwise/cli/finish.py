@@ -1,4 +1,7 @@
-"""Make a dataset of what several workers wrote, when every shard is there. On a finished one it does nothing."""
+"""Complete a dataset that several workers wrote: check that every shard exists, and write the manifest.
+
+On a finished dataset it does nothing.
+"""
 
 import argparse
 
@@ -16,9 +19,9 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of the command."""
     parser.add_argument(
-        "dataset", type=flags.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
+        "dataset", type=flags.path, metavar="DATASET", help="folder of the dataset, or its URL (s3://, gs://)"
     )
     flags.add_quiet(parser)
     flags.add_json(parser)
@@ -26,13 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    before = manifest_bytes(args.dataset)
+    manifest_before = manifest_bytes(args.dataset)
     with progress_display(args) as progress:
         totals = api.finish.finish(args.dataset, progress=progress).manifest["totals"]
-    nothing = before is not None and before == manifest_bytes(args.dataset)
+    already_finished = manifest_before is not None and manifest_before == manifest_bytes(args.dataset)
     if args.json:
-        output.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})
-    elif nothing:
+        output.print_json({"dataset": args.dataset, "already_finished": already_finished, **totals})
+    elif already_finished:
         output.print_lines(f"{args.dataset} is already finished; nothing to do.")
     else:
         size = output.size(totals["bytes"])

@@ -28,6 +28,30 @@ def count(argument: str) -> int:
     return int(argument)
 
 
+def integer(argument: str) -> int:
+    """Return an argument that is a whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        return int(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a whole number") from None
+
+
+def number(argument: str) -> float:
+    """Return an argument that is a number.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        return float(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a number") from None
+
+
 def numbers(argument: str) -> list[int]:
     """Return an argument that is a list of whole numbers, such as `0,17,42`.
 
@@ -39,9 +63,9 @@ def numbers(argument: str) -> list[int]:
 
 _TYPES: dict[str, Callable[[str], Any]] = {
     "path": path,
-    "integer": int,
+    "integer": integer,
     "count": count,
-    "number": float,
+    "number": number,
     "names": lambda argument: argument.split(","),
     "counts": numbers,
 }
@@ -58,13 +82,13 @@ def add(
         without: names of options that the command doesn't have.
         **defaults: defaults of the command, for options where they differ from those of the dataclass.
     """
-    for option in _chosen(options, without):
+    for option in _without(options, without):
         _add(parser, option, defaults.get(option.name, option.default))
 
 
 def values(args: argparse.Namespace, options: type, *, without: Collection[str] = ()) -> dict[str, Any]:
     """Return the values of the flags that `add` added, by the names of the options."""
-    return {option.name: getattr(args, option.name) for option in _chosen(options, without)}
+    return {option.name: getattr(args, option.name) for option in _without(options, without)}
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +101,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _chosen(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
+def _without(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
     return (option for option in fields(options) if option.name not in without)
 
 
@@ -90,13 +114,17 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any], default: Any) -> N
         parser.add_argument(f"--{name}", action="store_true", help=text)
     else:
         kind = option.metadata["kind"]
-        more: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
+        settings: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
         if kind == "several":
-            more = {"action": "extend", "nargs": "+"}
+            settings = {"action": "extend", "nargs": "+"}
             default = list(default)
         if kind == "repeated":
-            more = {"action": "append"}
-        shown = "" if default in (None, []) else f" ({default})"
+            settings = {"action": "append"}
+        suffix = "" if default in (None, []) else f" (default: {default})"
         parser.add_argument(
-            f"--{name}", default=default, metavar=option.metadata["metavar"], help=f"{text}{shown}", **more
+            f"--{name}",
+            default=default,
+            metavar=option.metadata["metavar"],
+            help=f"{text}{suffix}",
+            **settings,
         )

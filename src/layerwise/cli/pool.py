@@ -1,4 +1,4 @@
-"""Derive a coarser dataset from a finer one without the model: token to word or text, or word to text."""
+"""Pool the rows of a dataset into coarser ones, without the model: tokens to words or texts, or words to texts."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from layerwise.cli.finished import manifest_bytes
 from layerwise.cli.progress import progress_display
 from layerwise.options import PoolOptions, RunOptions
 
-HELP = "derive a coarser dataset without the model"
+HELP = "pool a dataset to words or texts, without the model"
 EXAMPLES = """\
   layerwise pool tokens.lw --level text --pool mean --out texts.lw
   layerwise pool tokens.lw --level word --pool first --out words.lw
@@ -18,10 +18,10 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset of level token or word"
+        "dataset", type=flags.path, metavar="DATASET", help="folder of a dataset of level token or word"
     )
     parser.add_argument(
-        "--out", required=True, type=flags.path, metavar="DIR", help="the folder of the new dataset"
+        "--out", required=True, type=flags.path, metavar="DIR", help="folder of the new dataset"
     )
     flags.add(parser, PoolOptions)
     flags.add(parser, RunOptions)
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    before = manifest_bytes(args.out) is not None
+    already_finished = manifest_bytes(args.out) is not None
     with progress_display(args) as progress:
         pooled = api.pool.pool(
             args.dataset,
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     size = pooled.manifest["totals"]["bytes"]
     if args.json:
         shape = {"level": pooled.level, "pool": pooled.pool, "rows": pooled.rows, "bytes": size}
-        output.print_json({"out": args.out, "already_finished": before, **shape})
-    elif before:
+        output.print_json({"out": args.out, "already_finished": already_finished, **shape})
+    elif already_finished:
         output.print_lines(
             f"{args.out} is already finished: the same settings and the same dataset; nothing to do."
         )

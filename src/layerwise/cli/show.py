@@ -1,4 +1,4 @@
-"""Show every layer of one text at once: its name, its norm, its first numbers."""
+"""Print every layer of one text: its name, the norm of its vector, and the first numbers."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from layerwise.cli import flags, output
 from layerwise.errors import SourceError
 from layerwise.options import RunOptions, ShowOptions
 
-HELP = "every layer of one text, at once"
+HELP = "print every layer of one text"
 EXAMPLES = """\
   layerwise show "Hello, world!"
   layerwise show "The bank of the river" --level token --layers emb,6
@@ -19,7 +19,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "text", metavar="TEXT", help="the text, or - for stdin; put -- before one that begins with -"
+        "text", metavar="TEXT", help="text, or - for stdin; write -- before a text that begins with -"
     )
     flags.add(parser, ShowOptions)
     parser.add_argument(
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=flags.count,
         default=4,
         metavar="N",
-        help="how many numbers of each vector (4)",
+        help="how many numbers of each vector are printed (default: 4)",
     )
     flags.add(parser, RunOptions)
     flags.add_json(parser)

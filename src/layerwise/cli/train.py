@@ -1,9 +1,8 @@
 """Train a head on a dataset: a classifier, a regressor or a tagger, with its mix of layers.
 
-How much a linear head is restrained is chosen on a held-out part of the rows (whole texts and groups; the dev
-part of --split where there is one), and the head is then fitted to all training rows. The scores that are printed
-are those on held-out rows before that, and on test rows. Several tasks, as NAME=TASK:COL, share one reading of the
-layers.
+The regularisation of a linear head is chosen on held-out rows: the dev part of --split, else a part of the training
+rows, by whole texts and groups. The head is then fitted to all training rows. The scores that are printed are those on
+the held-out rows, before that, and those on test rows. Several tasks, each as NAME=TASK:COL, are trained together.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import layerwise
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
-from layerwise.cli.tasks import named_tasks
+from layerwise.cli.tasks import TaskArguments, named_tasks
 from layerwise.cli.train_report import evaluation, report
 from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
 
@@ -29,23 +28,28 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
         "--task",
         required=True,
         action="append",
         metavar="{classify,regress,tag}",
-        help="what the labels are; NAME=TASK:COL, repeatable, for several tasks",
+        help="classify: classes; regress: numbers; tag: one tag per word. For several tasks, repeat --task NAME=TASK:COL",
     )
-    parser.add_argument("--label", metavar="COL", help="the column of the labels")
+    parser.add_argument("--label", metavar="COL", help="column that holds the labels")
     parser.add_argument(
         "--mix",
         action="append",
         metavar="MIX",
-        help="what is made of the layers; NAME=MIX for one task (the mean of all stored layers but emb)",
+        help="mix of layers that the head uses, such as 6, mean:-4: or learned:all; for one of several tasks NAME=MIX "
+        "(default: the mean of all stored layers except emb)",
     )
     parser.add_argument(
-        "--out", required=True, type=flags.path, metavar="HEAD", help="the folder of the head"
+        "--out",
+        required=True,
+        type=flags.path,
+        metavar="HEAD",
+        help="folder of the head to write; it must not exist",
     )
     flags.add(parser, TrainOptions)
     parser.add_argument(
@@ -53,9 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=flags.path,
         metavar="SOURCE",
-        help="score the head on labelled texts or a dataset, repeatable; the options below are for these texts",
+        help="also score the head on labelled texts or on a dataset; repeat the flag for several. The options below are for "
+        "these texts",
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now (as it was extracted)")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
     flags.add(parser, LoadOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
@@ -63,8 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_json(parser)
 
 
-def _check_sources(args: argparse.Namespace, named: Any) -> None:
-    """Look at what the head is to be evaluated on before it is trained."""
+def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
+    """Check the sources of `--eval` before the head is trained.
+
+    Raises:
+        LayerwiseError: a source can't be read, or has no column of the labels.
+    """
     if not args.eval:
         return
     labels = [(args.label, args.label)] if args.label else []

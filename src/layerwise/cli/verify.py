@@ -1,7 +1,7 @@
-"""Check every file of a dataset against its hashes, and a sample of its rows against plain transformers.
+"""Check the hash of every file of a dataset, and compare a sample of its rows with plain transformers.
 
-Exits with 1 when anything is changed, missing, truncated, not finite, or out of the tolerance that follows from the
-precision of the computation and the stored type.
+Exits with 1 when a file is changed, missing or truncated, when a vector isn't finite, or when a row differs by more than
+the tolerance. The tolerance follows from the precision of the computation and the stored type.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, RunOptions, VerifyOptions
 
-HELP = "checks every file's hash, and a sample of rows against plain transformers"
+HELP = "check the files of a dataset, and some rows against transformers"
 EXAMPLES = """\
   layerwise verify reviews.lw
   layerwise verify private.lw --source reviews.csv --sample 100
@@ -22,11 +22,11 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts"
+        "--source", nargs="+", metavar="SOURCE", help="corpus of the dataset; needed when it stores no texts"
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now, when it has moved")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
     flags.add(parser, VerifyOptions)
     flags.add(parser, LoadOptions, without=("revision",))
     flags.add(parser, RunOptions)
@@ -67,14 +67,15 @@ def run(args: argparse.Namespace) -> int:
         ]
         output.print_lines(*output.table(rows, right=(1, 2, 3)))
         output.print_lines(
-            f"{check.texts} texts against one-text forwards of transformers; tolerance on max rel {check.tolerance:.1e}"
+            f"{check.texts} texts compared with plain transformers, one text at a time; tolerance of max rel: "
+            f"{check.tolerance:.1e}"
         )
     if check.note is not None:
         output.print_note(check.note)
     if not check.ok:
         output.print_lines(f"not ok: {len(check.problems)} problems")
     elif check.parity is None:
-        output.print_lines("ok: the files are as they were written; no row was compared")
+        output.print_lines("ok: all files are unchanged; no row was compared")
     else:
         output.print_lines("ok")
     return 0 if check.ok else 1
