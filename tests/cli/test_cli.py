@@ -324,8 +324,15 @@ def test_extract_with_the_real_model(reviews: Path, run: Run) -> None:
 def test_extract_json(reviews: Path, run: Run, tiny: list[str]) -> None:
     got = run("extract", "reviews.csv", "--out", "out", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
-    wanted = {"out": "out", "already_finished": False, "level": "text", "pool": "mean", "rows": 4, "texts": 4}
-    assert got.json.items() >= wanted.items()
+    expected = {
+        "out": "out",
+        "already_finished": False,
+        "level": "text",
+        "pool": "mean",
+        "rows": 4,
+        "texts": 4,
+    }
+    assert got.json.items() >= expected.items()
     assert got.json["layers"] == ["emb", "1", "2", "3"]
 
 
@@ -350,8 +357,8 @@ def test_messages_go_to_stderr_and_data_to_stdout(here: Path, run: Run, tiny: li
     got = run("extract", "a.jsonl", "--out", "out", "--skip-bad", "--json", *tiny)
     assert got.code == 0
     assert got.json["skipped"] == 1
-    told, skipped = got.err.splitlines()
-    assert "'start' is carried as 'source.start'" in told
+    renamed, skipped = got.err.splitlines()
+    assert "'start' is carried as 'source.start'" in renamed
     assert "skipped a.jsonl, line 2" in skipped
 
 
@@ -375,21 +382,21 @@ def test_info_of_a_dataset(text_set: Path, run: Run) -> None:
     shown = {line.split()[0]: line for line in got.out.splitlines()}
     assert "emb, 1, 2, 3" in shown["layers"]
     assert "4 of level text, pool mean" in shown["rows"]
-    found = run("info", "out", "--json").json
-    assert (found["kind"], found["level"], found["dtype"], found["shards"]) == (
+    facts = run("info", "out", "--json").json
+    assert (facts["kind"], facts["level"], facts["dtype"], facts["shards"]) == (
         "dataset",
         "text",
         "float16",
         1,
     )
-    assert found["totals"]["rows"] == 4
+    assert facts["totals"]["rows"] == 4
 
 
 def test_info_of_a_model(run: Run, tiny: list[str]) -> None:
     assert "emb, 1 … 3, width 32" in run("info", tiny[1]).out
-    found = run("info", "minilm", "--json").json
-    assert (found["kind"], found["blocks"], found["width"]) == ("model", 6, 384)
-    assert found["not_applied"] == ["Normalize"]
+    facts = run("info", "minilm", "--json").json
+    assert (facts["kind"], facts["blocks"], facts["width"]) == ("model", 6, 384)
+    assert facts["not_applied"] == ["Normalize"]
 
 
 def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
@@ -411,10 +418,10 @@ def test_verify_a_sound_dataset(text_set: Path, run: Run) -> None:
     got = run("verify", "out", "--device", "cpu")
     assert (got.code, got.err) == (0, "")
     assert got.out.endswith("\nok\n")
-    found = run("verify", "out", "--device", "cpu", "--json").json
-    assert (found["ok"], found["problems"]) == (True, [])
-    assert list(found["parity"]) == ["emb", "1", "2", "3"]
-    assert all(set(parity) == {"max_abs", "max_rel", "cosine"} for parity in found["parity"].values())
+    check = run("verify", "out", "--device", "cpu", "--json").json
+    assert (check["ok"], check["problems"]) == (True, [])
+    assert list(check["parity"]) == ["emb", "1", "2", "3"]
+    assert all(set(parity) == {"max_abs", "max_rel", "cosine"} for parity in check["parity"].values())
 
 
 def test_verify_without_texts_needs_the_source(reviews: Path, run: Run, tiny: list[str]) -> None:
@@ -432,9 +439,9 @@ def test_verify_finds_a_changed_byte(text_set: Path, run: Run) -> None:
     assert got.code == 1
     assert got.out.splitlines()[0].startswith("shards/00000.safetensors: has changed")
     assert got.out.endswith("not ok: 1 problems\n")
-    found = run("verify", "out", "--json")
-    assert (found.code, found.json["ok"], found.json["parity"]) == (1, False, None)
-    assert [set(problem) for problem in found.json["problems"]] == [{"file", "what"}]
+    check = run("verify", "out", "--json")
+    assert (check.code, check.json["ok"], check.json["parity"]) == (1, False, None)
+    assert [set(problem) for problem in check.json["problems"]] == [{"file", "what"}]
 
 
 def test_verify_finds_a_missing_file(text_set: Path, run: Run) -> None:
@@ -546,9 +553,9 @@ def test_exports_that_cannot_be(options: list[str], says: str, token_set: Path, 
 def test_env(run: Run) -> None:
     got = run("env")
     assert (got.code, got.err) == (0, "")
-    found = run("env", "--json").json
-    assert {"layerwise", "python", "torch", "transformers", "devices"} <= set(found)
-    assert all(name in got.out for name in found)
+    versions = run("env", "--json").json
+    assert {"layerwise", "python", "torch", "transformers", "devices"} <= set(versions)
+    assert all(name in got.out for name in versions)
 
 
 @pytest.mark.usefixtures("quick_ceilings")
@@ -558,7 +565,7 @@ def test_bench_json(run: Run, tiny: list[str]) -> None:
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
         assert set(speed) == {"tokens_per_s", "against_loop", "of_ceiling"}
-    assert any(way.startswith("layerwise fp32") for way in got.json["ways"])
+    assert any(name.startswith("layerwise fp32") for name in got.json["ways"])
 
 
 @pytest.mark.usefixtures("quick_ceilings")
@@ -1017,11 +1024,11 @@ def test_two_processes_from_the_command_line(text_set: Path, run: Run, tiny: lis
     got = run("extract", "reviews.csv", "--out", "by two", "--workers", "2", *tiny)
     assert (got.code, got.err) == (0, "")
     assert "next: layerwise info 'by two'" in got.out
-    made, whole = (
+    divided, whole = (
         {name: data for name, data in contents(path).items() if name.startswith("shards/")}
         for path in (Path("by two"), text_set)
     )
-    assert made == whole
+    assert divided == whole
 
 
 def test_append_says_what_the_dataset_is_now(text_set: Path, run: Run, tiny: list[str]) -> None:
@@ -1282,8 +1289,8 @@ def test_an_interrupted_extraction_goes_on(
         patch.setattr(Encoder, "plan", interrupt)
         assert run(*argv, "--out", "out").code == 130
     assert run(*argv, "--out", "out").code == 0
-    made, whole = contents(Path("out")), contents(Path("whole"))
-    assert {name: data for name, data in made.items() if name.startswith("shards")} == {
+    files, whole = contents(Path("out")), contents(Path("whole"))
+    assert {name: data for name, data in files.items() if name.startswith("shards")} == {
         name: data for name, data in whole.items() if name.startswith("shards")
     }
 
