@@ -1,48 +1,48 @@
-# Every verb makes the environment that it needs; nothing else has to be set up.
+# Every target creates the environment that it needs; nothing else has to be installed.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale bench-store results clean
 
-demo: $(VENV)/.demo  ## every layer of the standard library's documentation strings, on disk
+demo: $(VENV)/.demo  ## write every layer of the standard library's documentation strings to disk
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev  ## all tests but the slow ones
+test: $(VENV)/.dev  ## run all tests except the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.dev  ## the slow tests
+test-slow: $(VENV)/.dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-test-isa: $(VENV)/.dev  ## the tests of the encoder and of int8 under every instruction set of oneDNN (slow)
+test-isa: $(VENV)/.dev  ## run the tests of the encoder and of int8 under every instruction set of oneDNN (slow)
 	$(BIN)/python tests/isa.py
 
-test-mutations: $(VENV)/.dev  ## twenty thousand files of datasets, heads, models and sources, changed by chance (slow)
+test-mutations: $(VENV)/.dev  ## read twenty thousand files of datasets, heads, models and sources with random changes (slow)
 	$(BIN)/python -m pytest -m slow tests/whole/test_mutations.py
 
-check: $(VENV)/.dev  ## format, lint, types, and who may import whom
+check: $(VENV)/.dev  ## check format, lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/whole/test_imports.py
 
-format: $(VENV)/.dev  ## put the code in shape
+format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## speed, memory and storage on this machine
+bench: $(VENV)/.dev  ## measure speed, memory and storage on this machine
 	$(BIN)/python benchmarks/run.py
 
-bench-store: $(VENV)/.dev  ## keep the figures of the last runs, for later ones to be compared with
+bench-store: $(VENV)/.dev  ## store the figures of the last runs; later runs are compared with them
 	$(BIN)/python benchmarks/history.py
 
-bench-load: $(VENV)/.dev  ## what commands cost beside processes that never sleep
+bench-load: $(VENV)/.dev  ## measure commands beside processes that never sleep
 	$(BIN)/python benchmarks/load.py
 
-bench-scale: $(VENV)/.dev  ## time and memory as the corpus grows, ten thousand shards, two workers
+bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py
 
-results: $(VENV)/.dev  ## the tables of docs/results.md, from ../shared/data
+results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
 

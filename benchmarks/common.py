@@ -18,7 +18,7 @@ from typing import Any
 import history
 from history import Figure
 
-from layerwise.cli.options import table
+from layerwise.cli.output import table
 from layerwise.read.docstrings import paragraphs
 
 ROOT = Path(__file__).resolve().parents[1]

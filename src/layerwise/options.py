@@ -1,8 +1,8 @@
-"""Options of the verbs, each written once: its default is that of Python and of the command line, its text the help.
+"""Options of the verbs, each written once: its default for Python and the command line, and the help of its flag.
 
-A verb in `api` lists the same names as keyword parameters, so that an editor completes them, and hands them on as one of
-these; `cli/flags.py` makes the flags. A test compares the three. Nothing heavy is imported here, as `layerwise -h`
-reads all of them.
+A verb in `api` lists the same names as keyword parameters, so that an editor completes them, and passes them on in one
+of these classes. `cli/flags.py` makes the flags. A test compares the three. Nothing heavy is imported here, because
+`layerwise -h` reads all classes.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from layerwise.layers import LayerSpec
 
 Kind = Literal["text", "path", "integer", "count", "number", "names", "counts", "repeated", "several"]
-"""How a flag is read: a string · a path or name · a whole number · one of 0 or more · a number · names parted by commas ·
-whole numbers parted by commas · a flag that may be repeated · a flag that takes several values."""
+"""How the value of a flag is read: a string · a path or name · a whole number · a whole number of 0 or more · a number ·
+names separated by commas · whole numbers separated by commas · a flag that may be repeated · a flag that takes several
+values."""
+
+
+_LAYERS = "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a slice: 1: (without emb), -4: (the last four)"
 
 
 def option(
     default: Any, text: str, *, metavar: str | None = None, choices: Sequence[str] = (), kind: Kind = "text"
 ) -> Any:
-    """Return a field with the help of its flag; a default that isn't `None` is added to it in brackets."""
-    shown = "{" + ",".join(choices) + "}" if choices and metavar is None else metavar
-    metadata = {"help": text, "metavar": shown, "choices": tuple(choices), "kind": kind}
+    """Return a field with the help of its flag; `cli/flags.py` adds the default to the help unless it is `None`."""
+    placeholder = "{" + ",".join(choices) + "}" if choices and metavar is None else metavar
+    metadata = {"help": text, "metavar": placeholder, "choices": tuple(choices), "kind": kind}
     return field(default=default, metadata=metadata)
 
 
 def part(options: Any, of: type) -> dict[str, Any]:
-    """Return those of some options that a class of them holds, by name."""
+    """Return the options that are fields of the class `of`, by name."""
     return {option.name: getattr(options, option.name) for option in fields(of)}
 
 
@@ -39,68 +43,93 @@ def part(options: Any, of: type) -> dict[str, Any]:
 class ReadOptions:
     """How a source of texts is read."""
 
-    format: str = option("auto", "of the source", choices=FORMATS)
+    format: str = option(
+        "auto", "format of the source; auto: by the ending of the file name", choices=FORMATS
+    )
     text: str | Sequence[str] | None = option(
-        None, "the column of the text (text); two, a,b, for pairs of texts", metavar="COL"
+        None,
+        "column that holds the text (default: text); two columns, a,b, make two rows of each record",
+        metavar="COL",
     )
-    words: str | None = option(None, "the column of the words, for pre-split input", metavar="COL")
-    id: str | None = option(None, "the column of your own ids", metavar="COL")
+    words: str | None = option(
+        None, "column that holds the words, for text that is already split into words", metavar="COL"
+    )
+    id: str | None = option(None, "column that holds your own ids", metavar="COL")
     columns: Sequence[str] | None = option(
-        None, "names of columns, where the file has none", metavar="a,b,…", kind="names"
+        None, "names of the columns, for files without a header", metavar="a,b,…", kind="names"
     )
-    encoding: str = option("utf-8", "of the files", metavar="NAME")
-    skip_bad: bool = option(False, "go on past bad records, and list them")
+    encoding: str = option("utf-8", "character encoding of the files", metavar="NAME")
+    skip_bad: bool = option(False, "skip records that can't be read, and list them")
     limit: int | None = option(None, "read at most N records", metavar="N", kind="integer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which model it is."""
+    """Which model is used."""
 
-    model: Any = option("minilm", "minilm, a folder, or a Hugging Face id", metavar="MODEL", kind="path")
+    model: Any = option(
+        "minilm", "text model: minilm, a folder, or a Hugging Face id", metavar="MODEL", kind="path"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """How a model is loaded."""
 
-    revision: str | None = option(None, "branch, tag or commit on the hub", metavar="NAME")
-    device: str | None = option(None, "cpu, cuda, cuda:1 or mps (the fastest there is)", metavar="NAME")
-    allow_pickle: bool = option(False, "load weights from a pickle, which can run code")
-    trust_remote_code: bool = option(False, "run code that comes with the model")
+    revision: str | None = option(
+        None, "branch, tag or commit of the model on the Hugging Face hub", metavar="NAME"
+    )
+    device: str | None = option(
+        None,
+        "device to compute on: cpu, cuda, cuda:1 or mps (default: the fastest available)",
+        metavar="NAME",
+    )
+    allow_pickle: bool = option(
+        False, "allow weights in pickle files, which can run code when they are loaded"
+    )
+    trust_remote_code: bool = option(False, "allow Python code that comes with the model to run")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowOptions:
     """What a row stands for."""
 
-    level: str = option("text", "what a row stands for", choices=("token", "word", "text"))
-    pool: str | None = option(None, "how tokens become a row (the model's own, or mean)", choices=POOLS)
-    special_tokens: bool = option(True, "leave special tokens out of mean, max and sum of a text")
+    level: str = option("text", "what one row stands for", choices=("token", "word", "text"))
+    pool: str | None = option(
+        None,
+        "how the vectors of tokens become one row (default: at text level the model's own pool; else mean)",
+        choices=POOLS,
+    )
+    special_tokens: bool = option(
+        True, "leave special tokens, such as [CLS], out of pools mean, max and sum at text level"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions(RowOptions, LoadOptions, ModelOptions):
-    """What is shown of one text."""
+    """Which layers of one text are shown."""
 
-    layers: LayerSpec = option("all", "all, emb, 8, -1, 1,6,12, 1:, -4:", metavar="LAYERS")
+    layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolOptions(RowOptions):
-    """What coarser rows stand for."""
+    """How rows are pooled into coarser ones."""
 
-    level: str = option("text", "what a row stands for", choices=("word", "text"))
-    dtype: str | None = option(None, "the stored type (that of DATASET)", choices=DTYPES)
+    level: str = option("text", "what one row of the new dataset stands for", choices=("word", "text"))
+    pool: str | None = option(None, "how rows of DATASET become one new row (default: mean)", choices=POOLS)
+    dtype: str | None = option(None, "type of the stored numbers (default: that of DATASET)", choices=DTYPES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is written in other people's formats."""
+    """What is exported, and in which format."""
 
-    to: str = option("parquet", "the format", choices=("parquet", "npy"))
-    layers: LayerSpec = option("all", "all, emb, 8, -1, 1,6,12, 1:, -4:", metavar="LAYERS")
-    mix: str | None = option(None, "a mix instead of layers, such as 'mean(-4:)'", metavar="MIX")
+    to: str = option("parquet", "format of the export", choices=("parquet", "npy"))
+    layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
+    mix: str | None = option(
+        None, "export one mix of layers instead of single layers, such as 'mean(-4:)'", metavar="MIX"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,43 +137,71 @@ class BenchOptions(ModelOptions):
     """What is measured, and how often."""
 
     shape: str | None = option(
-        None, "random weights in this shape instead of a model", choices=("bert-base",)
+        None, "use random weights of this shape instead of a model", choices=("bert-base",)
     )
-    texts: int = option(256, "how many texts", metavar="N", kind="integer")
-    rounds: int = option(3, "interleaved rounds; the median counts", metavar="N", kind="integer")
-    device: str | None = option(None, "cpu, cuda, cuda:1 or mps (the fastest there is)", metavar="NAME")
-    bf16: bool = option(True, "leave bf16 out")
-    int8: bool = option(True, "leave int8 out")
+    texts: int = option(256, "number of texts to encode", metavar="N", kind="integer")
+    rounds: int = option(3, "number of rounds; the median is reported", metavar="N", kind="integer")
+    device: str | None = option(
+        None,
+        "device to compute on: cpu, cuda, cuda:1 or mps (default: the fastest available)",
+        metavar="NAME",
+    )
+    bf16: bool = option(True, "don't measure bf16")
+    int8: bool = option(True, "don't measure int8")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions(RowOptions):
-    """What is encoded of each text."""
+    """How each text is encoded, and which layers are kept."""
 
-    layers: LayerSpec = option("all", "all, emb, 8, -1, 1,6,12, 1:, -4:", metavar="LAYERS")
-    long: str = option("window", "what to do with texts that are longer than the model takes", choices=LONG)
+    layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
+    long: str = option(
+        "window",
+        "texts longer than --max-length: window: encode overlapping windows and join their rows; truncate: cut the text; "
+        "error: stop",
+        choices=LONG,
+    )
     overlap: int | None = option(
-        None, "tokens that windows share (a quarter of the window)", metavar="N", kind="integer"
+        None,
+        "number of tokens that neighbouring windows share (default: a quarter of --max-length)",
+        metavar="N",
+        kind="integer",
     )
     max_length: int | None = option(
-        None, "tokens that go through the model at once (as many as it takes)", metavar="N", kind="integer"
+        None,
+        "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
+        metavar="N",
+        kind="integer",
     )
     batch_tokens: int | None = option(
-        None, "tokens of a batch (2048 on a CPU, 32768 on a GPU)", metavar="N", kind="integer"
+        None,
+        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
+        metavar="N",
+        kind="integer",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
-    """What `extract` makes of a source, and how."""
+    """How `extract` makes a dataset of a source."""
 
-    precision: str = option("fp32", "of the computation; int8 on CPUs with VNNI only", choices=PRECISIONS)
-    dtype: str = option("float16", "the stored type", choices=DTYPES)
-    no_text: bool = option(
-        False, "store no texts, words, token numbers or carried strings, and quote none in messages"
+    precision: str = option(
+        "fp32", "precision of the computation; int8 only on CPUs with VNNI", choices=PRECISIONS
     )
-    keep: Sequence[str] = option((), "with --no-text: columns to keep", metavar="COL", kind="several")
-    shard_texts: int | None = option(None, "texts per shard (2048)", metavar="N", kind="integer")
+    dtype: str = option("float16", "type of the stored numbers", choices=DTYPES)
+    no_text: bool = option(
+        False,
+        "store no texts, words, token ids or other columns of strings, and quote none of them in messages",
+    )
+    keep: Sequence[str] = option(
+        (), "with --no-text: columns of strings to store anyway", metavar="COL", kind="several"
+    )
+    shard_texts: int | None = option(
+        None,
+        "number of texts per shard, a part of the dataset on disk (default: 2048)",
+        metavar="N",
+        kind="integer",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +210,7 @@ class RunOptions:
 
     threads: int | None = option(
         None,
-        "threads to compute with (as `layerwise env` says: what the machine grants)",
+        "number of CPU threads (default: the number that `layerwise env` shows)",
         metavar="N",
         kind="integer",
     )
@@ -161,17 +218,18 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """Who does the work of `extract`."""
+    """Which processes do the work of `extract`."""
 
-    append: bool = option(False, "add what is new to a finished dataset, as new shards")
+    append: bool = option(False, "add new records to a finished dataset, as new shards")
     workers: int | None = option(
         None,
-        "processes that share the cores, or the GPUs (1; with --cluster ray one per GPU, or per machine)",
+        "number of processes, which share the CPU cores or the GPUs (default: 1; with --cluster ray one per GPU, or one "
+        "per machine without GPUs)",
         metavar="N",
         kind="integer",
     )
     cluster: str | None = option(
-        None, "workers on the machines of a Ray cluster (see docs/scale.md)", choices=("ray",)
+        None, "run the workers on the machines of a Ray cluster (see docs/scale.md)", choices=("ray",)
     )
 
 
@@ -179,10 +237,16 @@ class WorkerOptions:
 class TrainOptions:
     """How a head is trained."""
 
-    groups: str | None = option(None, "rows with equal values stay on one side of a cut", metavar="COL")
-    split: str | None = option(None, "your own split: a column with train, dev and test", metavar="COL")
+    groups: str | None = option(
+        None,
+        "column; rows with equal values are never split between training and held-out rows",
+        metavar="COL",
+    )
+    split: str | None = option(
+        None, "your own split: column with the values train, dev and test", metavar="COL"
+    )
     class_weight: str | None = option(
-        None, "let all classes count alike, however rare they are", choices=("balanced",)
+        None, "balanced: weight rows so that every class has the same total weight", choices=("balanced",)
     )
     separator: str | None = option(
         None, "cuts a string into several labels, such as ';' (classify)", metavar="TEXT"
@@ -192,70 +256,97 @@ class TrainOptions:
         None, "the width of the hidden layer of --head mlp (128)", metavar="N", kind="integer"
     )
     shared_hidden: int | None = option(
-        None, "one hidden layer of N units for all tasks", metavar="N", kind="integer"
+        None, "one hidden layer of N units, shared by all tasks", metavar="N", kind="integer"
     )
     epochs: int | None = option(
-        None, "the most epochs of the gradient loop (200)", metavar="N", kind="integer"
+        None, "largest number of epochs of the gradient loop (default: 200)", metavar="N", kind="integer"
     )
     patience: int | None = option(
-        None, "epochs without a better held-out loss before it stops (10)", metavar="N", kind="integer"
+        None,
+        "stop the gradient loop after N epochs without a lower held-out loss (default: 10)",
+        metavar="N",
+        kind="integer",
     )
     layer_dropout: float = option(
-        0.0, "learned mixes: the chance that a layer is left out of a step", metavar="P", kind="number"
+        0.0,
+        "learned mixes: probability that a layer is left out of a training step",
+        metavar="P",
+        kind="number",
     )
     draws: int = option(
         20,
-        "learned mixes: refits on resampled groups, for the intervals of the weights",
+        "learned mixes: number of refits on resampled groups, for 95% intervals of the weights",
         metavar="N",
         kind="count",
     )
-    seed: int = option(0, "of all that is random", metavar="N", kind="count")
+    seed: int = option(0, "seed of all random choices", metavar="N", kind="count")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions:
     """How candidates are compared."""
 
-    groups: str | None = option(None, "texts with equal values stay on one side of a cut", metavar="COL")
-    split: str | None = option(None, "your own split: a column with train, dev and test", metavar="COL")
+    groups: str | None = option(
+        None, "column; texts with equal values are never split between training and test", metavar="COL"
+    )
+    split: str | None = option(
+        None, "your own split: column with the values train, dev and test", metavar="COL"
+    )
     mix: Sequence[str] | None = option(
         None,
-        "a mix to score besides the single layers, repeatable (mean(1:), mean(-4:), concat(-4:), concat(all), learned(all))",
+        "mix to score besides the single layers; repeat the flag for several (default: mean(1:), mean(-4:), concat(-4:), "
+        "concat(all), learned(all))",
         metavar="MIX",
         kind="repeated",
     )
-    quick: bool = option(False, "1 × 5 folds instead of 5 × 5")
-    seed: int = option(0, "of folds and samples", metavar="N", kind="count")
-    max_rows: int = option(20_000, "rows that are looked at, drawn by whole texts", metavar="N", kind="count")
+    quick: bool = option(False, "1 × 5 folds of cross-validation instead of 5 × 5")
+    seed: int = option(0, "seed of folds and samples", metavar="N", kind="count")
+    max_rows: int = option(
+        20_000, "largest number of rows to use; whole texts are sampled", metavar="N", kind="count"
+    )
     random_model: bool = option(
-        False, "score the best on the same architecture with random weights too, by three seeds"
+        False, "also score the best candidate on the same architecture with random weights, for three seeds"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyzeOptions:
-    """What is measured of layers, and on which rows."""
+    """What is measured, and on which rows."""
 
     label: str | None = option(
-        None, "a column of classes: how far each layer tells them apart", metavar="COL"
+        None, "column of classes: measure how well each layer separates them", metavar="COL"
     )
-    against: Any = option(None, "a dataset of the same texts by another model", metavar="OTHER", kind="path")
+    against: Any = option(
+        None,
+        "second dataset of the same texts, for example of another model: compare layers of the same name",
+        metavar="OTHER",
+        kind="path",
+    )
     pairs: str | None = option(
         None,
-        "the column whose equal values join two texts (part, for extract --text a,b): is a text's partner its nearest?",
+        "column with the same value in the two texts of a pair: measure how often the partner of a text is its nearest "
+        "neighbour (for datasets of extract --text a,b: --pairs part)",
         metavar="COL",
     )
     sides: str | None = option(
-        None, "with --pairs, a column of two values (languages) that tells them apart", metavar="COL"
+        None,
+        "with --pairs: column with two values, such as languages, one for each side of a pair",
+        metavar="COL",
     )
-    max_rows: int = option(2000, "rows that are looked at, drawn by whole texts", metavar="N", kind="count")
-    seed: int = option(0, "of the sample", metavar="N", kind="count")
+    max_rows: int = option(
+        2000, "largest number of rows to measure; whole texts are sampled", metavar="N", kind="count"
+    )
+    seed: int = option(0, "seed of the sample", metavar="N", kind="count")
     measure: Sequence[str] | None = option(
-        None, "only this measure, repeatable (all)", metavar="NAME", kind="repeated"
+        None,
+        "compute only this measure; repeat the flag for several (default: all)",
+        metavar="NAME",
+        kind="repeated",
     )
     intervals: str = option(
         "quick",
-        "where rows are a sample: quick has none of svcca, pwcca and procrustes, which take long",
+        "95% intervals, computed when rows are sampled: quick: for all measures but svcca, pwcca and procrustes, which take "
+        "long; all: for these too; none: no intervals",
         choices=("quick", "all", "none"),
     )
 
@@ -264,24 +355,31 @@ class AnalyzeOptions:
 class PageOptions:
     """What the page of a dataset shows."""
 
-    probe: Any = option(None, "what `probe --out` wrote", metavar="DIR", kind="path")
-    analysis: Any = option(None, "what `analyze --out` wrote", metavar="DIR", kind="path")
-    lang: str = option("en", "the language of the page", choices=("en", "zh"))
-    points: int = option(5000, "rows on the map, drawn by whole texts", metavar="N", kind="count")
-    seed: int = option(0, "of what is drawn", metavar="N", kind="count")
-    umap: bool = option(False, "lay the map out by UMAP and not by PCA")
-    texts: Sequence[int] | None = option(
-        None, "texts whose tokens are shown (a few)", metavar="N,…", kind="counts"
+    probe: Any = option(None, "folder that `layerwise probe --out` wrote", metavar="DIR", kind="path")
+    analysis: Any = option(None, "folder that `layerwise analyze --out` wrote", metavar="DIR", kind="path")
+    lang: str = option("en", "language of the page", choices=("en", "zh"))
+    points: int = option(
+        5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"
     )
-    attention: bool = option(False, "with attention maps of these texts")
+    seed: int = option(0, "seed of the sample, and of UMAP", metavar="N", kind="count")
+    umap: bool = option(False, "place the points of the map by UMAP instead of PCA")
+    texts: Sequence[int] | None = option(
+        None,
+        "numbers of the texts whose tokens are shown, counted from 0 (default: a few)",
+        metavar="N,…",
+        kind="counts",
+    )
+    attention: bool = option(False, "add attention maps of the texts whose tokens are shown")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """What is compared with plain transformers."""
+    """Which texts are compared with plain transformers."""
 
-    sample: int = option(32, "texts that are compared; 0 for none", metavar="N", kind="count")
-    seed: int = option(0, "which texts these are", metavar="N", kind="count")
+    sample: int = option(
+        32, "number of texts to compare with plain transformers; 0: none", metavar="N", kind="count"
+    )
+    seed: int = option(0, "seed of the sample", metavar="N", kind="count")
 
 
 __all__ = [

@@ -212,9 +212,9 @@ def test_torch_is_not_needed_for(code: str) -> None:
         (["extract", "a.txt"], "--out; see layerwise extract -h"),
         (["show", "hi", "--modle", "x"], "--modle x; see layerwise show -h"),
         (["show", "hi", "--mod", "x"], "--mod x; see layerwise show -h"),
-        (["extract", "a.txt", "--out", "d", "--limit", "many"], "invalid int value: 'many'"),
-        (["show", "hi", "--numbers", "-3"], "'-3' is no whole number of 0 or more"),
-        (["verify", "d", "--sample", "-1"], "'-1' is no whole number of 0 or more"),
+        (["extract", "a.txt", "--out", "d", "--limit", "many"], "'many' is not a whole number"),
+        (["show", "hi", "--numbers", "-3"], "'-3' is not a whole number of 0 or more"),
+        (["verify", "d", "--sample", "-1"], "'-1' is not a whole number of 0 or more"),
         (["extract", "a.txt", "--out", ""], "--out: '' is empty"),
         (["show", "hi", "--model", ""], "--model: '' is empty"),
         (["info", ""], "'' is empty"),
@@ -301,7 +301,7 @@ def test_show_says_that_stdin_is_closed(
     refused: Refused, tiny: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert "stdin isn't there" in refused("show", "-", *tiny)
+    assert "stdin is closed" in refused("show", "-", *tiny)
 
 
 # --- extract and info -------------------------------------------------------------------------------------
@@ -324,8 +324,15 @@ def test_extract_with_the_real_model(reviews: Path, run: Run) -> None:
 def test_extract_json(reviews: Path, run: Run, tiny: list[str]) -> None:
     got = run("extract", "reviews.csv", "--out", "out", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
-    wanted = {"out": "out", "already_finished": False, "level": "text", "pool": "mean", "rows": 4, "texts": 4}
-    assert got.json.items() >= wanted.items()
+    expected = {
+        "out": "out",
+        "already_finished": False,
+        "level": "text",
+        "pool": "mean",
+        "rows": 4,
+        "texts": 4,
+    }
+    assert got.json.items() >= expected.items()
     assert got.json["layers"] == ["emb", "1", "2", "3"]
 
 
@@ -350,16 +357,19 @@ def test_messages_go_to_stderr_and_data_to_stdout(here: Path, run: Run, tiny: li
     got = run("extract", "a.jsonl", "--out", "out", "--skip-bad", "--json", *tiny)
     assert got.code == 0
     assert got.json["skipped"] == 1
-    told, skipped = got.err.splitlines()
-    assert "'start' is carried as 'source.start'" in told
+    renamed, skipped = got.err.splitlines()
+    assert "'start' is carried as 'source.start'" in renamed
     assert "skipped a.jsonl, line 2" in skipped
 
 
 def test_what_does_not_go_through_whole_is_said(here: Path, run: Run, tiny: list[str]) -> None:
     Path("long.txt").write_text("word " * 100 + "\nshort\n", encoding="utf-8")
-    assert "1 long texts in overlapping windows" in run("extract", "long.txt", "--out", "w", *tiny).out
+    assert (
+        "long texts, encoded in overlapping windows: 1 ("
+        in run("extract", "long.txt", "--out", "w", *tiny).out
+    )
     cut = run("extract", "long.txt", "--out", "t", "--long", "truncate", *tiny).out
-    assert "1 texts cut: 22 tokens are not in the dataset" in cut
+    assert "truncated texts: 1 (22 tokens are not stored)" in cut
 
 
 def test_the_next_command_can_be_pasted(reviews: Path, run: Run, tiny: list[str]) -> None:
@@ -372,21 +382,21 @@ def test_info_of_a_dataset(text_set: Path, run: Run) -> None:
     shown = {line.split()[0]: line for line in got.out.splitlines()}
     assert "emb, 1, 2, 3" in shown["layers"]
     assert "4 of level text, pool mean" in shown["rows"]
-    found = run("info", "out", "--json").json
-    assert (found["kind"], found["level"], found["dtype"], found["shards"]) == (
+    facts = run("info", "out", "--json").json
+    assert (facts["kind"], facts["level"], facts["dtype"], facts["shards"]) == (
         "dataset",
         "text",
         "float16",
         1,
     )
-    assert found["totals"]["rows"] == 4
+    assert facts["totals"]["rows"] == 4
 
 
 def test_info_of_a_model(run: Run, tiny: list[str]) -> None:
     assert "emb, 1 … 3, width 32" in run("info", tiny[1]).out
-    found = run("info", "minilm", "--json").json
-    assert (found["kind"], found["blocks"], found["width"]) == ("model", 6, 384)
-    assert found["not_applied"] == ["Normalize"]
+    facts = run("info", "minilm", "--json").json
+    assert (facts["kind"], facts["blocks"], facts["width"]) == ("model", 6, 384)
+    assert facts["not_applied"] == ["Normalize"]
 
 
 def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
@@ -408,10 +418,10 @@ def test_verify_a_sound_dataset(text_set: Path, run: Run) -> None:
     got = run("verify", "out", "--device", "cpu")
     assert (got.code, got.err) == (0, "")
     assert got.out.endswith("\nok\n")
-    found = run("verify", "out", "--device", "cpu", "--json").json
-    assert (found["ok"], found["problems"]) == (True, [])
-    assert list(found["parity"]) == ["emb", "1", "2", "3"]
-    assert all(set(parity) == {"max_abs", "max_rel", "cosine"} for parity in found["parity"].values())
+    check = run("verify", "out", "--device", "cpu", "--json").json
+    assert (check["ok"], check["problems"]) == (True, [])
+    assert list(check["parity"]) == ["emb", "1", "2", "3"]
+    assert all(set(parity) == {"max_abs", "max_rel", "cosine"} for parity in check["parity"].values())
 
 
 def test_verify_without_texts_needs_the_source(reviews: Path, run: Run, tiny: list[str]) -> None:
@@ -429,9 +439,9 @@ def test_verify_finds_a_changed_byte(text_set: Path, run: Run) -> None:
     assert got.code == 1
     assert got.out.splitlines()[0].startswith("shards/00000.safetensors: has changed")
     assert got.out.endswith("not ok: 1 problems\n")
-    found = run("verify", "out", "--json")
-    assert (found.code, found.json["ok"], found.json["parity"]) == (1, False, None)
-    assert [set(problem) for problem in found.json["problems"]] == [{"file", "what"}]
+    check = run("verify", "out", "--json")
+    assert (check.code, check.json["ok"], check.json["parity"]) == (1, False, None)
+    assert [set(problem) for problem in check.json["problems"]] == [{"file", "what"}]
 
 
 def test_verify_finds_a_missing_file(text_set: Path, run: Run) -> None:
@@ -498,7 +508,7 @@ def test_pool_goes_to_coarser_levels_only(text_set: Path, refused: Refused) -> N
 
 def test_export_to_parquet(token_set: Path, run: Run) -> None:
     got = run("export", "tokens", "--out", "rows.parquet", "--layers", "-2:")
-    assert (got.code, got.out, got.err) == (0, "rows.parquet is written\n", "")
+    assert (got.code, got.out, got.err) == (0, "wrote rows.parquet\n", "")
     table = pq.read_table("rows.parquet")
     dataset = lw.open_dataset("tokens")
     vectors = np.stack(table["layer_3"].to_numpy())
@@ -543,9 +553,9 @@ def test_exports_that_cannot_be(options: list[str], says: str, token_set: Path, 
 def test_env(run: Run) -> None:
     got = run("env")
     assert (got.code, got.err) == (0, "")
-    found = run("env", "--json").json
-    assert {"layerwise", "python", "torch", "transformers", "devices"} <= set(found)
-    assert all(name in got.out for name in found)
+    versions = run("env", "--json").json
+    assert {"layerwise", "python", "torch", "transformers", "devices"} <= set(versions)
+    assert all(name in got.out for name in versions)
 
 
 @pytest.mark.usefixtures("quick_ceilings")
@@ -555,7 +565,7 @@ def test_bench_json(run: Run, tiny: list[str]) -> None:
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
         assert set(speed) == {"tokens_per_s", "against_loop", "of_ceiling"}
-    assert any(way.startswith("layerwise fp32") for way in got.json["ways"])
+    assert any(name.startswith("layerwise fp32") for name in got.json["ways"])
 
 
 @pytest.mark.usefixtures("quick_ceilings")
@@ -953,8 +963,8 @@ def test_workers_say_what_they_did_and_what_comes_next(reviews: Path, run: Run, 
     got = run(*of_worker(1), *tiny)
     assert (got.code, got.err) == (0, "")
     assert got.out == (
-        "out: worker 1 of 2 is through: 2 of 4 shards, 2 of 4 texts\n"
-        "next, when all workers are: layerwise finish out\n"
+        "out: worker 1 of 2 is done: 2 of 4 shards, 2 of 4 texts\n"
+        "next, when all workers are done: layerwise finish out\n"
     )
     got = run(*of_worker(0), "--json", *tiny)
     counts = {"shards": 2, "texts": 2, "of_shards": 4, "of_texts": 4}
@@ -990,13 +1000,13 @@ def test_finish_before_all_workers_are_through(
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--num-workers", "2"], "--num-workers and --worker-index go together"),
-        (["--worker-index", "0"], "--num-workers and --worker-index go together"),
+        (["--num-workers", "2"], "--num-workers and --worker-index need each other"),
+        (["--worker-index", "0"], "--num-workers and --worker-index need each other"),
         ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
         ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; take 0 to 1"),
         ([*of_worker(0, 0)[6:]], "--num-workers 0"),
-        ([*of_worker(0)[6:], "--append"], "--append doesn't go with --num-workers"),
-        ([*of_worker(0)[6:], "--workers", "2"], "--workers 2 doesn't go with --num-workers"),
+        ([*of_worker(0)[6:], "--append"], "--append can't be used with --num-workers"),
+        ([*of_worker(0)[6:], "--workers", "2"], "--workers 2 can't be used with --num-workers"),
         (["--workers", "0"], "--workers 0 is too small"),
         (["--workers", "two"], "two"),
     ],
@@ -1014,11 +1024,11 @@ def test_two_processes_from_the_command_line(text_set: Path, run: Run, tiny: lis
     got = run("extract", "reviews.csv", "--out", "by two", "--workers", "2", *tiny)
     assert (got.code, got.err) == (0, "")
     assert "next: layerwise info 'by two'" in got.out
-    made, whole = (
+    divided, whole = (
         {name: data for name, data in contents(path).items() if name.startswith("shards/")}
         for path in (Path("by two"), text_set)
     )
-    assert made == whole
+    assert divided == whole
 
 
 def test_append_says_what_the_dataset_is_now(text_set: Path, run: Run, tiny: list[str]) -> None:
@@ -1113,14 +1123,14 @@ def test_repair_says_what_it_made_again(token_set: Path, run: Run) -> None:
     got = run("repair", "tokens")
     assert (got.code, got.out, got.err) == (
         0,
-        "tokens: every shard is as it was written; nothing to do.\n",
+        "tokens: every shard is unchanged; nothing to do.\n",
         "",
     )
     before = contents(token_set)
     change_byte(token_set / "shards" / "00001.safetensors")
     assert run("verify", "tokens", "--sample", "0").code == 1
     got = run("repair", "tokens")
-    assert (got.code, got.out, got.err) == (0, "tokens: made again: shard 1\n", "")
+    assert (got.code, got.out, got.err) == (0, "tokens: written again: shard 1\n", "")
     assert run("verify", "tokens", "--sample", "0").code == 0
     for number in (0, 1):
         (token_set / "shards" / f"{number:05d}.texts.parquet").unlink()
@@ -1256,7 +1266,7 @@ def test_an_interruption_is_130(
     got = run(*READERS[command])
     assert (got.code, got.out) == (130, "")
     assert got.err.startswith("layerwise: interrupted")
-    assert ("the same command again goes on" in got.err) == goes_on
+    assert ("run the same command again to continue" in got.err) == goes_on
 
 
 def test_an_interrupted_extraction_goes_on(
@@ -1279,8 +1289,8 @@ def test_an_interrupted_extraction_goes_on(
         patch.setattr(Encoder, "plan", interrupt)
         assert run(*argv, "--out", "out").code == 130
     assert run(*argv, "--out", "out").code == 0
-    made, whole = contents(Path("out")), contents(Path("whole"))
-    assert {name: data for name, data in made.items() if name.startswith("shards")} == {
+    files, whole = contents(Path("out")), contents(Path("whole"))
+    assert {name: data for name, data in files.items() if name.startswith("shards")} == {
         name: data for name, data in whole.items() if name.startswith("shards")
     }
 
@@ -1293,7 +1303,7 @@ def test_a_full_disk_behind_stdout(
         monkeypatch.setattr(sys, "stdout", full)
         assert main(["info", tiny[1]]) == 2
     assert capsys.readouterr().err == (
-        "layerwise: the output: No space left on device; mend that and start again\n"
+        "layerwise: the output: No space left on device; correct this and run the command again\n"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from layerwise.cli import options
+from layerwise.cli import output
 from layerwise.cli.main import main
 
 EVIL = "\x1b[2J\x07 ok\nnot ok\r\u202e\u2028\x9b31m\u200b"
@@ -120,17 +120,17 @@ def test_data_is_as_it_is_but_on_a_terminal(
     terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    options.put("wor\x1b[31md\tO")
+    output.print_data("wor\x1b[31md\tO")
     assert capsys.readouterr().out == ("wor\\x1b[31md\tO\n" if terminal else "wor\x1b[31md\tO\n")
 
 
 def test_a_table_stays_one(capsys: pytest.CaptureFixture[str]) -> None:
-    options.say(*options.table([("name", "number"), ("a\nb\x1b", "1")], right=(1,)))
+    output.print_lines(*output.table([("name", "number"), ("a\nb\x1b", "1")], right=(1,)))
     assert capsys.readouterr().out == "name     number\na b\\x1b       1\n"
 
 
 def test_a_name_that_is_no_unicode(capsys: pytest.CaptureFixture[str]) -> None:
-    options.say(os.fsdecode(b"caf\xe9"))
-    options.note(os.fsdecode(b"caf\xe9"))
+    output.print_lines(os.fsdecode(b"caf\xe9"))
+    output.print_note(os.fsdecode(b"caf\xe9"))
     printed: Any = capsys.readouterr()
     assert (printed.out, printed.err) == ("caf\\udce9\n", "layerwise: caf\\udce9\n")

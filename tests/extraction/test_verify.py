@@ -228,7 +228,7 @@ def test_without_a_sample_it_is_said_that_no_row_was_compared(
 
     lw.extract(source, tmp_path / "out", model=encoder_of("bert"), limit=2)
     assert main(["verify", str(tmp_path / "out"), "--sample", "0", "--quiet"]) == 0
-    assert capsys.readouterr().out == "ok: the files are as they were written; no row was compared\n"
+    assert capsys.readouterr().out == "ok: all files are unchanged; no row was compared\n"
     assert main(["verify", str(tmp_path / "out"), "--sample", "0", "--quiet", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["compared"], found["parity"]) == (True, 0, None)

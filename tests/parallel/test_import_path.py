@@ -174,4 +174,7 @@ def test_a_current_folder_that_is_gone_is_refused(how: list[str], tmp_path: Path
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "layerwise: the current folder was removed; go to another with cd and start again\n"
+    assert (
+        done.stderr
+        == "layerwise: the current folder was removed; change to another folder and run the command again\n"
+    )

@@ -294,7 +294,7 @@ def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: 
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(SECONDS) == 130
-            assert "interrupted; the same command again goes on" in process.stderr.read()
+            assert "interrupted; run the same command again" in process.stderr.read()
         finally:
             process.kill()
 

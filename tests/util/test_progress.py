@@ -200,7 +200,7 @@ def test_a_minute_without_an_event_gets_its_line_too() -> None:
 
 
 def test_somebody_looks_whether_a_line_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("layerwise.cli.progress._LOOK", 0.001)
+    monkeypatch.setattr("layerwise.cli.progress._POLL", 0.001)
     clock, written = Clock(), threading.Event()
 
     class Log(io.StringIO):

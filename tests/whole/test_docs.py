@@ -1,4 +1,4 @@
-"""What the documents show works: README's commands and code, and the reader in docs/format.md."""
+"""Run the commands and code of README, and the reader in docs/format.md."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-# Those that load no model start as fast as Python does.
+# Commands that load no model start as fast as Python does.
 LAYERWISE = """#!/bin/sh
 case "$1" in
     info|export|finish|merge|repair) exec {real} "$@" ;;
@@ -62,7 +62,7 @@ def test_the_readme_works_from_top_to_bottom(
     code = "\n".join(blocks(README, "python"))
     shown = r"\(2, 384\)|\['Angela Merkel'\]|\('emb', .*?\)"
     checked = re.sub(rf"^(\S.*?) {{2,}}# ({shown}).*$", r"assert (\1) == \2", code, flags=re.MULTILINE)
-    assert checked.count("assert") == 3, "the comments that say what comes out are checked"
+    assert checked.count("assert") == 3, "the comments with results are checked"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", checked], capture_output=True, text=True, check=False
     )
@@ -131,5 +131,9 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
         tmp_path / "words.jsonl", tmp_path / "words.lw", model=encoder_of("bert"), words="words", level="word"
     )
     result = lw.analyze(dataset, label="tag", max_rows=20).to_json()
-    for name in {*result, *result["measures"], *(key for one in result["measures"].values() for key in one)}:
+    for name in {
+        *result,
+        *result["measures"],
+        *(key for measure in result["measures"].values() for key in measure),
+    }:
         assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"

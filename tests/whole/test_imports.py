@@ -196,7 +196,7 @@ def test_only_one_file_prints() -> None:
     for path in modules():
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         prints = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
-        assert not prints or path.relative_to(ROOT).as_posix() == "cli/options.py", (
+        assert not prints or path.relative_to(ROOT).as_posix() == "cli/output.py", (
             f"{path.relative_to(ROOT)} prints"
         )
 

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "export": ((options.ExportOptions,), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
-# Parameters that are no options: what a verb works on, what it is told, and what flags say in another way.
+# Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
 APART = {"source", "out", "dataset", "path", "name", "progress", "datasets"}
 BESIDES = {
     "train": {"task", "label", "mix", "tasks"},
@@ -43,7 +43,7 @@ BESIDES |= {"verify": {"model"}, "repair": {"model"}}
 def of(verb: str) -> dict[str, Any]:
     """The options of a verb, by name."""
     classes, without = VERBS[verb]
-    return {option.name: option for one in classes for option in fields(one) if option.name not in without}
+    return {option.name: option for cls in classes for option in fields(cls) if option.name not in without}
 
 
 def flags(verb: str) -> dict[str, argparse.Action]:
@@ -54,19 +54,19 @@ def flags(verb: str) -> dict[str, argparse.Action]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_its_options_and_their_defaults(verb: str) -> None:
     parameters = dict(inspect.signature(getattr(lw, verb)).parameters)
-    own = {name: p for name, p in parameters.items() if name not in APART | BESIDES.get(verb, set())}
-    wanted = of(verb)
-    assert set(own) == set(wanted), f"lw.{verb} and its options differ"
-    for name, option in wanted.items():
-        assert own[name].default == option.default, f"lw.{verb}, {name}"
+    listed = {name: p for name, p in parameters.items() if name not in APART | BESIDES.get(verb, set())}
+    expected = of(verb)
+    assert set(listed) == set(expected), f"lw.{verb} and its options differ"
+    for name, option in expected.items():
+        assert listed[name].default == option.default, f"lw.{verb}, {name}"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_command_has_a_flag_for_each_option(verb: str) -> None:
-    there = flags(verb)
+    actions = flags(verb)
     for name, option in of(verb).items():
-        assert name in there, f"layerwise {verb} has no flag for {name}"
-        action = there[name]
+        assert name in actions, f"layerwise {verb} has no flag for {name}"
+        action = actions[name]
         default = list(option.default) if isinstance(option.default, tuple) else option.default
         assert action.default == default, f"layerwise {verb}, {name}"
         assert option.metadata["help"] in (action.help or "").replace("%%", "%"), f"layerwise {verb}, {name}"
@@ -75,12 +75,12 @@ def test_a_command_has_a_flag_for_each_option(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "one", [getattr(options, name) for name in options.__all__ if name.endswith("Options")]
+    "cls", [getattr(options, name) for name in options.__all__ if name.endswith("Options")]
 )
-def test_an_option_says_what_it_is(one: type) -> None:
-    for option in fields(one):
+def test_an_option_says_what_it_is(cls: type) -> None:
+    for option in fields(cls):
         assert option.default is not MISSING
-        assert option.metadata["help"], f"{one.__name__}.{option.name} has no help"
+        assert option.metadata["help"], f"{cls.__name__}.{option.name} has no help"
         choices = option.metadata["choices"]
         if choices and option.default is not None:
             assert option.default in choices

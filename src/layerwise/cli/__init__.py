@@ -1,1 +1,1 @@
-"""The command line: one module per command, and the only place that prints."""
+"""The command line: one module per command; only `output.py` prints."""

@@ -1,7 +1,8 @@
-"""Measure how the layers of a dataset are shaped (geometry), and how alike they are.
+"""Measure the geometry of the layers of a dataset, and how similar the layers are to each other.
 
-Writes analysis.json (everything), and as SVG and PNG a figure of what is measured along the layers (geometry), one of
-each matrix (linear_cka, …), and the rows on a plane at every layer (projection).
+Writes analysis.json with all results, and figures as SVG and PNG: one of the measures that have a value per layer
+(geometry), one for each measure that compares layers (linear_cka, …), and the rows in two dimensions at every layer
+(projection).
 """
 
 import argparse
@@ -9,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import AnalyzeOptions, RunOptions
 
-HELP = "geometry and similarity of layers"
+HELP = "measure the geometry of layers, and how similar they are"
 EXAMPLES = """\
   layerwise analyze reviews.lw --out analysis
   layerwise analyze reviews.lw --label label --max-rows 5000 --out analysis
@@ -24,19 +25,23 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
+        "--out",
+        required=True,
+        type=flags.path,
+        metavar="DIR",
+        help="folder for the results; it must not exist",
     )
     flags.add(parser, AnalyzeOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         analysis = api.analyze.analyze(
             args.dataset,
             out=args.out,
@@ -45,22 +50,24 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     result = analysis.to_json()
-    if options.told(result, as_json=args.json):
+    output.print_notes(result["notes"])
+    if args.json:
+        output.print_json(result)
         return 0
-    drawn = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    options.say(*_table(result), "", f"{drawn}; everything is in {args.out}")
+    sample = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
+    output.print_lines(*_table(result), "", f"{sample}; all results are in {args.out}")
     return 0
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    """A row per measure, a column per layer; of a matrix what each layer has with the last."""
+    """Return a line per measure, with a column per layer; of a matrix, the values of each layer with the last one."""
     layers = result["layers"]
     rows = [("", *layers)]
     for name, measure in result["measures"].items():
         matrix = isinstance(measure["values"][0], list)
         values = [row[-1] for row in measure["values"]] if matrix else measure["values"]
         rows.append((f"{name} with {layers[-1]}" if matrix else name, *map(_number, values)))
-    return options.table(rows, right=range(1, len(layers) + 1))
+    return output.table(rows, right=range(1, len(layers) + 1))
 
 
 def _number(value: float | None) -> str:

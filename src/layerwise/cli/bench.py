@@ -1,14 +1,14 @@
-"""Measure on this machine how fast every layer is had: the plain loop, padded batches, and layerwise."""
+"""Measure the speed of encoding all layers on this machine: layerwise, against a plain loop and padded batches."""
 
 import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import BenchOptions, RunOptions
 
-HELP = "speed on this machine against plain transformers"
+HELP = "measure the speed on this machine against plain transformers"
 EXAMPLES = """\
   layerwise bench
   layerwise bench --shape bert-base --texts 256 --rounds 5
@@ -20,17 +20,20 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "--source", nargs="+", metavar="SOURCE", help="a corpus (Python's documentation strings)"
+        "--source",
+        nargs="+",
+        metavar="SOURCE",
+        help="corpus to encode (default: Python's documentation strings)",
     )
     flags.add(parser, BenchOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         result = api.bench.bench(
             source=args.source,
             **flags.values(args, BenchOptions),
@@ -38,21 +41,21 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        options.print_json(asdict(result))
+        output.print_json(asdict(result))
         return 0
-    options.say(
-        f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} interleaved rounds"
+    output.print_lines(
+        f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} rounds"
     )
     rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [
-        (way, f"{s.tokens_per_s:,.0f}", f"{s.against_loop:.2f}", f"{s.of_ceiling:.0%}")
-        for way, s in result.ways.items()
+        (name, f"{speed.tokens_per_s:,.0f}", f"{speed.against_loop:.2f}", f"{speed.of_ceiling:.0%}")
+        for name, speed in result.ways.items()
     ]
-    options.say(*options.table(rows, right=(1, 2, 3)))
+    output.print_lines(*output.table(rows, right=(1, 2, 3)))
     ceilings = ", ".join(f"{name} {value:,.0f} GFLOP/s" for name, value in result.ceilings.items())
-    options.say(
-        f"ceilings of a matrix product: {ceilings}; the model needs {result.flop_per_token / 1e6:,.0f} MFLOP per token"
+    output.print_lines(
+        f"ceilings (fastest matrix product): {ceilings}; the model needs {result.flop_per_token / 1e6:,.0f} MFLOP per token"
     )
     for name, why in result.left_out.items():
-        options.note(f"{name} left out: {why}")
+        output.print_note(f"{name} was not measured: {why}")
     return 0

@@ -1,11 +1,11 @@
-"""Say what this machine and its libraries are: what a report of a problem should begin with."""
+"""Print the versions of layerwise and its libraries, the processor and the devices. Add this to a bug report."""
 
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
+from layerwise.cli import flags, output
 
-HELP = "versions, processor and devices"
+HELP = "print versions, processor and devices"
 EXAMPLES = """\
   layerwise env
   layerwise env --json
@@ -14,14 +14,14 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     versions = api.env.env()
     if args.json:
-        options.print_json(versions)
+        output.print_json(versions)
     else:
-        options.say(*options.table([(name, str(value)) for name, value in versions.items()]))
+        output.print_lines(*output.table([(name, str(value)) for name, value in versions.items()]))
     return 0

@@ -1,13 +1,13 @@
-"""Write a dataset, some of its layers, or a mix of them in other people's formats."""
+"""Write a dataset, some of its layers, or one mix of layers as Parquet or npy."""
 
 import argparse
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import ExportOptions
 
-HELP = "other people's formats"
+HELP = "write a dataset as Parquet or npy"
 EXAMPLES = """\
   layerwise export reviews.lw --to parquet --out reviews.parquet
   layerwise export reviews.lw --to npy --layers 1: --out reviews-npy
@@ -17,23 +17,23 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="FILE", help="the file, or the folder of npy files"
+        "--out", required=True, type=flags.path, metavar="FILE", help="file to write; a folder with --to npy"
     )
     flags.add(parser, ExportOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         path = api.export.export(
             args.dataset, args.out, **flags.values(args, ExportOptions), progress=progress
         )
     if args.json:
-        options.print_json({"out": str(path)})
+        output.print_json({"out": str(path)})
     else:
-        options.say(f"{path} is written")
+        output.print_lines(f"wrote {path}")
     return 0

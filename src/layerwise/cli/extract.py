@@ -1,16 +1,20 @@
-"""Write every layer of a whole corpus to a dataset. The same command again goes on, or says that it is done."""
+"""Encode a corpus and write all layers to a dataset on disk.
+
+After an interruption, run the same command again: it continues. On a finished dataset it does nothing.
+"""
 
 import argparse
 import shlex
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.progress import progress_display
 from layerwise.errors import RequestError
 from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
 
-HELP = "every layer of a whole corpus, on disk"
+HELP = "write every layer of a whole corpus to disk"
 EXAMPLES = """\
   layerwise extract reviews.csv --out reviews.lw
   layerwise extract train.conll --words token --level word --out ner.lw
@@ -25,46 +29,46 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of the command."""
     parser.add_argument(
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="files, globs, a folder (--format docs), URLs of them (s3://, gs://, hf://), or - for stdin",
+        help="files, globs, a folder (with --format docs), URLs (s3://, gs://, hf://), or - for stdin",
     )
     parser.add_argument(
         "--out",
         required=True,
-        type=options.path,
+        type=flags.path,
         metavar="DIR",
-        help="the folder of the dataset, or its URL (s3://, gs://)",
+        help="folder of the dataset to write, or its URL (s3://, gs://)",
     )
     flags.add(parser, ExtractOptions)
     flags.add(parser, WorkerOptions)
     parser.add_argument(
         "--num-workers",
-        type=int,
+        type=flags.integer,
         metavar="N",
-        help="for job queues: this is one of N such commands, in any order",
+        help="for job queues: divide the work between N commands, each with its own --worker-index",
     )
     parser.add_argument(
         "--worker-index",
-        type=int,
+        type=flags.integer,
         metavar="I",
-        help="which of them, 0 to N - 1; `layerwise finish` joins them",
+        help="which of the N commands this is, from 0 to N - 1; run `layerwise finish` after all of them",
     )
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     share, request = _share(args), flags.values(args, ExtractOptions)
-    before = options.stamp(args.out)
-    with shown(args) as progress:
+    manifest_before = manifest_bytes(args.out)
+    with progress_display(args) as progress:
         if share is not None:
-            progress_of_share = api.extract.extract_share(
+            share_counts = api.extract.extract_share(
                 args.source, args.out, share, progress=progress, threads=args.threads, **request
             )
         else:
@@ -77,30 +81,32 @@ def run(args: argparse.Namespace) -> int:
                 **request,
             )
     if share is not None:
-        return _tell_share(args, share, progress_of_share)
+        return _print_share(args, share, share_counts)
     manifest = dataset.manifest
-    nothing = before is not None and before == options.stamp(args.out)
+    already_finished = manifest_before is not None and manifest_before == manifest_bytes(args.out)
     for message in manifest["notices"]:
-        options.note(message)
+        output.print_note(message)
     for record in manifest["skipped"]:
-        options.note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
+        output.print_note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        options.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
+        output.print_json({"out": args.out, "already_finished": already_finished, **_summary(manifest)})
     else:
-        options.say(*_report(args.out, manifest, nothing))
+        output.print_lines(*_report(args.out, manifest, already_finished))
     return 0
 
 
 def _share(args: argparse.Namespace) -> tuple[int, int] | None:
-    """Return which worker of how many this is.
+    """Return the index of this worker and the number of workers; `None` without `--num-workers`.
 
     Raises:
-        RequestError: options that don't go together.
+        RequestError: options that can't be used together.
     """
     if args.num_workers is None and args.worker_index is None:
         return None
     if args.num_workers is None or args.worker_index is None:
-        raise RequestError("--num-workers and --worker-index go together: --num-workers 4 --worker-index 0")
+        raise RequestError(
+            "--num-workers and --worker-index need each other; give both, for example --num-workers 4 --worker-index 0"
+        )
     others = {
         "--append": args.append,
         f"--workers {args.workers}": args.workers is not None,
@@ -108,19 +114,19 @@ def _share(args: argparse.Namespace) -> tuple[int, int] | None:
     }
     other = next((name for name, is_given in others.items() if is_given), None)
     if other is not None:
-        raise RequestError(f"{other} doesn't go with --num-workers; leave one of them out")
+        raise RequestError(f"{other} can't be used with --num-workers; leave one of them out")
     return args.worker_index, args.num_workers
 
 
-def _tell_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[str, Any]) -> int:
+def _print_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[str, Any]) -> int:
     if args.json:
-        options.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **counts})
+        output.print_json({"out": args.out, "worker_index": share[0], "num_workers": share[1], **counts})
         return 0
-    options.say(
-        f"{args.out}: worker {share[0]} of {share[1]} is through: {counts['shards']:,} of {counts['of_shards']:,} "
+    output.print_lines(
+        f"{args.out}: worker {share[0]} of {share[1]} is done: {counts['shards']:,} of {counts['of_shards']:,} "
         f"shards, {counts['texts']:,} of {counts['of_texts']:,} texts"
     )
-    options.say(f"next, when all workers are: layerwise finish {shlex.quote(args.out)}")
+    output.print_lines(f"next, when all workers are done: layerwise finish {shlex.quote(args.out)}")
     return 0
 
 
@@ -136,15 +142,15 @@ def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
-    if before:
+def _report(out: str, manifest: dict[str, Any], already_finished: bool) -> list[str]:
+    if already_finished:
         return [f"{out} is already finished: the same settings and the same source; nothing to do."]
     sums = _summary(manifest)
     seconds = max(sums["seconds"], 1e-9)
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
         f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
-        f"({manifest['dtype']}, {options.size(sums['bytes'])}), level {sums['level']}{pool}",
+        f"({manifest['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
         f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens in {seconds:,.1f} s "
         f"({sums['tokens'] / seconds:,.0f} tokens/s)",
     ]
@@ -154,13 +160,13 @@ def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
 
 
 def _coverage(sums: dict[str, Any]) -> list[str]:
-    """Say what became of texts that didn't go through whole; nothing when all did."""
-    says = {
-        "windowed_texts": f"{sums['windowed_texts']:,} long texts in overlapping windows ({sums['windows']:,} windows in all)",
-        "truncated_texts": f"{sums['truncated_texts']:,} texts cut: {sums['truncated_tokens']:,} tokens are not in the dataset",
-        "dropped_words": f"{sums['dropped_words']:,} words that the tokenizer drops stand as the unknown token",
-        "lost_words": f"{sums['lost_words']:,} words without any token have no row",
-        "special_only_texts": f"{sums['special_only_texts']:,} texts have only special tokens",
-        "skipped": f"{sums['skipped']:,} bad records skipped",
+    """Return a line for each kind of text or word that is not stored as a whole."""
+    lines = {
+        "windowed_texts": "long texts, encoded in overlapping windows: {windowed_texts:,} ({windows:,} windows)",
+        "truncated_texts": "truncated texts: {truncated_texts:,} ({truncated_tokens:,} tokens are not stored)",
+        "dropped_words": "words that the tokenizer drops, encoded as the unknown token: {dropped_words:,}",
+        "lost_words": "words without any token, which have no row: {lost_words:,}",
+        "special_only_texts": "texts with only special tokens: {special_only_texts:,}",
+        "skipped": "records skipped, because they can't be read: {skipped:,}",
     }
-    return [line for name, line in says.items() if sums[name]]
+    return [line.format_map(sums) for name, line in lines.items() if sums[name]]

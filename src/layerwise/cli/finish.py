@@ -1,10 +1,14 @@
-"""Make a dataset of what several workers wrote, when every shard is there. On a finished one it does nothing."""
+"""Complete a dataset that several workers wrote: check that every shard exists, and write the manifest.
+
+On a finished dataset it does nothing.
+"""
 
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.progress import progress_display
 
 HELP = "complete a dataset that several workers wrote"
 EXAMPLES = """\
@@ -15,27 +19,27 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of the command."""
     parser.add_argument(
-        "dataset", type=options.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
+        "dataset", type=flags.path, metavar="DATASET", help="folder of the dataset, or its URL (s3://, gs://)"
     )
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    before = options.stamp(args.dataset)
-    with shown(args) as progress:
+    manifest_before = manifest_bytes(args.dataset)
+    with progress_display(args) as progress:
         totals = api.finish.finish(args.dataset, progress=progress).manifest["totals"]
-    nothing = before is not None and before == options.stamp(args.dataset)
+    already_finished = manifest_before is not None and manifest_before == manifest_bytes(args.dataset)
     if args.json:
-        options.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})
-    elif nothing:
-        options.say(f"{args.dataset} is already finished; nothing to do.")
+        output.print_json({"dataset": args.dataset, "already_finished": already_finished, **totals})
+    elif already_finished:
+        output.print_lines(f"{args.dataset} is already finished; nothing to do.")
     else:
-        size = options.size(totals["bytes"])
-        options.say(
+        size = output.size(totals["bytes"])
+        output.print_lines(
             f"{args.dataset}: finished, {totals['rows']:,} rows of {totals['texts']:,} texts ({size})"
         )
     return 0

@@ -1,19 +1,73 @@
-"""The flags of a command, made from the options of its verb (`layerwise.options`)."""
+"""The flags of a command: those made from the options of its verb (`layerwise.options`), and the shared ones."""
 
 import argparse
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import Field, fields
 from typing import Any
 
-from layerwise.cli import options as parse
+
+def path(argument: str) -> str:
+    """Return an argument that is a path or a name.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, as an unset variable of the shell is.
+    """
+    if not argument:
+        raise argparse.ArgumentTypeError("'' is empty; give a path or a name")
+    return argument
+
+
+def count(argument: str) -> int:
+    """Return an argument that is a whole number, 0 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    if not (argument.isascii() and argument.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a whole number of 0 or more")
+    return int(argument)
+
+
+def integer(argument: str) -> int:
+    """Return an argument that is a whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        return int(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a whole number") from None
+
+
+def number(argument: str) -> float:
+    """Return an argument that is a number.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    try:
+        return float(argument)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a number") from None
+
+
+def numbers(argument: str) -> list[int]:
+    """Return an argument that is a list of whole numbers, such as `0,17,42`.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    return [count(item.strip()) for item in argument.split(",")]
+
 
 _TYPES: dict[str, Callable[[str], Any]] = {
-    "path": parse.path,
-    "integer": int,
-    "count": parse.count,
-    "number": float,
+    "path": path,
+    "integer": integer,
+    "count": count,
+    "number": number,
     "names": lambda argument: argument.split(","),
-    "counts": parse.numbers,
+    "counts": numbers,
 }
 
 
@@ -23,21 +77,31 @@ def add(
     """Add a flag for each option.
 
     Args:
-        parser: of the command.
+        parser: the parser of the command.
         options: a dataclass of `layerwise.options`.
-        without: names of options that the command hasn't.
-        **defaults: where the command's differ.
+        without: names of options that the command doesn't have.
+        **defaults: defaults of the command, for options where they differ from those of the dataclass.
     """
-    for option in _chosen(options, without):
+    for option in _without(options, without):
         _add(parser, option, defaults.get(option.name, option.default))
 
 
 def values(args: argparse.Namespace, options: type, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """Return what the flags of `add` were given, by the names of the options."""
-    return {option.name: getattr(args, option.name) for option in _chosen(options, without)}
+    """Return the values of the flags that `add` added, by the names of the options."""
+    return {option.name: getattr(args, option.name) for option in _without(options, without)}
 
 
-def _chosen(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add `--quiet`."""
+    parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _without(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
     return (option for option in fields(options) if option.name not in without)
 
 
@@ -50,13 +114,17 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any], default: Any) -> N
         parser.add_argument(f"--{name}", action="store_true", help=text)
     else:
         kind = option.metadata["kind"]
-        more: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
+        settings: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
         if kind == "several":
-            more = {"action": "extend", "nargs": "+"}
+            settings = {"action": "extend", "nargs": "+"}
             default = list(default)
         if kind == "repeated":
-            more = {"action": "append"}
-        shown = "" if default in (None, []) else f" ({default})"
+            settings = {"action": "append"}
+        suffix = "" if default in (None, []) else f" (default: {default})"
         parser.add_argument(
-            f"--{name}", default=default, metavar=option.metadata["metavar"], help=f"{text}{shown}", **more
+            f"--{name}",
+            default=default,
+            metavar=option.metadata["metavar"],
+            help=f"{text}{suffix}",
+            **settings,
         )

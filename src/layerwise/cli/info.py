@@ -1,13 +1,13 @@
-"""Say what a dataset, a head or a model is: layers, width, provenance, coverage, size."""
+"""Describe a model, a dataset or a head: layers, width, size, and where it comes from."""
 
 import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
+from layerwise.cli import flags, output
 from layerwise.options import LoadOptions
 
-HELP = "what a model, dataset or head is"
+HELP = "describe a model, a dataset or a head"
 EXAMPLES = """\
   layerwise info minilm
   layerwise info reviews.lw
@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
         "name",
-        type=options.path,
+        type=flags.path,
         metavar="X",
-        help="the folder of a dataset, a head or a model, minilm, or a Hugging Face id",
+        help="folder of a dataset, a head or a model; or minilm, or a Hugging Face id",
     )
     flags.add(parser, LoadOptions, without=("device",))
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
         **flags.values(args, LoadOptions, without=("device",)),
     )
     if args.json:
-        options.print_json(facts)
+        output.print_json(facts)
     else:
         rows = {"dataset": _dataset, "head": _head, "model": _model}[facts["kind"]](facts)
-        options.say(*options.table([(name, options.visible(str(value), 200)) for name, value in rows]))
+        output.print_lines(*output.table([(name, output.visible(str(value), 200)) for name, value in rows]))
     return 0
 
 
@@ -48,13 +48,14 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         (
             "dataset",
-            f"{facts['path']} (format {facts['version']}, {options.size(facts['bytes'])}, {facts['shards']} shards)",
+            f"{facts['path']} (format {facts['version']}, {output.size(facts['bytes'])}, "
+            f"{facts['shards']} shard{'s' * (facts['shards'] != 1)})",
         ),
         ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
-            f"{', '.join(facts['layers'])} ({options.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
+            f"{', '.join(facts['layers'])} ({output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
         (
             "rows",
@@ -65,7 +66,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "stored as",
             f"{facts['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
-        ("texts", f"{totals['texts']:,} of {totals['tokens']:,} tokens"),
+        ("texts", f"{totals['texts']:,}, with {totals['tokens']:,} tokens"),
         ("long texts", _long(settings, totals)),
         (
             "words",
@@ -73,18 +74,18 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ),
         (
             "columns",
-            ", ".join(facts["columns"]["text"] + facts["columns"]["word"]) or "none carried",
+            ", ".join(facts["columns"]["text"] + facts["columns"]["word"]) or "none",
         ),
         ("tolerance", f"{facts['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
         (
-            "cost",
+            "extraction",
             f"{facts['seconds']:,.1f} s, {totals['tokens'] / max(facts['seconds'], 1e-9):,.0f} tokens/s",
         ),
         ("finished", facts["finished"]),
         ("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())),
     ]
     worst = max((error["max_rel"] for error in facts["error"].values()), default=0.0)
-    rows.insert(6, ("rounding", f"at most {worst:.2g} · max(1, max |v|) per row, measured"))
+    rows.insert(6, ("rounding", f"error of at most {worst:.2g} · max(1, max |v|) per row, measured"))
     if facts.get("derived"):
         rows.insert(
             1,
@@ -95,15 +96,16 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         )
     rows += _left_out(model)
     if facts["skipped"]:
-        rows.append(("skipped", f"{len(facts['skipped'])} bad records"))
+        rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
 
 
 def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
     if settings["long"] == "window":
-        return f"{totals['windowed_texts']:,} in windows of {settings['max_length']} tokens, {settings['overlap']} shared"
-    cut = f"{totals['truncated_texts']:,} cut, {totals['truncated_tokens']:,} tokens lost"
-    return cut if settings["long"] == "truncate" else "none (they stop the run)"
+        windows = f"windows of {settings['max_length']} tokens that overlap by {settings['overlap']}"
+        return f"{totals['windowed_texts']:,}, encoded in {windows}"
+    cut = f"{totals['truncated_texts']:,} truncated, {totals['truncated_tokens']:,} tokens lost"
+    return cut if settings["long"] == "truncate" else "none (a long text stops extract)"
 
 
 def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -112,7 +114,7 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
         (
             "head",
-            f"{facts['path']} (format {facts['version']}, {options.size(facts['tensors']['bytes'])})",
+            f"{facts['path']} (format {facts['version']}, {output.size(facts['tensors']['bytes'])})",
         ),
         ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
@@ -136,20 +138,23 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _scores(report: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = (
-        [("trained on", f"{report['rows']:,} rows, {report['dropped']:,} without a label left out")]
+        [("trained on", f"{report['rows']:,} rows, {report['dropped']:,} rows without a label not used")]
         if "rows" in report
         else []
     )
     for key in ("held_out", "test"):
         if report.get(key):
-            scores = ", ".join(f"{name} {value}" for name, value in report[key]["scores"].items())
+            scores = ", ".join(
+                f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in report[key]["scores"].items()
+            )
             rows.append((key.replace("_", "-"), f"{report[key]['rows']:,} rows: {scores}"))
     return rows
 
 
 def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     blocks = facts["blocks"]
-    layers = f"emb, 1 … {blocks}" if blocks else "as loading it shows"
+    layers = f"emb, 1 … {blocks}" if blocks else "known only after loading"
     rows = [
         ("model", facts["id"] + (f" at {facts['revision']}" if facts["revision"] else "")),
         ("folder", facts["folder"]),
@@ -157,22 +162,22 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
         ("pool", f"{facts['default_pool']} by default"),
-        ("weights", f"sha256 {facts['weights']} ({options.size(facts['bytes'])})"),
+        ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     return rows + _left_out(facts)
 
 
 def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return what of a model's folder is not done or not used."""
+    """Return the steps of a model folder that aren't applied, and its tensors and files that aren't used."""
     unused = model.get("unused")
     unused = unused if isinstance(unused, dict) else {}
-    named = {
+    names = {
         "not applied": model.get("not_applied"),
         "unused tensors": unused.get("tensors"),
         "unused files": unused.get("files"),
     }
     return [
-        (what, ", ".join(map(str, several)))
-        for what, several in named.items()
-        if isinstance(several, list) and several
+        (title, ", ".join(map(str, values)))
+        for title, values in names.items()
+        if isinstance(values, list) and values
     ]

@@ -1,4 +1,4 @@
-"""The command `layerwise`: argv in, exit code out; the only place that prints."""
+"""The command `layerwise`: parse argv, run one command, return its exit code."""
 
 import argparse
 import importlib
@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from layerwise import __version__
+from layerwise._util import threads
 from layerwise._util.paths import faults, reason
 from layerwise.arguments import as_flags
-from layerwise.cli import options
+from layerwise.cli import output
 from layerwise.errors import LayerwiseError, RequestError
 
 _COMMANDS = (
@@ -37,6 +38,7 @@ _COMMANDS = (
     "env",
 )
 _RESUMABLE = ("extract", "finish", "merge", "pool", "repair")
+_TOKENIZER_VARIABLE = "RAYON_NUM_THREADS"
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:
@@ -48,7 +50,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where the help is."""
+    """A parser whose errors are one line that names the help."""
 
     def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{message}; see {self.prog} -h")
@@ -63,22 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done · 1 a check found something wrong · 2 the request can't be carried out · 130 interrupted ·
-        141 the reader of stdout went away (`| head`)
+        141 the reader of stdout closed it (`| head`)
     """
     command = ""
     try:
-        _escape_what_cannot_be_shown()
+        _escape_unencodable()
         with warnings.catch_warnings(), _notes_shown(), as_flags():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
             _check_current_folder()
-            with options.threads_of(args):
+            with _tokenizer_threads(args):
                 code: int = args.run(args)
-            options.flush()
+            output.flush()
             return code
     except LayerwiseError as error:
-        options.tell(str(error))
+        output.print_message(str(error))
         return 2
     except BrokenPipeError:
         _drop_output()
@@ -86,27 +88,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     except faults() as error:
         _drop_output()
         where = getattr(error, "filename", None) or "the output"
-        options.tell(f"{where}: {reason(error)}; mend that and start again")
+        output.print_message(f"{where}: {reason(error)}; correct this and run the command again")
         return 2
     except KeyboardInterrupt:
-        goes_on = "; the same command again goes on from here" if command in _RESUMABLE else ""
-        options.tell(f"interrupted{goes_on}")
+        hint = "; run the same command again to continue" if command in _RESUMABLE else ""
+        output.print_message(f"interrupted{hint}")
         return 130
 
 
+@contextmanager
+def _tokenizer_threads(args: argparse.Namespace) -> Iterator[None]:
+    """Check `--threads`, and set the number for the tokenizer too, which reads it from the environment.
+
+    Raises:
+        RequestError: `--threads` is less than 1.
+    """
+    number = getattr(args, "threads", None)
+    if number is not None:
+        threads.choose(number)
+    if number is None or _TOKENIZER_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[_TOKENIZER_VARIABLE] = str(number)
+    try:
+        yield
+    finally:
+        os.environ.pop(_TOKENIZER_VARIABLE, None)
+
+
 class _Notes(logging.Handler):
-    """Shows what the package logs where warnings are shown."""
+    """Shows log messages of the package as warnings are shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if options.is_new(text):
+        if output.is_new(text):
             warnings.showwarning(text, UserWarning, "", 0)
 
 
 @contextmanager
 def _notes_shown() -> Iterator[None]:
-    """Show what the package logs until the end of the block, each message once."""
-    options.forget_notes()
+    """Show log messages of the package until the end of the block, each message once."""
+    output.forget_notes()
     logger, notes = logging.getLogger("layerwise"), _Notes()
     logger.addHandler(notes)
     try:
@@ -123,7 +145,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _join_layers(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with `--layers -4:` as `--layers=-4:`, as argparse takes a lone `-4:` for an option."""
+    """Return the arguments with `--layers -4:` as `--layers=-4:`, because argparse reads `-4:` as an option."""
     joined: list[str] = []
     for argument in argv:
         if joined and joined[-1] in ("--layers", "--mix") and re.match(r"-\d", argument):
@@ -158,25 +180,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _escape_what_cannot_be_shown() -> None:
-    """Let stdout write what its encoding lacks as escapes: a `→` in ASCII, a path that isn't UTF-8."""
-    with suppress(AttributeError):  # closed, or no stream of the interpreter's
+def _escape_unencodable() -> None:
+    """Make stdout write characters that it can't encode as escapes, such as `→` in ASCII."""
+    with suppress(AttributeError):  # stdout is closed, or replaced
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _check_current_folder() -> None:
-    """Refuse to work in a folder that is gone: torch ends the process there, with a line about its own files."""
+    """Refuse to run in a folder that was removed; torch would end the process with an unrelated message."""
     try:
         os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
-        raise RequestError("the current folder was removed; go to another with cd and start again") from None
+        raise RequestError(
+            "the current folder was removed; change to another folder and run the command again"
+        ) from None
 
 
 def _drop_output() -> None:
-    """Send nowhere what stdout still holds; the interpreter would try to write it once more at its end."""
-    with suppress(OSError, AttributeError):  # closed, or no file
+    """Discard the buffer of stdout; the interpreter would try to write it again at exit."""
+    with suppress(OSError, AttributeError):  # stdout is closed, or not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    options.tell(f"note: {message}")
+    output.print_message(f"note: {message}")

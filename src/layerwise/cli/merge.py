@@ -1,43 +1,48 @@
-"""Join datasets that were made by the same model with the same settings; they stay as they are."""
+"""Write one dataset with the rows of several, which stay unchanged. They must have the same model and settings."""
 
 import argparse
 
 from layerwise import api
-from layerwise.cli import options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.progress import progress_display
 
-HELP = "one dataset of several"
+HELP = "merge several datasets into one"
 EXAMPLES = """\
   layerwise merge 2024.lw 2025.lw --out all.lw
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of the command."""
     parser.add_argument(
-        "datasets", nargs="+", type=options.path, metavar="DATASET", help="their folders or URLs, in order"
+        "datasets",
+        nargs="+",
+        type=flags.path,
+        metavar="DATASET",
+        help="folders or URLs of the datasets, in the order of their rows",
     )
     parser.add_argument(
         "--out",
         required=True,
-        type=options.path,
+        type=flags.path,
         metavar="DIR",
-        help="the folder of the new dataset, or its URL (s3://, gs://)",
+        help="folder of the new dataset, or its URL (s3://, gs://)",
     )
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    before = options.stamp(args.out)
-    with shown(args) as progress:
+    already_finished = manifest_bytes(args.out) is not None
+    with progress_display(args) as progress:
         totals = api.merge.merge(args.datasets, args.out, progress=progress).manifest["totals"]
     if args.json:
-        options.print_json({"out": args.out, "already_finished": before is not None, **totals})
-    elif before is not None:
-        options.say(f"{args.out} is already finished: the same datasets; nothing to do.")
+        output.print_json({"out": args.out, "already_finished": already_finished, **totals})
+    elif already_finished:
+        output.print_lines(f"{args.out} is already finished: the same datasets; nothing to do.")
     else:
-        size = options.size(totals["bytes"])
-        options.say(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
+        size = output.size(totals["bytes"])
+        output.print_lines(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
     return 0

@@ -1,17 +1,17 @@
-"""Apply a trained head to new text, end to end: labels with probabilities, numbers, or spans of characters.
+"""Apply a trained head to new texts: print labels with probabilities, numbers, or tagged spans.
 
-Text is encoded only up to the deepest layer that the head's mix takes. One line per input, in input order.
+Texts are encoded only up to the deepest layer of the head's mix. Results are in input order.
 """
 
 import argparse
 import sys
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, ReadOptions, RunOptions
 
-HELP = "apply a head to new text, end to end"
+HELP = "apply a head to new texts"
 EXAMPLES = """\
   layerwise predict sentiment.head new.csv
   layerwise predict sentiment.head new.csv --to csv --id key
@@ -22,27 +22,38 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("head", type=options.path, metavar="HEAD", help="the folder of a head")
+    parser.add_argument("head", type=flags.path, metavar="HEAD", help="folder of a head")
     parser.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="files, globs, a folder (--format docs), or - for stdin"
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="files, globs, a folder (with --format docs), or - for stdin",
     )
     parser.add_argument(
-        "--to", default="jsonl", metavar="{jsonl,csv,conll}", help="the format of what is printed (jsonl)"
+        "--to",
+        default="jsonl",
+        metavar="{jsonl,csv,conll}",
+        help="format of the results on stdout (default: jsonl)",
     )
     parser.add_argument(
-        "--model", type=options.path, help="where the head's model is now (as it was trained)"
+        "--model", type=flags.path, help="where the model of the head is now (default: where it was)"
     )
     flags.add(parser, LoadOptions)
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
+    parser.add_argument(
+        "--batch-tokens",
+        type=flags.integer,
+        metavar="N",
+        help="largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
+    )
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
+    flags.add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    # On a terminal the answers themselves show how far it is, and a line that is redrawn would stand among them.
-    with shown(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
+    # On a terminal the results themselves show the progress, and a progress line would appear between them.
+    with progress_display(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
         lines, corpus = api.predict.predict(
             args.head,
             args.source,
@@ -55,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
             **flags.values(args, ReadOptions),
         )
         for line in lines:
-            options.put(line)
+            output.print_data(line)
     for message in corpus.notices:
-        options.note(message)
+        output.print_note(message)
     for record in corpus.skipped:
-        options.note(f"skipped {record.source}, line {record.line}: {record.why}")
+        output.print_note(f"skipped {record.source}, line {record.line}: {record.why}")
     return 0

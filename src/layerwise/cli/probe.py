@@ -1,18 +1,18 @@
-"""Score every layer, and mixes of several, for your own labels; and say which to take, with evidence.
+"""Score every layer, and mixes of layers, for your own labels, and advise which to use.
 
-Writes probe.json (everything), probe.md (the table and the advice), and as SVG and PNG the layer curve (probe) and what
-a learned mix weighs (weights).
+Writes probe.json with all results, probe.md with the table and the advice, and figures as SVG and PNG: the scores by
+layer (probe) and the weights of a learned mix (weights).
 """
 
 import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import ProbeOptions, RunOptions
 
-HELP = "which layer, which mix, with evidence"
+HELP = "find the best layer or mix for your labels"
 EXAMPLES = """\
   layerwise probe reviews.lw --task classify --label label --out probe
   layerwise probe words.lw --task tag --label ner --split part --out probe
@@ -22,21 +22,30 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
-    parser.add_argument("--task", required=True, metavar="{classify,regress,tag}", help="what the labels are")
-    parser.add_argument("--label", required=True, metavar="COL", help="the column of the labels")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="DIR", help="the folder of the results"
+        "--task",
+        required=True,
+        metavar="{classify,regress,tag}",
+        help="classify: classes; regress: numbers; tag: one tag per word",
+    )
+    parser.add_argument("--label", required=True, metavar="COL", help="column that holds the labels")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=flags.path,
+        metavar="DIR",
+        help="folder for the results; it must not exist",
     )
     flags.add(parser, ProbeOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         probed = api.probe.probe(
             args.dataset,
             args.task,
@@ -47,10 +56,12 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     result = probed.to_json()
-    if options.told(result, as_json=args.json):
+    output.print_notes(result["notes"])
+    if args.json:
+        output.print_json(result)
         return 0
-    about = f"{result['rows']:,} rows, {result['design']}; everything is in {args.out}"
-    options.say(*_table(result), "", result["advice"]["text"], "", about)
+    summary = f"{result['rows']:,} rows, {result['design']}; all results are in {args.out}"
+    output.print_lines(*_table(result), "", result["advice"]["text"], "", summary)
     return 0
 
 
@@ -61,7 +72,7 @@ def _table(result: dict[str, Any]) -> list[str]:
         length = candidate["codelength"]
         rows.append(
             (
-                options.visible(candidate["mix"]),
+                output.visible(candidate["mix"]),
                 f"{candidate['score']:.4f}",
                 _ends(candidate),
                 "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),
@@ -69,11 +80,13 @@ def _table(result: dict[str, Any]) -> list[str]:
                 f"{candidate['cost']:.0%}",
             )
         )
-    named = {"chosen": result["chosen"], **result["baselines"]}
+    others = {"chosen": result["chosen"]}
+    others |= {f"baseline: {name}": baseline for name, baseline in result["baselines"].items()}
     rows += [
-        (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "") for name, candidate in named.items()
+        (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "")
+        for name, candidate in others.items()
     ]
-    return options.table(rows, right=(1, 3, 4, 5))
+    return output.table(rows, right=(1, 3, 4, 5))
 
 
 def _ends(estimate: dict[str, Any]) -> str:

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import Any, Self, TextIO
 
 from layerwise._util.progress import Progress
-from layerwise.cli import options
+from layerwise.cli import output
 
 REDRAWN = 0.5  # seconds between two drawings of the line on a terminal
 LOGGED = 60.0  # seconds between two lines of a log, and before the first
-_LOOK = 1.0  # seconds between two looks whether a line is due that no event brings
+_POLL = 1.0  # seconds between two checks whether a line is due when no event arrives
 
 
 class ProgressDisplay:
-    """Shows events of progress; wipes the line of a terminal at the end. A callback for `progress=`."""
+    """Callback for `progress=` that prints events; on a terminal it erases its line at the end."""
 
     def __init__(
         self,
@@ -30,28 +30,28 @@ class ProgressDisplay:
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to count time.
+        """Start the clock.
 
         Args:
-            stream: where to; stderr when left out.
-            quiet: show nothing.
-            clock: gives seconds.
+            stream: where lines are written; stderr by default.
+            quiet: write nothing.
+            clock: returns the time in seconds.
         """
         self._stream = stream if stream is not None else sys.stderr
-        self._quiet = quiet or self._stream is None  # Python has none where it was closed
+        self._quiet = quiet or self._stream is None  # None when stderr is closed
         self._terminal = not self._quiet and self._stream.isatty()
         self._clock, self._lock, self._closed = clock, threading.RLock(), threading.Event()
         self._event: Progress | None = None
         self._at = self._last = clock()
         if self._terminal:
-            self._last -= REDRAWN  # the first event shows at once
-        self._width = 0  # of what is drawn
+            self._last -= REDRAWN  # print the first event at once
+        self._width = 0  # of the line on the terminal, in columns
 
     def __enter__(self) -> Self:
         if not self._quiet:
             # Some steps take minutes without an event.
-            threading.Thread(target=self._look, name="layerwise-progress", daemon=True).start()
-            self._shown, warnings.showwarning = warnings.showwarning, self._warn
+            threading.Thread(target=self._poll, name="layerwise-progress", daemon=True).start()
+            self._showwarning, warnings.showwarning = warnings.showwarning, self._warn
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,16 +60,16 @@ class ProgressDisplay:
             self._event = None
             self._wipe()
         if not self._quiet:
-            warnings.showwarning = self._shown
+            warnings.showwarning = self._showwarning
 
     def __call__(self, event: Progress) -> None:
-        """Take an event, and show it when a line is due."""
+        """Store an event, and print it when a line is due."""
         with self._lock:
             self._event, self._at = event, self._clock()
             self.tick()
 
     def tick(self) -> None:
-        """Show the last event when a line is due."""
+        """Print the last event when a line is due."""
         with self._lock:
             now = self._clock()
             if self._quiet or self._event is None:
@@ -77,14 +77,14 @@ class ProgressDisplay:
             if now - self._last < (REDRAWN if self._terminal else LOGGED):
                 return
             self._last = now
-            line = options.visible(str(self._aged(now)), 400)
+            line = output.visible(str(self._aged(now)), 400)
             if self._terminal:
                 self._draw(_cut(line, self._columns() - 1))
             else:
                 self._write(f"layerwise: {line}\n")
 
     def _aged(self, now: float) -> Progress:
-        """Return the last event, whose time left has gone down since."""
+        """Return the last event, with the time left reduced by the time since then."""
         assert self._event is not None
         left = self._event.seconds_left
         return (
@@ -93,18 +93,18 @@ class ProgressDisplay:
             else replace(self._event, seconds_left=max(0.0, left - (now - self._at)))
         )
 
-    def _look(self) -> None:
-        while not self._closed.wait(_LOOK):
+    def _poll(self) -> None:
+        while not self._closed.wait(_POLL):
             self.tick()
 
     def _warn(self, *args: Any, **kwargs: Any) -> None:
-        """Show a warning where the line stood."""
+        """Erase the line, then show a warning."""
         with self._lock:
             self._wipe()
-            self._shown(*args, **kwargs)
+            self._showwarning(*args, **kwargs)
 
     def _columns(self) -> int:
-        with suppress(OSError, ValueError, AttributeError):  # a terminal of tests, or one that doesn't say
+        with suppress(OSError, ValueError, AttributeError):  # a stream without a file, or of unknown size
             return os.get_terminal_size(self._stream.fileno()).columns or 80
         return 80
 
@@ -119,26 +119,26 @@ class ProgressDisplay:
             self._write("\r")
 
     def _write(self, text: str) -> None:
-        # Progress is no reason to fail: stderr may be closed, full, or unable to show a name.
+        # Errors of stderr must not stop the command: it may be closed, full, or unable to encode a name.
         with suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
 
 
-def shown(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
-    """Return what shows the progress of a command, unless `--quiet` was given; its `--json` goes to stdout."""
+def progress_display(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
+    """Return the display of the progress of a command on stderr; it is silent with `--quiet` or `quiet`."""
     return ProgressDisplay(quiet=quiet or args.quiet)
 
 
 def _cells(character: str) -> int:
-    """Return how many columns of a terminal a character takes."""
+    """Return the width of a character in columns of a terminal."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _cut(line: str, columns: int) -> str:
-    """Return a line that fits so many columns of a terminal, in which a longer one would begin another line."""
+    """Return the line, shortened to the columns of the terminal, so that it doesn't wrap."""
     if sum(map(_cells, line)) <= columns:
         return line
     kept, width = "", 0

@@ -1,14 +1,14 @@
-"""Make the shards again that `verify` finds changed, cut or missing, from the source of the dataset."""
+"""Write shards again that `layerwise verify` finds changed, truncated or missing, from the source of the dataset."""
 
 import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, RunOptions
 
-HELP = "make damaged shards again"
+HELP = "write damaged shards of a dataset again"
 EXAMPLES = """\
   layerwise repair reviews.lw
   layerwise repair reviews.lw --source /elsewhere/reviews.csv
@@ -16,23 +16,23 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options of the command."""
     parser.add_argument(
-        "dataset", type=options.path, metavar="DATASET", help="its folder, or its URL (s3://, gs://)"
+        "dataset", type=flags.path, metavar="DATASET", help="folder of the dataset, or its URL (s3://, gs://)"
     )
     parser.add_argument(
-        "--source", nargs="+", metavar="SOURCE", help="where its corpus is now, if the files have moved"
+        "--source", nargs="+", metavar="SOURCE", help="where the corpus is now (default: where it was)"
     )
-    parser.add_argument("--model", type=options.path, help="where the model is now, if its name has changed")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
     flags.add(parser, LoadOptions, without=("revision",))
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         repaired = api.repair.repair(
             args.dataset,
             source=args.source,
@@ -42,16 +42,20 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     for name in repaired.foreign:
-        options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
+        output.print_note(
+            f"{name} is not part of the dataset and was not changed; remove it if nobody needs it"
+        )
     if args.json:
-        options.print_json({"dataset": args.dataset, **asdict(repaired)})
+        output.print_json({"dataset": args.dataset, **asdict(repaired)})
     elif not repaired.shards:
-        options.say(f"{args.dataset}: every shard is as it was written; nothing to do.")
+        output.print_lines(f"{args.dataset}: every shard is unchanged; nothing to do.")
     else:
-        options.say(f"{args.dataset}: made again: {', '.join(f'shard {n}' for n in repaired.shards)}")
+        output.print_lines(
+            f"{args.dataset}: written again: {', '.join(f'shard {n}' for n in repaired.shards)}"
+        )
         if repaired.changed:
-            options.say(
-                f"  of other bytes than before ({', '.join(map(str, repaired.changed))}), as another machine or other "
-                "versions make them; the manifest says so now"
+            output.print_lines(
+                f"  with other bytes than before: {', '.join(f'shard {n}' for n in repaired.changed)}; another machine or other "
+                "versions cause this; the manifest records it"
             )
     return 0

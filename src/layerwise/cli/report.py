@@ -1,17 +1,17 @@
-"""Write one HTML page that shows a dataset: a map of its rows at every layer, its probe, its analysis, its tokens.
+"""Write one HTML page that shows a dataset: a map of its rows at every layer, tokens, and results.
 
-The page needs no network and opens from disk. Give it the folders that probe and analyze wrote.
+The page needs no network and opens from disk. To include results, give the folders that probe and analyze wrote.
 """
 
 import argparse
 from typing import Any
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import PageOptions, RunOptions
 
-HELP = "one self-contained page that shows it all"
+HELP = "write one HTML page that shows a dataset"
 EXAMPLES = """\
   layerwise report reviews.lw --out page.html
   layerwise report reviews.lw --probe probe --analysis analysis --out page.html
@@ -21,33 +21,35 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
-    parser.add_argument("--out", required=True, type=options.path, metavar="FILE", help="the page")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
+    parser.add_argument(
+        "--out", required=True, type=flags.path, metavar="FILE", help="HTML file to write; it must not exist"
+    )
     page_options(parser)
-    options.json_option(parser)
+    flags.add_json(parser)
 
 
 def page_options(parser: argparse.ArgumentParser, points: int = 5000) -> None:
-    """Add the options that say what is on the page."""
+    """Add the options of the page, which `report` and `explore` share."""
     flags.add(parser, PageOptions, points=points)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
+    flags.add_quiet(parser)
 
 
 def page_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what `page_options` were given, as the verbs take it."""
+    """Return the values of the flags that `page_options` added, as parameters of the verbs."""
     return flags.values(args, PageOptions)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         path = api.report.report(
             args.dataset, args.out, **page_of(args), progress=progress, threads=args.threads
         )
     size = path.stat().st_size
     if args.json:
-        options.print_json({"path": str(path), "bytes": size})
+        output.print_json({"path": str(path), "bytes": size})
         return 0
-    options.say(f"{path}: {options.size(size)}; open it in a browser")
+    output.print_lines(f"{path}: {output.size(size)}; open it in a browser")
     return 0

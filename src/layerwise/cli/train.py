@@ -1,9 +1,8 @@
 """Train a head on a dataset: a classifier, a regressor or a tagger, with its mix of layers.
 
-How much a linear head is restrained is chosen on a held-out part of the rows (whole texts and groups; the dev
-part of --split where there is one), and the head is then fitted to all training rows. The scores that are printed
-are those on held-out rows before that, and on test rows. Several tasks, as NAME=TASK:COL, share one reading of the
-layers.
+The regularisation of a linear head is chosen on held-out rows: the dev part of --split, else a part of the training
+rows, by whole texts and groups. The head is then fitted to all training rows. The scores that are printed are those on
+the held-out rows, before that, and those on test rows. Several tasks, each as NAME=TASK:COL, are trained together.
 """
 
 import argparse
@@ -12,9 +11,9 @@ from typing import Any
 
 import layerwise
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
-from layerwise.cli.tasks import named_tasks
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
+from layerwise.cli.tasks import TaskArguments, named_tasks
 from layerwise.cli.train_report import evaluation, report
 from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
 
@@ -29,42 +28,52 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
         "--task",
         required=True,
         action="append",
         metavar="{classify,regress,tag}",
-        help="what the labels are; NAME=TASK:COL, repeatable, for several tasks",
+        help="classify: classes; regress: numbers; tag: one tag per word. For several tasks, repeat --task NAME=TASK:COL",
     )
-    parser.add_argument("--label", metavar="COL", help="the column of the labels")
+    parser.add_argument("--label", metavar="COL", help="column that holds the labels")
     parser.add_argument(
         "--mix",
         action="append",
         metavar="MIX",
-        help="what is made of the layers; NAME=MIX for one task (the mean of all stored layers but emb)",
+        help="mix of layers that the head uses, such as 6, mean:-4: or learned:all; for one of several tasks NAME=MIX "
+        "(default: the mean of all stored layers except emb)",
     )
     parser.add_argument(
-        "--out", required=True, type=options.path, metavar="HEAD", help="the folder of the head"
+        "--out",
+        required=True,
+        type=flags.path,
+        metavar="HEAD",
+        help="folder of the head to write; it must not exist",
     )
     flags.add(parser, TrainOptions)
     parser.add_argument(
         "--eval",
         action="append",
-        type=options.path,
+        type=flags.path,
         metavar="SOURCE",
-        help="score the head on labelled texts or a dataset, repeatable; the options below are for these texts",
+        help="also score the head on labelled texts or on a dataset; repeat the flag for several. The options below are for "
+        "these texts",
     )
-    parser.add_argument("--model", type=options.path, help="where the model is now (as it was extracted)")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
     flags.add(parser, LoadOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
-def _check_sources(args: argparse.Namespace, named: Any) -> None:
-    """Look at what the head is to be evaluated on before it is trained."""
+def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
+    """Check the sources of `--eval` before the head is trained.
+
+    Raises:
+        LayerwiseError: a source can't be read, or has no column of the labels.
+    """
     if not args.eval:
         return
     labels = [(args.label, args.label)] if args.label else []
@@ -76,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     named = named_tasks(args.task, args.mix)
     _check_sources(args, named)
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         head = api.train.train(
             args.dataset,
             task=named.task,
@@ -89,9 +98,9 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     for message in head.training["notes"]:
-        options.note(message)
+        output.print_note(message)
     if not args.json:
-        options.say(*report(args.out, head.data))
+        output.print_lines(*report(args.out, head.data))
     evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
@@ -100,16 +109,16 @@ def run(args: argparse.Namespace) -> int:
             **flags.values(args, LoadOptions),
         )
         for source in args.eval:
-            with shown(args) as progress:
+            with progress_display(args) as progress:
                 evaluations[source] = saved.evaluate(
                     source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
-                options.say("", *evaluation(source, evaluations[source]))
+                output.print_lines("", *evaluation(source, evaluations[source]))
     if args.json:
-        options.print_json(
+        output.print_json(
             {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": evaluations}
         )
     else:
-        options.say(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
     return 0

@@ -1,8 +1,8 @@
-"""What `train` prints of a head: how it was fitted, its scores, and tables."""
+"""The report that `train` prints: settings of the fit, scores, and tables."""
 
 from typing import Any
 
-from layerwise.cli import options
+from layerwise.cli import output
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -19,54 +19,54 @@ _NAMES = {
 
 
 def report(out: str, head: Any) -> list[str]:
-    """Return what was trained, a block per task, and for several tasks the table of alone and together."""
-    tasks = head.training["tasks"]
-    blocks = [_task(task, tasks[task.name]) for task in head.tasks]
+    """Return the lines about a new head: a block per task, and for several tasks a table of scores alone and together."""
+    trainings = head.training["tasks"]
+    blocks = [_task(task, trainings[task.name]) for task in head.tasks]
     if len(head.tasks) > 1:
-        blocks.append(_together(tasks))
+        blocks.append(_together(trainings))
     first, *others = blocks
     title = f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}"
     return [title, *first, *(line for block in others for line in ("", *block))]
 
 
-def _task(task: Any, made: dict[str, Any]) -> list[str]:
-    name = options.visible(task.name)
+def _task(task: Any, training: dict[str, Any]) -> list[str]:
+    name = output.visible(task.name)
     lines = [
-        f"{name}: {task.task} on {options.visible(str(task.mix), 200)}, {_rows(made)}",
-        f"  {_way(made)}",
+        f"{name}: {task.task} on {output.visible(str(task.mix), 200)}, {_rows(training)}",
+        f"  {_fit_settings(training)}",
     ]
-    if task.task == "tag" and made["scheme"] != "IOB2":
-        lines.append(f"  tags were read as {made['scheme']}; inside and outside they are IOB2")
+    if task.task == "tag" and training["scheme"] != "IOB2":
+        lines.append(f"  tags were read as {training['scheme']}; the head uses and prints IOB2")
     for key, what in (("held_out", "held-out"), ("test", "test")):
-        if made[key]:
-            lines += _scored(what, made[key])
-    if made["learned"]:
-        lines += _learned(made["learned"])
+        if training[key]:
+            lines += _scored(what, training[key])
+    if training["learned"]:
+        lines += _learned(training["learned"])
     return lines
 
 
-def _rows(made: dict[str, Any]) -> str:
-    parts = [f"{made['rows']:,} rows"]
-    if made["dropped"]:
-        parts.append(f"{made['dropped']:,} without a label left out")
+def _rows(training: dict[str, Any]) -> str:
+    parts = [f"{training['rows']:,} rows"]
+    if training["dropped"]:
+        parts.append(f"{training['dropped']:,} rows without a label not used")
     return ", ".join(parts)
 
 
-def _way(made: dict[str, Any]) -> str:
+def _fit_settings(training: dict[str, Any]) -> str:
     parts = []
-    if made["C"] is not None:
-        parts.append(f"C {made['C']:g}")
-    if made["alpha"] is not None:
-        parts.append(f"alpha {made['alpha']:g}")
-    if made["epochs"] is not None:
-        parts.append(f"{made['epochs']} epochs")
-    if not made["converged"]:
+    if training["C"] is not None:
+        parts.append(f"C {training['C']:g}")
+    if training["alpha"] is not None:
+        parts.append(f"alpha {training['alpha']:g}")
+    if training["epochs"] is not None:
+        parts.append(f"{training['epochs']} epochs")
+    if not training["converged"]:
         parts.append("the solver stopped before it converged")
     return ", ".join(parts)
 
 
 def _scored(what: str, scored: dict[str, Any]) -> list[str]:
-    """Return the scores in a line, and the table per class."""
+    """Return a line of scores, and a table with a line per class."""
     scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
     lines = [f"  {scored['rows']:,} {what} rows: {scores}"]
     if scored["classes"]:
@@ -78,12 +78,12 @@ def _classes(classes: list[Any]) -> list[str]:
     rows: list[tuple[str, ...]] = [("class", "precision", "recall", "F1", "rows")]
     for label in classes:
         shares = [_number(label[name]) for name in ("precision", "recall", "f1")]
-        rows.append((options.visible(label["label"]), *shares, f"{label['support']:,}"))
-    return options.table(rows, right=(1, 2, 3, 4))
+        rows.append((output.visible(label["label"]), *shares, f"{label['support']:,}"))
+    return output.table(rows, right=(1, 2, 3, 4))
 
 
 def _learned(importance: dict[str, Any]) -> list[str]:
-    """Return the table of a learned mix, and the caution that goes with it."""
+    """Return the table of a learned mix, and a caution about reading it."""
     head = [
         "layer",
         "weight",
@@ -96,41 +96,43 @@ def _learned(importance: dict[str, Any]) -> list[str]:
     ]
     rows = [head]
     for name in importance["layers"]:
-        weight, share, left = (importance[key].get(name) for key in ("weights", "logit_variance", "left_out"))
+        weight, share, without = (
+            importance[key].get(name) for key in ("weights", "logit_variance", "left_out")
+        )
         row = [name, _number(weight["value"]), _ends(weight), _number(share["value"]), _ends(share)]
         row += (
-            [_number(left["value"]), _number(left["difference"]["value"]), _ends(left["difference"])]
-            if left
+            [_number(without["value"]), _number(without["difference"]["value"]), _ends(without["difference"])]
+            if without
             else [""] * 3
         )
         rows.append(row)
-    table = options.table(rows, right=(1, 3, 5, 6))
+    table = output.table(rows, right=(1, 3, 5, 6))
     return [
-        "  the mix, fitted without the held-out rows:",
+        "  the learned mix, fitted without the held-out rows:",
         *(f"    {line}" for line in table),
         f"  {importance['caution']}",
     ]
 
 
-def _together(tasks: dict[str, Any]) -> list[str]:
+def _together(trainings: dict[str, Any]) -> list[str]:
     rows = [("task", "score", "alone", "together")]
-    shares = any(together["alone"] for together in tasks.values())
-    for name, together in tasks.items():
+    any_shared = any(training["alone"] for training in trainings.values())
+    for name, together in trainings.items():
         if together["held_out"]:
             metric, value = next(iter(together["held_out"]["scores"].items()))
             alone = together["alone"]["scores"][metric] if together["alone"] else value
-            rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
-    same = [] if shares else ["(nothing but the reading is shared, so each head is what it would be alone)"]
-    return [*options.table(rows, right=(2, 3)), *same]
+            rows.append((output.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
+    remark = [] if any_shared else ["(the tasks share no hidden layer, so both scores are the same)"]
+    return [*output.table(rows, right=(2, 3)), *remark]
 
 
 def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
-    """Return the scores on a source, and a table per class."""
+    """Return the lines about the scores on a source: for each task a line of scores, and a table per class."""
     lines = []
     for name, task in scores.items():
-        lost = f", {task['dropped']:,} rows without a label left out" if task["dropped"] else ""
+        unlabelled = f", {task['dropped']:,} rows without a label not used" if task["dropped"] else ""
         lines += [
-            f"{options.visible(source, 200)}: {options.visible(name)}{lost}",
+            f"{output.visible(source, 200)}: {output.visible(name)}{unlabelled}",
             *_scored("evaluated", task),
         ]
     return lines

@@ -1,18 +1,18 @@
-"""Check every file of a dataset against its hashes, and a sample of its rows against plain transformers.
+"""Check the hash of every file of a dataset, and compare a sample of its rows with plain transformers.
 
-Exits with 1 when anything is changed, missing, truncated, not finite, or out of the tolerance that follows from the
-precision of the computation and the stored type.
+Exits with 1 when a file is changed, missing or truncated, when a vector isn't finite, or when a row differs by more than
+the tolerance. The tolerance follows from the precision of the computation and the stored type.
 """
 
 import argparse
 from dataclasses import asdict
 
 from layerwise import api
-from layerwise.cli import flags, options
-from layerwise.cli.progress import shown
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, RunOptions, VerifyOptions
 
-HELP = "checks every file's hash, and a sample of rows against plain transformers"
+HELP = "check the files of a dataset, and some rows against transformers"
 EXAMPLES = """\
   layerwise verify reviews.lw
   layerwise verify private.lw --source reviews.csv --sample 100
@@ -22,21 +22,21 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("dataset", type=options.path, metavar="DATASET", help="the folder of a dataset")
+    parser.add_argument("dataset", type=flags.path, metavar="DATASET", help="folder of a dataset")
     parser.add_argument(
-        "--source", nargs="+", metavar="SOURCE", help="the corpus, when the dataset holds no texts"
+        "--source", nargs="+", metavar="SOURCE", help="corpus of the dataset; needed when it stores no texts"
     )
-    parser.add_argument("--model", type=options.path, help="where the model is now, when it has moved")
+    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
     flags.add(parser, VerifyOptions)
     flags.add(parser, LoadOptions, without=("revision",))
     flags.add(parser, RunOptions)
-    options.quiet_option(parser)
-    options.json_option(parser)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    with shown(args) as progress:
+    with progress_display(args) as progress:
         check = api.verify.verify(
             args.dataset,
             source=args.source,
@@ -55,26 +55,27 @@ def run(args: argparse.Namespace) -> int:
             "compared": check.texts,
             "parity": parity,
         }
-        options.print_json({**report, "note": check.note})
+        output.print_json({**report, "note": check.note})
         return 0 if check.ok else 1
     for problem in check.problems:
-        options.say(f"{problem.file}: {problem.what}")
+        output.print_lines(f"{problem.file}: {problem.what}")
     if check.parity is not None:
         rows = [("layer", "max abs", "max rel", "cosine")]
         rows += [
             (layer, f"{p.max_abs:.1e}", f"{p.max_rel:.1e}", f"{p.cosine:.6f}")
             for layer, p in check.parity.items()
         ]
-        options.say(*options.table(rows, right=(1, 2, 3)))
-        options.say(
-            f"{check.texts} texts against one-text forwards of transformers; tolerance on max rel {check.tolerance:.1e}"
+        output.print_lines(*output.table(rows, right=(1, 2, 3)))
+        output.print_lines(
+            f"{check.texts} texts compared with plain transformers, one text at a time; tolerance of max rel: "
+            f"{check.tolerance:.1e}"
         )
     if check.note is not None:
-        options.note(check.note)
+        output.print_note(check.note)
     if not check.ok:
-        options.say(f"not ok: {len(check.problems)} problems")
+        output.print_lines(f"not ok: {len(check.problems)} problems")
     elif check.parity is None:
-        options.say("ok: the files are as they were written; no row was compared")
+        output.print_lines("ok: all files are unchanged; no row was compared")
     else:
-        options.say("ok")
+        output.print_lines("ok")
     return 0 if check.ok else 1
