@@ -82,7 +82,7 @@ def test_actors_write_what_one_process_writes(
     assert cluster.is_initialized(), "a cluster that isn't ours goes on"
     with pytest.raises(RequestError, match="layer 9"):
         lw.extract(corpus, tmp_path / "x", model=model, layers="9", cluster="ray", **OPTIONS)
-    with pytest.raises(RequestError, match="--workers 3 are more than the cluster's 2 cores"):
+    with pytest.raises(RequestError, match="workers=3 is more than the cluster's 2 cores"):
         lw.extract(corpus, tmp_path / "x", model=model, workers=3, cluster="ray", **OPTIONS)
     with pytest.raises(RequestError, match="cluster 'spark' doesn't exist; choose one of ray"):
         lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
@@ -190,7 +190,7 @@ def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
         with Ray(Sharing(), count) as executor:
             assert executor.about == share, f"{count} actors on 2 cores"
     with Ray(Sharing(), 1, threads=1) as executor:
-        assert executor.about == "1 1", "--threads is what all share"
+        assert executor.about == "1 1", "all share the threads"
 
 
 def test_what_comes_back_is_records_and_no_vectors(

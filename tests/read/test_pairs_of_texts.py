@@ -151,13 +151,13 @@ def test_a_text_may_come_from_a_column_called_part() -> None:
 
 
 REFUSED: list[tuple[Any, type[LayerwiseError], str]] = [
-    ("a,b,n", RequestError, "--text needs one column, or two for pairs of texts, and 'a,b,n' names 3"),
+    ("a,b,n", RequestError, "text needs one column, or two for pairs of texts, and 'a,b,n' names 3"),
     (("a", "b", "n"), RequestError, "'a,b,n' names 3"),
     (("a",), RequestError, "'a' names 1"),
     ((), RequestError, "'' names 0"),
-    ("a,a", RequestError, "--text 'a,a' names 'a' twice"),
+    ("a,a", RequestError, "text='a,a' names 'a' twice"),
     (("a", "a"), RequestError, "'a' twice"),
-    ("a,", RequestError, "--text 'a,' has an empty name"),
+    ("a,", RequestError, "text='a,' has an empty name"),
     (("", "b"), RequestError, "',b' has an empty name"),
     ("a,c", SourceError, "there is no column 'c', only 'a', 'b', 'n'; name the columns of the two texts"),
     (("c", "a"), SourceError, "there is no column 'c'"),
@@ -186,9 +186,9 @@ def test_standard_input_refuses_as_soon_as_it_can(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("text", ["a,b", ("a", "b")])
 def test_pairs_need_columns_of_raw_text(text: Any) -> None:
     for name in (put("x.txt", "hi\n"), put("x.conll", "hi O\n")):
-        with pytest.raises(RequestError, match="--text doesn't fit format"):
+        with pytest.raises(RequestError, match="text doesn't fit format"):
             open_corpus(name, text=text)
-    with pytest.raises(RequestError, match="--text 'a,b' and --words 'w' exclude each other"):
+    with pytest.raises(RequestError, match="text='a,b' and words='w' exclude each other"):
         open_corpus(numbered(), text=text, words="w")
 
 

@@ -522,7 +522,7 @@ def test_a_wrong_number_of_threads_is_told_before_anything_is_done(
     name: str, calls: dict[str, Call], tmp_path: Path
 ) -> None:
     events: Events = []
-    with pytest.raises(RequestError, match="--threads 0 is out of range"):
+    with pytest.raises(RequestError, match="threads=0 is out of range"):
         calls[name](threads=0, progress=events.append)
     assert not events
     assert not (tmp_path / "out").exists()

@@ -561,7 +561,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.choose() == threads.Threads(6, "MKL_NUM_THREADS")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads.choose() == threads.Threads(5, "OMP_NUM_THREADS")
-    assert threads.choose(2) == threads.Threads(2, "--threads")
+    assert threads.choose(2) == threads.Threads(2, "threads")
     with threads.computing(2):
         assert threads.choose() == threads.Threads(2, "the call around it")
         assert threads.choose(1).number == 1
@@ -572,7 +572,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", 10**6])
 def test_a_number_that_is_none(wrong: Any) -> None:
-    with pytest.raises(RequestError, match=r"--threads .* is out of range; take a whole number from 1 to"):
+    with pytest.raises(RequestError, match=r"threads=.* is out of range; take a whole number from 1 to"):
         threads.choose(wrong)
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import spread
+from layerwise.arguments import argument
+from layerwise.choices import one_of
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry import depth, retrieval, separation, shape, similarity
@@ -30,7 +32,7 @@ from layerwise.states import F32, I64, Layered
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
 _SLOW = ("svcca", "pwcca", "procrustes")  # repeating them would take most of the time
-_NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
+_NEEDED = {"class_": "label", "against_": "against", "retrieval_": "pairs"}  # arguments, by prefix of a name
 # Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/performance.md); others: _FAST_SECONDS.
 _SECONDS = {
     "effective_rank": 0.25,
@@ -81,8 +83,7 @@ def analyze(
         RequestError: a column, a measure or a choice that doesn't exist, no rows, or an `against` dataset
             of other texts.
     """
-    if intervals not in INTERVALS:
-        raise RequestError(f"--intervals {intervals!r} doesn't exist; choose one of {', '.join(INTERVALS)}")
+    one_of("intervals", intervals, INTERVALS)
     reading, measuring = track.split(1, 9)
     reading.named("reading the layers")
     rows = draw(dataset, sample, seed)
@@ -92,14 +93,17 @@ def analyze(
     sampled = _SampledLayers(rows, about, seed, intervals)
     if not rows.all and len(np.unique(rows.docs)) == 1:
         notes.append(
-            "All sampled rows are the first ones of a single text, so there are no intervals; --max-rows sets how many."
+            "All sampled rows are the first ones of a single text, so there are no intervals; "
+            f"{argument('max_rows')} sets how many."
         )
     jobs = sampled.jobs(notes)
     matched = None if against is None else same_rows(rows, against, notes)
     if matched is not None:
         jobs |= sampled.against(matched)
     if sides is not None and pairs is None:
-        raise RequestError(f"--sides {sides!r} only applies to pairs; give --pairs COL with it")
+        raise RequestError(
+            f"{argument('sides', sides)} only applies to pairs; give {argument('pairs')} with it"
+        )
     if pairs is not None:
         jobs |= _retrieval(dataset, pairs, sides, sample, seed, intervals, notes)
     chosen = _chosen(jobs, measures)
@@ -251,8 +255,8 @@ def _retrieval(
         )
     if sides is None and not (column == "part" and is_paired(dataset)):
         notes.append(
-            "Without --sides a pair's earlier row is a and its later one b: centring subtracts the mean of the earlier "
-            "rows and of the later rows, not of each language."
+            f"Without {argument('sides')} a pair's earlier row is a and its later one b: centring subtracts "
+            "the mean of the earlier rows and of the later rows, not of each language."
         )
     total = len(pairs)
     if total > limit:
@@ -286,10 +290,15 @@ def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
     unknown = [name for name in names if name not in jobs]
     if unknown:
         needs = next(
-            (f" (it needs {option})" for start, option in _NEED.items() if unknown[0].startswith(start)), ""
+            (
+                f" (it needs {argument(option)})"
+                for start, option in _NEEDED.items()
+                if unknown[0].startswith(start)
+            ),
+            "",
         )
         raise RequestError(
-            f"--measure {unknown[0]!r} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
+            f"{argument('measure', unknown[0])} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
         )
     return {name: job for name, job in jobs.items() if name in names}
 

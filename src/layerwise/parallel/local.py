@@ -19,6 +19,7 @@ from typing import IO, Any, Self, TypeVar
 
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose
+from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
@@ -62,7 +63,9 @@ class ProcessExecutor:
                     _WorkerProcess((factory, index, count), self._messages, str(self._temporary.path), share)
                 )
             for _ in self._processes:
-                self.about = check_agreement(self.about, self._next("ready"), "take --workers 1")
+                self.about = check_agreement(
+                    self.about, self._next("ready"), f"take {argument('workers', 1)}"
+                )
         except BaseException:
             self.close()
             raise
@@ -203,7 +206,7 @@ class _WorkerProcess:
 
     def _death_message(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        advice = "; it may need more memory: take fewer workers or a smaller --batch-tokens"
+        advice = f"; it may need more memory: take fewer workers or a smaller {argument('batch_tokens')}"
         return f"worker {self._first_message[1]} {how}, {_TRIES} times{advice if status == -9 else ''}"
 
     def stop(self) -> None:

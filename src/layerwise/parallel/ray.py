@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
@@ -74,7 +75,9 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise RequestError("--cluster ray needs a package; run: pip install 'layerwise[ray]'") from None
+            raise RequestError(
+                f"{argument('cluster', 'ray')} needs a package; run: pip install 'layerwise[ray]'"
+            ) from None
         self._ray: Any = ray
         self._owns_cluster = not self._ray.is_initialized()
         if self._owns_cluster:
@@ -104,7 +107,7 @@ class Ray:
         if self._count > cpus:
             self.close()
             raise RequestError(
-                f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
+                f"{argument('workers', self._count)} is more than the cluster's {cpus} cores; take fewer"
             )
         self._cores = share_of(cores, self._count)
         if threads is not None:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import IO, NamedTuple, cast
 
 from layerwise._util.paths import faults, is_remote, reason
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.options import line_codec
@@ -118,7 +119,7 @@ def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
     except UnicodeError as error:
         at = error.start if isinstance(error, UnicodeDecodeError) else 0
         byte = f" (0x{raw[at]:02x})" if at < len(raw) else ""
-        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with --encoding"
+        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with {argument('encoding')}"
         return raw.decode(codec, "replace"), wrong
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from layerwise import _util
 from layerwise._util.paths import faults
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
@@ -46,13 +47,13 @@ class ParquetReader(Reader):
             if not (_is_list(kind) and _is_text(kind.value_type)):
                 raise SourceError(
                     f"{file.label}: column {self.words!r} is {quoted(str(kind))} where a list of strings is needed; "
-                    "name a column of words with --words"
+                    f"name a column of words with {argument('words')}"
                 )
         for text in self.texts:
             if not _is_text(schema.field(text).type):
                 raise SourceError(
                     f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
-                    f"name the column of the text with --text; there are {quoted(listed(schema.names))}"
+                    f"name the column of the text with {argument('text')}; there are {quoted(listed(schema.names))}"
                 )
 
 
@@ -69,7 +70,7 @@ def _open_parquet(file: File) -> Iterator[Any]:
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
-            f"{file.label} can't be read as Parquet: {quoted(why)}; write it again, or name another --format"
+            f"{file.label} can't be read as Parquet: {quoted(why)}; write it again, or name another {argument('format')}"
         ) from error
 
 
