@@ -6,6 +6,9 @@ import sys
 import time
 from typing import Any
 
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
+
 FAULTS: dict[str, BaseException] = {
     "fail": ValueError("a fault of ours"),
     "end": EOFError("a file that is cut"),
@@ -68,6 +71,14 @@ class Sharing(Fatal):
     def about(self) -> str:
         """Say it."""
         return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
+
+
+class Refusing(Fatal):
+    """A recipe whose makers refuse an argument."""
+
+    def make(self, task: Any, report: Any) -> Any:
+        """Refuse it."""
+        raise RequestError(f"{argument('max_rows', task)} is too small")
 
 
 class Paths(Fatal):

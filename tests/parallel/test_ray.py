@@ -13,13 +13,14 @@ import pytest
 
 import layerwise as lw
 from killing import Killing, needs_proc
+from layerwise.arguments import as_flags
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.parallel.ray import Ray, gpu_share_of, share_of
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
-from recipes import Exiting, Paths, Sharing
+from recipes import Exiting, Paths, Refusing, Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
@@ -157,6 +158,18 @@ def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> No
         assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
             list(executor.map(["die"], lambda **_: None))
+
+
+@pytest.mark.parametrize(("flags", "name"), [(False, "max_rows=0"), (True, "--max-rows 0")])
+def test_an_actor_names_arguments_as_the_user_of_its_parent_does(
+    cluster: Any, flags: bool, name: str
+) -> None:
+    with (
+        as_flags(flags),
+        Ray(Refusing(), 1) as executor,
+        pytest.raises(RequestError, match=f"^{name} is too small"),
+    ):
+        list(executor.map([0], lambda **_: None))
 
 
 def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:

@@ -17,6 +17,8 @@ import pytest
 import layerwise as lw
 from killing import Killing, killed_anywhere, needs_proc
 from layerwise.api.extract import extract_share
+from layerwise.arguments import as_flags
+from layerwise.cli.main import main
 from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.parallel import local
@@ -26,7 +28,7 @@ from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
 from overlapping import TASKS, Overlapping
-from recipes import FAULTS, Fatal, Sharing
+from recipes import FAULTS, Fatal, Refusing, Sharing
 from waiting import SECONDS, until
 from warm import Python
 
@@ -129,6 +131,27 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     (tmp_path / "new" / "work" / "1-of-2.lock").touch()  # as a process leaves it that was killed late
     lw.extract(corpus, tmp_path / "new", model=model, **OPTIONS)
     assert lw.open_dataset(tmp_path / "out").text_count == 5
+
+
+@pytest.mark.usefixtures("quick_workers")
+def test_a_worker_names_arguments_as_the_user_of_its_parent_does(
+    corpus: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RequestError, match="^precision 'fp16' doesn't exist"):
+        lw.extract(corpus, tmp_path / "out", model=model, precision="fp16", workers=2, **OPTIONS)
+    argv = ["extract", str(corpus), "--out", str(tmp_path / "out"), "--model", model, "--device", "cpu"]
+    assert main([*argv, "--precision", "fp16", "--workers", "2"]) == 2
+    assert "layerwise: --precision 'fp16' doesn't exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "name"), [(False, "max_rows=0"), (True, "--max-rows 0")])
+def test_a_task_names_arguments_as_the_user_of_its_parent_does(flags: bool, name: str) -> None:
+    with (
+        as_flags(flags),
+        ProcessExecutor(Refusing(), 1) as executor,
+        pytest.raises(RequestError, match=f"^{name} is too small"),
+    ):
+        list(executor.map([0], lambda **_: None))
 
 
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any, Self, TypeVar
 
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose
-from layerwise.arguments import argument
+from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
@@ -59,8 +59,9 @@ class ProcessExecutor:
         share = max(1, choose(threads).number // count)
         try:
             for index in range(count):
+                first_message = (factory, index, count, are_flags())
                 self._processes.append(
-                    _WorkerProcess((factory, index, count), self._messages, str(self._temporary.path), share)
+                    _WorkerProcess(first_message, self._messages, str(self._temporary.path), share)
                 )
             for _ in self._processes:
                 self.about = check_agreement(
@@ -123,7 +124,7 @@ class _WorkerProcess:
 
     def __init__(
         self,
-        first_message: tuple[WorkerFactory, int, int],
+        first_message: tuple[WorkerFactory, int, int, bool],
         messages: "queue.SimpleQueue[tuple[str, Any]]",
         folder: str,
         threads: int,
@@ -263,8 +264,10 @@ def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
         steps = started.result()
         send("done", (number, steps.take(task, lambda **counts: send("report", counts))))
 
+    *start_arguments, flags = pickle.load(source)
     # Tasks run in other threads, so that the parent never waits for this process to read.
     threads = ThreadPoolExecutor(TASKS_PER_WORKER)
-    started = threads.submit(reporting_errors, start, *pickle.load(source))
-    while True:
-        threads.submit(reporting_errors, run, *pickle.load(source))
+    with as_flags(flags):  # errors name arguments as those of the parent do
+        started = threads.submit(reporting_errors, start, *start_arguments)
+        while True:
+            threads.submit(reporting_errors, run, *pickle.load(source))

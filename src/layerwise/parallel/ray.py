@@ -14,11 +14,12 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from layerwise.arguments import argument
+from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
@@ -209,7 +210,7 @@ class Ray:
     def _start(self, lost_before: int = 0) -> None:
         # A new index: a machine that can't be reached may still hold the locks of the old one.
         actor = self._actor.remote(
-            self._factory, next(self._indices), self._count, self._cores, self._excluded
+            self._factory, next(self._indices), self._count, self._cores, self._excluded, are_flags()
         )
         self._under_way[actor.about.remote()] = (_ActorState(actor, lost_before), None)
 
@@ -291,11 +292,16 @@ def gpu_share_of(gpus: int, count: int) -> float:
 class _Actor:
     """One worker, in a process of Ray."""
 
-    def __init__(self, factory: bytes, index: int, count: int, cores: int, excluded: set[str]) -> None:
+    def __init__(
+        self, factory: bytes, index: int, count: int, cores: int, excluded: set[str], flags: bool
+    ) -> None:
         sys.path[:] = import_path(excluded)  # Ray puts the current folder of the driver first
         self._start_arguments = (factory, index, count)
         # Ray limits the threads of matrix products only; the tokenizer would use all cores of the machine.
         os.environ["RAYON_NUM_THREADS"] = str(cores)
+        # Until the end of this process: a block per task would end while another task runs.
+        self._naming = ExitStack()
+        self._naming.enter_context(as_flags(flags))
 
     def about(self) -> Any:
         factory, index, count = self._start_arguments
