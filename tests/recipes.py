@@ -32,9 +32,9 @@ class Fatal:
         """Kill this process."""
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say what all say."""
-        return "about"
+        return "description"
 
     def prepare(self, task: Any) -> Any:
         """Do nothing."""
@@ -68,7 +68,7 @@ class Exiting(Fatal):
 class Sharing(Fatal):
     """Says how many threads its process may have."""
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say it."""
         return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
 
@@ -84,6 +84,6 @@ class Refusing(Fatal):
 class Paths(Fatal):
     """Says where its process imports from."""
 
-    def about(self) -> list[str]:  # type: ignore[override]
+    def describe(self) -> list[str]:  # type: ignore[override]
         """Say it."""
         return sys.path

@@ -46,7 +46,7 @@ def test_workers_import_nothing_from_the_current_folder(
     monkeypatch.chdir(planted)
     monkeypatch.setattr(sys, "path", ["", str(planted), *sys.path])
     with ProcessExecutor(Paths(), 1) as executor:
-        assert not {"", str(planted)} & set(executor.about)
+        assert not {"", str(planted)} & set(executor.description)
         assert list(executor.map(["a"], lambda **_: None)) == ["a"]
     assert not marks(planted)
 
@@ -56,7 +56,7 @@ def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
     script.parent.mkdir()
     script.write_text(
         "from layerwise.parallel.local import ProcessExecutor\nfrom recipes import Paths\n"
-        "with ProcessExecutor(Paths(), 1) as executor:\n    print(*executor.about, sep='\\n')\n"
+        "with ProcessExecutor(Paths(), 1) as executor:\n    print(*executor.description, sep='\\n')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parents[1])])}
     done = subprocess.run(

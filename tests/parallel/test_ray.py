@@ -16,7 +16,7 @@ from killing import Killing, needs_proc
 from layerwise.arguments import as_flags
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.parallel.ray import Ray, gpu_share_of, share_of
+from layerwise.parallel.ray import RayExecutor, gpu_share_of, share_of
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping
@@ -92,8 +92,10 @@ def test_actors_write_what_one_process_writes(
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed, map_ = Killing(out, kills), Ray.map
-    monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    killed, map_ = Killing(out, kills), RayExecutor.map
+    monkeypatch.setattr(
+        RayExecutor, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report)
+    )
     monkeypatch.setattr("layerwise.parallel.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert contents(dataset.path) == whole
@@ -152,8 +154,8 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
 
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     reported: list[int] = []
-    with Ray(Exiting(), 1) as executor:
-        assert executor.about == "about"
+    with RayExecutor(Exiting(), 1) as executor:
+        assert executor.description == "description"
         assert sorted(executor.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
         assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
@@ -166,20 +168,20 @@ def test_an_actor_names_arguments_as_the_user_of_its_parent_does(
 ) -> None:
     with (
         as_flags(flags),
-        Ray(Refusing(), 1) as executor,
+        RayExecutor(Refusing(), 1) as executor,
         pytest.raises(RequestError, match=f"^{name} is too small"),
     ):
         list(executor.map([0], lambda **_: None))
 
 
 def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:
-    with Ray(Paths(), 1) as executor:
-        assert executor.about, "it imports from somewhere"
-        assert not {"", str(Path.cwd())} & set(executor.about)
+    with RayExecutor(Paths(), 1) as executor:
+        assert executor.description, "it imports from somewhere"
+        assert not {"", str(Path.cwd())} & set(executor.description)
 
 
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
-    with Ray(Overlapping(), 1) as executor:
+    with RayExecutor(Overlapping(), 1) as executor:
         assert sorted(executor.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
@@ -200,10 +202,10 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
 
 def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
     for count, share in ((1, "2 2"), (2, "1 1")):
-        with Ray(Sharing(), count) as executor:
-            assert executor.about == share, f"{count} actors on 2 cores"
-    with Ray(Sharing(), 1, threads=1) as executor:
-        assert executor.about == "1 1", "all share the threads"
+        with RayExecutor(Sharing(), count) as executor:
+            assert executor.description == share, f"{count} actors on 2 cores"
+    with RayExecutor(Sharing(), 1, threads=1) as executor:
+        assert executor.description == "1 1", "all share the threads"
 
 
 def test_what_comes_back_is_records_and_no_vectors(
@@ -241,14 +243,14 @@ def test_a_worker_that_is_lost_in_another_way_is_replaced(
         return get(reference)
 
     monkeypatch.setattr(cluster, "get", failing)
-    with Ray(Exiting(), 1) as executor:
+    with RayExecutor(Exiting(), 1) as executor:
         assert sorted(set(executor.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
     assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
 
 
 def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
-        Ray(Exiting(at_once=True), 1)
+        RayExecutor(Exiting(at_once=True), 1)
 
 
 def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +263,7 @@ def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pyt
     with pytest.raises(
         RequestError, match="no Ray cluster is available: ray client .*; is RAY_ADDRESS right"
     ):
-        Ray(Exiting(), 1)
+        RayExecutor(Exiting(), 1)
 
 
 def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,14 +273,14 @@ def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: p
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     says = rf"no Ray cluster at RAY_ADDRESS=127.0.0.1:{port} \(Connection refused\); start it, or unset"
     with pytest.raises(RequestError, match=says):
-        Ray(Exiting(), 1)
+        RayExecutor(Exiting(), 1)
 
 
 def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layerwise.parallel.ray._LOOK", 0.2)
-    with Ray(Exiting(), 1) as executor:
+    monkeypatch.setattr("layerwise.parallel.ray._CHECK_SECONDS", 0.2)
+    with RayExecutor(Exiting(), 1) as executor:
         # As it looks when the raylet of the only machine is killed.
         nodes = [{**node, "Alive": False} for node in cluster.nodes()]
         monkeypatch.setattr(cluster, "nodes", lambda: nodes)

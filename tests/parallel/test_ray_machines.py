@@ -11,7 +11,7 @@ import pytest
 import layerwise as lw
 from killing import slowly
 from layerwise.errors import LayerwiseError
-from layerwise.parallel.ray import Ray
+from layerwise.parallel.ray import RayExecutor
 from layerwise.store import check_files
 from waiting import until
 
@@ -84,13 +84,13 @@ def once_there_are(shards: int, out: Path, then: Callable[[], None]) -> threadin
 
 def slow(monkeypatch: pytest.MonkeyPatch, thread: threading.Thread) -> None:
     """Let the tasks come slowly, and the last only when a thread has ended."""
-    map_ = Ray.map
+    map_ = RayExecutor.map
 
-    def map_slowly(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
+    def map_slowly(self: RayExecutor, tasks: Any, report: Any) -> Iterator[Any]:
         coming = slowly(tasks, 0.3, lambda: not thread.is_alive(), "the loss of a machine")
         yield from map_(self, coming, report)
 
-    monkeypatch.setattr(Ray, "map", map_slowly)
+    monkeypatch.setattr(RayExecutor, "map", map_slowly)
 
 
 def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(

@@ -156,7 +156,7 @@ def test_a_task_names_arguments_as_the_user_of_its_parent_does(flags: bool, name
 
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
     with ProcessExecutor(Fatal(False), 2) as executor:
-        assert executor.about == "about"
+        assert executor.description == "description"
         assert sorted(executor.map(["a", "b", "c"], lambda **_: None)) == ["a", "b", "c"]
         with pytest.raises(
             LayerwiseError, match=r"worker \d was killed by signal 9, 3 times; .*fewer workers"
@@ -185,11 +185,11 @@ def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
 def test_each_process_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for count, share in ((2, "2 2"), (3, "1 1"), (6, "1 1")):
         with ProcessExecutor(Sharing(False), count, threads=5) as executor:
-            assert executor.about == share, f"{count} processes with 5 threads"
+            assert executor.description == share, f"{count} processes with 5 threads"
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)  # tests have one
     with ProcessExecutor(Sharing(False), 2) as executor:
-        assert executor.about == "2 2", "as of one process, the environment says how many"
+        assert executor.description == "2 2", "as of one process, the environment says how many"
 
 
 def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, TypeVar
 
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose
@@ -23,10 +23,10 @@ from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
+    Executor,
     Report,
     Steps,
     WorkerFactory,
-    check_agreement,
     freeze_objects,
     import_path,
     script_folders,
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 _CODE = "from layerwise.parallel.local import serve; serve()"
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Several workers, each in its own process."""
 
     def __init__(self, factory: WorkerFactory, count: int, threads: int | None = None) -> None:
@@ -55,7 +55,6 @@ class ProcessExecutor:
         self._temporary = TemporaryFolder()
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._processes: list[_WorkerProcess] = []
-        self.about: Any = None
         share = max(1, choose(threads).number // count)
         try:
             for index in range(count):
@@ -64,18 +63,10 @@ class ProcessExecutor:
                     _WorkerProcess(first_message, self._messages, str(self._temporary.path), share)
                 )
             for _ in self._processes:
-                self.about = check_agreement(
-                    self.about, self._next("ready"), f"take {argument('workers', 1)}"
-                )
+                self._agree(self._next("ready"), f"take {argument('workers', 1)}")
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
@@ -92,7 +83,7 @@ class ProcessExecutor:
 
         for task in tasks:
             process = min(load, key=load.__getitem__)
-            process.give(task)
+            process.send_task(task)
             load[process] += 1
             if min(load.values()) == TASKS_PER_WORKER:
                 yield next_record()
@@ -139,7 +130,7 @@ class _WorkerProcess:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def give(self, task: Any) -> None:
+    def send_task(self, task: Any) -> None:
         """Send the process one more task."""
         with self._sending:
             number = next(self._numbers)
@@ -256,7 +247,7 @@ def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
 
     def start(factory: WorkerFactory, index: int, count: int) -> Steps:
         worker = factory.start(index, count)
-        send("ready", worker.about())
+        send("ready", worker.describe())
         freeze_objects()
         return Steps(worker)
 

@@ -17,16 +17,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
+    Executor,
     Report,
     Steps,
     WorkerFactory,
-    check_agreement,
     freeze_objects,
     import_path,
     script_folders,
@@ -34,7 +34,7 @@ from layerwise.parallel.executor import (
 
 _TRIES = 3  # retries of one task, before it is assumed to kill its worker
 _PATIENCE = 1800.0  # seconds to wait while no worker is ready
-_LOOK = 10.0  # seconds without a result, before checking that the cluster still exists
+_CHECK_SECONDS = 10.0  # seconds without a result, before checking that the cluster still exists
 _SOON = 60.0  # seconds that the first ready worker waits for the others before it gets tasks
 
 
@@ -55,7 +55,7 @@ class _Task:
     losses: int = 0
 
 
-class Ray:
+class RayExecutor(Executor):
     """Several workers, each in a Ray actor.
 
     Uses the cluster that this process belongs to, or that `RAY_ADDRESS` names; else starts one on this machine.
@@ -118,7 +118,6 @@ class Ray:
             num_gpus=gpu_share_of(gpus, self._count),
             max_concurrency=TASKS_PER_WORKER,
         )
-        self.about: Any = None
         try:
             for _ in range(self._count):
                 self._start()
@@ -129,12 +128,6 @@ class Ray:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
@@ -186,7 +179,7 @@ class Ray:
             self._handle_loss(worker, task, str(error).strip().partition("\n")[0])
             return []
         if task is None:
-            self.about = check_agreement(self.about, content, "take machines of one kind")
+            self._agree(content, "take machines of one kind")
             self._ready.append(worker)
             return []
         worker.load -= 1
@@ -199,8 +192,10 @@ class Ray:
         end = time.monotonic() + patience
         while True:
             remaining = max(0.0, end - time.monotonic())
-            finished, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=min(remaining, _LOOK))
-            if finished or remaining <= _LOOK:
+            finished, _ = self._ray.wait(
+                list(self._under_way), num_returns=1, timeout=min(remaining, _CHECK_SECONDS)
+            )
+            if finished or remaining <= _CHECK_SECONDS:
                 return list(finished)
             if not any(node["Alive"] for node in self._ray.nodes()):
                 raise LayerwiseError(
@@ -212,7 +207,7 @@ class Ray:
         actor = self._actor.remote(
             self._factory, next(self._indices), self._count, self._cores, self._excluded, are_flags()
         )
-        self._under_way[actor.about.remote()] = (_ActorState(actor, lost_before), None)
+        self._under_way[actor.describe.remote()] = (_ActorState(actor, lost_before), None)
 
     def _handle_loss(self, worker: _ActorState, task: _Task | None, why: str) -> None:
         """Put the task of a lost worker back in the queue, and start another worker."""
@@ -303,13 +298,13 @@ class _Actor:
         self._naming = ExitStack()
         self._naming.enter_context(as_flags(flags))
 
-    def about(self) -> Any:
+    def describe(self) -> Any:
         factory, index, count = self._start_arguments
         # Not in __init__: Ray would report an error there as the death of the actor.
         worker = pickle.loads(factory).start(index, count)
         self._steps = Steps(worker)
         freeze_objects()
-        return worker.about()
+        return worker.describe()
 
     def make(self, task: Any) -> tuple[Any, dict[str, float]]:
         sums: Counter[str] = Counter()
