@@ -355,10 +355,10 @@ def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
         return lambda: seen.append("off")
 
     shared, lock = Shared(on), new_lock()
-    with shared.held(), lock:
+    with shared.enabled(), lock:
         child = os.fork()
     if not child:
-        with shared.held(), lock:
+        with shared.enabled(), lock:
             pass
         os._exit(0 if seen == ["on", "off", "on", "off"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -374,7 +374,7 @@ ends = threading.Event()
 
 def contend():
     while not ends.is_set():
-        with lock, shared.held():
+        with lock, shared.enabled():
             pass
 
 def interrupt(*_):
@@ -389,7 +389,7 @@ while interrupts < 300:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         while True:
-            with lock, shared.held():
+            with lock, shared.enabled():
                 pass
     except KeyboardInterrupt:
         interrupts += 1

@@ -53,7 +53,7 @@ class Shared:
         _shared.add(self)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def enabled(self) -> Iterator[None]:
         """Keep the setting on until the end of the block."""
         block = object()
         try:

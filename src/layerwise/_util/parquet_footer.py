@@ -10,7 +10,7 @@ _BYTES = 1 << 26  # of a footer
 _DEPTH = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 # The numbers of fields: of the whole, of a group of rows, of a column in it, and of what is said of that.
-_GROUPS, _COLUMNS, _ABOUT, _ASKED = (4,), (1,), (3,), (2, 3, 5, 6, 7)
+_GROUPS, _COLUMNS, _METADATA, _METADATA_FIELDS = (4,), (1,), (3,), (2, 3, 5, 6, 7)
 _ENCODINGS = {2: "PLAIN_DICTIONARY", 7: "DELTA_BYTE_ARRAY", 8: "RLE_DICTIONARY"}
 
 
@@ -52,7 +52,9 @@ def chunks(file: Any) -> Iterator[Chunk]:
             for group in footer.items(groups):
                 for columns in footer.fields(group, _COLUMNS):
                     for number, column in enumerate(footer.items(columns)):
-                        entries = [footer.struct(kind, _ASKED) for kind in footer.fields(column, _ABOUT)]
+                        entries = [
+                            footer.struct(kind, _METADATA_FIELDS) for kind in footer.fields(column, _METADATA)
+                        ]
                         yield _chunk(number, entries[-1])
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("its footer is damaged") from error

@@ -187,7 +187,7 @@ _blas = Shared(_limit_blas)
 
 def _one_blas_thread() -> AbstractContextManager[None]:
     """Limit the BLAS of numpy and scipy, whose number applies to the whole process, to one thread."""
-    return _blas.held()
+    return _blas.enabled()
 
 
 if hasattr(os, "register_at_fork"):

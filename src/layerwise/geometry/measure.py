@@ -24,7 +24,7 @@ from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
 from layerwise.geometry.matching import same_rows
-from layerwise.geometry.row_info import RowInfo, about_rows
+from layerwise.geometry.row_info import RowInfo, rows_info
 from layerwise.geometry.sample import Sample, draw, pick
 from layerwise.geometry.similarity import MEASURES, Measure
 from layerwise.states import F32, I64, Layered
@@ -89,8 +89,8 @@ def analyze(
     rows = draw(dataset, sample, seed)
     if not len(rows):
         raise RequestError("the dataset has no rows to analyze; extract some texts first")
-    about, notes = about_rows(rows, label)
-    sampled = _SampledLayers(rows, about, seed, intervals)
+    info, notes = rows_info(rows, label)
+    sampled = _SampledLayers(rows, info, seed, intervals)
     if not rows.all and len(np.unique(rows.docs)) == 1:
         notes.append(
             "All sampled rows are the first ones of a single text, so there are no intervals; "
@@ -141,8 +141,8 @@ def _cost(name: str, sampled: "_SampledLayers") -> float:
 class _SampledLayers:
     """The sampled rows with all their layers, and the measures that apply to them."""
 
-    def __init__(self, sample: Sample, about: RowInfo, seed: int, intervals: str) -> None:
-        self.names, self.level, self.about = sample.layers, sample.level, about
+    def __init__(self, sample: Sample, info: RowInfo, seed: int, intervals: str) -> None:
+        self.names, self.level, self.info = sample.layers, sample.level, info
         self.layers = [sample.layer(name) for name in sample.layers]
         self.once = Jackknife((), 1)
         share = 1 if intervals == "none" else len(sample) / sample.of
@@ -158,7 +158,7 @@ class _SampledLayers:
         except RequestError as error:  # the other measures don't need it
             notes.append(str(error))
         jobs: Jobs = {}
-        for layer_measure in depth.measures(self.level, self.about, dimension):
+        for layer_measure in depth.measures(self.level, self.info, dimension):
             jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
         for measure in MEASURES:
             jobs[measure.name] = partial(self._matrix_job, measure)
@@ -171,8 +171,8 @@ class _SampledLayers:
 
     def _layer_job(self, measure: LayerMeasure, track: Tracker) -> Measured:
         def values(keep: RowMask) -> list[float]:
-            about = self.about if keep is None else self.about.take(keep)
-            return spread(lambda layer: measure.of(_rows(layer, keep), about), self.layers)
+            info = self.info if keep is None else self.info.take(keep)
+            return spread(lambda layer: measure.of(_rows(layer, keep), info), self.layers)
 
         return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
 
@@ -191,8 +191,8 @@ class _SampledLayers:
         def value(name: str, keep: RowMask) -> float:
             if name not in others:
                 return float("nan")
-            ours, theirs = _rows(layers[name], keep), _rows(others[name], keep)
-            return measure.compare(measure.prepare(ours), measure.prepare(theirs))
+            x, y = _rows(layers[name], keep), _rows(others[name], keep)
+            return measure.compare(measure.prepare(x), measure.prepare(y))
 
         def values(keep: RowMask) -> list[float]:
             return spread(lambda name: value(name, keep), self.names)
@@ -205,8 +205,8 @@ class _SampledLayers:
     def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
         """Return each layer's top dimensions: those that raise cosines most, and those that separate classes best."""
         dimensions = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
-        if self.about.labels is not None and (labelled := self.about.labels >= 0).any():
-            labels = self.about.labels[labelled]
+        if self.info.labels is not None and (labelled := self.info.labels >= 0).any():
+            labels = self.info.labels[labelled]
             ranked = [_ranked(layer[labelled], labels) for layer in self.layers]
             dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
         return dimensions

@@ -66,7 +66,7 @@ def page_data(
     )
     return {
         "title": title(dataset),
-        "about": content.about(dataset),
+        "about": content.facts(dataset),
         "points": map_points | {"seed": seed},
         **results,
         "tokens": tokens,

@@ -132,21 +132,21 @@ def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
 def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
     # A newline counts only at the start of a code unit: other characters (U+0A00 U+0D0A) contain its bytes too.
     width = len(end)
-    buffer, seen = bytearray(), 0
+    buffer, position = bytearray(), 0
     for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
         buffer += chunk
         begin = 0
-        while (seen := buffer.find(end, seen)) >= 0:
-            if seen % width:
-                seen += 1
+        while (position := buffer.find(end, position)) >= 0:
+            if position % width:
+                position += 1
                 continue
-            seen += width
-            yield bytes(buffer[begin:seen])
-            begin = seen
+            position += width
+            yield bytes(buffer[begin:position])
+            begin = position
         del buffer[:begin]
         if len(buffer) > LONGEST:
             break
-        seen = len(buffer) - len(buffer) % width
+        position = len(buffer) - len(buffer) % width
     if buffer:
         yield bytes(buffer)
 
