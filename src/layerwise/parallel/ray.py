@@ -48,7 +48,7 @@ class _ActorState:
 
 
 @dataclass
-class _Task:
+class _PendingTask:
     """A task, and the number of actors that were lost while they ran it."""
 
     content: Any
@@ -96,8 +96,8 @@ class RayExecutor(Executor):
         resources = self._ray.cluster_resources()
         self._ready: list[_ActorState] = []
         # By the reference of the result: the actor, and its task (`None` while the actor gets ready).
-        self._under_way: dict[Any, tuple[_ActorState, _Task | None]] = {}
-        self._waiting: deque[_Task] = deque()
+        self._under_way: dict[Any, tuple[_ActorState, _PendingTask | None]] = {}
+        self._waiting: deque[_PendingTask] = deque()
         self._indices = itertools.count()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
@@ -137,7 +137,7 @@ class RayExecutor(Executor):
                 without room for any worker.
         """
         for task in tasks:
-            self._waiting.append(_Task(task))
+            self._waiting.append(_PendingTask(task))
             while not self._assign():
                 yield from self._receive(report)
         while self._waiting or any(task for _, task in self._under_way.values()):
@@ -209,7 +209,7 @@ class RayExecutor(Executor):
         )
         self._under_way[actor.describe.remote()] = (_ActorState(actor, lost_before), None)
 
-    def _handle_loss(self, worker: _ActorState, task: _Task | None, why: str) -> None:
+    def _handle_loss(self, worker: _ActorState, task: _PendingTask | None, why: str) -> None:
         """Put the task of a lost worker back in the queue, and start another worker."""
         if task is None:
             lost_before = worker.lost_before + 1

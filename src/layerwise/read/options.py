@@ -13,7 +13,7 @@ _WITHOUT_COLUMNS = ("txt", "docs")
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReaderOptions:
     """The options of `open_corpus`; a string `text` with a comma may name two columns."""
 
     text: str | tuple[str, ...] | None = None
@@ -66,7 +66,7 @@ def pair_names(names: Sequence[str]) -> tuple[str, str]:
     return first, second
 
 
-def check_options(options: ReadOptions, format: str) -> None:
+def check_options(options: ReaderOptions, format: str) -> None:
     """Reject options that contradict each other or the format.
 
     Raises:
@@ -89,7 +89,7 @@ def check_options(options: ReadOptions, format: str) -> None:
     _check_encoding(options.encoding)
 
 
-def _check_columns(options: ReadOptions, format: str) -> None:
+def _check_columns(options: ReaderOptions, format: str) -> None:
     used = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
     if format in _WITHOUT_COLUMNS:
         refused, why = used, "it has no columns"

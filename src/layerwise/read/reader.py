@@ -7,7 +7,7 @@ from typing import ClassVar
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
-from layerwise.read.options import ReadOptions, pair_names
+from layerwise.read.options import ReaderOptions, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 
@@ -22,7 +22,7 @@ class Reader(ABC):
     unit: ClassVar[str] = "line"
     watched: ClassVar[bool] = False
 
-    def __init__(self, options: ReadOptions) -> None:
+    def __init__(self, options: ReaderOptions) -> None:
         self.options = options
         self.words = options.words
         text = options.text or "text"
