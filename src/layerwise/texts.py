@@ -41,7 +41,7 @@ def listed(texts: Any) -> list[Any]:
 
 
 def refuse(number: int, text: Any) -> NoReturn:
-    """Say what a text is that is neither a string nor a list of words; of a record, which column to take.
+    """Raise the error for a text that is neither a string nor a list of words; for a record it names the columns.
 
     Raises:
         RequestError: always.

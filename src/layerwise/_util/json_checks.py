@@ -67,7 +67,7 @@ def positive(value: Any) -> bool:
 
 
 def amount(value: Any) -> bool:
-    """Tell whether this is a number of at least 0, and so few that many of them can be summed."""
+    """Return whether a value is a number of at least 0, small enough that many of them can be summed."""
     return positive(value) and bool(value <= MOST)
 
 

@@ -4,7 +4,7 @@ In the JSON an array is `{dtype, shape, at}`: from byte `at` on follow the first
 second bytes, and so on (little-endian). Deflate compresses well when similar bytes are side by side.
 
 Texts are `{letters, lengths, codes}`, three arrays: code points, the most frequent first; the number of letters of
-each text; and for each letter its place in `letters`. A place below 224 is one byte; one below 8,160 is two bytes,
+each text; and for each letter its place in the first array. A place below 224 is one byte; one below 8,160 is two bytes,
 `224 + high, low` of place - 224; any other is four: 255, and the place in three bytes. Deflated like this, Chinese is
 a fifth shorter than as UTF-8.
 """
