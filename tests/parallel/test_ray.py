@@ -16,7 +16,8 @@ from killing import Killing, needs_proc
 from layerwise.arguments import as_flags
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.parallel.ray import RayExecutor, gpu_share_of, share_of
+from layerwise.parallel.cluster import gpu_share_of, share_of
+from layerwise.parallel.ray import RayExecutor
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
 from overlapping import TASKS, Overlapping

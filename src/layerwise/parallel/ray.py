@@ -5,22 +5,20 @@ cluster has room for it and it is ready.
 """
 
 import itertools
-import logging
 import math
 import os
 import pickle
-import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.parallel.cluster import connect, gpu_share_of, share_of
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
     Executor,
@@ -80,30 +78,32 @@ class RayExecutor(Executor):
                 f"{argument('cluster', 'ray')} needs a package; run: pip install 'layerwise[ray]'"
             ) from None
         self._ray: Any = ray
-        self._owns_cluster = not self._ray.is_initialized()
-        if self._owns_cluster:
-            _check_address(os.environ.get("RAY_ADDRESS", ""))
-            try:
-                self._ray.init(
-                    log_to_driver=False,
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    job_config=_job(ray),
-                )
-            except (ConnectionError, ValueError) as error:
-                why = str(error).strip().partition("\n")[0]
-                raise RequestError(f"no Ray cluster is available: {why}; is RAY_ADDRESS right?") from None
-        resources = self._ray.cluster_resources()
+        self._owns_cluster = connect(ray)
         self._ready: list[_ActorState] = []
         # By the reference of the result: the actor, and its task (`None` while the actor gets ready).
         self._under_way: dict[Any, tuple[_ActorState, _PendingTask | None]] = {}
         self._waiting: deque[_PendingTask] = deque()
         self._indices = itertools.count()
+        # As bytes: an actor unpickles them only after it has set its import path.
+        self._factory, self._excluded = pickle.dumps(factory), script_folders()
+        self._share_cluster(count, threads)
+        try:
+            for _ in range(self._count):
+                self._start()
+            # Workers that are ready soon are compared with each other before anything is written.
+            end = time.monotonic() + _SOON
+            while not self._ready or (self._under_way and time.monotonic() < end):
+                self._receive(patience=1.0)
+        except BaseException:
+            self.close()
+            raise
+
+    def _share_cluster(self, count: int | None, threads: int | None) -> None:
+        """Set the number of actors, and the cores and the GPU that each has."""
+        resources = self._ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         cores = [int(node["Resources"].get("CPU", 0)) for node in nodes]
-        # As bytes: an actor unpickles them only after it has set its import path.
-        self._factory, self._excluded = pickle.dumps(factory), script_folders()
         self._count = count or gpus or max(1, sum(map(bool, cores)))
         if self._count > cpus:
             self.close()
@@ -118,16 +118,6 @@ class RayExecutor(Executor):
             num_gpus=gpu_share_of(gpus, self._count),
             max_concurrency=TASKS_PER_WORKER,
         )
-        try:
-            for _ in range(self._count):
-                self._start()
-            # Workers that are ready soon are compared with each other before anything is written.
-            end = time.monotonic() + _SOON
-            while not self._ready or (self._under_way and time.monotonic() < end):
-                self._receive(patience=1.0)
-        except BaseException:
-            self.close()
-            raise
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
@@ -234,54 +224,6 @@ class RayExecutor(Executor):
         self._ready, self._under_way = [], {}
         if self._owns_cluster:
             self._ray.shutdown()
-
-
-def _job(ray: Any) -> Any:
-    """Return how Ray starts our workers: without the current folder in front, whose `pyarrow.py` they would run.
-
-    In a cluster that this process has joined before, they are started as the user has it.
-    """
-    job = ray.job_config.JobConfig()
-    if str(Path.cwd()) in script_folders():
-        job._client_job = True  # this is all that it changes for a job without a runtime environment
-    return job
-
-
-def _check_address(address: str) -> None:
-    """Check that something listens at `HOST:PORT`; otherwise Ray would wait without a message.
-
-    Raises:
-        RequestError: nothing listens there.
-    """
-    host, _, port = address.rpartition(":")
-    if "/" in address or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        raise RequestError(
-            f"there is no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}); start it, or unset RAY_ADDRESS"
-        ) from None
-
-
-def share_of(cores: Sequence[int], count: int) -> int:
-    """Return how many cores each of `count` workers can have on machines with `cores` cores; at least one.
-
-    >>> share_of([3, 3], 3)
-    1
-    >>> share_of([4, 16], 2)
-    8
-    """
-    return next((n for n in range(max(cores), 1, -1) if sum(machine // n for machine in cores) >= count), 1)
-
-
-def gpu_share_of(gpus: int, count: int) -> float:
-    """Return the share of a GPU that each of `count` workers can have, at most a whole one.
-
-    >>> [gpu_share_of(gpus, 3) for gpus in (0, 1, 2, 8)]
-    [0.0, 0.3333333333333333, 0.5, 1.0]
-    """
-    return 1 / -(-count // gpus) if gpus else 0.0
 
 
 class _Actor:
