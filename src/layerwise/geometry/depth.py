@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
+from layerwise.geometry.rows import Rows, standardise
 from layerwise.geometry.separation import class_separation
-from layerwise.geometry.shape import Rows
 
 TEXTS = "Skean et al. 2025"
 ETHAYARAJH = "Ethayarajh 2019"
@@ -83,7 +83,7 @@ _ALWAYS = (
         "anisotropy_standardised",
         "mean cosine of two rows",
         TIMKEY,
-        lambda x, _: shape.anisotropy(shape.standardise(x)),
+        lambda x, _: shape.anisotropy(standardise(x)),
         "Each dimension with mean 0 and deviation 1.",
     ),
     *(

@@ -8,7 +8,7 @@ import numpy as np
 from layerwise.arguments import argument
 from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry.shape import I64, SAME, Rows, finite, unit_rows
+from layerwise.geometry.rows import I64, SAME, Rows, finite, unit_rows
 from layerwise.states import Layered
 
 DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")

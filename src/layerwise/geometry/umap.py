@@ -7,7 +7,7 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
 from layerwise.geometry.projection import Reducer
-from layerwise.geometry.shape import F64
+from layerwise.geometry.rows import F64
 
 
 def umap(seed: int) -> Reducer:
