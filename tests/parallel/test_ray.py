@@ -5,7 +5,7 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,11 @@ from layerwise.parallel.cluster import gpu_share_of, share_of
 from layerwise.parallel.ray import RayExecutor
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
+from numbered import OPTIONS, TEXTS, shard_bytes, write_texts
 from overlapping import TASKS, Overlapping
 from recipes import Exiting, Paths, Refusing, Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
-TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
-OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +50,12 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "texts.txt"
-    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model(model_folder: Callable[[str], Path]) -> str:
-    return str(model_folder("bert"))
+    return write_texts(tmp_path)
 
 
 @pytest.fixture
 def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
-    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+    return shard_bytes(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
 
 
 def test_actors_write_what_one_process_writes(
@@ -77,7 +65,7 @@ def test_actors_write_what_one_process_writes(
     dataset = lw.extract(
         corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=events.append, **OPTIONS
     )
-    assert contents(dataset.path) == whole
+    assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
     assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
     assert events[-1].share == 1
@@ -99,7 +87,7 @@ def survives(
     )
     monkeypatch.setattr("layerwise.parallel.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
-    assert contents(dataset.path) == whole
+    assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
     killed.check()
 
@@ -123,7 +111,7 @@ def test_actors_killed_fifty_times_give_the_same_bytes(
 ) -> None:
     source = tmp_path / "many.txt"
     source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
-    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    whole = shard_bytes(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
     survives(50, source, model, tmp_path / "out", whole, monkeypatch)
 
 
@@ -196,8 +184,8 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
     options: dict[str, Any] = {"precision": "int8", "shard_texts": 30, "device": "cpu"}
     alone = lw.extract(source, tmp_path / "alone", **options)
     made = lw.extract(source, tmp_path / "ray", cluster="ray", workers=2, **options)
-    assert len(contents(alone.path)) == 12
-    assert contents(made.path) == contents(alone.path)
+    assert len(shard_bytes(alone.path)) == 12
+    assert shard_bytes(made.path) == shard_bytes(alone.path)
     assert made.manifest["tolerance"] == alone.manifest["tolerance"], "int8's error is measured the same way"
 
 

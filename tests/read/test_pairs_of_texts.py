@@ -21,6 +21,7 @@ from layerwise.errors import LayerwiseError, RequestError, SourceError
 from layerwise.read import Example, open_corpus
 from layerwise.read.shards import shards
 from layerwise.store.tensors import TensorWriter
+from numbered import shard_bytes
 
 ROWS = [("Every layer.", "as data", 5.0), ("", "a word", 2.5), ("naïve café", "café, Zürich", 0.0)]
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -242,10 +243,6 @@ def test_a_shard_holds_whole_pairs(lengths: list[tuple[int, int]], texts: int, c
         assert len(shard) >= texts or sum(len(e.text) for e in shard) >= characters
 
 
-def contents(folder: Path | str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((Path(folder) / "shards").iterdir())}
-
-
 def test_the_dataset_has_two_rows_per_record(encoder: Any) -> None:
     dataset = lw.extract(numbered(), "out", model=encoder, text="a,b", dtype="float32", shard_texts=3)
     texts = [f"{side} {n}" for n in range(7) for side in ("left", "right")]
@@ -312,7 +309,7 @@ def test_after_a_kill_it_goes_on_to_the_same_bytes(shard_texts: int, encoder: An
     assert len(kept) == 3
     lw.extract("n.jsonl", "out", **wanted)
     lw.extract("n.jsonl", "whole", **wanted)
-    assert contents("out") == contents("whole")
+    assert shard_bytes(Path("out")) == shard_bytes(Path("whole"))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
