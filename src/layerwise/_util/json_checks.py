@@ -58,6 +58,7 @@ def sha256(value: Any) -> bool:
 
 def number(value: Any) -> bool:
     """Return whether a value is a finite number."""
+    # By `type`, not `isinstance`: Python's True and False are integers.
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 

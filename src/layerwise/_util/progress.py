@@ -103,6 +103,7 @@ class _Call:
             self._texts, self._tokens = self._texts + texts, self._tokens + tokens
             now = self._clock()
             if share is not None:
+                # Never less than before: shards that are made at the same time may report in another order.
                 share = self._share = max(self._share, min(share, 1.0))
             if texts and self._before is None:
                 # Rates are measured from the first batch: before it, a model was loaded or finished shards were skipped.
@@ -113,6 +114,7 @@ class _Call:
 
     def _event(self, step: Progress, share: float | None, seconds: float) -> Progress:
         seconds_left = None
+        # What `skip` counted took no time, so the speed is that of the other part.
         if share is not None and share > self._free and seconds > 0:
             seconds_left = seconds * (1 - share) / (share - self._free)
         if self._before is None:

@@ -32,6 +32,7 @@ def cut(docs: I64, seed: int, groups: int = GROUPS) -> list[NDArray[np.bool_]]:
     groups = min(groups, len(names))
     if groups < 2:
         return []
+    # The remainders are shuffled, and not drawn, so that the sizes of groups differ by one text at most.
     part = np.random.default_rng(seed).permutation(np.arange(len(names)) % groups)[text]
     return [part != number for number in range(groups)]
 

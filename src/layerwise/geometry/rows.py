@@ -54,6 +54,7 @@ def unit_rows(x: Rows) -> F64 | None:
     """Return rows divided by their lengths, float64 (n, d); `None` where a row is 0 or a value isn't finite."""
     if not finite(x):
         return None
+    # Scaled by the largest number first: the squares of very large or small numbers aren't finite, or are 0.
     largest = np.abs(x).max(axis=1, keepdims=True).astype(np.float64)
     if not largest.all():
         return None

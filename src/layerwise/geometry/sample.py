@@ -188,6 +188,7 @@ def _first_texts(turn: I64, most: int) -> I64:
         return np.arange(len(turn))
     order = np.argsort(turn, kind="stable")[: most + 1]
     cut = int(np.searchsorted(turn[order], turn[order[-1]])) if len(order) > most else most
+    # The text that has no room for all its rows is left out, unless it is the first one.
     return order[: cut if cut else most]
 
 

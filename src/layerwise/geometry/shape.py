@@ -159,6 +159,7 @@ def curvature(x: Rows, docs: Labels) -> float:
     lengths = row_lengths(steps)
     steps /= np.where(lengths > 0, lengths, 1)[:, None]
     text = np.repeat(np.arange(len(groups.counts)), groups.counts)
+    # Rows are sorted by text: where the first and the third of three rows are of one text, so is the second.
     defined = (text[:-2] == text[2:]) & (lengths[:-1] > 0) & (lengths[1:] > 0)
     # Kahan's formula: the arc cosine would lose half of the digits of small angles.
     angles = 2 * np.arctan2(row_lengths(steps[:-1] - steps[1:]), row_lengths(steps[:-1] + steps[1:]))[defined]

@@ -75,6 +75,7 @@ def share_of(cores: Sequence[int], count: int) -> int:
     >>> share_of([4, 16], 2)
     8
     """
+    # A worker can't have cores of two machines, so the remainder of each machine stays unused.
     return next((n for n in range(max(cores), 1, -1) if sum(machine // n for machine in cores) >= count), 1)
 
 

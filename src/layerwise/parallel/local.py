@@ -162,6 +162,7 @@ class _WorkerProcess:
         try:
             deaths = 0
             while True:
+                # Deaths without a finished task in between: then a task is assumed to kill its worker.
                 deaths = 1 if self._listen() else deaths + 1
                 status = self._process.wait()
                 if self._stopped.is_set():
@@ -171,7 +172,7 @@ class _WorkerProcess:
                 with self._sending:
                     _close_pipes(self._process)
                     self._process = self._start()
-                    if self._stopped.is_set():
+                    if self._stopped.is_set():  # `stop` was called while the process was being started
                         self._process.kill()
                     for numbered_task in list(self._unfinished.items()):
                         self._send(self._process, numbered_task)

@@ -53,7 +53,7 @@ class ConllReader(Reader):
             return
         rows: list[tuple[int, list[str]]] = []
         bad: Skipped | None = None
-        for line in chain(lines, [Line(0, "")]):
+        for line in chain(lines, [Line(0, "")]):  # a blank line at the end closes the last sentence
             text = without_end(line.text)
             if not text.strip(" \t\r") or text.startswith("-DOCSTART-"):
                 if bad or rows:
@@ -77,6 +77,7 @@ class ConllReader(Reader):
             if line.wrong is None and _is_row(line.text):
                 row = line
                 break
+        # Where all lines begin with `#`, one with tabs is the word `#` and its columns, not a comment.
         row = row or next((line for line in head if line.text.startswith("#") and "\t" in line.text), None)
         row_format = None if row is None else self._row_format(file, row)
         if row_format is not None:

@@ -116,7 +116,7 @@ class Corpus:
             yield
         except (RequestError, SourceError) as error:
             error.args = (self._without_marks(str(error)),)
-            if not self._reader.options.quote:
+            if not self._reader.options.quote:  # a traceback would show the cause, which quotes too
                 error.__cause__, error.__suppress_context__ = None, True
             raise
 
@@ -153,6 +153,7 @@ class Corpus:
 
     def records(self) -> Iterator[tuple[Example, ...]]:
         """Start a pass; yield the texts of each record together: one text, or the two of a pair."""
+        # Not a generator itself: a pass starts with this call, and not when its first record is read.
         self.skipped = []
         self._finished = self._count = 0
         self._builder.restart()

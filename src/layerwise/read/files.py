@@ -162,6 +162,7 @@ def _walk(folder: Path) -> list[Path]:
     for entry in folder.iterdir():
         if entry.name.startswith("."):
             continue
+        # A link to a folder may lead back to a folder above it.
         if entry.is_dir() and not entry.is_symlink():
             files += _walk(entry)
         elif entry.is_file():
@@ -170,6 +171,7 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _common_format(files: list[File]) -> str:
+    # In reverse, so that the first file of each format remains, for the message.
     formats = {_format_of(file): file.label for file in reversed(files)}
     if len(formats) > 1:
         (first, first_label), (second, second_label) = list(formats.items())[:2]

@@ -101,6 +101,7 @@ def _columns(file: File, schema: Any) -> Columns:
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
     size = sum(map(_util.parquet_size.written_out, batch.columns))
+    # Only now is the size with expanded strings known; the batch is halved until each part fits.
     if size > _BYTES and batch.num_rows > 1:
         half = batch.num_rows // 2
         yield from _records(file, batch.slice(0, half), start)
@@ -116,7 +117,7 @@ def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
         if batch.num_rows == 1:
             yield Skipped(file.label, start + 1, f"a value can't be read ({quoted(str(error))}); mend it")
             return
-        for row in range(batch.num_rows):
+        for row in range(batch.num_rows):  # find the row whose value can't be read
             yield from _records(file, batch.slice(row, 1), start + row)
         return
     for row, values in enumerate(zip(*columns, strict=True), start + 1):
