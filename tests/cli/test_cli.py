@@ -600,7 +600,7 @@ BAD_SOURCES: dict[str, tuple[str, bytes | None, list[str], list[str]]] = {
     "a null text": ("a.jsonl", b'{"text": "a"}\n{"text": null}\n', [], ["a.jsonl, line 2", "'text' holds null"]),
     "no UTF-8": ("a.txt", b"good\nbad \xff!\n", [], ["a.txt, line 2", "byte 5", "0xff", "--encoding"]),
     "no UTF-8 in a csv": ("a.csv", b"text\na\ncaf\xe9\n", [], ["a.csv, line 3", "byte 4", "--encoding"]),
-    "an unknown encoding": ("a.txt", b"a\n", ["--encoding", "utf-9"], ["'utf-9'", "latin-1"]),
+    "an unknown encoding": ("a.txt", b"a\n", ["--encoding", "utf-9"], ["--encoding utf-9 is", "latin-1"]),
     "an uneven row": ("a.csv", b"text,label\na,b,c\n", [], ["a.csv, line 2", "3"]),
     "no Parquet": ("a.parquet", b"PAR0", [], ["a.parquet", "Parquet"]),
     "an unknown format": ("a.txt", b"a\n", ["--format", "xml"], ["'xml'", "jsonl"]),

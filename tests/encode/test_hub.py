@@ -177,7 +177,7 @@ def test_a_file_that_has_grown_is_read_whole(hub: Hub, model: str, tmp_path: Pat
         ("datasets/user/name/nothing.jsonl", "doesn't exist; name a file"),
         ("datasets/user/name/no/folder.jsonl", "doesn't exist; name a file"),
         ("datasets/user/name/*.csv", "doesn't exist; name a file"),
-        ("datasets/user/name", "is a folder; format='docs' reads"),
+        ("datasets/user/name", "is a folder; --format docs reads"),
         ("datasets/user/name@other/texts.jsonl", "(revision not found); name another file"),
         ("datasets/user/none/texts.jsonl", "(repository not found)"),
         ("datasets/user", "can't be read: "),
