@@ -9,27 +9,11 @@ import io
 import statistics
 import sys
 import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 
+from bindings import bindings, is_vague
 from common import ROOT, show
 
-# Names that say how a value came to be and not what it is.
-VAGUE = {
-    "found",
-    "one",
-    "made",
-    "own",
-    "there",
-    "said",
-    "told",
-    "wish",
-    "way",
-    "tell",
-    "given",
-    "stood",
-    "wanted",
-}
 _WINDOW = 6  # lines that stand somewhere else as well are repeated
 
 
@@ -57,12 +41,12 @@ def figures(package: Path) -> dict[str, str]:
     ]
     lengths = sorted((node.end_lineno or node.lineno) - node.lineno + 1 for node in functions)
     lines = sorted(source.count("\n") for source in sources.values())
-    bindings = [name for tree in trees.values() for name in _bindings(tree)]
+    names = [name for tree in trees.values() for _, name in bindings(tree)]
     parameters = max(
         len([*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]) for node in functions
     )
     comments = sum(_comments(source) for source in sources.values())
-    vague = sum(name in VAGUE for name in bindings)
+    vague = sum(map(is_vague, names))
     repeated = _repeated(list(sources.values()))
     return {
         "files": f"{len(sources)}",
@@ -73,7 +57,7 @@ def figures(package: Path) -> dict[str, str]:
         "most parameters": f"{parameters}",
         "own imports within functions": f"{sum(map(_own_imports, functions))}",
         "share of lines that hold a comment": f"{comments / sum(lines):.1%}",
-        "bindings whose name says nothing": f"{vague} of {len(bindings):,} ({vague / len(bindings):.1%})",
+        "bindings whose name says nothing": f"{vague} of {len(names):,} ({vague / len(names):.1%})",
         f"lines that stand in {_WINDOW} equal ones elsewhere": f"{repeated} ({repeated / sum(lines):.1%})",
     }
 
@@ -84,14 +68,6 @@ def _share(lengths: list[int]) -> str:
 
 def _three(numbers: list[int]) -> str:
     return f"{statistics.median(numbers):g} {numbers[int(0.9 * len(numbers))]} {numbers[-1]}"
-
-
-def _bindings(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.arg):
-            yield node.arg
 
 
 def _own_imports(function: ast.FunctionDef) -> int:

@@ -30,7 +30,7 @@ class Taker:
         """Be the maker."""
         return self
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say what all say."""
         return "taker"
 
@@ -64,7 +64,7 @@ def main() -> int:
     except ImportError:
         print("needs Ray Data; run: pip install 'ray[data]'", file=sys.stderr)
         return 2
-    from layerwise.parallel.ray import Ray
+    from layerwise.parallel.ray import RayExecutor
     from layerwise.read import open_corpus
     from layerwise.read.shards import CHARACTERS, shards
     from layerwise.read.shards import TEXTS as TOGETHER
@@ -86,7 +86,7 @@ def main() -> int:
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        with Ray(Taker(), WORKERS) as executor:
+        with RayExecutor(Taker(), WORKERS) as executor:
 
             def ours() -> int:
                 cut = shards(open_corpus(sources).records(), TOGETHER, CHARACTERS["text"])

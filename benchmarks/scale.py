@@ -176,11 +176,11 @@ def _locally(recipe: Any, count: int) -> Iterator[Any]:
 def _on_ray(recipe: Any, count: int) -> Iterator[Any]:
     import ray
 
-    from layerwise.parallel.ray import Ray
+    from layerwise.parallel.ray import RayExecutor
 
     ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        with Ray(recipe, count) as executor:
+        with RayExecutor(recipe, count) as executor:
             yield executor
     finally:
         ray.shutdown()

@@ -217,6 +217,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     return make
 
 
+@pytest.fixture
+def model(model_folder: Callable[[str], Path]) -> str:
+    """The folder of a tiny BERT, as a name for `model=`."""
+    return str(model_folder("bert"))
+
+
 @pytest.fixture(scope="session")
 def encoder_of(model_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """A function from a family to its loaded encoder, loaded once a session."""

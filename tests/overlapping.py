@@ -17,9 +17,9 @@ class Overlapping:
         self.busy = {step: threading.Lock() for step in ("prepare", "make", "commit")}
         return self
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say what all say."""
-        return "about"
+        return "description"
 
     def prepare(self, task: str) -> str:
         """Note it."""

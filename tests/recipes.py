@@ -6,6 +6,9 @@ import sys
 import time
 from typing import Any
 
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
+
 FAULTS: dict[str, BaseException] = {
     "fail": ValueError("a fault of ours"),
     "end": EOFError("a file that is cut"),
@@ -29,9 +32,9 @@ class Fatal:
         """Kill this process."""
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say what all say."""
-        return "about"
+        return "description"
 
     def prepare(self, task: Any) -> Any:
         """Do nothing."""
@@ -65,14 +68,22 @@ class Exiting(Fatal):
 class Sharing(Fatal):
     """Says how many threads its process may have."""
 
-    def about(self) -> str:
+    def describe(self) -> str:
         """Say it."""
         return " ".join(os.environ[name] for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"))
+
+
+class Refusing(Fatal):
+    """A recipe whose makers refuse an argument."""
+
+    def make(self, task: Any, report: Any) -> Any:
+        """Refuse it."""
+        raise RequestError(f"{argument('max_rows', task)} is too small")
 
 
 class Paths(Fatal):
     """Says where its process imports from."""
 
-    def about(self) -> list[str]:  # type: ignore[override]
+    def describe(self) -> list[str]:  # type: ignore[override]
         """Say it."""
         return sys.path

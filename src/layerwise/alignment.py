@@ -54,6 +54,7 @@ def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints
     low = np.searchsorted(ends[with_characters], bounds[:, 0], side="right")
     high = np.searchsorted(starts[with_characters], bounds[:, 1], side="left")
     counts = np.maximum(high - low, 0)
+    # Each span has a run of successive tokens; the numbers of all runs are computed at once, without a loop.
     skip = np.repeat(np.cumsum(counts) - counts, counts)
     return Groups(with_characters[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
 
@@ -62,6 +63,7 @@ def first_row(groups: Groups, tokens: int) -> Ints:
     """Return the first row that each of `tokens` tokens belongs to, −1 for none: (tokens,)."""
     out = np.full(tokens, -1, dtype=np.int64)
     rows = np.repeat(np.arange(len(groups)), groups.counts)
+    # In reverse, so that of several rows the first is written last.
     out[groups.members[::-1]] = rows[::-1]
     return out
 

@@ -12,15 +12,15 @@ LONG = ("window", "truncate", "error")
 FORMATS = ("auto", "txt", "docs", "jsonl", "csv", "tsv", "parquet", "conll")
 
 
-def one_of(what: str, got: str, allowed: tuple[str, ...]) -> str:
-    """Return `got` when it is one of `allowed`.
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return `value`, that of the argument `name`, after checking that it is one of `allowed`.
 
     Raises:
-        RequestError: with `what`, the value, and the allowed values.
+        RequestError: with the argument, its value, and the allowed values.
     """
-    if got not in allowed:
-        raise RequestError(f"{what} {got!r} doesn't exist; choose one of {', '.join(allowed)}")
-    return got
+    if value not in allowed:
+        raise RequestError(f"{argument(name)} {value!r} doesn't exist; choose one of {', '.join(allowed)}")
+    return value
 
 
 def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
@@ -47,13 +47,13 @@ def fit_pool(level: str, pool: str | None) -> str | None:
     if level == "token":
         if pool is not None:
             raise RequestError(
-                f"pool {pool!r} doesn't fit level 'token': a token row is one token; leave it out"
+                f"{argument('pool')} {pool!r} doesn't fit level 'token': a token row is one token; leave it out"
             )
         return None
     pool = one_of("pool", "mean" if pool is None else pool, POOLS)
     if pool in _OF_TEXTS and level != "text":
         raise RequestError(
-            f"pool {pool!r} doesn't fit level {level!r}: only a text has one; "
+            f"{argument('pool')} {pool!r} doesn't fit level {level!r}: only a text has one; "
             "use mean, max, sum, first, last or first_last"
         )
     return pool

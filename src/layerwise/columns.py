@@ -51,6 +51,6 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
     return values[word]
 
 
-def there(value: Any) -> bool:
+def is_present(value: Any) -> bool:
     """Return whether a label is present: not missing, not empty, not NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))

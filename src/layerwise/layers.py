@@ -80,6 +80,7 @@ def _named(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) ->
 
 def _number(spec: Any) -> int | None:
     """Return an integer of Python or numpy as `int`; `None` for anything else."""
+    # `operator.index` would take True and False as numbers.
     if (
         isinstance(spec, bool)
         or "bool" in str(getattr(spec, "dtype", ""))

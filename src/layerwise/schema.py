@@ -123,10 +123,11 @@ def index_table(
         )
     if level == "word":
         columns |= _word_columns(examples, rows, carried)
+    # Few tokenizers drop words, so most datasets don't need the column.
     if level == "token" and not any(r.extra["dropped"].any() for r in rows):
         del columns["dropped"]
     if "word" in columns:
-        values = columns["word"].to_numpy()
+        values = columns["word"].to_numpy()  # -1 for a token that belongs to no word
         columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
     return carried.table(columns)
 

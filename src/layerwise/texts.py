@@ -22,7 +22,7 @@ def listed(texts: Any) -> list[Any]:
         raise RequestError(f"got one {kind} for a list of texts; put it in brackets")
     if (columns := _columns(texts)) is not None:
         raise RequestError(_table_message(texts, columns))
-    if hasattr(type(texts), "mix_stats"):
+    if hasattr(type(texts), "mix_stats"):  # a dataset or states: both have this method
         raise RequestError(
             "got a dataset for texts; pass a column of its texts, such as dataset.texts['text']"
         )
@@ -41,7 +41,7 @@ def listed(texts: Any) -> list[Any]:
 
 
 def refuse(number: int, text: Any) -> NoReturn:
-    """Say what a text is that is neither a string nor a list of words; of a record, which column to take.
+    """Raise the error for a text that is neither a string nor a list of words; for a record it names the columns.
 
     Raises:
         RequestError: always.

@@ -173,7 +173,7 @@ def test_globs_and_folders_are_sources(bucket: str, model: str) -> None:
     dataset = lw.extract(f"{bucket}/docs/*.txt", f"{bucket}/g", model=model)
     assert dataset.texts["text"].to_pylist() == ["the first"]
     for name, says in (
-        ("docs", "is a folder; --format docs reads"),
+        ("docs", "is a folder; format='docs' reads"),
         ("nothing", "doesn't exist; name a file"),
         ("docs/*.csv", "doesn't exist; name a file"),
     ):

@@ -144,7 +144,7 @@ def test_settings_of_numba_in_the_current_folder(tmp_path: Path, monkeypatch: py
     assert "intrinsic_dimension" not in found.measures
     assert "norm" in found.measures
     assert any("reads the file .numba_config.yaml of the current folder" in note for note in found.notes)
-    with pytest.raises(RequestError, match=r"^--umap uses numba, which reads the file \.numba_config\.yaml"):
+    with pytest.raises(RequestError, match=r"^umap uses numba, which reads the file \.numba_config\.yaml"):
         umap(0)
 
 
@@ -244,7 +244,7 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ({"label": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
         ({"pairs": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
         ({"pairs": "text"}, "no value of column 'text' is shared by exactly two texts"),
-        ({"sides": "text"}, "give --pairs COL with it"),
+        ({"sides": "text"}, "give pairs with it"),
         (
             {"pairs": "key", "sides": "text"},
             "must have two values, one per side of a pair, and has 10: text number 0",
@@ -252,7 +252,7 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ({"pairs": "text", "measure": ["class_separation"], "label": None}, "exactly two texts"),
         (
             {"measure": "class_separation"},
-            r"'class_separation' isn't available for this dataset \(it needs --label\)",
+            r"'class_separation' isn't available for this dataset \(it needs label\)",
         ),
         ({"measure": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
@@ -402,8 +402,8 @@ def test_pairs_by_a_column() -> None:
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     # Without sides, the earlier of two is a.
     mixed = lw.analyze(states, pairs="pair", measure=names)
-    assert any(note.startswith("Without --sides a pair's earlier row is a") for note in mixed.notes)
-    assert not any("--sides" in note for note in found.notes)
+    assert any(note.startswith("Without sides a pair's earlier row is a") for note in mixed.notes)
+    assert not any("sides" in note for note in found.notes)
     earlier = np.array([np.flatnonzero(of == n) for n in range(60)])
     assert mixed["retrieval_ab"].values[1] == pytest.approx(brute(layer[earlier[:, 0]], layer[earlier[:, 1]]))
 
@@ -464,4 +464,4 @@ def test_a_pair_dataset(stored: Path, tmp_path: Path, encoder_of: Callable[[str]
     found = lw.analyze(dataset, pairs="part")
     a, b = (dataset.layer(3, rows=dataset.where(part=side)) for side in "ab")
     assert found["retrieval_ab"].values[3] == pytest.approx(brute(a, b))
-    assert not any("--sides" in note for note in found.notes), "the dataset tells the sides itself"
+    assert not any("sides" in note for note in found.notes), "the dataset tells the sides itself"

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from layerwise.errors import RequestError
 from layerwise.geometry.neighbours import nearest, nearest_to, units
 from layerwise.geometry.projection import project
-from layerwise.geometry.shape import standardise
+from layerwise.geometry.rows import standardise
 from layerwise.geometry.token_paths import moves
 from layerwise.geometry.umap import umap
 from planted import noise, states_of

@@ -12,9 +12,9 @@ from scipy.stats import entropy, zscore
 from sklearn.feature_selection import f_classif
 
 from layerwise.errors import RequestError
+from layerwise.geometry.rows import F64, standardise
 from layerwise.geometry.separation import RankedDimensions, class_separation, ranked_dimensions
 from layerwise.geometry.shape import (
-    F64,
     Norms,
     Similarity,
     anisotropy,
@@ -27,7 +27,6 @@ from layerwise.geometry.shape import (
     prompt_entropy,
     rogue_shares,
     self_similarity,
-    standardise,
 )
 
 rng = np.random.default_rng

@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 
 from layerwise.errors import RequestError
 from layerwise.geometry import similarity
-from layerwise.geometry.shape import F64, Rows, standardise
+from layerwise.geometry.rows import F64, Rows, standardise
 from layerwise.geometry.similarity import (
     MEASURES,
     Measure,

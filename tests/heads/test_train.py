@@ -349,7 +349,7 @@ def test_few_texts_are_trained_on_without_holding_out(
         ({"task": "regress", "label": "label"}, "which is no finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
         ({"task": "classify", "label": "label", "head": "deep"}, "head 'deep' doesn't exist"),
-        ({"task": "classify", "label": "label", "class_weight": "even"}, "class weight 'even' doesn't exist"),
+        ({"task": "classify", "label": "label", "class_weight": "even"}, "class_weight 'even' doesn't exist"),
         ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
         ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
         ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),

@@ -172,7 +172,7 @@ def test_a_tag_of_another_scheme_is_named() -> None:
         convert([["B-A", "E-A"]], "IOB2")
     with pytest.raises(RequestError, match="tag 'B-A' doesn't belong to the scheme IO,"):
         convert([["I-A"], ["B-A"]], "IO")
-    with pytest.raises(RequestError, match="tag scheme 'iob3' doesn't exist; choose one of IOB2"):
+    with pytest.raises(RequestError, match="^scheme 'iob3' doesn't exist; choose one of IOB2"):
         convert([["O"]], "iob3")
 
 

@@ -205,11 +205,11 @@ def test_results_of_this_dataset_and_of_no_other(place: Path, tmp_path: Path) ->
     assert set(data["analysis"]["measures"]) == {"norm", "linear_cka"}
     for name, given in {"probe": place / "probe", "analysis": place / "analysis"}.items():
         for other in ("words.lw", "tokens.lw"):
-            with pytest.raises(RequestError, match=f"--{name} is of another dataset"):
+            with pytest.raises(RequestError, match=f"^{name} is of another dataset"):
                 page_data(opened(place, other), **{name: given})  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="--analysis is of another dataset"):
+    with pytest.raises(RequestError, match="^analysis is of another dataset"):
         page_data(states_of(noise(9, 4, 2), {}), analysis=place / "analysis")
-    with pytest.raises(RequestError, match="give the folder that `layerwise probe --out` wrote"):
+    with pytest.raises(RequestError, match="give the folder that `probe` wrote"):
         page_data(dataset, probe=tmp_path / "nothing")
     with pytest.raises(RequestError, match="holds no analysis"):
         page_data(dataset, analysis=place / "probe" / "probe.json")
@@ -223,7 +223,7 @@ def test_results_of_this_dataset_and_of_no_other(place: Path, tmp_path: Path) ->
     with pytest.raises(RequestError, match="holds no probe"):
         page_data(dataset, probe=lw.analyze(dataset, measure=["norm"]))
     here, there = (states_of(noise(40, 4, 2, seed=n), {"y": list("ab") * 20}) for n in (0, 1))
-    with pytest.raises(RequestError, match="--analysis is of another dataset"):
+    with pytest.raises(RequestError, match="^analysis is of another dataset"):
         page_data(there, analysis=lw.analyze(here, measure=["norm"]))
     asks: list[dict[str, Any]] = [{"attention": True}, {"texts": [0]}]
     for asked in asks:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_workers_import_nothing_from_the_current_folder(
     monkeypatch.chdir(planted)
     monkeypatch.setattr(sys, "path", ["", str(planted), *sys.path])
     with ProcessExecutor(Paths(), 1) as executor:
-        assert not {"", str(planted)} & set(executor.about)
+        assert not {"", str(planted)} & set(executor.description)
         assert list(executor.map(["a"], lambda **_: None)) == ["a"]
     assert not marks(planted)
 
@@ -56,7 +55,7 @@ def test_workers_import_nothing_from_beside_a_script(tmp_path: Path) -> None:
     script.parent.mkdir()
     script.write_text(
         "from layerwise.parallel.local import ProcessExecutor\nfrom recipes import Paths\n"
-        "with ProcessExecutor(Paths(), 1) as executor:\n    print(*executor.about, sep='\\n')\n"
+        "with ProcessExecutor(Paths(), 1) as executor:\n    print(*executor.description, sep='\\n')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(Path(__file__).parents[1])])}
     done = subprocess.run(
@@ -78,82 +77,47 @@ def test_workers_import_the_same_layerwise(monkeypatch: pytest.MonkeyPatch) -> N
     assert import_path(script_folders())[0] == str(SOURCE), "a checkout is worked in from its own folder"
 
 
+def run_among(planted: Path, command: list[str]) -> None:
+    """Run a command in a folder with planted modules, and check that it succeeds and runs none of them."""
+    done = subprocess.run(
+        command,
+        cwd=planted,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not marks(planted)
+
+
+def extract_among(planted: Path, python: Python, model: str, *options: str) -> None:
+    """Extract four texts in a folder with planted modules."""
+    (planted / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
+    fixed = ["--out", "out", "--model", model, "--shard-texts", "1", "--device", "cpu"]
+    run_among(planted, python("-m", "layerwise", "extract", "texts.txt", *fixed, *options))
+    assert layerwise.open_dataset(planted / "out").rows == 4
+
+
 @pytest.mark.parametrize("isolated", [False, True])
 def test_the_command_imports_nothing_from_the_current_folder(isolated: bool, tmp_path: Path) -> None:
     planted = plant(tmp_path / "strangers", *not_of_python(), "numpy", "pyarrow", "sitecustomize", "torch")
-    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(SOURCE)}
     safe = ["-P"] if isolated else []
-    done = subprocess.run(
-        [sys.executable, *safe, "-m", "layerwise", "env", "--json"],
-        cwd=planted,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not marks(planted)
+    run_among(planted, [sys.executable, *safe, "-m", "layerwise", "env", "--json"])
 
 
-def test_extract_with_workers_in_a_strangers_folder(
-    python: Python, model_folder: Any, tmp_path: Path
-) -> None:
+def test_extract_with_workers_in_a_strangers_folder(python: Python, model: str, tmp_path: Path) -> None:
     planted = plant(tmp_path / "strangers", "pickle", "json", "torch", "numpy")
-    (planted / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
-    command = python(
-        "-m", "layerwise", "extract", "texts.txt", "--out", "out", "--model", str(model_folder("bert"))
-    )
-    done = subprocess.run(
-        [*command, "--workers", "2", "--shard-texts", "1", "--device", "cpu"],
-        cwd=planted,
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert layerwise.open_dataset(planted / "out").rows == 4
-    assert not marks(planted)
+    extract_among(planted, python, model, "--workers", "2")
 
 
 @pytest.mark.slow  # a cluster of its own
-def test_actors_import_nothing_from_the_current_folder(model_folder: Any, tmp_path: Path) -> None:
+def test_actors_import_nothing_from_the_current_folder(model: str, tmp_path: Path) -> None:
     """Ray reads pyarrow, colorsys and zoneinfo before anything of ours runs there."""
     pytest.importorskip("ray", reason="needs layerwise[ray]")
     planted = plant(tmp_path / "strangers", *not_of_python(), "pyarrow", "ray", "numpy")
-    (planted / "texts.txt").write_text("one\ntwo\nthree\nfour\n")
-    command = [
-        "-m",
-        "layerwise",
-        "extract",
-        "texts.txt",
-        "--out",
-        "out",
-        "--model",
-        str(model_folder("bert")),
-    ]
-    done = subprocess.run(
-        [
-            sys.executable,
-            *command,
-            "--cluster",
-            "ray",
-            "--workers",
-            "1",
-            "--shard-texts",
-            "1",
-            "--device",
-            "cpu",
-        ],
-        cwd=planted,
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert layerwise.open_dataset(planted / "out").rows == 4
-    assert not marks(planted)
+    python = Python(None)  # a real interpreter
+    extract_among(planted, python, model, "--cluster", "ray", "--workers", "1")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be removed there")

@@ -5,7 +5,7 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ import pytest
 
 import layerwise as lw
 from killing import Killing, needs_proc
+from layerwise.arguments import as_flags
 from layerwise.encode.int8 import available
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.parallel.ray import Ray, gpu_share_of, share_of
+from layerwise.parallel.cluster import gpu_share_of, share_of
+from layerwise.parallel.ray import RayExecutor
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import check_files
+from numbered import OPTIONS, TEXTS, shard_bytes, write_texts
 from overlapping import TASKS, Overlapping
-from recipes import Exiting, Paths, Sharing
+from recipes import Exiting, Paths, Refusing, Sharing
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
-TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
-OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +50,12 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "texts.txt"
-    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model(model_folder: Callable[[str], Path]) -> str:
-    return str(model_folder("bert"))
+    return write_texts(tmp_path)
 
 
 @pytest.fixture
 def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
-    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+    return shard_bytes(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
 
 
 def test_actors_write_what_one_process_writes(
@@ -75,14 +65,14 @@ def test_actors_write_what_one_process_writes(
     dataset = lw.extract(
         corpus, tmp_path / "out", model=model, workers=2, cluster="ray", progress=events.append, **OPTIONS
     )
-    assert contents(dataset.path) == whole
+    assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
     assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
     assert events[-1].share == 1
     assert cluster.is_initialized(), "a cluster that isn't ours goes on"
     with pytest.raises(RequestError, match="layer 9"):
         lw.extract(corpus, tmp_path / "x", model=model, layers="9", cluster="ray", **OPTIONS)
-    with pytest.raises(RequestError, match="--workers 3 are more than the cluster's 2 cores"):
+    with pytest.raises(RequestError, match="workers=3 is more than the cluster's 2 cores"):
         lw.extract(corpus, tmp_path / "x", model=model, workers=3, cluster="ray", **OPTIONS)
     with pytest.raises(RequestError, match="cluster 'spark' doesn't exist; choose one of ray"):
         lw.extract(corpus, tmp_path / "x", model=model, cluster="spark", **OPTIONS)
@@ -91,11 +81,13 @@ def test_actors_write_what_one_process_writes(
 def survives(
     kills: int, corpus: Path, model: str, out: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed, map_ = Killing(out, kills), Ray.map
-    monkeypatch.setattr(Ray, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report))
+    killed, map_ = Killing(out, kills), RayExecutor.map
+    monkeypatch.setattr(
+        RayExecutor, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report)
+    )
     monkeypatch.setattr("layerwise.parallel.ray._TRIES", 1000)
     dataset = lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
-    assert contents(dataset.path) == whole
+    assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
     killed.check()
 
@@ -119,7 +111,7 @@ def test_actors_killed_fifty_times_give_the_same_bytes(
 ) -> None:
     source = tmp_path / "many.txt"
     source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
-    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    whole = shard_bytes(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
     survives(50, source, model, tmp_path / "out", whole, monkeypatch)
 
 
@@ -151,22 +143,34 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
 
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     reported: list[int] = []
-    with Ray(Exiting(), 1) as executor:
-        assert executor.about == "about"
+    with RayExecutor(Exiting(), 1) as executor:
+        assert executor.description == "description"
         assert sorted(executor.map("abc", lambda texts: reported.append(texts))) == ["a", "b", "c"]
         assert reported == [1, 1, 1]
         with pytest.raises(LayerwiseError, match="a worker was lost 4 times with the same shard"):
             list(executor.map(["die"], lambda **_: None))
 
 
+@pytest.mark.parametrize(("flags", "name"), [(False, "max_rows=0"), (True, "--max-rows 0")])
+def test_an_actor_names_arguments_as_the_user_of_its_parent_does(
+    cluster: Any, flags: bool, name: str
+) -> None:
+    with (
+        as_flags(flags),
+        RayExecutor(Refusing(), 1) as executor,
+        pytest.raises(RequestError, match=f"^{name} is too small"),
+    ):
+        list(executor.map([0], lambda **_: None))
+
+
 def test_actors_import_nothing_from_the_current_folder(cluster: Any) -> None:
-    with Ray(Paths(), 1) as executor:
-        assert executor.about, "it imports from somewhere"
-        assert not {"", str(Path.cwd())} & set(executor.about)
+    with RayExecutor(Paths(), 1) as executor:
+        assert executor.description, "it imports from somewhere"
+        assert not {"", str(Path.cwd())} & set(executor.description)
 
 
 def test_an_actor_prepares_the_next_task_and_commits_the_last_while_it_makes_one(cluster: Any) -> None:
-    with Ray(Overlapping(), 1) as executor:
+    with RayExecutor(Overlapping(), 1) as executor:
         assert sorted(executor.map(TASKS, lambda **_: None)) == sorted(TASKS)
 
 
@@ -180,17 +184,17 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
     options: dict[str, Any] = {"precision": "int8", "shard_texts": 30, "device": "cpu"}
     alone = lw.extract(source, tmp_path / "alone", **options)
     made = lw.extract(source, tmp_path / "ray", cluster="ray", workers=2, **options)
-    assert len(contents(alone.path)) == 12
-    assert contents(made.path) == contents(alone.path)
+    assert len(shard_bytes(alone.path)) == 12
+    assert shard_bytes(made.path) == shard_bytes(alone.path)
     assert made.manifest["tolerance"] == alone.manifest["tolerance"], "int8's error is measured the same way"
 
 
 def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
     for count, share in ((1, "2 2"), (2, "1 1")):
-        with Ray(Sharing(), count) as executor:
-            assert executor.about == share, f"{count} actors on 2 cores"
-    with Ray(Sharing(), 1, threads=1) as executor:
-        assert executor.about == "1 1", "--threads is what all share"
+        with RayExecutor(Sharing(), count) as executor:
+            assert executor.description == share, f"{count} actors on 2 cores"
+    with RayExecutor(Sharing(), 1, threads=1) as executor:
+        assert executor.description == "1 1", "all share the threads"
 
 
 def test_what_comes_back_is_records_and_no_vectors(
@@ -228,14 +232,14 @@ def test_a_worker_that_is_lost_in_another_way_is_replaced(
         return get(reference)
 
     monkeypatch.setattr(cluster, "get", failing)
-    with Ray(Exiting(), 1) as executor:
+    with RayExecutor(Exiting(), 1) as executor:
         assert sorted(set(executor.map("abcdefgh", lambda **_: None))) == list("abcdefgh")
     assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
 
 
 def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
-        Ray(Exiting(at_once=True), 1)
+        RayExecutor(Exiting(at_once=True), 1)
 
 
 def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +252,7 @@ def test_a_cluster_that_cannot_be_reached_is_told(cluster: Any, monkeypatch: pyt
     with pytest.raises(
         RequestError, match="no Ray cluster is available: ray client .*; is RAY_ADDRESS right"
     ):
-        Ray(Exiting(), 1)
+        RayExecutor(Exiting(), 1)
 
 
 def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,14 +262,14 @@ def test_an_address_at_which_nobody_listens_is_told(cluster: Any, monkeypatch: p
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     says = rf"no Ray cluster at RAY_ADDRESS=127.0.0.1:{port} \(Connection refused\); start it, or unset"
     with pytest.raises(RequestError, match=says):
-        Ray(Exiting(), 1)
+        RayExecutor(Exiting(), 1)
 
 
 def test_a_cluster_that_is_gone_is_told_and_not_waited_for(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("layerwise.parallel.ray._LOOK", 0.2)
-    with Ray(Exiting(), 1) as executor:
+    monkeypatch.setattr("layerwise.parallel.ray._CHECK_SECONDS", 0.2)
+    with RayExecutor(Exiting(), 1) as executor:
         # As it looks when the raylet of the only machine is killed.
         nodes = [{**node, "Alive": False} for node in cluster.nodes()]
         monkeypatch.setattr(cluster, "nodes", lambda: nodes)

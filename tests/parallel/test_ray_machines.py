@@ -11,12 +11,12 @@ import pytest
 import layerwise as lw
 from killing import slowly
 from layerwise.errors import LayerwiseError
-from layerwise.parallel.ray import Ray
+from layerwise.parallel.ray import RayExecutor
 from layerwise.store import check_files
+from numbered import OPTIONS, shard_bytes, write_texts
 from waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
-OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 
 
 class Machines:
@@ -61,13 +61,7 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "texts.txt"
-    path.write_text("".join(f"text number {n} {'word ' * (n % 13)}\n" for n in range(100)), encoding="utf-8")
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+    return write_texts(tmp_path, [f"text number {n} {'word ' * (n % 13)}" for n in range(100)])
 
 
 def once_there_are(shards: int, out: Path, then: Callable[[], None]) -> threading.Thread:
@@ -84,24 +78,24 @@ def once_there_are(shards: int, out: Path, then: Callable[[], None]) -> threadin
 
 def slow(monkeypatch: pytest.MonkeyPatch, thread: threading.Thread) -> None:
     """Let the tasks come slowly, and the last only when a thread has ended."""
-    map_ = Ray.map
+    map_ = RayExecutor.map
 
-    def map_slowly(self: Ray, tasks: Any, report: Any) -> Iterator[Any]:
+    def map_slowly(self: RayExecutor, tasks: Any, report: Any) -> Iterator[Any]:
         coming = slowly(tasks, 0.3, lambda: not thread.is_alive(), "the loss of a machine")
         yield from map_(self, coming, report)
 
-    monkeypatch.setattr(Ray, "map", map_slowly)
+    monkeypatch.setattr(RayExecutor, "map", map_slowly)
 
 
 def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(
     machines: Machines,
     corpus: Path,
-    model_folder: Callable[[str], Path],
+    model: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, out = str(model_folder("bert")), tmp_path / "out"
-    whole = contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
+    out = tmp_path / "out"
+    whole = shard_bytes(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
     machines.add()
     lost = machines.add()
     machines.begin()
@@ -109,19 +103,19 @@ def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(
     slow(monkeypatch, thread)
     lw.extract(corpus, out, model=model, workers=2, cluster="ray", **OPTIONS)
     assert not thread.is_alive(), "the machine was lost before the end"
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
     assert check_files(out) == []
 
 
 def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
     machines: Machines,
     corpus: Path,
-    model_folder: Callable[[str], Path],
+    model: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, out = str(model_folder("bert")), tmp_path / "out"
-    whole = contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
+    out = tmp_path / "out"
+    whole = shard_bytes(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
     first, second = machines.add(), machines.add()
     machines.begin()
 
@@ -140,5 +134,5 @@ def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
     monkeypatch.undo()
     machines.add()
     lw.extract(corpus, out, model=model, workers=1, cluster="ray", **OPTIONS)
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
     assert check_files(out) == []

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import pytest
 import layerwise as lw
 from killing import Killing, killed_anywhere, needs_proc
 from layerwise.api.extract import extract_share
+from layerwise.arguments import as_flags
+from layerwise.cli.main import main
 from layerwise.encode.load import device_of
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.parallel import local
@@ -25,35 +27,22 @@ from layerwise.parallel.local import ProcessExecutor
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.layout import Folder
+from numbered import OPTIONS, TEXTS, shard_bytes, write_texts
 from overlapping import TASKS, Overlapping
-from recipes import FAULTS, Fatal, Sharing
+from recipes import FAULTS, Fatal, Refusing, Sharing
 from waiting import SECONDS, until
 from warm import Python
-
-TEXTS = [f"text number {n} " + "word " * (n % 13) for n in range(60)]
-OPTIONS: dict[str, Any] = {"shard_texts": 4, "device": "cpu"}
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "texts.txt"
-    path.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model(model_folder: Callable[[str], Path]) -> str:
-    return str(model_folder("bert"))
+    return write_texts(tmp_path)
 
 
 @pytest.fixture
 def whole(corpus: Path, model: str, tmp_path: Path) -> dict[str, bytes]:
     """What one process writes."""
-    return contents(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+    return shard_bytes(lw.extract(corpus, tmp_path / "whole", model=model, **OPTIONS).path)
 
 
 def test_two_processes_write_what_one_writes(
@@ -61,7 +50,7 @@ def test_two_processes_write_what_one_writes(
 ) -> None:
     events: list[lw.Progress] = []
     dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=events.append, **OPTIONS)
-    assert contents(dataset.path) == whole
+    assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
     assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
     shares = [event.share or 0.0 for event in events]
@@ -83,7 +72,7 @@ def survives(
         ProcessExecutor, "map", lambda self, tasks, report: map_(self, killed.between(tasks), report)
     )
     lw.extract(corpus, out, model=model, workers=2, **OPTIONS)
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
     assert check_files(out) == []
     killed.check()
 
@@ -131,9 +120,30 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     assert lw.open_dataset(tmp_path / "out").text_count == 5
 
 
+@pytest.mark.usefixtures("quick_workers")
+def test_a_worker_names_arguments_as_the_user_of_its_parent_does(
+    corpus: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RequestError, match="^precision 'fp16' doesn't exist"):
+        lw.extract(corpus, tmp_path / "out", model=model, precision="fp16", workers=2, **OPTIONS)
+    argv = ["extract", str(corpus), "--out", str(tmp_path / "out"), "--model", model, "--device", "cpu"]
+    assert main([*argv, "--precision", "fp16", "--workers", "2"]) == 2
+    assert "layerwise: --precision 'fp16' doesn't exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flags", "name"), [(False, "max_rows=0"), (True, "--max-rows 0")])
+def test_a_task_names_arguments_as_the_user_of_its_parent_does(flags: bool, name: str) -> None:
+    with (
+        as_flags(flags),
+        ProcessExecutor(Refusing(), 1) as executor,
+        pytest.raises(RequestError, match=f"^{name} is too small"),
+    ):
+        list(executor.map([0], lambda **_: None))
+
+
 def test_a_task_that_kills_its_maker_is_tried_three_times() -> None:
     with ProcessExecutor(Fatal(False), 2) as executor:
-        assert executor.about == "about"
+        assert executor.description == "description"
         assert sorted(executor.map(["a", "b", "c"], lambda **_: None)) == ["a", "b", "c"]
         with pytest.raises(
             LayerwiseError, match=r"worker \d was killed by signal 9, 3 times; .*fewer workers"
@@ -162,11 +172,11 @@ def test_a_fault_is_told_in_its_words_however_slow_the_source_is() -> None:
 def test_each_process_has_its_share_of_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for count, share in ((2, "2 2"), (3, "1 1"), (6, "1 1")):
         with ProcessExecutor(Sharing(False), count, threads=5) as executor:
-            assert executor.about == share, f"{count} processes with 5 threads"
+            assert executor.description == share, f"{count} processes with 5 threads"
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)  # tests have one
     with ProcessExecutor(Sharing(False), 2) as executor:
-        assert executor.about == "2 2", "as of one process, the environment says how many"
+        assert executor.description == "2 2", "as of one process, the environment says how many"
 
 
 def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
@@ -201,8 +211,8 @@ def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_o
     assert made.returncode == 0, made.stderr
     options: dict[str, Any] = {"precision": precision, "level": level, "shard_texts": 30, "device": "cpu"}
     lw.extract(source, processes, workers=2, **options)
-    assert len(contents(threads)) == 12
-    assert contents(threads) == contents(processes)
+    assert len(shard_bytes(threads)) == 12
+    assert shard_bytes(threads) == shard_bytes(processes)
 
 
 def test_a_process_prepares_the_next_task_and_commits_the_last_while_it_makes_one() -> None:
@@ -406,7 +416,7 @@ def test_workers_in_any_order_write_what_one_writes(
     with pytest.raises(DatasetError, match="is unfinished"):
         lw.open_dataset(out)
     dataset = lw.finish(out)
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
     assert check_files(out) == []
     assert not (out / "work").exists()
     assert lw.finish(out).sha256 == dataset.sha256
@@ -420,7 +430,7 @@ def test_one_process_goes_on_where_workers_stopped(
     extract_share(corpus, out, (1, 3), model=model, **OPTIONS)
     kept = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
     lw.extract(corpus, out, model=model, **OPTIONS)
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
     assert {n: (out / "shards" / n).stat().st_mtime_ns for n in kept} == kept, "not made twice"
 
 
@@ -531,7 +541,7 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
             extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
     extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
     lw.finish(out)
-    assert contents(out) == whole
+    assert shard_bytes(out) == whole
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
@@ -548,5 +558,5 @@ def test_processes_killed_fifty_times_give_the_same_bytes(
 ) -> None:
     source = tmp_path / "many.txt"
     source.write_text("".join(f"text {n}\n" for n in range(4000)), encoding="utf-8")
-    whole = contents(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
+    whole = shard_bytes(lw.extract(source, tmp_path / "whole", model=model, **OPTIONS).path)
     survives(50, source, model, tmp_path / "out", whole, monkeypatch)

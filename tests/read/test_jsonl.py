@@ -57,7 +57,10 @@ def test_json_is_what_python_takes_for_it() -> None:
         ('{"text": null}', "line 2: column 'text' holds null where a text is needed"),
         ('{"text": 7}', "line 2: column 'text' holds the int 7 where a text is needed"),
         ('{"text": ["a"]}', r"line 2: column 'text' holds the list \['a'\]"),
-        ('{"body": "b"}', "line 2: there is no column 'text', only 'body'; .*--text.*--words"),
+        (
+            '{"body": "b"}',
+            "line 2: there is no column 'text', only 'body'; .*with text, or a column of words with words",
+        ),
         ('{"text": "a", "n": 1' + "0" * 5000 + "}", "line 2: JSON that can't be read"),
         ('{"text": "a", "n": 12345678901234567890}', "line 2: the integer 1234567890.* 64 bits"),
         ("[" * 100_000, "line 2: "),

@@ -21,6 +21,7 @@ from layerwise.errors import LayerwiseError, RequestError, SourceError
 from layerwise.read import Example, open_corpus
 from layerwise.read.shards import shards
 from layerwise.store.tensors import TensorWriter
+from numbered import shard_bytes
 
 ROWS = [("Every layer.", "as data", 5.0), ("", "a word", 2.5), ("naïve café", "café, Zürich", 0.0)]
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -151,13 +152,13 @@ def test_a_text_may_come_from_a_column_called_part() -> None:
 
 
 REFUSED: list[tuple[Any, type[LayerwiseError], str]] = [
-    ("a,b,n", RequestError, "--text needs one column, or two for pairs of texts, and 'a,b,n' names 3"),
+    ("a,b,n", RequestError, "text needs one column, or two for pairs of texts, and 'a,b,n' names 3"),
     (("a", "b", "n"), RequestError, "'a,b,n' names 3"),
     (("a",), RequestError, "'a' names 1"),
     ((), RequestError, "'' names 0"),
-    ("a,a", RequestError, "--text 'a,a' names 'a' twice"),
+    ("a,a", RequestError, "text='a,a' names 'a' twice"),
     (("a", "a"), RequestError, "'a' twice"),
-    ("a,", RequestError, "--text 'a,' has an empty name"),
+    ("a,", RequestError, "text='a,' has an empty name"),
     (("", "b"), RequestError, "',b' has an empty name"),
     ("a,c", SourceError, "there is no column 'c', only 'a', 'b', 'n'; name the columns of the two texts"),
     (("c", "a"), SourceError, "there is no column 'c'"),
@@ -186,9 +187,9 @@ def test_standard_input_refuses_as_soon_as_it_can(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("text", ["a,b", ("a", "b")])
 def test_pairs_need_columns_of_raw_text(text: Any) -> None:
     for name in (put("x.txt", "hi\n"), put("x.conll", "hi O\n")):
-        with pytest.raises(RequestError, match="--text doesn't fit format"):
+        with pytest.raises(RequestError, match="text doesn't fit format"):
             open_corpus(name, text=text)
-    with pytest.raises(RequestError, match="--text 'a,b' and --words 'w' exclude each other"):
+    with pytest.raises(RequestError, match="text='a,b' and words='w' exclude each other"):
         open_corpus(numbered(), text=text, words="w")
 
 
@@ -240,10 +241,6 @@ def test_a_shard_holds_whole_pairs(lengths: list[tuple[int, int]], texts: int, c
         assert sum(len(e.text) for e in before) < characters
     for shard in cut[:-1]:
         assert len(shard) >= texts or sum(len(e.text) for e in shard) >= characters
-
-
-def contents(folder: Path | str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((Path(folder) / "shards").iterdir())}
 
 
 def test_the_dataset_has_two_rows_per_record(encoder: Any) -> None:
@@ -312,7 +309,7 @@ def test_after_a_kill_it_goes_on_to_the_same_bytes(shard_texts: int, encoder: An
     assert len(kept) == 3
     lw.extract("n.jsonl", "out", **wanted)
     lw.extract("n.jsonl", "whole", **wanted)
-    assert contents("out") == contents("whole")
+    assert shard_bytes(Path("out")) == shard_bytes(Path("whole"))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 

@@ -61,14 +61,14 @@ def test_the_ending_tells_the_format(name: str, content: str) -> None:
 
 
 def test_other_endings_are_refused_and_can_be_named() -> None:
-    refused(SourceError, "a.log", "'.log'", "--format", "jsonl", "conll", sources=put("a.log", "hi"))
-    refused(SourceError, "--format", sources=put("plain", "hi"))
+    refused(SourceError, "a.log", "'.log'", "with format: ", "jsonl", "conll", sources=put("a.log", "hi"))
+    refused(SourceError, "with format: ", sources=put("plain", "hi"))
     assert texts(open_corpus("a.log", format="txt")) == ["hi"]
 
 
 def test_formats_dont_mix() -> None:
     sources = [put("a.txt", "hi"), put("b.csv", "text\nho\n")]
-    refused(SourceError, "a.txt (txt)", "b.csv (csv)", "--format", sources=sources)
+    refused(SourceError, "a.txt (txt)", "b.csv (csv)", "name it with format", sources=sources)
     assert texts(open_corpus(sources, format="txt")) == ["hi", "text", "ho"]
 
 
@@ -95,11 +95,11 @@ def test_a_name_with_glob_characters_is_a_name_first() -> None:
 
 def test_missing_sources_are_refused_at_once() -> None:
     put("folder/a.txt", "hi")
-    refused(SourceError, "gone.txt", "doesn't exist", "--format docs", sources="gone.txt")
+    refused(SourceError, "gone.txt", "doesn't exist", "format='docs'", sources="gone.txt")
     refused(SourceError, "gone*.txt", "matches no file", sources="gone*.txt")
     refused(SourceError, "fold*", "only folders", sources="fold*")
-    refused(SourceError, "folder is a folder", "--format docs", sources="folder")
-    refused(SourceError, "folder is a folder", "--format docs", sources="folder", format="jsonl")
+    refused(SourceError, "folder is a folder", "format='docs'", sources="folder")
+    refused(SourceError, "folder is a folder", "format='docs'", sources="folder", format="jsonl")
     put("made.lw/manifest.json.sha256", "")
     refused(SourceError, "made.lw is a dataset, which holds vectors; name the source", sources="made.lw")
     refused(SourceError, "made.lw is a dataset", sources="made.lw", format="docs")
@@ -128,22 +128,22 @@ def test_errors_of_the_system_become_one_line(monkeypatch: pytest.MonkeyPatch) -
     ("name", "options", "parts"),
     [
         ("a.txt", {"format": "xml"}, ("'xml'", "auto", "parquet")),
-        ("a.txt", {"encoding": "utf-99"}, ("'utf-99'", "--encoding", "latin-1")),
+        ("a.txt", {"encoding": "utf-99"}, ("encoding='utf-99'", "latin-1")),
         ("a.txt", {"encoding": "hex"}, ("'hex'",)),
         ("a.txt", {"encoding": "unicode_escape"}, ("'unicode_escape'",)),
         ("a.txt", {"encoding": "punycode"}, ("'punycode'",)),
-        ("a.txt", {"encoding": "a\0b"}, ("--encoding",)),
-        ("a.txt", {"words": "w"}, ("--words", "'txt'", "leave it out")),
-        ("a.txt", {"text": "t", "format": "docs"}, ("--text", "'docs'")),
-        ("a.jsonl", {"text": "t", "words": "w"}, ("--text 't'", "--words 'w'", "exclude")),
-        ("a.jsonl", {"columns": ["t"]}, ("--columns", "'jsonl'")),
-        ("a.parquet", {"columns": ["t"]}, ("--columns", "'parquet'")),
-        ("a.conll", {"id": "i"}, ("--id", "'conll'")),
-        ("a.conll", {"text": "i"}, ("--text", "'conll'")),
-        ("a.csv", {"columns": ["t", "t"]}, ("--columns", "'t' twice")),
-        ("a.csv", {"columns": []}, ("--columns",)),
-        ("a.csv", {"columns": "a,,b"}, ("--columns", "'a,,b'")),
-        ("a.txt", {"limit": 0}, ("--limit 0", "1 or more")),
+        ("a.txt", {"encoding": "a\0b"}, ("encoding=",)),
+        ("a.txt", {"words": "w"}, ("words doesn't fit format 'txt'", "leave it out")),
+        ("a.txt", {"text": "t", "format": "docs"}, ("text doesn't fit format 'docs'",)),
+        ("a.jsonl", {"text": "t", "words": "w"}, ("text='t' and words='w' exclude",)),
+        ("a.jsonl", {"columns": ["t"]}, ("columns doesn't fit format 'jsonl'",)),
+        ("a.parquet", {"columns": ["t"]}, ("columns doesn't fit format 'parquet'",)),
+        ("a.conll", {"id": "i"}, ("id doesn't fit format 'conll'",)),
+        ("a.conll", {"text": "i"}, ("text doesn't fit format 'conll'",)),
+        ("a.csv", {"columns": ["t", "t"]}, ("columns names 't' twice",)),
+        ("a.csv", {"columns": []}, ("columns=",)),
+        ("a.csv", {"columns": "a,,b"}, ("columns='a,,b' has an empty name",)),
+        ("a.txt", {"limit": 0}, ("limit=0 leaves", "1 or more")),
     ],
 )
 def test_requests_that_cant_be_carried_out(
@@ -171,9 +171,9 @@ def test_stdin_of_other_formats_is_checked_on_the_way(monkeypatch: pytest.Monkey
         ("hi", {"a": "1"}, "-"),
     ]
     stdin(monkeypatch, b"a,b\n1,hi\n")
-    refused(SourceError, "stdin", "'text'", "'a', 'b'", "--text", sources="-", format="csv")
+    refused(SourceError, "stdin", "'text'", "'a', 'b'", "with text", sources="-", format="csv")
     stdin(monkeypatch, b'{"a": 1}\n')
-    refused(SourceError, "stdin, line 1", "'text'", "'a'", "--text", sources="-", format="jsonl")
+    refused(SourceError, "stdin, line 1", "'text'", "'a'", "with text", sources="-", format="jsonl")
 
 
 def test_without_stdin_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_skip_bad_lists_what_it_went_past() -> None:
     assert texts(corpus) == ["1", "2"]
     assert [(bad.source, bad.line) for bad in corpus.skipped] == [(name, 2), (name, 3)]
     assert corpus.skipped[1] == Skipped(name, 3, "column 'text' holds null where a text is needed")
-    refused(SourceError, "a.jsonl, line 2", "byte 1", "--encoding", sources=name)
+    refused(SourceError, "a.jsonl, line 2", "byte 1", "with encoding", sources=name)
 
 
 def test_names_of_ours_are_carried_as_the_sources() -> None:
@@ -281,7 +281,7 @@ def test_the_id_is_the_users_and_isnt_carried() -> None:
     refused(
         SourceError, "line 1", "'k'", "1.5", "an id", sources=put("b.jsonl", '{"text": "", "k": 1.5}'), id="k"
     )
-    refused(SourceError, "'nr'", "'text', 'k'", "--id", sources="b.jsonl", id="nr")
+    refused(SourceError, "'nr'", "'text', 'k'", "with id", sources="b.jsonl", id="nr")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared/data isn't here")

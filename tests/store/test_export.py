@@ -118,7 +118,7 @@ def test_no_rows_are_exported_too(tmp_path: Path, to: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"to": "hdf5"}, "format 'hdf5' doesn't exist; choose one of parquet, npy"),
+        ({"to": "hdf5"}, "to 'hdf5' doesn't exist; choose one of parquet, npy"),
         ({"layers": "7"}, "layer 7 doesn't exist"),
         ({"mix": "learned(all)"}, "fitted with a head"),
         ({"mix": "mean(9)"}, "layer 9 doesn't exist"),

@@ -33,7 +33,7 @@ from layerwise.heads.evaluate import evaluate
 from layerwise.heads.inputs import open_source
 from layerwise.heads.predict import predict_source
 from layerwise.parallel.local import ProcessExecutor
-from layerwise.parallel.ray import Ray
+from layerwise.parallel.ray import RayExecutor
 from planted import noise, states_of, words_of
 
 pytestmark = pytest.mark.usefixtures("quick_ceilings", "quick_workers")
@@ -522,7 +522,7 @@ def test_a_wrong_number_of_threads_is_told_before_anything_is_done(
     name: str, calls: dict[str, Call], tmp_path: Path
 ) -> None:
     events: Events = []
-    with pytest.raises(RequestError, match="--threads 0 is out of range"):
+    with pytest.raises(RequestError, match="threads=0 is out of range"):
         calls[name](threads=0, progress=events.append)
     assert not events
     assert not (tmp_path / "out").exists()
@@ -629,7 +629,7 @@ def test_workers_share_the_threads(
         given.append((count, threads))
         raise RequestError("enough")
 
-    several: list[tuple[Any, dict[str, Any]]] = [(ProcessExecutor, {}), (Ray, {"cluster": "ray"})]
+    several: list[tuple[Any, dict[str, Any]]] = [(ProcessExecutor, {}), (RayExecutor, {"cluster": "ray"})]
     for executor, options in several:
         monkeypatch.setattr(executor, "__init__", init)
         with pytest.raises(RequestError, match="enough"):

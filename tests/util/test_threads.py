@@ -355,10 +355,10 @@ def test_who_forks_within_a_block_goes_on_in_the_child() -> None:
         return lambda: seen.append("off")
 
     shared, lock = Shared(on), new_lock()
-    with shared.held(), lock:
+    with shared.enabled(), lock:
         child = os.fork()
     if not child:
-        with shared.held(), lock:
+        with shared.enabled(), lock:
             pass
         os._exit(0 if seen == ["on", "off", "on", "off"] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -374,7 +374,7 @@ ends = threading.Event()
 
 def contend():
     while not ends.is_set():
-        with lock, shared.held():
+        with lock, shared.enabled():
             pass
 
 def interrupt(*_):
@@ -389,7 +389,7 @@ while interrupts < 300:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         while True:
-            with lock, shared.held():
+            with lock, shared.enabled():
                 pass
     except KeyboardInterrupt:
         interrupts += 1
@@ -561,7 +561,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.choose() == threads.Threads(6, "MKL_NUM_THREADS")
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads.choose() == threads.Threads(5, "OMP_NUM_THREADS")
-    assert threads.choose(2) == threads.Threads(2, "--threads")
+    assert threads.choose(2) == threads.Threads(2, "threads")
     with threads.computing(2):
         assert threads.choose() == threads.Threads(2, "the call around it")
         assert threads.choose(1).number == 1
@@ -572,7 +572,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", 10**6])
 def test_a_number_that_is_none(wrong: Any) -> None:
-    with pytest.raises(RequestError, match=r"--threads .* is out of range; take a whole number from 1 to"):
+    with pytest.raises(RequestError, match=r"threads=.* is out of range; take a whole number from 1 to"):
         threads.choose(wrong)
 
 

@@ -58,6 +58,7 @@ def sha256(value: Any) -> bool:
 
 def number(value: Any) -> bool:
     """Return whether a value is a finite number."""
+    # By `type`, not `isinstance`: Python's True and False are integers.
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
@@ -67,7 +68,7 @@ def positive(value: Any) -> bool:
 
 
 def amount(value: Any) -> bool:
-    """Tell whether this is a number of at least 0, and so few that many of them can be summed."""
+    """Return whether a value is a number of at least 0, small enough that many of them can be summed."""
     return positive(value) and bool(value <= MOST)
 
 

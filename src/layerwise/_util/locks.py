@@ -53,7 +53,7 @@ class Shared:
         _shared.add(self)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def enabled(self) -> Iterator[None]:
         """Keep the setting on until the end of the block."""
         block = object()
         try:
@@ -64,6 +64,7 @@ class Shared:
             yield
         finally:
             with self._lock:
+                # Absent after an interrupt before it was added, and in a forked child, where `forget` has removed it.
                 if block in self._blocks:
                     self._blocks.discard(block)
                     if not self._blocks:

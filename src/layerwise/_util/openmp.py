@@ -28,10 +28,10 @@ _WAITING = (
 )  # a choice of the user, which is respected
 _REPLACEMENTS = ("libiomp", "libomp")
 _LINGER = 5.0  # seconds that the watching thread waits for another call before it ends
-_FIRST, _LOOK = 0.05, 0.2  # seconds before the first measurement of waiting times, and between later ones
+_FIRST, _INTERVAL = 0.05, 0.2  # seconds before the first measurement of waiting times, and between later ones
 # Total seconds per second that threads wait for processors: above the first limit the machine is busy; below the
 # second one, for several measurements in a row, it is free again.
-_BUSY, _CALM, _LOOKS = 0.1, 0.02, 5
+_BUSY, _CALM, _CALM_INTERVALS = 0.1, 0.02, 5
 
 
 class _Mkl(NamedTuple):
@@ -72,7 +72,7 @@ class Runtime:
     def _sleeping(self) -> AbstractContextManager[None]:
         if hasattr(self._library, "kmp_set_blocktime"):
             return self._blocking()
-        return self._park.held()
+        return self._park.enabled()
 
     @contextmanager
     def _blocking(self) -> Iterator[None]:
@@ -139,11 +139,11 @@ class _Watch:
         team: _Team | None = None
         waits, calm, pause = Waits(self._runtime.processors()), 0, _FIRST
         while self._goes_on(pause):
-            share, pause = waits.share(), _LOOK
+            share, pause = waits.share(), _INTERVAL
             calm = calm + 1 if share < _CALM else 0
             if team is None and share > _BUSY:
                 team = _Team(self._runtime)
-            elif team is not None and calm >= _LOOKS:
+            elif team is not None and calm >= _CALM_INTERVALS:
                 team.end()
                 team = None
         if team is not None:

@@ -1,6 +1,6 @@
-"""What stands in the footer of a Parquet file, read by ourselves: Arrow ends the process at some that are damaged.
+"""Read the footer of a Parquet file without Arrow, which aborts the process for some damaged footers.
 
-The footer is a struct in Thrift's compact protocol, see the format's parquet.thrift.
+The footer is a struct in Thrift's compact protocol; the fields are defined in parquet.thrift of the format.
 """
 
 from collections.abc import Collection, Iterator
@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 _BYTES = 1 << 26  # of a footer
 _DEPTH = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-# The numbers of fields: of the whole, of a group of rows, of a column in it, and of what is said of that.
-_GROUPS, _COLUMNS, _ABOUT, _ASKED = (4,), (1,), (3,), (2, 3, 5, 6, 7)
+# Numbers of fields: the row groups of the file, the column chunks of a row group, the metadata of a column chunk, and
+# the fields of that metadata that are used: encodings, path, number of values, sizes.
+_GROUPS, _COLUMNS, _METADATA, _METADATA_FIELDS = (4,), (1,), (3,), (2, 3, 5, 6, 7)
 _ENCODINGS = {2: "PLAIN_DICTIONARY", 7: "DELTA_BYTE_ARRAY", 8: "RLE_DICTIONARY"}
 
 
 class Chunk(NamedTuple):
-    """A column in a group of rows.
+    """A column chunk: the values of one column in one row group.
 
     Attributes:
-        column: its number, counted over the leaves of the schema.
-        path: its name; of a column in another one the names from without, parted by dots.
-        encodings: those that decide how long its strings become.
-        values: how many there are.
-        size, compressed: its bytes once decompressed, and as they stand in the file.
+        column: the number of the column among the leaves of the schema.
+        path: the name of the column; for a nested column all names from the outermost, separated by dots.
+        encodings: the encodings that decide how long its strings become.
+        values: the number of values.
+        size, compressed: the number of bytes after decompression, and in the file.
     """
 
     column: int
@@ -34,7 +35,7 @@ class Chunk(NamedTuple):
 
 
 def chunks(file: Any) -> Iterator[Chunk]:
-    """Yield the columns of all groups of rows of a Parquet file, opened; nothing else of its footer is kept.
+    """Yield the column chunks of all row groups of an open Parquet file; the rest of the footer is skipped.
 
     Raises:
         ValueError: a footer that is damaged or too large.
@@ -52,7 +53,9 @@ def chunks(file: Any) -> Iterator[Chunk]:
             for group in footer.items(groups):
                 for columns in footer.fields(group, _COLUMNS):
                     for number, column in enumerate(footer.items(columns)):
-                        entries = [footer.struct(kind, _ASKED) for kind in footer.fields(column, _ABOUT)]
+                        entries = [
+                            footer.struct(kind, _METADATA_FIELDS) for kind in footer.fields(column, _METADATA)
+                        ]
                         yield _chunk(number, entries[-1])
     except (IndexError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("its footer is damaged") from error
@@ -68,13 +71,13 @@ def _chunk(number: int, entry: dict[int, Any]) -> Chunk:
 
 
 class _Compact:
-    """Values of the compact protocol, one after the other; of a struct only the fields that are asked for are kept."""
+    """Reads values of the compact protocol in sequence; of a struct it keeps only the requested fields."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
     def fields(self, kind: int, numbers: Collection[int], depth: int = 0) -> Iterator[int]:
-        """Yield the kinds of the wanted fields of a struct, each of which is then to be read."""
+        """Yield the kind of each requested field of a struct; the caller must read its value before the next one."""
         for number, kind_of_field in self._heads(kind, depth):
             if number in numbers:
                 yield kind_of_field
@@ -82,13 +85,13 @@ class _Compact:
                 self._skip(kind_of_field, depth)
 
     def items(self, kind: int) -> Iterator[int]:
-        """Yield the kind of each item of a list, which is then to be read."""
+        """Yield the kind of each item of a list; the caller must read the item before the next one."""
         count, inner = self._length(kind)
         for _ in range(count):
             yield inner
 
     def struct(self, kind: int, numbers: Collection[int]) -> dict[int, Any]:
-        """Return the wanted fields of a struct, numbers, strings or lists of these, by their numbers."""
+        """Return the requested fields of a struct (numbers, strings, or lists of these) by field number."""
         fields: dict[int, Any] = {}
         for number, kind_of_field in self._heads(kind, 0):
             if number in numbers:
@@ -98,7 +101,7 @@ class _Compact:
         return fields
 
     def _heads(self, kind: int, depth: int) -> Iterator[tuple[int, int]]:
-        """Yield the number and the kind of each field of a struct; a truth value is in its kind."""
+        """Yield the number and the kind of each field of a struct; the kind of a boolean field is its value."""
         if kind != _STRUCT:
             raise TypeError
         if depth >= _DEPTH:
@@ -133,12 +136,12 @@ class _Compact:
         return self._data[self._at - count : self._at]
 
     def _length(self, kind: int) -> tuple[int, int]:
-        """Return how many items a list has, and their kind."""
+        """Return the number of items of a list, and their kind."""
         if kind not in (_LIST, _SET):
             raise TypeError
         head = self._byte()
         count = self._varint() if head >> 4 == 15 else head >> 4
-        if count > len(self._data) - self._at:  # each takes a byte at least
+        if count > len(self._data) - self._at:  # each item takes at least one byte
             raise IndexError
         return count, head & 15
 
@@ -155,7 +158,7 @@ class _Compact:
         raise TypeError
 
     def _skip(self, kind: int, depth: int) -> None:
-        """Pass over a value."""
+        """Skip a value."""
         if kind in (_TRUE, _FALSE, _BYTE):
             self._bytes(1)
         elif kind in (_I16, _I32, _I64):

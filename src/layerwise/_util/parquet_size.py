@@ -83,6 +83,7 @@ def _size(chunk: Chunk, column: Any) -> Size:
     fixed = (_WIDTHS.get(column.physical_type) or max(1, column.length)) * chunk.values
     if column.physical_type != "BYTE_ARRAY":
         return Size(fixed)
+    # The worst case of both: one string takes the whole chunk, and each value is that string.
     if "DELTA_BYTE_ARRAY" in chunk.encodings:
         return Size(fixed, prefixed=chunk.size * chunk.values)
     if chunk.encodings:

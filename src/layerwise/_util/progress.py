@@ -103,6 +103,7 @@ class _Call:
             self._texts, self._tokens = self._texts + texts, self._tokens + tokens
             now = self._clock()
             if share is not None:
+                # Never less than before: shards that are made at the same time may report in another order.
                 share = self._share = max(self._share, min(share, 1.0))
             if texts and self._before is None:
                 # Rates are measured from the first batch: before it, a model was loaded or finished shards were skipped.
@@ -113,6 +114,7 @@ class _Call:
 
     def _event(self, step: Progress, share: float | None, seconds: float) -> Progress:
         seconds_left = None
+        # What `skip` counted took no time, so the speed is that of the other part.
         if share is not None and share > self._free and seconds > 0:
             seconds_left = seconds * (1 - share) / (share - self._free)
         if self._before is None:
@@ -154,10 +156,10 @@ class Tracker:
         low: float = 0.0,
         high: float = 1.0,
         step: Progress = Progress(""),
-        known: bool = True,
+        has_share: bool = True,
     ) -> None:
         """Create a part; called by `tracking` and by the methods."""
-        self._call, self._low, self._high, self._step, self._known = call, low, high, step, known
+        self._call, self._low, self._high, self._step, self._has_share = call, low, high, step, has_share
 
     @property
     def silent(self) -> bool:
@@ -175,11 +177,13 @@ class Tracker:
     def between(self, low: float, high: float) -> "Tracker":
         """Return the part between two shares of this part."""
         size = self._high - self._low
-        return Tracker(self._call, self._low + size * low, self._low + size * high, self._step, self._known)
+        return Tracker(
+            self._call, self._low + size * low, self._low + size * high, self._step, self._has_share
+        )
 
     def unknown(self) -> "Tracker":
         """Return this part without a known share of the call."""
-        return Tracker(self._call, self._low, self._high, self._step, known=False)
+        return Tracker(self._call, self._low, self._high, self._step, has_share=False)
 
     def each(
         self, items: Sequence[T], names: Iterable[str], weights: Sequence[float] | None = None
@@ -213,7 +217,7 @@ class Tracker:
             return self
         nested = replace(step, detail=_joined(step.detail, name))
         step = nested if step.stage else Progress(name, number, of)
-        part = Tracker(self._call, self._low, self._high, step, self._known)
+        part = Tracker(self._call, self._low, self._high, step, self._has_share)
         part.report(done, texts=texts, tokens=tokens)
         return part
 
@@ -228,7 +232,7 @@ class Tracker:
         if self.silent:
             return
         share = None
-        if done is not None and self._known:
+        if done is not None and self._has_share:
             share = self._low + (self._high - self._low) * min(max(done, 0.0), 1.0)
         step = replace(self._step, detail=_joined(self._step.detail, detail)) if detail else self._step
         self._call.report(step, share, texts, tokens)

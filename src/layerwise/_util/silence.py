@@ -26,7 +26,7 @@ _filters = Shared(_save_filters)
 @contextmanager
 def silenced(category: type[Warning] = Warning) -> Iterator[None]:
     """Show no warnings of a category until the end of the block (and of simultaneous blocks of other threads)."""
-    with _filters.held():
+    with _filters.enabled():
         warnings.simplefilter("ignore", category)
         yield
 

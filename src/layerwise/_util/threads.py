@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from layerwise._util.locks import Shared, is_forked
 from layerwise._util.openmp import runtimes
 from layerwise._util.quota import cpu_quota
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
 X = TypeVar("X")
@@ -59,16 +60,18 @@ def choose(threads: int | None = None) -> Threads:
     """
     most = max(_MOST, 4 * (os.cpu_count() or 1))
     if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
-        raise RequestError(f"--threads {threads!r} is out of range; take a whole number from 1 to {most}")
+        raise RequestError(
+            f"{argument('threads', threads)} is out of range; take a whole number from 1 to {most}"
+        )
     if is_forked():
         if threads is not None and threads > 1:
             raise RequestError(
-                f"--threads {threads}: a process that was forked after torch was loaded computes with one thread; "
+                f"{argument('threads', threads)}: a process that was forked after torch was loaded computes with one thread; "
                 "start it with the method spawn, or leave it out"
             )
         return Threads(1, "this process was forked after torch was loaded")
     if threads is not None:
-        return Threads(threads, "--threads")
+        return Threads(threads, argument("threads"))
     if _state.number is not None:
         return Threads(_state.number, "the call around it")
     torch = sys.modules.get("torch")
@@ -184,7 +187,7 @@ _blas = Shared(_limit_blas)
 
 def _one_blas_thread() -> AbstractContextManager[None]:
     """Limit the BLAS of numpy and scipy, whose number applies to the whole process, to one thread."""
-    return _blas.held()
+    return _blas.enabled()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
-from layerwise.columns import column_values, there
+from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.figures import plots
 from layerwise.figures.result_access import of_pairs, per_layer
@@ -114,7 +114,7 @@ def _figures(analysis: Analysis, drawn: Sample, part: Path) -> None:
         plots.save(plots.geometry(result), part / "geometry")
     laid = project([drawn.layer(name) for name in drawn.layers])
     values = [] if analysis.label is None else column_values(drawn, analysis.label)[0]
-    labels = [str(value) if there(value) else None for value in values] or None
+    labels = [str(value) if is_present(value) else None for value in values] or None
     figure = plots.projection(
         laid.coords, drawn.layers, labels, explained=laid.explained, name=analysis.label
     )

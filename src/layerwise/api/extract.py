@@ -19,7 +19,7 @@ from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
 from layerwise.parallel.executor import Executor, SerialExecutor
 from layerwise.parallel.local import ProcessExecutor
-from layerwise.parallel.ray import Ray
+from layerwise.parallel.ray import RayExecutor
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
 
@@ -138,7 +138,7 @@ def _executor(
     sweep()
     track.named("loading the model")
     if cluster is not None:
-        with Ray(recipe, workers, threads) as executor:
+        with RayExecutor(recipe, workers, threads) as executor:
             yield executor
     elif workers is not None and workers > 1:
         with ProcessExecutor(recipe, workers, threads) as executor:

@@ -168,7 +168,7 @@ class Encoder:
             RequestError: a layer, level, pool or option that this model can't serve.
         """
         resolved = resolve_layers(layers, self.blocks)
-        choices.one_of("--long", long, choices.LONG)
+        choices.one_of("long", long, choices.LONG)
         if level == "text" and pool is None:
             pool = self.default_pool
         pool = choices.fit_pool(level, pool)

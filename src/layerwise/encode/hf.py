@@ -784,7 +784,7 @@ def quiet() -> Iterator[None]:
 
     For one thread at a time: these settings, and torch's generator of random numbers, are the whole process's.
     """
-    with _LOADING, silenced(), _reports.held():
+    with _LOADING, silenced(), _reports.enabled():
         yield
 
 
@@ -809,4 +809,4 @@ _reports = Shared(_without_reports)
 
 def without_reports() -> contextlib.AbstractContextManager[None]:
     """Silence what transformers reports of forwards."""
-    return _reports.held()
+    return _reports.enabled()

@@ -143,13 +143,13 @@ class Job:
     def _writer(
         self, executor: Executor, share: tuple[int, int] | None = None, *, append: bool = False
     ) -> DatasetWriter:
-        settings_here = {**executor.about.settings, **self._settings}
+        settings_here = {**executor.description.settings, **self._settings}
         with disk.writing(self.recipe.out):
             settings = settings_at(self.recipe.out, settings_here, self._sources, append=append)
         return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
     def _manifest(self, executor: Executor, writer: DatasetWriter) -> dict[str, Any]:
-        manifest = manifest_of(executor.about, self._corpus)
+        manifest = manifest_of(executor.description, self._corpus)
         before = writer.made
         if before is not None:  # what was said of other sources stays
             for name in ("skipped", "notices"):

@@ -210,7 +210,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     device = loading["device"] or settings["device"]
     own = {**loading, "device": device, "revision": revision, "precision": settings["precision"]}
     maker = Recipe(dataset.path, name, own, request, settings["dtype"]).start(0, 1)
-    here = maker.about().settings
+    here = maker.describe().settings
     found = difference({name: settings[name] for name in here}, dict(here))
     if found is not None:
         what, there, now = found

@@ -130,7 +130,7 @@ class ShardMaker:
         self._request = encoder.request(**recipe.request)
         self._held: Any = None
 
-    def about(self) -> About:
+    def describe(self) -> About:
         """Return settings and provenance."""
         encoder, request, dtype = self._encoder, self._request, self._recipe.dtype
         settings = {

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure
 
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
-_LABEL_MOST = 28
+_LABEL_MOST = 28  # characters
 _TICKS_MOST = 40
-_LABEL_GAP = 16
-_BAR_STEP = 0.3
+_LABEL_GAP = 16  # points between a line and its label
+_BAR_STEP = 0.3  # between two intervals of baselines; layers are 1 apart
 
 
 @dataclass(frozen=True)

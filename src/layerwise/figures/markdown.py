@@ -46,6 +46,7 @@ def probe_body(result: Result, heading: str) -> str:
 def escape(text: Any) -> str:
     """Return text as one line of Markdown that renders unchanged, also in a table."""
     line = _UNFIT.sub(lambda c: " " if c[0] in "\n\r\t" else coded(c[0]), str(text)).strip()
+    # Some characters mean something anywhere, `_` only at the edge of a word, others only at the start of the line.
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
     line = re.sub(r"^([-+#=])", r"\\\1", line)

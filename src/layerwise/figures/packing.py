@@ -4,7 +4,7 @@ In the JSON an array is `{dtype, shape, at}`: from byte `at` on follow the first
 second bytes, and so on (little-endian). Deflate compresses well when similar bytes are side by side.
 
 Texts are `{letters, lengths, codes}`, three arrays: code points, the most frequent first; the number of letters of
-each text; and for each letter its place in `letters`. A place below 224 is one byte; one below 8,160 is two bytes,
+each text; and for each letter its place in the first array. A place below 224 is one byte; one below 8,160 is two bytes,
 `224 + high, low` of place - 224; any other is four: 255, and the place in three bytes. Deflated like this, Chinese is
 a fifth shorter than as UTF-8.
 """
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-ONE = 224  # places below this are one byte
+_ONE_BYTE = 224  # places below this are one byte
 _POINTS = 0x110000  # number of Unicode code points
-_TWO = ONE + (255 - ONE) * 256
+_TWO_BYTES = _ONE_BYTE + (255 - _ONE_BYTE) * 256
 
 
 class Packing:
@@ -82,13 +82,13 @@ def _blocks(texts: Sequence[str]) -> Iterator[Array]:
 
 
 def _codes(places: Array) -> Array:
-    sizes = np.where(places < ONE, 1, np.where(places < _TWO, 2, 4))
+    sizes = np.where(places < _ONE_BYTE, 1, np.where(places < _TWO_BYTES, 2, 4))
     starts = np.cumsum(sizes) - sizes
     codes = np.empty(int(sizes.sum()), np.uint8)
     one_byte, two_bytes, four_bytes = (sizes == size for size in (1, 2, 4))
     codes[starts[one_byte]] = places[one_byte]
-    rest = places[two_bytes] - ONE
-    codes[starts[two_bytes]], codes[starts[two_bytes] + 1] = ONE + (rest >> 8), rest & 255
+    rest = places[two_bytes] - _ONE_BYTE
+    codes[starts[two_bytes]], codes[starts[two_bytes] + 1] = _ONE_BYTE + (rest >> 8), rest & 255
     codes[starts[four_bytes]] = 255
     for byte in (1, 2, 3):
         codes[starts[four_bytes] + byte] = places[four_bytes] >> (8 * (3 - byte)) & 255

@@ -79,7 +79,7 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
     Raises:
         RequestError: an unknown language.
     """
-    one_of("--lang", lang, LANGS)
+    one_of("lang", lang, LANGS)
     content = {"title": data.get("title"), "remote": True} if remote else data
     # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)

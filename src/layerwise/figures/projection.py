@@ -22,9 +22,9 @@ F64 = NDArray[np.float64]
 _RASTER_FROM = 5000  # points on the page
 _LABEL_MOST, _NAME_MOST = 24, 16
 _TITLE_MOST = 200
-_TURN, _TURNS_MOST = 1000, 12
+_TURN, _TURNS_MOST = 1000, 12  # points per turn, and turns; see `_draw`
 _WIDE = 7.0  # inches at most
-_PANEL = 2.1
+_PANEL = 2.1  # inches
 
 
 def projection(
@@ -112,8 +112,8 @@ def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], styl
     for turn in range(turns.max(initial=-1) + 1):
         for group in reversed(groups):
             stroke = 0.6 if group.shape == "x" else 0
-            these = points[group.inside & (turns == turn)]
-            _dots(axes, these, style, c=group.colour, marker=group.shape, linewidths=stroke)
+            members = points[group.inside & (turns == turn)]
+            _dots(axes, members, style, c=group.colour, marker=group.shape, linewidths=stroke)
     return None
 
 

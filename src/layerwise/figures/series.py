@@ -14,8 +14,8 @@ from layerwise.figures.result_access import places
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes
 
-_MANY = 30
-_NAME_MOST = 8
+_MANY = 30  # layers, from which on points are smaller
+_NAME_MOST = 8  # characters
 
 
 class LayerValue(NamedTuple):

@@ -14,7 +14,7 @@ from layerwise.figures.series import draw, frame, layer_values, lines
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
 
-_LABEL_MOST = 28
+_LABEL_MOST = 28  # characters
 _WIDER_FROM = 30  # layers
 
 

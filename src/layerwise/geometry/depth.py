@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
+from layerwise.geometry.rows import Rows, standardise
 from layerwise.geometry.separation import class_separation
-from layerwise.geometry.shape import Rows
 
 TEXTS = "Skean et al. 2025"
 ETHAYARAJH = "Ethayarajh 2019"
@@ -33,12 +33,12 @@ class LayerMeasure:
 _BY_ROWS = "Grows with the number of rows; compare only layers with equal numbers of rows."
 
 
-def measures(level: str, about: RowInfo, dimension: Callable[[Rows], float] | None) -> list[LayerMeasure]:
+def measures(level: str, info: RowInfo, dimension: Callable[[Rows], float] | None) -> list[LayerMeasure]:
     """Return the measures that apply to rows of a level: whole texts, or tokens and words within texts.
 
     Args:
         level: what a row stands for.
-        about: texts, words and labels of the rows.
+        info: texts, words and labels of the rows.
         dimension: function that returns the intrinsic dimension of rows; `None` where it isn't available.
     """
     depths = list(_ALWAYS)
@@ -50,30 +50,30 @@ def measures(level: str, about: RowInfo, dimension: Callable[[Rows], float] | No
         )
     if level != "text":
         depths += _IN_TEXTS
-    if about.words is not None:
+    if info.words is not None:
         depths += _OF_WORDS
-    if about.labels is not None:
+    if info.labels is not None:
         depths.append(_SEPARATION)
     return depths
 
 
 def _rogue(place: int) -> Callable[[Rows, RowInfo], float]:
-    def share(x: Rows, about: RowInfo) -> float:
+    def share(x: Rows, info: RowInfo) -> float:
         shares = shape.rogue_shares(x, place)[1]
         return float(shares[place - 1]) if len(shares) >= place else float("nan")
 
     return share
 
 
-def _self(x: Rows, about: RowInfo) -> shape.Similarity:
-    assert about.words is not None  # otherwise `measures` leaves this measure out
-    return shape.self_similarity(x, about.words)
+def _self(x: Rows, info: RowInfo) -> shape.Similarity:
+    assert info.words is not None  # otherwise `measures` leaves this measure out
+    return shape.self_similarity(x, info.words)
 
 
-def _separation(x: Rows, about: RowInfo) -> float:
-    assert about.labels is not None
-    labelled = about.labels >= 0
-    return class_separation(x[labelled], about.labels[labelled])
+def _separation(x: Rows, info: RowInfo) -> float:
+    assert info.labels is not None
+    labelled = info.labels >= 0
+    return class_separation(x[labelled], info.labels[labelled])
 
 
 _ALWAYS = (
@@ -83,7 +83,7 @@ _ALWAYS = (
         "anisotropy_standardised",
         "mean cosine of two rows",
         TIMKEY,
-        lambda x, _: shape.anisotropy(shape.standardise(x)),
+        lambda x, _: shape.anisotropy(standardise(x)),
         "Each dimension with mean 0 and deviation 1.",
     ),
     *(
@@ -116,36 +116,36 @@ _IN_TEXTS = (
         "intra_text_similarity",
         "mean cosine with the text's mean",
         ETHAYARAJH,
-        lambda x, about: shape.intra_text_similarity(x, about.docs).mean,
+        lambda x, info: shape.intra_text_similarity(x, info.docs).mean,
     ),
     LayerMeasure(
         "intra_text_similarity_adjusted",
         "mean cosine with the text's mean, less anisotropy",
         ETHAYARAJH,
-        lambda x, about: shape.intra_text_similarity(x, about.docs).adjusted,
+        lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted,
     ),
     LayerMeasure(
         "curvature",
         "radians",
         "Hosseini and Fedorenko 2023; Skean et al. 2025",
-        lambda x, about: shape.curvature(x, about.docs),
+        lambda x, info: shape.curvature(x, info.docs),
     ),
     LayerMeasure(
         "prompt_entropy",
         "share of the most there can be",
         TEXTS,
-        lambda x, about: shape.prompt_entropy(x, about.docs),
+        lambda x, info: shape.prompt_entropy(x, info.docs),
     ),
 )
 _OF_WORDS = (
     LayerMeasure(
-        "self_similarity", "mean cosine of two occurrences", ETHAYARAJH, lambda x, about: _self(x, about).mean
+        "self_similarity", "mean cosine of two occurrences", ETHAYARAJH, lambda x, info: _self(x, info).mean
     ),
     LayerMeasure(
         "self_similarity_adjusted",
         "mean cosine of two occurrences, less anisotropy",
         ETHAYARAJH,
-        lambda x, about: _self(x, about).adjusted,
+        lambda x, info: _self(x, info).adjusted,
     ),
 )
 _SEPARATION = LayerMeasure(

@@ -8,7 +8,7 @@ import numpy as np
 from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
-from layerwise.geometry.shape import Rows, finite
+from layerwise.geometry.rows import Rows, finite
 
 
 def two_nn() -> Callable[[Rows], float]:

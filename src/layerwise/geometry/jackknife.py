@@ -32,6 +32,7 @@ def cut(docs: I64, seed: int, groups: int = GROUPS) -> list[NDArray[np.bool_]]:
     groups = min(groups, len(names))
     if groups < 2:
         return []
+    # The remainders are shuffled, and not drawn, so that the sizes of groups differ by one text at most.
     part = np.random.default_rng(seed).permutation(np.arange(len(names)) % groups)[text]
     return [part != number for number in range(groups)]
 
@@ -72,13 +73,13 @@ class Jackknife:
         """Return the repeats for rows whose texts are `docs`, int64 (n,)."""
         return cls(cut(docs, seed, groups) if share < 1 else (), share)
 
-    def take(self, values: Callable[[RowMask], Any], track: Tracker = SILENT, **about: Any) -> Measured:
+    def take(self, values: Callable[[RowMask], Any], track: Tracker = SILENT, **fields: Any) -> Measured:
         """Return `values(None)`, computed on all rows, with an interval from `values(mask)` for each fold."""
         folds = self.folds
         names = ("on all rows", *(f"repeat {n + 1} of {len(folds)}" for n in range(len(folds))))
         steps = track.each((None, *folds), names if folds else [""])
         estimate = np.asarray(values(next(steps)[0]), np.float64)
         if not folds:
-            return Measured(estimate, **about)
+            return Measured(estimate, **fields)
         low, high = interval(estimate, [values(keep) for keep, _ in steps], self.share)
-        return Measured(estimate, low=low, high=high, **about)
+        return Measured(estimate, low=low, high=high, **fields)

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample, pick
 from layerwise.states import Layered
@@ -21,16 +22,18 @@ def same_rows(sample: Sample, other: Layered, notes: list[str]) -> Sample:
     whole = sample.whole
     if other.level != whole.level:
         raise RequestError(
-            f"--against is of level {other.level!r} and the dataset of level {whole.level!r}; give the same level"
+            f"{argument('against')} is of level {other.level!r} and the dataset of level {whole.level!r}; give the same level"
         )
     if other.rows != whole.rows:
         raise RequestError(
-            f"--against has {other.rows:,} rows and the dataset {whole.rows:,}; extract the same texts with both models"
+            f"{argument('against')} has {other.rows:,} rows and the dataset {whole.rows:,}; "
+            "extract the same texts with both models"
             + (", at level word or text: tokens differ between tokenizers" if whole.level == "token" else "")
         )
     if not set(other.layers) & set(whole.layers):
         raise RequestError(
-            f"--against holds layers {', '.join(other.layers)} and the dataset {', '.join(whole.layers)}: none in common"
+            f"{argument('against')} holds layers {', '.join(other.layers)} and the dataset {', '.join(whole.layers)}: "
+            "none in common"
         )
     matched = pick(other, sample.chosen)
     for name in (*_PLACES, "text"):
@@ -38,7 +41,7 @@ def same_rows(sample: Sample, other: Layered, notes: list[str]) -> Sample:
             _check(name, sample.index[name], matched.index[name], sample)
     if not {"text"} <= {*matched.index.column_names} & {*sample.index.column_names}:
         notes.append(
-            "No texts are stored, so only the number of rows shows that --against holds the same texts."
+            f"No texts are stored, so only the number of rows shows that {argument('against')} holds the same texts."
         )
     return matched
 
@@ -48,6 +51,6 @@ def _check(name: str, expected: pa.ChunkedArray, actual: pa.ChunkedArray, sample
     if len(differ):
         row = int(differ[0])
         raise RequestError(
-            f"--against holds other texts: row {sample.chosen[row]} has {name} {actual[row].as_py()!r:.60}, and in the "
-            f"dataset {expected[row].as_py()!r:.60}; extract the same texts with both models"
+            f"{argument('against')} holds other texts: row {sample.chosen[row]} has {name} {actual[row].as_py()!r:.60}, "
+            f"and in the dataset {expected[row].as_py()!r:.60}; extract the same texts with both models"
         )

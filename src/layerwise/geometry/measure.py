@@ -1,51 +1,27 @@
 """Geometry and similarity of the layers of a dataset, measured on a sample of whole texts.
 
-All measures are taken on the same sample, with all of its layers in memory. Each measure becomes a job, so that only
-the chosen ones are computed; the jackknife repeats a job for its interval. Sampling single rows instead of whole
-texts would change the measures that compare rows of a text.
+All measures are taken on the same sample, with all of its layers in memory. Sampling single rows instead of whole texts
+would change the measures that compare rows of a text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise._util.threads import spread
-from layerwise.columns import is_paired
+from layerwise.arguments import argument
+from layerwise.choices import one_of
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, retrieval, separation, shape, similarity
 from layerwise.geometry.analysis import Analysis, Measured
-from layerwise.geometry.depth import LayerMeasure
-from layerwise.geometry.dimension import two_nn
-from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
+from layerwise.geometry.jobs import Jobs, SampledLayers, retrieval_jobs
 from layerwise.geometry.matching import same_rows
-from layerwise.geometry.row_info import RowInfo, about_rows
-from layerwise.geometry.sample import Sample, draw, pick
-from layerwise.geometry.similarity import MEASURES, Measure
-from layerwise.states import F32, I64, Layered
+from layerwise.geometry.row_info import rows_info
+from layerwise.geometry.sample import draw
+from layerwise.states import Layered
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
-_SLOW = ("svcca", "pwcca", "procrustes")  # repeating them would take most of the time
-_NEED = {"class_": "--label", "against_": "--against", "retrieval_": "--pairs"}
-# Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/performance.md); others: _FAST_SECONDS.
-_SECONDS = {
-    "effective_rank": 0.25,
-    "dataset_entropy": 0.08,
-    "intrinsic_dimension": 0.8,
-    "linear_cka": 0.2,
-    "debiased_cka": 0.2,
-    "svcca": 0.9,
-    "pwcca": 1.4,
-    "rsa": 1.65,
-    "procrustes": 0.5,
-    "neighbour_overlap": 0.57,
-}
-_FAST_SECONDS = 0.03
-_TOP_DIMENSIONS = 10  # dimensions reported per layer
+_NEEDED = {"class_": "label", "against_": "against", "retrieval_": "pairs"}  # arguments, by prefix of a name
 
 
 def analyze(
@@ -70,7 +46,7 @@ def analyze(
         pairs: a column whose equal values make two texts a pair, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that says which side a text is;
             when left out, the earlier row is side a.
-        sample: the most rows to measure, drawn by whole texts, and the most pairs.
+        sample: the largest number of rows to measure, drawn as whole texts, and of pairs.
         seed: seed of the sample and of the groups of the jackknife.
         measures: names of the measures to take; all when left out.
         intervals: which intervals to compute where rows were sampled: `quick` (all but those of svcca, pwcca and
@@ -81,29 +57,31 @@ def analyze(
         RequestError: a column, a measure or a choice that doesn't exist, no rows, or an `against` dataset
             of other texts.
     """
-    if intervals not in INTERVALS:
-        raise RequestError(f"--intervals {intervals!r} doesn't exist; choose one of {', '.join(INTERVALS)}")
+    one_of("intervals", intervals, INTERVALS)
     reading, measuring = track.split(1, 9)
     reading.named("reading the layers")
     rows = draw(dataset, sample, seed)
     if not len(rows):
         raise RequestError("the dataset has no rows to analyze; extract some texts first")
-    about, notes = about_rows(rows, label)
-    sampled = _SampledLayers(rows, about, seed, intervals)
+    info, notes = rows_info(rows, label)
+    sampled = SampledLayers(rows, info, seed, intervals)
     if not rows.all and len(np.unique(rows.docs)) == 1:
         notes.append(
-            "All sampled rows are the first ones of a single text, so there are no intervals; --max-rows sets how many."
+            "All sampled rows are the first ones of a single text, so there are no intervals; "
+            f"{argument('max_rows')} sets how many."
         )
     jobs = sampled.jobs(notes)
     matched = None if against is None else same_rows(rows, against, notes)
     if matched is not None:
         jobs |= sampled.against(matched)
     if sides is not None and pairs is None:
-        raise RequestError(f"--sides {sides!r} only applies to pairs; give --pairs COL with it")
+        raise RequestError(
+            f"{argument('sides', sides)} only applies to pairs; give {argument('pairs')} with it"
+        )
     if pairs is not None:
-        jobs |= _retrieval(dataset, pairs, sides, sample, seed, intervals, notes)
+        jobs |= retrieval_jobs(dataset, pairs, sides, sample, seed, intervals, notes)
     chosen = _chosen(jobs, measures)
-    names, costs = [f"measure {name}" for name in chosen], [_cost(name, sampled) for name in chosen]
+    names, costs = [f"measure {name}" for name in chosen], [sampled.cost(name) for name in chosen]
     measured = {}
     for (name, job), step in measuring.each(list(chosen.items()), names, costs):
         measured[name] = job(step)
@@ -122,174 +100,16 @@ def analyze(
     )
 
 
-Jobs = dict[str, Callable[[Tracker], Measured]]
-
-
-def _cost(name: str, sampled: "_SampledLayers") -> float:
-    """Return about how many seconds a measure takes, repeats included; see the table in docs/performance.md."""
-    kind = name.removeprefix("against_")
-    once = _SECONDS.get(kind, _FAST_SECONDS) / (len(sampled.names) if kind != name else 1)
-    slow, few = kind in _SLOW, any(kind == measure.name for measure in MEASURES)
-    repeated = sampled.slow if slow else sampled.few if few else sampled.repeated
-    return once * (1 + len(repeated.folds))
-
-
-class _SampledLayers:
-    """The sampled rows with all their layers, and the measures that apply to them."""
-
-    def __init__(self, sample: Sample, about: RowInfo, seed: int, intervals: str) -> None:
-        self.names, self.level, self.about = sample.layers, sample.level, about
-        self.layers = [sample.layer(name) for name in sample.layers]
-        self.once = Jackknife((), 1)
-        share = 1 if intervals == "none" else len(sample) / sample.of
-        self.repeated = Jackknife.of(sample.docs, seed, share)
-        self.few = Jackknife.of(sample.docs, seed, share, FEW)
-        self.slow = self.few if intervals == "all" else self.once
-
-    def jobs(self, notes: list[str]) -> Jobs:
-        """Return the measures of each layer, and of each pair of layers, as jobs by name."""
-        dimension = None
-        try:
-            dimension = two_nn()
-        except RequestError as error:  # the other measures don't need it
-            notes.append(str(error))
-        jobs: Jobs = {}
-        for layer_measure in depth.measures(self.level, self.about, dimension):
-            jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
-        for measure in MEASURES:
-            jobs[measure.name] = partial(self._matrix_job, measure)
-        return jobs
-
-    def against(self, other: Sample) -> Jobs:
-        """Return the similarities of each layer to the layer of the same name in the other dataset, as jobs by name."""
-        others = {name: other.layer(name) for name in self.names if name in other.layers}
-        return {f"against_{m.name}": partial(self._against_job, m, others) for m in MEASURES}
-
-    def _layer_job(self, measure: LayerMeasure, track: Tracker) -> Measured:
-        def values(keep: RowMask) -> list[float]:
-            about = self.about if keep is None else self.about.take(keep)
-            return spread(lambda layer: measure.of(_rows(layer, keep), about), self.layers)
-
-        return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
-
-    def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
-        def values(keep: RowMask) -> NDArray[np.float64]:
-            return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
-
-        note = None if measure.symmetric else "The layer in the row is the first of a pair."
-        return self._repeats(measure).take(
-            values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
-        )
-
-    def _against_job(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
-        layers = dict(zip(self.names, self.layers, strict=True))
-
-        def value(name: str, keep: RowMask) -> float:
-            if name not in others:
-                return float("nan")
-            ours, theirs = _rows(layers[name], keep), _rows(others[name], keep)
-            return measure.compare(measure.prepare(ours), measure.prepare(theirs))
-
-        def values(keep: RowMask) -> list[float]:
-            return spread(lambda name: value(name, keep), self.names)
-
-        return self._repeats(measure).take(values, track, unit=measure.unit, source=measure.source)
-
-    def _repeats(self, measure: Measure[Any]) -> Jackknife:
-        return self.slow if measure.name in _SLOW else self.few
-
-    def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
-        """Return each layer's top dimensions: those that raise cosines most, and those that separate classes best."""
-        dimensions = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
-        if self.about.labels is not None and (labelled := self.about.labels >= 0).any():
-            labels = self.about.labels[labelled]
-            ranked = [_ranked(layer[labelled], labels) for layer in self.layers]
-            dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
-        return dimensions
-
-    def health(self) -> list[str]:
-        """Return notes for people on problems of the rows."""
-        rows = len(self.layers[0])
-        problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
-        for name, layer in zip(self.names, self.layers, strict=True):
-            if not shape.finite(layer):
-                problems.append(
-                    f"Layer {name} holds values that aren't finite: most measures aren't defined there."
-                )
-            elif rows > 1 and not shape.centred(layer)[0].any():
-                problems.append(
-                    f"Layer {name} is the same in every row: measures that need variance aren't defined there."
-                )
-            elif not layer.any(axis=1).all():
-                problems.append(f"Layer {name} has rows of zeros: cosines aren't defined there.")
-        return problems
-
-
-def _rows(layer: F32, keep: RowMask) -> F32:
-    return layer if keep is None else layer[keep]
-
-
-def _rogue(x: F32) -> list[dict[str, float]]:
-    order, shares = shape.rogue_shares(x, _TOP_DIMENSIONS)
-    return [{"dimension": int(d), "share": float(s)} for d, s in zip(order, shares, strict=True)]
-
-
-def _ranked(x: F32, labels: I64) -> list[dict[str, float]]:
-    ranking = separation.ranked_dimensions(x, labels, _TOP_DIMENSIONS)
-    each = zip(ranking.dimensions, ranking.f, ranking.eta2, strict=True)
-    return [{"dimension": int(d), "f": float(f), "eta2": float(e)} for d, f, e in each]
-
-
-def _retrieval(
-    dataset: Layered, column: str, sides: str | None, limit: int, seed: int, intervals: str, notes: list[str]
-) -> Jobs:
-    """Return how often a text's partner is its nearest neighbour, as jobs by direction."""
-    pairs, alone = retrieval.pair_rows(dataset, column, sides)
-    if alone:
-        notes.append(
-            f"{alone:,} texts have no partner, or more than one, by column {column!r}, and were left out."
-        )
-    if sides is None and not (column == "part" and is_paired(dataset)):
-        notes.append(
-            "Without --sides a pair's earlier row is a and its later one b: centring subtracts the mean of the earlier "
-            "rows and of the later rows, not of each language."
-        )
-    total = len(pairs)
-    if total > limit:
-        pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))]
-    numbers, place = np.unique(pairs, return_inverse=True)
-    place = place.reshape(pairs.shape)
-    texts = pick(dataset, numbers)
-    share = 1 if intervals == "none" else len(pairs) / total
-    repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
-    note = f"Among {len(pairs):,} pairs; by chance {1 / len(pairs):.2g}."
-
-    def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
-        chosen = place if keep is None else place[keep]
-
-        def value(layer: F32) -> float:
-            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[direction]
-
-        return spread(value, map(texts.layer, texts.layers))
-
-    def job(name: str, track: Tracker) -> Measured:
-        take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
-        return repeated.take(take, track, unit="share of texts", source=retrieval.SOURCE, note=note)
-
-    return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}
-
-
 def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
     if names is None:
         return jobs
     names = [names] if isinstance(names, str) else names
     unknown = [name for name in names if name not in jobs]
     if unknown:
-        needs = next(
-            (f" (it needs {option})" for start, option in _NEED.items() if unknown[0].startswith(start)), ""
-        )
+        needed = next((option for start, option in _NEEDED.items() if unknown[0].startswith(start)), None)
+        needs = "" if needed is None else f" (it needs {argument(needed)})"
         raise RequestError(
-            f"--measure {unknown[0]!r} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
+            f"{argument('measure', unknown[0])} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
         )
     return {name: job for name, job in jobs.items() if name in names}
 

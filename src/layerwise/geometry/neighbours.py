@@ -70,15 +70,21 @@ def _blocks(dataset: Layered, layer: str) -> Iterator[tuple[int, F32, Any]]:
         begin += part.rows
 
 
+def largest_mask(cosines: NDArray[Any], k: int) -> NDArray[np.bool_]:
+    """Return a mask of the k largest of each row of cosines, 1 <= k <= columns; of equal ones the first are taken."""
+    # A stable sort of all would take ten times as long.
+    last = np.partition(cosines, -k, axis=1)[:, -k, None]
+    larger, tied = cosines > last, cosines == last
+    room = k - larger.sum(axis=1, keepdims=True)
+    mask: NDArray[np.bool_] = larger | (tied & (np.cumsum(tied, axis=1) <= room))
+    return mask
+
+
 def _top(cosines: NDArray[np.float32], k: int) -> tuple[I64, F32]:
     """Return the k largest of each row of cosines, the largest first; of equal ones the first comes first."""
     if not k:
         return np.empty((len(cosines), 0), np.int64), np.empty((len(cosines), 0), np.float32)
-    # A stable sort of all would take ten times as long; of values equal to the k-th the first are chosen below.
-    last = -np.partition(-cosines, k - 1, axis=1)[:, k - 1, None]
-    nearer, tied = cosines > last, cosines == last
-    chosen = nearer | (tied & (np.cumsum(tied, axis=1) <= k - nearer.sum(axis=1, keepdims=True)))
-    places = np.nonzero(chosen)[1].reshape(len(cosines), k)
+    places = np.nonzero(largest_mask(cosines, k))[1].reshape(len(cosines), k)
     values = np.take_along_axis(cosines, places, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(places, order, axis=1), np.take_along_axis(values, order, axis=1)

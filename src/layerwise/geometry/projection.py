@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.geometry.shape import F64, Rows, centred, finite, standardise
+from layerwise.geometry.rows import F64, Rows, centred, finite, standardise
 
 F32 = NDArray[np.float32]
 Reducer = Callable[[F64, F64 | None], F64]

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from layerwise.arguments import argument
 from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry.shape import I64, SAME, Rows, finite, unit_rows
+from layerwise.geometry.rows import I64, SAME, Rows, finite, unit_rows
 from layerwise.states import Layered
 
 DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")
@@ -65,13 +66,14 @@ def pair_rows(dataset: Layered, column: str, sides: str | None = None) -> tuple[
     """
     if dataset.level != "text":
         raise RequestError(
-            f"--pairs needs rows that are texts, and these are of level {dataset.level!r}; "
-            "derive texts with `layerwise pool --level text`"
+            f"{argument('pairs')} needs rows that are texts, and these are of level {dataset.level!r}; "
+            f"derive texts with `pool` and {argument('level', 'text')}"
         )
     if column == "part" and is_paired(dataset):
         if sides is not None:
             raise RequestError(
-                f"--sides {sides!r} can't be combined with --pairs part, which defines the sides itself; leave it out"
+                f"{argument('sides', sides)} can't be combined with {argument('pairs', 'part')}, "
+                "which defines the sides itself; leave it out"
             )
         return np.arange(dataset.rows).reshape(-1, 2), 0
     rows: dict[str, tuple[int, ...]] = {}

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.states import I64, Layered
 
@@ -96,18 +97,26 @@ class Sample(Layered):
         return self.whole.layer(name, rows=self.chosen[rows], raw=raw)
 
 
-def draw(dataset: Layered, most: int, seed: int) -> Sample:
+def draw(dataset: Layered, most: int, seed: int, *, option: str = "max_rows") -> Sample:
     """Return at most `most` rows, drawn by whole texts; all rows where there aren't more. No special tokens.
 
     If the first text drawn has more rows than that, its first rows. The tables of one shard at a time are in memory.
+
+    Args:
+        dataset: the rows to draw from.
+        most: the largest number of rows.
+        seed: seed of the random draw.
+        option: the argument of the verb that sets `most`, for the error.
 
     Raises:
         RequestError: `most` below 1, or a seed out of range.
     """
     if most < 1:
-        raise RequestError(f"sample size {most} is too small; take at least 1")
+        raise RequestError(f"{argument(option, most)} is too small; take at least 1")
     if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise RequestError(f"seed {seed!r} is out of range; take a whole number from 0 to {(1 << 32) - 1}")
+        raise RequestError(
+            f"{argument('seed', seed)} is out of range; take a whole number from 0 to {(1 << 32) - 1}"
+        )
     count = dataset.text_count
     if dataset.rows <= most:
         return _gathered(dataset, np.arange(count), dataset.rows)
@@ -179,6 +188,7 @@ def _first_texts(turn: I64, most: int) -> I64:
         return np.arange(len(turn))
     order = np.argsort(turn, kind="stable")[: most + 1]
     cut = int(np.searchsorted(turn[order], turn[order[-1]])) if len(order) > most else most
+    # The text that has no room for all its rows is left out, unless it is the first one.
     return order[: cut if cut else most]
 
 

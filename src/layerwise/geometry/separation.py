@@ -7,18 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.geometry.shape import (
-    F64,
-    I64,
-    SAME,
-    Labels,
-    Rows,
-    finite,
-    groups_of,
-    mean_of,
-    standardise,
-    sums_of,
-)
+from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of
+from layerwise.geometry.rows import F64, I64, SAME, Rows, finite, standardise
 
 
 @dataclass(frozen=True, slots=True)

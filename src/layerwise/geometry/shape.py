@@ -10,20 +10,12 @@ needed, no variance, too few rows. The only error is raised for labels that don'
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from layerwise.errors import RequestError
-
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.float32] | F64
-Labels = npt.ArrayLike  # integers or strings, one per row
-# Relative rounding error of a float64 product of a few thousand rows.
-SAME = 1e-12
+from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of, thinned
+from layerwise.geometry.rows import F64, I64, SAME, Rows, centred, finite, row_lengths, unit_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,53 +36,6 @@ class Similarity:
     adjusted: float
 
 
-def finite(x: Rows) -> bool:
-    """Return whether x isn't empty and holds only finite numbers."""
-    return x.size > 0 and bool(np.isfinite(x).all())
-
-
-def centred(x: Rows) -> tuple[F64, float]:
-    """Return finite x with columns of mean 0, float64 (n, d), and the length below which a vector is rounding error.
-
-    The unit is the largest absolute value, so that no square overflows. Columns whose only variance is
-    rounding of x's type become 0. The length is the Frobenius norm of the other columns before centring, times the
-    relative rounding error.
-    """
-    values = np.asarray(x, np.float64) / (float(np.abs(x).max()) or 1.0)
-    rounding = max(float(np.finfo(x.dtype).eps), SAME)
-    lengths = _lengths(values.T)
-    values -= values.mean(axis=0)
-    flat = _lengths(values.T) <= rounding * lengths
-    values[:, flat] = 0
-    return values, rounding * float(np.linalg.norm(lengths[~flat]))
-
-
-def standardise(x: Rows) -> F64:
-    """Return x with columns of mean 0 and standard deviation 1, float64 (n, d); constant columns are 0.
-
-    (x - mean) / √(Σ(x - mean)² / n), column by column: the z-scores by which Timkey and van Schijndel (2021) remove
-    the effect of rogue dimensions. All NaN where any value of x isn't finite.
-    """
-    if not finite(x):
-        return np.full(x.shape, np.nan)
-    values, _ = centred(x)
-    deviation = _lengths(values.T) / math.sqrt(len(x))
-    standardised: F64 = np.divide(values, deviation, out=values, where=deviation > 0)
-    return standardised
-
-
-def unit_rows(x: Rows) -> F64 | None:
-    """Return rows divided by their lengths, float64 (n, d); `None` where a row is 0 or a value isn't finite."""
-    if not finite(x):
-        return None
-    largest = np.abs(x).max(axis=1, keepdims=True).astype(np.float64)
-    if not largest.all():
-        return None
-    values: F64 = np.asarray(x, np.float64) / largest
-    values /= _lengths(values)[:, None]
-    return values
-
-
 def norms(x: Rows) -> Norms:
     """Return mean and percentiles of the Euclidean lengths √Σx² of rows of x (n, d).
 
@@ -99,7 +44,7 @@ def norms(x: Rows) -> Norms:
     if not finite(x):
         return Norms(math.nan, math.nan, math.nan, math.nan)
     unit = float(np.abs(x).max()) or 1.0
-    lengths = _lengths(np.asarray(x, np.float64) / unit)
+    lengths = row_lengths(np.asarray(x, np.float64) / unit)
     low, median, high = np.percentile(lengths, [5, 50, 95])
     return Norms(*(float(value * unit) for value in (lengths.mean(), median, low, high)))
 
@@ -168,8 +113,8 @@ def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
     if unit is None:
         return Similarity(math.nan, math.nan)
     values = np.asarray(x, np.float64)[groups.order] / float(np.abs(x).max())
-    sums, lengths = sums_of(values, groups), sums_of(_lengths(values)[:, None], groups)[:, 0]
-    length = _lengths(sums)
+    sums, lengths = sums_of(values, groups), sums_of(row_lengths(values)[:, None], groups)[:, 0]
+    length = row_lengths(sums)
     defined = (groups.counts > 1) & (length > SAME * lengths)
     cosines = np.einsum("td,td->t", sums_of(unit[groups.order], groups), sums)[defined]
     return _adjusted(cosines / length[defined] / groups.counts[defined], x)
@@ -189,7 +134,7 @@ def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
     unit, groups = unit_rows(x), groups_of(words, len(x))
     if unit is None:
         return Similarity(math.nan, math.nan)
-    groups = _thinned(groups, most)
+    groups = thinned(groups, most)
     counts = groups.counts
     squares = (sums_of(unit[groups.order], groups) ** 2).sum(axis=1)
     repeated = counts > 1
@@ -211,12 +156,13 @@ def curvature(x: Rows, docs: Labels) -> float:
     if len(x) < 3 or not finite(x):
         return math.nan
     steps = np.diff(np.asarray(x, np.float64)[groups.order] / (float(np.abs(x).max()) or 1.0), axis=0)
-    lengths = _lengths(steps)
+    lengths = row_lengths(steps)
     steps /= np.where(lengths > 0, lengths, 1)[:, None]
     text = np.repeat(np.arange(len(groups.counts)), groups.counts)
+    # Rows are sorted by text: where the first and the third of three rows are of one text, so is the second.
     defined = (text[:-2] == text[2:]) & (lengths[:-1] > 0) & (lengths[1:] > 0)
     # Kahan's formula: the arc cosine would lose half of the digits of small angles.
-    angles = 2 * np.arctan2(_lengths(steps[:-1] - steps[1:]), _lengths(steps[:-1] + steps[1:]))[defined]
+    angles = 2 * np.arctan2(row_lengths(steps[:-1] - steps[1:]), row_lengths(steps[:-1] + steps[1:]))[defined]
     angle_counts = np.bincount(text[:-2][defined])
     sums = np.bincount(text[:-2][defined], weights=angles)
     return mean_of(sums[angle_counts > 0] / angle_counts[angle_counts > 0])
@@ -248,50 +194,6 @@ def dataset_entropy(x: Rows) -> float:
     """
     unit = unit_rows(x)
     return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
-
-
-class LabelGroups(NamedTuple):
-    """Rows by label: `order` (n,) sorts rows by label, stably; `starts` and `counts` (groups,) delimit the groups."""
-
-    order: I64
-    starts: I64
-    counts: I64
-
-
-def groups_of(labels: Labels, rows: int) -> LabelGroups:
-    """Return rows grouped by label; raise RequestError unless there is one label per row."""
-    values = np.asarray(labels)
-    if values.shape != (rows,):
-        raise RequestError(f"labels of shape {values.shape} don't fit {rows} rows; give one per row")
-    order = np.argsort(values, kind="stable")
-    values = values[order]
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if rows else order
-    return LabelGroups(order, starts, np.diff(starts, append=rows))
-
-
-def _thinned(groups: LabelGroups, most: int) -> LabelGroups:
-    """Return at most `most` rows of each group, evenly spaced."""
-    place = np.arange(len(groups.order)) - np.repeat(groups.starts, groups.counts)
-    size, counts = np.repeat(groups.counts, groups.counts), np.minimum(groups.counts, most)
-    target = np.repeat(counts, groups.counts)
-    mask = (place + 1) * target // size > place * target // size
-    return LabelGroups(groups.order[mask], np.cumsum(counts) - counts, counts)
-
-
-def sums_of(values: F64, groups: LabelGroups) -> F64:
-    """Return sums (groups, d) over rows that are sorted by `groups.order`."""
-    sums: F64 = np.add.reduceat(values, groups.starts, axis=0)
-    return sums
-
-
-def _lengths(rows: F64) -> F64:
-    lengths: F64 = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    return lengths
-
-
-def mean_of(values: F64) -> float:
-    """Return the mean; NaN for an empty array."""
-    return float(values.mean()) if len(values) else math.nan
 
 
 def _adjusted(cosines: F64, x: Rows) -> Similarity:

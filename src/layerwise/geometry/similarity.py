@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from layerwise._util.threads import spread
 from layerwise.errors import RequestError
-from layerwise.geometry.shape import F64, I64, Rows, centred, finite, unit_rows
+from layerwise.geometry.neighbours import largest_mask
+from layerwise.geometry.rows import F64, I64, Rows, centred, finite, unit_rows
 
 F32 = npt.NDArray[np.float32]
 P = TypeVar("P")
@@ -301,11 +302,7 @@ def _nearest(unit: F64, start: int, step: int, k: int) -> npt.NDArray[np.bool_]:
     cosines = np.round(unit[start : start + step] @ unit.T, _DECIMALS)
     numbers = np.arange(len(cosines))
     cosines[numbers, start + numbers] = -np.inf
-    last = np.partition(cosines, -k, axis=1)[:, -k, None]
-    nearer, tied = cosines > last, cosines == last
-    room = k - nearer.sum(axis=1, keepdims=True)
-    chosen: npt.NDArray[np.bool_] = nearer | (tied & (np.cumsum(tied, axis=1) <= room))
-    return chosen
+    return largest_mask(cosines, k)
 
 
 @_defined

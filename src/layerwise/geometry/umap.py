@@ -3,10 +3,11 @@
 import numpy as np
 
 from layerwise._util.silence import silenced
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
 from layerwise.geometry.projection import Reducer
-from layerwise.geometry.shape import F64
+from layerwise.geometry.rows import F64
 
 
 def umap(seed: int) -> Reducer:
@@ -17,19 +18,21 @@ def umap(seed: int) -> Reducer:
     Raises:
         RequestError: umap-learn isn't installed, or numba has a settings file in the current folder.
     """
-    check_settings("--umap")
+    check_settings(argument("umap"))
     try:
         with silenced():  # it warns when tensorflow is missing, which isn't needed here
             from umap import UMAP
     except ImportError:
         raise RequestError(
-            "--umap needs umap-learn, which isn't installed; pip install 'layerwise[umap]'"
+            f"{argument('umap')} needs umap-learn, which isn't installed; pip install 'layerwise[umap]'"
         ) from None
 
     def flat(rows: F64, before: F64 | None) -> F64:
         """Return rows (n, d) on a plane, (n, 2), starting from their coordinates in the layer before, if any."""
         if len(rows) < 4:
-            raise RequestError(f"--umap needs 4 rows or more and got {len(rows)}; leave it out for PCA")
+            raise RequestError(
+                f"{argument('umap')} needs 4 rows or more and got {len(rows)}; leave it out for PCA"
+            )
         start = "pca" if before is None else (10 * before).astype(np.float32)
         with silenced():  # a warning that a seed means one thread
             reducer = UMAP(

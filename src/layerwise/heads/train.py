@@ -59,7 +59,7 @@ def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     """Return how heads are fitted, after making sure that the options go together."""
     one_of("head", options.head, HEADS)
     if options.class_weight is not None:
-        one_of("class weight", options.class_weight, ("balanced",))
+        one_of("class_weight", options.class_weight, ("balanced",))
     for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
         if width is not None and width < 1:
             raise RequestError(f"--{name} {width} is too small; take at least 1")

@@ -105,7 +105,7 @@ def convert(sentences: Sequence[Sequence[str]], scheme: str) -> list[list[str]]:
     Raises:
         RequestError: an unknown scheme, or a tag that isn't in the scheme; the message names it.
     """
-    letters = SCHEMES[one_of("tag scheme", scheme, tuple(SCHEMES))]
+    letters = SCHEMES[one_of("scheme", scheme, tuple(SCHEMES))]
     for tag in sorted({tag for sentence in sentences for tag in sentence}, key=str):
         if split_tag(tag)[0] not in letters:
             raise RequestError(

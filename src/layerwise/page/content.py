@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
-from layerwise.columns import column_values, there
+from layerwise.columns import column_values, is_present
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
@@ -26,15 +26,15 @@ _MISSING = 65535
 _CATEGORIES = 1000  # a column with more different values distinguishes single points, not groups
 _FEW = 12  # numeric columns with at most so many different values are categories
 # Columns that layerwise writes itself; all others are the user's.
-_OURS = {
+_STANDARD_COLUMNS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
     *("id", "source", "line", "windows", "truncated", "words", "special_only"),
 }
 
 
-def about(dataset: Layered) -> dict[str, Any]:
+def facts(dataset: Layered) -> dict[str, Any]:
     """Return facts about a dataset: its model, layers, corpus, coverage and size."""
-    facts: dict[str, Any] = {
+    entries: dict[str, Any] = {
         "model": None,
         "layers": list(dataset.layers),
         "blocks": dataset.blocks,
@@ -45,10 +45,10 @@ def about(dataset: Layered) -> dict[str, Any]:
         "texts": dataset.text_count,
     }
     if not isinstance(dataset, LayerDataset):
-        return facts
+        return entries
     manifest = described(dataset).manifest
     totals = manifest.get("totals", {})
-    return facts | {
+    return entries | {
         "model": manifest.get("model"),
         "tokens": totals.get("tokens"),
         "windows": totals.get("windows"),
@@ -144,7 +144,7 @@ def _clip(texts: Iterable[str | None], clipped: list[int]) -> Iterable[str]:
 def columns(sample: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the columns that can colour points: those named in `first`, then other columns of rows and of texts."""
     names = dict.fromkeys([*sample.index.column_names, *sample.texts.column_names])
-    carried = [name for name in names if name not in _OURS]
+    carried = [name for name in names if name not in _STANDARD_COLUMNS]
     # Last come columns that users rarely need: `tokens`, which every dataset has, and renamed `source.` columns.
     carried.sort(key=lambda name: (name not in first, name == "tokens", name.startswith("source.")))
     entries = (_column(name, column_values(sample, name)[0]) for name in carried)
@@ -152,7 +152,7 @@ def columns(sample: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
-    present = [value for value in values if there(value)]
+    present = [value for value in values if is_present(value)]
     different = len({str(value) for value in present})
     numbers = _numbers(values)
     if numbers is not None and different > _FEW:
@@ -172,7 +172,7 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if there(value) else ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if is_present(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
@@ -187,7 +187,7 @@ def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
 
 
 def _number(value: Any) -> float:
-    if not there(value):
+    if not is_present(value):
         return np.nan
     if isinstance(value, bool | list) or "_" in str(value):
         raise ValueError

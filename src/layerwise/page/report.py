@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise._util.guarded import read_json
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
@@ -50,7 +51,7 @@ def page_data(
         "analysis": _result(analysis, "analysis", dataset),
     }
     flat = by_umap(seed) if umap else None
-    sample = draw(dataset, points, seed)
+    sample = draw(dataset, points, seed, option="points")
     if not len(sample):
         raise RequestError("the dataset has no rows to show; extract some texts first")
     labels = [
@@ -65,7 +66,7 @@ def page_data(
     )
     return {
         "title": title(dataset),
-        "about": content.about(dataset),
+        "about": content.facts(dataset),
         "points": map_points | {"seed": seed},
         **results,
         "tokens": tokens,
@@ -93,15 +94,15 @@ def _result(result: Result, name: str, dataset: Layered) -> Mapping[str, Any] | 
     source = source if isinstance(source, dict) else {}
     if source.get("sha256") != fingerprint(dataset):
         raise RequestError(
-            f"--{name} is of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since "
-            f"changed), not of this one; make it again with `layerwise {_VERBS[name]}`"
+            f"{argument(name)} is of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since "
+            f"changed), not of this one; make it again with `{_VERBS[name]}`"
         )
     return data
 
 
 def _content(result: Any, name: str) -> dict[str, Any]:
     if not hasattr(result, "to_json"):
-        raise RequestError(f"{name} can't be {result!r:.60}; give a result, or the folder of one")
+        raise RequestError(f"{argument(name)} can't be {result!r:.60}; give a result, or the folder of one")
     data: dict[str, Any] = result.to_json()
     return data
 
@@ -113,7 +114,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     except OSError as error:
         what = error.strerror or error
         raise RequestError(
-            f"--{name} {folder}: {what}; give the folder that `layerwise {_VERBS[name]} --out` wrote"
+            f"{argument(name, str(folder))}: {what}; give the folder that `{_VERBS[name]}` wrote"
         ) from None
     except ValueError as error:
         raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
@@ -139,6 +140,4 @@ def _check_kind(data: Any, name: str, where: str) -> None:
             for measure in data["measures"].values()
         )
     if not valid:
-        raise RequestError(
-            f"{where} holds no {name}, or a damaged one; make it again with `layerwise {_VERBS[name]}`"
-        )
+        raise RequestError(f"{where} holds no {name}, or a damaged one; make it again with `{_VERBS[name]}`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,6 @@ def tokens_of(
 
 
 def _encoder(dataset: LayerDataset) -> Encoder:
-
     if "text" not in next(dataset.parts()).texts.column_names:
         raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
     model = described(dataset).manifest["model"]
@@ -123,8 +123,6 @@ def _text_entry(
 
 
 def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
-    from dataclasses import replace
-
     settings = dataset.manifest["settings"]
     request = same_request(encoder, settings, list(dataset.layers))
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))

@@ -7,6 +7,7 @@ tasks at the same time, so that the processor doesn't wait for the disk, but nev
 import gc
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
@@ -24,8 +25,8 @@ Report = Callable[..., None]
 class Worker(Protocol):
     """Runs tasks, in one process."""
 
-    def about(self) -> Any:
-        """Return the settings that must be equal for all workers of a factory, and what the caller needs of them."""
+    def describe(self) -> Any:
+        """Return the settings of the worker that its caller needs; they must be equal for all workers of a factory."""
 
     def prepare(self, task: Any) -> Any:
         """Prepare a task, in a separate thread, while another task is made."""
@@ -98,41 +99,14 @@ class WorkerFactory(Protocol):
         """Return the worker of process `index` of `count`."""
 
 
-class Executor(AbstractContextManager["Executor"], Protocol):
-    """Workers that run tasks: the interface of all executors."""
+class Executor(AbstractContextManager["Executor"], ABC):
+    """Workers that run tasks: the base of all executors. Leaving its block closes it.
 
-    def __enter__(self) -> Self:
-        """Return this object; leaving the block closes it."""
-
-    @property
-    def about(self) -> Any:
-        """What `Worker.about` returns, equal for all workers."""
-
-    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
-        """Yield the record of each task, in the order in which tasks end."""
-
-    def close(self) -> None:
-        """Stop all workers, even in the middle of a task; idempotent."""
-
-
-def check_agreement(expected: Any, about: Any, remedy: str) -> Any:
-    """Return the `about` of a worker, which must equal `expected`, that of the workers before (`None` for the first).
-
-    Raises:
-        RequestError: they differ; `remedy` tells the user what to do.
+    Attributes:
+        description: what `Worker.describe` returns, equal for all workers.
     """
-    if expected is not None and about != expected:
-        raise RequestError(f"the workers don't agree on how the model runs; {remedy}")
-    return about
 
-
-class SerialExecutor:
-    """One worker, in this process: while it makes a task, the next is read and prepared, and the last committed."""
-
-    def __init__(self, factory: WorkerFactory) -> None:
-        """Start the worker."""
-        self._worker = factory.start(0, 1)
-        self._running: Generator[Any] | None = None
+    description: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -140,15 +114,38 @@ class SerialExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
+    def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
+        """Yield the record of each task, in the order in which tasks end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop all workers, even in the middle of a task; idempotent."""
+
+    def _agree(self, description: Any, remedy: str) -> None:
+        """Store the description of a worker, which must equal that of the workers before.
+
+        Raises:
+            RequestError: they differ; `remedy` tells the user what to do.
+        """
+        if self.description is not None and description != self.description:
+            raise RequestError(f"the workers don't agree on how the model runs; {remedy}")
+        self.description = description
+
+
+class SerialExecutor(Executor):
+    """One worker, in this process: while it makes a task, the next is read and prepared, and the last committed."""
+
+    def __init__(self, factory: WorkerFactory) -> None:
+        """Start the worker."""
+        self._worker = factory.start(0, 1)
+        self.description = self._worker.describe()
+        self._running: Generator[Any] | None = None
+
     def close(self) -> None:
         """Wait for the steps that run in other threads; start no others."""
         if self._running is not None:
             self._running.close()
-
-    @property
-    def about(self) -> Any:
-        """What `Worker.about` returns."""
-        return self._worker.about()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in order; raise an error after the records of the tasks before it."""

@@ -15,17 +15,18 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, TypeVar
 
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import choose
+from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
+    Executor,
     Report,
     Steps,
     WorkerFactory,
-    check_agreement,
     freeze_objects,
     import_path,
     script_folders,
@@ -36,7 +37,7 @@ _T = TypeVar("_T")
 _CODE = "from layerwise.parallel.local import serve; serve()"
 
 
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Several workers, each in its own process."""
 
     def __init__(self, factory: WorkerFactory, count: int, threads: int | None = None) -> None:
@@ -54,24 +55,18 @@ class ProcessExecutor:
         self._temporary = TemporaryFolder()
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._processes: list[_WorkerProcess] = []
-        self.about: Any = None
         share = max(1, choose(threads).number // count)
         try:
             for index in range(count):
+                first_message = (factory, index, count, are_flags())
                 self._processes.append(
-                    _WorkerProcess((factory, index, count), self._messages, str(self._temporary.path), share)
+                    _WorkerProcess(first_message, self._messages, str(self._temporary.path), share)
                 )
             for _ in self._processes:
-                self.about = check_agreement(self.about, self._next("ready"), "take --workers 1")
+                self._agree(self._next("ready"), f"take {argument('workers', 1)}")
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
@@ -88,7 +83,7 @@ class ProcessExecutor:
 
         for task in tasks:
             process = min(load, key=load.__getitem__)
-            process.give(task)
+            process.send_task(task)
             load[process] += 1
             if min(load.values()) == TASKS_PER_WORKER:
                 yield next_record()
@@ -120,7 +115,7 @@ class _WorkerProcess:
 
     def __init__(
         self,
-        first_message: tuple[WorkerFactory, int, int],
+        first_message: tuple[WorkerFactory, int, int, bool],
         messages: "queue.SimpleQueue[tuple[str, Any]]",
         folder: str,
         threads: int,
@@ -135,7 +130,7 @@ class _WorkerProcess:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def give(self, task: Any) -> None:
+    def send_task(self, task: Any) -> None:
         """Send the process one more task."""
         with self._sending:
             number = next(self._numbers)
@@ -167,6 +162,7 @@ class _WorkerProcess:
         try:
             deaths = 0
             while True:
+                # Deaths without a finished task in between: then a task is assumed to kill its worker.
                 deaths = 1 if self._listen() else deaths + 1
                 status = self._process.wait()
                 if self._stopped.is_set():
@@ -176,7 +172,7 @@ class _WorkerProcess:
                 with self._sending:
                     _close_pipes(self._process)
                     self._process = self._start()
-                    if self._stopped.is_set():
+                    if self._stopped.is_set():  # `stop` was called while the process was being started
                         self._process.kill()
                     for numbered_task in list(self._unfinished.items()):
                         self._send(self._process, numbered_task)
@@ -203,7 +199,7 @@ class _WorkerProcess:
 
     def _death_message(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        advice = "; it may need more memory: take fewer workers or a smaller --batch-tokens"
+        advice = f"; it may need more memory: take fewer workers or a smaller {argument('batch_tokens')}"
         return f"worker {self._first_message[1]} {how}, {_TRIES} times{advice if status == -9 else ''}"
 
     def stop(self) -> None:
@@ -252,7 +248,7 @@ def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
 
     def start(factory: WorkerFactory, index: int, count: int) -> Steps:
         worker = factory.start(index, count)
-        send("ready", worker.about())
+        send("ready", worker.describe())
         freeze_objects()
         return Steps(worker)
 
@@ -260,8 +256,10 @@ def _serve(source: IO[bytes], send: Callable[[str, Any], None]) -> None:
         steps = started.result()
         send("done", (number, steps.take(task, lambda **counts: send("report", counts))))
 
+    *start_arguments, flags = pickle.load(source)
     # Tasks run in other threads, so that the parent never waits for this process to read.
     threads = ThreadPoolExecutor(TASKS_PER_WORKER)
-    started = threads.submit(reporting_errors, start, *pickle.load(source))
-    while True:
-        threads.submit(reporting_errors, run, *pickle.load(source))
+    with as_flags(flags):  # errors name arguments as those of the parent do
+        started = threads.submit(reporting_errors, start, *start_arguments)
+        while True:
+            threads.submit(reporting_errors, run, *pickle.load(source))

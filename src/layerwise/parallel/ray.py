@@ -5,26 +5,26 @@ cluster has room for it and it is ready.
 """
 
 import itertools
-import logging
 import math
 import os
 import pickle
-import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from layerwise.arguments import are_flags, argument, as_flags
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.parallel.cluster import connect, gpu_share_of, share_of
 from layerwise.parallel.executor import (
     TASKS_PER_WORKER,
+    Executor,
     Report,
     Steps,
     WorkerFactory,
-    check_agreement,
     freeze_objects,
     import_path,
     script_folders,
@@ -32,7 +32,7 @@ from layerwise.parallel.executor import (
 
 _TRIES = 3  # retries of one task, before it is assumed to kill its worker
 _PATIENCE = 1800.0  # seconds to wait while no worker is ready
-_LOOK = 10.0  # seconds without a result, before checking that the cluster still exists
+_CHECK_SECONDS = 10.0  # seconds without a result, before checking that the cluster still exists
 _SOON = 60.0  # seconds that the first ready worker waits for the others before it gets tasks
 
 
@@ -46,14 +46,14 @@ class _ActorState:
 
 
 @dataclass
-class _Task:
+class _PendingTask:
     """A task, and the number of actors that were lost while they ran it."""
 
     content: Any
     losses: int = 0
 
 
-class Ray:
+class RayExecutor(Executor):
     """Several workers, each in a Ray actor.
 
     Uses the cluster that this process belongs to, or that `RAY_ADDRESS` names; else starts one on this machine.
@@ -74,47 +74,19 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise RequestError("--cluster ray needs a package; run: pip install 'layerwise[ray]'") from None
+            raise RequestError(
+                f"{argument('cluster', 'ray')} needs a package; run: pip install 'layerwise[ray]'"
+            ) from None
         self._ray: Any = ray
-        self._owns_cluster = not self._ray.is_initialized()
-        if self._owns_cluster:
-            _check_address(os.environ.get("RAY_ADDRESS", ""))
-            try:
-                self._ray.init(
-                    log_to_driver=False,
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    job_config=_job(ray),
-                )
-            except (ConnectionError, ValueError) as error:
-                why = str(error).strip().partition("\n")[0]
-                raise RequestError(f"no Ray cluster is available: {why}; is RAY_ADDRESS right?") from None
-        resources = self._ray.cluster_resources()
+        self._owns_cluster = connect(ray)
         self._ready: list[_ActorState] = []
         # By the reference of the result: the actor, and its task (`None` while the actor gets ready).
-        self._under_way: dict[Any, tuple[_ActorState, _Task | None]] = {}
-        self._waiting: deque[_Task] = deque()
+        self._under_way: dict[Any, tuple[_ActorState, _PendingTask | None]] = {}
+        self._waiting: deque[_PendingTask] = deque()
         self._indices = itertools.count()
-        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        cores = [int(node["Resources"].get("CPU", 0)) for node in nodes]
         # As bytes: an actor unpickles them only after it has set its import path.
         self._factory, self._excluded = pickle.dumps(factory), script_folders()
-        self._count = count or gpus or max(1, sum(map(bool, cores)))
-        if self._count > cpus:
-            self.close()
-            raise RequestError(
-                f"--workers {self._count} are more than the cluster's {cpus} cores; take fewer"
-            )
-        self._cores = share_of(cores, self._count)
-        if threads is not None:
-            self._cores = min(self._cores, max(1, threads // self._count))
-        self._actor = self._ray.remote(_Actor).options(
-            num_cpus=self._cores,
-            num_gpus=gpu_share_of(gpus, self._count),
-            max_concurrency=TASKS_PER_WORKER,
-        )
-        self.about: Any = None
+        self._share_cluster(count, threads)
         try:
             for _ in range(self._count):
                 self._start()
@@ -126,11 +98,26 @@ class Ray:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _share_cluster(self, count: int | None, threads: int | None) -> None:
+        """Set the number of actors, and the cores and the GPU that each has."""
+        resources = self._ray.cluster_resources()
+        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        cores = [int(node["Resources"].get("CPU", 0)) for node in nodes]
+        self._count = count or gpus or max(1, sum(map(bool, cores)))
+        if self._count > cpus:
+            self.close()
+            raise RequestError(
+                f"{argument('workers', self._count)} is more than the cluster's {cpus} cores; take fewer"
+            )
+        self._cores = share_of(cores, self._count)
+        if threads is not None:
+            self._cores = min(self._cores, max(1, threads // self._count))
+        self._actor = self._ray.remote(_Actor).options(
+            num_cpus=self._cores,
+            num_gpus=gpu_share_of(gpus, self._count),
+            max_concurrency=TASKS_PER_WORKER,
+        )
 
     def map(self, tasks: Iterable[Any], report: Report) -> Iterator[Any]:
         """Yield the record of each task, in the order in which tasks end; read only as many tasks as needed.
@@ -140,7 +127,7 @@ class Ray:
                 without room for any worker.
         """
         for task in tasks:
-            self._waiting.append(_Task(task))
+            self._waiting.append(_PendingTask(task))
             while not self._assign():
                 yield from self._receive(report)
         while self._waiting or any(task for _, task in self._under_way.values()):
@@ -182,7 +169,7 @@ class Ray:
             self._handle_loss(worker, task, str(error).strip().partition("\n")[0])
             return []
         if task is None:
-            self.about = check_agreement(self.about, content, "take machines of one kind")
+            self._agree(content, "take machines of one kind")
             self._ready.append(worker)
             return []
         worker.load -= 1
@@ -195,8 +182,10 @@ class Ray:
         end = time.monotonic() + patience
         while True:
             remaining = max(0.0, end - time.monotonic())
-            finished, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=min(remaining, _LOOK))
-            if finished or remaining <= _LOOK:
+            finished, _ = self._ray.wait(
+                list(self._under_way), num_returns=1, timeout=min(remaining, _CHECK_SECONDS)
+            )
+            if finished or remaining <= _CHECK_SECONDS:
                 return list(finished)
             if not any(node["Alive"] for node in self._ray.nodes()):
                 raise LayerwiseError(
@@ -206,11 +195,11 @@ class Ray:
     def _start(self, lost_before: int = 0) -> None:
         # A new index: a machine that can't be reached may still hold the locks of the old one.
         actor = self._actor.remote(
-            self._factory, next(self._indices), self._count, self._cores, self._excluded
+            self._factory, next(self._indices), self._count, self._cores, self._excluded, are_flags()
         )
-        self._under_way[actor.about.remote()] = (_ActorState(actor, lost_before), None)
+        self._under_way[actor.describe.remote()] = (_ActorState(actor, lost_before), None)
 
-    def _handle_loss(self, worker: _ActorState, task: _Task | None, why: str) -> None:
+    def _handle_loss(self, worker: _ActorState, task: _PendingTask | None, why: str) -> None:
         """Put the task of a lost worker back in the queue, and start another worker."""
         if task is None:
             lost_before = worker.lost_before + 1
@@ -237,70 +226,27 @@ class Ray:
             self._ray.shutdown()
 
 
-def _job(ray: Any) -> Any:
-    """Return how Ray starts our workers: without the current folder in front, whose `pyarrow.py` they would run.
-
-    In a cluster that this process has joined before, they are started as the user has it.
-    """
-    job = ray.job_config.JobConfig()
-    if str(Path.cwd()) in script_folders():
-        job._client_job = True  # this is all that it changes for a job without a runtime environment
-    return job
-
-
-def _check_address(address: str) -> None:
-    """Check that something listens at `HOST:PORT`; otherwise Ray would wait without a message.
-
-    Raises:
-        RequestError: nothing listens there.
-    """
-    host, _, port = address.rpartition(":")
-    if "/" in address or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        raise RequestError(
-            f"there is no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}); start it, or unset RAY_ADDRESS"
-        ) from None
-
-
-def share_of(cores: Sequence[int], count: int) -> int:
-    """Return how many cores each of `count` workers can have on machines with `cores` cores; at least one.
-
-    >>> share_of([3, 3], 3)
-    1
-    >>> share_of([4, 16], 2)
-    8
-    """
-    return next((n for n in range(max(cores), 1, -1) if sum(machine // n for machine in cores) >= count), 1)
-
-
-def gpu_share_of(gpus: int, count: int) -> float:
-    """Return the share of a GPU that each of `count` workers can have, at most a whole one.
-
-    >>> [gpu_share_of(gpus, 3) for gpus in (0, 1, 2, 8)]
-    [0.0, 0.3333333333333333, 0.5, 1.0]
-    """
-    return 1 / -(-count // gpus) if gpus else 0.0
-
-
 class _Actor:
     """One worker, in a process of Ray."""
 
-    def __init__(self, factory: bytes, index: int, count: int, cores: int, excluded: set[str]) -> None:
+    def __init__(
+        self, factory: bytes, index: int, count: int, cores: int, excluded: set[str], flags: bool
+    ) -> None:
         sys.path[:] = import_path(excluded)  # Ray puts the current folder of the driver first
         self._start_arguments = (factory, index, count)
         # Ray limits the threads of matrix products only; the tokenizer would use all cores of the machine.
         os.environ["RAYON_NUM_THREADS"] = str(cores)
+        # Until the end of this process: a block per task would end while another task runs.
+        self._naming = ExitStack()
+        self._naming.enter_context(as_flags(flags))
 
-    def about(self) -> Any:
+    def describe(self) -> Any:
         factory, index, count = self._start_arguments
         # Not in __init__: Ray would report an error there as the death of the actor.
         worker = pickle.loads(factory).start(index, count)
         self._steps = Steps(worker)
         freeze_objects()
-        return worker.about()
+        return worker.describe()
 
     def make(self, task: Any) -> tuple[Any, dict[str, float]]:
         sums: Counter[str] = Counter()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.lines import Line, read_lines, without_end
@@ -52,7 +53,7 @@ class ConllReader(Reader):
             return
         rows: list[tuple[int, list[str]]] = []
         bad: Skipped | None = None
-        for line in chain(lines, [Line(0, "")]):
+        for line in chain(lines, [Line(0, "")]):  # a blank line at the end closes the last sentence
             text = without_end(line.text)
             if not text.strip(" \t\r") or text.startswith("-DOCSTART-"):
                 if bad or rows:
@@ -76,6 +77,7 @@ class ConllReader(Reader):
             if line.wrong is None and _is_row(line.text):
                 row = line
                 break
+        # Where all lines begin with `#`, one with tabs is the word `#` and its columns, not a comment.
         row = row or next((line for line in head if line.text.startswith("#") and "\t" in line.text), None)
         row_format = None if row is None else self._row_format(file, row)
         if row_format is not None:
@@ -89,7 +91,7 @@ class ConllReader(Reader):
             if len(names) != count:
                 raise SourceError(
                     f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}) and "
-                    f"--columns names {len(names)} ({','.join(names)}); name every column"
+                    f"{argument('columns')} names {len(names)} ({','.join(names)}); name every column"
                 )
             return RowFormat(names, tabs, universal=False)
         if count == len(_TWO):
@@ -98,7 +100,7 @@ class ConllReader(Reader):
             return RowFormat(_CONLLU, tabs, universal=True)
         raise SourceError(
             f"{file.label}, line {row.number} has {count} columns ({quoted(shown(text))}), not 2 or the "
-            "10 of CoNLL-U; name them, for example --columns token,pos,chunk,tag"
+            f"10 of CoNLL-U; name them, for example {argument('columns', 'token,pos,chunk,tag')}"
         )
 
     def _agree(self, file: File, row_format: RowFormat) -> None:
@@ -108,7 +110,7 @@ class ConllReader(Reader):
         if self.words is None:
             raise SourceError(
                 f"{file.label}: none of the columns {listed(row_format.names)} is token or form; "
-                "name the column of words with --words"
+                f"name the column of words with {argument('words')}"
             )
         self.agree(file, Columns(row_format.names, frozenset(row_format.names)))
 

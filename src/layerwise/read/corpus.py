@@ -13,7 +13,7 @@ from layerwise.read.conll import ConllReader
 from layerwise.read.example_builder import ExampleBuilder
 from layerwise.read.files import File, find_files
 from layerwise.read.jsonl import JsonlReader
-from layerwise.read.options import ReadOptions, check_options, column_names
+from layerwise.read.options import ReaderOptions, check_options, column_names
 from layerwise.read.parquet import ParquetReader
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, Skipped, listed, without_marks
@@ -66,7 +66,7 @@ def open_corpus(
     """
     format, files = find_files(sources, format)
     names = text if text is None or isinstance(text, str) else tuple(text)
-    options = ReadOptions(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
+    options = ReaderOptions(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
     check_options(options, format)
     return Corpus(format, files, _READERS[format](options))
 
@@ -116,7 +116,7 @@ class Corpus:
             yield
         except (RequestError, SourceError) as error:
             error.args = (self._without_marks(str(error)),)
-            if not self._reader.options.quote:
+            if not self._reader.options.quote:  # a traceback would show the cause, which quotes too
                 error.__cause__, error.__suppress_context__ = None, True
             raise
 
@@ -153,6 +153,7 @@ class Corpus:
 
     def records(self) -> Iterator[tuple[Example, ...]]:
         """Start a pass; yield the texts of each record together: one text, or the two of a pair."""
+        # Not a generator itself: a pass starts with this call, and not when its first record is read.
         self.skipped = []
         self._finished = self._count = 0
         self._builder.restart()

@@ -19,7 +19,7 @@ def paragraphs() -> Iterator[tuple[str, str]]:
     that occurs several times is yielded once.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    seen: set[str] = set()
+    yielded: set[str] = set()
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).parts
         if _SKIP.intersection(parts):
@@ -28,8 +28,8 @@ def paragraphs() -> Iterator[tuple[str, str]]:
         for docstring in _docstrings(path):
             for paragraph in re.split(r"\n\s*\n", docstring):
                 text = " ".join(paragraph.split())
-                if _is_prose(text) and text not in seen:
-                    seen.add(text)
+                if _is_prose(text) and text not in yielded:
+                    yielded.add(text)
                     yield package, text
 
 

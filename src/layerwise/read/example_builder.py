@@ -97,6 +97,7 @@ class ExampleBuilder:
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
         count = None if words is None else len(words)
         levels = self._column_types.levels(carried, count)
+        # Undecided columns (`None`) have no value in this record, so they are left out.
         columns = {self._name(name): carried[name] for name, level in levels.items() if level is False}
         word_columns = {
             self._name(name): (None,) * (count or 0) if carried[name] is None else tuple(carried[name])

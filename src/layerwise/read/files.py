@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerwise._util.paths import faults, is_url, matches, place, reason
+from layerwise.arguments import argument
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
@@ -56,7 +57,9 @@ def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple
     one_of("format", format, FORMATS)
     names = [sources] if isinstance(sources, str | Path) else list(sources)
     if not names:
-        raise RequestError("there is no source; name files, a folder with --format docs, or - for stdin")
+        raise RequestError(
+            f"there is no source; name files, a folder with {argument('format', 'docs')}, or - for stdin"
+        )
     files = [file for name in names for file in _named(_posix(name), format)]
     if format == "auto":
         format = _common_format(files)
@@ -101,29 +104,36 @@ def _remote(name: str, format: str) -> list[File]:
                 return [File(path, name, name, id=name, size=status.st_size)]
         paths = matches(name)
         if paths and not glob.has_magic(name) and format != "docs":
-            raise SourceError(
-                f"{name} is a folder; --format docs reads each file in it as one text, "
-                "a glob names files of another format"
-            )
+            raise _is_folder(name)
         if not paths:
-            raise SourceError(f"{name} doesn't exist; name a file, a glob, or a folder with --format docs")
+            raise SourceError(
+                f"{name} doesn't exist; name a file, a glob, or a folder with {argument('format', 'docs')}"
+            )
         cut = 0 if glob.has_magic(name) else len(name.rstrip("/")) + 1
         return [File(p, str(p), str(p), id=str(p)[cut:], size=p.stat().st_size) for p in paths]
     except (ValueError, *faults()) as error:  # type: ignore[misc]  # ValueError: an impossible name
         raise SourceError(f"{name} can't be read: {reason(error)}; name another file") from error
 
 
+def _is_folder(name: str) -> SourceError:
+    return SourceError(
+        f"{name} is a folder; {argument('format', 'docs')} reads each file in it as one text, "
+        "a glob names files of another format"
+    )
+
+
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
         raise SourceError(
             f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob, "
-            "a folder with --format docs, or - for stdin"
+            f"a folder with {argument('format', 'docs')}, or - for stdin"
         )
     paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
     files = [path for path in paths if not Path(path).is_dir()]
     if not files:
-        folders = ", only folders; name one with --format docs" if paths else "; mend it, or name the files"
-        raise SourceError(f"the glob {clean(pattern)!r} matches no file{folders}")
+        only_folders = f", only folders; name one with {argument('format', 'docs')}"
+        advice = only_folders if paths else "; mend it, or name the files"
+        raise SourceError(f"the glob {clean(pattern)!r} matches no file{advice}")
     return files
 
 
@@ -140,10 +150,7 @@ def _folder(name: str, format: str) -> list[File]:
             f"{clean(name)} is a dataset, which holds vectors; name the source that its texts came from"
         )
     if format != "docs":
-        raise SourceError(
-            f"{clean(name)} is a folder; --format docs reads each file in it as one text, "
-            "a glob names files of another format"
-        )
+        raise _is_folder(clean(name))
     paths = sorted(path.relative_to(name).as_posix() for path in _walk(Path(name)))
     if not paths:
         raise SourceError(f"the folder {clean(name)} holds no files; name one that does")
@@ -155,6 +162,7 @@ def _walk(folder: Path) -> list[Path]:
     for entry in folder.iterdir():
         if entry.name.startswith("."):
             continue
+        # A link to a folder may lead back to a folder above it.
         if entry.is_dir() and not entry.is_symlink():
             files += _walk(entry)
         elif entry.is_file():
@@ -163,12 +171,13 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _common_format(files: list[File]) -> str:
+    # In reverse, so that the first file of each format remains, for the message.
     formats = {_format_of(file): file.label for file in reversed(files)}
     if len(formats) > 1:
         (first, first_label), (second, second_label) = list(formats.items())[:2]
         raise SourceError(
             f"{first_label} ({first}) and {second_label} ({second}) are of different formats; "
-            "give files of one format, or name it with --format"
+            f"give files of one format, or name it with {argument('format')}"
         )
     return next(iter(formats))
 
@@ -179,5 +188,7 @@ def _format_of(file: File) -> str:
     ending = file.path.suffix
     if ending.lower() not in _FORMAT_OF:
         what = f"the ending {clean(ending)!r}" if ending else "a name without an ending"
-        raise SourceError(f"{file.label}: {what} names no format; choose one with --format: {_CHOICES}")
+        raise SourceError(
+            f"{file.label}: {what} names no format; choose one with {argument('format')}: {_CHOICES}"
+        )
     return _FORMAT_OF[ending.lower()]

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import IO, NamedTuple, cast
 
 from layerwise._util.paths import faults, is_remote, reason
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.options import line_codec
@@ -118,7 +119,7 @@ def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
     except UnicodeError as error:
         at = error.start if isinstance(error, UnicodeDecodeError) else 0
         byte = f" (0x{raw[at]:02x})" if at < len(raw) else ""
-        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with --encoding"
+        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with {argument('encoding')}"
         return raw.decode(codec, "replace"), wrong
 
 
@@ -131,21 +132,21 @@ def _cut(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
 def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
     # A newline counts only at the start of a code unit: other characters (U+0A00 U+0D0A) contain its bytes too.
     width = len(end)
-    buffer, seen = bytearray(), 0
+    buffer, position = bytearray(), 0
     for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
         buffer += chunk
         begin = 0
-        while (seen := buffer.find(end, seen)) >= 0:
-            if seen % width:
-                seen += 1
+        while (position := buffer.find(end, position)) >= 0:
+            if position % width:
+                position += 1
                 continue
-            seen += width
-            yield bytes(buffer[begin:seen])
-            begin = seen
+            position += width
+            yield bytes(buffer[begin:position])
+            begin = position
         del buffer[:begin]
         if len(buffer) > LONGEST:
             break
-        seen = len(buffer) - len(buffer) % width
+        position = len(buffer) - len(buffer) % width
     if buffer:
         yield bytes(buffer)
 

@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.example import clean
 
@@ -12,7 +13,7 @@ _WITHOUT_COLUMNS = ("txt", "docs")
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReaderOptions:
     """The options of `open_corpus`; a string `text` with a comma may name two columns."""
 
     text: str | tuple[str, ...] | None = None
@@ -26,7 +27,7 @@ class ReadOptions:
 
 
 def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """Return the column names of `--columns`; a single string is split at its commas.
+    """Return the names that the option `columns` gives; a single string is split at its commas.
 
     Raises:
         RequestError: no name, an empty name, or a name given twice.
@@ -35,10 +36,14 @@ def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
         return None
     names = tuple(columns.split(",") if isinstance(columns, str) else columns)
     if not names or not all(names):
-        raise RequestError(f"--columns {','.join(names)!r} has an empty name; give one name per column")
+        raise RequestError(
+            f"{argument('columns', ','.join(names))} has an empty name; give one name per column"
+        )
     for name in names:
         if names.count(name) > 1:
-            raise RequestError(f"--columns names {name!r} twice; give every column a different name")
+            raise RequestError(
+                f"{argument('columns')} names {name!r} twice; give every column a different name"
+            )
     return names
 
 
@@ -50,18 +55,18 @@ def pair_names(names: Sequence[str]) -> tuple[str, str]:
     """
     text = ",".join(map(str, names))
     if not all(names):
-        raise RequestError(f"--text {text!r} has an empty name; name one column, or two such as a,b")
+        raise RequestError(f"{argument('text', text)} has an empty name; name one column, or two such as a,b")
     if len(names) != 2:
         raise RequestError(
-            f"--text needs one column, or two for pairs of texts, and {text!r} names {len(names)}"
+            f"{argument('text')} needs one column, or two for pairs of texts, and {text!r} names {len(names)}"
         )
     first, second = names
     if clean(first) == clean(second):
-        raise RequestError(f"--text {text!r} names {first!r} twice; a pair needs two columns")
+        raise RequestError(f"{argument('text', text)} names {first!r} twice; a pair needs two columns")
     return first, second
 
 
-def check_options(options: ReadOptions, format: str) -> None:
+def check_options(options: ReaderOptions, format: str) -> None:
     """Reject options that contradict each other or the format.
 
     Raises:
@@ -69,22 +74,22 @@ def check_options(options: ReadOptions, format: str) -> None:
     """
     for name in ("text", "words", "id"):
         if getattr(options, name) == "":
-            raise RequestError(f"--{name} is empty; name a column, or leave it out")
+            raise RequestError(f"{argument(name)} is empty; name a column, or leave it out")
     _check_columns(options, format)
     if isinstance(options.text, tuple):
         pair_names(options.text)
     if options.text and options.words:
         text = options.text if isinstance(options.text, str) else ",".join(options.text)
         raise RequestError(
-            f"--text {text!r} and --words {options.words!r} exclude each other: "
+            f"{argument('text', text)} and {argument('words', options.words)} exclude each other: "
             "name a column of raw text or one of words"
         )
     if options.limit is not None and options.limit < 1:
-        raise RequestError(f"--limit {options.limit} leaves nothing to read; give 1 or more")
+        raise RequestError(f"{argument('limit', options.limit)} leaves nothing to read; give 1 or more")
     _check_encoding(options.encoding)
 
 
-def _check_columns(options: ReadOptions, format: str) -> None:
+def _check_columns(options: ReaderOptions, format: str) -> None:
     used = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
     if format in _WITHOUT_COLUMNS:
         refused, why = used, "it has no columns"
@@ -98,7 +103,7 @@ def _check_columns(options: ReadOptions, format: str) -> None:
     else:
         return
     if refused:
-        raise RequestError(f"--{refused[0]} doesn't fit format {format!r}: {why}; leave it out")
+        raise RequestError(f"{argument(refused[0])} doesn't fit format {format!r}: {why}; leave it out")
 
 
 def _check_encoding(encoding: str) -> None:
@@ -111,7 +116,7 @@ def _check_encoding(encoding: str) -> None:
         fits = False
     if not fits:
         raise RequestError(
-            f"--encoding {encoding!r} is no encoding of text files; "
+            f"{argument('encoding', encoding)} is no encoding of text files; "
             "take for example utf-8, utf-16, latin-1, cp1252, gb18030 or shift_jis"
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from layerwise import _util
 from layerwise._util.paths import faults
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.reader import Reader
@@ -46,13 +47,13 @@ class ParquetReader(Reader):
             if not (_is_list(kind) and _is_text(kind.value_type)):
                 raise SourceError(
                     f"{file.label}: column {self.words!r} is {quoted(str(kind))} where a list of strings is needed; "
-                    "name a column of words with --words"
+                    f"name a column of words with {argument('words')}"
                 )
         for text in self.texts:
             if not _is_text(schema.field(text).type):
                 raise SourceError(
                     f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
-                    f"name the column of the text with --text; there are {quoted(listed(schema.names))}"
+                    f"name the column of the text with {argument('text')}; there are {quoted(listed(schema.names))}"
                 )
 
 
@@ -69,7 +70,7 @@ def _open_parquet(file: File) -> Iterator[Any]:
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
-            f"{file.label} can't be read as Parquet: {quoted(why)}; write it again, or name another --format"
+            f"{file.label} can't be read as Parquet: {quoted(why)}; write it again, or name another {argument('format')}"
         ) from error
 
 
@@ -100,6 +101,7 @@ def _columns(file: File, schema: Any) -> Columns:
 
 def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
     size = sum(map(_util.parquet_size.written_out, batch.columns))
+    # Only now is the size with expanded strings known; the batch is halved until each part fits.
     if size > _BYTES and batch.num_rows > 1:
         half = batch.num_rows // 2
         yield from _records(file, batch.slice(0, half), start)
@@ -115,7 +117,7 @@ def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
         if batch.num_rows == 1:
             yield Skipped(file.label, start + 1, f"a value can't be read ({quoted(str(error))}); mend it")
             return
-        for row in range(batch.num_rows):
+        for row in range(batch.num_rows):  # find the row whose value can't be read
             yield from _records(file, batch.slice(row, 1), start + row)
         return
     for row, values in enumerate(zip(*columns, strict=True), start + 1):

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
-from layerwise.read.options import ReadOptions, pair_names
+from layerwise.read.options import ReaderOptions, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 
 
@@ -21,7 +22,7 @@ class Reader(ABC):
     unit: ClassVar[str] = "line"
     watched: ClassVar[bool] = False
 
-    def __init__(self, options: ReadOptions) -> None:
+    def __init__(self, options: ReaderOptions) -> None:
         self.options = options
         self.words = options.words
         text = options.text or "text"
@@ -88,13 +89,13 @@ class Reader(ABC):
     def missing(self, column: str, names: tuple[str, ...]) -> str:
         """Return the message for a missing column: which columns exist, and which option names one."""
         if column == self.id:
-            advice = "name one of them with --id"
+            advice = f"name one of them with {argument('id')}"
         elif column == self.words:
-            advice = "name a column of words with --words"
+            advice = f"name a column of words with {argument('words')}"
         elif self.paired:
-            advice = "name the columns of the two texts with --text, such as a,b"
+            advice = f"name the columns of the two texts with {argument('text')}, such as a,b"
         else:
-            advice = "name the column of the text with --text, or a column of words with --words"
+            advice = f"name the column of the text with {argument('text')}, or a column of words with {argument('words')}"
         return f"there is no column {column!r}, only {quoted(listed(names))}; {advice}"
 
     def _check_roles(self, file: File) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.example import Example
 
@@ -22,7 +23,7 @@ def shards(
         RequestError: a size below 1.
     """
     if texts < 1:
-        raise RequestError(f"--shard-texts {texts} is too small; take at least 1")
+        raise RequestError(f"{argument('shard_texts', texts)} is too small; take at least 1")
     shard: list[Example] = []
     size = 0
     remaining = list(reversed(begun))

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.files import File
 from layerwise.read.lines import Line, read_lines, without_end
@@ -62,14 +63,16 @@ class TsvReader(Reader):
     def _header(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
         row = next(rows, None)
         if row is None:
-            raise SourceError(f"{file.label} is empty; its first line must name the columns, or --columns")
+            raise SourceError(
+                f"{file.label} is empty; its first line must name the columns, or {argument('columns')}"
+            )
         if isinstance(row, Skipped):
             raise SourceError(f"{file.label}, line {row.line}: {row.why}")
         duplicates = sorted({name for name in row.cells if row.cells.count(name) > 1})
         if duplicates:
             raise SourceError(
                 f"{file.label}, line {row.line}: the header names {quoted(listed(duplicates))} twice; rename one, "
-                "or give --columns when the file has no header"
+                f"or give {argument('columns')} when the file has no header"
             )
         return tuple(row.cells)
 

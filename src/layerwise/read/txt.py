@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from layerwise.read.files import File
 from layerwise.read.lines import open_bytes, read_lines, read_whole, without_end
-from layerwise.read.options import ReadOptions
+from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
 from layerwise.read.record import Record, Skipped
 
@@ -29,7 +29,7 @@ class TxtReader(Reader):
 class DocsReader(Reader):
     """One text per file, with its path as `id`; the text keeps its line ends."""
 
-    def __init__(self, options: ReadOptions) -> None:
+    def __init__(self, options: ReaderOptions) -> None:
         super().__init__(options)
         self.id = "id"
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from layerwise._util.paths import faults, reason
+from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError, RequestError
 
 HOST = "127.0.0.1"
@@ -50,7 +51,9 @@ class Loopback:
             self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise RequestError(f"--port {port}: {why}; take another, or 0 for a free one") from None
+            raise RequestError(
+                f"{argument('port', port)}: {why}; take another, or 0 for a free one"
+            ) from None
 
     @property
     def url(self) -> str:

@@ -57,7 +57,7 @@ def export(
         RequestError: a format, layer or mix that isn't there.
         OutputError: something stands at `out`, or it can't be written to.
     """
-    one_of("format", to, TARGETS)
+    one_of("to", to, TARGETS)
     columns = _mixed(states, mix) if mix is not None else _layers(states, layers)
     target = Path(out)
     with disk.new(target) as part:

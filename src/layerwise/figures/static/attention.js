@@ -1,12 +1,12 @@
 // Where tokens look, block by block and head by head.
-function attentionPart(one, all) {
-  if (!one.attention) return [note(t("attention.none"))];
-  const [blocks, heads, n] = one.attention.shape;
+function attentionPart(text, all) {
+  if (!text.attention) return [note(t("attention.none"))];
+  const [blocks, heads, n] = text.attention.shape;
   const names = all.slice(0, n);
   const state = { block: blocks - 1, head: "mean" };
   const body = el("div", {});
   const value = (row, column) => {
-    const at = (head) => one.attention[((state.block * heads + head) * n + row) * n + column] / 255;
+    const at = (head) => text.attention[((state.block * heads + head) * n + row) * n + column] / 255;
     if (state.head !== "mean") return at(Number(state.head));
     let sum = 0;
     for (let head = 0; head < heads; head += 1) sum += at(head);
@@ -40,9 +40,9 @@ function attentionPart(one, all) {
   };
   const block = select(
     t("block"),
-    Array.from({ length: blocks }, (_, i) => [i, shown(one.attention_layers?.[i] ?? i + 1)]),
-    (given) => {
-      state.block = Number(given);
+    Array.from({ length: blocks }, (_, i) => [i, shown(text.attention_layers?.[i] ?? i + 1)]),
+    (value) => {
+      state.block = Number(value);
       draw();
     },
     { id: "block" },
@@ -51,8 +51,8 @@ function attentionPart(one, all) {
   const head = select(
     t("head"),
     [["mean", t("head.mean")], ...Array.from({ length: heads }, (_, i) => [i, String(i + 1)])],
-    (given) => {
-      state.head = given;
+    (value) => {
+      state.head = value;
       draw();
     },
     { id: "attention-head" },

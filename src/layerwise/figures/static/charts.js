@@ -43,21 +43,21 @@ const line = (x1, y1, x2, y2, name) => svg("line", { x1, y1, x2, y2, class: name
 function ticksOf(low, high, many) {
   const rough = (high - low) / Math.max(1, many) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 2.5, 5, 10].find((one) => one * power >= rough * 0.999) ?? 10);
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) found.push(at * step);
+  const step = power * ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const ticks = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) ticks.push(at * step);
   const digits = Math.max(
     0,
     Math.min(8, -Math.floor(Math.log10(step) + 1e-9) + (step / power === 2.5 ? 1 : 0)),
   );
-  return { at: found, word: (value) => (Math.abs(value) >= 1e5 ? num(value) : minus(value.toFixed(digits))) };
+  return { at: ticks, word: (value) => (Math.abs(value) >= 1e5 ? num(value) : minus(value.toFixed(digits))) };
 }
 
 /** The range of numbers with a margin; a range of no width gets one. */
 function rangeOf(values) {
-  const there = values.filter(isNumber);
-  if (!there.length) return [0, 1];
-  return widened(Math.min(...there), Math.max(...there), 0.07);
+  const numbers = values.filter(isNumber);
+  if (!numbers.length) return [0, 1];
+  return widened(Math.min(...numbers), Math.max(...numbers), 0.07);
 }
 
 /** A range with a margin; what differs by rounding alone is as good as equal, and gets room around it. */
@@ -80,7 +80,7 @@ function namesAlong(names, place, room, y, attributes = {}) {
 function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
   return (wide) => {
     const [left, right, top, bottom] = [52, 12, 12, 40];
-    const all = series.flatMap((one) => [...one.values, ...(one.low ?? []), ...(one.high ?? [])]);
+    const all = series.flatMap((curve) => [...curve.values, ...(curve.low ?? []), ...(curve.high ?? [])]);
     const range = rangeOf(bars ? [...all, 0] : all);
     if (bars) range[0] = Math.max(0, range[0]);
     const step = (wide - left - right) / layers.length;
@@ -92,38 +92,38 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
       words(left - 6, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),
     ]);
     const marks = [];
-    const bodies = series.map((one, s) => {
-      const inks = `ink${one.ink ?? s}`;
+    const bodies = series.map((curve, s) => {
+      const inks = `ink${curve.ink ?? s}`;
       const parts = [];
       if (!bars)
-        for (const run of runs(one.values))
+        for (const run of runs(curve.values))
           parts.push(
             svg("polyline", {
               class: `curve ${inks}`,
-              points: run.map((i) => `${x(i)},${y(one.values[i])}`).join(" "),
+              points: run.map((i) => `${x(i)},${y(curve.values[i])}`).join(" "),
             }),
           );
-      if (!bars && one.low)
+      if (!bars && curve.low)
         for (const run of runs(
-          one.low.map((low, i) => (isNumber(low) && isNumber(one.high[i]) ? low : null)),
+          curve.low.map((low, i) => (isNumber(low) && isNumber(curve.high[i]) ? low : null)),
         ))
           parts.unshift(
             band(
               run,
               x,
-              (i) => y(one.low[i]),
-              (i) => y(one.high[i]),
+              (i) => y(curve.low[i]),
+              (i) => y(curve.high[i]),
               inks,
             ),
           );
-      one.values.forEach((value, i) => {
+      curve.values.forEach((value, i) => {
         if (!isNumber(value)) return;
         const span = step * 0.7;
         const thick = span / series.length;
         const at = bars ? x(i) - span / 2 + thick * (s + 0.5) : x(i);
-        const spread = interval(one.low?.[i], one.high?.[i]);
-        const said =
-          `${series.length > 1 ? `${one.name}, ` : ""}${layerWord(layers[i])}: ${num(value)} ${spread}`.trim();
+        const spread = interval(curve.low?.[i], curve.high?.[i]);
+        const caption =
+          `${series.length > 1 ? `${curve.name}, ` : ""}${layerWord(layers[i])}: ${num(value)} ${spread}`.trim();
         const body = bars
           ? svg("rect", {
               x: at - thick * 0.45,
@@ -134,14 +134,14 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
             })
           : svg("circle", { cx: at, cy: y(value), r: 3.2, class: `dot ${inks}` });
         const mark = svg("g", { class: "mark", role: "img" }, body);
-        if (bars && spread) mark.append(line(at, y(one.low[i]), at, y(one.high[i]), "whisker"));
+        if (bars && spread) mark.append(line(at, y(curve.low[i]), at, y(curve.high[i]), "whisker"));
         if (!bars) mark.append(svg("circle", { cx: at, cy: y(value), r: 11, class: "touch" }));
-        marks.push([i, s, tell(mark, said)]);
+        marks.push([i, s, describe(mark, caption)]);
       });
       return parts;
     });
     const gaps = layers.map((name, i) =>
-      series.some((one) => isNumber(one.values[i]))
+      series.some((curve) => isNumber(curve.values[i]))
         ? null
         : words(x(i), high - bottom - 4, "–", { class: "tick", "text-anchor": "middle" }),
     );
@@ -184,13 +184,13 @@ const band = (run, x, low, high, inks) =>
 
 /** Stretches of places with a number. */
 function runs(values) {
-  const found = [];
+  const stretches = [];
   values.forEach((value, i) => {
     if (!isNumber(value)) return;
-    if (found.length && found.at(-1).at(-1) === i - 1) found.at(-1).push(i);
-    else found.push([i]);
+    if (stretches.length && stretches.at(-1).at(-1) === i - 1) stretches.at(-1).push(i);
+    else stretches.push([i]);
   });
-  return found;
+  return stretches;
 }
 
 /** What colours of lines stand for. */

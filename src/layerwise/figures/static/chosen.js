@@ -2,32 +2,32 @@
 const LISTED = 40; // texts of a rectangle that are listed
 
 /** What a row says: a text, or a word in its text. */
-function textOf(found, most) {
-  if (found.text === null || found.text === undefined)
-    return el("span", { class: "quiet" }, t("row", { n: count(found.row) }));
-  if (found.context === undefined) return said(found.text || t("empty"), "bdi", most);
-  const letters = Array.from(found.context); // offsets are in code points
+function textOf(hit, most) {
+  if (hit.text === null || hit.text === undefined)
+    return el("span", { class: "quiet" }, t("row", { n: count(hit.row) }));
+  if (hit.context === undefined) return userText(hit.text || t("empty"), "bdi", most);
+  const letters = Array.from(hit.context); // offsets are in code points
   const part = (from, to) => shown(letters.slice(from, to).join(""));
   const around = Math.floor(most / 4);
   return el(
     "bdi",
     { class: "said", dir: "auto" },
-    found.start > around ? "…" : "",
-    part(Math.max(0, found.start - around), found.start),
-    el("mark", {}, found.end > found.start ? part(found.start, found.end) : shown(found.text)),
-    part(found.end, found.end + around),
-    letters.length > found.end + around ? "…" : "",
+    hit.start > around ? "…" : "",
+    part(Math.max(0, hit.start - around), hit.start),
+    el("mark", {}, hit.end > hit.start ? part(hit.start, hit.end) : shown(hit.text)),
+    part(hit.end, hit.end + around),
+    letters.length > hit.end + around ? "…" : "",
   );
 }
 
 /** A row as a button that chooses it; rows that aren't on the map are words only. */
-function pointButton(scene, found, content = textOf(found, 140)) {
-  if (found.point === null || found.point === undefined)
+function pointButton(scene, hit, content = textOf(hit, 140)) {
+  if (hit.point === null || hit.point === undefined)
     return el("div", { class: "entry quiet", title: t("not.shown") }, content);
   return el(
     "button",
-    { type: "button", class: "entry", onclick: () => scene.choose(found.point) },
-    swatch(scene, found.point),
+    { type: "button", class: "entry", onclick: () => scene.choose(hit.point) },
+    swatch(scene, hit.point),
     content,
   );
 }
@@ -51,7 +51,7 @@ function chosenCard(scene) {
     const mine = (turn += 1);
     if (point === null) return card.replaceChildren(note(t("chosen.none")));
     const layer = scene.layer;
-    const [found, here, there] = await Promise.all([
+    const [hit, nearHere, nearOther] = await Promise.all([
       scene.source.text(point),
       scene.source.neighbours(point, layer),
       scene.source.neighbours(point, other),
@@ -67,31 +67,33 @@ function chosenCard(scene) {
       "dl",
       { class: "values" },
       scene.columns.flatMap((column) => [
-        el("dt", {}, said(column.name, "bdi", 40)),
-        el("dd", {}, said(valueOf(column, point), "bdi", 80)),
+        el("dt", {}, userText(column.name, "bdi", 40)),
+        el("dd", {}, userText(valueOf(column, point), "bdi", 80)),
       ]),
       el("dt", {}, t("row.name")),
-      el("dd", {}, count(found.row)),
+      el("dd", {}, count(hit.row)),
     );
     card.replaceChildren(
       head,
-      el("p", { class: "whole" }, textOf(found, 400)),
-      found.clipped ? note(t("clipped")) : "",
+      el("p", { class: "whole" }, textOf(hit, 400)),
+      hit.clipped ? note(t("clipped")) : "",
       values,
-      ...nearPart(here, there, layer),
+      ...nearPart(nearHere, nearOther, layer),
     );
-    scene.near = (here ?? []).map((one) => one.point).filter((one) => one !== null && one !== undefined);
+    scene.near = (nearHere ?? [])
+      .map((entry) => entry.point)
+      .filter((point) => point !== null && point !== undefined);
     scene.emit("paint");
     announce(
       t("said.chosen", {
-        text: short(found.text ?? t("row", { n: found.row }), 100),
+        text: short(hit.text ?? t("row", { n: hit.row }), 100),
         layer: layerWord(scene.layers[layer]),
       }),
     );
     return undefined;
   };
-  const nearPart = (here, there, layer) => {
-    if (!here) return [note(t("near.none"))];
+  const nearPart = (nearHere, nearOther, layer) => {
+    if (!nearHere) return [note(t("near.none"))];
     const pick = select(
       t("near.beside"),
       scene.layers.map((name, i) => [i, layerWord(name)]),
@@ -102,39 +104,40 @@ function chosenCard(scene) {
       { id: "near-other" },
     );
     pick.box.value = other;
-    const both = new Set(here.map((one) => one.row).filter((row) => there.some((two) => two.row === row)));
-    const list = (found) =>
+    const rowsOfOther = nearOther.map((entry) => entry.row);
+    const both = new Set(nearHere.map((entry) => entry.row).filter((row) => rowsOfOther.includes(row)));
+    const list = (entries) =>
       el(
         "ol",
         {},
-        found.map((one) =>
+        entries.map((entry) =>
           el(
             "li",
-            { class: both.has(one.row) ? "both" : null },
+            { class: both.has(entry.row) ? "both" : null },
             pointButton(
               scene,
-              one,
+              entry,
               el(
                 "span",
                 {},
-                el("span", { class: "cosine", title: t("cosine") }, num(one.cosine)),
+                el("span", { class: "cosine", title: t("cosine") }, num(entry.cosine)),
                 " ",
-                textOf(one, 90),
+                textOf(entry, 90),
               ),
             ),
-            both.has(one.row) ? el("span", { class: "unseen" }, t("near.shared")) : null,
+            both.has(entry.row) ? el("span", { class: "unseen" }, t("near.shared")) : null,
           ),
         ),
       );
     return [
       el("h3", {}, t("near")),
       pick.label,
-      note(t("near.common", { n: both.size, of: here.length })),
+      note(t("near.common", { n: both.size, of: nearHere.length })),
       el(
         "div",
         { class: "beside" },
-        el("div", {}, el("h4", {}, layerWord(scene.layers[layer])), list(here)),
-        el("div", {}, el("h4", {}, layerWord(scene.layers[other])), list(there)),
+        el("div", {}, el("h4", {}, layerWord(scene.layers[layer])), list(nearHere)),
+        el("div", {}, el("h4", {}, layerWord(scene.layers[other])), list(nearOther)),
       ),
     ];
   };
@@ -159,7 +162,7 @@ async function showBox(scene, card, inside) {
         "dl",
         { class: "values" },
         many.flatMap(([group, n]) => [
-          el("dt", {}, said(group.name, "bdi", 60)),
+          el("dt", {}, userText(group.name, "bdi", 60)),
           el("dd", {}, `${count(n)} (${percent(n / inside.length)})`),
         ]),
       )
@@ -172,7 +175,7 @@ async function showBox(scene, card, inside) {
     el(
       "div",
       { class: "list" },
-      some.map((one) => pointButton(scene, one)),
+      some.map((entry) => pointButton(scene, entry)),
     ),
     more,
   );

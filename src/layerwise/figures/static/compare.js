@@ -19,11 +19,11 @@ function compareSection(scene, analysis) {
   );
   // What is hovered in one is ringed in the other.
   maps.forEach((map, side) => {
-    const own = map.act.hover;
+    const showTip = map.act.hover;
     map.act.hover = (point, event) => {
       maps[1 - side].hovered = point;
       maps[1 - side].invalidate();
-      own(point, event);
+      showTip(point, event);
     };
   });
   const words = el("div", { class: "card chosen-here" });
@@ -59,11 +59,11 @@ function compareSection(scene, analysis) {
     const rows =
       r < 0 || c < 0
         ? []
-        : measuresOf(analysis, true).map(([name, one]) => [
+        : measuresOf(analysis, true).map(([name, measure]) => [
             measureName(name),
-            num(one.values[r]?.[c]),
-            interval(one.low?.[r]?.[c], one.high?.[r]?.[c]) || "–",
-            unitName(one.unit),
+            num(measure.values[r]?.[c]),
+            interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]) || "–",
+            unitName(measure.unit),
           ]);
     if (isNumber(shared))
       rows.push([

@@ -20,7 +20,7 @@ const svg = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
 /** User text in a box of its own, so that its direction of writing stays its own. */
-const said = (text, tag = "bdi", most = 2000) => el(tag, { class: "said", dir: "auto" }, short(text, most));
+const userText = (text, tag = "bdi", most = 2000) => el(tag, { class: "said", dir: "auto" }, short(text, most));
 
 function select(label, options, onchange, attributes = {}) {
   const box = el("select", { ...attributes, onchange: () => onchange(box.value) });
@@ -91,7 +91,7 @@ const tip = {
 };
 
 /** Gives a mark its words, on hover, on focus and for screen readers. */
-function tell(mark, lines) {
+function describe(mark, lines) {
   const list = Array.isArray(lines) ? lines : [lines];
   mark.setAttribute("aria-label", list.join("; "));
   mark.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, list));

@@ -1,7 +1,7 @@
 // The shape of layers: a small chart for every measure that is a number per layer.
 function geometrySection(analysis) {
-  const found = measuresOf(analysis, false);
-  if (!found.length) return section("geometry", t("geometry"), note(t("geometry.none")));
+  const measures = measuresOf(analysis, false);
+  if (!measures.length) return section("geometry", t("geometry"), note(t("geometry.none")));
   const layers = analysis.layers.map(String);
   const lead = t("geometry.lead", {
     rows: count(analysis.rows),
@@ -15,7 +15,7 @@ function geometrySection(analysis) {
     el(
       "div",
       { class: "many" },
-      found.map(([name, one]) => small(layers, name, one)),
+      measures.map(([name, measure]) => small(layers, name, measure)),
     ),
   );
   const dimensions = Object.entries(analysis.dimensions ?? {}).filter(
@@ -34,16 +34,16 @@ function geometrySection(analysis) {
   return box;
 }
 
-function small(layers, name, one) {
-  const some = one.values.some(isNumber);
-  const gaps = one.values.some((value) => !isNumber(value));
-  const banded = one.low?.some(isNumber) && one.high?.some(isNumber);
+function small(layers, name, measure) {
+  const some = measure.values.some(isNumber);
+  const gaps = measure.values.some((value) => !isNumber(value));
+  const banded = measure.low?.some(isNumber) && measure.high?.some(isNumber);
   const series = [
     {
       name: measureName(name),
-      values: one.values,
-      low: banded ? one.low : null,
-      high: banded ? one.high : null,
+      values: measure.values,
+      low: banded ? measure.low : null,
+      high: banded ? measure.high : null,
     },
   ];
   const make = () =>
@@ -51,21 +51,21 @@ function small(layers, name, one) {
       [t("layer"), measureName(name), ...(banded ? [t("interval.name")] : [])],
       layers.map((layer, i) => [
         shown(layer),
-        num(one.values[i]),
-        ...(banded ? [interval(one.low[i], one.high[i]) || "–"] : []),
+        num(measure.values[i]),
+        ...(banded ? [interval(measure.low[i], measure.high[i]) || "–"] : []),
       ]),
     );
   return el(
     "figure",
     { class: "small" },
-    el("figcaption", {}, el("strong", {}, measureName(name)), el("small", {}, unitName(one.unit))),
+    el("figcaption", {}, el("strong", {}, measureName(name)), el("small", {}, unitName(measure.unit))),
     some
       ? chart(layerLines({ layers, series, unit: "", high: 150, label: measureName(name) }))
       : note(t("undefined")),
     el(
       "p",
       { class: "note said" },
-      [noteWord(one.source), one.note && noteWord(one.note), some && gaps && t("undefined.note")]
+      [noteWord(measure.source), measure.note && noteWord(measure.note), some && gaps && t("undefined.note")]
         .filter(Boolean)
         .join(" · "),
     ),
@@ -76,8 +76,8 @@ function small(layers, name, one) {
 /** The foremost dimensions of every layer. */
 function dimensionTable(by) {
   const most = 5;
-  const words = (one) =>
-    `${one.dimension} (${isNumber(one.share) ? percent(one.share) : isNumber(one.eta2) ? `η² ${num(one.eta2)}` : `F ${num(one.f)}`})`;
+  const words = (entry) =>
+    `${entry.dimension} (${isNumber(entry.share) ? percent(entry.share) : isNumber(entry.eta2) ? `η² ${num(entry.eta2)}` : `F ${num(entry.f)}`})`;
   return table(
     [t("layer"), ...Array.from({ length: most }, (_, i) => t("nth", { n: i + 1 }))],
     byDepth(Object.keys(by))

@@ -1,11 +1,11 @@
 // What this is, on top; what it was made with, at the end.
 function showHeader(head) {
-  const about = head.about ?? {};
+  const dataset = head.about ?? {};
   document.title = `${shown(head.title ?? "layerwise")} · layerwise`;
-  const model = about.model ?? {};
+  const model = dataset.model ?? {};
   const name = shown(model.id ?? t("model.unknown"));
-  const layers = about.layers ?? [];
-  const rows = t(`rows.${about.level ?? "text"}`, { n: count(about.rows) });
+  const layers = dataset.layers ?? [];
+  const rows = t(`rows.${dataset.level ?? "text"}`, { n: count(dataset.rows) });
   const facts = [
     [
       t("fact.model"),
@@ -13,37 +13,37 @@ function showHeader(head) {
         .filter(Boolean)
         .join(" "),
       [
-        about.blocks && t("blocks", { n: about.blocks }),
-        about.width && t("width", { n: count(about.width) }),
+        dataset.blocks && t("blocks", { n: dataset.blocks }),
+        dataset.width && t("width", { n: count(dataset.width) }),
       ],
     ],
     [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90)]],
     [
       t("fact.rows"),
       rows,
-      [known(`level.${about.level}`, about.level), about.pool && t("pooled", { pool: about.pool })],
+      [wordsOr(`level.${dataset.level}`, dataset.level), dataset.pool && t("pooled", { pool: dataset.pool })],
     ],
     [
       t("fact.corpus"),
-      t("texts.n", { n: count(about.texts) }),
+      t("texts.n", { n: count(dataset.texts) }),
       [
-        about.source && short([].concat(about.source).join(", "), 90),
-        isNumber(about.tokens) && t("tokens.n", { n: count(about.tokens) }),
+        dataset.source && short([].concat(dataset.source).join(", "), 90),
+        isNumber(dataset.tokens) && t("tokens.n", { n: count(dataset.tokens) }),
       ],
     ],
     [
       t("fact.coverage"),
-      coverage(about),
+      coverage(dataset),
       [
-        isNumber(about.windows) && t("windows.n", { n: count(about.windows) }),
-        about.skipped ? t("skipped.n", { n: count(about.skipped) }) : null,
+        isNumber(dataset.windows) && t("windows.n", { n: count(dataset.windows) }),
+        dataset.skipped ? t("skipped.n", { n: count(dataset.skipped) }) : null,
       ],
     ],
     [
       t("fact.cost"),
-      isNumber(about.bytes) ? t("bytes.rest", { size: size(about.bytes) }) : t("bytes.none"),
+      isNumber(dataset.bytes) ? t("bytes.rest", { size: size(dataset.bytes) }) : t("bytes.none"),
       [
-        [about.dtype, about.precision && t("computed", { precision: about.precision })]
+        [dataset.dtype, dataset.precision && t("computed", { precision: dataset.precision })]
           .filter(Boolean)
           .join(", "),
         forward(head.probe),
@@ -58,27 +58,27 @@ function showHeader(head) {
       el(
         "dd",
         {},
-        said(value, "span", 200),
-        more.filter(Boolean).map((one) => el("small", { class: "said", dir: "auto" }, shown(one))),
+        userText(value, "span", 200),
+        more.filter(Boolean).map((text) => el("small", { class: "said", dir: "auto" }, shown(text))),
       ),
     ),
   );
   $("head").replaceChildren(
-    el("h1", {}, said(head.title ?? "layerwise", "bdi", 120)),
+    el("h1", {}, userText(head.title ?? "layerwise", "bdi", 120)),
     el("dl", { class: "facts" }, list),
     advice(head.probe),
   );
 }
 
-function coverage(about) {
-  if (!isNumber(about.truncated)) return "–";
-  const lost = about.lost_words ? t("lost.n", { n: count(about.lost_words) }) : t("lost.none");
-  return `${about.truncated ? t("truncated.n", { n: count(about.truncated) }) : t("truncated.none")}${t("comma")}${lost}`;
+function coverage(dataset) {
+  if (!isNumber(dataset.truncated)) return "–";
+  const lost = dataset.lost_words ? t("lost.n", { n: count(dataset.lost_words) }) : t("lost.none");
+  return `${dataset.truncated ? t("truncated.n", { n: count(dataset.truncated) }) : t("truncated.none")}${t("comma")}${lost}`;
 }
 
 /** What the advised candidate costs of a forward. */
 function forward(probe) {
-  const best = probe?.candidates?.find((one) => one.mix === probe.advice?.best);
+  const best = probe?.candidates?.find((candidate) => candidate.mix === probe.advice?.best);
   return isNumber(best?.cost) ? t("forward", { mix: shortMix(best.mix), share: percent(best.cost) }) : null;
 }
 
@@ -88,11 +88,11 @@ function advice(probe) {
   const { best, cheapest, differs, text } = probe.advice;
   // A sentence ends where a capital or a bracket follows: "mean(1:)" and "0.912" don't end one.
   const [, first, rest] = /^(.*?[.;!?])\s+(?=[A-Z(])(.*)$/s.exec(text ?? "") ?? [null, text ?? "", ""];
-  const own = LOCALE.startsWith("zh");
-  const sentence = own
+  const isChinese = LOCALE.startsWith("zh");
+  const sentence = isChinese
     ? t(differs ? "advice.differs" : "advice.same", { best: shortMix(best), cheapest: shortMix(cheapest) })
     : shown(first);
-  const more = own ? text : rest;
+  const more = isChinese ? text : rest;
   return el(
     "div",
     { class: "advice" },
@@ -110,9 +110,9 @@ function advice(probe) {
 
 function showFooter(head) {
   const versions = { ...head.about?.versions, ...head.versions };
-  const made = head.about?.made ?? head.about?.finished;
+  const date = head.about?.made ?? head.about?.finished;
   const parts = [
-    made && t("foot.made", { when: shown(made) }),
+    date && t("foot.made", { when: shown(date) }),
     Object.keys(versions).length &&
       t("foot.versions", {
         list: Object.entries(versions)
@@ -134,7 +134,7 @@ function showFooter(head) {
           el(
             "ul",
             {},
-            notes.map((one) => el("li", { class: "said", dir: "auto" }, shown(one))),
+            notes.map((text) => el("li", { class: "said", dir: "auto" }, shown(text))),
           ),
         )
       : "",

@@ -37,8 +37,8 @@ class PointMap {
     this.at = at;
     for (const layer of new Set([Math.floor(at), Math.ceil(at)])) {
       if (!this.coords[layer]) {
-        this.scene.source.coords(layer).then((found) => {
-          this.coords[layer] = found;
+        this.scene.source.coords(layer).then((coords) => {
+          this.coords[layer] = coords;
           this.invalidate();
         }, report);
       }

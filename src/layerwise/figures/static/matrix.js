@@ -66,22 +66,22 @@ function heat({ rows, columns, value, range, lines, pick, label, numbers = true,
 }
 
 function heatCell({ x, y, cell, numbered, value, range, pick, lines }) {
-  const there = isNumber(value);
-  const colour = there ? ramp((value - range[0]) / (range[1] - range[0] || 1)) : null;
+  const defined = isNumber(value);
+  const colour = defined ? ramp((value - range[0]) / (range[1] - range[0] || 1)) : null;
   const mark = svg(
     "g",
-    { class: `cell${there ? "" : " gap"}`, role: pick ? "button" : "img" },
-    svg("rect", { x, y, width: cell - 1, height: cell - 1, fill: there ? css(colour) : null }),
+    { class: `cell${defined ? "" : " gap"}`, role: pick ? "button" : "img" },
+    svg("rect", { x, y, width: cell - 1, height: cell - 1, fill: defined ? css(colour) : null }),
   );
   if (numbered)
     mark.append(
-      words(x + cell / 2, y + cell / 2 + 4, there ? brief(value) : "–", {
+      words(x + cell / 2, y + cell / 2 + 4, defined ? brief(value) : "–", {
         class: "in-cell",
         "text-anchor": "middle",
-        fill: there ? over(colour) : null,
+        fill: defined ? over(colour) : null,
       }),
     );
-  tell(mark, lines);
+  describe(mark, lines);
   if (pick) {
     mark.addEventListener("click", pick);
     mark.addEventListener("keydown", (event) => {
@@ -102,20 +102,20 @@ function brief(value) {
 const isMatrix = (measure) => Array.isArray(measure?.values?.[0]);
 const measuresOf = (analysis, matrices) =>
   Object.entries(analysis?.measures ?? {}).filter(
-    ([, one]) => isMatrix(one) === matrices && one.values?.length,
+    ([, measure]) => isMatrix(measure) === matrices && measure.values?.length,
   );
 
 function matrixSection(scene, analysis, compare) {
-  const found = measuresOf(analysis, true);
-  if (!found.length) return section("matrix", t("matrix"), note(t("matrix.none")));
+  const matrices = measuresOf(analysis, true);
+  if (!matrices.length) return section("matrix", t("matrix"), note(t("matrix.none")));
   const layers = analysis.layers.map(String);
   const body = el("div", {});
   const show = (name) => {
-    const one = Object.fromEntries(found)[name];
-    const flat = one.values.flat().filter(isNumber);
-    const range = widened(Math.min(...flat, one.alike ?? Infinity), Math.max(...flat, one.alike ?? -Infinity), 0);
-    const spread = (r, c) => interval(one.low?.[r]?.[c], one.high?.[r]?.[c]);
-    const value = (r, c) => one.values[r]?.[c] ?? null;
+    const measure = Object.fromEntries(matrices)[name];
+    const flat = measure.values.flat().filter(isNumber);
+    const range = widened(Math.min(...flat, measure.alike ?? Infinity), Math.max(...flat, measure.alike ?? -Infinity), 0);
+    const spread = (r, c) => interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]);
+    const value = (r, c) => measure.values[r]?.[c] ?? null;
     const lines = (r, c) => [
       t("pair", { a: shown(layers[r]), b: shown(layers[c]) }),
       isNumber(value(r, c))
@@ -155,9 +155,9 @@ function matrixSection(scene, analysis, compare) {
           "div",
           { class: "aside" },
           flat.length ? rampLegend(...range) : "",
-          note(t("measure.source", { unit: unitName(one.unit), source: noteWord(one.source) })),
+          note(t("measure.source", { unit: unitName(measure.unit), source: noteWord(measure.source) })),
           flat.length < layers.length ** 2 ? note(t("undefined.note")) : "",
-          one.note ? note(noteWord(one.note)) : "",
+          measure.note ? note(noteWord(measure.note)) : "",
           note(t("matrix.hint")),
         ),
       ),
@@ -166,10 +166,10 @@ function matrixSection(scene, analysis, compare) {
   };
   const pick = select(
     t("measure"),
-    found.map(([name]) => [name, measureName(name)]),
+    matrices.map(([name]) => [name, measureName(name)]),
     show,
     { id: "measure" },
   );
-  show(found[0][0]);
+  show(matrices[0][0]);
   return section("matrix", t("matrix"), pick.label, body);
 }

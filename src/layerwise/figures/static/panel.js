@@ -70,12 +70,12 @@ async function hoverTip(scene, point, event) {
   const values = scene.columns
     .slice(0, 6)
     .map((column) =>
-      el("span", {}, said(column.name, "bdi", 40), ": ", said(valueOf(column, point), "bdi", 80)),
+      el("span", {}, userText(column.name, "bdi", 40), ": ", userText(valueOf(column, point), "bdi", 80)),
     );
   const place = [event.clientX, event.clientY];
   hoverTip.last = point;
-  const found = await scene.source.text(point).catch(() => ({ text: null }));
-  if (hoverTip.last === point && point === hoverTip.last) tip.show(...place, [textOf(found, 220), ...values]);
+  const hit = await scene.source.text(point).catch(() => ({ text: null }));
+  if (hoverTip.last === point && point === hoverTip.last) tip.show(...place, [textOf(hit, 220), ...values]);
 }
 
 function colourCard(scene) {
@@ -114,7 +114,7 @@ function legendOf(scene) {
         },
       },
       dot,
-      said(group.name, "bdi", 60),
+      userText(group.name, "bdi", 60),
       el("span", { class: "quiet amount" }, count(group.count)),
     );
     return button;
@@ -135,7 +135,7 @@ function rampLegend(low, high) {
 }
 
 function searchCard(scene) {
-  const found = el("div", { id: "hits", class: "list" });
+  const list = el("div", { id: "hits", class: "list" });
   const many = el("p", { class: "note", id: "hit-count" });
   const none = scene.points.texts === null && !scene.points.remote;
   let turn = 0;
@@ -143,7 +143,7 @@ function searchCard(scene) {
     const query = input.value;
     const mine = (turn += 1);
     if (!query) {
-      found.replaceChildren();
+      list.replaceChildren();
       many.textContent = "";
       return scene.find(null);
     }
@@ -154,7 +154,7 @@ function searchCard(scene) {
       first: hits.length,
     });
     announce(many.textContent);
-    found.replaceChildren(...hits.map((hit) => pointButton(scene, hit, snippet(hit, query))));
+    list.replaceChildren(...hits.map((hit) => pointButton(scene, hit, snippet(hit, query))));
     return scene.find(points);
   };
   const input = el("input", {
@@ -169,7 +169,7 @@ function searchCard(scene) {
       input.timer = setTimeout(() => run().catch(report), 120);
     },
     onkeydown: (event) => {
-      if (event.key === "Enter") found.querySelector("button")?.click();
+      if (event.key === "Enter") list.querySelector("button")?.click();
     },
   });
   scene.on("clear", () => {
@@ -182,7 +182,7 @@ function searchCard(scene) {
     el("label", { class: "field" }, el("span", {}, t("search")), input),
     none ? note(t("no.text")) : null,
     many,
-    found,
+    list,
   );
 }
 

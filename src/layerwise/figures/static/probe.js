@@ -3,14 +3,14 @@ const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
 
 function probeSection(probe) {
   if (!probe?.candidates) return section("probe", t("probe"), note(t("probe.none")));
-  const metric = known(`metric.${probe.metric}`, plainName(probe.metric));
+  const metric = wordsOr(`metric.${probe.metric}`, plainName(probe.metric));
   const lead = t("probe.lead", {
     label: short(probe.label, 60),
     rows: count(probe.rows),
-    task: known(`task.${probe.task}`, shown(probe.task)),
+    task: wordsOr(`task.${probe.task}`, shown(probe.task)),
   });
   const layers = probe.candidates.filter(isLayer).sort((a, b) => depthOf(a.mix) - depthOf(b.mix));
-  const mixes = probe.candidates.filter((one) => !isLayer(one));
+  const mixes = probe.candidates.filter((candidate) => !isLayer(candidate));
   const chosen = isNumber(probe.chosen?.score)
     ? [{ ...probe.chosen, mix: t("probe.chosen"), kind: "chosen" }]
     : [];
@@ -32,7 +32,7 @@ function probeSection(probe) {
         others: [...mixes, ...chosen],
         baselines: probe.baselines ?? {},
         metric,
-        unit: known(`metric.unit.${probe.metric}`, ""),
+        unit: wordsOr(`metric.unit.${probe.metric}`, ""),
         best: probe.advice?.best,
         label,
       }),
@@ -51,24 +51,24 @@ function probeSection(probe) {
   return box;
 }
 
-const isLayer = (one) => (one.kind ? one.kind === "layer" : /^(emb|\d+)$/.test(one.mix));
+const isLayer = (candidate) => (candidate.kind ? candidate.kind === "layer" : /^(emb|\d+)$/.test(candidate.mix));
 
 function probeChart(wide, { layers, others, baselines, metric, unit, best, label }) {
   const lines = Object.entries(baselines)
     .map(([name, value]) => ({
-      name: known(`baseline.${name}`, plainName(name)),
+      name: wordsOr(`baseline.${name}`, plainName(name)),
       ...(typeof value === "object" ? value : { score: value }),
     }))
-    .filter((one) => isNumber(one.score));
+    .filter((baseline) => isNumber(baseline.score));
   const all = [...layers, ...others];
   const narrow = wide < 560;
   const right = narrow || !lines.length ? 12 : 186;
   // Names of mixes stand aslant; the longest says how much room they take.
-  const names = all.map((one) => short(shortMix(one.mix), 24));
-  const slant = Math.max(0, ...others.map((one, i) => names[layers.length + i].length)) * 4;
+  const names = all.map((candidate) => short(shortMix(candidate.mix), 24));
+  const slant = Math.max(0, ...others.map((candidate, i) => names[layers.length + i].length)) * 4;
   const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant)];
   const high = (narrow ? 260 : 320) + slant / 2;
-  const range = rangeOf([...all, ...lines].flatMap((one) => [one.score, one.low, one.high]));
+  const range = rangeOf([...all, ...lines].flatMap((item) => [item.score, item.low, item.high]));
   const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
   const step = (wide - left - right) / slots;
   const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
@@ -78,37 +78,37 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
     line(left, y(value), wide - right, y(value), "grid"),
     words(left - 7, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),
   ]);
-  const rules = lines.map((one, i) =>
-    tell(
+  const rules = lines.map((baseline, i) =>
+    describe(
       svg(
         "g",
         { class: "mark rule", role: "img" },
         svg("line", {
           x1: left,
           x2: wide - right,
-          y1: y(one.score),
-          y2: y(one.score),
+          y1: y(baseline.score),
+          y2: y(baseline.score),
           "stroke-dasharray": DASHES[i % DASHES.length],
         }),
-        svg("line", { x1: left, x2: wide - right, y1: y(one.score), y2: y(one.score), class: "touch" }),
+        svg("line", { x1: left, x2: wide - right, y1: y(baseline.score), y2: y(baseline.score), class: "touch" }),
       ),
-      `${one.name}: ${num(one.score)} ${interval(one.low, one.high)}`.trim(),
+      `${baseline.name}: ${num(baseline.score)} ${interval(baseline.low, baseline.high)}`.trim(),
     ),
   );
   const labels = (narrow ? namesOnLines : baselineNames)(lines, y, wide - right, top, high - bottom);
   const curve = svg("polyline", {
     class: "curve ink0",
-    points: layers.map((one, i) => (isNumber(one.score) ? `${x(i)},${y(one.score)}` : "")).join(" "),
+    points: layers.map((candidate, i) => (isNumber(candidate.score) ? `${x(i)},${y(candidate.score)}` : "")).join(" "),
   });
   const marks = all
-    .map((one, i) =>
-      isNumber(one.score)
+    .map((candidate, i) =>
+      isNumber(candidate.score)
         ? scoreMark(
-            one,
+            candidate,
             x(i),
             y,
-            i < layers.length ? 0 : one.kind === "chosen" ? 2 : 1,
-            one.mix === best,
+            i < layers.length ? 0 : candidate.kind === "chosen" ? 2 : 1,
+            candidate.mix === best,
             metric,
           )
         : null,
@@ -117,7 +117,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
   roving([...marks, ...rules]);
   const foot = [
     ...namesAlong(names.slice(0, layers.length), x, step, high - bottom + 17),
-    ...others.map((one, i) =>
+    ...others.map((candidate, i) =>
       words(0, 0, names[layers.length + i], {
         class: "tick",
         "text-anchor": "end",
@@ -125,7 +125,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
       }),
     ),
   ];
-  const about = layers.length
+  const axisName = layers.length
     ? words(x((layers.length - 1) / 2), high - bottom + 36, t("axis.layer"), {
         class: "axis-name",
         "text-anchor": "middle",
@@ -142,7 +142,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
     curve,
     marks,
     foot,
-    about,
+    axisName,
     words(-(high - bottom + top) / 2, 13, unit ? `${metric} (${unit})` : metric, {
       class: "axis-name",
       transform: "rotate(-90)",
@@ -152,8 +152,8 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
 }
 
 /** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
-function scoreMark(one, x, y, ink, best, metric) {
-  const [at, worse] = [y(one.score), isNumber(one.p_vs_best) && one.p_vs_best < 0.05 && !best];
+function scoreMark(candidate, x, y, ink, best, metric) {
+  const [at, worse] = [y(candidate.score), isNumber(candidate.p_vs_best) && candidate.p_vs_best < 0.05 && !best];
   const shape = [
     svg("circle", { cx: x, cy: at, r: 4.5 }),
     svg("rect", { x: x - 4.2, y: at - 4.2, width: 8.4, height: 8.4 }),
@@ -161,40 +161,40 @@ function scoreMark(one, x, y, ink, best, metric) {
   ][ink];
   shape.setAttribute("class", `dot ink${ink}${worse ? " hollow" : ""}`);
   const body = svg("g", { class: "mark", role: "img" });
-  if (isNumber(one.low) && isNumber(one.high))
-    body.append(line(x, y(one.low), x, y(one.high), `whisker ink${ink}`));
+  if (isNumber(candidate.low) && isNumber(candidate.high))
+    body.append(line(x, y(candidate.low), x, y(candidate.high), `whisker ink${ink}`));
   body.append(shape, svg("circle", { cx: x, cy: at, r: 12, class: "touch" }));
   if (best) body.append(svg("circle", { cx: x, cy: at, r: 8.5, class: "best" }));
   const lines = [
-    `${ink ? shortMix(one.mix) : layerWord(one.mix)}${best ? ` · ${t("probe.best")}` : ""}`,
-    `${metric} ${num(one.score)} ${interval(one.low, one.high)}`.trim(),
+    `${ink ? shortMix(candidate.mix) : layerWord(candidate.mix)}${best ? ` · ${t("probe.best")}` : ""}`,
+    `${metric} ${num(candidate.score)} ${interval(candidate.low, candidate.high)}`.trim(),
   ];
-  if (isNumber(one.p_vs_best) && !best)
-    lines.push(t("probe.p", { p: one.p_vs_best < 0.001 ? "< 0.001" : num(one.p_vs_best) }));
-  if (isNumber(one.cost)) lines.push(t("probe.cost", { share: percent(one.cost) }));
-  return tell(body, lines);
+  if (isNumber(candidate.p_vs_best) && !best)
+    lines.push(t("probe.p", { p: candidate.p_vs_best < 0.001 ? "< 0.001" : num(candidate.p_vs_best) }));
+  if (isNumber(candidate.cost)) lines.push(t("probe.cost", { share: percent(candidate.cost) }));
+  return describe(body, lines);
 }
 
 /** Names of baselines at the right, moved apart where their lines lie close. */
 function baselineNames(lines, y, x, top, bottom) {
-  const sorted = lines.map((one) => ({ ...one, own: y(one.score) })).sort((a, b) => a.own - b.own);
+  const sorted = lines.map((baseline) => ({ ...baseline, ideal: y(baseline.score) })).sort((a, b) => a.ideal - b.ideal);
   let last = top - 14;
-  for (const one of sorted) last = one.at = Math.max(one.own, last + 15);
+  for (const baseline of sorted) last = baseline.at = Math.max(baseline.ideal, last + 15);
   let limit = bottom;
-  for (const one of sorted.toReversed()) limit = (one.at = Math.min(one.at, limit)) - 15;
-  return sorted.flatMap((one) => [
-    svg("polyline", { class: "leader", points: `${x},${one.own} ${x + 12},${one.at} ${x + 18},${one.at}` }),
-    words(x + 22, one.at + 4, short(`${one.name} ${num(one.score)}`, 26), { class: "tick" }),
+  for (const baseline of sorted.toReversed()) limit = (baseline.at = Math.min(baseline.at, limit)) - 15;
+  return sorted.flatMap((baseline) => [
+    svg("polyline", { class: "leader", points: `${x},${baseline.ideal} ${x + 12},${baseline.at} ${x + 18},${baseline.at}` }),
+    words(x + 22, baseline.at + 4, short(`${baseline.name} ${num(baseline.score)}`, 26), { class: "tick" }),
   ]);
 }
 
 /** The same on a narrow page: on the lines themselves, at their right ends. */
 function namesOnLines(lines, y, x, top) {
-  const sorted = lines.map((one) => ({ ...one, own: y(one.score) })).sort((a, b) => a.own - b.own);
+  const sorted = lines.map((baseline) => ({ ...baseline, ideal: y(baseline.score) })).sort((a, b) => a.ideal - b.ideal);
   let last = top - 6;
-  return sorted.map((one) => {
-    last = Math.max(one.own - 4, last + 12);
-    return words(x - 2, last, short(`${one.name} ${num(one.score)}`, 26), {
+  return sorted.map((baseline) => {
+    last = Math.max(baseline.ideal - 4, last + 12);
+    return words(x - 2, last, short(`${baseline.name} ${num(baseline.score)}`, 26), {
       class: "tick halo",
       "text-anchor": "end",
     });
@@ -202,22 +202,22 @@ function namesOnLines(lines, y, x, top) {
 }
 
 function probeTable(probe, metric) {
-  const row = (one, name) => [
+  const row = (candidate, name) => [
     name,
-    num(one.score),
-    interval(one.low, one.high) || "–",
-    isNumber(one.p_vs_best) ? (one.p_vs_best < 0.001 ? "< 0.001" : num(one.p_vs_best)) : "–",
-    percent(one.cost),
+    num(candidate.score),
+    interval(candidate.low, candidate.high) || "–",
+    isNumber(candidate.p_vs_best) ? (candidate.p_vs_best < 0.001 ? "< 0.001" : num(candidate.p_vs_best)) : "–",
+    percent(candidate.cost),
   ];
-  const rows = probe.candidates.map((one) =>
-    row(one, shortMix(one.mix) + (one.mix === probe.advice?.best ? ` · ${t("probe.best")}` : "")),
+  const rows = probe.candidates.map((candidate) =>
+    row(candidate, shortMix(candidate.mix) + (candidate.mix === probe.advice?.best ? ` · ${t("probe.best")}` : "")),
   );
   if (probe.chosen) rows.push(row(probe.chosen, t("probe.chosen.long")));
   for (const [name, value] of Object.entries(probe.baselines ?? {}))
     rows.push(
       row(
         typeof value === "object" && value ? value : { score: value },
-        known(`baseline.${name}`, plainName(name)),
+        wordsOr(`baseline.${name}`, plainName(name)),
       ),
     );
   return table(
@@ -229,19 +229,19 @@ function probeTable(probe, metric) {
 /** The learned mix from two sides: weights, and shares of the variance of the logits. */
 function weightsPart(learned) {
   const layers = byDepth(Object.keys(learned.weights));
-  const side = (given) => ({
-    values: layers.map((name) => given?.[name]?.value ?? null),
-    low: layers.map((name) => given?.[name]?.low ?? null),
-    high: layers.map((name) => given?.[name]?.high ?? null),
+  const side = (entries) => ({
+    values: layers.map((name) => entries?.[name]?.value ?? null),
+    low: layers.map((name) => entries?.[name]?.low ?? null),
+    high: layers.map((name) => entries?.[name]?.high ?? null),
   });
   const series = [{ name: t("learned.weight"), ...side(learned.weights) }];
   if (learned.logit_variance) series.push({ name: t("learned.variance"), ...side(learned.logit_variance) });
   const make = () =>
     table(
-      [t("layer"), ...series.flatMap((one) => [one.name, t("interval.name")])],
+      [t("layer"), ...series.flatMap((curve) => [curve.name, t("interval.name")])],
       layers.map((name, i) => [
         shown(name),
-        ...series.flatMap((one) => [num(one.values[i]), interval(one.low[i], one.high[i]) || "–"]),
+        ...series.flatMap((curve) => [num(curve.values[i]), interval(curve.low[i], curve.high[i]) || "–"]),
       ]),
     );
   const alike =
@@ -258,7 +258,7 @@ function weightsPart(learned) {
     "div",
     { class: "part" },
     el("h3", {}, t("learned")),
-    keys(series.map((one) => [one.name])),
+    keys(series.map((curve) => [curve.name])),
     chart(
       layerLines({ layers, series, unit: t("learned.unit"), high: 240, label: t("learned"), bars: true }),
       { id: "weights" },

@@ -33,9 +33,9 @@ class Scene {
   colourBy(column) {
     this.column = column === null ? null : this.columns[column];
     this.hidden.clear();
-    const one = this.column;
-    this.grouped = one?.kind === "category" ? byCategory(one) : null;
-    this.range = one?.kind === "number" ? ends(one.values) : null;
+    const chosenColumn = this.column;
+    this.grouped = chosenColumn?.kind === "category" ? byCategory(chosenColumn) : null;
+    this.range = chosenColumn?.kind === "number" ? ends(chosenColumn.values) : null;
     this.repaint();
     this.emit("colour");
   }
@@ -44,7 +44,7 @@ class Scene {
   repaint() {
     const paper = rgb(theme() === "dark" ? "#15171a" : "#ffffff");
     this.paper = pixel(paper);
-    const found = this.hits && new Set(this.hits);
+    const hits = this.hits && new Set(this.hits);
     const colours = this.palette();
     const full = colours.map(pixel);
     const dim = colours.map((colour) => pixel(mixed(colour, paper, 0.86)));
@@ -53,7 +53,7 @@ class Scene {
     for (let i = 0; i < this.n; i += 1) {
       const group = this.groupOf(i);
       if (this.hidden.has(group)) this.ink[i] = 0;
-      else if (found && !found.has(i)) {
+      else if (hits && !hits.has(i)) {
         this.ink[i] = dim[group];
         back.push(i);
       } else {

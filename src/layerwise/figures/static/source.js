@@ -9,7 +9,7 @@ const TYPES = {
   float32: Float32Array,
   float64: Float64Array,
 };
-const ONE = 224; // letters that take one byte
+const ONE_BYTE = 224; // letters that take one byte
 const PAGE = 5000; // points that are asked for at once
 
 /** Base64 to bytes; the browser's own decoder where it has one. */
@@ -21,42 +21,42 @@ function bytesOf(text) {
   return bytes;
 }
 
-let held = null; // the bytes of the arrays of this page
+let pageBytes = null; // the bytes of the arrays of this page
 
 /** The numbers of an array of this page, whose first bytes stand together, then the second ones, and so on. */
 function planesOf({ at, shape }, size) {
   const count = shape.reduce((product, side) => product * side, 1);
   const bytes = new Uint8Array(count * size);
   for (let byte = 0; byte < size; byte += 1)
-    for (let i = 0; i < count; i += 1) bytes[i * size + byte] = held[at + byte * count + i];
+    for (let i = 0; i < count; i += 1) bytes[i * size + byte] = pageBytes[at + byte * count + i];
   return bytes;
 }
 
 /** `{dtype, shape, data}` or `{dtype, shape, at}` to a typed array that knows its shape; machines are little-endian. */
-function arrayOf(given) {
-  if (!given) return null;
-  if (Array.isArray(given)) return Object.assign(given.flat(Infinity), { shape: [given.length] });
-  const Type = TYPES[given.dtype];
+function arrayOf(entry) {
+  if (!entry) return null;
+  if (Array.isArray(entry)) return Object.assign(entry.flat(Infinity), { shape: [entry.length] });
+  const Type = TYPES[entry.dtype];
   const bytes =
-    given.data === undefined ? planesOf(given, Type.BYTES_PER_ELEMENT) : bytesOf(given.data);
+    entry.data === undefined ? planesOf(entry, Type.BYTES_PER_ELEMENT) : bytesOf(entry.data);
   const array = new Type(bytes.buffer, bytes.byteOffset, bytes.byteLength / Type.BYTES_PER_ELEMENT);
-  array.shape = given.shape;
+  array.shape = entry.shape;
   return array;
 }
 
 /** `{letters, lengths, codes}` to strings: letters by their place, the most frequent in one byte. */
-function textsOf(given) {
-  if (!given) return null;
-  const letters = Array.from(arrayOf(given.letters), (point) => String.fromCodePoint(point));
-  const codes = arrayOf(given.codes);
+function textsOf(entry) {
+  if (!entry) return null;
+  const letters = Array.from(arrayOf(entry.letters), (point) => String.fromCodePoint(point));
+  const codes = arrayOf(entry.codes);
   let at = 0;
   const next = () => codes[at++];
-  return Array.from(arrayOf(given.lengths), (length) => {
+  return Array.from(arrayOf(entry.lengths), (length) => {
     let text = "";
     for (let i = 0; i < length; i += 1) {
       let place = next();
       if (place === 255) place = (next() << 16) | (next() << 8) | next();
-      else if (place >= ONE) place = ONE + (((place - ONE) << 8) | next());
+      else if (place >= ONE_BYTE) place = ONE_BYTE + (((place - ONE_BYTE) << 8) | next());
       text += letters[place];
     }
     return text;
@@ -68,9 +68,9 @@ async function payload() {
   $("data").textContent = "";
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const buffer = await new Response(stream).arrayBuffer();
-  const told = 4 + new DataView(buffer).getUint32(0, true);
-  held = new Uint8Array(buffer, told);
-  return JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, told - 4)));
+  const start = 4 + new DataView(buffer).getUint32(0, true);
+  pageBytes = new Uint8Array(buffer, start);
+  return JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, start - 4)));
 }
 
 /** Fixed-point coordinates to -1 … 1. */
@@ -95,8 +95,8 @@ function opened(head) {
       points.explained = Array.from({ length: explained.shape[0] }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
     }
   }
-  for (const one of head.tokens ?? []) {
-    for (const name of ["norms", "moves", "cosines", "coords", "attention"]) one[name] = arrayOf(one[name]);
+  for (const text of head.tokens ?? []) {
+    for (const name of ["norms", "moves", "cosines", "coords", "attention"]) text[name] = arrayOf(text[name]);
   }
   return head;
 }
@@ -138,7 +138,7 @@ class Embedded {
   /** What a point says, and in which text around it. */
   async text(point) {
     const { texts, doc } = this.data.points;
-    const found = {
+    const fields = {
       point,
       row: this.data.points.row[point],
       text: texts ? texts[point] : null,
@@ -146,8 +146,8 @@ class Embedded {
     };
     const context = this.span ? this.around.get(doc[point]) : undefined;
     if (context !== undefined)
-      Object.assign(found, { context, start: this.span[2 * point], end: this.span[2 * point + 1] });
-    return found;
+      Object.assign(fields, { context, start: this.span[2 * point], end: this.span[2 * point + 1] });
+    return fields;
   }
 
   /** The nearest of the points shown, nearest first; null where they aren't known. */
@@ -155,20 +155,20 @@ class Embedded {
     if (!this.near) return null;
     const { k, points, cosines } = this.near;
     const from = (layer * this.data.points.count + point) * k;
-    const found = Array.from({ length: k }, (_, i) => ({
+    const nearest = Array.from({ length: k }, (_, i) => ({
       at: points[from + i],
       cosine: cosines[from + i] / 127,
     }));
-    return Promise.all(found.map(async ({ at, cosine }) => ({ ...(await this.text(at)), cosine })));
+    return Promise.all(nearest.map(async ({ at, cosine }) => ({ ...(await this.text(at)), cosine })));
   }
 
   /** Points whose text contains a string, in any case; `hits` are the first of them with their texts. */
   async search(query) {
     const texts = this.data.points.texts ?? [];
     this.lower ??= texts.map((text) => text.toLowerCase());
-    const wanted = query.toLowerCase();
+    const lowered = query.toLowerCase();
     const points = [];
-    this.lower.forEach((text, i) => text.includes(wanted) && points.push(i));
+    this.lower.forEach((text, i) => text.includes(lowered) && points.push(i));
     return {
       points,
       total: points.length,
@@ -177,11 +177,11 @@ class Embedded {
   }
 
   /** Mean share of a point's neighbours that two layers have in common; null where they aren't known. */
-  async shared(one, other) {
+  async shared(first, second) {
     if (!this.near || !this.near.k) return null;
     const { k, points } = this.near;
     const total = this.data.points.count * k;
-    const [a, b] = [one, other].map((layer) => points.subarray(layer * total, (layer + 1) * total));
+    const [a, b] = [first, second].map((layer) => points.subarray(layer * total, (layer + 1) * total));
     let common = 0;
     for (let from = 0; from < total; from += k) {
       for (let i = from; i < from + k; i += 1)
@@ -221,12 +221,12 @@ class Remote {
 
   async fetched(layer, all) {
     for (let start = 0; start < this.data.points.count; start += PAGE) {
-      const asked = {
+      const request = {
         layer: this.data.about.layers[layer],
         start,
         count: Math.min(PAGE, this.data.points.count - start),
       };
-      placed(arrayOf(await this.ask("coords", asked)), all, start);
+      placed(arrayOf(await this.ask("coords", request)), all, start);
       this.onpart();
     }
   }
@@ -234,8 +234,8 @@ class Remote {
   async text(point) {
     const row = this.data.points.row[point];
     if (!this.texts.has(row)) this.texts.set(row, this.ask("text", { rows: row }));
-    const [found] = await this.texts.get(row);
-    return { point, ...found };
+    const [fields] = await this.texts.get(row);
+    return { point, ...fields };
   }
 
   neighbours(point, layer) {
@@ -251,7 +251,7 @@ class Remote {
     const some = rows.slice(0, 30);
     const texts = some.length ? await this.ask("text", { rows: some.join(",") }) : [];
     const at = new Map(Array.from(points, (point) => [this.data.points.row[point], point]));
-    return { points, total, hits: texts.map((one) => ({ ...one, point: at.get(one.row) ?? null })) };
+    return { points, total, hits: texts.map((text) => ({ ...text, point: at.get(text.row) ?? null })) };
   }
 
   async shared() {

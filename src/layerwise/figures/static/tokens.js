@@ -14,7 +14,7 @@ function tokensSection(head) {
   const show = (at) => body.replaceChildren(...oneText(texts[at], layers));
   const pick = select(
     t("tokens.text"),
-    texts.map((one, i) => [i, short(one.text ?? t("text.n", { n: one.doc }), 70)]),
+    texts.map((text, i) => [i, short(text.text ?? t("text.n", { n: text.doc }), 70)]),
     (value) => show(Number(value)),
     { id: "which-text" },
   );
@@ -22,26 +22,26 @@ function tokensSection(head) {
   return section("tokens", t("tokens"), el("p", { class: "lead" }, t("tokens.lead")), pick.label, body);
 }
 
-function oneText(one, layers) {
-  const n = one.tokens.length;
-  const names = one.tokens.map(
-    (token, p) => short(token, 24) || (one.special?.[p] ? t("token.special") : t("token.n", { n: p })),
+function oneText(text, layers) {
+  const n = text.tokens.length;
+  const names = text.tokens.map(
+    (token, p) => short(token, 24) || (text.special?.[p] ? t("token.special") : t("token.n", { n: p })),
   );
   const state = {
-    token: Math.max(0, one.special ? one.special.indexOf(false) : 0),
-    mode: one.moves?.length ? "moves" : "norms",
+    token: Math.max(0, text.special ? text.special.indexOf(false) : 0),
+    mode: text.moves?.length ? "moves" : "norms",
   };
   const strip = el("div", { id: "strip" });
   const close = el("div", { id: "close-tokens" });
-  const way = chart((wide) => wayChart(wide, one, names, layers, state), { id: "ways" });
+  const paths = chart((wide) => pathChart(wide, text, names, layers, state), { id: "ways" });
   const draw = () => {
-    strip.replaceChildren(stripTable(one, names, layers, state, choose));
+    strip.replaceChildren(stripTable(text, names, layers, state, choose));
     close.replaceChildren(
       el("h3", {}, t("tokens.close", { token: names[state.token] })),
-      closeTable(one, names, layers, state.token),
+      closeTable(text, names, layers, state.token),
     );
-    way.drawn = null;
-    way.redraw();
+    paths.drawn = null;
+    paths.redraw();
   };
   const choose = (token) => {
     state.token = token;
@@ -49,7 +49,7 @@ function oneText(one, layers) {
     strip.querySelector(`[data-token="${token}"]`)?.focus({ preventScroll: true });
     announce(t("said.token", { token: names[token] }));
   };
-  const modes = ["moves", "norms", "near"].filter((mode) => mode !== "moves" || one.moves?.length);
+  const modes = ["moves", "norms", "near"].filter((mode) => mode !== "moves" || text.moves?.length);
   const mode = select(
     t("tokens.colour"),
     modes.map((name) => [name, t(`tokens.${name}`)]),
@@ -60,33 +60,33 @@ function oneText(one, layers) {
     { id: "strip-colour" },
   );
   draw();
-  const cut = isNumber(one.count) && one.count > n ? note(t("tokens.cut", { n, of: count(one.count) })) : "";
+  const cut = isNumber(text.count) && text.count > n ? note(t("tokens.cut", { n, of: count(text.count) })) : "";
   return [
-    one.text === null || one.text === undefined
+    text.text === null || text.text === undefined
       ? ""
-      : el("p", { class: "whole said", dir: "auto" }, short(one.text, 1200)),
+      : el("p", { class: "whole said", dir: "auto" }, short(text.text, 1200)),
     cut,
     el(
       "div",
       { class: "halves" },
       el("div", {}, el("h3", {}, t("tokens.strip")), mode.label, strip, note(t("tokens.hint"))),
-      el("div", {}, el("h3", {}, t("tokens.way")), way, note(t("tokens.way.hint")), close),
+      el("div", {}, el("h3", {}, t("tokens.way")), paths, note(t("tokens.way.hint")), close),
     ),
-    ...attentionPart(one, names),
+    ...attentionPart(text, names),
   ];
 }
 
 /** What a cell of the strip shows, null where there is nothing. */
-function stripValue(one, state, layer, token) {
-  const n = one.tokens.length;
-  if (state.mode === "norms") return one.norms[layer * n + token];
-  if (state.mode === "near") return one.cosines[(layer * n + state.token) * n + token] / 127;
-  return layer ? 1 - one.moves[(layer - 1) * n + token] : null;
+function stripValue(text, state, layer, token) {
+  const n = text.tokens.length;
+  if (state.mode === "norms") return text.norms[layer * n + token];
+  if (state.mode === "near") return text.cosines[(layer * n + state.token) * n + token] / 127;
+  return layer ? 1 - text.moves[(layer - 1) * n + token] : null;
 }
 
 /** Tokens by layers, a real table whose cells are coloured. */
-function stripTable(one, names, layers, state, choose) {
-  const all = layers.map((_, layer) => names.map((_, token) => stripValue(one, state, layer, token)));
+function stripTable(text, names, layers, state, choose) {
+  const all = layers.map((_, layer) => names.map((_, token) => stripValue(text, state, layer, token)));
   const flat = all.flat().filter(isNumber);
   const range = [Math.min(...flat), Math.max(...flat)];
   const rows = names.map((name, token) => {
@@ -94,7 +94,7 @@ function stripTable(one, names, layers, state, choose) {
       "button",
       {
         type: "button",
-        class: one.special?.[token] ? "token special" : "token",
+        class: text.special?.[token] ? "token special" : "token",
         "data-token": token,
         "aria-pressed": String(token === state.token),
         onclick: () => choose(token),
@@ -127,10 +127,10 @@ function stripTable(one, names, layers, state, choose) {
 }
 
 /** The way of every token over the layers; the chosen one stands out, its end is named. */
-function wayChart(wide, one, names, layers, state) {
+function pathChart(wide, text, names, layers, state) {
   const n = names.length;
   const high = Math.min(420, Math.max(260, wide * 0.7));
-  const sides = [0, 1].map((axis) => ends(one.coords.filter((_, i) => i % 2 === axis)) ?? [0, 0]);
+  const sides = [0, 1].map((axis) => ends(text.coords.filter((_, i) => i % 2 === axis)) ?? [0, 0]);
   const [mx, my] = sides.map(([low, high]) => (low + high) / 2);
   const scale = Math.min(
     (wide - 70) / (sides[0][1] - sides[0][0] || 1),
@@ -138,7 +138,7 @@ function wayChart(wide, one, names, layers, state) {
   );
   const place = (layer, token) => {
     const at = 2 * (layer * n + token);
-    return [wide / 2 + (one.coords[at] - mx) * scale, high / 2 - (one.coords[at + 1] - my) * scale];
+    return [wide / 2 + (text.coords[at] - mx) * scale, high / 2 - (text.coords[at + 1] - my) * scale];
   };
   const path = (token) =>
     layers
@@ -153,7 +153,7 @@ function wayChart(wide, one, names, layers, state) {
   const marks = [...order, state.token].map((token) => {
     const [x, y] = place(layers.length - 1, token);
     const mine = token === state.token;
-    return tell(
+    return describe(
       svg(
         "g",
         { class: "mark", role: "img" },
@@ -192,14 +192,14 @@ function wayChart(wide, one, names, layers, state) {
 }
 
 /** The closest other tokens at every layer. */
-function closeTable(one, names, layers, token) {
+function closeTable(text, names, layers, token) {
   const n = names.length;
   const rows = layers.map((name, layer) => {
     const from = (layer * n + token) * n;
     const order = names
       .map((_, other) => other)
       .filter((other) => other !== token)
-      .sort((a, b) => one.cosines[from + b] - one.cosines[from + a]);
+      .sort((a, b) => text.cosines[from + b] - text.cosines[from + a]);
     return [
       shown(name),
       el(
@@ -213,7 +213,7 @@ function closeTable(one, names, layers, token) {
               {},
               el("bdi", {}, names[other]),
               " ",
-              el("small", {}, num(one.cosines[from + other] / 127)),
+              el("small", {}, num(text.cosines[from + other] / 127)),
             ),
           ),
       ),

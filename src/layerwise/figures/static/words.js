@@ -9,7 +9,7 @@ function t(key, values = {}) {
 }
 
 /** The words of a key where there are any, else what was given. */
-const known = (key, other) => WORDS[key] ?? other;
+const wordsOr = (key, other) => WORDS[key] ?? other;
 
 /**
  * User text as it can be seen: control characters and those that turn the direction of writing as escapes,
@@ -26,7 +26,7 @@ function shown(text) {
 }
 
 /** What results say of a measure, in the page's language where it knows it. */
-const noteWord = (text) => known(`note.${text}`, shown(text));
+const noteWord = (text) => wordsOr(`note.${text}`, shown(text));
 
 /** Text of at most so many characters, in one line. */
 function short(text, most = 160) {
@@ -80,5 +80,5 @@ const plainName = (name) => shown(name).replaceAll("_", " ");
 const measureName = (name) =>
   name.startsWith("against_")
     ? t("measure.against", { name: measureName(name.slice(8)) })
-    : known(`measure.${name}`, plainName(name));
-const unitName = (unit) => known(`unit.${unit}`, shown(unit));
+    : wordsOr(`measure.${name}`, plainName(name));
+const unitName = (unit) => wordsOr(`unit.${unit}`, shown(unit));

@@ -1,0 +1,199 @@
+"""The measures of an analysis as jobs, so that only the chosen ones are computed.
+
+A job measures all sampled rows and, for its interval, repeats that without each group of texts (`jackknife`).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise._util.progress import Tracker
+from layerwise._util.threads import spread
+from layerwise.arguments import argument
+from layerwise.columns import is_paired
+from layerwise.errors import RequestError
+from layerwise.geometry import depth, retrieval, separation, shape, similarity
+from layerwise.geometry.analysis import Measured
+from layerwise.geometry.depth import LayerMeasure
+from layerwise.geometry.dimension import two_nn
+from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
+from layerwise.geometry.row_info import RowInfo
+from layerwise.geometry.rows import centred, finite
+from layerwise.geometry.sample import Sample, pick
+from layerwise.geometry.similarity import MEASURES, Measure
+from layerwise.states import F32, I64, Layered
+
+Jobs = dict[str, Callable[[Tracker], Measured]]
+"""Functions that compute a measure, by the name of the measure; they report their progress to the tracker."""
+_SLOW = ("svcca", "pwcca", "procrustes")  # repeating them would take most of the time
+# Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/performance.md); others: _FAST_SECONDS.
+_SECONDS = {
+    "effective_rank": 0.25,
+    "dataset_entropy": 0.08,
+    "intrinsic_dimension": 0.8,
+    "linear_cka": 0.2,
+    "debiased_cka": 0.2,
+    "svcca": 0.9,
+    "pwcca": 1.4,
+    "rsa": 1.65,
+    "procrustes": 0.5,
+    "neighbour_overlap": 0.57,
+}
+_FAST_SECONDS = 0.03
+_TOP_DIMENSIONS = 10  # dimensions reported per layer
+
+
+class SampledLayers:
+    """The sampled rows with all their layers, and the measures that apply to them."""
+
+    def __init__(self, sample: Sample, info: RowInfo, seed: int, intervals: str) -> None:
+        self.names, self.level, self.info = sample.layers, sample.level, info
+        self.layers = [sample.layer(name) for name in sample.layers]
+        self.once = Jackknife((), 1)
+        share = 1 if intervals == "none" else len(sample) / sample.of
+        self.repeated = Jackknife.of(sample.docs, seed, share)
+        self.few = Jackknife.of(sample.docs, seed, share, FEW)
+        self.slow = self.few if intervals == "all" else self.once
+
+    def jobs(self, notes: list[str]) -> Jobs:
+        """Return the measures of each layer, and of each pair of layers, as jobs by name."""
+        dimension = None
+        try:
+            dimension = two_nn()
+        except RequestError as error:  # the other measures don't need it
+            notes.append(str(error))
+        jobs: Jobs = {}
+        for layer_measure in depth.measures(self.level, self.info, dimension):
+            jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
+        for measure in MEASURES:
+            jobs[measure.name] = partial(self._matrix_job, measure)
+        return jobs
+
+    def against(self, other: Sample) -> Jobs:
+        """Return the similarities of each layer to the layer of the same name in the other dataset, as jobs by name."""
+        others = {name: other.layer(name) for name in self.names if name in other.layers}
+        return {f"against_{m.name}": partial(self._against_job, m, others) for m in MEASURES}
+
+    def cost(self, name: str) -> float:
+        """Return about how many seconds a measure takes, repeats included; see the table in docs/performance.md."""
+        kind = name.removeprefix("against_")
+        once = _SECONDS.get(kind, _FAST_SECONDS) / (len(self.names) if kind != name else 1)
+        slow, few = kind in _SLOW, any(kind == measure.name for measure in MEASURES)
+        repeated = self.slow if slow else self.few if few else self.repeated
+        return once * (1 + len(repeated.folds))
+
+    def _layer_job(self, measure: LayerMeasure, track: Tracker) -> Measured:
+        def values(keep: RowMask) -> list[float]:
+            info = self.info if keep is None else self.info.take(keep)
+            return spread(lambda layer: measure.of(_rows(layer, keep), info), self.layers)
+
+        return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
+
+    def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
+        def values(keep: RowMask) -> NDArray[np.float64]:
+            return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
+
+        note = None if measure.symmetric else "The layer in the row is the first of a pair."
+        return self._repeats(measure).take(
+            values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
+        )
+
+    def _against_job(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
+        layers = dict(zip(self.names, self.layers, strict=True))
+
+        def value(name: str, keep: RowMask) -> float:
+            if name not in others:
+                return float("nan")
+            x, y = _rows(layers[name], keep), _rows(others[name], keep)
+            return measure.compare(measure.prepare(x), measure.prepare(y))
+
+        def values(keep: RowMask) -> list[float]:
+            return spread(lambda name: value(name, keep), self.names)
+
+        return self._repeats(measure).take(values, track, unit=measure.unit, source=measure.source)
+
+    def _repeats(self, measure: Measure[Any]) -> Jackknife:
+        return self.slow if measure.name in _SLOW else self.few
+
+    def dimensions(self) -> dict[str, dict[str, list[dict[str, float]]]]:
+        """Return each layer's top dimensions: those that raise cosines most, and those that separate classes best."""
+        dimensions = {"rogue": {name: _rogue(x) for name, x in zip(self.names, self.layers, strict=True)}}
+        if self.info.labels is not None and (labelled := self.info.labels >= 0).any():
+            labels = self.info.labels[labelled]
+            ranked = [_ranked(layer[labelled], labels) for layer in self.layers]
+            dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
+        return dimensions
+
+    def health(self) -> list[str]:
+        """Return notes for people on problems of the rows."""
+        rows = len(self.layers[0])
+        problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
+        for name, layer in zip(self.names, self.layers, strict=True):
+            if not finite(layer):
+                problems.append(
+                    f"Layer {name} holds values that aren't finite: most measures aren't defined there."
+                )
+            elif rows > 1 and not centred(layer)[0].any():
+                problems.append(
+                    f"Layer {name} is the same in every row: measures that need variance aren't defined there."
+                )
+            elif not layer.any(axis=1).all():
+                problems.append(f"Layer {name} has rows of zeros: cosines aren't defined there.")
+        return problems
+
+
+def _rows(layer: F32, keep: RowMask) -> F32:
+    return layer if keep is None else layer[keep]
+
+
+def _rogue(x: F32) -> list[dict[str, float]]:
+    order, shares = shape.rogue_shares(x, _TOP_DIMENSIONS)
+    return [{"dimension": int(d), "share": float(s)} for d, s in zip(order, shares, strict=True)]
+
+
+def _ranked(x: F32, labels: I64) -> list[dict[str, float]]:
+    ranking = separation.ranked_dimensions(x, labels, _TOP_DIMENSIONS)
+    each = zip(ranking.dimensions, ranking.f, ranking.eta2, strict=True)
+    return [{"dimension": int(d), "f": float(f), "eta2": float(e)} for d, f, e in each]
+
+
+def retrieval_jobs(
+    dataset: Layered, column: str, sides: str | None, limit: int, seed: int, intervals: str, notes: list[str]
+) -> Jobs:
+    """Return how often a text's partner is its nearest neighbour, as jobs by direction."""
+    pairs, alone = retrieval.pair_rows(dataset, column, sides)
+    if alone:
+        notes.append(
+            f"{alone:,} texts have no partner, or more than one, by column {column!r}, and were left out."
+        )
+    if sides is None and not (column == "part" and is_paired(dataset)):
+        notes.append(
+            f"Without {argument('sides')} a pair's earlier row is a and its later one b: centring subtracts "
+            "the mean of the earlier rows and of the later rows, not of each language."
+        )
+    total = len(pairs)
+    if total > limit:
+        pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))]
+    numbers, place = np.unique(pairs, return_inverse=True)
+    place = place.reshape(pairs.shape)
+    texts = pick(dataset, numbers)
+    share = 1 if intervals == "none" else len(pairs) / total
+    repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
+    note = f"Among {len(pairs):,} pairs; by chance {1 / len(pairs):.2g}."
+
+    def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
+        chosen = place if keep is None else place[keep]
+
+        def value(layer: F32) -> float:
+            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[direction]
+
+        return spread(value, map(texts.layer, texts.layers))
+
+    def job(name: str, track: Tracker) -> Measured:
+        take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
+        return repeated.take(take, track, unit="share of texts", source=retrieval.SOURCE, note=note)
+
+    return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}
