@@ -58,7 +58,7 @@ def train_head(
 
 def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     """Return how heads are fitted, after making sure that the options go together."""
-    one_of(argument("head_type"), options.head_type, HEADS)
+    one_of("head_type", options.head_type, HEADS)
     if options.class_weight is not None:
         one_of("class_weight", options.class_weight, ("balanced",))
     for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
