@@ -4,6 +4,8 @@ The two have one name (`max_rows`, `--max-rows`), so a message is written once, 
 by `as_flags` that its user types flags; whoever calls from Python reads parameters.
 """
 
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +31,12 @@ def argument(name: str, value: Any = _NO_VALUE) -> str:
     if value is _NO_VALUE or value is True:
         return f"--{flag}"
     values = value if isinstance(value, list | tuple) else (value,)
-    return " ".join([f"--{flag}", *(str(item) or "''" for item in values)])
+    return " ".join([f"--{flag}", *map(_in_a_shell, map(str, values))])
+
+
+def _in_a_shell(value: str) -> str:
+    """Return a value with quotes where a shell would cut it, or run a part of it; brackets of mixes stay as they are."""
+    return shlex.quote(value) if not value or re.search(r"""[\s;|&#<>$`"'\\]""", value) else value
 
 
 @contextmanager

@@ -61,6 +61,20 @@ class ReadOptions:
     encoding: str = option("utf-8", "character encoding of the files", metavar="NAME")
     skip_bad: bool = option(False, "skip records that can't be read, and list them")
     limit: int | None = option(None, "read at most N records", metavar="N", kind="integer")
+    separator: str | None = option(
+        None, "character between the cells of a CSV file, such as ';' (default: a comma)", metavar="C"
+    )
+    na: Sequence[str] = option(
+        (),
+        "cells of CSV and TSV that say that a value is missing, such as NA; they are read as empty cells",
+        metavar="VALUE",
+        kind="several",
+    )
+    sentence_id: str | None = option(
+        None,
+        "column that numbers the sentences, for a source with a word per row (an empty cell: the sentence of the row above)",
+        metavar="COL",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,7 +182,7 @@ def test_a_missing_column_is_refused_before_anything_is_read() -> None:
     Path("a.jsonl").write_text('{"body": "x"}\n', encoding="utf-8")
     for options in ({}, {"text": "title"}, {"words": "title"}, {"text": "body", "id": "title"}):
         with pytest.raises(SourceError, match=r"a\.jsonl: there is no column '(text|title)', only 'body'"):
-            open_corpus("a.jsonl", **options)  # type: ignore[arg-type]
+            open_corpus("a.jsonl", **options)
 
 
 def test_files_with_other_columns_are_refused() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerwise.errors import SourceError
-from layerwise.read import Example, open_corpus
+from layerwise.errors import RequestError, SourceError
+from layerwise.read import Example, csv_rows, open_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_cells_stay_strings() -> None:
 def test_quotes_and_cells_over_lines() -> None:
     content = 'text,n\r\n"a ""b"", c",1\r\n\r\n"one\ntwo\r\n\nthree\u2028",2\r\nlast,3'
     assert pairs(content) == [('a "b", c', 2), ("one\ntwo\r\n\nthree\u2028", 4), ("last", 8)]
-    assert pairs('text\n5" disk\n"a"b\n') == [('5" disk', 2), ("ab", 3)]
+    assert pairs('text\n5" disk\n') == [('5" disk', 2)]
 
 
 def test_a_header_over_two_lines_and_a_mark() -> None:
@@ -64,6 +64,122 @@ def test_what_csv_writes_is_read(rows: list[tuple[str, str]]) -> None:
     with Path("h.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "n"), *rows])
     assert [(e.text, e.columns["n"]) for e in open_corpus("h.csv")] == rows
+
+
+def test_a_quote_that_opens_in_silence_is_told_with_its_line() -> None:
+    content = 'text,label\nok,x\n"fine here,pos\nworse,neg\n"so la la",mid\nend,x\n'
+    with pytest.raises(
+        SourceError, match=r"^a\.csv, line 3: a quoted cell opens here, .* on line 5, comes 'so la"
+    ):
+        read(content)
+    corpus = open_corpus("a.csv", skip_bad=True)
+    assert [e.text for e in corpus] == ["ok", "worse", "so la la", "end"]
+    assert [bad.line for bad in corpus.skipped] == [3]
+    # The cell that is at fault may open on another line than the record, and after other cells.
+    with pytest.raises(
+        SourceError, match=r"^a\.csv, line 3: a quoted cell opens here, .* on line 3, comes 'x"
+    ):
+        read('text,n\n"two\nlines","a"x\n')
+    with pytest.raises(SourceError, match=r"^a\.csv, line 2: a quoted cell opens here, .* comes ' ,1"):
+        read('text,n\n"a" ,1\n')
+
+
+def test_very_many_open_quotes_take_no_time_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows, "_REREAD", 1000)
+    content = "text\tn\n" + '"open\t1\n' * 400 + '"two\nlines"\t2\n'
+    corpus = open_corpus(put("many.tsv", content), skip_bad=True)
+    assert [e.text for e in corpus] == ['"open'] * 400 + ['lines"']
+    assert [bad.line for bad in corpus.skipped] == [402]
+
+
+def put(name: str, content: str) -> str:
+    Path(name).write_bytes(content.encode())
+    return name
+
+
+def test_tsv_with_quotes_and_without() -> None:
+    content = (
+        'text\tn\n"said ""hi"" twice"\t1\n5" disk\t2\n"open\t3\n"quoted"\t4\n""\t5\n"x" he "y"\t6\n"a\ttab"\t7\n'
+        '"two\nlines ""and"" more"\t8\nlast\t"of\ntwo"\n'
+    )
+    assert [(e.text, e.columns["n"], e.line) for e in read(content, "a.tsv")] == [
+        ('said "hi" twice', "1", 2),
+        ('5" disk', "2", 3),
+        ('"open', "3", 4),
+        ('"quoted"', "4", 5),
+        ("", "5", 6),
+        ('"x" he "y"', "6", 7),
+        ("a\ttab", "7", 8),
+        ('two\nlines "and" more', "8", 9),
+        ("last", "of\ntwo", 11),
+    ]
+    # A header with quotes: every string has them, as R writes it.
+    content = '"text"\t"n"\n"a, b"\t1\n"c\nd"\t2\n'
+    assert [(e.text, e.columns) for e in read(content, "a.tsv")] == [
+        ("a, b", {"n": "1"}),
+        ("c\nd", {"n": "2"}),
+    ]
+
+
+@pytest.mark.parametrize("separator", [";", "|", "\t", r"\t", "¦"])
+def test_other_separators(separator: str) -> None:
+    sep = separator.replace(r"\t", "\t")
+    content = f'text{sep}n\n"a{sep}b"{sep}1\nc, d{sep}2\n'
+    assert pairs(content, separator=separator) == [(f"a{sep}b", 2), ("c, d", 3)]
+
+
+@pytest.mark.parametrize("separator", ["", ";;", '"', "\n"])
+def test_what_is_no_separator(separator: str) -> None:
+    with pytest.raises(RequestError, match="is no separator of cells; give one character"):
+        read("text\n", separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "advice"),
+    [
+        ("a.csv", "id;text;label", r"semicolons, give separator=';'"),
+        ("a.csv", "text\tlabel", r"tabs, give separator='\\\\t'"),
+        ("a.tsv", "text,label", "commas, give format='csv'$"),
+        ("a.tsv", "x|text", r"bars, give format='csv' and separator='\|'"),
+    ],
+)
+def test_a_header_with_another_separator_names_it(name: str, header: str, advice: str) -> None:
+    with pytest.raises(
+        SourceError, match=f"^{name}: the header is one column, .*no column 'text'; .*{advice}"
+    ):
+        read(f"{header}\n1\n", name)
+
+
+def test_separator_and_na_go_with_tables() -> None:
+    with pytest.raises(RequestError, match="separator doesn't fit format 'tsv': only CSV"):
+        read("text\n", "a.tsv", separator=";")
+    with pytest.raises(RequestError, match="na doesn't fit format 'txt'"):
+        read("text\n", "a.txt", na=["NA"])
+
+
+def test_a_file_without_header_names_columns() -> None:
+    with pytest.raises(
+        SourceError,
+        match=r"no column 'text', .*; if the file has no header, name all its columns with columns$",
+    ):
+        read("a film,1\nanother,0\n")
+
+
+def test_missing_cells_are_told_or_noted() -> None:
+    content = '"","text","label"\n"1","good","pos"\n"2",NA,"neg"\n"3","bad",NA\n"4","NA",NA\n'
+    corpus = open_corpus(put("a.csv", content))
+    assert [e.text for e in corpus] == [e.text for e in corpus] == ["good", "NA", "bad", "NA"]
+    assert [note[:24] for note in corpus.notices] == ["column 'text' holds 'NA'", "column 'label' holds 'NA"]
+    assert "give na='NA'" in corpus.notices[0]
+    corpus = open_corpus("a.csv", na="NA")
+    assert [(e.text, e.columns["label"]) for e in corpus] == [
+        ("good", "pos"),
+        ("", "neg"),
+        ("bad", ""),
+        ("", ""),
+    ]
+    assert corpus.notices == []
+    assert [e.columns["label"] for e in read(content, na=["NA", "neg"])] == ["pos", "", "", ""]
 
 
 def test_tsv_has_no_quotes() -> None:
@@ -107,7 +223,7 @@ def test_an_open_quote_is_told_and_swallows_nothing_silently() -> None:
         SourceError, match=r"a\.csv, line 3: a quoted cell isn't closed up to the last line, 5"
     ):
         read(content)
-    assert pairs(content, skip_bad=True) == [("fine", 2)]
+    assert pairs(content, skip_bad=True) == [("fine", 2), ("b", 4), ("c", 5)]
     with pytest.raises(SourceError, match=r"line 1: a quoted cell isn't closed"):
         read('"text,n\na,1\n')
 

@@ -53,6 +53,9 @@ def extract(
     keep: Sequence[str] = (),
     skip_bad: bool = False,
     limit: int | None = None,
+    separator: str | None = None,
+    na: Sequence[str] = (),
+    sentence_id: str | None = None,
     shard_texts: int | None = None,
     revision: str | None = None,
     allow_pickle: bool = False,
@@ -74,7 +77,8 @@ def extract(
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens: see `Encoder.request`.
         precision, device, revision, allow_pickle, trust_remote_code: see `load_encoder`.
         dtype: the stored type: `float16`, `float32`, `bfloat16`, `int8`.
-        format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`.
+        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id: see
+            `read.ReaderOptions`.
         no_text, keep: leave out texts and carried columns of strings, but for those in `keep`.
         shard_texts: texts per shard.
         append: add what is new to a finished dataset, as new shards: the rest of a source that has grown, or
@@ -114,6 +118,9 @@ def extract(
         keep=keep,
         skip_bad=skip_bad,
         limit=limit,
+        separator=separator,
+        na=na,
+        sentence_id=sentence_id,
         shard_texts=shard_texts,
         revision=revision,
         allow_pickle=allow_pickle,

@@ -66,6 +66,7 @@ def prepare(
         "id": options.id,
         "columns": options.columns,
         "encoding": codecs.lookup(options.encoding).name,
+        **corpus.further_options,
     }
     settings = {
         "shard": asdict(rule),

@@ -134,4 +134,4 @@ def _sentence(row_format: RowFormat, rows: list[tuple[int, list[str]]]) -> Recor
 
 def _uneven(file: File, line: int, cells: list[str], row_format: RowFormat) -> Skipped:
     why = f"{len(cells)} columns where the first row has {len(row_format.names)}"
-    return Skipped(file.label, line, f"{why} ({listed(row_format.names)}); mend the row")
+    return Skipped(file.label, line, f"{why} ({listed(row_format.names)}); correct the row")

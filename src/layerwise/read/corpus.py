@@ -13,10 +13,11 @@ from layerwise.read.conll import ConllReader
 from layerwise.read.example_builder import ExampleBuilder
 from layerwise.read.files import File, find_files
 from layerwise.read.jsonl import JsonlReader
-from layerwise.read.options import ReaderOptions, check_options, column_names
+from layerwise.read.options import ReaderOptions, check_options
 from layerwise.read.parquet import ParquetReader
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, Skipped, listed, without_marks
+from layerwise.read.sentences import sentences
 from layerwise.read.table import CsvReader, TsvReader
 from layerwise.read.txt import DocsReader, TxtReader
 
@@ -35,40 +36,23 @@ def open_corpus(
     sources: Sequence[str | Path] | str | Path,
     *,
     format: str = "auto",
-    text: str | Sequence[str] | None = None,
-    words: str | None = None,
-    id: str | None = None,
-    columns: Sequence[str] | None = None,
-    encoding: str = "utf-8",
-    skip_bad: bool = False,
-    limit: int | None = None,
-    quote: bool = True,
+    **options: Any,
 ) -> "Corpus":
     """Return the corpus of `sources`, after every check that needs no full read.
 
     Args:
         sources: files, globs, folders (with format `docs`), `-` for standard input.
         format: one of `names.FORMATS`; `auto` decides by the file name extensions.
-        text: the column of the text, `text` when neither this nor `words` is given. Two names, or a string with
-            a comma that is no column's name, make every record a pair: two consecutive texts, each with the name of
-            its column as `part`.
-        words: the column of the words, for pre-split input.
-        id: the column of the texts' own ids.
-        columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
-        encoding: the encoding of all files except Parquet.
-        skip_bad: skip bad records, and list them in `skipped`.
-        limit: the largest number of records to read.
-        quote: whether errors, and `skipped`, may quote the contents of the files.
+        **options: the fields of `ReaderOptions`.
 
     Raises:
         RequestError: options that don't exist, contradict each other, or don't fit the format.
         SourceError: files that are missing, can't be opened, or lack the columns.
     """
     format, files = find_files(sources, format)
-    names = text if text is None or isinstance(text, str) else tuple(text)
-    options = ReaderOptions(names, words, id, column_names(columns), encoding, skip_bad, limit, quote)
-    check_options(options, format)
-    return Corpus(format, files, _READERS[format](options))
+    reading = ReaderOptions.of(**options)
+    check_options(reading, format)
+    return Corpus(format, files, _READERS[format](reading))
 
 
 class Corpus:
@@ -89,7 +73,7 @@ class Corpus:
     def __init__(self, format: str, files: Sequence[File], reader: Reader) -> None:
         self.format = format
         self.skipped: list[Skipped] = []
-        self.notices: list[str] = []
+        self.notices = reader.notices
         self.types: dict[str, Any] = {}
         self._files = files
         self._reader = reader
@@ -127,6 +111,13 @@ class Corpus:
     def text(self) -> str | tuple[str, ...] | None:
         """The `text` argument of `open_corpus`; both names for pairs (final once a record was read)."""
         return self._reader.texts if self.paired else self._reader.options.text
+
+    @property
+    def further_options(self) -> dict[str, Any]:
+        """The options with which these texts are read, of those that most sources don't need."""
+        options = self._reader.options
+        names = ("separator", "na", "sentence_id")
+        return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
 
     @property
     def paired(self) -> bool:
@@ -169,7 +160,7 @@ class Corpus:
     def _records(self) -> Iterator[tuple[Example, ...]]:
         for number, file in enumerate(self._files, 1):
             self._current, self._number = file, number
-            for item in self._reader.records(file):
+            for item in self._items(file):
                 examples = self._examples(file, item)
                 if examples:
                     self._count += 1
@@ -179,6 +170,10 @@ class Corpus:
             self._finished, file.done = self._finished + file.done, 0
         if not self._count:
             raise self._empty()
+
+    def _items(self, file: File) -> Iterator[Record | Skipped]:
+        records, column = self._reader.records(file), self._reader.sentence_id
+        return records if column is None else sentences(records, column, (column, self._reader.id))
 
     def _examples(self, file: File, item: Record | Skipped) -> tuple[Example, ...]:
         try:

@@ -132,7 +132,7 @@ def _matches(pattern: str) -> list[str]:
     files = [path for path in paths if not Path(path).is_dir()]
     if not files:
         only_folders = f", only folders; name one with {argument('format', 'docs')}"
-        advice = only_folders if paths else "; mend it, or name the files"
+        advice = only_folders if paths else "; correct it, or name the files"
         raise SourceError(f"the glob {clean(pattern)!r} matches no file{advice}")
     return files
 

@@ -59,7 +59,7 @@ def _parse(line: Line) -> dict[str, Any]:
             f"no JSON ({error.msg} at column {error.colno}); every line must be one JSON object"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BadRecordError(f"JSON that can't be read ({error}); mend the line") from error
+        raise BadRecordError(f"JSON that can't be read ({error}); correct the line") from error
     if not isinstance(value, dict):
         raise BadRecordError(f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}')
     return value

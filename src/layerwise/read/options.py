@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -10,11 +11,28 @@ from layerwise.example import clean
 
 _WITH_HEADER = ("jsonl", "parquet")
 _WITHOUT_COLUMNS = ("txt", "docs")
+_TABLES = ("csv", "tsv")
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
-    """The options of `open_corpus`; a string `text` with a comma may name two columns."""
+    """The options of `open_corpus`.
+
+    Attributes:
+        text: the column of the text, `text` when neither this nor `words` is given. Two names, or a string with
+            a comma that is no column's name, make every record a pair: two consecutive texts, each with the name of
+            its column as `part`.
+        words: the column of the words, for pre-split input: lists, printed lists, or words between blanks.
+        id: the column of the texts' own ids.
+        columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
+        encoding: the encoding of all files of text.
+        skip_bad: skip bad records, and list them in `skipped`.
+        limit: the largest number of records to read.
+        separator: the character between the cells of a CSV file.
+        na: cells of CSV and TSV that say that a value is missing; they are read as empty cells.
+        sentence_id: the column that numbers the sentences of a source with a word per row.
+        quote: whether errors, and `skipped`, may quote the contents of the files.
+    """
 
     text: str | tuple[str, ...] | None = None
     words: str | None = None
@@ -23,7 +41,28 @@ class ReaderOptions:
     encoding: str = "utf-8"
     skip_bad: bool = False
     limit: int | None = None
+    separator: str | None = None
+    na: tuple[str, ...] = ()
+    sentence_id: str | None = None
     quote: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        text: str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        separator: str | None = None,
+        na: Sequence[str] = (),
+        **options: Any,
+    ) -> "ReaderOptions":
+        """Return the options as a user gives them: with lists, and names in one string with commas."""
+        return cls(
+            text=text if text is None or isinstance(text, str) else tuple(text),
+            columns=column_names(columns),
+            separator=separator_of(separator),
+            na=(na,) if isinstance(na, str) else tuple(na),
+            **options,
+        )
 
 
 def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -45,6 +84,11 @@ def column_names(columns: Sequence[str] | str | None) -> tuple[str, ...] | None:
                 f"{argument('columns')} names {name!r} twice; give every column a different name"
             )
     return names
+
+
+def separator_of(separator: str | None) -> str | None:
+    """Return the separator that the option `separator` gives; a shell passes a tab as `\\t`."""
+    return "\t" if separator in (r"\t", "tab") else separator
 
 
 def pair_names(names: Sequence[str]) -> tuple[str, str]:
@@ -72,7 +116,7 @@ def check_options(options: ReaderOptions, format: str) -> None:
     Raises:
         RequestError: with the names of the options, and what to leave out.
     """
-    for name in ("text", "words", "id"):
+    for name in ("text", "words", "id", "sentence_id"):
         if getattr(options, name) == "":
             raise RequestError(f"{argument(name)} is empty; name a column, or leave it out")
     _check_columns(options, format)
@@ -84,20 +128,44 @@ def check_options(options: ReaderOptions, format: str) -> None:
             f"{argument('text', text)} and {argument('words', options.words)} exclude each other: "
             "name a column of raw text or one of words"
         )
+    if options.text and options.sentence_id:
+        raise RequestError(
+            f"{argument('text')} and {argument('sentence_id', options.sentence_id)} exclude each other: a sentence "
+            f"consists of words; name their column with {argument('words')}"
+        )
+    _check_separator(options.separator)
     if options.limit is not None and options.limit < 1:
         raise RequestError(f"{argument('limit', options.limit)} leaves nothing to read; give 1 or more")
     _check_encoding(options.encoding)
 
 
+def _check_separator(separator: str | None) -> None:
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+        raise RequestError(
+            f"{argument('separator', separator)} is no separator of cells; give one character, such as ';' or '\\t' (a tab)"
+        )
+
+
 def _check_columns(options: ReaderOptions, format: str) -> None:
-    used = [name for name in ("text", "words", "id", "columns") if getattr(options, name) is not None]
+    if options.separator is not None and format != "csv":
+        raise RequestError(
+            f"{argument('separator')} doesn't fit format {format!r}: only CSV has separators to choose; "
+            f"leave it out, or give {argument('format', 'csv')}"
+        )
+    if options.na and format not in _TABLES:
+        raise RequestError(
+            f"{argument('na')} doesn't fit format {format!r}: only cells of CSV and TSV can't say that they are missing; "
+            "leave it out"
+        )
+    names = ("text", "words", "id", "columns", "sentence_id")
+    used = [name for name in names if getattr(options, name) is not None]
     if format in _WITHOUT_COLUMNS:
         refused, why = used, "it has no columns"
     elif format in _WITH_HEADER:
         refused, why = [name for name in used if name == "columns"], "its columns have names already"
     elif format == "conll":
         refused, why = (
-            [name for name in used if name in ("text", "id")],
+            [name for name in used if name in ("text", "id", "sentence_id")],
             "its columns hold one value per word",
         )
     else:
@@ -117,7 +185,7 @@ def _check_encoding(encoding: str) -> None:
     if not fits:
         raise RequestError(
             f"{argument('encoding', encoding)} is no encoding of text files; "
-            "take for example utf-8, utf-16, latin-1, cp1252, gb18030 or shift_jis"
+            "give for example utf-8, utf-16, latin-1, cp1252, gb18030 or shift_jis"
         )
 
 

@@ -115,7 +115,7 @@ def _records(file: File, batch: Any, start: int) -> Iterator[Record | Skipped]:
         columns = [_values(column) for column in batch.columns]
     except (ValueError, OverflowError) as error:
         if batch.num_rows == 1:
-            yield Skipped(file.label, start + 1, f"a value can't be read ({quoted(str(error))}); mend it")
+            yield Skipped(file.label, start + 1, f"a value can't be read ({quoted(str(error))}); correct it")
             return
         for row in range(batch.num_rows):  # find the row whose value can't be read
             yield from _records(file, batch.slice(row, 1), start + row)

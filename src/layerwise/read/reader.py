@@ -5,18 +5,19 @@ from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 from layerwise.arguments import argument
-from layerwise.errors import SourceError
+from layerwise.errors import RequestError, SourceError
 from layerwise.read.files import File
 from layerwise.read.options import ReaderOptions, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
+from layerwise.read.sentences import word_column
 
 
 class Reader(ABC):
     """Reads the files of one format.
 
-    `texts`, `words` and `id` are names of columns; `words` is `None` for raw text, and `texts` then holds one
+    `texts`, `words`, `id` and `sentence_id` are names of columns; `words` is `None` for raw text, and `texts` then holds one
     name, or two where every record is a pair. `unit` is what messages count (line or row); `watched` says that
-    the type of a column may change within a file.
+    the type of a column may change within a file. `notices` are messages for the user, each once.
     """
 
     unit: ClassVar[str] = "line"
@@ -26,10 +27,14 @@ class Reader(ABC):
         self.options = options
         self.words = options.words
         text = options.text or "text"
-        self.texts: tuple[str, ...] = () if options.words else (text,) if isinstance(text, str) else text
+        self.sentence_id = options.sentence_id
+        has_words = options.words or options.sentence_id
+        self.texts: tuple[str, ...] = () if has_words else (text,) if isinstance(text, str) else text
         self.id = options.id
         self._settled = not isinstance(text, str) or "," not in text
         self.columns: Columns | None = None
+        self.notices: list[str] = []
+        self._noted: set[str] = set()
         self._from = ""
 
     @abstractmethod
@@ -59,12 +64,19 @@ class Reader(ABC):
         return (*self.texts, *(name for name in (self.words, self.id) if name is not None))
 
     def settle(self, names: Collection[str]) -> None:
-        """Decide once whether a text name with a comma is the name of one column, or of two.
+        """Decide once whether a text name with a comma is the name of one column, or of two; find the words.
 
         Raises:
-            RequestError: it is neither.
+            RequestError: it is neither, or no column has a usual name of words.
         """
-        if not self._settled and self.texts[0] not in names:
+        if self.sentence_id and self.words is None:
+            self.words = word_column(names)
+            if self.words is None:
+                raise RequestError(
+                    f"{argument('sentence_id')} needs a column of words, and none of {quoted(listed(names))} has a usual "
+                    f"name of it; name it with {argument('words')}"
+                )
+        if not self._settled and self.texts and self.texts[0] not in names:
             self.texts = pair_names(self.texts[0].split(","))
         self._settled = True
 
@@ -88,7 +100,9 @@ class Reader(ABC):
 
     def missing(self, column: str, names: tuple[str, ...]) -> str:
         """Return the message for a missing column: which columns exist, and which option names one."""
-        if column == self.id:
+        if column == self.sentence_id:
+            advice = f"name the column that numbers the sentences with {argument('sentence_id')}"
+        elif column == self.id:
             advice = f"name one of them with {argument('id')}"
         elif column == self.words:
             advice = f"name a column of words with {argument('words')}"
@@ -100,6 +114,8 @@ class Reader(ABC):
 
     def _check_roles(self, file: File) -> None:
         names = self.columns.names if self.columns else ()
+        if self.sentence_id and self.sentence_id not in names:
+            raise SourceError(f"{file.label}: {self.missing(self.sentence_id, names)}")
         for column in self.roles:
             if column not in names:
                 raise SourceError(f"{file.label}: {self.missing(column, names)}")

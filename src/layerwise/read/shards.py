@@ -23,7 +23,7 @@ def shards(
         RequestError: a size below 1.
     """
     if texts < 1:
-        raise RequestError(f"{argument('shard_texts', texts)} is too small; take at least 1")
+        raise RequestError(f"{argument('shard_texts', texts)} is too small; give at least 1")
     shard: list[Example] = []
     size = 0
     remaining = list(reversed(begun))

@@ -1,59 +1,101 @@
-"""CSV and TSV: cells stay strings; the first line names the columns unless `--columns` does.
+"""CSV and TSV: cells stay strings; the first line names the columns unless the option `columns` does.
 
-CSV is quoted as usual, and a quoted cell may span lines. TSV has no quotes: cells are split at tabs,
-records at line ends. Blank lines are skipped.
+CSV is quoted as in the strict mode of Python's csv: a quoted cell may span lines, and only a separator or the end of a
+line may follow its closing quote. TSV is written both with and without quotes; `read/tsv.py` tells them apart. Blank
+lines are skipped.
 """
 
-import csv
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
+from layerwise.read.csv_rows import RereadLines, Row, csv_rows
 from layerwise.read.files import File
-from layerwise.read.lines import Line, read_lines, without_end
+from layerwise.read.lines import read_lines
+from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
-from layerwise.read.record import Columns, Record, Skipped, listed, quoted
+from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
+from layerwise.read.sentences import numbers_sentences, sentence_column, word_column
+from layerwise.read.tsv import tsv_rows
 
-_LONGEST_CELL = (1 << 31) - 1
-
-
-class Row(NamedTuple):
-    """The cells of a record, and the line where it starts."""
-
-    line: int
-    cells: list[str]
+_SAMPLE = 50  # rows that are looked at before the first is read
+_NOT_AVAILABLE = ("NA", "NaN", "nan", "<NA>", "NULL")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
-class TsvReader(Reader):
-    """One record per line, split at tabs."""
+class TableReader(Reader):
+    """One record per row; a subclass splits a file into rows."""
 
     def check(self, file: File) -> None:
-        """Check the header."""
-        self._names(file, self.rows(file))
+        """Check the header, and that a row isn't a single word."""
+        rows = self.rows(file)
+        names = self._names(file, rows)
+        if self.options.sentence_id is None:
+            sample = [row for row in islice(rows, _SAMPLE) if isinstance(row, Row)]
+            self._refuse_words(file, names, sample)
         file.done = 0
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row that isn't blank."""
         rows = self.rows(file)
         names = self._names(file, rows)
+        lists = _ListColumns(self.words if self.options.sentence_id is None else None)
         for row in rows:
             if isinstance(row, Skipped):
                 yield row
             elif len(row.cells) == len(names):
-                yield Record(row.line, self._fields(names, row.cells))
+                fields = dict(zip(names, self._filled(names, row.cells), strict=True))
+                try:
+                    yield Record(row.line, lists.read(fields))
+                except BadRecordError as error:
+                    yield Skipped(file.label, row.line, str(error))
             elif "".join(row.cells).strip() or len(row.cells) > 1:
                 why = f"{len(row.cells)} cells where there are {len(names)} columns"
-                yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); mend the row")
+                yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); correct the row")
 
+    @abstractmethod
     def rows(self, file: File) -> Iterator[Row | Skipped]:
         """Yield the rows of a file, header included, without empty lines."""
-        for line in read_lines(file, self.options.encoding):
-            text = without_end(line.text)
-            if line.wrong is not None:
-                yield Skipped(file.label, line.number, line.wrong)
-            elif text:
-                yield Row(line.number, text.split("\t"))
+
+    def missing(self, column: str, names: tuple[str, ...]) -> str:
+        """Return the message for a missing column: another separator, words, or no header may be the reason."""
+        if len(names) == 1 and (separator := next((s for s in _SEPARATORS if s in names[0]), None)):
+            return (
+                f"the header is one column, {quoted(repr(names[0][:60]))}, and there is no column {column!r}; "
+                f"if its cells are separated by {_SEPARATORS[separator]}, give {self._separator_argument(separator)}"
+            )
+        message = super().missing(column, names)
+        if (sentence := sentence_column(names)) is not None and not self.options.sentence_id:
+            message += f"; where a row is a word, {self._sentence_advice(sentence, names)}"
+        elif self.options.columns is None:
+            message += f"; if the file has no header, name all its columns with {argument('columns')}"
+        return message
+
+    @abstractmethod
+    def _separator_argument(self, separator: str) -> str:
+        """Return what to give for a file with another separator."""
+
+    def _refuse_words(self, file: File, names: tuple[str, ...], sample: list[Row]) -> None:
+        """Refuse a file with a word per row, whose words would become texts of one word each."""
+        texts = self.words or self.texts[0]
+        sentence = sentence_column(name for name in names if name not in self.roles)
+        rows = [row.cells for row in sample if len(row.cells) == len(names)]
+        if sentence is None or len(rows) < 2:
+            return
+        column, number = names.index(texts), names.index(sentence)
+        single = all(len(cells[column].split()) < 2 for cells in rows)
+        if single and numbers_sentences([cells[number] for cells in rows]):
+            raise SourceError(
+                f"{file.label} has a word per row, and its column {quoted(repr(sentence))} numbers the sentences; "
+                f"{self._sentence_advice(sentence, names)}"
+            )
+
+    def _sentence_advice(self, sentence: str, names: tuple[str, ...]) -> str:
+        words = self.words or word_column(names) or self.texts[0]
+        return f"give {argument('sentence_id', sentence)} and {argument('words', words)}"
 
     def _names(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
         names = self.options.columns or self._header(file, rows)
@@ -76,66 +118,87 @@ class TsvReader(Reader):
             )
         return tuple(row.cells)
 
-    def _fields(self, names: tuple[str, ...], cells: list[str]) -> dict[str, Any]:
-        fields: dict[str, Any] = dict(zip(names, cells, strict=True))
-        if self.words is not None:
-            fields[self.words] = fields[self.words].split()
-        return fields
+    def _filled(self, names: tuple[str, ...], cells: list[str]) -> list[str]:
+        """Return the cells, with empty ones in place of those that `na` says are missing; note R's NA otherwise."""
+        if self.options.na:
+            return ["" if cell in self.options.na else cell for cell in cells]
+        for name, cell in zip(names, cells, strict=True):
+            if cell in _NOT_AVAILABLE and name not in self._noted:
+                self._noted.add(name)
+                self.notices.append(
+                    f"column {name!r} holds {cell!r}, which R, pandas or SQL write for a missing value; "
+                    f"if it is missing, give {argument('na', cell)}"
+                )
+        return cells
 
 
-class CsvReader(TsvReader):
-    """A record per row of comma-separated cells."""
+class CsvReader(TableReader):
+    """A record per row of cells with a separator between them."""
+
+    def _separator_argument(self, separator: str) -> str:
+        return argument("separator", separator.replace("\t", r"\t"))
 
     def rows(self, file: File) -> Iterator[Row | Skipped]:
         """Yield the rows of a file, header included, without empty lines."""
-        # The limit applies to the whole process; raising it harms no other reader.
-        csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
-        feed = _LineFeed(read_lines(file, self.options.encoding))
-        cells = csv.reader(feed)
-        while True:
-            feed.begin()
-            try:
-                row = next(cells)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                why = str(error).split(" - ")[0]
-                yield Skipped(file.label, feed.first, f"broken CSV ({why}); quote the cell")
-                continue
-            if row and feed.over:
-                why = f"a quoted cell isn't closed up to the last line, {feed.last}"
-                yield Skipped(file.label, feed.first, f"{why}; close it, or double its quote")
-            elif feed.wrong is not None:
-                yield Skipped(file.label, feed.first, feed.wrong)
-            elif row:
-                yield Row(feed.first, row)
+        lines = RereadLines(read_lines(file, self.options.encoding))
+        yield from csv_rows(file.label, lines, self.options.separator or ",", again=self.options.skip_bad)
 
 
-class _LineFeed:
-    """Gives lines to the csv module; remembers where its current row began and what was wrong in it."""
+class TsvReader(TableReader):
+    """A record per row of cells with tabs between them."""
 
-    def __init__(self, lines: Iterator[Line]) -> None:
-        self._lines = lines
-        self.first = self.last = 0
-        self.over = False
-        self.wrong: str | None = None
+    def _separator_argument(self, separator: str) -> str:
+        table = argument("format", "csv")
+        return table if separator == "," else f"{table} and {argument('separator', separator)}"
 
-    def begin(self) -> None:
-        """Start a new row."""
-        self.first, self.wrong = self.last + 1, None
+    def rows(self, file: File) -> Iterator[Row | Skipped]:
+        """Yield the rows of a file, header included, without empty lines."""
+        lines = RereadLines(read_lines(file, self.options.encoding))
+        columns = self.options.columns
+        width = None if columns is None else len(columns)
+        yield from tsv_rows(file.label, lines, width, again=self.options.skip_bad)
 
-    def __iter__(self) -> Iterator[str]:
-        return self
 
-    def __next__(self) -> str:
-        if self.over:
-            raise StopIteration
-        line = next(self._lines, None)
-        if line is None:
-            # One more empty line: it becomes part of a row only inside an open quote.
-            self.over = True
-            return ""
-        self.last = line.number
-        if line.wrong is not None and self.wrong is None:
-            self.wrong = f"line {line.number}: {line.wrong}" if line.number != self.first else line.wrong
-        return line.text
+class _ListColumns:
+    """Splits the cells of words, and those of other columns that hold printed lists as well.
+
+    The first record of a file decides which columns hold lists; a later cell without one is an error.
+    """
+
+    def __init__(self, words: str | None) -> None:
+        self._words = words
+        self._lists: list[str] | None = None
+
+    def read(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a record with lists for words, and for columns of printed lists.
+
+        Raises:
+            BadRecordError: a broken list, or a cell that holds none in a column of lists.
+        """
+        if self._words is None:
+            return fields
+        items = _parsed(self._words, fields[self._words])
+        is_list = items is not None and (not items or any(isinstance(item, str) for item in items))
+        if self._lists is None and is_list:
+            others = [name for name in fields if name != self._words]
+            self._lists = [name for name in others if _parsed(name, fields[name]) is not None]
+        lists = {name: self._values(name, fields[name]) for name in self._lists or ()}
+        return {**fields, **lists, self._words: items if is_list else fields[self._words].split()}
+
+    @staticmethod
+    def _values(name: str, cell: str) -> list[Any] | None:
+        values = _parsed(name, cell)
+        if values is None and cell:
+            raise BadRecordError(
+                f"column {quoted(repr(name))} holds no list where the records before have one; correct the cell"
+            )
+        return values
+
+
+def _parsed(column: str, cell: str) -> list[Any] | None:
+    try:
+        return parse_list(cell)
+    except BrokenListError as error:
+        raise BadRecordError(
+            f"column {quoted(repr(column))} holds a printed list that can't be read ({error}); correct the cell"
+        ) from error

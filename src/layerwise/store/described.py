@@ -33,6 +33,9 @@ _READS: json_checks.Schema = {
     "id": optional(text),
     "columns": lambda value: optional(text)(value) or list_of(text)(value),
     "encoding": text,
+    "separator": optional(text),
+    "na": optional(list_of(text)),
+    "sentence_id": optional(text),
 }
 
 
