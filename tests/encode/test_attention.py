@@ -42,6 +42,6 @@ def test_words_and_long_texts(encoder_of: Callable[[str], Any]) -> None:
 
 def test_a_family_without(encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_of("bert")
-    monkeypatch.setattr("layerwise.encode.hf.attention_maps", lambda *given: None)
+    monkeypatch.setattr("layerwise.encode.forwards.attention_maps", lambda *given: None)
     with pytest.raises(ModelError, match=r"\(bert\) gives no attention maps"):
         encoder.attention("a")

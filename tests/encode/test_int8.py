@@ -21,7 +21,7 @@ from torch import Tensor
 
 import layerwise as lw
 from conftest import CORPUS, SHARED
-from layerwise.encode import int8, load
+from layerwise.encode import int8, int8_samples, load
 from layerwise.errors import RequestError
 from layerwise.extraction.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
@@ -138,10 +138,10 @@ def test_a_layer_that_is_not_reached_is_left_alone() -> None:
 
 
 def test_drawn_texts_are_the_same_everywhere_and_hold_no_special_token() -> None:
-    found = int8.drawn(50, [0, 3, 49])
-    assert [len(text) for text in found] == list(int8.LENGTHS)
+    found = int8_samples.random_texts(50, [0, 3, 49])
+    assert [len(text) for text in found] == list(int8_samples.LENGTHS)
     assert set(np.concatenate(found).tolist()) == set(range(50)) - {0, 3, 49}
-    np.testing.assert_equal(found, int8.drawn(50, [49, 0, 3]))
+    np.testing.assert_equal(found, int8_samples.random_texts(50, [49, 0, 3]))
 
 
 @needs_vnni
@@ -327,13 +327,13 @@ def test_codes_of_an_input_are_made_once_for_its_layers_and_let_go(monkeypatch: 
     with torch.inference_mode():
         int8.convert(layers, lambda: [layer(seen) for layer in layers])
         made: list[int] = []
-        of = int8._Codes.of
+        of = int8._Codes.encode
 
         def counted(codes: int8._Codes, x: Tensor) -> Tensor:
             made.append(len(x))
             return of(codes, x)
 
-        monkeypatch.setattr(int8._Codes, "of", counted)
+        monkeypatch.setattr(int8._Codes, "encode", counted)
         for layer in layers:
             layer(x)
         assert made == [4]

@@ -202,7 +202,7 @@ def test_attention_maps_leave_the_model_alone(
         seen.append((model.config._attn_implementation, copied.config._attn_implementation))
         return maps(copied, *given)
 
-    monkeypatch.setattr("layerwise.encode.hf.attention_maps", drawn)
+    monkeypatch.setattr("layerwise.encode.forwards.attention_maps", drawn)
     encoder.attention("The bank lends money.")
     assert seen == [(before, "eager")]
     shared = dict(encoder._engine._eager.named_parameters())
@@ -444,7 +444,7 @@ def pickled_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_was_allowed_travels_with_an_encoder(pickled_weights: Path) -> None:
-    with pytest.raises(ModelError, match="--allow-pickle"):
+    with pytest.raises(ModelError, match="allow_pickle=True"):
         load_encoder(pickled_weights, device="cpu")
     encoder = load_encoder(pickled_weights, device="cpu", allow_pickle=True)
     again = pickle.loads(pickle.dumps(encoder))

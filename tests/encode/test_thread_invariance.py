@@ -11,7 +11,7 @@ from torch import nn
 import layerwise as lw
 from conftest import CORPUS, FAMILIES, make_model
 from layerwise._util.threads import computing
-from layerwise.encode import steady
+from layerwise.encode.thread_invariance import make_thread_invariant
 
 TEXTS = [*CORPUS, "many words " * 12, "a few more words of text"] * 6
 SHAPES: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ def test_layers_with_any_number_of_threads(family: str, precision: str, tmp_path
 def test_an_activation_cut_into_stretches_of_any_size(act: nn.Module, size: int) -> None:
     x = torch.randn(1, size, generator=torch.Generator().manual_seed(0)) * 3
     model = nn.Sequential(act, nn.Identity())
-    steady.steady(model)
+    make_thread_invariant(model)
     with torch.inference_mode():
         with computing(1):
             want = model(x)
@@ -59,7 +59,7 @@ def test_an_activation_cut_into_stretches_of_any_size(act: nn.Module, size: int)
 def test_an_activation_of_a_part_of_a_wider_tensor() -> None:
     wide = torch.randn(1, 2047, 200, generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.GELU())
-    steady.steady(model)
+    make_thread_invariant(model)
     with torch.inference_mode():
         for part in (wide[..., :90], wide[..., 110:]):
             with computing(1):
