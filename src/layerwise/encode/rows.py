@@ -18,7 +18,7 @@ from layerwise.schema import Coverage, Rows
 from layerwise.word_split import split_words
 
 
-class RowOptions(Protocol):
+class RowRequest(Protocol):
     """The options that decide the rows of a text: a `Request`, or those of `pool`."""
 
     @property
@@ -125,7 +125,7 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
 def rows_of(
     example: Example,
     tokens: Tokens,
-    request: RowOptions,
+    request: RowRequest,
     tokenizer: ClsFinder,
     spans: Sequence[tuple[int, int]] | None,
     where: Where,
@@ -208,7 +208,7 @@ def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], w
     return TextRows(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 
 
-def _text(example: Example, tokens: Tokens, request: RowOptions, tokenizer: ClsFinder) -> TextRows:
+def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsFinder) -> TextRows:
     rows = Rows(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
     dropped = len(tokens.dropped)
     if request.pool == "cls":
