@@ -21,9 +21,10 @@ from common import Goal, documentation, heading, show, show_goals, write_jsonl
 import layerwise as lw
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.encoder import Encoder, PlannedShard, _examples
+from layerwise.encode.encoder import Encoder, _examples
 from layerwise.encode.gather import Memory
 from layerwise.encode.plain_loop import PlainLoop
+from layerwise.encode.shard_plan import PlannedShard
 
 ROUNDS = 5
 TEXTS, TIMES = 7_000, 3

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import layerwise as lw
 from conftest import FAMILIES, SMALL, make_model, make_tokenizer
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.modelfiles import is_read
+from layerwise.encode.model_file_names import is_read
 from layerwise.errors import DatasetError, HeadError, LayerwiseError, ModelError
 from reference import Plain, worst
 
@@ -370,7 +370,7 @@ def test_names_of_any_bytes_have_a_hash(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_name_of_several_lines_does_not_pass_for_several_files(tmp_path: Path) -> None:
-    from layerwise.encode.modelfiles import _hash_files
+    from layerwise.encode.model_files import _hash_files
 
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")

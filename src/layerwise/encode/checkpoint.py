@@ -11,7 +11,8 @@ from pathlib import Path
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
 from layerwise.arguments import argument
-from layerwise.encode.modelfiles import CONFIG, READ, TOKENIZER_CONFIG, ModelFiles, find_files
+from layerwise.encode.model_file_names import CONFIG, READ, TOKENIZER_CONFIG
+from layerwise.encode.model_files import ModelFiles, find_files
 from layerwise.encode.recipe import MODULES, SentenceTransformersRecipe, read_object, read_recipe
 from layerwise.errors import ModelError
 

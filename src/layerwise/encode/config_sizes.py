@@ -10,7 +10,7 @@ from layerwise._util import json_checks
 from layerwise._util.guarded import BLOCKS, WIDTH, read_json
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.model_errors import first_line
-from layerwise.encode.modelfiles import config_files
+from layerwise.encode.model_file_names import config_files
 from layerwise.errors import ModelError
 
 _COUNT = json_checks.optional(json_checks.whole(0, BLOCKS))

@@ -1,55 +1,36 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from layerwise import choices, pooling
+from layerwise import choices
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
-from layerwise.encode import rows as text_rows
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, run_plan
 from layerwise.encode.int8_samples import calibration_texts
-from layerwise.encode.plan import Plan, make_plan
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.tokenizer import Tokenizer, Tokens
+from layerwise.encode.shard_plan import PlannedShard, plan_shard
+from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
-from layerwise.schema import Carried, Coverage, index_table, texts_table
+from layerwise.schema import Carried
 from layerwise.states import F32, LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
-
-
-@dataclass(frozen=True)
-class PlannedShard:
-    """Texts ready for the model: the plan of their rows, the tables, and the counts (see `rows.COUNTS`)."""
-
-    plan: Plan
-    request: Request
-    index: pa.Table
-    texts: pa.Table
-    counts: dict[str, int]
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return self.plan.rows
 
 
 class Encoder:
@@ -307,37 +288,7 @@ class Encoder:
         Raises:
             RequestError: with `long="error"`, a text that is too long; a span without a token.
         """
-        carried = carried or Carried()
-        capacity = request.max_length - self.tokenizer.special
-        planned = []
-        coverage: list[Coverage] = []
-        rows = []
-        counts = dict.fromkeys(text_rows.COUNTS, 0)
-        tokens_of_texts = self._tokens(examples, located=request.level != "text")
-        for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
-            where = partial(_where, first_doc + number, example)
-            cut = text_rows.cut(tokens, request, capacity, where, keep_end=self.tokenizer.keeps_end)
-            rows_of_text = text_rows.rows_of(
-                example,
-                cut.tokens,
-                request,
-                self.tokenizer,
-                spans[number] if spans is not None else None,
-                where,
-            )
-            planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
-            rows.append(rows_of_text.rows)
-            coverage.append(
-                Coverage(len(cut.tokens), len(cut.windows), cut.truncated, rows_of_text.special_only)
-            )
-            text_rows.count(counts, coverage[-1], rows_of_text)
-        return PlannedShard(
-            make_plan(planned, types=self.tokenizer.takes_types),
-            request,
-            index_table(examples, rows, first_doc, request.level, carried),
-            texts_table(examples, coverage, first_doc, request.level, carried),
-            counts,
-        )
+        return plan_shard(self.tokenizer, examples, request, first_doc, carried or Carried(), spans)
 
     def run(self, shard: PlannedShard, sink: Sink, on_batch: OnBatch | None = None) -> None:
         """Run the model over a planned shard, and pass finished rows to `sink`.
@@ -351,17 +302,6 @@ class Encoder:
         with computing():
             run_plan(self._engine, shard.plan, shard.request, self.layers, sink, on_batch)
 
-    def _tokens(self, examples: Sequence[Example], *, located: bool) -> list[Tokens]:
-        """Return the tokens of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
-        raw = [n for n, e in enumerate(examples) if e.words is None]
-        if len(raw) == len(examples):
-            return self.tokenizer.texts([e.text for e in examples], located=located)
-        split = [n for n, e in enumerate(examples) if e.words is not None]
-        tokens_of_texts = self.tokenizer.texts([examples[n].text for n in raw], located=located)
-        tokens_of_texts += self.tokenizer.words([examples[n].words or () for n in split])
-        by_number = dict(zip(raw + split, tokens_of_texts, strict=True))
-        return [by_number[number] for number in range(len(examples))]
-
     def _length(self, max_length: int | None) -> int:
         length = self.max_length if max_length is None else max_length
         shortest = self.tokenizer.special + 1
@@ -370,11 +310,6 @@ class Encoder:
                 f"{argument('max_length', length)} doesn't fit this model; take {shortest} to {self.position_limit}"
             )
         return length
-
-
-def _where(doc: int, example: Example) -> str:
-    """Return the name of a text, for an error."""
-    return f"text {doc}" + (f" ({example.where})" if example.source else "")
 
 
 def _examples(texts: Iterable[Any]) -> list[Example]:

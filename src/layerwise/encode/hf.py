@@ -31,7 +31,7 @@ from layerwise.encode.config_sizes import check_sizes
 from layerwise.encode.devices import check_process
 from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
 from layerwise.encode.model_errors import model_errors
-from layerwise.encode.modelfiles import check_code
+from layerwise.encode.model_file_checks import check_code
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
 from layerwise.encode.weight_names import POOLER, unused_names
 from layerwise.errors import ModelError

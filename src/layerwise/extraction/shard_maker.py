@@ -21,7 +21,8 @@ from layerwise.store.locks import hold_share
 from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder, PlannedShard
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.shard_plan import PlannedShard
 
 
 @dataclass(frozen=True)
