@@ -228,7 +228,7 @@ def test_a_machine_that_cannot_is_told(
         RequestError, match="precision 'int8' needs a processor with VNNI instructions; take bf16"
     ):
         lw.load_encoder(model_folder("bert"), device="cpu", precision="int8")
-    monkeypatch.setattr(load, "_device", lambda device: "cuda")
+    monkeypatch.setattr(load, "choose_device", lambda device: "cuda")
     with pytest.raises(RequestError, match="precision 'int8' runs on a CPU and this is 'cuda'; take bf16"):
         lw.load_encoder(model_folder("bert"), precision="int8")
 

@@ -92,6 +92,7 @@ def packed_attention(
     dtype = torch.float32 if value.device.type == "cpu" else value.dtype
     out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
     begin = 0
+    # Texts of one length form a rectangle without padding, so they take one call and no mask for padding.
     for texts, tokens in lw_runs.runs:
         end = begin + texts * tokens
         q, k, v = (_split(x[:, :, begin:end], texts, tokens).to(dtype) for x in (query, key, value))
@@ -129,6 +130,7 @@ def _by_kernel(
 ) -> torch.Tensor:
     """Attend within all texts at once; shapes as in `packed_attention`."""
     borders = runs.borders(query.device)
+    # The kernel counts neighbours to each side, and `sliding_window` counts the token itself as well; -1 is no limit.
     reach = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
     longest = max(tokens for _, tokens in runs.runs)

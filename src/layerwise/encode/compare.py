@@ -140,6 +140,7 @@ class Comparison:
         """Return whether texts in one batch have the layers that each has alone."""
         layers = frozenset(range(self.blocks + 1))
         try:
+            # With this budget all texts fit into one batch, even padded to the longest.
             for batch in engine.batches(texts, sum(texts.lengths()) * len(texts.ids)):
                 states = _layers_of(engine, texts, batch, layers)
                 for window, begin in zip(batch.windows.tolist(), engine.begins(batch).tolist(), strict=True):
@@ -196,6 +197,7 @@ def _close(reference: Layers, layers: dict[int, torch.Tensor], begin: int, toler
     for layer, hidden in layers.items():
         expected = reference[layer]
         got = hidden[begin : begin + len(expected)].float().cpu()
+        # Not written with `>`, so that NaN counts as a difference.
         if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
             return False
     return True

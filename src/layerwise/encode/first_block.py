@@ -45,6 +45,7 @@ def block_inputs(block: nn.Module, run_model: Callable[[], Any]) -> NamedTensors
     tensors: NamedTensors = {}
 
     def collect(_: nn.Module, args: Any, kwargs: Any) -> None:
+        # The same argument may be passed by position or by name. Positions beyond the signature become names as well.
         names = list(inspect.signature(block.forward).parameters)
         named = dict(zip([*names, *map(str, range(len(names), len(args)))], args, strict=False))
         tensors.update(_tensors("", named | kwargs))
@@ -91,6 +92,7 @@ def _part(tensor: torch.Tensor, alone: torch.Size, place: Place) -> torch.Tensor
 
     `alone` is the shape of the same tensor for the text alone.
     """
+    # A mask, or a table of relative positions, may have two axes of tokens.
     for axis, (size, size_alone) in enumerate(zip(tensor.shape, alone, strict=False)):
         if (size, size_alone) == (place.total, place.length):
             tensor = tensor.narrow(axis, place.begin, place.length)

@@ -136,6 +136,7 @@ class _SplitRows:
         self.device, self._rows, self._how = device, plan.split, how
         self.partial: pooling.Reduce = "max" if how == "max" else "sum"
         self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
+        # The neutral element of the maximum, or of the sum.
         start = float("-inf") if how == "max" else 0.0
         shape = (len(self._rows), width)
         self._sums = {

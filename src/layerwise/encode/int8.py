@@ -111,6 +111,7 @@ def convert(model: nn.Module, run: Callable[[], object]) -> None:
         if pair is not None:
             first, second = pair
             merged = FeedForward(first, second, ranges[first], ranges[second])
+            # BERT calls `intermediate`, then `output.dense`. The merged module replaces the second call.
             module.get_submodule("output").dense = merged
             module.intermediate = nn.Identity()
     for module in list(model.modules()):
@@ -157,6 +158,7 @@ def _input_ranges(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module
                 shared.layers.append(module)
             return
         low, high = x.flatten(0, -2).amin(0), x.flatten(0, -2).amax(0)
+        # The output of a norm varies little between texts.
         margin = _MARGIN if x is normed else _WIDE_MARGIN
         widened = ranges.get(module) or _InputRange(low, high, [module], margin)
         widened.low, widened.high = torch.minimum(widened.low, low), torch.maximum(widened.high, high)
@@ -271,6 +273,7 @@ class QuantisedLinear(nn.Module):
         # `convert` doesn't replace hooked layers, so they don't use the cache.
         self._layers = sum(not layer._forward_hooks for layer in inputs.layers)
         weight = linear.weight.detach()
+        # Codes stand for differences from `center`, whose product with the weights is constant.
         bias = _bias(linear) + weight @ self._codes.center
         self._weights = _Weights(weight * self._codes.spread, bias)
 
@@ -303,6 +306,7 @@ class FeedForward(nn.Module):
         self._zero = round(-_GELU_MINIMUM / self._step)
         second_weight = second.weight.detach().clone()
         self._exact = (weight[exact].clone(), _bias(first)[exact].clone(), second_weight[:, exact].T.clone())
+        # `forward` adds the product of these channels in float32.
         second_weight[:, exact] = 0
         self._second = _Weights(second_weight, _bias(second))
 

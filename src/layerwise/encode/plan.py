@@ -134,6 +134,7 @@ def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types
     base = 0
     for tokens, cuts, groups in texts:
         rows = np.arange(base, base + len(groups))
+        # Almost all texts fit into one window, and need no assignment of tokens to windows.
         if len(cuts) == 1:
             ids.append(tokens.ids)
             segments.append(tokens.types)

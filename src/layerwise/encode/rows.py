@@ -160,6 +160,7 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
+    # Raw text has no words from the tokenizer: take the first word of our splitter that a token overlaps.
     if example.words is None:
         words = alignment.first_row(
             alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)

@@ -53,6 +53,7 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         counts[module] = call + 1
         hidden = first_tensor(output)
         if hidden is not None and hidden.dim() == 3:
+            # A copy, because later modules may change the tensor in place.
             calls.append((module, call, hidden.clone()))
 
     handles = [module.register_forward_hook(record) for module in model.modules() if module is not model]
@@ -193,6 +194,7 @@ class Taps:
         for module in _blocks(model, self._layers):
             module.register_forward_pre_hook(self._before, with_kwargs=True)
         self.first_block = taps[1].module if len(taps) > 1 else None
+        # In many families all layers are outputs of norms, and then the last one is no exception.
         self.final_norm = _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2]))
 
     def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
@@ -251,6 +253,7 @@ class Collected:
 
 
 def _is_norm(tap: Tap) -> bool:
+    """Return whether the module of a tap is a norm: a block has linear layers, perhaps repacked ones (`packed`)."""
     return not any(
         isinstance(module, nn.Linear) or hasattr(module, "packed") for module in tap.module.modules()
     )

@@ -74,6 +74,7 @@ class Tokenizer:
         self._prefix = mask.index(0) if 0 in mask else 0
         self._one_type = not any(example.type_ids)
         self.has_cls = self._cls is not None and self._cls in example.ids
+        # Their steps can be nested; the text of a tokenizer's parts names all of them.
         steps = repr(self._backend.pre_tokenizer) + repr(self._backend.decoder)
         self._space = _BYTE_LEVEL if "ByteLevel" in steps else _SENTENCEPIECE
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]

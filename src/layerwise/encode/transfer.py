@@ -51,6 +51,7 @@ def to_host(values: torch.Tensor) -> tuple[torch.Tensor, Wait]:
     stream = _copy_stream(values.device)
     stream.wait_stream(torch.cuda.current_stream(values.device))
     with torch.cuda.stream(stream):
+        # Only copies to and from pinned memory run beside the computation.
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
         host.copy_(values, non_blocking=True)
         event = stream.record_event()
