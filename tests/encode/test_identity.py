@@ -644,7 +644,7 @@ def test_an_index_names_files_beside_it(place: str, folder: Path) -> None:
     pickled(folder, "pickled.bin")
     with_index(folder, place)
     with pytest.raises(
-        ModelError, match=r"model.safetensors.index.json names '.*', which isn't there|may only name files"
+        ModelError, match=r"model.safetensors.index.json names '.*', which doesn't exist|may only name files"
     ):
         lw.load_encoder(folder, device="cpu")
     assert not (folder / "ran").exists()

@@ -221,7 +221,7 @@ def test_a_layer_that_does_not_arrive_is_an_error(
     stack: Any = encoder._engine._model.encoder
     monkeypatch.setattr(stack, "layer", stack.layer[:2])
     assert encoder.encode(["a"], "2").layer(2).shape == (1, 32)
-    with pytest.raises(ModelError, match=r"without layer 3, which was asked for"):
+    with pytest.raises(ModelError, match=r"without layer 3, which was requested"):
         encoder.encode(["a"], "1,3")
 
 

@@ -223,16 +223,16 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
     for number, layers in enumerate(states):
         if any(layer.shape != (len(texts.ids[number]), states[0][0].shape[1]) for layer in layers):
             raise ModelError(
-                f"model {name!r} changes the length or width of its layers on the way; it isn't supported"
+                f"model {name!r} changes the length or width from layer to layer, which isn't supported"
             )
     if not all(bool(layer.isfinite().all()) for layer in states[0]):
         raise ModelError(
             f"model {name!r} gives numbers that aren't finite; its weights are damaged, fetch them again"
         )
-    # In an encoder the first token sees the second, however local its attention is. In a decoder it sees itself only.
+    # In an encoder the first token attends to the second, however local its attention is; in a decoder only to itself.
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(
-            f"model {name!r} is a decoder-only model: a token sees only what stands before it; "
+            f"model {name!r} is a decoder-only model: each token attends only to the tokens before it; "
             "layerwise takes encoders such as minilm, bert-base-uncased or xlm-roberta-base"
         )
     return states

@@ -22,7 +22,7 @@ from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
 from layerwise.encode import forwards, hf, int8, linear, model_state
-from layerwise.encode.attention import NARROW, Runs, head_size
+from layerwise.encode.attention import NAME, NARROW, Runs, head_size
 from layerwise.encode.batches import Batch, Ints, LayerSets, Packing, Sequences, batches
 from layerwise.encode.compare import Comparison, plain_layers
 from layerwise.encode.first_block import NamedTensors, block_inputs
@@ -147,7 +147,10 @@ class Engine:
         with self._model_restored(), torch.inference_mode():
             self._taps.run(lambda: self._model(**inputs), forward)
         if self.packing == "packed" and forward.deepest and not inputs["lw_runs"].calls:
-            raise ModelError(f"model {self._name!r} takes the name of our attention and doesn't call it")
+            raise ModelError(
+                f"model {self._name!r} accepts the attention {NAME!r} and doesn't call it; load it again, and if "
+                "that doesn't help report it"
+            )
 
     @contextmanager
     def _model_restored(self) -> Iterator[None]:

@@ -50,11 +50,11 @@ def check_files(name: str, folder: Path) -> None:
             continue
         if path.is_symlink() and not path.exists():
             raise ModelError(
-                f"model {name!r}: {path} is a link to {str(path.readlink())!r:.200}, which isn't there; fetch the model again, "
-                "or take the link away"
+                f"model {name!r}: {path} is a link to {str(path.readlink())!r:.200}, which doesn't exist; fetch the model again, "
+                "or remove the link"
             )
         if path.is_dir() and path.suffix in _NEVER_FOLDERS:
-            raise ModelError(f"model {name!r}: {path} is a folder; put the right file there, or take it away")
+            raise ModelError(f"model {name!r}: {path} is a folder; put the right file there, or remove it")
 
 
 def check_versioned(name: str, home: Path, settings: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ def check_entries(
         if any(value is not None for value in _nested(config, ["transformers_weights"])):
             raise ModelError(
                 f"model {name!r}: {file} names the file of its weights (transformers_weights), which isn't supported; "
-                f"call that file {SAFE[0]} and take the entry out"
+                f"call that file {SAFE[0]} and remove the entry"
             )
         for value in _nested(config, (*_KERNELS, *(f"{key}_internal" for key in _KERNELS))):
             if "/" in str(value):
@@ -95,8 +95,8 @@ def check_vocabulary(name: str, home: Path) -> None:
     wrong = [entry for entry in matches if entry not in _VOCABULARIES or not (home / entry).is_file()]
     if wrong or len(matches) > 1:
         raise ModelError(
-            f"model {name!r}: {home} holds {', '.join(map(repr, wrong or matches))[:200]}, and transformers takes whatever is "
-            "called so for the vocabulary; leave one, or give what is no vocabulary another name"
+            f"model {name!r}: {home} holds {', '.join(map(repr, wrong or matches))[:200]}, and transformers takes any "
+            "file with such a name for the vocabulary; leave one of them, and rename files that are no vocabulary"
         )
 
 
@@ -150,7 +150,7 @@ def _names_file(file: str, key: str, value: Any, home: Path) -> bool:
 def _other_place(name: str, file: str, key: str, value: Any) -> ModelError:
     return ModelError(
         f"model {name!r}: {file} names {str(value)[:100]!r} as {key}; only the folder's own files are read, by their "
-        "usual names: take that entry out"
+        "usual names: remove that entry"
     )
 
 

@@ -163,11 +163,11 @@ def _shards(name: str, index: Path, ending: str) -> list[Path]:
     for shard in shards:
         if not is_plain(shard) or not shard.endswith(ending):
             raise ModelError(
-                f"model {name!r}: {index.name} names {shard[:100]!r}; it may only name files *{ending} beside itself"
+                f"model {name!r}: {index.name} names {shard[:100]!r}; it may only name files *{ending} in its own folder"
             )
         if not (index.parent / shard).is_file():
             raise ModelError(
-                f"model {name!r}: {index.name} names {shard!r}, which isn't there; fetch it again"
+                f"model {name!r}: {index.name} names {shard!r}, which doesn't exist; fetch it again"
             )
     return [index.parent / shard for shard in shards]
 

@@ -132,7 +132,7 @@ def read_object(path: Path, entries: json_checks.Schema | None = None) -> dict[s
     wrong = json_checks.first_wrong(value, entries or {})
     if wrong is not None:
         raise ModelError(
-            f"{path}: {wrong} is {json_checks.entry(value, wrong)!r:.60}, which makes no sense, so the model "
+            f"{path}: {wrong} is {json_checks.entry(value, wrong)!r:.60}, which isn't valid, so the model "
             "can't be loaded; its folder is damaged"
         )
     return value
@@ -172,7 +172,7 @@ def _modules(name: str, root: Path) -> list[tuple[str, Path]]:
 def _pooling(name: str, path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(
-            f"model {name!r}: {MODULES} names a module Pooling and there is no file {path}, which says how; fetch the model "
+            f"model {name!r}: {MODULES} names a module Pooling, and its settings {path} don't exist; fetch the model "
             "again"
         )
     return read_object(path, _POOLING)

@@ -149,7 +149,7 @@ class Forward:
         missing = sorted(self.layers - self.delivered)
         if missing:
             raise ModelError(
-                f"the model's forward ended without layer {', '.join(map(str, missing))}, which was asked for; it "
+                f"the model's forward ended without layer {', '.join(map(str, missing))}, which was requested; it "
                 "runs in another way than when it was loaded: load it again, and if that doesn't help report it"
             )
 

@@ -28,7 +28,7 @@ def check_tokens(checkpoint: Checkpoint, tokenizer: Any, backend: Any) -> None:
     if tokens <= {*tokenizer.all_special_tokens, *_BLANK_TOKENS}:
         raise ModelError(
             f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) knows no tokens but the {len(tokens)} "
-            "special ones, so no vocabulary was found or it is empty; put the files of the model's tokenizer there"
+            "special ones, so no vocabulary was found or it is empty; put the files of the model's tokenizer into its folder"
         )
     try:
         valid = tokenizer.unk_token_id is None or tokenizer.unk_token in tokens
