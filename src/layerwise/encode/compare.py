@@ -196,9 +196,9 @@ def _close(reference: Layers, layers: dict[int, torch.Tensor], begin: int, toler
     """Return whether the layers of a text that begins at token `begin` of a batch are those of `reference`."""
     for layer, hidden in layers.items():
         expected = reference[layer]
-        got = hidden[begin : begin + len(expected)].float().cpu()
+        actual = hidden[begin : begin + len(expected)].float().cpu()
         # Not written with `>`, so that NaN counts as a difference.
-        if not (got - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
+        if not (actual - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
             return False
     return True
 
