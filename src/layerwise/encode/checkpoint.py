@@ -148,6 +148,7 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     # transformers chooses some tokenizers by parts of the path, so it always gets the same, absolute one.
     root = folder.absolute()
     recipe = read_recipe(name, root) if (root / MODULES).is_file() else None
+    # sentence-transformers may keep the transformer's files in a folder of their own.
     home = recipe.home if recipe is not None else root
     for place in dict.fromkeys((root, home)):
         _check_folder(name, place)

@@ -83,6 +83,7 @@ class Engine:
         self.blocks, self.width = comparison.blocks, comparison.width
         if self.device.type == "cpu":
             make_thread_invariant(self._model)
+        # Before linear layers are replaced: a layer with a hook stays.
         self._taps = self._find_taps(probes.plain)
         self.final_norm = self._taps.final_norm
         # The packing is settled before int8 changes the numbers, so that its tolerance needn't be that of int8.
@@ -114,6 +115,7 @@ class Engine:
         lengths = np.array(sequences.lengths(), dtype=np.int64)
         alone = np.array([self._is_unpackable(ids) for ids in sequences.ids], dtype=bool)
         shared = np.flatnonzero(~alone)
+        # `batches` numbers the windows that it gets.
         shared_batches = [
             Batch(shared[batch.windows], batch.lengths)
             for batch in batches(lengths[shared], budget, self.packing)
@@ -142,10 +144,12 @@ class Engine:
             ModelError: a layer wasn't delivered.
         """
         inputs = self.inputs(sequences.select(batch.windows.tolist()), batch)
+        # Without taps. With them, the model would keep all layers in memory for nothing.
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
         forward = self._forward(batch, layers, inputs, on_layer)
         with self._model_restored(), torch.inference_mode():
             self._taps.run(lambda: self._model(**inputs), forward)
+        # The embeddings alone need no attention.
         if self.packing == "packed" and forward.deepest and not inputs["lw_runs"].calls:
             raise ModelError(
                 f"model {self._name!r} accepts the attention {NAME!r} and doesn't call it; load it again, and if "

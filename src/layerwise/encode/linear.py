@@ -114,6 +114,7 @@ def median_seconds(product: Callable[[], torch.Tensor], device: str, repeats: in
         for _ in range(repeats + 2):
             start = time.perf_counter()
             product()
+            # A GPU computes asynchronously.
             if torch.device(device).type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
@@ -128,6 +129,7 @@ def fusable(module: nn.Module) -> str | None:
         and getattr(activation, "act", None) is nn.functional.gelu
     )
     plain = type(activation) is nn.GELU and activation.approximate == "none"
+    # A further module between them would be skipped.
     names = {name for name, _ in module.named_children()}
     if (exact or plain) and names == {"dense", "intermediate_act_fn"} and type(module.dense) is nn.Linear:
         return "dense"

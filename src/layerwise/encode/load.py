@@ -96,6 +96,7 @@ def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None)
     """
     loading = loading or Loading()
     folder = local_folder(model)
+    # The files of a model are in its folder, or in the folders of sentence-transformers modules in it.
     paths = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
     files = sorted(path for path in paths if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)

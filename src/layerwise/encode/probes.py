@@ -87,6 +87,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
         )
     long = _filled(plain, min(_long(loaded) - tokenizer.special, capacity))
     special = _special(loaded)
+    # Two plain texts, one as long as the first, one with special tokens, one of a single token, and a long one.
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
     types = tokenizer.takes_types
     longest = (min(limit - tokenizer.special, capacity) for limit in (_LONGEST, _LONGEST_PADDED))

@@ -98,10 +98,11 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
     pooling = _pooling(name, modules[position][1] / "config.json") if position is not None else {}
     pool, notes = _pool(pooling) if position is not None else (None, ())
     rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, position)]
-    foreign = [kind for kind, _ in modules if _is_foreign(kind)]
+    own_code = [kind for kind, _ in modules if _is_own_code(kind)]
     not_applied = [
-        *(f"{kind} (code of its own)" for kind in foreign if kind not in rest),
-        *(f"{kind} (code of its own)" if kind in foreign else kind.rsplit(".", 1)[-1] for kind in rest),
+        # Transformer and Pooling are applied, except when the folder replaces them by its own code.
+        *(f"{kind} (code of its own)" for kind in own_code if kind not in rest),
+        *(f"{kind} (code of its own)" if kind in own_code else kind.rsplit(".", 1)[-1] for kind in rest),
         *_unusual(settings),
         *([] if pooling.get("include_prompt", True) else ["include_prompt false"]),
         *_of_folder(read_object(root / PROMPTS, _PROMPTS)),
@@ -114,7 +115,7 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
         bool(settings.get("do_lower_case")),
         tuple(map(_printable, not_applied)),
         notes,
-        bool(foreign),
+        bool(own_code),
     )
 
 
@@ -178,7 +179,7 @@ def _pooling(name: str, path: Path) -> dict[str, Any]:
     return read_object(path, _POOLING)
 
 
-def _is_foreign(kind: str) -> bool:
+def _is_own_code(kind: str) -> bool:
     """Return whether a module's type isn't one of sentence-transformers itself."""
     return kind.split(".")[0] != "sentence_transformers"
 
@@ -223,6 +224,7 @@ def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
             continue
         if key in _TOKENIZER_SETTINGS and isinstance(value, dict) and set(value) == {"model_max_length"}:
             continue
+        # How other inputs than texts are read doesn't matter.
         if key == "modality_config" and isinstance(value, dict):
             value = {"text": value.get("text")}
         if value != _USUAL.get(key):

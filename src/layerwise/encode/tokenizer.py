@@ -170,6 +170,7 @@ class Tokenizer:
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
         numbers[: tokens.prefix] = NO_WORD
         numbers[len(tokens) - tokens.suffix :] = NO_WORD
+        # Offsets of pre-split input count from the beginning of each word.
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
         tokens = Tokens(
             tokens.ids,
