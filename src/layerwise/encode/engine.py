@@ -144,7 +144,7 @@ class Engine:
             ModelError: a layer wasn't delivered.
         """
         inputs = self.inputs(sequences.select(batch.windows.tolist()), batch)
-        # Without taps. With them, the model would keep all layers in memory for nothing.
+        # Only needed without taps: the model then keeps all layers in memory to the end.
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
         forward = self._forward(batch, layers, inputs, on_layer)
         with self._model_restored(), torch.inference_mode():

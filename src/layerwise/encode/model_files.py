@@ -126,8 +126,8 @@ def find_files(
     auto_maps = [entries.get("auto_map") for entries in (*configs.values(), settings)]
     code = own_code or any(auto_maps)
     files, links = _walk(root)
+    # transformers looks into these folders, not into their subfolders. Code may open any file.
     tops = [path for folder in sorted({root, home, *folders}) for path in _listed(folder) if is_read(path)]
-    # transformers looks into these folders only; code may open any file.
     anywhere = [path for path in files if _counts_anywhere(path, code)]
     counted = [path for path in dict.fromkeys([*tops, *anywhere]) if path not in weights]
     check_inside(name, root, [*weights, *counted, *(links if code else ())])
