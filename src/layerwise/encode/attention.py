@@ -131,11 +131,11 @@ def _by_kernel(
     """Attend within all texts at once; shapes as in `packed_attention`."""
     borders = runs.borders(query.device)
     # The kernel counts neighbours to each side, and `sliding_window` counts the token itself as well; -1 is no limit.
-    reach = -1 if sliding_window is None else sliding_window - 1
+    window_side = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
     longest = max(tokens for _, tokens in runs.runs)
     mixed: torch.Tensor = kernel(
-        q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
+        q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(window_side, window_side)
     )
     return mixed[None]
 

@@ -90,7 +90,7 @@ def find_checkpoint(
     Raises:
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
-    checkpoint = _find(name, revision, allow_pickle)
+    checkpoint = _find_folder(name, revision, allow_pickle)
     if not checkpoint.files.code:
         return checkpoint
     note = (
@@ -102,7 +102,7 @@ def find_checkpoint(
     )
 
 
-def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
+def _find_folder(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
     text = str(name)
     if not text.strip() or text == ".":  # Path("") is "."
         raise ModelError(f"model {text!r} is no name; give {ALIAS}, a model's folder, or a Hugging Face id")

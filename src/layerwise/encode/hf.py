@@ -276,11 +276,11 @@ def _check_parameter_count(
     """Raise ModelError for a configuration of more numbers than the weights can hold, before memory is allocated."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            described = _from_config(model_class, config, trust_remote_code)
+            meta_model = _from_config(model_class, config, trust_remote_code)
     # Code that comes with the model may not run on the device "meta". Any other error comes up when it is loaded.
     except Exception:
         return
-    numbers = sum(parameter.numel() for parameter in described.parameters())
+    numbers = sum(parameter.numel() for parameter in meta_model.parameters())
     if numbers > _NUMBERS_PER_BYTE * checkpoint.files.bytes:
         raise ModelError(
             f"model {checkpoint.name!r}: its config.json describes {numbers:,} numbers and its weights have "

@@ -89,9 +89,9 @@ def _relative_error(rows: int) -> float:
     exact_codes = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
     try:
         weights = _Weights(integers.float(), torch.zeros(_OUTER, dtype=torch.float32))
-        bytes_ = codes.to(torch.uint8)
-        product = weights.times(bytes_, 1.0, _Codes.zero, (1.0, 0, torch.float32))
-        fused = weights.times(bytes_, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
+        code_bytes = codes.to(torch.uint8)
+        product = weights.times(code_bytes, 1.0, _Codes.zero, (1.0, 0, torch.float32))
+        fused = weights.times(code_bytes, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
     except RuntimeError:  # no such kernel on this processor
         return math.inf
     steps = float((fused.double() - exact_codes).abs().max())

@@ -127,9 +127,11 @@ def find_files(
     code = own_code or any(auto_maps)
     files, links = _walk(root)
     # transformers looks into these folders, not into their subfolders. Code may open any file.
-    tops = [path for folder in sorted({root, home, *folders}) for path in _listed(folder) if is_read(path)]
-    anywhere = [path for path in files if _counts_anywhere(path, code)]
-    counted = [path for path in dict.fromkeys([*tops, *anywhere]) if path not in weights]
+    top_files = [
+        path for folder in sorted({root, home, *folders}) for path in _listed(folder) if is_read(path)
+    ]
+    nested_files = [path for path in files if _counts_anywhere(path, code)]
+    counted = [path for path in dict.fromkeys([*top_files, *nested_files]) if path not in weights]
     check_inside(name, root, [*weights, *counted, *(links if code else ())])
     tokenizer = [path for path in counted if path.parent == home and _is_of_tokenizer(path)]
     of_config = [path for path in counted if path not in tokenizer]

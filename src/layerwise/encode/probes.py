@@ -91,12 +91,15 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
     types = tokenizer.takes_types
     longest = (min(limit - tokenizer.special, capacity) for limit in (_LONGEST, _LONGEST_PADDED))
-    ends = [[_filled(plain, length), body[:capacity]] for length in longest]
-    with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
+    longest_bodies = [[_filled(plain, length), body[:capacity]] for length in longest]
+    with_special = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
         _framed(plain[0], [probe[:capacity] for probe in bodies], types=types),
-        (special, _framed(plain[0], with_one, types=types)),
-        (_framed(plain[0], ends[0], types=types), _framed(plain[0], ends[1], types=types)),
+        (special, _framed(plain[0], with_special, types=types)),
+        (
+            _framed(plain[0], longest_bodies[0], types=types),
+            _framed(plain[0], longest_bodies[1], types=types),
+        ),
     )
 
 
