@@ -426,8 +426,8 @@ def _point_hub_to(endpoint: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -
 )  # the library's own, about this file system and progress bars
 @pytest.mark.usefixtures("fake_hub")
 def test_a_model_from_the_hub(model_folder: Callable[[str], Path]) -> None:
-    found = find_checkpoint("some/bert", revision="main")
-    assert found.revision == FakeHub.commit
+    checkpoint = find_checkpoint("some/bert", revision="main")
+    assert checkpoint.revision == FakeHub.commit
     hub, local = (
         lw.load_encoder("some/bert", device="cpu"),
         lw.load_encoder(model_folder("bert"), device="cpu"),

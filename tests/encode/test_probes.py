@@ -110,7 +110,7 @@ def test_positions_that_are_wrong_are_seen_at_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        Engine, "_positions", lambda self, ids, batch: np.concatenate([of_tokens(one) for one in ids])
+        Engine, "_positions", lambda self, ids, batch: np.concatenate([of_tokens(row) for row in ids])
     )
     encoder = lw.load_encoder(model_folder(family))
     assert encoder.engine["packing"] == packing
@@ -129,7 +129,7 @@ def test_positions_are_compared_up_to_the_greatest_length(
     monkeypatch.setattr(
         Engine,
         "_positions",
-        lambda self, ids, batch: np.concatenate([np.minimum(np.arange(len(one)), 1400) for one in ids]),
+        lambda self, ids, batch: np.concatenate([np.minimum(np.arange(len(row)), 1400) for row in ids]),
     )
     assert lw.load_encoder(folder).engine["packing"] == "padded"
 
@@ -233,7 +233,9 @@ def test_attention_of_a_model_that_changes_with_its_texts(
     ids = torch.tensor([encoder.encode([text], level="token").index["token_id"].to_pylist()])
     with torch.no_grad():
         model(input_ids=ids)  # it becomes what it is for such a text
-        want = np.stack([one[0].numpy() for one in model(input_ids=ids, output_attentions=True).attentions])
+        want = np.stack(
+            [block[0].numpy() for block in model(input_ids=ids, output_attentions=True).attentions]
+        )
     np.testing.assert_allclose(maps, want, atol=1e-6)
 
 

@@ -80,12 +80,12 @@ def test_again_gives_the_same_bytes_and_so_do_other_neighbours_of_the_same_lengt
     """The same sizes take the same kernels, and a row's sums are its own."""
     encoder = lw.load_encoder(model_folder("bert"), device="cpu", precision=precision)
     kept = "a text that stays"
-    one, other = [kept, "a b c d e f g", "t o o"], [kept, "s h a r e d i", "n o w"]
-    first = encoder.encode(one, level="token")
-    second = encoder.encode(other, level="token")
+    texts, other_texts = [kept, "a b c d e f g", "t o o"], [kept, "s h a r e d i", "n o w"]
+    first = encoder.encode(texts, level="token")
+    second = encoder.encode(other_texts, level="token")
     assert first.index["doc"].to_pylist() == second.index["doc"].to_pylist(), "as many tokens"
     rows = first.where(doc=0)
-    np.testing.assert_array_equal(first.stack(), encoder.encode(one, level="token").stack())
+    np.testing.assert_array_equal(first.stack(), encoder.encode(texts, level="token").stack())
     np.testing.assert_array_equal(first.stack()[:, rows], second.stack()[:, rows])
     assert not np.array_equal(first.stack(), second.stack())
 

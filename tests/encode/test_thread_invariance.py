@@ -32,12 +32,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 def test_layers_with_any_number_of_threads(family: str, precision: str, tmp_path: Path) -> None:
     folder = make_model(family, tmp_path / "model", **SHAPES[family])
     encoder = lw.load_encoder(folder, device="cpu", precision=precision)
-    found = {}
+    by_threads = {}
     for number in (1, 2, 3, 5, 7):
         with computing(number):
-            found[number] = encoder.encode(TEXTS, level="token", max_length=70).stack()
-    for number, layers in found.items():
-        apart = np.abs(layers - found[1]).max()
+            by_threads[number] = encoder.encode(TEXTS, level="token", max_length=70).stack()
+    for number, layers in by_threads.items():
+        apart = np.abs(layers - by_threads[1]).max()
         assert apart == 0, f"{family}, {precision}: {number} threads and one are {apart:.1e} apart"
 
 

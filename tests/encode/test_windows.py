@@ -22,14 +22,14 @@ def test_every_token_comes_from_the_window_in_which_it_stands_farthest_from_an_e
     body: int, capacity: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, capacity - 1))
-    found = list(windows(body, capacity, overlap))
-    assert all(w.end - w.start <= capacity for w in found)
-    assert all(b.start <= a.end - overlap for a, b in pairwise(found)), "too little overlap"
-    owners = [n for n, w in enumerate(found) for _ in range(w.first, w.last)]
-    assert [p for w in found for p in range(w.first, w.last)] == list(range(body)), "each token exactly once"
+    cuts = list(windows(body, capacity, overlap))
+    assert all(w.end - w.start <= capacity for w in cuts)
+    assert all(b.start <= a.end - overlap for a, b in pairwise(cuts)), "too little overlap"
+    owners = [n for n, w in enumerate(cuts) for _ in range(w.first, w.last)]
+    assert [p for w in cuts for p in range(w.first, w.last)] == list(range(body)), "each token exactly once"
     for token, owner in enumerate(owners):
-        distances = [min(token - w.start, w.end - 1 - token) for w in found if w.start <= token < w.end]
-        mine = found[owner]
+        distances = [min(token - w.start, w.end - 1 - token) for w in cuts if w.start <= token < w.end]
+        mine = cuts[owner]
         assert min(token - mine.start, mine.end - 1 - token) == max(distances), f"token {token} of {body}"
 
 
