@@ -188,17 +188,6 @@ def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[
     return copied
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that the numbers depend on."""
-    import tokenizers
-
-    return {
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "tokenizers": tokenizers.__version__,
-    }
-
-
 def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
     """Write a BERT of the base shape (12 blocks, width 768) with random weights, and a tokenizer for it."""
     with quiet():
