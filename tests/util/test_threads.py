@@ -28,6 +28,7 @@ from layerwise._util.openmp import _WAITING as WAITING
 from layerwise._util.openmp import Waits
 from layerwise._util.quota import cpu_quota
 from layerwise._util.silence import silenced
+from layerwise.encode import forwards
 from layerwise.encode.batches import Sequences, batches
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
@@ -196,13 +197,13 @@ def test_attention_maps_leave_the_model_alone(
     encoder = encoder_of("bert")
     model = encoder._engine._model
     before, seen = model.config._attn_implementation, []
-    maps = lw.load_encoder.__globals__["hf"].attention_maps
+    maps = forwards.attention_maps
 
     def drawn(copied: Any, *given: Any) -> Any:
         seen.append((model.config._attn_implementation, copied.config._attn_implementation))
         return maps(copied, *given)
 
-    monkeypatch.setattr("layerwise.encode.forwards.attention_maps", drawn)
+    monkeypatch.setattr(forwards, "attention_maps", drawn)
     encoder.attention("The bank lends money.")
     assert seen == [(before, "eager")]
     shared = dict(encoder._engine._eager.named_parameters())
