@@ -19,7 +19,7 @@ from killing import Killing, killed_anywhere, needs_proc
 from layerwise.api.extract import extract_share
 from layerwise.arguments import as_flags
 from layerwise.cli.main import main
-from layerwise.encode.load import device_of
+from layerwise.encode.devices import choose_device
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
 from layerwise.parallel import local
 from layerwise.parallel.executor import SerialExecutor
@@ -80,15 +80,17 @@ def survives(
 def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert [device_of(None, process) for process in range(5)] == [
+    assert [choose_device(None, process) for process in range(5)] == [
         "cuda:0",
         "cuda:1",
         "cuda:0",
         "cuda:1",
         "cuda:0",
     ]
-    assert device_of("cuda") == "cuda", "one process alone takes the first"
-    assert [device_of(name, 1) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"], "what is named is taken"
+    assert choose_device("cuda") == "cuda", "one process alone takes the first"
+    assert [choose_device(name, 1) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"], (
+        "what is named is taken"
+    )
 
 
 @needs_proc

@@ -1,4 +1,4 @@
-"""Every layer of one text, as numbers to look at."""
+"""Every layer of one text, as numbers for `show`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from layerwise.states import LayerStates
 
 @dataclass(frozen=True)
 class OverviewRow:
-    """One vector: its layer, what it stands for, its Euclidean norm, its numbers."""
+    """One vector: its layer, the text of its token, word or span, its Euclidean norm, its numbers."""
 
     layer: str
     text: str
@@ -21,7 +21,7 @@ class OverviewRow:
 
 @dataclass(frozen=True)
 class Overview:
-    """Every layer of one text; `rows` go by row first (a token, a word, the text), then by layer."""
+    """Every layer of one text; `rows` are in the order of its tokens or words, and of the layers for each of these."""
 
     model: str
     layers: int
@@ -30,7 +30,7 @@ class Overview:
     rows: tuple[OverviewRow, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
+        """Return all fields as JSON values."""
         rows = [{"layer": r.layer, "text": r.text, "norm": r.norm, "vector": r.vector} for r in self.rows]
         return {
             "model": self.model,
@@ -42,7 +42,7 @@ class Overview:
 
 
 def overview(encoder: Encoder, states: LayerStates) -> Overview:
-    """Return what one text is at each layer, from its rows."""
+    """Return the overview of the one text in `states`."""
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     texts = states.index["text"].to_pylist()
@@ -51,11 +51,11 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
         OverviewRow(
             layer,
             "(special)" if row in special else str(text),
-            float(norms[at, row]),
-            stack[at, row].tolist(),
+            float(norms[position, row]),
+            stack[position, row].tolist(),
         )
         for row, text in enumerate(texts)
-        for at, layer in enumerate(states.layers)
+        for position, layer in enumerate(states.layers)
     )
     return Overview(
         encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["tokens"][0].as_py(), rows

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layerwise import choices
 from layerwise._util.paths import is_url, place
 from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError
@@ -204,7 +205,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     """
     manifest, settings = dataset.manifest, dataset.manifest["settings"]
     request = {name: settings[name] for name in _REQUEST}
-    request["overlap"] = settings["overlap"] if settings["long"] == "window" else None
+    request["overlap"] = choices.recorded_overlap(settings)
     name = manifest["model"]["id"] if model is None else model
     revision = manifest["model"]["revision"] if model is None else None
     device = loading["device"] or settings["device"]

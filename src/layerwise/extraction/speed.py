@@ -179,7 +179,7 @@ def _field(
 ) -> _Field:
 
     ours = encode.load.load_encoder(name, device=device)
-    plain = encode.hf.PlainLoop(ours.checkpoint, ours.device)
+    plain = encode.plain_loop.PlainLoop(ours.checkpoint, ours.device)
     left_out: dict[str, str] = {}
     ways: dict[str, Way] = {
         LOOP: plain.one_by_one,

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise.errors import RequestError
-from layerwise.layers import LayerSpec, resolve_layers
+from layerwise.layers import LayerSpec, depth, resolve_layers
 from layerwise.mixes import (
     LayerStats,
     Mix,
@@ -143,9 +143,7 @@ def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
     """
     digits, layer_digits = len(str(max(width - 1, 0))), max(2, len(str(blocks)))
     dims = [f"dim{number:0{digits}}" for number in range(width)]
+    prefixes = [str(mix)]
     if mix.how in ("layer", "concat"):
-        numbers = (0 if name == "emb" else int(name) for name in mix.layers)
-        prefixes = [f"layer{number:0{layer_digits}}" for number in numbers]
-    else:
-        prefixes = [str(mix)]
+        prefixes = [f"layer{depth(name):0{layer_digits}}" for name in mix.layers]
     return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)
