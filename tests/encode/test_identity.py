@@ -949,7 +949,7 @@ def test_a_tokenizer_that_fails_at_a_text_is_one_line(
     unknown_token_gone(kind, folder)
     for level in ("text", "token", "word"):
         for texts in (["a", "☃ ☄"], [["a", "☃"]]):
-            with pytest.raises(ModelError, match="fails at a text|unknown") as caught:
+            with pytest.raises(ModelError, match="can.t tokenise a text|unknown") as caught:
                 lw.load_encoder(folder, device="cpu").encode(texts, level=level)
             assert "\n" not in str(caught.value)
 

@@ -167,7 +167,7 @@ def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | No
     if recipe is None:
         return checkpoint
     not_applied = ", ".join(recipe.not_applied)
-    note = f"model {checkpoint.name!r} asks for more, which isn't applied: {not_applied}"
+    note = f"model {checkpoint.name!r} has steps that are not applied: {not_applied}"
     return replace(
         checkpoint,
         pool=recipe.pool,

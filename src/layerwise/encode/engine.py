@@ -93,7 +93,7 @@ class Engine:
             self._to_int8(samples)
             if not comparison.agrees_on_plain(self, COMPUTED["int8"]):
                 raise ModelError(
-                    f"model {name!r} loses too much in int8; take {argument('precision', 'bf16')} or fp32"
+                    f"model {name!r} has too large an error in int8; use {argument('precision', 'bf16')} or fp32"
                 )
         self.leaves = self._windows_may_leave(comparison, COMPUTED[precision])
         self._is_stateful = self._was_changed

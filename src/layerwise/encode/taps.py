@@ -150,7 +150,7 @@ class Forward:
         if missing:
             raise ModelError(
                 f"the model's forward ended without layer {', '.join(map(str, missing))}, which was requested; it "
-                "runs in another way than when it was loaded: load it again, and if that doesn't help report it"
+                "behaves differently than at load: load it again, and if that doesn't help report it"
             )
 
 

@@ -116,7 +116,7 @@ class Tokenizer:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
             raise ModelError(
-                f"the tokenizer of {self._name!r} fails at a text ({first_line(error)}); its files are damaged or lack its "
+                f"the tokenizer of {self._name!r} can't tokenise a text ({first_line(error)}); its files are damaged or lack its "
                 "unknown token, take those that belong to the model"
             ) from None
 
