@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.columns import column_values, there
+from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample
 from layerwise.states import I64
@@ -56,7 +56,7 @@ def _labels(sample: Sample, label: str, notes: list[str]) -> I64:
     if not exists:
         names = dict.fromkeys([*sample.index.column_names, *sample.texts.column_names])
         raise RequestError(f"there is no column {label!r} in the dataset; there are {', '.join(names)}")
-    missing = [not there(value) for value in values]
+    missing = [not is_present(value) for value in values]
     if any(missing):
         notes.append(f"{sum(missing):,} of {len(values):,} sampled rows have no label {label!r}.")
     codes = _numbers([str(value) for value in values])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.columns import column_values, is_paired, there
+from layerwise.columns import column_values, is_paired, is_present
 from layerwise.errors import RequestError
 from layerwise.states import I64, Layered
 
@@ -78,7 +78,7 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
     convert, multi = _converter(task, column, values, separator)
     if task == "tag":
         return Labelled(rows, docs, _objects([_text(v) for v in values]), 0)
-    has_label = np.array([there(value) for value in values], bool)
+    has_label = np.array([is_present(value) for value in values], bool)
     converted = [convert(value) for value, is_labelled in zip(values, has_label, strict=True) if is_labelled]
     out = np.array(converted, np.float64) if task == "regress" else _objects(converted)
     return Labelled(rows[has_label], docs[has_label], out, int(len(has_label) - has_label.sum()), multi)
@@ -132,7 +132,7 @@ def _converter(
     if lists:
         if task == "tag":
             raise RequestError(f"column {column!r} holds lists; task 'tag' needs one tag per word")
-        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if there(v))), True
+        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if is_present(v))), True
     return _text, False
 
 

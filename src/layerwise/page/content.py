@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
-from layerwise.columns import column_values, there
+from layerwise.columns import column_values, is_present
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
@@ -152,7 +152,7 @@ def columns(sample: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
-    present = [value for value in values if there(value)]
+    present = [value for value in values if is_present(value)]
     different = len({str(value) for value in present})
     numbers = _numbers(values)
     if numbers is not None and different > _FEW:
@@ -172,7 +172,7 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if there(value) else ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if is_present(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
@@ -187,7 +187,7 @@ def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:
 
 
 def _number(value: Any) -> float:
-    if not there(value):
+    if not is_present(value):
         return np.nan
     if isinstance(value, bool | list) or "_" in str(value):
         raise ValueError
