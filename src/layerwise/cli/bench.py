@@ -1,7 +1,6 @@
 """Measure on this machine how fast every layer is had: the plain loop, padded batches, and layerwise."""
 
 import argparse
-from dataclasses import asdict
 
 from layerwise import api
 from layerwise.cli import flags, options
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        options.print_json(asdict(result))
+        options.print_json(result.to_json())
         return 0
     options.say(
         f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} interleaved rounds"

@@ -11,6 +11,7 @@ from layerwise.cli import options
 from layerwise.cli.progress import shown
 from layerwise.cli.report import page_of, page_options
 from layerwise.errors import RequestError
+from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
 
 HELP = "the page of a large set, with the data behind it"
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         )
     with shown(args) as progress:
         page, answer = api.explore.served(
-            args.dataset, **page_of(args), progress=progress, threads=args.threads
+            args.dataset, PageOptions(**page_of(args)), progress=progress, threads=args.threads
         )
     # Ctrl-C is the way to end it, however early it comes.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):

@@ -65,7 +65,12 @@ def run(args: argparse.Namespace) -> int:
     with shown(args) as progress:
         if share is not None:
             progress_of_share = api.extract.extract_share(
-                args.source, args.out, share, progress=progress, threads=args.threads, **request
+                args.source,
+                args.out,
+                share,
+                ExtractOptions(**request),
+                progress=progress,
+                threads=args.threads,
             )
         else:
             dataset = api.extract.extract(

@@ -1,7 +1,6 @@
 """Make the shards again that `verify` finds changed, cut or missing, from the source of the dataset."""
 
 import argparse
-from dataclasses import asdict
 
 from layerwise import api
 from layerwise.cli import flags, options
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     for name in repaired.foreign:
         options.note(f"{name} is no part of the dataset and was left alone; remove it if nobody needs it")
     if args.json:
-        options.print_json({"dataset": args.dataset, **asdict(repaired)})
+        options.print_json({"dataset": args.dataset, **repaired.to_json()})
     elif not repaired.shards:
         options.say(f"{args.dataset}: every shard is as it was written; nothing to do.")
     else:
