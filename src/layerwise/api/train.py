@@ -61,8 +61,8 @@ def train(
         epochs, patience: of the gradient loop.
         draws: for `learned` mixes, how many refits on resampled groups make the intervals of what they show.
         seed: of what is held out, of initial weights and of batches.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
         the head; `training` holds its scores on held-out and test rows.
