@@ -62,7 +62,7 @@ def test_results_are_exported_and_frozen(results: Mapping[str, Any]) -> None:
     assert {type(result) for result in results.values()} == set(CLASSES)
     for name, result in each(results):
         assert isinstance(result, Result)
-        field = dataclasses.fields(result)[0].name
+        field = dataclasses.fields(type(result))[0].name  # type: ignore[arg-type]
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(result, field, None)
         assert result == results[name]
@@ -170,3 +170,22 @@ def test_a_dataset_is_taken_open_or_by_its_folder(results: Mapping[str, Any]) ->
     dataset = lw.open_dataset(results["dataset"]["path"])
     assert lw.info(dataset) == lw.info(dataset.path)
     assert lw.finish(dataset).sha256 == lw.finish(dataset.path).sha256
+
+
+def test_a_dataset_becomes_a_data_frame_part_by_part(results: Mapping[str, Any]) -> None:
+    dataset = lw.open_dataset(results["dataset"]["path"])
+    frame = dataset.to_pandas("2")
+    assert frame.columns.tolist() == [
+        *dataset.index.column_names,
+        *(f"dim{n:02}" for n in range(dataset.width)),
+    ]
+    assert frame["label"].tolist() == dataset.index["label"].to_pylist()
+    np.testing.assert_array_equal(
+        frame.to_numpy()[:, -dataset.width :].astype(np.float32), dataset.layer("2")
+    )
+    parts = [part.to_polars("2") for part in dataset.parts()]
+    assert len(parts) == 3
+    assert [doc for part in parts for doc in part["doc"]] == frame["doc"].tolist()
+    chosen = dataset.where(label="a")
+    assert set(dataset.to_pandas("2", rows=chosen)["label"]) == {"a"}
+    np.testing.assert_array_equal(dataset.to_torch("2", rows=chosen).numpy(), dataset.layer("2", rows=chosen))

@@ -398,7 +398,7 @@ def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
 
 
 def test_info_takes_no_revision_of_a_dataset(text_set: Path, refused: Refused) -> None:
-    assert "--revision 'main' doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
+    assert "--revision main doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
 
 
 # --- verify -----------------------------------------------------------------------------------------------

@@ -64,6 +64,10 @@ def test_explore_shows_the_page() -> None:
 def test_text_is_at_most_five_lines_of_a_hundred_columns() -> None:
     assert text(["one", "", "two"]) == "one\ntwo"
     lines = text(["x" * 300, "\u6f22" * 60, "\x1b[31m", "d", "e", "f"]).splitlines()
+    prose = text(["title", "word " * 50]).splitlines()
+    assert prose == ["title", "word " * 19 + "word", "word " * 19 + "word", "word " * 9 + "word"]
+    assert len(text(["word " * 200]).splitlines()) == 5
+    assert text(["word " * 200]).endswith("…")
     assert lines == ["x" * 99 + "…", "\u6f22" * 49 + "…", "\ufffd[31m", "d", "… and 2 lines more"]
 
 

@@ -3,6 +3,7 @@
 Names, labels and texts of users are shown as text: HTML is escaped, and no control character reaches a terminal.
 """
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -14,11 +15,14 @@ _ROWS = 200  # rows of a table
 
 
 def text(lines: Iterable[str]) -> str:
-    """Return at most five lines, each cut to 100 columns of a terminal."""
-    shown = [line for line in lines if line]
+    """Return at most five lines, each cut to 100 columns of a terminal; the last one is wrapped where lines are free."""
+    shown = [printable(line) for line in lines if line]
     if len(shown) > LINES:
         shown = [*shown[: LINES - 1], f"… and {len(shown) - LINES + 1} lines more"]
-    return "\n".join(_cut(printable(line)) for line in shown)
+    free = LINES - len(shown)
+    last = textwrap.wrap(shown[-1], COLUMNS)
+    wrapped = [*last[:free], *([" ".join(last[free:])] if last[free:] else [])]
+    return "\n".join(map(_cut, [*shown[:-1], *wrapped]))
 
 
 def html(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> str:
