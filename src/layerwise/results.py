@@ -94,8 +94,8 @@ class NamedResult(Result, Generic[Entry]):
 class Facts(Result, Mapping[str, Any]):
     """Facts by name, as JSON values; read like a dict, equal to a dict with the same content.
 
-    What is known differs with the kind of a thing, so this is a mapping and not a class with an attribute per fact.
-    It can't be changed; `dict(facts)` can. `to_pandas()` has the columns `name` and `value`.
+    Facts differ from kind to kind, so this is a mapping and not a class with an attribute per fact. It is read
+    only; `dict(facts)` is a copy that can be changed. `to_pandas()` has the columns `name` and `value`.
 
     Attributes:
         title: what the facts are about.

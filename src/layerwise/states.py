@@ -107,6 +107,7 @@ class Layered(ABC):
         return checked
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return self.rows
 
     def layer(self, spec: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
@@ -261,10 +262,10 @@ class Layered(ABC):
     def _finite(self, name: str, rows: slice | I64) -> F32:
         """Return some rows of one layer, after checking that all numbers are finite."""
         values: F32 = self._read(name, rows, False)
-        odd = odd_row(values)
-        if odd is not None:
-            number = rows.start + odd if isinstance(rows, slice) else int(rows[odd])
-            value = values[odd][~np.isfinite(values[odd])][0]
+        position = odd_row(values)
+        if position is not None:
+            number = rows.start + position if isinstance(rows, slice) else int(rows[position])
+            value = values[position][~np.isfinite(values[position])][0]
             raise self._refusal(name, number, str(value))
         return values
 
@@ -279,9 +280,9 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True)[0]
 
     def __repr__(self) -> str:
-        what = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
+        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
         pool = f", pool {self.pool}" if self.pool else ""
-        return f"<{type(self).__name__} {what}, level {self.level}{pool}>"
+        return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 
     def _repr_html_(self) -> str:
         part = next(iter(self.parts()), self)
@@ -384,9 +385,9 @@ def odd_row(values: F32) -> int | None:
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in block_slices(*values.shape):
             if not np.isfinite(values[rows].sum()):
-                odd = ~np.isfinite(values[rows]).all(axis=1)
-                if odd.any():
-                    return int(rows.start) + int(odd.argmax())
+                not_finite = ~np.isfinite(values[rows]).all(axis=1)
+                if not_finite.any():
+                    return int(rows.start) + int(not_finite.argmax())
     return None
 
 

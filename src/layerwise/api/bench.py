@@ -1,4 +1,4 @@
-"""bench: how fast this machine gives every layer, by several ways in one run on the same texts."""
+"""bench: the speed of several ways to get every layer, in one run on the same texts."""
 
 from collections.abc import Sequence
 from pathlib import Path

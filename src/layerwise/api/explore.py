@@ -84,8 +84,8 @@ def served(
     with limited(threads), tracking(progress) as track:
         backend = PageBackend(opened, track=track, **shown)
 
-    def answer_json(what: str, query: Mapping[str, str]) -> str:
+    def answer_json(request: str, query: Mapping[str, str]) -> str:
         with limited(threads):
-            return as_json(answer(backend, what, query))
+            return as_json(answer(backend, request, query))
 
     return html, answer_json

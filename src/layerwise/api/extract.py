@@ -1,26 +1,20 @@
-"""extract: a corpus in, a dataset of all layers out; resumable, and by as many processes as there are."""
+"""extract: a corpus in, a dataset of all layers out; resumable, by one process or several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise import choices
-from layerwise._util.progress import Callback, Tracker, tracking
-from layerwise._util.temporary import sweep
+from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
-from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
+from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare
-from layerwise.extraction.shard_maker import Recipe
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
-from layerwise.parallel.executor import Executor, SerialExecutor
-from layerwise.parallel.local import ProcessExecutor
-from layerwise.parallel.ray import Ray
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
 
@@ -127,27 +121,12 @@ def extract(
         choices.one_of("cluster", cluster, ("ray",))
     choose(threads)
     job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
-    with tracking(progress) as track, _executor(job.recipe, workers, cluster, threads, track) as executor:
+    with (
+        tracking(progress) as track,
+        start_executor(job.recipe, workers, cluster, threads, track) as executor,
+    ):
         job.run(executor, track, append=append)
     return open_described(out)
-
-
-@contextmanager
-def _executor(
-    recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
-) -> Iterator[Executor]:
-    """Start the executor that makes shards, and limit its threads."""
-    sweep()
-    track.named("loading the model")
-    if cluster is not None:
-        with Ray(recipe, workers, threads) as executor:
-            yield executor
-    elif workers is not None and workers > 1:
-        with ProcessExecutor(recipe, workers, threads) as executor:
-            yield executor
-    else:
-        with computing(threads), SerialExecutor(recipe) as executor:
-            yield executor
 
 
 def extract_share(
@@ -185,5 +164,5 @@ def extract_share(
         )
     choose(threads)
     job = prepare(source, out, options)
-    with tracking(progress) as track, _executor(job.recipe, None, None, threads, track) as executor:
+    with tracking(progress) as track, start_executor(job.recipe, None, None, threads, track) as executor:
         return job.run_share(executor, track, share)

@@ -5,7 +5,7 @@ from pathlib import Path
 from layerwise._util.progress import Callback, tracking
 from layerwise.extraction.finish import finish_dataset
 from layerwise.store import LayerDataset
-from layerwise.store.described import path_of
+from layerwise.store.dataset_path import path_of
 
 
 def finish(dataset: LayerDataset | str | Path, *, progress: Callback | None = None) -> LayerDataset:

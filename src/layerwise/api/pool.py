@@ -6,7 +6,8 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.extraction.pool import pool_dataset
 from layerwise.store import LayerDataset
-from layerwise.store.described import open_described, path_of
+from layerwise.store.dataset_path import path_of
+from layerwise.store.described import open_described
 
 
 def pool(

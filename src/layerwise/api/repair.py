@@ -7,7 +7,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise.encode.computing import computing
 from layerwise.extraction.repair import Repair, repair_dataset
 from layerwise.store import LayerDataset
-from layerwise.store.described import path_of
+from layerwise.store.dataset_path import path_of
 
 
 def repair(

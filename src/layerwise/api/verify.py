@@ -9,7 +9,7 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.extraction.verify import SAMPLE, Verification, verify_dataset
 from layerwise.store import LayerDataset
-from layerwise.store.described import path_of
+from layerwise.store.dataset_path import path_of
 
 
 def verify(

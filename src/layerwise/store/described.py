@@ -106,11 +106,6 @@ def open_rows(rows: Layered | str | Path) -> Layered:
     return opened.checked() if isinstance(opened, LayerDataset) else opened
 
 
-def path_of(dataset: LayerDataset | str | Path) -> str | Path:
-    """Return the folder of a dataset that is open or named by its path."""
-    return dataset.path if isinstance(dataset, LayerDataset) else dataset
-
-
 def open_described(path: str | Path) -> LayerDataset:
     """Open a dataset whose manifest says where it comes from, as every one that `extract` and `pool` make.
 
