@@ -100,10 +100,12 @@ class Facts(Result, Mapping[str, Any]):
     Attributes:
         title: what the facts are about.
         content: the facts.
+        summary: what matters, in a few lines; the facts themselves where it is empty.
     """
 
     title: str
     content: Mapping[str, Any]
+    summary: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.content[name]
@@ -119,16 +121,16 @@ class Facts(Result, Mapping[str, Any]):
         return dict(self.content)
 
     def _lines(self) -> Sequence[str]:
-        facts = [f"{name} {_short(value)}" for name, value in self.items() if not isinstance(value, Mapping)]
-        return [self.title, *_packed([fact for fact in facts if len(fact) <= display.COLUMNS])]
+        simple = {name: value for name, value in self.items() if isinstance(value, str | int | float)}
+        facts = [f"{name} {_short(str(value))}" for name, value in simple.items()]
+        return [self.title, *(self.summary or _packed(facts))]
 
     def _table(self) -> Table:
         return {"name": list(self), "value": list(self.values())}
 
 
-def _short(value: Any) -> str:
-    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+def _short(value: str) -> str:
+    return value if len(value) <= 60 else f"{value[:59]}…"
 
 
 def _packed(facts: Sequence[str]) -> list[str]:

@@ -75,8 +75,10 @@ def test_the_text_of_a_result_is_short(results: Mapping[str, Any]) -> None:
         assert all(len(line) <= 100 for line in lines), name
         assert lines[0].strip(), name
     assert repr(results["probe"]).startswith("ProbeResult: classify <y>: 40 rows")
-    assert repr(results["verification"]).startswith("Verification: ok, 2 texts compared, tolerance ")
+    assert repr(results["verification"]).startswith("Verification: ok, texts compared: 2, tolerance ")
     assert "no row was compared" in repr(results["unread"])
+    assert "24 rows × 4 layers × 32, level text, pool mean, stored as float16" in repr(results["dataset"])
+    assert "<y>: classify of <y> on 1" in repr(results["head"])
     assert repr(results["repair"]) == "Repair: every shard is as it was written"
     assert "and 1 lines more" not in repr(results["benchmark"])
 

@@ -2,6 +2,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -256,6 +257,10 @@ def test_dimensions_have_names_of_their_own() -> None:
     assert states.to_pandas("emb", []).shape == (0, 13) == states.to_polars("emb", slice(0, 0)).shape
     with pytest.raises(RequestError, match="isn't stored"):
         states.to_pandas("1")
+    described = pa.Table.from_pandas(pd.DataFrame({"doc": [0, 0], "key": ["x", "y"]}).set_index("key"))
+    states = LayerStates(vectors, index=described, texts=index.slice(0, 1), blocks=1, level="token")
+    assert states.to_pandas("emb").columns.tolist()[:2] == ["doc", "key"]
+    assert len(states.to_pandas("emb")) == 2
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -35,7 +35,10 @@ def pandas_rows(index: Any, values: Any, names: Sequence[str]) -> PandasFrame:
         RequestError: pandas isn't installed.
     """
     pandas = _pandas()
-    return pandas.concat([index.to_pandas(), pandas.DataFrame(values, columns=list(names))], axis=1)
+    described = index.replace_schema_metadata(
+        None
+    ).to_pandas()  # metadata of pandas may make a column the index
+    return pandas.concat([described, pandas.DataFrame(values, columns=list(names))], axis=1)
 
 
 def _pandas() -> ModuleType:

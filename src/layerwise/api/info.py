@@ -41,9 +41,9 @@ def info(
         ModelError: a name that is neither a folder nor on the hub.
     """
     if isinstance(name, LayerDataset):
-        return _dataset(name.path)
+        return dataset_facts(name.path)
     if is_url(name):
-        return _dataset(place(name))
+        return dataset_facts(place(name))
     folder = Path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
@@ -52,7 +52,7 @@ def info(
             raise RequestError(
                 f"{argument('revision', revision)} doesn't fit the folder {str(name)!r}; leave it out"
             )
-        return Facts(f"Head {folder}", head_facts(folder)) if is_head(folder) else _dataset(folder)
+        return head_facts(folder) if is_head(folder) else dataset_facts(folder)
     if folder.is_file():
         raise DatasetError(
             f"{folder} is a file; info takes the folder of a dataset, a head or a model, or a model's name"
@@ -63,8 +63,4 @@ def info(
         )
     except ModelError as error:
         raise ModelError(f"{str(name)!r} is no dataset here, and: {error}") from None
-    return Facts(f"Model {name}", encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code))
-
-
-def _dataset(path: Path) -> Facts:
-    return Facts(f"Dataset {path}", dataset_facts(path))
+    return encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code)

@@ -1,12 +1,11 @@
 """What a model is, as `info` shows it."""
 
-from typing import Any
-
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.results import Facts
 
 
-def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> dict[str, Any]:
+def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
     """Return name, folder, sizes, hashes and defaults of a model, and what of its folder isn't used.
 
     Raises:
@@ -14,7 +13,7 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> dict[str,
     """
     described = hf.describe(checkpoint, trust_remote_code=trust_remote_code)
     tensors = list(hf.unused_tensors(checkpoint, trust_remote_code=trust_remote_code))
-    return {
+    content = {
         "kind": "model",
         "id": checkpoint.name,
         "revision": checkpoint.revision,
@@ -26,3 +25,4 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> dict[str,
         **checkpoint.hashes(),
         "bytes": checkpoint.files.bytes,
     }
+    return Facts(f"Model {checkpoint.name}", content)

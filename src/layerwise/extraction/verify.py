@@ -73,14 +73,14 @@ class Verification(Result):
         }
 
     def _lines(self) -> Sequence[str]:
-        outcome = "ok" if self.ok else f"not ok, {len(self.problems):,} problems"
+        outcome = "ok" if self.ok else f"not ok, problems: {len(self.problems):,}"
         tolerance = f", tolerance {self.tolerance:.1e}" if self.tolerance is not None else ""
         problems = [f"{problem.file}: {problem.what}" for problem in self.problems]
         largest_differences = (
             f"largest max_rel {max(p.max_rel for p in self.parity.values()):.1e}" if self.parity else ""
         )
         return [
-            f"Verification: {outcome}, {self.texts:,} texts compared{tolerance}",
+            f"Verification: {outcome}, texts compared: {self.texts:,}{tolerance}",
             largest_differences,
             self.note or "",
             *problems,

@@ -69,7 +69,7 @@ class TaskEvaluation(Result):
 
     def _line(self) -> str:
         scores = ", ".join(f"{metric} {number(score)}" for metric, score in self.scores.items())
-        return f"{self.name}: {self.task} {self.label}, {self.rows:,} rows, {scores}"
+        return f"{self.name}: {self.task} of {self.label}, {self.rows:,} rows, {scores}"
 
     def _lines(self) -> Sequence[str]:
         return [f"TaskEvaluation: {self._line()}"]
@@ -102,7 +102,7 @@ class Evaluation(NamedResult[TaskEvaluation]):
         return self.tasks
 
     def _lines(self) -> Sequence[str]:
-        return [f"Evaluation: {len(self.tasks)} tasks", *(task._line() for task in self.tasks.values())]
+        return ["Evaluation by task:", *(task._line() for task in self.tasks.values())]
 
     def _table(self) -> Table:
         rows = [
