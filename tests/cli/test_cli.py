@@ -992,8 +992,8 @@ def test_finish_before_all_workers_are_through(
     [
         (["--num-workers", "2"], "--num-workers and --worker-index go together"),
         (["--worker-index", "0"], "--num-workers and --worker-index go together"),
-        ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
-        ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; take 0 to 1"),
+        ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; it must be 0 to 1"),
+        ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; it must be 0 to 1"),
         ([*of_worker(0, 0)[6:]], "--num-workers 0"),
         ([*of_worker(0)[6:], "--append"], "--append doesn't go with --num-workers"),
         ([*of_worker(0)[6:], "--workers", "2"], "--workers 2 doesn't go with --num-workers"),
