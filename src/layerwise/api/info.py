@@ -63,4 +63,5 @@ def info(
         )
     except ModelError as error:
         raise ModelError(f"{str(name)!r} is no dataset here, and: {error}") from None
-    return encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code)
+    facts: Facts = encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code)
+    return facts
