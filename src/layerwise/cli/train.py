@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                     source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
-                output.say("", *evaluation(source, evaluations[source].to_json()))
+                output.print_lines("", *evaluation(source, evaluations[source].to_json()))
     if args.json:
         output.print_json(
             {
