@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from layerwise.encode import hf
 from layerwise.encode.encoder import Encoder
+from layerwise.encode.plain_loop import PlainLoop
 
 BATCH = 32
 LOOP = "transformers: one text at a time"
@@ -92,7 +93,7 @@ class Batches:
 
 def plain_ways(encoder: Encoder, batches: Batches) -> dict[str, Way]:
     """Return what transformers alone can do."""
-    plain = hf.PlainLoop(encoder.checkpoint, "cpu")
+    plain = PlainLoop(encoder.checkpoint, "cpu")
     return {
         LOOP: Way(plain.one_by_one),
         f"transformers: batches of {BATCH} in input order": Way(lambda texts: plain.padded(texts, BATCH)),

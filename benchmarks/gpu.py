@@ -21,8 +21,10 @@ from common import Goal, documentation, heading, show, show_goals, write_jsonl
 import layerwise as lw
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.encoder import Encoder, Shard, _examples
+from layerwise.encode.encoder import Encoder, _examples
 from layerwise.encode.gather import Memory
+from layerwise.encode.plain_loop import PlainLoop
+from layerwise.encode.shard_plan import PlannedShard
 
 ROUNDS = 5
 TEXTS, TIMES = 7_000, 3
@@ -53,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)
         hf.save_random(folder / "model", find_checkpoint("minilm"))
-        flop = hf.PlainLoop(find_checkpoint(folder / "model"), "cuda").flop_per_token()
+        flop = PlainLoop(find_checkpoint(folder / "model"), "cuda").flop_per_token()
         best = alone(lw.load_encoder(folder / "model", device="cuda", precision="bf16"), flop / 1e9 / ceiling)
         torch.cuda.empty_cache()
         if not args.no_disk:
@@ -75,7 +77,7 @@ def alone(encoder: Encoder, share: float) -> float:
     return max(found) * share
 
 
-def ran(encoder: Encoder, shard: Shard) -> float:
+def ran(encoder: Encoder, shard: PlannedShard) -> float:
     """Return the seconds that the model takes."""
     into = Memory(shard.request.layers, shard.rows, encoder.width)
     torch.cuda.synchronize()
@@ -85,7 +87,7 @@ def ran(encoder: Encoder, shard: Shard) -> float:
     return time.perf_counter() - start
 
 
-def kernels(encoder: Encoder, shard: Shard) -> None:
+def kernels(encoder: Encoder, shard: PlannedShard) -> None:
     """Print what the GPU does."""
     from torch.profiler import ProfilerActivity, profile
 

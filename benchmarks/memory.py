@@ -40,7 +40,9 @@ def probing(dataset: str) -> None:
 
     loaded = _peak()
     opened = lw.open_dataset(dataset)
-    lw.probe(opened, "classify", "third", mix=["mean(-4:)"], quick=True, max_rows=PROBED[opened.level])
+    lw.probe(
+        opened, task="classify", label="third", mix=["mean(-4:)"], quick=True, max_rows=PROBED[opened.level]
+    )
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 
 

@@ -41,6 +41,7 @@ import layerwise as lw
 from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder
+from layerwise.encode.plain_loop import PlainLoop
 
 TEXTS, ROUNDS, COMPARED, CALIBRATING = 256, 3, 24, 300
 OURS_INT8 = "layerwise int8"
@@ -94,7 +95,7 @@ def errors(way: Way, texts: Sequence[str], expected: Sequence[Layers]) -> tuple[
 
 def plain_states(encoder: Encoder, texts: Sequence[str]) -> list[Layers]:
     """Return what transformers gives in fp32, one text at a time."""
-    plain = hf.PlainLoop(encoder.checkpoint, "cpu")
+    plain = PlainLoop(encoder.checkpoint, "cpu")
     return [[layer[0] for layer in layers] for layers in plain.one_by_one(texts)]
 
 

@@ -49,7 +49,7 @@ def main() -> int:
         for candidate in candidates(dataset, None):
             seconds[candidate.name], folds[candidate.name] = _ours(dataset, problem, design, candidate)
         start = time.perf_counter()
-        lw.probe(dataset, "classify", "label", mix=list(NARROW))
+        lw.probe(dataset, task="classify", label="label", mix=list(NARROW))
         whole = time.perf_counter() - start
         start = time.perf_counter()
         mix_importance(dataset, problem, design, candidate, CS.index(0.1), draws=RESAMPLED, seed=0)

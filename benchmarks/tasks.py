@@ -131,7 +131,7 @@ def _probe(task: Task) -> None:
         dataset = lw.extract(source, Path(folder, "dataset"), **{"level": "text", **task.making})
         split = "split" if "train" in task.files else None
         out = Path(folder, "probe")
-        found = lw.probe(dataset, task.task, task.label, split=split, random_model=True, out=out)
+        found = lw.probe(dataset, task=task.task, label=task.label, split=split, random_model=True, out=out)
         shutil.copy(out / "probe.svg", FIGURES / f"{task.name}.svg")
     result = found.to_json()
     figure = f"![Scores of {task.name} along the layers](figures/{task.name}.svg)"

@@ -22,9 +22,9 @@ RUNS: dict[str, dict[str, str]] = {
     "rounding by rows": {"LAYERWISE_TEST_ROUNDING": "rows"},
 }
 NAMES = (
-    "encode/test_int8 encode/test_processor encode/test_parity encode/test_probes encode/test_steady encode/test_model "
-    "encode/test_windows encode/test_attention encode/test_tokenizer encode/test_transfer domain/test_word_split "
-    "extraction/test_pool extraction/test_untrained util/test_threads"
+    "encode/test_int8 encode/test_processor encode/test_parity encode/test_probes encode/test_thread_invariance "
+    "encode/test_model encode/test_windows encode/test_attention encode/test_tokenizer encode/test_transfer "
+    "domain/test_word_split extraction/test_pool extraction/test_untrained util/test_threads"
 )
 SAY = "from layerwise.encode import int8; print(int8.refusal() or 'taken')"
 

@@ -19,6 +19,7 @@ import layerwise as lw
 from layerwise.api.extract import extract_share
 from layerwise.api.merge import merge
 from layerwise.api.repair import repair
+from layerwise.options import ExtractOptions
 from layerwise.store import check_files, disk
 from layerwise.store.tensors import TensorWriter
 
@@ -70,7 +71,7 @@ def extract(
         if share is None:
             lw.extract(source, out, model=encoder, shard_texts=4)
         else:
-            extract_share(source, out, share, model=encoder, shard_texts=4)
+            extract_share(source, out, share, ExtractOptions(model=encoder, shard_texts=4))
 
     return in_child(job, die_at)
 

@@ -36,6 +36,7 @@ from layerwise.api.extract import extract_share
 from layerwise.api.info import info
 from layerwise.encode.load import load_encoder
 from layerwise.errors import LayerwiseError
+from layerwise.options import ExtractOptions
 from layerwise.read import open_corpus
 from layerwise.store.layout import Folder
 from layerwise.store.records import records_bytes
@@ -177,8 +178,7 @@ def work() -> dict[str, Path]:
             sources()["a.jsonl"],
             folder / "two",
             (index, 2),
-            model=encoder(),
-            shard_texts=3,
+            ExtractOptions(model=encoder(), shard_texts=3),
         )
     return {"two": folder / "two"}
 
@@ -243,7 +243,7 @@ def analyzed(path: Path) -> Answer:
 
 
 def evaluated(head: str, path: Path) -> Answer:
-    return lw.load_head(heads()[head]).evaluate(path)
+    return lw.load_head(heads()[head]).evaluate(path).to_json()
 
 
 def shown(path: Path) -> Answer:

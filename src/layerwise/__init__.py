@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from layerwise.api.verify import verify
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
+    from layerwise.encode.overview import Overview
     from layerwise.errors import (
         DatasetError,
         HeadError,
@@ -39,16 +40,24 @@ if TYPE_CHECKING:
         RequestError,
         SourceError,
     )
+    from layerwise.extraction.repair import Repair
+    from layerwise.extraction.speed import Benchmark
+    from layerwise.extraction.verify import Verification
     from layerwise.figures import plots
+    from layerwise.geometry.analysis import Analysis
+    from layerwise.heads.evaluate import Evaluation
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
+    from layerwise.page.backend import NotebookPage
+    from layerwise.probing.results import ProbeResult
+    from layerwise.results import Facts
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
 
 __version__ = "0.1.0"
-# Found when first used, so that `import layerwise` stays light.
-_HOMES = {
+# The module of each name, imported when the name is first used: `import layerwise` stays light.
+_MODULES = {
     "DatasetError": "errors",
     "HeadError": "errors",
     "LayerwiseError": "errors",
@@ -57,6 +66,15 @@ _HOMES = {
     "RequestError": "errors",
     "SourceError": "errors",
     "Progress": "_util.progress",
+    "Analysis": "geometry.analysis",
+    "Benchmark": "extraction.speed",
+    "Evaluation": "heads.evaluate",
+    "Facts": "results",
+    "NotebookPage": "page.backend",
+    "Overview": "encode.overview",
+    "ProbeResult": "probing.results",
+    "Repair": "extraction.repair",
+    "Verification": "extraction.verify",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
     "analyze": "api.analyze",
@@ -85,8 +103,12 @@ _HOMES = {
     "plots": "figures",
 }
 __all__ = [
+    "Analysis",
+    "Benchmark",
     "DatasetError",
     "Encoder",
+    "Evaluation",
+    "Facts",
     "Head",
     "HeadError",
     "LayerDataset",
@@ -95,10 +117,15 @@ __all__ = [
     "LayerStates",
     "LayerwiseError",
     "ModelError",
+    "NotebookPage",
     "OutputError",
+    "Overview",
+    "ProbeResult",
     "Progress",
+    "Repair",
     "RequestError",
     "SourceError",
+    "Verification",
     "analyze",
     "bench",
     "env",
@@ -123,11 +150,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> "Any":
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"layerwise.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"layerwise.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,5 +1,8 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
@@ -35,6 +38,30 @@ def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
             f"got level {level!r}" + (f" and pool {pool!r}" if pool else "")
         )
     return special_tokens
+
+
+def fit_overlap(long: str, overlap: int | None) -> int | None:
+    """Return `overlap`, after checking that long texts are cut into windows, as only windows overlap.
+
+    Raises:
+        RequestError: an overlap with another policy for long texts.
+    """
+    if overlap is not None and not _has_windows(long):
+        raise RequestError(
+            f"{argument('overlap', overlap)} doesn't go with {argument('long', long)}; "
+            f"it belongs to {argument('long', 'window')}"
+        )
+    return overlap
+
+
+def recorded_overlap(settings: Mapping[str, Any]) -> int | None:
+    """Return the overlap of recorded settings, to request it again; None where it had no effect."""
+    overlap: int | None = settings["overlap"]
+    return overlap if _has_windows(settings["long"]) else None
+
+
+def _has_windows(long: str) -> bool:
+    return long == "window"
 
 
 def fit_pool(level: str, pool: str | None) -> str | None:

@@ -54,3 +54,11 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 def is_present(value: Any) -> bool:
     """Return whether a label is present: not missing, not empty, not NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
+
+
+def label_names(rows: Layered, column: str | None) -> list[str | None] | None:
+    """Return the label of each row as text, `None` where it is missing; nothing without a column or without rows."""
+    if column is None:
+        return None
+    values, _ = column_values(rows, column)
+    return [str(value) if is_present(value) else None for value in values] or None

@@ -22,6 +22,15 @@ def layer_names(blocks: int) -> tuple[str, ...]:
     return ("emb", *map(str, range(1, blocks + 1)))
 
 
+def depth(name: str) -> int:
+    """Return the position of a layer, which is the number of blocks that it needs: 0 for `emb`, k for block k.
+
+    Raises:
+        ValueError: no name of a layer.
+    """
+    return 0 if name == "emb" else int(name)
+
+
 def resolve_layers(
     spec: LayerSpec, blocks: int, stored: Sequence[str] | None = None, *, single: bool = False
 ) -> tuple[str, ...]:

@@ -8,14 +8,16 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from layerwise._util.notebook import html
+from layerwise._util.display import html
+from layerwise._util.pandas import pandas_rows
+from layerwise._util.polars import polars_rows
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.mixes import (
@@ -27,6 +29,12 @@ from layerwise.mixes import (
     parse_mix,
     refuse_learned,
 )
+
+if TYPE_CHECKING:
+    import torch
+
+    from layerwise._util.pandas import PandasFrame
+    from layerwise._util.polars import PolarsFrame
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -99,6 +107,7 @@ class Layered(ABC):
         return checked
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return self.rows
 
     def layer(self, spec: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
@@ -124,6 +133,58 @@ class Layered(ABC):
         for values, name in zip(out, names, strict=True):
             values[...] = self._values(name, slice(0, self.rows))
         return out
+
+    def to_pandas(self, layer: str | int, rows: Rows = None) -> "PandasFrame":
+        """Return the index and one layer as a `pandas.DataFrame`: the columns of `index`, and a column per dimension.
+
+        The columns of the dimensions are float32, named by number: `dim0` … `dim9` of 10, `dim000` … `dim383` of
+        384, so that names sort in the order of the dimensions. A column of the index with such a name becomes
+        `source.NAME`.
+
+        All chosen rows, and the whole index, are in memory; of a larger dataset, convert each of its `parts`.
+
+        Args:
+            layer: one layer by name or number, as for `layer`.
+            rows: a slice, a mask, or row numbers, as for `layer`; all by default.
+
+        Raises:
+            RequestError: a layer or row that doesn't exist; pandas isn't installed.
+        """
+        return pandas_rows(*self._frame(layer, rows))
+
+    def to_polars(self, layer: str | int, rows: Rows = None) -> "PolarsFrame":
+        """Return the index and one layer as a `polars.DataFrame`; columns, memory and arguments as for `to_pandas`.
+
+        Raises:
+            RequestError: a layer or row that doesn't exist; polars isn't installed.
+        """
+        return polars_rows(*self._frame(layer, rows))
+
+    def to_torch(self, layer: str | int, rows: Rows = None) -> "torch.Tensor":
+        """Return one layer as a torch tensor on the CPU: float32 of shape (rows, width), which the caller may change.
+
+        All chosen rows are in memory, once; of a larger dataset, convert each of its `parts`.
+
+        Args:
+            layer: one layer by name or number, as for `layer`.
+            rows: a slice, a mask, or row numbers, as for `layer`; all by default.
+
+        Raises:
+            RequestError: a layer or row that doesn't exist.
+        """
+        import torch
+
+        return torch.from_numpy(self.layer(layer, rows))
+
+    def _frame(self, layer: str | int, rows: Rows) -> tuple[pa.Table, F32, list[str]]:
+        """Return the index of some rows, one layer of them, and the names of its dimensions."""
+        chosen, names = select_rows(rows, self.rows), dimension_names(self.width)
+        if isinstance(chosen, slice):
+            index = self.index.slice(chosen.start, chosen.stop - chosen.start)
+        else:
+            index = self.index.take(chosen)
+        columns = [f"source.{name}" if name in names else name for name in index.column_names]
+        return index.rename_columns(columns), self.layer(layer, rows), names
 
     def mix(self, text: str | int | Mix, *, stats: Mapping[str, LayerStats] | None = None) -> F32:
         """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
@@ -201,10 +262,10 @@ class Layered(ABC):
     def _finite(self, name: str, rows: slice | I64) -> F32:
         """Return some rows of one layer, after checking that all numbers are finite."""
         values: F32 = self._read(name, rows, False)
-        odd = odd_row(values)
-        if odd is not None:
-            number = rows.start + odd if isinstance(rows, slice) else int(rows[odd])
-            value = values[odd][~np.isfinite(values[odd])][0]
+        position = odd_row(values)
+        if position is not None:
+            number = rows.start + position if isinstance(rows, slice) else int(rows[position])
+            value = values[position][~np.isfinite(values[position])][0]
             raise self._refusal(name, number, str(value))
         return values
 
@@ -219,9 +280,9 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True)[0]
 
     def __repr__(self) -> str:
-        what = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
+        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
         pool = f", pool {self.pool}" if self.pool else ""
-        return f"<{type(self).__name__} {what}, level {self.level}{pool}>"
+        return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 
     def _repr_html_(self) -> str:
         part = next(iter(self.parts()), self)
@@ -306,6 +367,16 @@ class LayerStates(Layered):
         return self._vectors[name][rows]
 
 
+def dimension_names(width: int) -> list[str]:
+    """Return a name per dimension, padded with zeros so that they sort in order.
+
+    >>> dimension_names(11)[:2], dimension_names(11)[-1]
+    (['dim00', 'dim01'], 'dim10')
+    """
+    digits = len(str(max(width - 1, 0)))
+    return [f"dim{number:0{digits}}" for number in range(width)]
+
+
 def odd_row(values: F32) -> int | None:
     """Return the first row of (rows, width) that holds NaN or infinity; `None` when all are finite.
 
@@ -314,9 +385,9 @@ def odd_row(values: F32) -> int | None:
     with np.errstate(over="ignore", invalid="ignore"):
         for rows in block_slices(*values.shape):
             if not np.isfinite(values[rows].sum()):
-                odd = ~np.isfinite(values[rows]).all(axis=1)
-                if odd.any():
-                    return int(rows.start) + int(odd.argmax())
+                not_finite = ~np.isfinite(values[rows]).all(axis=1)
+                if not_finite.any():
+                    return int(rows.start) + int(not_finite.argmax())
     return None
 
 

@@ -408,7 +408,7 @@ def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
 
 
 def test_info_takes_no_revision_of_a_dataset(text_set: Path, refused: Refused) -> None:
-    assert "--revision 'main' doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
+    assert "--revision main doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
 
 
 # --- verify -----------------------------------------------------------------------------------------------
@@ -1002,8 +1002,8 @@ def test_finish_before_all_workers_are_through(
     [
         (["--num-workers", "2"], "--num-workers and --worker-index need each other"),
         (["--worker-index", "0"], "--num-workers and --worker-index need each other"),
-        ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
-        ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; take 0 to 1"),
+        ([*of_worker(2)[6:]], "--worker-index 2 doesn't fit --num-workers 2; it must be 0 to 1"),
+        ([*of_worker(-1)[6:]], "--worker-index -1 doesn't fit --num-workers 2; it must be 0 to 1"),
         ([*of_worker(0, 0)[6:]], "--num-workers 0"),
         ([*of_worker(0)[6:], "--append"], "--append can't be used with --num-workers"),
         ([*of_worker(0)[6:], "--workers", "2"], "--workers 2 can't be used with --num-workers"),

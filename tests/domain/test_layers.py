@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
-from layerwise.layers import layer_names, resolve_layers
+from layerwise.layers import depth, layer_names, resolve_layers
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,9 @@ def test_stored_layers_bound_what_can_be_asked_for() -> None:
 def test_a_single_layer_can_be_demanded() -> None:
     with pytest.raises(RequestError, match="are 6 layers where one is needed"):
         resolve_layers("1:", 6, single=True)
+
+
+def test_the_depth_of_a_layer_is_its_position() -> None:
+    assert [depth(name) for name in layer_names(12)] == list(range(13))
+    with pytest.raises(ValueError, match="all"):
+        depth("all")

@@ -1,6 +1,8 @@
+import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -220,3 +222,54 @@ def test_no_rows_are_rows_too() -> None:
     assert states.layer("emb", empty).shape == (0, 4)
     assert states.where(label=1).tolist() == []
     assert repr(states) == "<LayerStates 0 rows × 1 layers (emb) × 4, level token>"
+
+
+@pytest.mark.parametrize(
+    "rows", [None, slice(1, 4), slice(None, None, -2), [4, 0], [True, False, False, True, False]]
+)
+def test_a_layer_becomes_a_data_frame(rows: Rows) -> None:
+    states = words()
+    values, index = (
+        states.layer("3", rows),
+        states.index.take(np.arange(5)[slice(None) if rows is None else rows]),
+    )
+    frame = states.to_pandas("3", rows)
+    assert frame.columns.tolist() == ["doc", "text", "tag", "dim0", "dim1"]
+    assert frame["text"].tolist() == index["text"].to_pylist()
+    assert (frame[["dim0", "dim1"]].dtypes == np.float32).all()
+    np.testing.assert_array_equal(frame[["dim0", "dim1"]].to_numpy(), values)
+    polar = states.to_polars("3", rows)
+    assert polar.columns == frame.columns.tolist()
+    assert polar["doc"].to_list() == index["doc"].to_pylist()
+    np.testing.assert_array_equal(polar.select("dim0", "dim1").to_numpy(), values)
+    tensor = states.to_torch(-1, rows)
+    np.testing.assert_array_equal(tensor.numpy(), values)
+    tensor.zero_()
+    assert states.layer("3")[0, 0] == 200, "the tensor is a copy"
+
+
+def test_dimensions_have_names_of_their_own() -> None:
+    index = pa.table({"doc": [0, 0], "dim03": ["mine", "too"]})
+    vectors = {"emb": np.zeros((2, 11), np.float32)}
+    states = LayerStates(vectors, index=index, texts=index.slice(0, 1), blocks=1, level="token")
+    names = ["doc", "source.dim03", *(f"dim{number:02}" for number in range(11))]
+    assert states.to_pandas("emb").columns.tolist() == names == states.to_polars("emb").columns
+    assert states.to_pandas("emb", []).shape == (0, 13) == states.to_polars("emb", slice(0, 0)).shape
+    with pytest.raises(RequestError, match="isn't stored"):
+        states.to_pandas("1")
+    described = pa.Table.from_pandas(pd.DataFrame({"doc": [0, 0], "key": ["x", "y"]}).set_index("key"))
+    states = LayerStates(vectors, index=described, texts=index.slice(0, 1), blocks=1, level="token")
+    assert states.to_pandas("emb").columns.tolist()[:2] == ["doc", "key"]
+    assert len(states.to_pandas("emb")) == 2
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    convert = words().to_pandas if library == "pandas" else words().to_polars
+    with pytest.raises(
+        RequestError, match=rf"{library}, which isn't installed; pip install 'layerwise\[{library}\]'"
+    ):
+        convert("1")

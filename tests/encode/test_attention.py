@@ -22,15 +22,15 @@ def test_it_is_that_of_plain_transformers(family: str, model_folder: Callable[[s
     encoder = load_encoder(str(folder))
     text = "Every layer knows where a word stands."
     before = encoder.encode([text]).stack()
-    found = encoder.attention(text)
+    actual = encoder.attention(text)
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.inference_mode():
         inputs = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
-        wanted = torch.stack(model(**inputs, output_attentions=True).attentions)[:, 0].numpy()
-    assert found.shape == wanted.shape
-    assert found == pytest.approx(wanted, abs=1e-5)
-    assert found.sum(axis=-1) == pytest.approx(1, abs=1e-5)
-    assert len(encoder.encode([text], level="token").index) == found.shape[-1]
+        expected = torch.stack(model(**inputs, output_attentions=True).attentions)[:, 0].numpy()
+    assert actual.shape == expected.shape
+    assert actual == pytest.approx(expected, abs=1e-5)
+    assert actual.sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert len(encoder.encode([text], level="token").index) == actual.shape[-1]
     assert np.array_equal(encoder.encode([text]).stack(), before), "the encoder isn't what it was"
 
 
@@ -42,6 +42,6 @@ def test_words_and_long_texts(encoder_of: Callable[[str], Any]) -> None:
 
 def test_a_family_without(encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_of("bert")
-    monkeypatch.setattr("layerwise.encode.hf.attention_maps", lambda *given: None)
+    monkeypatch.setattr("layerwise.encode.forwards.attention_maps", lambda *arguments: None)
     with pytest.raises(ModelError, match=r"\(bert\) gives no attention maps"):
         encoder.attention("a")

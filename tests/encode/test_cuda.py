@@ -52,10 +52,10 @@ def test_sixteen_bits_go_through_the_kernel_of_various_lengths(
         return kernel
 
     monkeypatch.setattr(attention, "varlen_kernel", counted)
-    found = encoder.encode(CORPUS, level="token", max_length=72).stack()
+    actual = encoder.encode(CORPUS, level="token", max_length=72).stack()
     assert used > 0, "the kernel wasn't taken"
-    wanted = load_encoder(folder, device="cpu").encode(CORPUS, level="token", max_length=72).stack()
-    assert worst(found, wanted) <= encoder.tolerance
+    expected = load_encoder(folder, device="cpu").encode(CORPUS, level="token", max_length=72).stack()
+    assert worst(actual, expected) <= encoder.tolerance
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -67,9 +67,9 @@ def test_texts_of_several_windows_are_pooled_on_the_device(
     texts = [*CORPUS, "one two three " * 60]
     options = {"level": "text", "pool": pool, "max_length": 24, "batch_tokens": 200}
     encoder = load_encoder(folder, device="cuda", precision=precision)
-    found = encoder.encode(texts, **options).stack()  # type: ignore[arg-type]
-    wanted = load_encoder(folder, device="cpu").encode(texts, **options).stack()  # type: ignore[arg-type]
-    assert worst(found, wanted) <= encoder.tolerance
+    actual = encoder.encode(texts, **options).stack()  # type: ignore[arg-type]
+    expected = load_encoder(folder, device="cpu").encode(texts, **options).stack()  # type: ignore[arg-type]
+    assert worst(actual, expected) <= encoder.tolerance
 
 
 def test_neighbours_change_nothing_beyond_rounding(model_folder: Callable[[str], Path]) -> None:
@@ -108,8 +108,8 @@ def test_bench_has_the_same_table_and_the_ceilings_of_the_gpu(
 ) -> None:
     model = ["--model", str(model_folder("bert")), "--device", "cuda", "--texts", "4", "--rounds", "1"]
     assert main(["bench", *model, "--json"]) == 0, capsys.readouterr()
-    found = json.loads(capsys.readouterr().out)
-    for way in ("loop: one text at a time", "layerwise fp32, text level", "layerwise bf16, text level"):
-        assert 0 < found["ways"][way]["of_ceiling"] < 1, way
-    assert set(found["ceilings"]) == {"fp32", "bf16"}
-    assert "VNNI" in found["left_out"]["layerwise int8"]
+    result = json.loads(capsys.readouterr().out)
+    for name in ("loop: one text at a time", "layerwise fp32, text level", "layerwise bf16, text level"):
+        assert 0 < result["ways"][name]["of_ceiling"] < 1, name
+    assert set(result["ceilings"]) == {"fp32", "bf16"}
+    assert "VNNI" in result["left_out"]["layerwise int8"]

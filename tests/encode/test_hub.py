@@ -46,8 +46,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        path, wanted = unquote(url.path), self.headers.get("Range")
-        self.server.got.append((path, wanted))
+        path, byte_range = unquote(url.path), self.headers.get("Range")
+        self.server.got.append((path, byte_range))
         match path.strip("/").split("/"):
             case ["api", "datasets", "user", "name"] | [
                 "api",
@@ -61,11 +61,11 @@ class Answers(BaseHTTPRequestHandler):
             case ["api", "datasets", "user", "name", "revision", *_]:
                 self.nothing("RevisionNotFound")
             case ["api", "datasets", "user", "name", "tree", "main", *parts]:
-                found = self.inside("/".join(parts), parse_qs(url.query)["recursive"] == ["true"])
-                self.answer(json.dumps(found).encode()) if found else self.nothing("EntryNotFound")
+                listing = self.inside("/".join(parts), parse_qs(url.query)["recursive"] == ["true"])
+                self.answer(json.dumps(listing).encode()) if listing else self.nothing("EntryNotFound")
             case ["datasets", "user", "name", "resolve", "main", *parts]:
                 data = self.server.files.get("/".join(parts))
-                self.nothing("EntryNotFound") if data is None else self.answer(data, wanted)
+                self.nothing("EntryNotFound") if data is None else self.answer(data, byte_range)
             case _:
                 self.nothing("RepoNotFound")
 
@@ -85,11 +85,11 @@ class Answers(BaseHTTPRequestHandler):
             if name.startswith(top) and (recursive or "/" not in name.removeprefix(top))
         ]
 
-    def answer(self, data: bytes, wanted: str | None = None) -> None:
-        if wanted:
-            start, _, end = wanted.removeprefix("bytes=").partition("-")
+    def answer(self, data: bytes, byte_range: str | None = None) -> None:
+        if byte_range:
+            start, _, end = byte_range.removeprefix("bytes=").partition("-")
             data = data[int(start) : int(end) + 1 if end else None]
-        self.send_response(206 if wanted else 200)
+        self.send_response(206 if byte_range else 200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -149,13 +149,15 @@ def test_files_globs_and_folders_are_sources(hub: Hub, model: str, tmp_path: Pat
     ):
         dataset = lw.extract(HUB + name, tmp_path / str(number), model=model)
         assert dataset.texts["text"].to_pylist() == TEXTS * times, name
-        wanted = np.tile(local.layer("2"), (times, 1))
+        expected = np.tile(local.layer("2"), (times, 1))
         # Texts that are there twice make larger batches, whose sums may come in another order; both sides are rounded
         # to float16 then.
         apart = (
-            0.0 if times == 1 else 2 * (COMPUTED["fp32"] + STORED["float16"]) * max(1.0, np.abs(wanted).max())
+            0.0
+            if times == 1
+            else 2 * (COMPUTED["fp32"] + STORED["float16"]) * max(1.0, np.abs(expected).max())
         )
-        assert np.abs(dataset.layer("2") - wanted).max() <= apart, name
+        assert np.abs(dataset.layer("2") - expected).max() <= apart, name
     dataset = lw.extract(f"{HUB}/docs", tmp_path / "docs", model=model, format="docs")
     assert dataset.texts["id"].to_pylist() == ["a.txt", "b/two.txt"]
     dataset = lw.extract(f"{HUB}/docs/*", tmp_path / "glob", model=model)
@@ -197,8 +199,8 @@ def test_what_is_missing_is_told_in_a_line(
 def test_without_a_network_it_says_so(
     monkeypatch: pytest.MonkeyPatch, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
     point(monkeypatch, port)
     for arguments in (
         ["extract", f"{HUB}/texts.jsonl", "--out", str(tmp_path / "out"), "--model", model],
@@ -221,9 +223,9 @@ def test_a_dataset_is_read_there_and_not_written(hub: Hub, model: str, tmp_path:
     hub.got.clear()
     layer = dataset.layer("2")
     assert np.array_equal(layer, local.layer("2"))
-    asked = [wanted for path, wanted in hub.got if path.endswith(".safetensors")]
-    assert len(asked) == 2, "a header and a layer"
-    assert all(asked), "never the whole file"
+    ranges = [byte_range for path, byte_range in hub.got if path.endswith(".safetensors")]
+    assert len(ranges) == 2, "a header and a layer"
+    assert all(ranges), "never the whole file"
     assert lw.verify(f"{HUB}/rows.lw", device="cpu").ok
     with pytest.raises(
         OutputError, match="hf://.*/new can't be written to; write to a disk, then `hf upload`"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import layerwise as lw
 from conftest import CORPUS, SHARED
-from layerwise.encode import int8, load
+from layerwise.encode import int8, int8_samples, load
 from layerwise.errors import RequestError
 from layerwise.extraction.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
@@ -113,11 +113,11 @@ def test_a_product_in_int8_is_about_the_product(bias: bool) -> None:
     x = torch.randn(200, 96) * torch.logspace(-2, 1, 96)  # channels of very different sizes
     model = torch.nn.Sequential(linear)
     with torch.inference_mode():
-        wanted = linear(x)
+        expected = linear(x)
         int8.convert(model, partial(model, x))
         got = model(x)
         assert isinstance(model[0], int8.QuantisedLinear)
-        error = float((got - wanted).norm() / wanted.norm())
+        error = float((got - expected).norm() / expected.norm())
         assert 1e-4 < error < 2e-2, f"relative error {error:.1e}"
         # What lies far beyond what was seen is clipped, and nothing else is touched by it.
         far = model(torch.cat([x[:1], 1e6 * x[:1]]))
@@ -138,10 +138,10 @@ def test_a_layer_that_is_not_reached_is_left_alone() -> None:
 
 
 def test_drawn_texts_are_the_same_everywhere_and_hold_no_special_token() -> None:
-    found = int8.drawn(50, [0, 3, 49])
-    assert [len(text) for text in found] == list(int8.LENGTHS)
-    assert set(np.concatenate(found).tolist()) == set(range(50)) - {0, 3, 49}
-    np.testing.assert_equal(found, int8.drawn(50, [49, 0, 3]))
+    texts = int8_samples.random_texts(50, [0, 3, 49])
+    assert [len(text) for text in texts] == list(int8_samples.LENGTHS)
+    assert set(np.concatenate(texts).tolist()) == set(range(50)) - {0, 3, 49}
+    np.testing.assert_equal(texts, int8_samples.random_texts(50, [49, 0, 3]))
 
 
 @needs_vnni
@@ -172,18 +172,18 @@ def test_texts_that_are_rounded_worse_than_the_first_are_right_too(exact: Any, t
     source.write_text("".join(text + "\n" for text in paragraph + SHORT * 3), encoding="utf-8")
     lw.extract(source, tmp_path / "out", precision="int8", device="cpu", shard_texts=100)
     for seed in range(3):
-        found = lw.verify(tmp_path / "out", device="cpu", seed=seed)
-        assert found.ok, f"seed {seed}: {found.problems}"
+        report = lw.verify(tmp_path / "out", device="cpu", seed=seed)
+        assert report.ok, f"seed {seed}: {report.problems}"
 
 
 def test_the_error_is_measured_from_short_to_long() -> None:
     assert spread([]) == []
     assert spread([7, 3, LONGEST + 1, 5]) == [1, 3, 0], "all but one that is too long"
     lengths = [(n * 37) % 1000 for n in range(1000)]
-    found = sorted(lengths[n] for n in spread(lengths))
-    assert len(found) == 32
-    assert {b - a for a, b in itertools.pairwise(found)} <= {31, 32}, "evenly"
-    assert found[0] < 32
+    spread_lengths = sorted(lengths[n] for n in spread(lengths))
+    assert len(spread_lengths) == 32
+    assert {b - a for a, b in itertools.pairwise(spread_lengths)} <= {31, 32}, "evenly"
+    assert spread_lengths[0] < 32
 
 
 @needs_vnni
@@ -198,9 +198,9 @@ def test_verify_finds_a_layer_that_is_off_by_more(
     lw.extract(
         source, tmp_path / "out", model=model_folder("bert"), precision="int8", dtype="float32", device="cpu"
     )
-    found = lw.verify(tmp_path / "out", device="cpu")
-    assert [problem.file for problem in found.problems] == ["layer 1", "layer 2", "layer 3"]
-    assert "is out of the tolerance of 1.00e-04" in found.problems[0].what
+    report = lw.verify(tmp_path / "out", device="cpu")
+    assert [problem.file for problem in report.problems] == ["layer 1", "layer 2", "layer 3"]
+    assert "is out of the tolerance of 1.00e-04" in report.problems[0].what
 
 
 @needs_vnni
@@ -216,8 +216,8 @@ def test_the_limits_as_they_are_tell_one_layer_from_the_next(
         ShardWriter, "put", lambda self, layer, *rows: put(self, swapped.get(layer) or layer, *rows)
     )
     lw.extract(source, tmp_path / "out", model="minilm", precision="int8", device="cpu")
-    found = lw.verify(tmp_path / "out", device="cpu")
-    assert [problem.file for problem in found.problems] == ["layer 3", "layer 4"]
+    report = lw.verify(tmp_path / "out", device="cpu")
+    assert [problem.file for problem in report.problems] == ["layer 3", "layer 4"]
 
 
 def test_a_machine_that_cannot_is_told(
@@ -228,7 +228,7 @@ def test_a_machine_that_cannot_is_told(
         RequestError, match="precision 'int8' needs a processor with VNNI instructions; take bf16"
     ):
         lw.load_encoder(model_folder("bert"), device="cpu", precision="int8")
-    monkeypatch.setattr(load, "_device", lambda device: "cuda")
+    monkeypatch.setattr(load, "choose_device", lambda device: "cuda")
     with pytest.raises(RequestError, match="precision 'int8' runs on a CPU and this is 'cuda'; take bf16"):
         lw.load_encoder(model_folder("bert"), precision="int8")
 
@@ -245,10 +245,10 @@ def pairwise(
     sums = (pairs.sum(-1) - zero * packed.long().sum(-1)) * step * scale + bias
     if after == "gelu":
         sums = torch.nn.functional.gelu(sums)
-    given: Tensor = (
+    product: Tensor = (
         (sums / out_step + out_zero).round().clamp(0, 255).to(dtype) if dtype == torch.uint8 else sums
     )
-    return given
+    return product
 
 
 @pytest.mark.parametrize("rows", [None, 1, 2, 16, 200])
@@ -323,31 +323,31 @@ def test_where_the_library_is_held_to_avx2_the_command_ends_in_one_line(tmp_path
 @needs_vnni
 def test_codes_of_an_input_are_made_once_for_its_layers_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = torch.nn.ModuleList(torch.nn.Linear(16, 8) for _ in range(3)).requires_grad_(False)
-    seen, x = torch.randn(9, 16), torch.randn(4, 16)
+    sample, x = torch.randn(9, 16), torch.randn(4, 16)
     with torch.inference_mode():
-        int8.convert(layers, lambda: [layer(seen) for layer in layers])
-        made: list[int] = []
-        of = int8._Codes.of
+        int8.convert(layers, lambda: [layer(sample) for layer in layers])
+        encoded_rows: list[int] = []
+        of = int8._Codes.encode
 
         def counted(codes: int8._Codes, x: Tensor) -> Tensor:
-            made.append(len(x))
+            encoded_rows.append(len(x))
             return of(codes, x)
 
-        monkeypatch.setattr(int8._Codes, "of", counted)
+        monkeypatch.setattr(int8._Codes, "encode", counted)
         for layer in layers:
             layer(x)
-        assert made == [4]
+        assert encoded_rows == [4]
         kept = weakref.ref(x)
         del x
         assert kept() is None, "the last batch stays in memory"
-        one, other = torch.randn(4, 16), torch.randn(5, 16)
-        wanted = layers[0](other), layers[1](other), layers[2](other)
-        made.clear()
-        layers[0](one)
+        first, second = torch.randn(4, 16), torch.randn(5, 16)
+        expected = layers[0](second), layers[1](second), layers[2](second)
+        encoded_rows.clear()
+        layers[0](first)
         with ThreadPoolExecutor(1) as pool:  # a thread between: it has codes of its own
-            got = list(pool.map(lambda layer: layer(other), layers))
-        layers[1](one)
-        layers[2](one)
-    assert made == [4, 5]
-    for a, b in zip(got, wanted, strict=True):
+            got = list(pool.map(lambda layer: layer(second), layers))
+        layers[1](first)
+        layers[2](first)
+    assert encoded_rows == [4, 5]
+    for a, b in zip(got, expected, strict=True):
         assert torch.equal(a, b)

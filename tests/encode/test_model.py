@@ -107,7 +107,9 @@ def test_pickled_weights_are_loaded_only_when_allowed(
 
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="has its weights in a pickle, which can run code.*--allow-pickle"):
+    with pytest.raises(
+        ModelError, match="has its weights in a pickle, which can run code.*allow_pickle=True"
+    ):
         lw.load_encoder(folder, device="cpu")
     encoder = lw.load_encoder(folder, device="cpu", allow_pickle=True)
     other = lw.load_encoder(model_folder("bert"), device="cpu")
@@ -120,7 +122,7 @@ def test_code_of_the_model_is_not_run(model_folder: Callable[[str], Path], tmp_p
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.MyConfig", "AutoModel": "mine.MyModel"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
-    with pytest.raises(ModelError, match="--trust-remote-code"):
+    with pytest.raises(ModelError, match="trust_remote_code=True"):
         lw.load_encoder(folder, device="cpu")
     assert not (tmp_path / "ran").exists()
 
@@ -424,22 +426,22 @@ def _point_hub_to(endpoint: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -
 )  # the library's own, about this file system and progress bars
 @pytest.mark.usefixtures("fake_hub")
 def test_a_model_from_the_hub(model_folder: Callable[[str], Path]) -> None:
-    found = find_checkpoint("some/bert", revision="main")
-    assert found.revision == FakeHub.commit
+    checkpoint = find_checkpoint("some/bert", revision="main")
+    assert checkpoint.revision == FakeHub.commit
     hub, local = (
         lw.load_encoder("some/bert", device="cpu"),
         lw.load_encoder(model_folder("bert"), device="cpu"),
     )
     assert hub.hashes == local.hashes
     assert np.array_equal(hub.encode(["a b"]).stack(), local.encode(["a b"]).stack())
-    with pytest.raises(ModelError, match=r"the hub has no model 'no/such'.*--model minilm"):
+    with pytest.raises(ModelError, match=r"the hub has no model 'no/such'.*model='minilm'"):
         lw.load_encoder("no/such", device="cpu")
 
 
 def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _point_hub_to("http://127.0.0.1:9", tmp_path, monkeypatch)
     with pytest.raises(
-        ModelError, match=r"'some/bert' .*--model minilm \(offline\) or a local folder"
+        ModelError, match=r"'some/bert' .*model='minilm' \(offline\) or a local folder"
     ) as caught:
         lw.load_encoder("some/bert", device="cpu")
     assert "\n" not in str(caught.value)

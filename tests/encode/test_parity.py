@@ -100,9 +100,9 @@ def _with_unknown(plain: Plain, words: list[str]) -> tuple[list[int], list[int |
             numbers.insert(at, word)
     names = plain.tokenizer.convert_ids_to_tokens(ids)
     for word in range(len(words)):
-        own = [place for place, number in enumerate(numbers) if number == word]
-        if len(own) > 1 and not names[own[0]].strip("\u2581\u0120") and not words[word][:1].isspace():
-            numbers[own[0]] = None
+        of_word = [place for place, number in enumerate(numbers) if number == word]
+        if len(of_word) > 1 and not names[of_word[0]].strip("\u2581\u0120") and not words[word][:1].isspace():
+            numbers[of_word[0]] = None
     return ids, numbers
 
 

@@ -11,7 +11,7 @@ import torch
 
 import layerwise as lw
 from conftest import CORPUS, FAMILIES, SMALL, make_model, make_tokenizer
-from layerwise.encode import entering, hf
+from layerwise.encode import first_block, model_state
 from layerwise.encode.engine import Engine
 from layerwise.encode.load import load_plain_encoder
 from layerwise.errors import ModelError
@@ -72,7 +72,7 @@ def test_verify_sees_a_long_text_that_was_taken_as_a_short_one(
     texts.write_text(f"{LONG}\n" * 3)
     lw.extract(texts, tmp_path / "right", model=folder, level="token")
     assert lw.verify(tmp_path / "right").ok
-    monkeypatch.setattr(hf, "remember", lambda model: lambda: False)
+    monkeypatch.setattr(model_state, "snapshot", lambda model: lambda: False)
     lw.extract(texts, tmp_path / "wrong", model=folder, level="token")
     monkeypatch.undo()
     assert not lw.verify(tmp_path / "wrong").ok
@@ -82,13 +82,13 @@ def test_a_forward_leaves_the_model_as_it_was(model_folder: Callable[[str], Path
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(model_folder("big_bird")).eval()
-    put_back = hf.remember(model)
+    restore = model_state.snapshot(model)
     model(input_ids=torch.tensor([[2, 5, 3]]))
     assert model.encoder.layer[0].attention_type == "original_full"
-    assert put_back()
+    assert restore()
     assert model.encoder.layer[0].attention_type == "block_sparse"
     assert type(model.encoder.layer[0].attention.self).__name__ == "BigBirdBlockSparseAttention"
-    assert not put_back(), "nothing has changed since"
+    assert not restore(), "nothing has changed since"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_positions_that_are_wrong_are_seen_at_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        Engine, "_positions", lambda self, ids, batch: np.concatenate([of_tokens(one) for one in ids])
+        Engine, "_positions", lambda self, ids, batch: np.concatenate([of_tokens(row) for row in ids])
     )
     encoder = lw.load_encoder(model_folder(family))
     assert encoder.engine["packing"] == packing
@@ -129,7 +129,7 @@ def test_positions_are_compared_up_to_the_greatest_length(
     monkeypatch.setattr(
         Engine,
         "_positions",
-        lambda self, ids, batch: np.concatenate([np.minimum(np.arange(len(one)), 1400) for one in ids]),
+        lambda self, ids, batch: np.concatenate([np.minimum(np.arange(len(row)), 1400) for row in ids]),
     )
     assert lw.load_encoder(folder).engine["packing"] == "padded"
 
@@ -149,13 +149,13 @@ def test_neighbours_of_equal_length_are_compared(
 
 
 def test_what_enters_is_compared_by_name_shape_and_number() -> None:
-    place = entering.Place(0, 1, 2, 2, 5)
+    place = first_block.Place(0, 1, 2, 2, 5)
     whole = torch.arange(10.0).reshape(1, 5, 2)
     alone = {"0": whole[:, 2:4], "attention_mask": torch.ones(1)}
-    assert entering.alike(alone, {"0": whole}, place, 1e-6)
-    assert not entering.alike(alone, {"0": whole + 1}, place, 1e-6)
-    assert not entering.alike(alone, {"0": whole, "band_mask": torch.ones(1)}, place, 1e-6)
-    assert not entering.alike(alone, {"0": whole[:, :4]}, place, 1e-6)
+    assert first_block.same_inputs(alone, {"0": whole}, place, 1e-6)
+    assert not first_block.same_inputs(alone, {"0": whole + 1}, place, 1e-6)
+    assert not first_block.same_inputs(alone, {"0": whole, "band_mask": torch.ones(1)}, place, 1e-6)
+    assert not first_block.same_inputs(alone, {"0": whole[:, :4]}, place, 1e-6)
 
 
 def config_of(folder: Path, **changed: Any) -> None:
@@ -233,7 +233,9 @@ def test_attention_of_a_model_that_changes_with_its_texts(
     ids = torch.tensor([encoder.encode([text], level="token").index["token_id"].to_pylist()])
     with torch.no_grad():
         model(input_ids=ids)  # it becomes what it is for such a text
-        want = np.stack([one[0].numpy() for one in model(input_ids=ids, output_attentions=True).attentions])
+        want = np.stack(
+            [block[0].numpy() for block in model(input_ids=ids, output_attentions=True).attentions]
+        )
     np.testing.assert_allclose(maps, want, atol=1e-6)
 
 

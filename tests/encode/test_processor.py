@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import layerwise as lw
-from layerwise.encode import hf, int8, linear
+from layerwise.encode import int8, linear
 from layerwise.tolerance import COMPUTED, STORED, measured_limit
 from reference import worst
 from rounding import moved
@@ -53,7 +53,7 @@ def test_bf16_is_called_slow_where_the_library_is_held_below_it(
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     slow = isa in ("avx2", "AVX512_CORE_VNNI")
-    assert hf.fast_bf16() != slow
+    assert linear.has_fast_bf16() != slow
     notes = lw.load_encoder(model_folder("bert"), device="cpu", precision="bf16").notes
     assert [note for note in notes if "ONEDNN_MAX_CPU_ISA keeps oneDNN from them" in note] == [*notes][
         : int(slow)
@@ -65,9 +65,9 @@ def test_the_older_name_of_the_variable_counts_where_the_newer_is_not_set(
 ) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("DNNL_MAX_CPU_ISA", "avx2")
-    assert linear.held_to() == "AVX2"
+    assert linear.isa_limit() == "AVX2"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "default")
-    assert linear.held_to() is None
+    assert linear.isa_limit() is None
 
 
 PRECISIONS = ("fp32", "bf16", *(["int8"] if int8.available() else []))
@@ -80,12 +80,12 @@ def test_again_gives_the_same_bytes_and_so_do_other_neighbours_of_the_same_lengt
     """The same sizes take the same kernels, and a row's sums are its own."""
     encoder = lw.load_encoder(model_folder("bert"), device="cpu", precision=precision)
     kept = "a text that stays"
-    one, other = [kept, "a b c d e f g", "t o o"], [kept, "s h a r e d i", "n o w"]
-    first = encoder.encode(one, level="token")
-    second = encoder.encode(other, level="token")
+    texts, other_texts = [kept, "a b c d e f g", "t o o"], [kept, "s h a r e d i", "n o w"]
+    first = encoder.encode(texts, level="token")
+    second = encoder.encode(other_texts, level="token")
     assert first.index["doc"].to_pylist() == second.index["doc"].to_pylist(), "as many tokens"
     rows = first.where(doc=0)
-    np.testing.assert_array_equal(first.stack(), encoder.encode(one, level="token").stack())
+    np.testing.assert_array_equal(first.stack(), encoder.encode(texts, level="token").stack())
     np.testing.assert_array_equal(first.stack()[:, rows], second.stack()[:, rows])
     assert not np.array_equal(first.stack(), second.stack())
 

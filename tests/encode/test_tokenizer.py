@@ -18,16 +18,16 @@ from layerwise.parallel.executor import frozen_objects
 def test_what_is_not_located_is_else_the_same(family: str, encoder_of: Callable[[str], Any]) -> None:
     tokenizer = encoder_of(family).tokenizer
     texts = [*CORPUS, "many words " * 2000]
-    for text, one, other in zip(
+    for text, actual, expected in zip(
         texts, tokenizer.texts(texts), tokenizer.texts(texts, located=False), strict=True
     ):
         for name in ("ids", "types", "words"):
             np.testing.assert_array_equal(
-                getattr(one, name), getattr(other, name), f"{name} of {text[:40]!r}"
+                getattr(actual, name), getattr(expected, name), f"{name} of {text[:40]!r}"
             )
-        assert (one.prefix, one.suffix) == (other.prefix, other.suffix)
-        assert not other.starts.any()
-        assert not other.ends.any()
+        assert (actual.prefix, actual.suffix) == (expected.prefix, expected.suffix)
+        assert not expected.starts.any()
+        assert not expected.ends.any()
 
 
 def test_special_tokens_stand_where_the_tokenizer_says(encoder_of: Callable[[str], Any]) -> None:
@@ -36,8 +36,8 @@ def test_special_tokens_stand_where_the_tokenizer_says(encoder_of: Callable[[str
         for text, tokens in zip(CORPUS, tokenizer.texts(CORPUS), strict=True):
             mask = tokenizer._backend.encode(text).special_tokens_mask
             if len(mask) == len(tokens):  # a text without any token has got the unknown one
-                wanted = [1] * tokens.prefix + [0] * tokens.body + [1] * tokens.suffix
-                assert mask == wanted, f"{family}: {text!r}"
+                expected = [1] * tokens.prefix + [0] * tokens.body + [1] * tokens.suffix
+                assert mask == expected, f"{family}: {text!r}"
 
 
 def test_the_collector_is_as_before_once_all_is_made() -> None:
@@ -114,8 +114,8 @@ def test_a_space_that_the_text_has_not_has_no_characters_and_no_word() -> None:
 
 def test_a_space_that_the_text_has_keeps_its_place() -> None:
     backend = blank_vocabulary()
-    found = tokens_of(backend, "the 天 day")
-    assert found == [
+    tokens = tokens_of(backend, "the 天 day")
+    assert tokens == [
         ("\u2581the", "the", -1),
         ("\u2581", " ", -1),
         ("天", "天", -1),
@@ -139,8 +139,8 @@ def test_the_space_of_another_kind_of_tokenizer_is_a_letter() -> None:
     ]
     backend = Tokenizer(models.Unigram([*vocab, ("o", -1.0), ("r", -1.0)], 1))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    found = tokens_of(backend, "x\u0120or\u0120o")
-    assert [(name, part) for name, part, _ in found if name == "\u0120"] == [("\u0120", "\u0120")] * 2
+    tokens = tokens_of(backend, "x\u0120or\u0120o")
+    assert [(name, part) for name, part, _ in tokens if name == "\u0120"] == [("\u0120", "\u0120")] * 2
 
 
 def test_a_space_is_a_word_where_nothing_else_is() -> None:

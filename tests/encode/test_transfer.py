@@ -50,12 +50,12 @@ def test_layers_are_the_same_where_copies_come_late(
     encoder = encoder_of("bert")
     texts = [*CORPUS, "one two three " * 60]
     options = {"level": level, "batch_tokens": 32, "max_length": 24}
-    wanted = encoder.encode(texts, **options).stack()
+    expected = encoder.encode(texts, **options).stack()
     late = Late()
     monkeypatch.setattr(transfer, "to_host", late.to_host)
     monkeypatch.setattr(gather, "asynchronous", lambda device: True)
-    found = encoder.encode(texts, **options).stack()
-    np.testing.assert_array_equal(found, wanted)
+    actual = encoder.encode(texts, **options).stack()
+    np.testing.assert_array_equal(actual, expected)
     assert late.under_way == 0, "a copy was never waited for"
     assert late.most == len(encoder.layers) + 1, "the layers of one batch are under way, and the next one"
 

@@ -57,21 +57,21 @@ def test_it_gives_the_same_layers(
         calls += 1
         return plain(*args, **named)
 
-    wanted = encoder.encode(CORPUS, level="token").stack()
+    expected = encoder.encode(CORPUS, level="token").stack()
     monkeypatch.setattr(attention, "varlen_kernel", lambda query: counted)
-    found = encoder.encode(CORPUS, level="token").stack()
+    actual = encoder.encode(CORPUS, level="token").stack()
     assert calls > 0
-    assert worst(found, wanted) <= encoder.tolerance
+    assert worst(actual, expected) <= encoder.tolerance
 
 
 def test_torch_has_a_kernel_of_this_face() -> None:
     from torch.nn.attention.varlen import varlen_attn
 
-    given = inspect.signature(varlen_attn).parameters
+    parameters = inspect.signature(varlen_attn).parameters
     for name, parameter in inspect.signature(plain).parameters.items():
-        assert name in given, f"varlen_attn has no {name} any more"
-        assert given[name].kind == parameter.kind, name
-    assert list(given)[:7] == list(inspect.signature(plain).parameters)[:7]
+        assert name in parameters, f"varlen_attn has no {name} any more"
+        assert parameters[name].kind == parameter.kind, name
+    assert list(parameters)[:7] == list(inspect.signature(plain).parameters)[:7]
 
 
 def test_it_is_for_cuda_in_sixteen_bits() -> None:

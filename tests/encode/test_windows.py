@@ -22,14 +22,14 @@ def test_every_token_comes_from_the_window_in_which_it_stands_farthest_from_an_e
     body: int, capacity: int, data: st.DataObject
 ) -> None:
     overlap = data.draw(st.integers(0, capacity - 1))
-    found = list(windows(body, capacity, overlap))
-    assert all(w.end - w.start <= capacity for w in found)
-    assert all(b.start <= a.end - overlap for a, b in pairwise(found)), "too little overlap"
-    owners = [n for n, w in enumerate(found) for _ in range(w.first, w.last)]
-    assert [p for w in found for p in range(w.first, w.last)] == list(range(body)), "each token exactly once"
+    cuts = list(windows(body, capacity, overlap))
+    assert all(w.end - w.start <= capacity for w in cuts)
+    assert all(b.start <= a.end - overlap for a, b in pairwise(cuts)), "too little overlap"
+    owners = [n for n, w in enumerate(cuts) for _ in range(w.first, w.last)]
+    assert [p for w in cuts for p in range(w.first, w.last)] == list(range(body)), "each token exactly once"
     for token, owner in enumerate(owners):
-        distances = [min(token - w.start, w.end - 1 - token) for w in found if w.start <= token < w.end]
-        mine = found[owner]
+        distances = [min(token - w.start, w.end - 1 - token) for w in cuts if w.start <= token < w.end]
+        mine = cuts[owner]
         assert min(token - mine.start, mine.end - 1 - token) == max(distances), f"token {token} of {body}"
 
 
@@ -118,15 +118,15 @@ def test_truncating_says_how_much_is_gone(
 
 
 def test_an_error_names_the_long_text(encoder_of: Callable[[str], Any]) -> None:
-    with pytest.raises(RequestError, match=r"text 1 has \d+ tokens and the limit is 20; take --long window"):
+    with pytest.raises(RequestError, match=r"text 1 has \d+ tokens and the limit is 20; take long='window'"):
         encoder_of("bert").encode(["short", LONG], long="error", max_length=20)
 
 
 def test_windows_that_cannot_be_are_refused(encoder_of: Callable[[str], Any]) -> None:
     encoder = encoder_of("bert")
-    with pytest.raises(RequestError, match="--overlap 18 doesn't fit: windows hold 18 tokens; take 0 to 17"):
+    with pytest.raises(RequestError, match="overlap=18 doesn't fit: windows hold 18 tokens; take 0 to 17"):
         encoder.encode([LONG], max_length=20, overlap=18)
-    with pytest.raises(RequestError, match="--max-length 81 doesn't fit this model; take 3 to 80"):
+    with pytest.raises(RequestError, match="max_length=81 doesn't fit this model; take 3 to 80"):
         encoder.encode([LONG], max_length=81)
-    with pytest.raises(RequestError, match="--overlap 2 doesn't go with --long truncate"):
+    with pytest.raises(RequestError, match="overlap=2 doesn't go with long='truncate'"):
         encoder.encode([LONG], long="truncate", overlap=2)

@@ -15,6 +15,7 @@ from layerwise._util.paths import place, put_new
 from layerwise.api.extract import extract_share
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, OutputError, SourceError
+from layerwise.options import ExtractOptions
 from layerwise.store import check_files
 
 if importlib.util.find_spec("gcsfs") is None:  # imported later, as it looks at the environment then
@@ -116,10 +117,10 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     for share in ((1, 2), (0, 2)):
-        extract_share(source, out, share, model=model, **OPTIONS)
+        extract_share(source, out, share, ExtractOptions(model=model, **OPTIONS))
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
         patch.setattr("layerwise.store.work.take_up", lambda *_: {})
-        extract_share(source, out, (1, 2), model=model, **OPTIONS)
+        extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     local = lw.extract(source, tmp_path / "local", model=model, **OPTIONS)
     assert contents(lw.finish(out).path) == contents(local.path)
 

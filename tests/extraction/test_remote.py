@@ -21,6 +21,7 @@ from layerwise._util.paths import place, put_new
 from layerwise.api.extract import extract_share
 from layerwise.errors import DatasetError, OutputError, RequestError, SourceError
 from layerwise.extraction import shard_maker
+from layerwise.options import ExtractOptions
 from layerwise.read import open_corpus
 from layerwise.store import DatasetWriter, check_files, disk
 from layerwise.store.tensors import TensorWriter
@@ -254,14 +255,14 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
     for share in ((1, 2), (0, 2)):
-        extract_share(source, out, share, model=model, **OPTIONS)
+        extract_share(source, out, share, ExtractOptions(model=model, **OPTIONS))
     # Marked, as two may take the same milliseconds, which is all that their records differ in.
     for name, record in records_of(out).items():
         place(f"{out}/work/{name}").write_bytes(record + b"\n")
     before = records_of(out)
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
         patch.setattr("layerwise.store.work.take_up", lambda *_: {})
-        extract_share(source, out, (1, 2), model=model, **OPTIONS)
+        extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     after = records_of(out)
     again = sorted(name for name in before if after.get(name) != before[name])
     assert len(before) == 6, f"records of six shards, and these were there: {sorted(before)}"
@@ -292,7 +293,7 @@ def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
             return
         monkeypatch.setattr(disk, "reached", dies)  # the files of the last shard are put, its record isn't
         with pytest.raises(Killed):
-            extract_share(source, out, (1, 2), model=encoder, shard_texts=5)
+            extract_share(source, out, (1, 2), ExtractOptions(model=encoder, shard_texts=5))
         monkeypatch.setattr(disk, "reached", lambda *_: None)
 
     def dies(event: str, path: Path) -> None:
@@ -300,8 +301,8 @@ def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
             raise Killed
 
     monkeypatch.setattr(disk, "reached", reached)
-    extract_share(source, out, (1, 2), model=encoder, shard_texts=5)
-    extract_share(source, out, (0, 2), model=encoder, shard_texts=5)
+    extract_share(source, out, (1, 2), ExtractOptions(model=encoder, shard_texts=5))
+    extract_share(source, out, (0, 2), ExtractOptions(model=encoder, shard_texts=5))
     assert contents(lw.finish(out).path) == whole
     assert check_files(out) == []
 
@@ -310,9 +311,9 @@ def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
     bucket: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
-    extract_share(source, out, (0, 2), model=model, **OPTIONS)
+    extract_share(source, out, (0, 2), ExtractOptions(model=model, **OPTIONS))
     first = records_of(out)
-    extract_share(source, out, (1, 2), model=model, **OPTIONS)
+    extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     with monkeypatch.context() as patch:  # as if it had begun before the first one was through
         patch.setattr("layerwise.store.work.take_up", lambda *_: {})
         patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
@@ -322,7 +323,7 @@ def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
             put(self, layer, rows, values * np.float32(1.01))
 
         patch.setattr(TensorWriter, "put", shifted)
-        extract_share(source, out, (0, 2), model=model, **OPTIONS)
+        extract_share(source, out, (0, 2), ExtractOptions(model=model, **OPTIONS))
     assert all(records_of(out)[name] != record for name, record in first.items()), "the last one's stand"
     assert check_files(lw.finish(out).path) == []
 
@@ -331,7 +332,7 @@ def test_files_of_two_that_are_mixed_up_are_told(
     bucket: str, model: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, out = f"{bucket}/texts.txt", f"{bucket}/out"
-    extract_share(source, out, (0, 2), model=model, **OPTIONS)
+    extract_share(source, out, (0, 2), ExtractOptions(model=model, **OPTIONS))
     rename = disk.rename
 
     def late(source: Path, target: Path) -> None:
@@ -345,10 +346,10 @@ def test_files_of_two_that_are_mixed_up_are_told(
         patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
         says = "shard 0 of .* was written twice at the same time, in different ways; remove .*work/00000.json and"
         with pytest.raises(DatasetError, match=says):
-            extract_share(source, out, (0, 2), model=model_folder("electra"), **OPTIONS)
+            extract_share(source, out, (0, 2), ExtractOptions(model=model_folder("electra"), **OPTIONS))
     place(f"{out}/work/00000.json").unlink()
     for index in (0, 1):
-        extract_share(source, out, (index, 2), model=model, **OPTIONS)
+        extract_share(source, out, (index, 2), ExtractOptions(model=model, **OPTIONS))
     assert check_files(lw.finish(out).path) == []
 
 

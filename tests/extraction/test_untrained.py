@@ -86,12 +86,12 @@ def test_the_baseline_is_a_probe_of_datasets_with_random_weights(
         "seed": 3,
         "max_rows": 50 if level == "text" else 200,
     }
-    found = lw.probe(tmp_path / "d", task, label, random_model=True, **asked)
+    found = lw.probe(tmp_path / "d", task=task, label=label, random_model=True, **asked)
     scores = []
     for seed in (3, 4, 5):
         encoder = lw.load_encoder(folder, device="cpu", random=seed)
         dataset = lw.extract(source, tmp_path / f"random{seed}", model=encoder, **how)
-        scores.append(lw.probe(dataset, task, label, **asked)[found.advice.best].score)
+        scores.append(lw.probe(dataset, task=task, label=label, **asked)[found.advice.best].score)
     got = found.baselines["random_model"]
     assert got.score == pytest.approx(np.mean(scores), abs=1e-6), f"seeds one by one gave {scores}"
     assert (got.low, got.high) == pytest.approx((min(scores), max(scores)), abs=1e-6)
@@ -110,10 +110,10 @@ def test_the_two_texts_of_a_pair_are_found_again(model_folder: Folder, tmp_path:
     how: dict[str, Any] = {"text": ("a", "b"), "dtype": "float32"}
     lw.extract(source, tmp_path / "d", model=folder, device="cpu", **how)
     asked: dict[str, Any] = {"mix": [], "quick": True, "max_rows": 30}
-    found = lw.probe(tmp_path / "d", "regress", "score", random_model=True, **asked)
+    found = lw.probe(tmp_path / "d", task="regress", label="score", random_model=True, **asked)
     encoder = lw.load_encoder(folder, device="cpu", random=0)
     dataset = lw.extract(source, tmp_path / "random", model=encoder, **how)
-    alone = lw.probe(dataset, "regress", "score", **asked)[found.advice.best].score
+    alone = lw.probe(dataset, task="regress", label="score", **asked)[found.advice.best].score
     got = found.baselines["random_model"]
     assert got.low is not None
     assert got.high is not None
@@ -137,7 +137,7 @@ def test_what_cannot_be_encoded_again_is_refused_before_the_work(
     assert "can't pool words" in capsys.readouterr().err
     states = lw.load_encoder(folder, device="cpu").encode(["a text"])
     with pytest.raises(lw.LayerwiseError, match="rows in memory"):
-        lw.probe(states, "classify", "label", random_model=True)
+        lw.probe(states, task="classify", label="label", random_model=True)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
     command[1] = str(tmp_path / "words")

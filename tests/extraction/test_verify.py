@@ -236,7 +236,7 @@ def test_without_a_sample_it_is_said_that_no_row_was_compared(
         main(["verify", str(tmp_path / "out"), "--sample", "1", "--quiet", "--device", "cpu", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out)["compared"] == 1
-    with pytest.raises(RequestError, match="a sample of -1 texts"):
+    with pytest.raises(RequestError, match="sample=-1 is out of range"):
         lw.verify(tmp_path / "out", sample=-1)
 
 

@@ -176,7 +176,7 @@ def test_texts_come_in_any_kind_of_list(tiny: Path, given: Any) -> None:
         ({"level": "span"}, TEXTS, "take text, word or token"),
         ({"level": "letter"}, TEXTS, "level 'letter' doesn't exist"),
         ({"level": "token", "pool": "mean"}, TEXTS, "doesn't fit level 'token'"),
-        ({"options": {"max_length": 1}}, TEXTS, "--max-length 1 doesn't fit"),
+        ({"options": {"max_length": 1}}, TEXTS, "max_length=1 doesn't fit"),
         ({"model": 5}, TEXTS, "model 5 is no model"),
     ],
 )

@@ -289,10 +289,8 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
     same = np.array([line["same"] for line in lines], float)
     assert values[same == 1].mean() > values[same == 0].mean()
     scores = head.evaluate(source)["same"]
-    assert (scores["rows"], scores["scores"]) == (
-        16,
-        pytest.approx(head.evaluate(dataset)["same"]["scores"], abs=1e-4),
-    )
+    assert scores.rows == 16
+    assert scores.scores == pytest.approx(head.evaluate(dataset)["same"].scores, abs=1e-4)
     with pytest.raises(RequestError, match="the head takes pairs of two strings"):
         head.predict(["alone"])
     write(tmp_path / "plain.jsonl", [{"text": "a"}])
@@ -322,12 +320,12 @@ def test_evaluation_is_that_of_scikit_learn(texts: Any, mood: lw.Head, place: Pa
     gold = texts.texts["label"].to_pylist()
     for source in (texts, place / "texts.lw", place / "texts.jsonl"):
         found = mood.evaluate(source)["label"]
-        assert found["scores"]["accuracy"] == pytest.approx(
+        assert found.scores["accuracy"] == pytest.approx(
             np.mean([a == b for a, b in zip(gold, said, strict=True)])
         )
-        assert found["scores"]["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
-        assert (found["rows"], found["dropped"]) == (len(gold), 0)
-        assert [one["label"] for one in found["classes"]] == ["a", "b", "c"]
+        assert found.scores["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
+        assert (found.rows, found.dropped) == (len(gold), 0)
+        assert [one["label"] for one in found.classes] == ["a", "b", "c"]
 
 
 def test_evaluation_of_tags_is_that_of_seqeval(
@@ -351,7 +349,7 @@ def test_evaluation_of_tags_is_that_of_seqeval(
         wanted = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
         several: list[tuple[Any, dict[str, Any]]] = [(words, {}), (place / "words.jsonl", {"words": "words"})]
         for source, options in several:
-            assert head.evaluate(source, **options)["tag"]["scores"]["span_f1"] == pytest.approx(wanted)
+            assert head.evaluate(source, **options)["tag"].scores["span_f1"] == pytest.approx(wanted)
 
 
 def test_what_cannot_be_evaluated(

@@ -13,6 +13,7 @@ import pytest
 import layerwise as lw
 from browser import Opened, browser
 from layerwise.api.explore import served
+from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
 from pages import held
 from waiting import SECONDS, ended, until
@@ -30,7 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str]
 
 @pytest.fixture(scope="module")
 def address(dataset: Path) -> Iterator[str]:
-    page, answer = served(dataset, points=40)
+    page, answer = served(dataset, PageOptions(points=40))
     with Loopback(page, answer) as server:
         thread = threading.Thread(target=server.serve)
         thread.start()

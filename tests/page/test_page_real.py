@@ -14,6 +14,7 @@ import layerwise as lw
 from browser import Opened, browser
 from conftest import CORPUS
 from layerwise.api.explore import served
+from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
 from pages import HOSTILE
 from planted import noise, states_of
@@ -45,7 +46,7 @@ def chain(place: Path, encoder: Any, texts: list[str], label: str, classes: list
     lines = [{"text": text, label: classes[n % len(classes)]} for n, text in enumerate(texts)]
     (place / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     dataset = lw.extract(place / "texts.jsonl", place / "texts.lw", model=encoder)
-    lw.probe(dataset, "classify", label, mix=["mean(1:)"], quick=True, out=place / "probe")
+    lw.probe(dataset, task="classify", label=label, mix=["mean(1:)"], quick=True, out=place / "probe")
     lw.analyze(dataset, label=label, out=place / "analysis")
     return Chain(dataset, {"probe": place / "probe", "analysis": place / "analysis"})
 
@@ -153,7 +154,7 @@ def test_hostile_text_from_disk(hostile: Chain, tmp_path: Path, started: Any) ->
 
 
 def test_hostile_text_with_the_data_behind(hostile: Chain, started: Any) -> None:
-    html, answer = served(hostile.dataset, **hostile.results, attention=True)
+    html, answer = served(hostile.dataset, PageOptions(**hostile.results, attention=True))
     with Loopback(html, answer) as server:
         thread = threading.Thread(target=server.serve)
         thread.start()

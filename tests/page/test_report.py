@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], 
     lw.extract(place / "words.jsonl", place / "words.lw", model=model, words="words", level="word")
     lw.extract(place / "texts.jsonl", place / "tokens.lw", model=model, level="token")
     lw.extract(place / "texts.jsonl", place / "silent.lw", model=model, no_text=True)
-    lw.probe(dataset, "classify", "label", mix=[], quick=True, out=place / "probe")
+    lw.probe(dataset, task="classify", label="label", mix=[], quick=True, out=place / "probe")
     lw.analyze(dataset, label="label", measure=["norm", "linear_cka"], out=place / "analysis")
     return place
 
@@ -245,7 +245,9 @@ def test_hardly_anything(layers: list[Any], tmp_path: Path) -> None:
 
 def test_rows_in_memory(tmp_path: Path) -> None:
     states = words_of(noise(6, 4, 2), [["a", "b"]] * 3, {"tag": list("xyxyxy")})
-    found = lw.probe(states_of(noise(40, 4, 2), {"y": list("ab") * 20}), "classify", "y", mix=[], quick=True)
+    found = lw.probe(
+        states_of(noise(40, 4, 2), {"y": list("ab") * 20}), task="classify", label="y", mix=[], quick=True
+    )
     assert lw.report(states, tmp_path / "page.html").exists()
     states = states_of(noise(40, 4, 2), {"y": list("ab") * 20})
     assert lw.report(states, tmp_path / "other.html", probe=found).exists()

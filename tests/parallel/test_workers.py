@@ -19,8 +19,9 @@ from killing import Killing, killed_anywhere, needs_proc
 from layerwise.api.extract import extract_share
 from layerwise.arguments import as_flags
 from layerwise.cli.main import main
-from layerwise.encode.load import device_of
+from layerwise.encode.devices import choose_device
 from layerwise.errors import DatasetError, LayerwiseError, OutputError, RequestError
+from layerwise.options import ExtractOptions
 from layerwise.parallel import local
 from layerwise.parallel.executor import SerialExecutor
 from layerwise.parallel.local import ProcessExecutor
@@ -80,15 +81,17 @@ def survives(
 def test_of_several_gpus_each_process_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert [device_of(None, process) for process in range(5)] == [
+    assert [choose_device(None, process) for process in range(5)] == [
         "cuda:0",
         "cuda:1",
         "cuda:0",
         "cuda:1",
         "cuda:0",
     ]
-    assert device_of("cuda") == "cuda", "one process alone takes the first"
-    assert [device_of(name, 1) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"], "what is named is taken"
+    assert choose_device("cuda") == "cuda", "one process alone takes the first"
+    assert [choose_device(name, 1) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"], (
+        "what is named is taken"
+    )
 
 
 @needs_proc
@@ -106,7 +109,7 @@ def test_what_a_worker_cannot_do_is_said_once_and_in_its_words(
     with pytest.raises(RequestError, match="layer 9"):
         lw.extract(corpus, tmp_path / "out", model=model, layers="9", workers=2, **OPTIONS)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(RequestError, match="--workers 0 is too small"):
+    with pytest.raises(RequestError, match="workers=0 is too small"):
         lw.extract(corpus, tmp_path / "out", model=model, workers=0, **OPTIONS)
     corpus.write_text("good\n" * 4 + "bad " * 200 + "\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"text 4 .* has \d+ tokens and the limit is"):
@@ -403,7 +406,9 @@ def there(process: Any) -> bool:
 
 
 def shares(corpus: Path, out: Path, model: str, order: list[int]) -> list[dict[str, Any]]:
-    return [extract_share(corpus, out, (i, len(order)), model=model, **OPTIONS) for i in order]
+    return [
+        extract_share(corpus, out, (i, len(order)), ExtractOptions(model=model, **OPTIONS)) for i in order
+    ]
 
 
 def test_workers_in_any_order_write_what_one_writes(
@@ -427,7 +432,7 @@ def test_one_process_goes_on_where_workers_stopped(
     corpus: Path, model: str, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    extract_share(corpus, out, (1, 3), model=model, **OPTIONS)
+    extract_share(corpus, out, (1, 3), ExtractOptions(model=model, **OPTIONS))
     kept = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
     lw.extract(corpus, out, model=model, **OPTIONS)
     assert shard_bytes(out) == whole
@@ -440,15 +445,15 @@ def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) 
         lw.finish(out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("layerwise.store.DatasetWriter.through", lambda *_: None)
-        extract_share(corpus, out, (0, 3), model=model, **OPTIONS)
+        extract_share(corpus, out, (0, 3), ExtractOptions(model=model, **OPTIONS))
     with pytest.raises(DatasetError, match="isn't ready: no worker has been through its source"):
         lw.finish(out)
-    extract_share(corpus, out, (0, 3), model=model, **OPTIONS)
+    extract_share(corpus, out, (0, 3), ExtractOptions(model=model, **OPTIONS))
     says = r"10 of 15 shards are missing \(1, 2, 4, 5, 7, 8, 10, 11, 13, 14\); run again worker 1, 2 of 3"
     with pytest.raises(DatasetError, match=says):
         lw.finish(out)
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:30]), encoding="utf-8")
-    extract_share(corpus, out, (1, 3), model=model, **OPTIONS)
+    extract_share(corpus, out, (1, 3), ExtractOptions(model=model, **OPTIONS))
     with pytest.raises(
         DatasetError, match="didn't see the same source: worker 0 found 60 texts and worker 1"
     ):
@@ -459,20 +464,22 @@ def test_a_share_that_is_in_work_is_refused_and_so_is_all_of_it(
     corpus: Path, model: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    extract_share(corpus, out, (0, 2), model=model, **OPTIONS)
+    extract_share(corpus, out, (0, 2), ExtractOptions(model=model, **OPTIONS))
     (out / "work" / "1-of-2.lock").touch()
     with filelock.FileLock(out / "work" / "1-of-2.lock"):
         with pytest.raises(DatasetError, match="in use: another process with worker index 1 of 2"):
-            extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+            extract_share(corpus, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
         with pytest.raises(DatasetError, match="in use: worker 1 of 2 is writing it"):
             lw.extract(corpus, out, model=model, **OPTIONS)
         with pytest.raises(DatasetError, match="in use: worker 1 of 2 is writing it"):
             lw.finish(out)
         for other in ((0, 3), (0, 12)):
             with pytest.raises(DatasetError, match="in use: worker 1 of 2 is writing it"):
-                extract_share(corpus, out, other, model=model, **OPTIONS)
-        extract_share(corpus, out, (0, 2), model=model, **OPTIONS)  # the others aren't in its way
-    extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+                extract_share(corpus, out, other, ExtractOptions(model=model, **OPTIONS))
+        extract_share(
+            corpus, out, (0, 2), ExtractOptions(model=model, **OPTIONS)
+        )  # the others aren't in its way
+    extract_share(corpus, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     assert lw.finish(out).text_count == len(TEXTS)
 
 
@@ -505,22 +512,22 @@ def test_another_number_of_workers_over_a_source_that_grew(corpus: Path, model: 
 @pytest.mark.parametrize(
     ("share", "says"),
     [
-        ((2, 2), "--worker-index 2 doesn't fit --num-workers 2; take 0 to 1"),
-        ((-1, 3), "--worker-index -1 doesn't fit --num-workers 3; take 0 to 2"),
-        ((0, 0), "--num-workers 0 is too small; take at least 1"),
+        ((2, 2), "worker_index=2 doesn't fit num_workers=2; it must be 0 to 1"),
+        ((-1, 3), "worker_index=-1 doesn't fit num_workers=3; it must be 0 to 2"),
+        ((0, 0), "num_workers=0 is too small; it must be at least 1"),
     ],
 )
 def test_a_worker_that_does_not_exist(
     corpus: Path, share: tuple[int, int], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(RequestError, match=says):
-        extract_share(corpus, tmp_path / "out", share)
+        extract_share(corpus, tmp_path / "out", share, ExtractOptions())
 
 
 def test_shares_with_other_settings_are_refused(corpus: Path, model: str, tmp_path: Path) -> None:
-    extract_share(corpus, tmp_path / "out", (0, 2), model=model, **OPTIONS)
+    extract_share(corpus, tmp_path / "out", (0, 2), ExtractOptions(model=model, **OPTIONS))
     with pytest.raises(DatasetError, match="made with other settings: dtype"):
-        extract_share(corpus, tmp_path / "out", (1, 2), model=model, dtype="int8", **OPTIONS)
+        extract_share(corpus, tmp_path / "out", (1, 2), ExtractOptions(model=model, dtype="int8", **OPTIONS))
 
 
 def test_a_full_disk_stops_a_share_and_nothing_is_lost(
@@ -532,14 +539,14 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
         raise OSError(28, "No space left on device")
 
     out = tmp_path / "out"
-    extract_share(corpus, out, (0, 2), model=model, **OPTIONS)
+    extract_share(corpus, out, (0, 2), ExtractOptions(model=model, **OPTIONS))
     with monkeypatch.context() as patch:
         patch.setattr(tensors, "_reserve", full)
         with pytest.raises(
             OutputError, match="No space left on device; what was committed is kept; free some"
         ):
-            extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
-    extract_share(corpus, out, (1, 2), model=model, **OPTIONS)
+            extract_share(corpus, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
+    extract_share(corpus, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     lw.finish(out)
     assert shard_bytes(out) == whole
 

@@ -87,7 +87,7 @@ def test_what_finds_no_room_leaves_nothing(
         "report": lambda: lw.report(dataset, out, texts=[]),
         "parquet": lambda: lw.export(dataset, out),
         "npy": lambda: lw.export(dataset, out, to="npy"),
-        "probe": lambda: lw.probe(dataset, "classify", "label", mix=[], quick=True, out=out),
+        "probe": lambda: lw.probe(dataset, task="classify", label="label", mix=[], quick=True, out=out),
         "head": lambda: lw.train(dataset, task="classify", label="label", mix="concat(all)", out=out),
     }
     with pytest.raises(OutputError, match="No space left on device; "):

@@ -32,6 +32,7 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.inputs import open_source
 from layerwise.heads.predict import predict_source
+from layerwise.options import ExtractOptions, PageOptions
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import RayExecutor
 from planted import noise, states_of, words_of
@@ -420,7 +421,7 @@ def damaged(dataset: lw.LayerDataset, to: Path) -> Path:
 def shared(source: list[str], out: Path, model: str) -> Path:
     """Write the shards of two workers."""
     for index in range(2):
-        extract_share(source, out, (index, 2), model=model, shard_texts=8, device="cpu")
+        extract_share(source, out, (index, 2), ExtractOptions(model=model, shard_texts=8, device="cpu"))
     return out
 
 
@@ -442,7 +443,9 @@ def calls(
     shared(source, tmp_path / "shared.lw", model)
     return {
         "extract": lambda **o: lw.extract(source, out, **half, **o),
-        "probe": lambda **o: lw.probe(texts, "classify", "y", out=out, quick=True, random_model=True, **o),
+        "probe": lambda **o: lw.probe(
+            texts, task="classify", label="y", out=out, quick=True, random_model=True, **o
+        ),
         "train": lambda **o: lw.train(texts, task="classify", label="y", mix="learned(all)", out=out, **o),
         "train two": lambda **o: lw.train(
             texts, tasks={"y": "classify:y", "z": "regress:z"}, shared_hidden=4, epochs=3, out=out, **o
@@ -450,7 +453,7 @@ def calls(
         "analyze": lambda **o: lw.analyze(texts, out=out, label="y", max_rows=20, **o),
         "report": lambda **o: lw.report(texts, out, **o),
         "explore": lambda **o: lw.explore(texts, **o),
-        "served": lambda **o: served(texts, **o),
+        "served": lambda **o: served(texts, PageOptions(), **o),
         "pool": lambda **o: lw.pool(tokens, out, **o),
         "merge": lambda **o: lw.merge([texts, texts], out, **o),
         "verify": lambda **o: lw.verify(texts.path, sample=4, device="cpu", **o),
@@ -661,7 +664,7 @@ def test_probe_names_candidate_fold_and_C() -> None:
     layers = noise(200, 6, 3)
     layers[2][:, 0] += 20 * y
     events: Events = []
-    lw.probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", progress=events.append)
+    lw.probe(states_of(layers, {"y": y.astype(str)}), task="classify", label="y", progress=events.append)
     fits(events)
     candidates = list(dict.fromkeys(event.stage for event in events if event.stage.startswith("candidate ")))
     of = {event.of for event in events if event.stage.startswith("candidate ")}
@@ -681,7 +684,7 @@ def test_probe_of_words_names_the_control_task() -> None:
     y = ["ab"[n % 2] for n in range(120)]
     events: Events = []
     lw.probe(
-        words_of(noise(120, 4, 2), words, {"y": y}), "classify", "y", mix=[], quick=True,
+        words_of(noise(120, 4, 2), words, {"y": y}), task="classify", label="y", mix=[], quick=True,
         progress=events.append,
     )  # fmt: skip
     fits(events)
@@ -691,7 +694,7 @@ def test_probe_of_words_names_the_control_task() -> None:
 
 def test_probe_of_random_models_counts_their_texts(texts: lw.LayerDataset) -> None:
     events: Events = []
-    lw.probe(texts, "classify", "y", mix=[], quick=True, random_model=True, progress=events.append)
+    lw.probe(texts, task="classify", label="y", mix=[], quick=True, random_model=True, progress=events.append)
     models = [event for event in events if event.stage == "random model"]
     assert {(event.number, event.of) for event in models} == {(1, 3), (2, 3), (3, 3)}
     assert any(event.detail == "encoding 40 texts" for event in models)

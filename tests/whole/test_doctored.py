@@ -18,6 +18,7 @@ from layerwise.api.finish import finish
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
 from layerwise.heads.weights import Fitted, apply
+from layerwise.options import ExtractOptions
 from layerwise.store.manifest import REQUIRED
 
 MISSING = object()
@@ -253,7 +254,9 @@ def test_ends_that_make_no_sense(
     """What a worker leaves is refused before as many numbers as it says are counted."""
     model = lw.open_dataset(out).manifest["model"]["id"]
     for index in range(2):
-        extract_share(made / "texts.txt", tmp_path / "two", (index, 2), model=model, shard_texts=3)
+        extract_share(
+            made / "texts.txt", tmp_path / "two", (index, 2), ExtractOptions(model=model, shard_texts=3)
+        )
     for path in (tmp_path / "two" / "work").glob("*.end.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(DatasetError) as caught:

@@ -1,11 +1,11 @@
-"""bench: how fast this machine gives every layer, by several ways in one run on the same texts."""
+"""bench: the speed of several ways to get every layer, in one run on the same texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
-from layerwise.extraction.speed import Bench, check_request, measure_speed
+from layerwise.extraction.speed import Benchmark, check_request, measure_speed
 
 
 def bench(
@@ -20,19 +20,26 @@ def bench(
     int8: bool = True,
     progress: Callback | None = None,
     threads: int | None = None,
-) -> Bench:
+) -> Benchmark:
     """Measure, in interleaved rounds, the ways to get every layer of every token into memory.
 
     Args:
         model: a name for `load_encoder`.
-        shape: random weights in the shape of a known model instead, with minilm's tokenizer: `bert-base`.
-        source: a corpus; the documentation strings of Python's standard library when left out.
-        texts: how many texts, drawn by chance with a fixed seed.
-        rounds: every way runs once per round; its median counts.
-        device: where ours and the plain ways run.
-        bf16, int8: run ours in these as well, int8 where it can be.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many all ways compute with; see `lw.extract`.
+        shape: `bert-base`: random weights in this shape instead of a model, with minilm's tokenizer.
+        source: a corpus; the documentation strings of Python's standard library by default.
+        texts: the number of texts, drawn at random with a fixed seed.
+        rounds: the number of rounds; every way runs once per round, and its median counts.
+        device: where layerwise and the plain ways run; see `load_encoder`.
+        bf16, int8: run layerwise in these precisions as well, int8 where the machine can.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with, for all ways; see `lw.extract`.
+
+    Returns:
+        tokens per second of each way, beside those of the plain loop and the ceiling of the machine.
+
+    Raises:
+        RequestError: options that don't go together, or no text in the source.
+        ModelError: a model that can't be found or loaded.
     """
     choose(threads)
     check_request(model, shape, texts, rounds)

@@ -1,8 +1,9 @@
 """env: what this machine and its libraries are."""
 
 from layerwise.encode.machine import describe_machine
+from layerwise.results import Facts
 
 
-def env() -> dict[str, str]:
-    """Return versions, processor and devices, by name."""
-    return describe_machine()
+def env() -> Facts:
+    """Return versions, processor and devices, by name: what a report of a problem should begin with."""
+    return Facts("Environment", describe_machine())

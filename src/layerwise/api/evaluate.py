@@ -1,28 +1,28 @@
-"""evaluate: a head against labels that it hasn't seen."""
+"""evaluate: score a head against labels that it wasn't trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from layerwise.heads.evaluate import check_labels
 from layerwise.heads.row_spec import describe_pairs
+from layerwise.options import ReadOptions, part
 from layerwise.store.described import open_described
 
 
 def check_sources(
-    dataset: str | Path, sources: Sequence[str], labels: Sequence[tuple[str, str]], **reading: Any
+    dataset: str | Path, sources: Sequence[str], labels: Sequence[tuple[str, str]], reading: ReadOptions
 ) -> None:
-    """Make sure that a head of a dataset can be scored on sources, before anything takes long.
+    """Check that a head of a dataset can be scored on sources, before any long computation.
 
     Args:
-        dataset: what the head will be trained on.
+        dataset: the folder of the dataset that the head will be trained on.
         sources: texts or datasets with labels.
         labels: name and column of each task.
-        **reading: options of `open_corpus`.
+        reading: how texts are read.
 
     Raises:
         LayerwiseError: a source that can't be read, or lacks a column.
     """
     pairs = describe_pairs(open_described(dataset))
     for source in sources:
-        check_labels(source, labels, pairs, **reading)
+        check_labels(source, labels, pairs, **part(reading, ReadOptions))

@@ -1,15 +1,15 @@
-"""explore: the page of a dataset in a notebook, or with its data behind it."""
+"""explore: the page of a dataset in a notebook, or served with its data behind it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import as_json, page
-from layerwise.page.backend import POINTS, NotebookPage, PageBackend, answer
+from layerwise.options import PageOptions, part
+from layerwise.page.backend import NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
-from layerwise.page.report import page_data, title
+from layerwise.page.report import POINTS, Result, page_data, title
 from layerwise.states import Layered
 from layerwise.store.described import open_rows
 
@@ -17,19 +17,27 @@ from layerwise.store.described import open_rows
 def explore(
     dataset: Layered | str | Path,
     *,
+    probe: Result = None,
+    analysis: Result = None,
     lang: str = "en",
+    points: int = POINTS,
+    seed: int = 0,
+    umap: bool = False,
+    texts: Sequence[int] | None = None,
+    attention: bool = False,
     progress: Callback | None = None,
     threads: int | None = None,
-    **options: Any,
 ) -> NotebookPage:
     """Return the page of a dataset, or of states in memory, for a notebook to show.
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        lang: `en` or `zh`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-        **options: `probe`, `analysis`, `points`, `seed`, `umap`, `texts`, `attention` of `lw.report`.
+        probe, analysis, lang, points, seed, umap, texts, attention: see `lw.report`.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Returns:
+        a page that a notebook displays; its `html` is the same as the file of `lw.report`.
 
     Raises:
         LayerwiseError: as `lw.report` does.
@@ -37,33 +45,47 @@ def explore(
     opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
-        data = page_data(opened, track=making, **options)
+        data = page_data(
+            opened,
+            probe=probe,
+            analysis=analysis,
+            points=points,
+            seed=seed,
+            umap=umap,
+            texts=texts,
+            attention=attention,
+            track=making,
+        )
         writing.named("writing the page", STEPS, STEPS)
         return NotebookPage(page(data, lang))
 
 
 def served(
     dataset: Layered | str | Path,
+    options: PageOptions,
     *,
-    lang: str = "en",
-    points: int = POINTS,
     progress: Callback | None = None,
     threads: int | None = None,
-    **options: Any,
 ) -> tuple[str, Callable[[str, Mapping[str, str]], str]]:
-    """Return the page of a dataset whose data stays behind it, and what answers its requests in JSON.
+    """Return the page of a dataset that requests its data, and the function that answers its requests in JSON.
 
     Args:
-        dataset, lang, progress, threads, options: as for `explore`.
-        points: rows on the map.
+        dataset: a dataset, its folder, or states in memory.
+        options: what the page shows.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Raises:
+        LayerwiseError: as `lw.report` does.
     """
     opened = open_rows(dataset)
-    html = page({"title": title(opened)}, lang, remote=True)
+    html = page({"title": title(opened)}, options.lang, remote=True)
+    shown = {name: value for name, value in part(options, PageOptions).items() if name != "lang"}
     with limited(threads), tracking(progress) as track:
-        explored = PageBackend(opened, points=points, track=track, **options)
+        backend = PageBackend(opened, track=track, **shown)
 
-    def answered(what: str, query: Mapping[str, str]) -> str:
+    def answer_json(request: str, query: Mapping[str, str]) -> str:
         with limited(threads):
-            return as_json(answer(explored, what, query))
+            return as_json(answer(backend, request, query))
 
-    return html, answered
+    return html, answer_json

@@ -1,26 +1,27 @@
-"""finish: a dataset of the shards that several workers wrote."""
+"""finish: one dataset from the shards that several workers wrote."""
 
 from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise.extraction.finish import finish_dataset
 from layerwise.store import LayerDataset
+from layerwise.store.dataset_path import path_of
 
 
-def finish(path: str | Path, *, progress: Callback | None = None) -> LayerDataset:
-    """Make a dataset of the shards that several workers wrote, when all are there.
+def finish(dataset: LayerDataset | str | Path, *, progress: Callback | None = None) -> LayerDataset:
+    """Complete a dataset whose shards several workers wrote.
 
-    On a finished dataset it does nothing.
+    A finished dataset is returned as it is.
 
     Args:
-        path: the folder of the dataset.
-        progress: called with how far it has come; see `lw.Progress`.
+        dataset: the folder of a dataset, or a dataset.
+        progress: called with the progress; see `lw.Progress`.
 
     Returns:
         the dataset, opened.
 
     Raises:
-        DatasetError: naming the shards, and the workers, that are missing; or a worker that is still at work.
+        DatasetError: shards or workers are missing (the message names them), or a worker is still running.
     """
     with tracking(progress) as track:
-        return finish_dataset(path, track)
+        return finish_dataset(path_of(dataset), track)

@@ -3,92 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from layerwise import encode, heads
+from layerwise import encode
 from layerwise._util.paths import is_url, place
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError, ModelError, RequestError
-from layerwise.store.described import open_described
-from layerwise.store.dtypes import itemsize
+from layerwise.heads.facts import head_facts, is_head
+from layerwise.results import Facts
+from layerwise.store import LayerDataset
+from layerwise.store.facts import dataset_facts
 
-# Any of these makes a folder a model's, or what is taken for one.
-_OF_MODELS = ("config.json", "modules.json", "adapter_config.json")
+# A folder that holds any of these is taken for a model.
+_MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
 
 
 def info(
-    name: str | Path,
+    name: LayerDataset | str | Path,
     *,
     revision: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
-) -> dict[str, Any]:
-    """Return what `name` is, as JSON holds it; `kind` says which: a `dataset`, a `head` or a `model`.
+) -> Facts:
+    """Return what a dataset, a head or a model is: layers, width, provenance, coverage, size.
+
+    Args:
+        name: a dataset, the folder of a dataset, a head or a model, or the name of a model.
+        revision, allow_pickle, trust_remote_code: see `load_encoder`; for models.
+
+    Returns:
+        facts by name, as `layerwise info --json` prints them: `kind` is `dataset`, `head` or `model`, and what
+        follows differs by kind.
 
     Raises:
-        RequestError: no name, or a revision of what is no model on the hub.
+        RequestError: an empty name, or a revision of something that isn't a model on the hub.
         DatasetError: a folder that holds none of them, or an unfinished dataset.
         HeadError: a damaged head.
-        ModelError: a name that is neither here nor on the hub.
+        ModelError: a name that is neither a folder nor on the hub.
     """
+    if isinstance(name, LayerDataset):
+        return dataset_facts(name.path)
     if is_url(name):
-        return _dataset(place(name))
+        return dataset_facts(place(name))
     folder = Path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
-    if folder.is_dir() and not any((folder / file).is_file() for file in _OF_MODELS):
+    if folder.is_dir() and not any((folder / file).is_file() for file in _MODEL_FILES):
         if revision is not None:
-            raise RequestError(f"--revision {revision!r} doesn't fit the folder {str(name)!r}; leave it out")
-        return _head(folder) if is_head(folder) else _dataset(folder)
+            raise RequestError(
+                f"{argument('revision', revision)} doesn't fit the folder {str(name)!r}; leave it out"
+            )
+        return head_facts(folder) if is_head(folder) else dataset_facts(folder)
     if folder.is_file():
         raise DatasetError(
             f"{folder} is a file; info takes the folder of a dataset, a head or a model, or a model's name"
         )
-    return _model(str(name), revision, allow_pickle, trust_remote_code)
-
-
-def is_head(folder: Path) -> bool:
-    """Tell whether a folder holds a head; looks at the name of its file only, which costs no import."""
-    return (folder / "head.json").is_file()
-
-
-def _dataset(folder: Path) -> dict[str, Any]:
-    dataset = open_described(folder)
-    manifest = dataset.manifest
-    return {
-        "kind": "dataset",
-        "path": str(folder),
-        **manifest,
-        "shards": manifest["shards"]["count"],
-        "seconds": manifest["totals"]["seconds"],
-        "bytes": manifest["totals"]["bytes"],
-        "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
-    }
-
-
-def _head(folder: Path) -> dict[str, Any]:
-    heads.storage.read_head(folder)  # a head whose tensors are damaged isn't shown as one
-    return {"kind": "head", "path": str(folder), **heads.storage.describe_head(folder)}
-
-
-def _model(name: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool) -> dict[str, Any]:
-
     try:
         checkpoint = encode.checkpoint.find_checkpoint(
-            name, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+            str(name), revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
         )
     except ModelError as error:
-        raise ModelError(f"{name!r} is no dataset here, and: {error}") from None
-    described = encode.hf.describe(checkpoint, trust_remote_code=trust_remote_code)
-    tensors = list(encode.hf.unused_tensors(checkpoint, trust_remote_code=trust_remote_code))
-    return {
-        "kind": "model",
-        "id": checkpoint.name,
-        "revision": checkpoint.revision,
-        "folder": str(checkpoint.folder),
-        **described,
-        "default_pool": checkpoint.pool or "mean",
-        "not_applied": list(checkpoint.not_applied),
-        "unused": {"tensors": tensors, "files": list(checkpoint.files.unused)},
-        **checkpoint.hashes(),
-        "bytes": checkpoint.files.bytes,
-    }
+        raise ModelError(f"{str(name)!r} is no dataset here, and: {error}") from None
+    facts: Facts = encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code)
+    return facts

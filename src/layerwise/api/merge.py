@@ -11,19 +11,20 @@ from layerwise.store import LayerDataset
 def merge(
     datasets: Sequence[LayerDataset | str | Path], out: str | Path, *, progress: Callback | None = None
 ) -> LayerDataset:
-    """Write the dataset that holds the rows of several, one after the other; they stay as they are.
+    """Write a dataset of the rows of several, one after the other; these stay unchanged.
 
     Args:
-        datasets: at least two, or their folders, made by the same model with the same settings.
-        out: the folder of the new one.
-        progress: called with how far it has come; see `lw.Progress`.
+        datasets: at least two datasets, or their folders, made by the same model with the same settings.
+        out: the folder of the new dataset.
+        progress: called with the progress; see `lw.Progress`.
 
     Returns:
         the new dataset, opened.
 
     Raises:
         DatasetError: datasets that were made in different ways, or damaged ones.
-        RequestError: fewer than two.
+        RequestError: fewer than two datasets.
+        OutputError: `out` can't be written to.
     """
     with tracking(progress) as track:
         return merge_datasets(datasets, out, track)

@@ -1,8 +1,7 @@
 """predict: a head applied to a source of texts, as lines of a format."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from layerwise._util.progress import Callback
 from layerwise.heads.formats import check_format, lines
@@ -13,7 +12,7 @@ from layerwise.read import Corpus
 
 def predict(
     head: str | Path,
-    source: Any,
+    source: str | Path | Sequence[str | Path],
     *,
     to: str = "jsonl",
     model: str | Path | None = None,
@@ -22,21 +21,28 @@ def predict(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
     batch_tokens: int | None = None,
+    format: str = "auto",
+    text: str | Sequence[str] | None = None,
+    words: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    skip_bad: bool = False,
+    limit: int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
-    **reading: Any,
 ) -> tuple[Iterator[str], Corpus]:
     """Return the lines of a head's answers to a source, in its order and in bounded memory, and the opened source.
 
     Args:
         head: the folder of a head.
-        source: texts, as `open_corpus` takes them.
+        source: files, globs, a folder (with `format="docs"`), or `-` for stdin.
         to: `jsonl`, `csv` or `conll`.
         model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
-        batch_tokens: tokens of a batch.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
-        **reading: options of `open_corpus`.
+        batch_tokens: see `Encoder.request`.
+        format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
 
     Raises:
         LayerwiseError: in one line, what can't be done and what to do.
@@ -50,6 +56,17 @@ def predict(
         trust_remote_code=trust_remote_code,
     )
     check_format(opened.data, to)
-    corpus = open_source(opened.data.pairs, source, **reading)
+    corpus = open_source(
+        opened.data.pairs,
+        source,
+        format=format,
+        text=text,
+        words=words,
+        id=id,
+        columns=columns,
+        encoding=encoding,
+        skip_bad=skip_bad,
+        limit=limit,
+    )
     answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
     return lines(opened.data, to, answers), corpus

@@ -1,4 +1,4 @@
-"""repair: shards that were changed or lost, made again from their source."""
+"""repair: damaged or lost shards, made again from their source."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 from layerwise._util.progress import Callback, tracking
 from layerwise.encode.computing import computing
 from layerwise.extraction.repair import Repair, repair_dataset
+from layerwise.store import LayerDataset
+from layerwise.store.dataset_path import path_of
 
 
 def repair(
-    path: str | Path,
+    dataset: LayerDataset | str | Path,
     *,
     source: str | Path | Sequence[str | Path] | None = None,
     model: str | Path | None = None,
@@ -19,21 +21,23 @@ def repair(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Repair:
-    """Make the shards again whose files aren't what was written, from the records that they were made from.
+    """Encode damaged or lost shards of a dataset again, from the same records of its source.
 
     Args:
-        path: the dataset.
-        source: where its corpus is now, when the names of the files in its manifest have changed.
-        model: where the model is now, when its name has changed; its hash must be the same.
+        dataset: a dataset, or its folder.
+        source: the corpus that it was made from; by default the files that its manifest names.
+        model: the current name or folder of its model, if that has changed; the hashes must be equal.
         device, allow_pickle, trust_remote_code: see `load_encoder`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Returns:
+        the numbers of the shards that were made again.
 
     Raises:
-        DatasetError: a manifest that is damaged itself, a source that isn't what it was, or a dataset that
-            wasn't made from texts.
-        ModelError: the model can't be had, or is another one.
+        DatasetError: a damaged manifest, a source that has changed, or a dataset that wasn't made from texts.
+        ModelError: a model that can't be found, or another one.
     """
     loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
     with computing(threads), tracking(progress) as track:
-        return repair_dataset(path, source, model, loading, track)
+        return repair_dataset(path_of(dataset), source, model, loading, track)

@@ -32,26 +32,26 @@ def report(
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        out: the file; it may not exist.
+        out: the file; it must not exist.
         probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
         lang: `en` or `zh`.
-        points: at most so many rows are on the map, drawn by whole texts.
-        seed: of what is drawn.
-        umap: lay layers out by UMAP and not by PCA (the extra `umap`).
-        texts: numbers of the texts whose tokens are shown; a few when left out.
-        attention: with attention maps of these texts; a million numbers at most, so that of deep models or
-            many texts the first tokens have them, which the page says.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
+        points: the most rows on the map, drawn by whole texts.
+        seed: seed of the sample, and of UMAP.
+        umap: project layers by UMAP instead of PCA (needs the extra `umap`).
+        texts: numbers of the texts whose tokens are shown; a few by default.
+        attention: show attention maps of these texts, a million numbers at most: for deep models or many
+            texts only those of the first tokens, as a note on the page says.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
         the path of the file.
 
     Raises:
-        RequestError: results of another dataset, a language, a text or an extra that isn't there.
+        RequestError: results of another dataset, or a language, a text or an extra that doesn't exist.
         DatasetError: no dataset.
-        ModelError: attention from a model that isn't here, or gives none.
-        OutputError: an `out` that exists, or can't be written to.
+        ModelError: attention of a model that can't be found, or that gives none.
+        OutputError: `out` exists, or can't be written to.
     """
     target = Path(out)
     disk.check_new(target)

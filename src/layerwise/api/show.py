@@ -16,17 +16,28 @@ def show(
     model: str | Path = "minilm",
     revision: str | None = None,
     device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
     layers: LayerSpec = "all",
     level: str = "text",
     pool: str | None = None,
     special_tokens: bool = True,
-    allow_pickle: bool = False,
-    trust_remote_code: bool = False,
     threads: int | None = None,
 ) -> Overview:
-    """Return every layer of one text. Arguments and errors as for `load_encoder` and `Encoder.encode`.
+    """Return every layer of one text.
 
-    `threads` is how many to compute with; see `lw.extract`.
+    Args:
+        text: the text.
+        model, revision, device, allow_pickle, trust_remote_code: see `load_encoder`.
+        layers, level, pool, special_tokens: see `Encoder.encode`; no spans.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Returns:
+        the vectors with their norms, token by token (or word by word), each at every layer.
+
+    Raises:
+        RequestError: a layer, level or pool that doesn't exist.
+        ModelError: a model that can't be found or loaded.
     """
     choose(threads)
     choices.one_of("level", level, ("token", "word", "text"))

@@ -51,18 +51,19 @@ def train(
         head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written when left out.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
-        groups: a column; rows with equal values are never parted by a cut.
+        groups: a column; rows with equal values are never split between training and test.
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weighs rows so that all classes count alike.
         label_separator: cuts a string of labels into several.
-        hidden: the width of an MLP's hidden layer, 128 when left out.
+        hidden: the width of an MLP's hidden layer; 128 by default.
         shared_hidden: the width of one hidden layer that all tasks share.
-        layer_dropout: for `learned` mixes, the chance that a layer is left out of a step.
-        epochs, patience: of the gradient loop.
-        draws: for `learned` mixes, how many refits on resampled groups make the intervals of what they show.
-        seed: of what is held out, of initial weights and of batches.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
+        layer_dropout: for `learned` mixes, the probability that a layer is left out of a step.
+        epochs, patience: the most epochs of the gradient loop (200), and those without improvement before it
+            stops (10).
+        draws: for `learned` mixes, the number of refits on resampled groups, for intervals of the weights.
+        seed: seed of the held-out rows, of initial weights and of batches.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
         the head; `training` holds its scores on held-out and test rows.

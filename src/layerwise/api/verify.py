@@ -5,43 +5,49 @@ from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.extraction.verify import SAMPLE, Verification, verify_dataset
+from layerwise.store import LayerDataset
+from layerwise.store.dataset_path import path_of
 
 
 def verify(
-    path: str | Path,
+    dataset: LayerDataset | str | Path,
     *,
     source: str | Path | Sequence[str | Path] | None = None,
     model: str | Path | None = None,
-    sample: int = SAMPLE,
-    seed: int = 0,
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    sample: int = SAMPLE,
+    seed: int = 0,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Verification:
     """Check every file of a dataset, and `sample` of its texts against one-text forwards of plain transformers.
 
     Args:
-        path: the dataset.
-        source: the corpus it was made from, needed when the dataset holds no texts.
-        model: where the model is now, when its name has changed; its hash must be the same.
-        sample: how many texts are compared; 0 for none.
-        seed: which texts these are.
+        dataset: a dataset, or its folder.
+        source: the corpus that it was made from; needed if the dataset holds no texts.
+        model: the current name or folder of its model, if that has changed; the hashes must be equal.
         device, allow_pickle, trust_remote_code: see `load_encoder`.
-        progress: called with how far it has come; see `lw.Progress`.
-        threads: how many to compute with; see `lw.extract`.
+        sample: the number of texts to compare; 0 for none.
+        seed: seed of the sample.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Returns:
+        what is wrong, and the largest differences per layer; `verification.ok` is the answer.
 
     Raises:
-        DatasetError: no dataset at all.
-        ModelError: the model can't be had, or is another one.
+        DatasetError: no dataset.
+        ModelError: a model that can't be found, or another one.
         RequestError: a sample of fewer than 0 texts.
     """
     if sample < 0:
-        raise RequestError(f"a sample of {sample} texts can't be drawn; take at least 0")
+        raise RequestError(f"{argument('sample', sample)} is out of range; it must be at least 0")
     choose(threads)
     loading = (model, device, allow_pickle, trust_remote_code)
     with tracking(progress) as track:
-        return verify_dataset(path, source, sample, seed, loading, threads, track)
+        return verify_dataset(path_of(dataset), source, sample, seed, loading, threads, track)

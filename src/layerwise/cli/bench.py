@@ -1,7 +1,6 @@
 """Measure the speed of encoding all layers on this machine: layerwise, against a plain loop and padded batches."""
 
 import argparse
-from dataclasses import asdict
 
 from layerwise import api
 from layerwise.cli import flags, output
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        output.print_json(asdict(result))
+        output.print_json(result.to_json())
         return 0
     output.print_lines(
         f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} rounds"

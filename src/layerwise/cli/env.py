@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    versions = api.env.env()
+    versions = api.env.env().to_json()
     if args.json:
         output.print_json(versions)
     else:

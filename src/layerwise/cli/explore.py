@@ -11,6 +11,7 @@ from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.cli.report import page_of, page_options
 from layerwise.errors import RequestError
+from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
 
 HELP = "serve the page of a large dataset on this machine"
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         )
     with progress_display(args) as progress:
         page, answer = api.explore.served(
-            args.dataset, **page_of(args), progress=progress, threads=args.threads
+            args.dataset, PageOptions(**page_of(args)), progress=progress, threads=args.threads
         )
     # Ctrl-C is the normal end, at any time.
     with Loopback(page, answer, args.port) as server, suppress(KeyboardInterrupt):

@@ -69,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     with progress_display(args) as progress:
         if share is not None:
             share_counts = api.extract.extract_share(
-                args.source, args.out, share, progress=progress, threads=args.threads, **request
+                args.source,
+                args.out,
+                share,
+                ExtractOptions(**request),
+                progress=progress,
+                threads=args.threads,
             )
         else:
             dataset = api.extract.extract(

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     facts = api.info.info(
         args.name,
         **flags.values(args, LoadOptions, without=("device",)),
-    )
+    ).to_json()
     if args.json:
         output.print_json(facts)
     else:

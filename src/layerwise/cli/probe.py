@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     with progress_display(args) as progress:
         probed = api.probe.probe(
             args.dataset,
-            args.task,
-            args.label,
+            task=args.task,
+            label=args.label,
             out=args.out,
             **flags.values(args, ProbeOptions),
             progress=progress,

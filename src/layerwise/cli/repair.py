@@ -1,7 +1,6 @@
 """Write shards again that `layerwise verify` finds changed, truncated or missing, from the source of the dataset."""
 
 import argparse
-from dataclasses import asdict
 
 from layerwise import api
 from layerwise.cli import flags, output
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             f"{name} is not part of the dataset and was not changed; remove it if nobody needs it"
         )
     if args.json:
-        output.print_json({"dataset": args.dataset, **asdict(repaired)})
+        output.print_json({"dataset": args.dataset, **repaired.to_json()})
     elif not repaired.shards:
         output.print_lines(f"{args.dataset}: every shard is unchanged; nothing to do.")
     else:

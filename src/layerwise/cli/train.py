@@ -78,7 +78,9 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
         return
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (named.tasks or {}).items()]
-    api.evaluate.check_sources(args.dataset, args.eval, labels, **flags.values(args, ReadOptions))
+    api.evaluate.check_sources(
+        args.dataset, args.eval, labels, ReadOptions(**flags.values(args, ReadOptions))
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,10 +116,15 @@ def run(args: argparse.Namespace) -> int:
                     source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
                 )
             if not args.json:
-                output.print_lines("", *evaluation(source, evaluations[source]))
+                output.print_lines("", *evaluation(source, evaluations[source].to_json()))
     if args.json:
         output.print_json(
-            {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": evaluations}
+            {
+                "out": args.out,
+                "mixes": head.mixes,
+                "training": head.data.training,
+                "eval": {source: scores.to_json() for source, scores in evaluations.items()},
+            }
         )
     else:
         output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")

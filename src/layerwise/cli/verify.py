@@ -5,7 +5,6 @@ the tolerance. The tolerance follows from the precision of the computation and t
 """
 
 import argparse
-from dataclasses import asdict
 
 from layerwise import api
 from layerwise.cli import flags, output
@@ -47,15 +46,7 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     if args.json:
-        parity = {layer: asdict(p) for layer, p in check.parity.items()} if check.parity is not None else None
-        problems = [{"file": problem.file, "what": problem.what} for problem in check.problems]
-        report = {
-            "ok": check.ok,
-            "problems": problems,
-            "compared": check.texts,
-            "parity": parity,
-        }
-        output.print_json({**report, "note": check.note})
+        output.print_json(check.to_json())
         return 0 if check.ok else 1
     for problem in check.problems:
         output.print_lines(f"{problem.file}: {problem.what}")

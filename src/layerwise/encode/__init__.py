@@ -1,10 +1,10 @@
-"""Text to layers: tokenising, windows, batches, and the forward; knows neither labels nor disk."""
+"""Encode texts: tokens, windows, batches, and the forward that gives every layer. Knows neither labels nor disk."""
 
 from typing import TYPE_CHECKING
 
 from layerwise._util.lazy import submodules
 
 if TYPE_CHECKING:
-    from layerwise.encode import checkpoint, encoder, hf, int8, linear, load, request  # noqa: F401
+    from layerwise.encode import checkpoint, devices, encoder, hf, int8, linear, load, plain_loop, request  # noqa: F401
 
 __getattr__ = submodules(__name__)

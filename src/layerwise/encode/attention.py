@@ -1,4 +1,8 @@
-"""Attention over a packed batch: many texts in one row, each seeing only itself."""
+"""Attention over a packed batch: many texts in one row without padding, each token attending to its own text only.
+
+transformers calls this function in place of its own attention, once `hf.use_packed_attention` has registered it. It
+gets the lengths of the texts as `Runs`, an extra argument of the forward (`lw_runs`).
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +15,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from layerwise.encode.transfer import to_device
 
 NAME = "layerwise_packed"
-NARROW = 16  # numbers of a head: of fewer the results go by the number of threads
+# Heads with fewer numbers than this: torch's products on a CPU depend on the number of threads, see `_widened`.
+NARROW = 16
 Kernel = Callable[..., Any]
 
 
@@ -19,8 +24,8 @@ class Runs:
     """The texts of one packed batch that are in its forward.
 
     Attributes:
-        runs: (how many texts, tokens of each), in the order in which they are packed.
-        calls: how often attention was computed: some families take the name of ours and never call it.
+        runs: (number of texts, tokens of each), in the order in which they are packed.
+        calls: how often attention was computed. Some families accept the name of our attention and never call it.
     """
 
     def __init__(self, runs: Sequence[tuple[int, int]]) -> None:
@@ -29,21 +34,25 @@ class Runs:
         self._borders: torch.Tensor | None = None
 
     def keep(self, tokens: int) -> None:
-        """Keep the texts that make up the first `tokens` tokens; the others have left the forward."""
-        kept, left = [], tokens
+        """Keep the texts that make up the first `tokens` tokens; the others have left the forward.
+
+        Raises:
+            ValueError: no text ends after `tokens` tokens.
+        """
+        runs, remaining = [], tokens
         for texts, size in self.runs:
-            stay = min(texts, left // size)
-            if stay:
-                kept.append((stay, size))
-            left -= stay * size
-            if stay < texts:
+            staying = min(texts, remaining // size)
+            if staying:
+                runs.append((staying, size))
+            remaining -= staying * size
+            if staying < texts:
                 break
-        if left:
+        if remaining:
             raise ValueError(f"{tokens} tokens don't end where a text of the batch ends")
-        self.runs, self._borders = kept, None
+        self.runs, self._borders = runs, None
 
     def borders(self, device: torch.device) -> torch.Tensor:
-        """Return where each text begins and the last one ends, int32 (texts + 1,); the same for all blocks."""
+        """Return where each text begins, and where the last one ends: int32 (texts + 1,)."""
         if self._borders is None:
             lengths = np.repeat([size for _, size in self.runs], [texts for texts, _ in self.runs])
             ends = np.concatenate([[0], lengths]).cumsum(dtype=np.int32)
@@ -70,7 +79,7 @@ def packed_attention(
         sliding_window: local attention, keeping |i - j| < sliding_window.
 
     Returns:
-        (1, tokens, heads, size of a head), and no weights.
+        (1, tokens, heads, size of a head), and None in place of the attention weights.
     """
     if lw_runs is None:
         raise ValueError("a packed batch came without its runs")
@@ -79,17 +88,18 @@ def packed_attention(
     if kernel is not None:
         return _by_kernel(kernel, query, key, value, lw_runs, scaling, sliding_window), None
     heads, size = value.shape[1], value.shape[3]
-    # The CPU's kernel takes longer in 16 bits than in 32 with the conversion, and scores are better unrounded.
-    computed = torch.float32 if value.device.type == "cpu" else value.dtype
+    # On a CPU 16 bits are slower than float32 with the conversion, and less exact.
+    dtype = torch.float32 if value.device.type == "cpu" else value.dtype
     out = torch.empty(1, value.shape[2], heads, size, dtype=value.dtype, device=value.device)
     begin = 0
+    # Texts of one length form a rectangle without padding, so they take one call and no mask for padding.
     for texts, tokens in lw_runs.runs:
         end = begin + texts * tokens
-        q, k, v = (_split(x[:, :, begin:end], texts, tokens).to(computed) for x in (query, key, value))
+        q, k, v = (_split(x[:, :, begin:end], texts, tokens).to(dtype) for x in (query, key, value))
         mask = None
         if sliding_window is not None and tokens > sliding_window:
-            place = torch.arange(tokens, device=value.device)
-            mask = (place[:, None] - place[None, :]).abs() < sliding_window
+            positions = torch.arange(tokens, device=value.device)
+            mask = (positions[:, None] - positions[None, :]).abs() < sliding_window
         q, k, v = (_widened(x) for x in (q, k, v))
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)[..., :size]
         out[0, begin:end] = mixed.transpose(1, 2).reshape(texts * tokens, heads, size)
@@ -98,7 +108,7 @@ def packed_attention(
 
 
 def varlen_kernel(query: torch.Tensor) -> Kernel | None:
-    """Return torch's attention over texts of various lengths where it runs: on CUDA, in 16 bits."""
+    """Return torch's attention over texts of various lengths; None where it doesn't run (it needs CUDA and 16 bits)."""
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
     try:
@@ -120,29 +130,37 @@ def _by_kernel(
 ) -> torch.Tensor:
     """Attend within all texts at once; shapes as in `packed_attention`."""
     borders = runs.borders(query.device)
-    reach = -1 if sliding_window is None else sliding_window - 1
+    # The kernel counts neighbours to each side, and `sliding_window` counts the token itself as well; -1 is no limit.
+    window_side = -1 if sliding_window is None else sliding_window - 1
     q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
     longest = max(tokens for _, tokens in runs.runs)
     mixed: torch.Tensor = kernel(
-        q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(reach, reach)
+        q, k, v, borders, borders, longest, longest, scale=scaling, window_size=(window_side, window_side)
     )
     return mixed[None]
 
 
 def _widened(x: torch.Tensor) -> torch.Tensor:
-    """Fill heads of less than 16 numbers up with zeros on a CPU.
+    """Pad heads of less than 16 numbers with zeros on a CPU.
 
-    For 8 of them the kernel's products go by where the memory of a thread begins, and so by how many threads there are.
+    With 8 numbers the products depend on the address where a thread's memory begins, and so on the number of threads.
     """
-    lacking = NARROW - x.shape[-1] if x.device.type == "cpu" else 0
-    return nn.functional.pad(x, (0, lacking)) if lacking > 0 else x
+    missing = NARROW - x.shape[-1] if x.device.type == "cpu" else 0
+    return nn.functional.pad(x, (0, missing)) if missing > 0 else x
 
 
 def _split(x: torch.Tensor, texts: int, tokens: int) -> torch.Tensor:
-    """(1, heads, texts x tokens, size) -> (texts, heads, tokens, size), without a copy."""
+    """Return a view: (1, heads, texts x tokens, size) -> (texts, heads, tokens, size)."""
     heads, _, size = x.shape[1:]
     return x[0].reshape(heads, texts, tokens, size).transpose(0, 1)
 
 
 def no_mask(**_: Any) -> None:
-    """Build no mask: a packed batch has no padding."""
+    """Return no mask: a packed batch has no padding."""
+
+
+def head_size(model: nn.Module) -> int:
+    """Return the number of numbers of the model's narrowest attention head; 1,000,000 where no module states it."""
+    names = ("attention_head_size", "head_dim", "key_value_proj_dim")
+    stated = [getattr(module, name, None) for module in model.modules() for name in names]
+    return min((size for size in stated if isinstance(size, int)), default=1_000_000)

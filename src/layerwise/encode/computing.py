@@ -1,4 +1,4 @@
-"""The threads of a verb that runs a model."""
+"""The number of threads of a verb that runs a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from layerwise._util.threads import limited
 
 @contextmanager
 def computing(threads: int | None) -> Iterator[None]:
-    """Compute with so many threads until the end of the block; see `threads.limited`.
+    """Compute with this number of threads until the end of the block; see `threads.limited`.
 
     Raises:
-        RequestError: less than one.
+        RequestError: the number is less than one.
     """
-    import torch  # noqa: F401  # whose threads are limited, so it has to be there before
+    import torch  # noqa: F401  # `limited` only limits the threads of libraries that were imported before
 
     with limited(threads):
         yield

@@ -1,32 +1,31 @@
-"""The encoder: texts in, every wanted layer out."""
+"""The encoder: a model with its tokenizer, which gives the layers of texts."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from layerwise import choices, pooling
+from layerwise import choices
 from layerwise._util.threads import computing
+from layerwise.arguments import argument
 from layerwise.encode import checkpoint as checkpoints
-from layerwise.encode import hf, int8
-from layerwise.encode import rows as rowing
-from layerwise.encode.batches import Sequences
+from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, run_plan
-from layerwise.encode.plan import Plan, make_plan
+from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.tokenizer import Tokenizer, Tokens
+from layerwise.encode.shard_plan import PlannedShard, plan_shard
+from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
-from layerwise.schema import Carried, Coverage, index_table, texts_table
+from layerwise.schema import Carried
 from layerwise.states import F32, LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
@@ -34,35 +33,19 @@ from layerwise.tolerance import COMPUTED
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A planned run of texts: its tables, its counts, and how many rows it will have."""
-
-    plan: Plan
-    request: Request
-    index: pa.Table
-    texts: pa.Table
-    counts: dict[str, int]
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return self.plan.rows
-
-
 class Encoder:
-    """A model with its tokenizer, ready to give every layer of any text. Made by `lw.load_encoder`.
-
-    Attributes:
-        layers: names of all layers, `('emb', '1', …)`.
-        blocks, width: the number of blocks and of numbers per vector.
-        max_length: tokens that the model takes at once, special ones included.
-        default_pool: the model's own pooling where it has one, else `mean`.
-        device, precision: where and how precisely it runs.
-        loading: how it was loaded.
-        home: the name, or the absolute folder, that the same model can be loaded by.
+    """A model with its tokenizer, which gives every layer of any text; created by `lw.load_encoder`.
 
     Several threads may use it at the same time.
+
+    Attributes:
+        layers: the names of all layers, `('emb', '1', …)`.
+        blocks, width: the number of blocks, and of numbers per vector.
+        max_length: tokens that the model takes at once, special ones included.
+        default_pool: the pooling that the model's folder states, else `mean`.
+        device, precision: those that the model runs on and with.
+        loading: the arguments that it was loaded with.
+        home: the name, or the absolute folder, to load the same model by.
     """
 
     def __init__(
@@ -74,7 +57,7 @@ class Encoder:
         engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
         self.checkpoint, self.loading = checkpoint, loading
-        # Where a relative folder is now: the working directory may be another when the encoder is pickled.
+        # An absolute folder, because the working directory may have changed when the encoder is unpickled.
         self.home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, self.precision = str(loading.device), loading.precision
         self.family: str = loaded.config.model_type
@@ -82,7 +65,7 @@ class Encoder:
         self.tokenizer = Tokenizer(loaded, checkpoint.name)
         self.position_limit = loaded.max_length
         probes = make_probes(self.tokenizer, loaded, checkpoint.name)
-        samples = _samples(self.tokenizer, loaded) if self.precision == "int8" else None
+        samples = calibration_texts(self.tokenizer, loaded) if self.precision == "int8" else None
         with hf.quiet():
             self._engine = engine(loaded, self.precision, probes, checkpoint.name, samples)
         self.blocks, self.width = self._engine.blocks, self._engine.width
@@ -93,35 +76,35 @@ class Encoder:
 
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"
-        drawn = ", random weights" if self.checkpoint.random is not None else ""
-        return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}{drawn}, {self.device}>"
+        weights = ", random weights" if self.checkpoint.random is not None else ""
+        return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}{weights}, {self.device}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Encoder":
-        """Return the encoder itself: its use doesn't change it, and scikit-learn copies what estimators hold."""
+        """Return the encoder itself: it never changes, and scikit-learn copies the attributes of estimators."""
         return self
 
     @property
     def is_plain(self) -> bool:
-        """Whether each text goes through unchanged transformers, as the reference does."""
+        """Whether this is the reference, which runs one text at a time through unchanged transformers."""
         return isinstance(self._engine, PlainEngine)
 
     @property
     def engine(self) -> dict[str, str]:
-        """How batches are made and products computed, for the record."""
+        """How batches are made and products computed, for manifests."""
         return {"packing": self._engine.packing, "products": self._engine.products}
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of weights, tokenizer and configuration: what makes it this model and no other.
+        """SHA-256 of weights, tokenizer and configuration, which together identify the model.
 
         Raises:
-            ModelError: the files aren't those any more that were loaded.
+            ModelError: the files have changed since they were loaded.
         """
         return self.checkpoint.hashes()
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the model is, for manifests and `info`."""
+        """Name, family, shape, limits and hashes of the model, for manifests and `info`."""
         return {
             "id": self.checkpoint.name,
             "revision": self.checkpoint.revision,
@@ -139,10 +122,10 @@ class Encoder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should be told about this model on this machine."""
-        slow = self.precision == "bf16" and self.device == "cpu" and not hf.fast_bf16()
-        lack = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
-        hint = (f"{lack}: --precision fp32 is faster here",)
+        """What the user should know about this model on this machine, one sentence each."""
+        slow = self.precision == "bf16" and self.device == "cpu" and not linear.has_fast_bf16()
+        reason = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
+        hint = (f"{reason}: {argument('precision', 'fp32')} is faster here",)
         return self._notes + (hint if slow else ())
 
     @property
@@ -179,18 +162,15 @@ class Encoder:
             )
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
-        if overlap is not None and long != "window":
-            raise RequestError(
-                f"--overlap {overlap} doesn't go with --long {long}; it belongs to --long window"
-            )
+        overlap = choices.fit_overlap(long, overlap)
         overlap = capacity // 4 if overlap is None else overlap
         if not 0 <= overlap < capacity:
             raise RequestError(
-                f"--overlap {overlap} doesn't fit: windows hold {capacity} tokens; take 0 to {capacity - 1}"
+                f"{argument('overlap', overlap)} doesn't fit: windows hold {capacity} tokens; take 0 to {capacity - 1}"
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         if budget < 1:
-            raise RequestError(f"--batch-tokens {budget} is too small; take at least 1")
+            raise RequestError(f"{argument('batch_tokens', budget)} is too small; take at least 1")
         return Request(resolved, level, pool, special_tokens, long, length, overlap, budget)
 
     def encode(
@@ -207,26 +187,26 @@ class Encoder:
         overlap: int | None = None,
         batch_tokens: int | None = None,
     ) -> LayerStates:
-        """Return the wanted layers of `texts`, in memory.
+        """Return the layers of `texts`, in memory.
 
         Args:
             texts: strings, or lists of words (pre-split input), in a list or a column (numpy, pandas, polars,
                 Arrow, `datasets`).
             layers: a layer string, a name, a number, or a list of these.
             level: `token`, `word`, `span` or `text`.
-            pool: how tokens become a row; the model's own at text level, else `mean`.
+            pool: how tokens become a row; by default `default_pool` at text level, else `mean`.
             spans: at span level, for each text its (start, end) pairs in code points.
-            special_tokens: whether they count in the pools `mean`, `max` and `sum` of a text.
-            long: what becomes of texts that are longer than the model takes: `window`, `truncate`, `error`.
-            max_length: tokens that go through the model at once, special ones included; as many as it takes.
-            overlap: tokens that windows share; a quarter of a window.
-            batch_tokens: tokens of a batch.
+            special_tokens: whether special tokens are included in the pools `mean`, `max` and `sum` of a text.
+            long: what is done with texts longer than `max_length`: `window`, `truncate`, `error`.
+            max_length: tokens that go through the model at once, special ones included; by default as many as it takes.
+            overlap: tokens that neighbouring windows share; by default a quarter of a window.
+            batch_tokens: the maximum number of tokens of a batch; by default depends on the device.
 
         Returns:
-            states with `rows` vectors of `width` float32 numbers per layer.
+            LayerStates with `rows` vectors of `width` float32 numbers per layer.
 
         Raises:
-            RequestError: an argument that can't be carried out.
+            RequestError: an argument that doesn't fit the model, or a text that is too long with `long="error"`.
         """
         request = self.request(
             layers,
@@ -253,7 +233,7 @@ class Encoder:
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
         on_batch: OnBatch | None = None,
     ) -> LayerStates:
-        """Return what `request` wants of `examples`, in memory; `on_batch` as in `run`."""
+        """Return the requested layers of `examples`, in memory; `on_batch` as in `run`."""
         shard = self.plan(examples, request, spans=spans)
         memory = Memory(request.layers, shard.rows, self.width)
         self.run(shard, memory, on_batch)
@@ -267,20 +247,20 @@ class Encoder:
         )
 
     def attention(self, text: str | Sequence[str]) -> F32:
-        """Return who looks at whom in one text: float32 of shape (blocks, heads, tokens, tokens).
+        """Return the attention weights of one text: float32 of shape (blocks, heads, tokens, tokens).
 
-        Each row sums to 1: the token in the row looks at those in the columns, special ones included, as at
-        level `token`. Of a text that is longer than the model takes at once, only the first tokens that fit.
+        The token of each row attends to the tokens of the columns; each row sums to 1. The tokens are those of level
+        `token`, special ones included. A text that is longer than the model takes at once is truncated.
 
         Args:
             text: a string, or a list of words.
 
         Raises:
-            ModelError: a family that gives no attention, or runs on an engine without it.
+            ModelError: the family gives no attention weights, or this is an encoder for plain forwards.
         """
         examples = _examples([text])
         shard = self.plan(examples, self.request("emb", "token", long="truncate"))
-        hf.check_process(self.device, self.checkpoint)
+        check_process(self.device, self.checkpoint.name)
         with computing():
             maps = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
         if maps is None:
@@ -295,84 +275,45 @@ class Encoder:
         first_doc: int = 0,
         carried: Carried | None = None,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
-    ) -> Shard:
-        """Tokenise texts and lay out their rows, tables and windows, before the model runs.
+    ) -> PlannedShard:
+        """Tokenise texts, and plan their windows, rows and tables, before the model runs.
+
+        Args:
+            examples: the texts.
+            request: which rows, and what is done with long texts.
+            first_doc: the number of the first text.
+            carried: which columns of the source the tables carry.
+            spans: at span level, for each text its (start, end) pairs.
 
         Raises:
             RequestError: with `long="error"`, a text that is too long; a span without a token.
         """
-        carried = carried or Carried()
-        capacity = request.max_length - self.tokenizer.special
-        planned = []
-        coverage: list[Coverage] = []
-        rows = []
-        counts = dict.fromkeys(rowing.COUNTS, 0)
-        tokens_of_texts = self._tokens(examples, located=request.level != "text")
-        for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
-            where = partial(_where, first_doc + number, example)
-            cut = rowing.cut(tokens, request, capacity, where, keep_end=self.tokenizer.keeps_end)
-            text_rows = rowing.rows_of(
-                example,
-                cut.tokens,
-                request,
-                self.tokenizer,
-                spans[number] if spans is not None else None,
-                where,
-            )
-            planned.append((cut.tokens, cut.windows, pooling.choose(text_rows.groups, request.pool)))
-            rows.append(text_rows.rows)
-            coverage.append(
-                Coverage(len(cut.tokens), len(cut.windows), cut.truncated, text_rows.special_only)
-            )
-            rowing.count(counts, coverage[-1], text_rows)
-        return Shard(
-            make_plan(planned, types=self.tokenizer.takes_types),
-            request,
-            index_table(examples, rows, first_doc, request.level, carried),
-            texts_table(examples, coverage, first_doc, request.level, carried),
-            counts,
-        )
+        return plan_shard(self.tokenizer, examples, request, first_doc, carried or Carried(), spans)
 
-    def run(self, shard: Shard, sink: Sink, on_batch: OnBatch | None = None) -> None:
-        """Run the model over a planned shard and hand finished rows to `sink`.
+    def run(self, shard: PlannedShard, sink: Sink, on_batch: OnBatch | None = None) -> None:
+        """Run the model over a planned shard, and pass finished rows to `sink`.
 
-        `on_batch` is called after each batch with the tokens and windows done by it.
+        `on_batch` is called after each batch with its numbers of tokens and of windows.
 
         Raises:
-            ModelError: a GPU that the parent of this forked process works with.
+            ModelError: the model is on a GPU that the parent of this forked process uses.
         """
-        hf.check_process(self.device, self.checkpoint)
+        check_process(self.device, self.checkpoint.name)
         with computing():
             run_plan(self._engine, shard.plan, shard.request, self.layers, sink, on_batch)
 
-    def _tokens(self, examples: Sequence[Example], *, located: bool) -> list[Tokens]:
-        """Return the tokens of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
-        raw = [n for n, e in enumerate(examples) if e.words is None]
-        if len(raw) == len(examples):
-            return self.tokenizer.texts([e.text for e in examples], located=located)
-        out: list[Tokens | None] = [None] * len(examples)
-        split = [n for n, e in enumerate(examples) if e.words is not None]
-        tokens_of_texts = self.tokenizer.texts([examples[n].text for n in raw], located=located)
-        tokens_of_texts += self.tokenizer.words([examples[n].words or () for n in split])
-        for number, tokens in zip(raw + split, tokens_of_texts, strict=True):
-            out[number] = tokens
-        return [tokens for tokens in out if tokens is not None]
-
     def _length(self, max_length: int | None) -> int:
         length = self.max_length if max_length is None else max_length
-        least = self.tokenizer.special + 1
-        if not least <= length <= self.position_limit:
+        shortest = self.tokenizer.special + 1
+        if not shortest <= length <= self.position_limit:
             raise RequestError(
-                f"--max-length {length} doesn't fit this model; take {least} to {self.position_limit}"
+                f"{argument('max_length', length)} doesn't fit this model; take {shortest} to {self.position_limit}"
             )
         return length
 
 
-def _where(doc: int, example: Example) -> str:
-    return f"text {doc}" + (f" ({example.where})" if example.source else "")
-
-
 def _examples(texts: Iterable[Any]) -> list[Example]:
+    """Return texts, given as strings or as lists of words, as examples."""
     examples = []
     for number, text in enumerate(listed(texts)):
         if isinstance(text, str):
@@ -383,15 +324,3 @@ def _examples(texts: Iterable[Any]) -> list[Example]:
         else:
             refuse(number, text)
     return examples
-
-
-def _samples(tokenizer: Tokenizer, loaded: hf.Loaded) -> Sequences:
-    """Return the texts from which fixed scales of int8 products are found: some in words, some of random tokens."""
-    most = loaded.max_length - tokenizer.special
-    tokens_of_texts = tokenizer.texts(int8.SAMPLES)
-    frame = tokens_of_texts[0]
-    before, behind = frame.ids[: frame.prefix], frame.ids[len(frame) - frame.suffix :]
-    bodies = [one.ids[one.prefix : len(one) - one.suffix] for one in tokens_of_texts]
-    bodies += int8.drawn(loaded.config.vocab_size, loaded.tokenizer.all_special_ids)
-    ids = [np.concatenate([before, body[:most], behind]) for body in bodies]
-    return Sequences(ids, [np.zeros_like(one) for one in ids] if tokenizer.takes_types else None)

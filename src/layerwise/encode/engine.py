@@ -1,8 +1,13 @@
-"""The forward: a batch of windows in, every wanted layer out, checked against plain transformers at load.
+"""Run batches of windows through a model and deliver each requested layer; settle at load how that is done.
 
-Several threads may run one engine at the same time. A packed forward keeps its state in the call. Some families
-keep notes on the model while it runs (BigBird, rotary positions that grow), and do otherwise from then on: their
-batches take turns, and each finds the model as it was loaded.
+One text per forward by plain transformers is right and slow. Faster are batches without padding (`attention`) and
+oneDNN's matrix products (`linear`). But a family may treat padding, positions or neighbours in its own way, and then
+its vectors would be slightly wrong without any error. So `Engine` tries the ways at load, the fastest first, and takes
+the first whose layers agree with plain forwards on the probes (`compare`, `probes`). No family is named here.
+
+Several threads may run one engine at the same time: the state of a forward is in its arguments and in `taps.Forward`.
+Some families, however, change their model in a forward (BigBird, rotary positions that grow), so that the next text
+would get other vectors. Their forwards run one at a time, and the model is restored after each (`model_state`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,31 +20,33 @@ from torch import nn
 
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
-from layerwise.encode import hf, int8, linear
-from layerwise.encode.attention import NARROW, Runs
-from layerwise.encode.batches import Batch, Ints, Packing, Sequences, Wanted, batches
+from layerwise.arguments import argument
+from layerwise.encode import forwards, hf, int8, linear, model_state
+from layerwise.encode.attention import NAME, NARROW, Runs, head_size
+from layerwise.encode.batches import Batch, Ints, LayerSets, Packing, Sequences, batches
 from layerwise.encode.compare import Comparison, plain_layers
-from layerwise.encode.entering import Entered, entering
+from layerwise.encode.first_block import NamedTensors, block_inputs
 from layerwise.encode.probes import Probes
-from layerwise.encode.steady import steady
 from layerwise.encode.taps import Collected, Forward, OnLayer, Taps, find_taps
+from layerwise.encode.thread_invariance import make_thread_invariant
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
 from layerwise.tolerance import COMPUTED
 
-_SAMPLED = 1024  # tokens of a batch while scales are found
-_ROUND = 64  # packed batches are filled up to a multiple of so many tokens
+_CALIBRATION_BUDGET = 1024  # tokens of a batch while int8 scales are computed
+_ROUND = 64  # packed batches are filled up to a multiple of this number of tokens
 
 
 class Engine:
     """Runs batches through one model.
 
     Attributes:
-        packing: `packed` (no padding, our attention), `padded`, or `even` (only equal lengths together).
-        leaves: windows leave a forward when the deepest layer that they are wanted for is done.
+        packing: `packed` (no padding, with `attention.packed_attention`), `padded`, or `even` (only equal lengths
+            together).
+        leaves: whether a window leaves a forward after the deepest layer that it needs.
         products: `onednn` (reordered weights), `int8`, or `torch`.
-        blocks, width: the shape of the layer axis.
-        final_norm: the last layer is normed, the others are not.
+        blocks, width: the number of blocks, and of numbers per vector.
+        final_norm: whether the last layer is normed and the others are not.
     """
 
     def __init__(
@@ -50,69 +57,74 @@ class Engine:
         name: str,
         samples: Sequences | None = None,
     ) -> None:
-        """Find out how the model can be run.
+        """Settle how the model is run.
 
         Args:
             loaded, precision, name: the model.
             probes: texts on which all ways are compared with plain forwards.
-            samples: for int8, texts from which the scales of inputs are found.
+            samples: for int8, texts from which the scales of inputs are computed.
 
         Raises:
             ModelError: no text encoder, or one that int8 changes too much.
         """
-        self._model, self._skipped, self._name = loaded.model, loaded.skipped, name
-        self._head = hf.head_size(loaded.model)
-        self._turns, self._copying = new_lock(), new_lock()
+        self._model, self._padding_idx, self._name = loaded.model, loaded.padding_idx, name
+        self._head_size = head_size(loaded.model)
+        self._forward_lock, self._copy_lock = new_lock(), new_lock()
         self._eager: nn.Module | None = None
         self.leaves = False
-        # Whether forwards change the model; until it is known they take turns.
-        self._changes, self._changed = True, False
-        self._pad = getattr(loaded.config, "pad_token_id", None) or 0
+        # Whether forwards change the model. Until the probes have shown that, assume that they do.
+        self._is_stateful, self._was_changed = True, False
+        self._pad_id = getattr(loaded.config, "pad_token_id", None) or 0
         self.device = next(loaded.model.parameters()).device
         self.packing: Packing = "even"
         self.products = "torch"
-        self._apart: Ints = np.empty(0, dtype=np.int64)
-        compared = Comparison(loaded.model, probes, name)
-        self.blocks, self.width = compared.blocks, compared.width
+        self._unpackable_tokens: Ints = np.empty(0, dtype=np.int64)
+        comparison = Comparison(loaded.model, probes, name)
+        self.blocks, self.width = comparison.blocks, comparison.width
         if self.device.type == "cpu":
-            steady(self._model)
+            make_thread_invariant(self._model)
+        # Before linear layers are replaced: a layer with a hook stays.
         self._taps = self._find_taps(probes.plain)
         self.final_norm = self._taps.final_norm
+        # The packing is settled before int8 changes the numbers, so that its tolerance needn't be that of int8.
         exact = "fp32" if samples is not None else precision
-        self._settle(compared, COMPUTED[exact], repack=samples is None)
+        self._settle(comparison, COMPUTED[exact], repack=samples is None)
         if samples is not None:
             self._to_int8(samples)
-            if not compared.agrees_on_plain(self, COMPUTED["int8"]):
-                raise ModelError(f"model {name!r} loses too much in int8; take --precision bf16 or fp32")
-        self.leaves = self._windows_may_leave(compared, COMPUTED[precision])
-        self._changes = self._changed
+            if not comparison.agrees_on_plain(self, COMPUTED["int8"]):
+                raise ModelError(
+                    f"model {name!r} has too large an error in int8; use {argument('precision', 'bf16')} or fp32"
+                )
+        self.leaves = self._windows_may_leave(comparison, COMPUTED[precision])
+        self._is_stateful = self._was_changed
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
-        """Return each block's attention in the one window of `sequences`; see `hf.attention_maps`."""
+        """Return each block's attention in the one window of `sequences`; see `forwards.attention_maps`."""
         types = sequences.types[0] if sequences.types is not None else None
-        with self._copying:
-            if self._eager is None or self._changes:
-                with self._model_in_turn():
+        with self._copy_lock:
+            if self._eager is None or self._is_stateful:
+                with self._model_restored():
                     self._eager = hf.eager_copy(self._model)
-            # What such a copy keeps of a forward is its own.
-            if self._changes and self._eager is not None:
-                hf.take_shape(self._eager, sequences.ids[0])
-            return hf.attention_maps(self._eager, sequences.ids[0], types)
+            # The forward that returns the maps must already run with what a text of this length makes of the model.
+            if self._is_stateful and self._eager is not None:
+                forwards.adapt_to_text(self._eager, sequences.ids[0])
+            return forwards.attention_maps(self._eager, sequences.ids[0], types)
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
         """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""
         lengths = np.array(sequences.lengths(), dtype=np.int64)
-        apart = np.array([self._is_apart(ids) for ids in sequences.ids], dtype=bool)
-        shared = np.flatnonzero(~apart)
+        alone = np.array([self._is_unpackable(ids) for ids in sequences.ids], dtype=bool)
+        shared = np.flatnonzero(~alone)
+        # `batches` numbers the windows that it gets.
         shared_batches = [
             Batch(shared[batch.windows], batch.lengths)
             for batch in batches(lengths[shared], budget, self.packing)
         ]
-        return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(apart)]
+        return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(alone)]
 
-    def _is_apart(self, ids: Ints) -> bool:
-        """Tell whether a window can't share a forward with others."""
-        return len(self._apart) > 0 and bool(np.isin(ids, self._apart).any())
+    def _is_unpackable(self, ids: Ints) -> bool:
+        """Return whether a window must be alone in its forward."""
+        return len(self._unpackable_tokens) > 0 and bool(np.isin(ids, self._unpackable_tokens).any())
 
     def begins(self, batch: Batch) -> Ints:
         """Return where each window of a batch begins on the axis of tokens, padding included."""
@@ -121,180 +133,189 @@ class Engine:
         )
         return np.subtract(np.cumsum(sizes), sizes)
 
-    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
-        """Run one batch up to the deepest of `wanted`.
+    def run(self, sequences: Sequences, batch: Batch, layers: LayerSets, on_layer: OnLayer) -> None:
+        """Run one batch up to the deepest of `layers`.
 
-        `on_layer` gets each layer that any window wants as (tokens of the batch, width), padding included, as soon
-        as its block is done. A batch of windows that want different layers is one of `Batch.by_depth`: those that
-        are done leave the forward where the engine `leaves`, and the tokens are then those of the windows that
-        stay, at the beginning of the batch.
+        `on_layer` gets each layer that any window needs as (tokens of the batch, width), padding included, as soon as
+        its block is done. Windows that need different layers must be in the order of `Batch.by_depth`. If the engine
+        `leaves`, a layer then holds the tokens of the remaining windows only, which are the first of the batch.
 
         Raises:
-            ModelError: a wanted layer didn't come.
+            ModelError: a layer wasn't delivered.
         """
-        inputs = self.inputs(sequences.of(batch.windows.tolist()), batch)
+        inputs = self.inputs(sequences.select(batch.windows.tolist()), batch)
+        # Only needed without taps: the model then keeps all layers in memory to the end.
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
-        forward = self._forward(batch, wanted, inputs, on_layer)
-        with self._model_in_turn(), torch.inference_mode():
+        forward = self._forward(batch, layers, inputs, on_layer)
+        with self._model_restored(), torch.inference_mode():
             self._taps.run(lambda: self._model(**inputs), forward)
+        # The embeddings alone need no attention.
         if self.packing == "packed" and forward.deepest and not inputs["lw_runs"].calls:
-            raise ModelError(f"model {self._name!r} takes the name of our attention and doesn't call it")
+            raise ModelError(
+                f"model {self._name!r} accepts the attention {NAME!r} and doesn't call it; load it again, and if "
+                "that doesn't help report it"
+            )
 
     @contextmanager
-    def _model_in_turn(self) -> Iterator[None]:
-        """Leave the model as it was, one forward after the other, unless it is known that none changes it."""
-        if self.packing == "packed" and not self._changes:
+    def _model_restored(self) -> Iterator[None]:
+        """Restore the model after the block, one block at a time, unless no forward changes it."""
+        if self.packing == "packed" and not self._is_stateful:
             yield
             return
-        # Products of heads of 8 numbers go by the number of threads; ours are widened.
-        alone = self.packing != "packed" and self.device.type == "cpu" and self._head < NARROW
-        with self._turns, hf.without_reports(), computing(1 if alone else None):
-            put_back = hf.remember(self._model)
+        # torch's products of very small heads depend on the number of threads; `packed_attention` pads such heads.
+        one_thread = self.packing != "packed" and self.device.type == "cpu" and self._head_size < NARROW
+        with self._forward_lock, hf.without_reports(), computing(1 if one_thread else None):
+            restore = model_state.snapshot(self._model)
             try:
                 yield
             finally:
-                self._changed |= put_back()
+                self._was_changed |= restore()
 
-    def _forward(self, batch: Batch, wanted: Wanted, inputs: dict[str, Any], on_layer: OnLayer) -> Forward:
-        """Return what is to be kept of one forward."""
-
+    def _forward(self, batch: Batch, layers: LayerSets, inputs: dict[str, Any], on_layer: OnLayer) -> Forward:
+        """Return the state of a forward at its beginning; arguments as of `run`, and those of the model."""
         length = inputs["input_ids"].shape[1]
 
         def flat(layer: int, hidden: torch.Tensor) -> None:
-            # BigBird fills texts up to whole blocks.
+            # BigBird pads texts to a multiple of its block size.
             on_layer(layer, hidden[:, :length].flatten(0, 1))
 
-        if isinstance(wanted, frozenset):
-            return Forward(wanted, flat)
-        every = frozenset().union(*wanted)
-        if len(wanted) != len(batch.windows) or not all(wanted):
+        if isinstance(layers, frozenset):
+            return Forward(layers, flat)
+        union = frozenset().union(*layers)
+        if len(layers) != len(batch.windows) or not all(layers):
             raise ValueError(
-                f"{len(wanted)} sets of layers for {len(batch.windows)} windows; give each window one"
+                f"{len(layers)} sets of layers for {len(batch.windows)} windows; give each window one"
             )
         if not self.leaves:
-            return Forward(every, flat)
-        depths = np.array([max(layers) for layers in wanted])
+            return Forward(union, flat)
+        depths = np.array([max(positions) for positions in layers])
         if (np.diff(depths) > 0).any():
             raise ValueError("a batch of windows that want different layers has the deepest ones first")
         ends = np.cumsum(batch.lengths)
-        stays = {
+        remaining_after = {
             int(depth): int(ends[np.flatnonzero(depths > depth)[-1]])
             for depth in set(depths[depths < depths[0]])
         }
-        return Forward(every, flat, length, stays, inputs["lw_runs"])
+        return Forward(union, flat, length, remaining_after, inputs["lw_runs"])
 
     def inputs(self, texts: Sequences, batch: Batch) -> dict[str, Any]:
-        """Return what the model is called with for the texts of a batch, in its order."""
+        """Return the arguments of the model's forward for the texts of a batch, in its order."""
         if self.packing != "packed":
             return self._padded(texts.ids, texts.types)
-        if len(texts.ids) == 1 and self._is_apart(texts.ids[0]):
-            return self.alone(texts)
+        if len(texts.ids) == 1 and self._is_unpackable(texts.ids[0]):
+            return self.inputs_alone(texts)
         return self._packed(texts.ids, texts.types, batch)
 
-    def alone(self, text: Sequences) -> dict[str, Any]:
-        """Return what the model is called with for one text that shares its forward with no other, nor with filling."""
+    def inputs_alone(self, text: Sequences) -> dict[str, Any]:
+        """Return the arguments of the model's forward for one text without any other, and without fill tokens."""
         runs = {"lw_runs": Runs([(1, len(text.ids[0]))])} if self.packing == "packed" else {}
         return {**self._padded(text.ids, text.types), **runs}
 
-    def entering(self, inputs: dict[str, Any]) -> Entered:
-        """Return what reaches the first block of the model, called with `inputs`; nothing where none is known."""
+    def first_block_inputs(self, inputs: dict[str, Any]) -> NamedTensors:
+        """Return the tensors that reach the first block of the model called with `inputs`; none if that isn't known."""
         block = self._taps.first_block
         if block is None:
             return {}
-        with self._model_in_turn(), torch.inference_mode():
-            return entering(block, lambda: self._model(**inputs))
+        with self._model_restored(), torch.inference_mode():
+            return block_inputs(block, lambda: self._model(**inputs))
 
     def _packed(self, ids: Sequence[Ints], types: Sequence[Ints] | None, batch: Batch) -> dict[str, Any]:
-        # Batches of few different sizes let the memory and the kernels of one serve the next.
-        filler = -int(batch.lengths.sum()) % _ROUND
+        """Return the arguments of the forward for texts in one row, filled up with texts of one token."""
+        # If batches have few different sizes, torch can reuse memory and kernels of the batch before.
+        fill = -int(batch.lengths.sum()) % _ROUND
 
-        def row(parts: Sequence[Ints], end: int) -> torch.Tensor:
-            numbers = np.concatenate([*parts, np.full(filler, end)])
+        def row(parts: Sequence[Ints], fill_value: int) -> torch.Tensor:
+            numbers = np.concatenate([*parts, np.full(fill, fill_value)])
             return to_device(torch.from_numpy(numbers)[None], self.device)
 
         inputs: dict[str, Any] = {
-            "input_ids": row(ids, self._pad),
+            "input_ids": row(ids, self._pad_id),
             "position_ids": row(
-                [self._positions(ids, batch)], 0 if self._skipped is None else self._skipped + 1
+                [self._positions(ids, batch)], 0 if self._padding_idx is None else self._padding_idx + 1
             ),
-            "lw_runs": Runs(batch.runs() + ([(filler, 1)] if filler else [])),
+            "lw_runs": Runs(batch.runs() + ([(fill, 1)] if fill else [])),
         }
         if types is not None:
             inputs["token_type_ids"] = row(types, 0)
         return inputs
 
     def _positions(self, ids: Sequence[Ints], batch: Batch) -> Ints:
-        """Return the number of each token's position in its text, as the model numbers them by itself."""
+        """Return the position of each token in its text, numbered as the model does it for a text alone."""
         begins = np.repeat(self.begins(batch), batch.lengths)
-        if self._skipped is None:
+        if self._padding_idx is None:
             return np.arange(len(begins)) - begins
         # As `create_position_ids_from_input_ids` of transformers.
-        counted = np.concatenate(ids) != self._skipped
-        so_far = np.concatenate([[0], np.cumsum(counted)])
-        positions: Ints = (so_far[1:] - so_far[begins]) * counted + self._skipped
+        counted = np.concatenate(ids) != self._padding_idx
+        counts = np.concatenate([[0], np.cumsum(counted)])
+        positions: Ints = (counts[1:] - counts[begins]) * counted + self._padding_idx
         return positions
 
     def _padded(self, ids: Sequence[Ints], types: Sequence[Ints] | None) -> dict[str, Any]:
+        """Return the arguments of the forward for texts in rows, padded to the longest."""
         longest = max(map(len, ids))
 
-        def block(parts: Sequence[Ints], fill: int) -> torch.Tensor:
-            filled = np.full((len(parts), longest), fill)
-            for line, part in zip(filled, parts, strict=True):
-                line[: len(part)] = part
-            return to_device(torch.from_numpy(filled), self.device)
+        def rows(parts: Sequence[Ints], fill_value: int) -> torch.Tensor:
+            numbers = np.full((len(parts), longest), fill_value)
+            for row, part in zip(numbers, parts, strict=True):
+                row[: len(part)] = part
+            return to_device(torch.from_numpy(numbers), self.device)
 
         inputs = {
-            "input_ids": block(ids, self._pad),
-            "attention_mask": block([np.ones_like(part) for part in ids], 0),
+            "input_ids": rows(ids, self._pad_id),
+            "attention_mask": rows([np.ones_like(part) for part in ids], 0),
         }
         if types is not None:
-            inputs["token_type_ids"] = block(types, 0)
+            inputs["token_type_ids"] = rows(types, 0)
         return inputs
 
     def _find_taps(self, probes: Sequences) -> Taps | Collected:
         inputs = self._padded([probes.ids[0]], [probes.types[0]] if probes.types is not None else None)
-        with self._model_in_turn(), torch.inference_mode():
+        with self._model_restored(), torch.inference_mode():
             taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
         return Taps(taps, self._model) if taps is not None else Collected()
 
-    def _settle(self, compared: Comparison, tolerance: float, *, repack: bool) -> None:
-        """Choose the fastest way that agrees with plain one-text forwards on the probes."""
-        usual = hf.use_packed_attention(self._model)
+    def _settle(self, comparison: Comparison, tolerance: float, *, repack: bool) -> None:
+        """Choose the fastest packing and products whose layers agree with plain one-text forwards on the probes."""
+        plain_attention = hf.use_packed_attention(self._model)
         fast = repack and self.device.type == "cpu" and linear.available(next(self._model.parameters()).dtype)
-        ways: tuple[Packing, ...] = ("packed", "padded", "even")
-        for self.packing in ways:
+        packings: tuple[Packing, ...] = ("packed", "padded", "even")
+        for self.packing in packings:
             if self.packing == "padded":
-                hf.use_attention(self._model, usual)
-            if self._products_agree(compared, tolerance, fast=fast):
+                hf.use_attention(self._model, plain_attention)
+            if self._products_agree(comparison, tolerance, fast=fast):
                 return
-            if self.packing == "packed" and compared.agrees_on_plain(self, tolerance):
-                self._apart = compared.lonely(self, usual, tolerance)
-                if len(self._apart) and self._products_agree(compared, tolerance, fast=fast):
+            # Perhaps only texts with certain tokens can't be packed: these then run alone.
+            if self.packing == "packed" and comparison.agrees_on_plain(self, tolerance):
+                self._unpackable_tokens = comparison.unpackable_tokens(self, plain_attention, tolerance)
+                if len(self._unpackable_tokens) and self._products_agree(comparison, tolerance, fast=fast):
                     return
-                self._apart = self._apart[:0]
+                self._unpackable_tokens = self._unpackable_tokens[:0]
+        # Not even texts of equal length agree: take the layers from `hidden_states`.
         self._taps = Collected()
 
-    def _products_agree(self, compared: Comparison, tolerance: float, *, fast: bool) -> bool:
-        """Take oneDNN's products if the layers agree with them, else torch's; tell whether they agree with these."""
+    def _products_agree(self, comparison: Comparison, tolerance: float, *, fast: bool) -> bool:
+        """Use oneDNN's products if the layers then agree, else torch's; return whether the layers agree."""
         if fast:
             before = [(module, dict(module.named_children())) for module in self._model.modules()]
             linear.repack(self._model)
             self.products = "onednn"
-            if compared.agrees(self, tolerance):
+            if comparison.agrees(self, tolerance):
                 return True
             for module, children in before:
                 for name, child in children.items():
                     setattr(module, name, child)
             self.products = "torch"
-        return compared.agrees(self, tolerance)
+        return comparison.agrees(self, tolerance)
 
-    def _windows_may_leave(self, compared: Comparison, tolerance: float) -> bool:
+    def _windows_may_leave(self, comparison: Comparison, tolerance: float) -> bool:
         self.leaves = self.packing == "packed"
-        return self.leaves and compared.leave_rightly(self, tolerance)
+        return self.leaves and comparison.agrees_after_leaving(self, tolerance)
 
     def _to_int8(self, samples: Sequences) -> None:
+        """Replace the model's linear layers by int8 ones, with scales from the inputs that `samples` cause."""
+
         def run() -> None:
-            for batch in batches(samples.lengths(), _SAMPLED, self.packing):
+            for batch in batches(samples.lengths(), _CALIBRATION_BUDGET, self.packing):
                 self.run(samples, batch, frozenset(range(self.blocks + 1)), lambda layer, hidden: None)
 
         int8.convert(self._model, run)
@@ -303,7 +324,7 @@ class Engine:
 
 
 class PlainEngine:
-    """One window per forward of unchanged transformers, every layer from `hidden_states`: the reference."""
+    """The reference: one window per forward of unchanged transformers, every layer from `hidden_states`."""
 
     packing: Packing = "even"
     products = "torch"
@@ -317,24 +338,24 @@ class PlainEngine:
         name: str,
         samples: Sequences | None = None,
     ) -> None:
-        self._model, self._name, self._turns = loaded.model, name, new_lock()
-        compared = Comparison(loaded.model, probes, name)
-        self.blocks, self.width = compared.blocks, compared.width
+        self._model, self._forward_lock = loaded.model, new_lock()
+        comparison = Comparison(loaded.model, probes, name)
+        self.blocks, self.width = comparison.blocks, comparison.width
         self.device = next(loaded.model.parameters()).device
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return one window after the other, whatever the budget."""
+        """Return one window per batch, whatever the budget."""
         return batches(sequences.lengths(), 1, self.packing)
 
     def begins(self, batch: Batch) -> Ints:
-        """Return where the one window begins."""
+        """Return where the only window begins."""
         return np.zeros_like(batch.windows)
 
-    def run(self, sequences: Sequences, batch: Batch, wanted: Wanted, on_layer: OnLayer) -> None:
-        """Run one window through the whole model; `on_layer` gets each wanted layer as (tokens, width)."""
+    def run(self, sequences: Sequences, batch: Batch, layers: LayerSets, on_layer: OnLayer) -> None:
+        """Run one window through the whole model; `on_layer` gets each of `layers` as (tokens, width)."""
         (window,) = batch.windows.tolist()
-        with self._turns, hf.without_reports():
+        with self._forward_lock, hf.without_reports():
             states = plain_layers(self._model, sequences, window)
         with torch.inference_mode():
-            for layer in sorted(wanted if isinstance(wanted, frozenset) else wanted[0]):
+            for layer in sorted(layers if isinstance(layers, frozenset) else layers[0]):
                 on_layer(layer, states[layer].to(self.device))

@@ -1,4 +1,9 @@
-"""From the layers of a batch to finished rows: gathered and reduced on the model's device, then handed over."""
+"""Turn the layers of each batch into finished rows on the model's device, and pass these to a sink.
+
+Copying whole layers to the CPU and pooling there would take longer than the forward on a GPU. So each layer is reduced
+as soon as its block is done, and only its rows leave the device. A row whose tokens come from several windows (a long
+text) is complete only after the last of them: its partial sums or maxima stay on the device until then.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +14,7 @@ import torch
 from layerwise import pooling
 from layerwise.encode.batches import Batch
 from layerwise.encode.engine import Engine, PlainEngine
-from layerwise.encode.plan import Plan, Take
+from layerwise.encode.plan import Plan, RowTokens
 from layerwise.encode.request import Request
 from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
 from layerwise.errors import ModelError
@@ -25,18 +30,24 @@ def run_plan(
     sink: Sink,
     on_batch: OnBatch | None = None,
 ) -> None:
-    """Run the model over a plan and hand every row of every wanted layer to `sink`, each once.
+    """Run the model over a plan, and pass every row of every requested layer to `sink` once.
 
-    `layers` names the whole layer axis. `on_batch` is called after each batch with its tokens and windows.
+    Args:
+        engine: runs the model.
+        plan: the windows and rows.
+        request: which layers, and how tokens become a row.
+        layers: the names of all layers of the model, in order.
+        sink: takes the rows.
+        on_batch: called after each batch with its numbers of tokens and of windows.
     """
-    wanted = {layers.index(name): name for name in request.layers}
+    names = {layers.index(name): name for name in request.layers}
     how = pooling.reduction(request.pool)
-    # Not every torch has embedding_bag on MPS.
-    place = torch.device("cpu") if engine.device.type == "mps" else engine.device
-    split = _Split(plan, request.layers, engine.width, place, how)
-    outgoing = Outgoing(sink, len(wanted) if asynchronous(place) else 0)
+    # Not every version of torch has embedding_bag on MPS.
+    device = torch.device("cpu") if engine.device.type == "mps" else engine.device
+    split = _SplitRows(plan, request.layers, engine.width, device, how)
+    outgoing = Outgoing(sink, len(names) if asynchronous(device) else 0)
     for batch in engine.batches(plan.sequences, request.batch_tokens):
-        _run_batch(engine, plan, batch, wanted, how if request.level != "token" else None, outgoing, split)
+        _run_batch(engine, plan, batch, names, how if request.level != "token" else None, outgoing, split)
         if on_batch is not None:
             on_batch(int(batch.lengths.sum()), len(batch.windows))
     split.finish(outgoing)
@@ -47,72 +58,77 @@ def _run_batch(
     engine: Engine | PlainEngine,
     plan: Plan,
     batch: Batch,
-    wanted: dict[int, str],
+    names: dict[int, str],
     how: pooling.Reduce | None,
     outgoing: Outgoing,
-    split: "_Split",
+    split: "_SplitRows",
 ) -> None:
+    """Run one batch; `names` are the requested layers by position, and `how` is None at token level."""
     begins = engine.begins(batch)
-    whole = _OnDevice(plan.whole.side_by_side(batch.windows, begins), split.device)
-    parts = _OnDevice(plan.parts.side_by_side(batch.windows, begins), split.device)
+    whole = _OnDevice(plan.whole.in_batch(batch.windows, begins), split.device)
+    parts = _OnDevice(plan.parts.in_batch(batch.windows, begins), split.device)
 
     def on_layer(position: int, hidden: torch.Tensor) -> None:
         hidden = hidden.to(split.device)
-        if len(whole.take.rows):
+        if len(whole.rows):
             values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
-            outgoing.put(wanted[position], whole.take.rows, values)
-        if len(parts.take.rows):
-            split.add(wanted[position], parts.take.rows, parts.reduce(hidden, split.partial))
+            outgoing.put(names[position], whole.rows, values)
+        if len(parts.rows):
+            split.add(names[position], parts.rows, parts.reduce(hidden, split.partial))
 
-    engine.run(plan.sequences, batch, frozenset(wanted), on_layer)
+    engine.run(plan.sequences, batch, frozenset(names), on_layer)
 
 
 class Memory:
-    """Rows in memory: an array (rows, width) per layer."""
+    """A sink that keeps rows in memory: an array (rows, width) per layer."""
 
     def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
         self._layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
-        self._seen = {name: np.zeros(rows, dtype=bool) for name in layers}
+        self._filled = {name: np.zeros(rows, dtype=bool) for name in layers}
 
     @property
     def layers(self) -> dict[str, Floats]:
-        """All rows, once each of them was put.
+        """All layers, after each row was put.
 
         Raises:
-            ModelError: a row that wasn't, and so holds what stood in that memory before.
+            ModelError: a row wasn't put; its memory is uninitialised.
         """
-        for name, seen in self._seen.items():
-            if not seen.all():
-                raise ModelError(f"{int((~seen).sum())} of {len(seen)} rows of layer {name} didn't arrive")
+        for name, filled in self._filled.items():
+            if not filled.all():
+                raise ModelError(
+                    f"{int((~filled).sum())} of {len(filled)} rows of layer {name} didn't arrive"
+                )
         return self._layers
 
     def put(self, layer: str, rows: npt.NDArray[np.int64], values: Floats) -> None:
         """Keep some rows."""
-        self._seen[layer][rows] = True
-        # As numpy would, by several threads, which also take the memory for the first time.
-        kept = torch.from_numpy(self._layers[layer])
-        kept.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(values))
+        self._filled[layer][rows] = True
+        # torch copies with several threads. The first write also makes the system provide the memory, which is slow.
+        array = torch.from_numpy(self._layers[layer])
+        array.index_copy_(0, torch.from_numpy(rows), torch.from_numpy(values))
 
 
 class _OnDevice:
-    """A take with its indices on the device of the model."""
+    """Row tokens with their indices on the device of the model."""
 
-    def __init__(self, take: Take, device: torch.device) -> None:
-        self.take = take
-        self._places = to_device(torch.from_numpy(take.places), device)
-        self._offsets = to_device(torch.from_numpy(take.offsets), device)
-        self._all = np.array_equal(take.places, np.arange(len(take.places)))
+    def __init__(self, row_tokens: RowTokens, device: torch.device) -> None:
+        self.rows, tokens = row_tokens.rows, row_tokens.tokens
+        self._tokens = to_device(torch.from_numpy(tokens), device)
+        self._offsets = to_device(torch.from_numpy(row_tokens.offsets), device)
+        self._is_prefix = np.array_equal(tokens, np.arange(len(tokens)))
 
     def gather(self, hidden: torch.Tensor) -> torch.Tensor:
-        first = hidden[: len(self._places)]
-        return (first if self._all else hidden.index_select(0, self._places)).float()
+        """Return the vectors of the tokens of `hidden` (tokens, width), in float32."""
+        prefix = hidden[: len(self._tokens)]
+        return (prefix if self._is_prefix else hidden.index_select(0, self._tokens)).float()
 
     def reduce(self, hidden: torch.Tensor, how: pooling.Reduce) -> torch.Tensor:
-        return pooling.reduce(hidden.float(), self._places, self._offsets, how)
+        """Return one vector per row, in float32."""
+        return pooling.reduce(hidden.float(), self._tokens, self._offsets, how)
 
 
-class _Split:
-    """Rows whose tokens come from several windows: partial sums (or maxima), put together at the end."""
+class _SplitRows:
+    """Rows whose tokens come from several windows: partial sums (or maxima), completed at the end."""
 
     def __init__(
         self, plan: Plan, layers: Sequence[str], width: int, device: torch.device, how: pooling.Reduce
@@ -120,6 +136,7 @@ class _Split:
         self.device, self._rows, self._how = device, plan.split, how
         self.partial: pooling.Reduce = "max" if how == "max" else "sum"
         self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
+        # The neutral element of the maximum, or of the sum.
         start = float("-inf") if how == "max" else 0.0
         shape = (len(self._rows), width)
         self._sums = {
@@ -129,14 +146,15 @@ class _Split:
         }
 
     def add(self, layer: str, rows: npt.NDArray[np.int64], values: torch.Tensor) -> None:
-        # A row may stand several times in one batch, once per window.
-        at = to_device(torch.from_numpy(np.searchsorted(self._rows, rows)), values.device)
+        """Add the parts (k, width) of some rows; a row may occur several times in one batch, once per window."""
+        positions = to_device(torch.from_numpy(np.searchsorted(self._rows, rows)), values.device)
         if self.partial == "max":
-            self._sums[layer].scatter_reduce_(0, at[:, None].expand_as(values), values, "amax")
+            self._sums[layer].scatter_reduce_(0, positions[:, None].expand_as(values), values, "amax")
         else:
-            self._sums[layer].index_add_(0, at, values)
+            self._sums[layer].index_add_(0, positions, values)
 
     def finish(self, outgoing: Outgoing) -> None:
+        """Send all rows to the sink."""
         for layer, sums in self._sums.items():
             values = sums / self._counts if self._how == "mean" else sums
             outgoing.put(layer, self._rows, values)

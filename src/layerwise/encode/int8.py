@@ -1,60 +1,63 @@
-"""int8 products on a CPU: integer weights with a scale per output, inputs as codes of fixed scales.
+"""int8 products on a CPU: integer weights with a scale per output, inputs as uint8 codes with fixed scales.
 
-Each channel of an input has a fixed shift and spread, found once from texts that are built in, so that no
-scale depends on what else is in the batch. (Sums that come in another order there may move a code that lies
-on a border of rounding by one step.) Spreads are moved between inputs and weights so
-that neither has outliers (SmoothQuant, Xiao et al. 2023). The few channels in which a feed-forward layer is
-a multiple of all others ("massive activations", Sun et al. 2024) are computed beside, unrounded.
+Usual int8 inference computes the scale of an input from the batch. The vectors of a text would then depend on its
+neighbours. Here each channel of an input has a fixed shift and spread, computed once at load from built-in texts
+(`int8_samples`). (Only the rounding of a code that lies between two steps may still differ, if a product before it
+sums in another order.)
 
-The operators are those that torch's compiler emits; they are private in name, so they are looked for, and a product
-whose result is known is computed first: without VNNI instructions they add pairs of products in 16 bits, which overflow.
+Two kinds of outliers would cost most of the precision:
+- channels that are larger than others in all texts. Their spread is moved to the weights, so that neither inputs nor
+  weights have outliers (SmoothQuant, Xiao et al. 2023);
+- a few channels between the two layers of a feed-forward block that are many times larger than all others ("massive
+  activations", Sun et al. 2024). These are computed in float32, beside the product.
+
+The operators are those that torch's compiler emits. They are private in name, so `refusal` looks for them. It also
+compares a product with its exact result: without VNNI instructions oneDNN adds pairs of products in 16 bits, which
+overflows without an error.
 """
 
 import functools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from layerwise.encode.linear import fusable, held_to, median_seconds
+from layerwise.encode.linear import fusable, isa_limit, median_seconds
 
-_ROWS = 2048  # the number of input rows that weights are laid out for
+_ROWS = 2048  # the number of input rows that the layout of the weights is optimised for
 _HIGHEST = 255  # codes are 0 … 255
-_SHARE = 0.6  # of an outlier's size that goes to the weights
-# How far beyond what was seen an input may lie before it is clipped: one that comes from a norm, and any other.
-# What attention gives lies far out where a text is short and its tokens look at few others.
-_MARGIN, _WIDE = 1.15, 1.75
-# Channels of a feed-forward layer that aren't rounded: those that were largest, and some with the largest weights,
-# as these are large on the few texts that are about what they stand for.
-_SEEN, _HEAVY = 24, 8
-_GELU_LEAST = -0.17  # the minimum of GELU
+_SHARE = 0.6  # SmoothQuant's share (alpha) of an outlier's size that moves to the weights
+# How far an input may exceed the range of the samples before it is clipped, as a factor: behind a norm, and elsewhere.
+# The output of attention exceeds it most in short texts, where a token attends to few others.
+_MARGIN, _WIDE_MARGIN = 1.15, 1.75
+# Numbers of channels of a feed-forward layer that aren't rounded: those with the largest activations in the samples,
+# and those with the largest weights, whose activations are large in a few texts only.
+_LARGEST, _HEAVIEST = 24, 8
+_GELU_MINIMUM = -0.17
 _TINY = 1e-5
 
-
-# Rows, inputs and outputs of the products that are compared with exact ones: the library chooses its kernels by the
-# number of rows. All sums stay below 2**24, so that float32 holds them exactly, in whatever order they come.
-_PROVED = (1, 2, 16, 200)
+# Rows, inputs and outputs of the products that are compared with exact ones; oneDNN chooses its kernel by the number of
+# rows. All sums stay below 2**24, so that float32 holds them exactly, in any order of summation.
+_CHECKED_ROWS = (1, 2, 16, 200)
 _INNER, _OUTER = 256, 16
 _EXACT = 1e-6
 
 
 def available() -> bool:
-    """Tell whether this torch has the operators and they compute right products on this processor."""
+    """Return whether this torch has the operators and they compute right products on this processor."""
     return refusal() is None
 
 
 @functools.cache
 def refusal() -> str | None:
-    """Return why int8 can't be computed in this process, as the rest of "precision 'int8' …"; None if it can.
+    """Return why int8 can't be computed in this process, to follow the words "precision 'int8'"; None if it can.
 
-    Looks for the operators and the processor's instructions (VNNI), then computes a few products: the library may be
-    held to less than the processor has (ONEDNN_MAX_CPU_ISA).
+    Checks the operators and the processor's instructions (VNNI), then computes a few products, because the environment
+    may allow oneDNN less than the processor has (ONEDNN_MAX_CPU_ISA).
     """
     has_operators = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     names = ("qlinear_prepack", "qlinear_pointwise")
@@ -62,170 +65,179 @@ def refusal() -> str | None:
         return "needs the int8 products of oneDNN, which this build of torch lacks"
     if not torch.cpu._is_vnni_supported():
         return "needs a processor with VNNI instructions"
-    for rows in _PROVED:
-        share = _share_off(rows)
-        if share > _EXACT:
-            wrong = f"is off by {share:.0%} of the largest number" if math.isfinite(share) else "fails"
-            held = f" (ONEDNN_MAX_CPU_ISA is {isa})" if (isa := held_to()) else ""
-            return f"needs oneDNN to use VNNI instructions{held}: a product of {rows} x {_INNER} codes {wrong} here"
+    for rows in _CHECKED_ROWS:
+        error = _relative_error(rows)
+        if error > _EXACT:
+            problem = f"is off by {error:.0%} of the largest number" if math.isfinite(error) else "fails"
+            limit = f" (ONEDNN_MAX_CPU_ISA is {isa})" if (isa := isa_limit()) else ""
+            return f"needs oneDNN to use VNNI instructions{limit}: a product of {rows} x {_INNER} codes {problem} here"
     return None
 
 
-def _share_off(rows: int) -> float:
-    """Return how far a product of so many rows is from the exact one, as a share of its largest number.
+def _relative_error(rows: int) -> float:
+    """Return the maximum error of a product of so many rows, as a share of its largest number; inf if it fails.
 
-    Codes are 200 … 255 and weights ±127 with pairs of equal sign: the sum of two products doesn't fit 16 bits. Both
-    forms that are used are tried: to float32, and through GELU to codes, which may be off by one.
+    Codes are 200 … 255 and weights ±127 with pairs of equal sign, so that the sum of two products doesn't fit 16 bits.
+    Both forms in use are computed: to float32, and through GELU to codes, which may be off by one.
     """
     row, channel, output = torch.arange(rows)[:, None], torch.arange(_INNER), torch.arange(_OUTER)[:, None]
     codes = 200 + (row * 31 + channel * 7) % 56
     integers = 127 * (1 - 2 * ((channel // 2 * (output + 1) // 3) % 2))
     exact = ((codes - _Codes.zero) @ integers.T).double()
-    most = float(exact.abs().max())
-    step, out, zero = 8 / most, 8.2 / 240, 10
-    wanted = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
+    largest = float(exact.abs().max())
+    step, out, zero = 8 / largest, 8.2 / 240, 10
+    exact_codes = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
     try:
         weights = _Weights(integers.float(), torch.zeros(_OUTER, dtype=torch.float32))
-        given = codes.to(torch.uint8)
-        got = weights.times(given, 1.0, _Codes.zero, (1.0, 0, torch.float32))
-        fused = weights.times(given, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
+        code_bytes = codes.to(torch.uint8)
+        product = weights.times(code_bytes, 1.0, _Codes.zero, (1.0, 0, torch.float32))
+        fused = weights.times(code_bytes, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
     except RuntimeError:  # no such kernel on this processor
         return math.inf
-    steps = float((fused.double() - wanted).abs().max())
-    return max(float((got.double() - exact).abs().max()) / most, (steps - 1) / _HIGHEST)
+    steps = float((fused.double() - exact_codes).abs().max())
+    return max(float((product.double() - exact).abs().max()) / largest, (steps - 1) / _HIGHEST)
 
 
 def convert(model: nn.Module, run: Callable[[], object]) -> None:
-    """Replace every `torch.nn.Linear` that `run` reaches, in place.
+    """Replace every `torch.nn.Linear` that is called when `run` runs the model, in place.
 
-    A linear layer with an exact GELU behind it and the one that follows become one module. One that is
-    hooked stays, as what comes out of it is wanted.
+    A linear layer followed by an exact GELU and another linear layer becomes one module with them. A hooked layer
+    stays, because its output is a layer of the model.
     """
-    seen = _watch(model, run)
-    slot = _Slot()
+    ranges = _input_ranges(model, run)
+    cache = _CodeCache()
     for module in list(model.modules()):
-        pair = _feed_forward(module, seen)
+        pair = _feed_forward(module, ranges)
         if pair is not None:
             first, second = pair
-            outer, merged = (
-                module.get_submodule("output"),
-                FeedForward(first, second, seen[first], seen[second]),
-            )
-            outer.dense = merged
+            merged = FeedForward(first, second, ranges[first], ranges[second])
+            # BERT calls `intermediate`, then `output.dense`. The merged module replaces the second call.
+            module.get_submodule("output").dense = merged
             module.intermediate = nn.Identity()
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear and child in seen and not child._forward_hooks:
-                setattr(module, name, QuantisedLinear(child, seen[child], slot))
+            if type(child) is nn.Linear and child in ranges and not child._forward_hooks:
+                setattr(module, name, QuantisedLinear(child, ranges[child], cache))
 
 
 @dataclass(eq=False)
-class _Seen:
-    """The inputs of linear layers that share one: extremes (width,), the layers, and how far beyond others may lie."""
+class _InputRange:
+    """The range of an input that one or more linear layers share.
+
+    Attributes:
+        low, high: the extremes of each channel in the samples, (width,).
+        layers: the linear layers.
+        margin: the factor by which other inputs may exceed the range before they are clipped.
+    """
 
     low: Tensor
     high: Tensor
-    users: list[nn.Linear]
+    layers: list[nn.Linear]
     margin: float
 
 
-def _watch(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _Seen]:
-    """Return what every linear layer saw; layers that got the very same tensor share it."""
-    seen: dict[nn.Module, _Seen] = {}
-    last: tuple[Tensor, _Seen] | None = None
+def _input_ranges(model: nn.Module, run: Callable[[], object]) -> dict[nn.Module, _InputRange]:
+    """Return the input range of every linear layer in `run`; layers that get the same tensor object share theirs."""
+    ranges: dict[nn.Module, _InputRange] = {}
+    last: tuple[Tensor, _InputRange] | None = None
     normed: Tensor | None = None
 
-    def note(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def note_norm(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         nonlocal normed
         normed = output
 
-    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Widen what a layer has seen by its input."""
+    def widen(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Widen the range of a layer by its input."""
         nonlocal last
         assert isinstance(module, nn.Linear)
         x = inputs[0]
         if last is not None and last[0] is x:
-            known = last[1]
-            if module not in seen:
-                seen[module] = known
-                known.users.append(module)
+            shared = last[1]
+            if module not in ranges:
+                ranges[module] = shared
+                shared.layers.append(module)
             return
         low, high = x.flatten(0, -2).amin(0), x.flatten(0, -2).amax(0)
-        known = seen.get(module) or _Seen(low, high, [module], _MARGIN if x is normed else _WIDE)
-        known.low, known.high = torch.minimum(known.low, low), torch.maximum(known.high, high)
-        seen[module] = known
-        last = (x, known)
+        # The output of a norm varies little between texts.
+        margin = _MARGIN if x is normed else _WIDE_MARGIN
+        widened = ranges.get(module) or _InputRange(low, high, [module], margin)
+        widened.low, widened.high = torch.minimum(widened.low, low), torch.maximum(widened.high, high)
+        ranges[module] = widened
+        last = (x, widened)
 
-    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if type(m) is nn.Linear]
-    hooks += [m.register_forward_hook(note) for m in model.modules() if type(m).__name__.endswith("Norm")]
+    hooks = [m.register_forward_pre_hook(widen) for m in model.modules() if type(m) is nn.Linear]
+    hooks += [
+        m.register_forward_hook(note_norm) for m in model.modules() if type(m).__name__.endswith("Norm")
+    ]
     try:
         run()
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
+    return ranges
 
 
-def _feed_forward(module: nn.Module, seen: dict[nn.Module, _Seen]) -> tuple[nn.Linear, nn.Linear] | None:
-    """Return both linear layers of a feed-forward block as BERT and its kin have it."""
+def _feed_forward(
+    module: nn.Module, ranges: dict[nn.Module, _InputRange]
+) -> tuple[nn.Linear, nn.Linear] | None:
+    """Return both linear layers of a feed-forward block as in BERT; None for another module."""
     inner = getattr(module, "intermediate", None)
     outer = getattr(getattr(module, "output", None), "dense", None)
     if inner is None or fusable(inner) is None or type(outer) is not nn.Linear:
         return None
     first = inner.dense
-    return (first, outer) if first in seen and outer in seen and first.bias is not None else None
+    return (first, outer) if first in ranges and outer in ranges and first.bias is not None else None
 
 
-class _Slot(threading.local):
-    """The last input of a thread that was turned into codes, as query, key and value take the same one in turn.
+class _CodeCache(threading.local):
+    """The codes of the last input of each thread, because query, key and value have the same input.
 
-    It is let go when the last of them has taken it.
+    They are deleted after the last of these layers, as they may be large.
     """
 
     def __init__(self) -> None:
         self.last: tuple[Tensor, int, Tensor] | None = None
-        self.left = 0
+        self.remaining = 0
 
-    def __reduce__(self) -> tuple[type["_Slot"], tuple[()]]:
-        return _Slot, ()
+    def __reduce__(self) -> tuple[type["_CodeCache"], tuple[()]]:
+        return _CodeCache, ()
 
-    def codes(self, x: Tensor, codes: "_Codes", group: int, users: int) -> Tensor:
-        """Return the codes of `x` (…, width), uint8, for one of the `users` layers of a group."""
+    def codes(self, x: Tensor, codes: "_Codes", group: int, layers: int) -> Tensor:
+        """Return the codes of `x` (…, width), uint8, for one of the `layers` layers of a group with the same input."""
         if self.last is None or self.last[0] is not x or self.last[1] != group:
-            self.last, self.left = (x, group, codes.of(x)), users
-        codes_of_rows = self.last[2]
-        self.left -= 1
-        if self.left <= 0:
+            self.last, self.remaining = (x, group, codes.encode(x)), layers
+        cached = self.last[2]
+        self.remaining -= 1
+        if self.remaining <= 0:
             self.last = None
-        return codes_of_rows
+        return cached
 
 
 class _Codes:
-    """How an input becomes codes: x · factor + shift, rounded and clipped to 0 … 255.
+    """The conversion of an input to codes: x · factor + shift, rounded and clipped to 0 … 255.
 
-    `spread` (width,) is what a step of the code is in each channel, but for the common factor `step`, and
-    `center` (width,) what the middle code stands for.
+    A code stands for (code - `zero`) · `step` · `spread` + `center`, where `spread` and `center` are (width,).
     """
 
     zero = 128
 
-    def __init__(self, seen: _Seen) -> None:
-        self.center = (seen.high + seen.low) / 2
-        half = ((seen.high - seen.low) / 2).clamp_min(_TINY) * seen.margin
-        weights = torch.stack([user.weight.detach().abs().amax(0) for user in seen.users]).amax(0)
+    def __init__(self, inputs: _InputRange) -> None:
+        self.center = (inputs.high + inputs.low) / 2
+        half = ((inputs.high - inputs.low) / 2).clamp_min(_TINY) * inputs.margin
+        weights = torch.stack([layer.weight.detach().abs().amax(0) for layer in inputs.layers]).amax(0)
         self.spread = half**_SHARE / weights.clamp_min(_TINY) ** (1 - _SHARE)
         self.step = float((half / self.spread).max()) / (_HIGHEST - self.zero)
         factor = 1 / (self.spread * self.step)
         self._factor, self._shift = factor, self.zero + 0.5 - self.center * factor
 
-    def of(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> Tensor:
         """Return the codes of `x` (…, width), uint8."""
-        # A conversion to integers cuts, which is rounding after a half was added.
+        # The conversion to integers truncates. The shift includes one half, so the result is rounded.
         return torch.addcmul(self._shift, x, self._factor).clamp_(0, _HIGHEST).to(torch.uint8)
 
 
 class _Weights:
-    """Weights (outputs, inputs) as integers with a scale per output, laid out for the operator."""
+    """Weights (outputs, inputs) as integers with a scale per output, in the layout of the operator."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         scale = weight.abs().amax(1).clamp_min(1e-12) / 127
@@ -237,7 +249,7 @@ class _Weights:
     def times(
         self, codes: Tensor, step: float, zero: int, out: tuple[float, int, torch.dtype], gelu: bool = False
     ) -> Tensor:
-        """Return the product with `codes`, of step and zero as told; `out` is its own step, zero and type."""
+        """Return the product with `codes`, whose step and zero are given; `out` is step, zero and type of the result."""
         after: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
         operands = (codes, step, zero, self._packed, self._scale, self._zeros, self._bias)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(*operands, *out, *after)
@@ -252,64 +264,74 @@ def _bias(linear: nn.Linear) -> Tensor:
 class QuantisedLinear(nn.Module):
     """`torch.nn.Linear` in int8: (…, in_features) to (…, out_features), float32."""
 
-    def __init__(self, linear: nn.Linear, seen: _Seen, slot: _Slot) -> None:
+    def __init__(self, linear: nn.Linear, inputs: _InputRange, cache: _CodeCache) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        # Some families read the type of `weight`; nothing reads its numbers.
+        # Some families read the type of `weight`, none reads its numbers.
         self.weight = torch.empty(0, dtype=linear.weight.dtype)
-        self._codes, self._slot, self._group = _Codes(seen), slot, id(seen)
-        self._users = sum(not user._forward_hooks for user in seen.users)  # a hooked one stays as it is
+        self._codes, self._cache, self._group = _Codes(inputs), cache, id(inputs)
+        # `convert` doesn't replace hooked layers, so they don't use the cache.
+        self._layers = sum(not layer._forward_hooks for layer in inputs.layers)
         weight = linear.weight.detach()
+        # Codes stand for differences from `center`, whose product with the weights is constant.
         bias = _bias(linear) + weight @ self._codes.center
         self._weights = _Weights(weight * self._codes.spread, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return about `x` times the weight plus the bias."""
-        codes = self._slot.codes(x, self._codes, self._group, self._users)
+        codes = self._cache.codes(x, self._codes, self._group, self._layers)
         return self._weights.times(codes, self._codes.step, _Codes.zero, (1.0, 0, torch.float32))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an exact GELU between them, in int8; what stands between is never unpacked."""
+    """Two linear layers with an exact GELU between them, in int8; the values between them stay codes."""
 
-    def __init__(self, first: nn.Linear, second: nn.Linear, before: _Seen, between: _Seen) -> None:
+    def __init__(
+        self, first: nn.Linear, second: nn.Linear, before: _InputRange, between: _InputRange
+    ) -> None:
         super().__init__()
         self.weight = torch.empty(0, dtype=first.weight.dtype)
         self._codes = _Codes(before)
         weight = first.weight.detach()
         self._first = _Weights(weight * self._codes.spread, _bias(first) + weight @ self._codes.center)
-        rest = between.high.clone()
-        beside = torch.cat([_taken(rest, weight.norm(dim=1), _HEAVY), _taken(rest, rest, _SEEN)])
-        most = max(float(rest.max()), _TINY) * _MARGIN
-        self._step = (most - _GELU_LEAST) / _HIGHEST
-        self._zero = round(-_GELU_LEAST / self._step)
-        after = second.weight.detach().clone()
-        self._beside = (weight[beside].clone(), _bias(first)[beside].clone(), after[:, beside].T.clone())
-        after[:, beside] = 0
-        self._second = _Weights(after, _bias(second))
+        rounded = between.high.clone()
+        exact = torch.cat(
+            [
+                _remove_largest(rounded, weight.norm(dim=1), _HEAVIEST),
+                _remove_largest(rounded, rounded, _LARGEST),
+            ]
+        )
+        largest = max(float(rounded.max()), _TINY) * _MARGIN
+        self._step = (largest - _GELU_MINIMUM) / _HIGHEST
+        self._zero = round(-_GELU_MINIMUM / self._step)
+        second_weight = second.weight.detach().clone()
+        self._exact = (weight[exact].clone(), _bias(first)[exact].clone(), second_weight[:, exact].T.clone())
+        # `forward` adds the product of these channels in float32.
+        second_weight[:, exact] = 0
+        self._second = _Weights(second_weight, _bias(second))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return about second(gelu(first(x)))."""
         flat = x.flatten(0, -2)
         out = (self._step, self._zero, torch.uint8)
-        between = self._first.times(self._codes.of(flat), self._codes.step, _Codes.zero, out, gelu=True)
+        between = self._first.times(self._codes.encode(flat), self._codes.step, _Codes.zero, out, gelu=True)
         product = self._second.times(between, self._step, self._zero, (1.0, 0, torch.float32))
-        weight, bias, after = self._beside
-        few = nn.functional.gelu(nn.functional.linear(flat, weight, bias))
-        return product.addmm_(few, after).view(*x.shape[:-1], -1)
+        weight, bias, second_weight = self._exact
+        exact = nn.functional.gelu(nn.functional.linear(flat, weight, bias))
+        return product.addmm_(exact, second_weight).view(*x.shape[:-1], -1)
 
 
-def _taken(rest: Tensor, by: Tensor, count: int) -> Tensor:
-    """Return the numbers of the channels that are largest by a measure, no more of them in `rest` (width,)."""
-    scales = by.topk(min(count, len(rest) // 2)).indices
-    rest[scales] = 0
-    return scales
+def _remove_largest(channels: Tensor, by: Tensor, count: int) -> Tensor:
+    """Return the numbers of the `count` channels with the largest values in `by`, and set these `channels` to 0."""
+    largest = by.topk(min(count, len(channels) // 2)).indices
+    channels[largest] = 0
+    return largest
 
 
 def ceiling(precision: str, device: str, repeats: int = 7) -> float:
-    """Return the billion operations per second of an int8 matrix product (2048 x 768 by 768 x 3072) here.
+    """Return the billion operations per second of an int8 matrix product (2048 x 768 by 768 x 3072) on this machine.
 
-    The median of `repeats` runs of the product alone: codes in, float32 out.
+    The time is the median of `repeats` runs of the product alone, from codes to float32.
     """
     weights = _Weights(torch.randn(3072, 768, dtype=torch.float32), torch.zeros(3072, dtype=torch.float32))
     codes = torch.randint(0, _HIGHEST, (_ROWS, 768)).to(torch.uint8)
@@ -317,58 +339,3 @@ def ceiling(precision: str, device: str, repeats: int = 7) -> float:
         lambda: weights.times(codes, 0.02, 128, (1.0, 0, torch.float32)), device, repeats
     )
     return 2 * _ROWS * 768 * 3072 / 1e9 / seconds
-
-
-SAMPLES = (
-    "Every layer of every encoder, as data.",
-    "The first layers know where a word stands; the last know more than it says.",
-    "In 1984 the price rose by 3.5% to $1,200 (about €1,050), said Dr. O'Neil.",
-    "def forward(self, x): return x @ self.weight.T + self.bias  # no copy",
-    "I can't believe how good this film was!!! 10/10, would see it again :-)",
-    "The committee spent the whole afternoon on procedural matters that nobody had raised before, and went home.",
-    "See http://example.org/a?b=c&d=e#f, section 4.2, \"Results\" [sic].",
-    "a b c d e f g h i j k l m n o p q r s t u v w x y z 0 1 2 3 4 5 6 7 8 9",
-    "我们去年在上海住了三天，酒店很干净，早餐也不错。",
-    "Wo liegt der nächste Bahnhof? — Gleich um die Ecke!",
-    "Привет, как дела? Всё хорошо, спасибо.",
-    "昨日は雨が降りましたが、今日は晴れています。",
-    "ok",
-    "Thanks",
-    "What time is it?", "I don't know.", "That is not the point.", "You are right about that.",
-    "How did you do it?", "It depends on what you need.", "Have you ever been there?", "No, it isn't.",
-    "Yes, of course.", "Never mind.", "She is reading a book.", "Two dogs run across the snow.",
-    "A boy plays the guitar.", "The cat sat on the mat.", "An old man is cooking soup in a small kitchen.",
-    "Three children are jumping into the lake.", "A woman in red shoes walks down the street.",
-    "The plane has landed.", "They sold their house last year.", "Stocks fell sharply on Monday.",
-    "The president will meet reporters on Friday.", "Police are looking for a witness.",
-    "Oil prices climbed above 90 dollars a barrel.", "The court rejected the appeal.",
-    "Five people were hurt in the crash.", "Paris is the capital of France.", "Water boils at 100 degrees.",
-    "Mount Everest", "New York", "Johann Sebastian Bach", "a dull , lifeless film .",
-    "one of the best of the year .", "it 's funny , sad and true .", "not worth the price",
-    "great service, will come again", "Terrible. Broke after two days.",
-    "The room was clean but the noise kept us awake.", "My card has not arrived yet.",
-    "Why was I charged twice?", "How do I change my PIN?", "Please cancel my order.", "Who wrote the play?",
-    "Where do penguins live?", "What does NASA stand for?", "When was the bridge built?",
-    "Aspirin reduces fever.", "Patients received 20 mg daily for six weeks.",
-    "The enzyme binds to the receptor.", "We propose a new method.", "Let x be a real number.",
-    "Raises ValueError if the key is missing.", "Returns None.", "git commit -m 'fix'",
-    '{"id": 7, "name": null}', "lol that's so true 😂", "@you thanks!! #monday", "Dear Sir or Madam,",
-    "Best regards", "Chapter 1", "Introduction", "almost", "however", "Monday", "hello", "1999", "the", "--",
-    "?", "and so on", "in front of the old church", "Once upon a time there was a king who had no daughter.",
-    "If it rains tomorrow, we will stay at home and play cards.",
-    "Although he was tired, he kept walking until dawn.", "Many of us, I think, would have done the same.",
-    "Would you mind opening the window?", "It's a shame, isn't it?", "There is nothing wrong with asking.",
-    "That's what he said.", "This is it.", "Do it yourself.", "Good idea!", "¿Dónde está la estación?",
-    "C'est la vie.", "Ich habe keine Zeit.", "Das Haus ist alt.", "今天天气怎么样？", "ありがとうございます。",
-)  # fmt: skip
-LENGTHS = (1, 3, 8, 16, 32, 64, 100, 200)
-"""Tokens of the texts that are drawn by chance from the vocabulary: what no text that is built in holds."""
-
-
-def drawn(vocabulary: int, special: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Return texts of random tokens (`LENGTHS` of them), the same for every model of this vocabulary."""
-    kept = torch.tensor(sorted(set(range(vocabulary)) - set(special)))
-    generator = torch.Generator().manual_seed(0)
-    places = torch.randint(len(kept), (sum(LENGTHS),), generator=generator)
-    parts = torch.split(kept[places], list(LENGTHS))
-    return [part.numpy() for part in parts]

@@ -1,4 +1,4 @@
-"""Loading an encoder by name."""
+"""Load an encoder by name."""
 
 import copyreg
 import functools
@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from layerwise import choices
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
+from layerwise.arguments import argument
 from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import find_checkpoint, local_folder
+from layerwise.encode.devices import choose_device
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
 from layerwise.encode.request import Loading
@@ -21,7 +21,7 @@ from layerwise.errors import RequestError
 
 _LOG = logging.getLogger("layerwise")
 _LOADING = new_lock()
-_KEPT = 2  # encoders: as many as are compared with each other, for each holds a model
+_KEPT = 2  # encoders, each with a model in memory: enough to compare two models
 
 
 def load_encoder(
@@ -34,34 +34,34 @@ def load_encoder(
     trust_remote_code: bool = False,
     random: int | None = None,
 ) -> Encoder:
-    """Load a pretrained encoder; what the user should be told of it is logged, and stands in its `notes`.
+    """Load a pretrained encoder, and log its `notes` as warnings.
 
     Args:
         model: `minilm` (the offline default), a folder, or a Hugging Face id.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; the fastest one present by default.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; by default the fastest one of this machine.
         precision: `fp32`; `bf16` (faster where the processor has it, less exact); or `int8` (on CPUs with VNNI;
             fastest, least exact).
         revision: a branch, tag or commit on the hub.
         allow_pickle: load weights from a pickle, which can run code.
         trust_remote_code: run code that comes with the model.
-        random: a seed; the same architecture with weights drawn by it, as before any training, instead of the
-            trained ones: what architecture and tokenizer give alone.
+        random: a seed for random weights of the same architecture, as before any training, instead of the trained
+            ones: a baseline for what architecture and tokenizer give alone.
 
     Raises:
         ModelError: an unknown model, no network, or no text encoder.
-        RequestError: an unknown device or precision, or one that this machine hasn't.
+        RequestError: an unknown device or precision, or one that this machine doesn't have.
     """
     loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random)
-    return _told(load_untold(model, loading))
+    return _with_notes_logged(load_quietly(model, loading))
 
 
-def load_untold(model: str | Path, loading: Loading) -> Encoder:
-    """Load an encoder for a process whose parent tells what there is to tell. Errors as for `load_encoder`."""
+def load_quietly(model: str | Path, loading: Loading) -> Encoder:
+    """Load an encoder without logging its notes, for a process whose parent logs them. Errors as for `load_encoder`."""
     with computing():
         return _load(model, loading)
 
 
-def _told(encoder: Encoder) -> Encoder:
+def _with_notes_logged(encoder: Encoder) -> Encoder:
     for note in encoder.notes:
         _LOG.warning("%s", note)
     return encoder
@@ -70,36 +70,37 @@ def _told(encoder: Encoder) -> Encoder:
 def _load(model: str | Path, loading: Loading) -> Encoder:
     precision = loading.precision
     choices.one_of("precision", precision, choices.PRECISIONS)
-    device = _device(loading.device)
+    device = choose_device(loading.device)
     if precision == "int8":
         if device != "cpu":
             raise RequestError(
-                f"precision 'int8' runs on a CPU and this is {device!r}; take bf16 or --device cpu"
+                f"precision 'int8' runs on a CPU and this is {device!r}; take bf16 or {argument('device', 'cpu')}"
             )
-        if (why := int8.refusal()) is not None:
-            raise RequestError(f"precision 'int8' {why}; take bf16 or fp32")
-    # Of weights that aren't read no pickle can do harm.
-    allowed = loading.allow_pickle or loading.random is not None
-    trusted = loading.trust_remote_code
-    checkpoint = find_checkpoint(model, loading.revision, allow_pickle=allowed, trust_remote_code=trusted)
+        if (reason := int8.refusal()) is not None:
+            raise RequestError(f"precision 'int8' {reason}; take bf16 or fp32")
+    # With random weights a pickle isn't read, so it is harmless.
+    allow_pickle = loading.allow_pickle or loading.random is not None
+    trust = loading.trust_remote_code
+    checkpoint = find_checkpoint(model, loading.revision, allow_pickle=allow_pickle, trust_remote_code=trust)
     checkpoint = replace(checkpoint, random=loading.random)
-    loaded = hf.load(checkpoint, device=device, precision=precision, trust_remote_code=trusted)
-    # The revision is the one that was found: a branch may have moved on when the encoder is loaded again.
+    loaded = hf.load(checkpoint, device=device, precision=precision, trust_remote_code=trust)
+    # Record the commit, because a branch may have moved when the encoder is loaded again in another process.
     loading = replace(loading, revision=checkpoint.revision, device=device)
     return Encoder(checkpoint, loaded, loading)
 
 
 def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None) -> Encoder:
-    """Return an encoder that is loaded once a process, whoever asks; a folder that changed is loaded anew.
+    """Return an encoder that all callers in this process share; load it again if the files of its folder changed.
 
     Arguments and errors as for `load_encoder`.
     """
     loading = loading or Loading()
     folder = local_folder(model)
-    encoder = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
-    files = sorted(path for path in encoder if path.is_file())
+    # The files of a model are in its folder, or in the folders of sentence-transformers modules in it.
+    paths = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
+    files = sorted(path for path in paths if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    with _LOADING:  # two threads would load it twice
+    with _LOADING:  # otherwise two threads might load it twice
         return _shared(str(folder or model), loading, stamp)
 
 
@@ -116,52 +117,22 @@ def load_plain_encoder(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> Encoder:
-    """Load an encoder that only does what transformers does: one text (or window) per forward, in fp32.
+    """Load the reference encoder of `verify` and `bench`: plain transformers, one text (or window) per forward, fp32.
 
-    It is slow, and the reference that `verify` and `bench` compare with. Arguments as for `load_encoder`.
+    Arguments as for `load_encoder`.
     """
-    device = _device(device)
+    device = choose_device(device)
     loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
     with computing():
         checkpoint = find_checkpoint(
             model, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
         )
         loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
-        return _told(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
-
-
-def device_of(device: str | None, process: int | None = None) -> str:
-    """Return the device that is meant: the fastest there is without a name, and of several GPUs one per `process`.
-
-    Raises:
-        RequestError: a device that isn't here.
-    """
-    name = _device(device)
-    if name == "cuda" and process is not None:
-        return f"cuda:{process % torch.cuda.device_count()}"
-    return name
-
-
-def _device(device: str | None) -> str:
-    present = ["cpu"]
-    if torch.cuda.is_available():
-        present.insert(0, "cuda")
-    elif torch.backends.mps.is_available():
-        present.insert(0, "mps")
-    if device is None:
-        return present[0]
-    if device not in present and device not in _numbered():
-        devices = ", ".join([*present, *_numbered()])
-        raise RequestError(f"device {device!r} isn't on this machine; there is {devices}")
-    return device
-
-
-def _numbered() -> list[str]:
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        return _with_notes_logged(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
 
 
 def _reduced(encoder: Encoder) -> tuple[Any, ...]:
-    """Let an encoder travel to another process as a name: the model is loaded there, once."""
+    """Pickle an encoder as its name and the arguments of loading: the receiving process loads the model, once."""
     if encoder.is_plain:
         raise TypeError("an encoder of plain forwards is a reference and doesn't travel to other processes")
     return shared_encoder, (encoder.home, encoder.loading)

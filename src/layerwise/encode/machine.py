@@ -1,4 +1,4 @@
-"""What this machine and its libraries are."""
+"""Describe this machine and its libraries."""
 
 import os
 import platform
@@ -11,8 +11,8 @@ from layerwise._util.versions import versions
 
 
 def describe_machine() -> dict[str, str]:
-    """Return versions, processor and devices, by name."""
-    number = threads.choose()
+    """Return versions, system, processor, threads and devices, by name."""
+    choice = threads.choose()
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices += [f"cuda:{n} ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
@@ -23,7 +23,7 @@ def describe_machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
-        "threads": f"{number.number} ({number.source})",
+        "threads": f"{choice.number} ({choice.source})",
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "devices": ", ".join(devices),
     }

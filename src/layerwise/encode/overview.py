@@ -1,17 +1,29 @@
-"""Every layer of one text, as numbers to look at."""
+"""Every layer of one text, as numbers for `show`."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from layerwise._util.display import number
 from layerwise.encode.encoder import Encoder
-from layerwise.states import LayerStates
+from layerwise.results import Result, Table
+from layerwise.states import LayerStates, dimension_names
+
+_FIRST = 4  # numbers of a vector that a notebook shows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """One vector: its layer, what it stands for, its Euclidean norm, its numbers."""
+    """One vector.
+
+    Attributes:
+        layer: its layer.
+        text: what it stands for: a token, a word, or the text; `(special)` for a special token.
+        norm: its Euclidean norm.
+        vector: its numbers.
+    """
 
     layer: str
     text: str
@@ -19,9 +31,21 @@ class OverviewRow:
     vector: list[float]
 
 
-@dataclass(frozen=True)
-class Overview:
-    """Every layer of one text; `rows` go by row first (a token, a word, the text), then by layer."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Overview(Result):
+    """Every layer of one text; returned by `lw.show`.
+
+    A sequence of rows: `overview[-1]`, `for row in overview`. They go by token, word or text first, then by layer.
+    `to_pandas()` has a row per vector: `layer`, `text`, `norm`, and a column per dimension (see
+    `LayerStates.to_pandas`).
+
+    Attributes:
+        model: the name of the model.
+        layers: the number of layers.
+        width: the number of dimensions of a vector.
+        tokens: the number of tokens of the text.
+        rows: the vectors.
+    """
 
     model: str
     layers: int
@@ -29,8 +53,17 @@ class Overview:
     tokens: int
     rows: tuple[OverviewRow, ...]
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> OverviewRow:
+        return self.rows[position]
+
+    def __iter__(self) -> Iterator[OverviewRow]:
+        return iter(self.rows)
+
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
+        """Return all fields as JSON values."""
         rows = [{"layer": r.layer, "text": r.text, "norm": r.norm, "vector": r.vector} for r in self.rows]
         return {
             "model": self.model,
@@ -40,9 +73,31 @@ class Overview:
             "rows": rows,
         }
 
+    def _lines(self) -> Sequence[str]:
+        norms = ", ".join(f"{row.layer} {number(row.norm)}" for row in self.rows[: self.layers])
+        return [
+            f"Overview: {self.layers} layers of width {self.width} by {self.model}, {self.tokens} tokens, "
+            f"{len(self.rows):,} vectors",
+            f"norms of {self.rows[0].text}: {norms}" if self.rows else "",
+        ]
+
+    def _table(self) -> Table:
+        vectors = zip(*(row.vector for row in self.rows), strict=True)
+        return {**self._described(), **dict(zip(dimension_names(self.width), vectors, strict=True))}
+
+    def _shown_table(self) -> Table:
+        first = [", ".join(map(number, row.vector[:_FIRST])) for row in self.rows]
+        return {**self._described(), "first numbers": first}
+
+    def _note(self) -> str:
+        return ""
+
+    def _described(self) -> Table:
+        return {name: [getattr(row, name) for row in self.rows] for name in ("layer", "text", "norm")}
+
 
 def overview(encoder: Encoder, states: LayerStates) -> Overview:
-    """Return what one text is at each layer, from its rows."""
+    """Return the overview of the one text in `states`."""
     stack = states.stack(list(states.layers))
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     texts = states.index["text"].to_pylist()
@@ -51,11 +106,11 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
         OverviewRow(
             layer,
             "(special)" if row in special else str(text),
-            float(norms[at, row]),
-            stack[at, row].tolist(),
+            float(norms[position, row]),
+            stack[position, row].tolist(),
         )
         for row, text in enumerate(texts)
-        for at, layer in enumerate(states.layers)
+        for position, layer in enumerate(states.layers)
     )
     return Overview(
         encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["tokens"][0].as_py(), rows

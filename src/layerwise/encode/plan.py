@@ -1,6 +1,12 @@
-"""The plan of a shard: its windows, and which row each token of each window goes to.
+"""Plan a shard before the model runs: its windows, and the row that each token of each window belongs to.
 
-Made from tokens alone, before the model runs; the model's layers then only have to be gathered and reduced.
+A batch mixes windows of many texts, and a text of many windows is spread over several batches. Which rows a batch
+contributes to, from which of its tokens, is the same for all layers. So it is computed once per shard, from the tokens
+alone, as arrays of indices. While the model runs, each layer only has to be indexed and reduced (`gather`).
+
+Windows overlap. Each token is taken from exactly one of them (`windows`), so that no token counts twice in a mean. A row
+whose tokens are all taken from one window is `whole`. Of any other row each window gives a part, and its number of
+tokens is known in advance, for the mean.
 """
 
 from collections.abc import Sequence
@@ -17,70 +23,91 @@ _EMPTY = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """What one window (or batch) gives: `rows`, each reduced from the next `counts` of `places` in it."""
+class RowTokens:
+    """The rows that a window (or a batch) contributes to, and from which of its tokens.
+
+    Attributes:
+        rows: the numbers of the rows.
+        tokens: the positions of the tokens in the window, row after row.
+        counts: the number of tokens of each row.
+    """
 
     rows: Ints
-    places: Ints
+    tokens: Ints
     counts: Ints
 
     @property
     def offsets(self) -> Ints:
-        """Where each row begins in `places`."""
+        """The index in `tokens` at which each row begins."""
         return np.cumsum(self.counts) - self.counts
 
 
-NOTHING = Take(_EMPTY, _EMPTY, _EMPTY)
+NO_ROWS = RowTokens(_EMPTY, _EMPTY, _EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
-class Takes:
-    """The takes of all windows behind each other; window w has `rows_of[w]` rows, of `places_of[w]` places."""
+class WindowRows:
+    """The row tokens of all windows of a shard, concatenated.
 
-    all: Take
-    rows_of: Ints
-    places_of: Ints
+    Attributes:
+        all: the concatenation, in the order of the windows.
+        row_counts: the number of rows of each window.
+        token_counts: the number of tokens of each window.
+    """
+
+    all: RowTokens
+    row_counts: Ints
+    token_counts: Ints
 
     @classmethod
-    def of(cls, takes: Sequence[Take]) -> "Takes":
-        """Put the takes of windows 0, 1, … behind each other."""
+    def concatenate(cls, windows: Sequence[RowTokens]) -> "WindowRows":
+        """Concatenate the row tokens of windows 0, 1, …"""
         return cls(
-            Take(
-                _cat([t.rows for t in takes]),
-                _cat([t.places for t in takes]),
-                _cat([t.counts for t in takes]),
+            RowTokens(
+                _cat([window.rows for window in windows]),
+                _cat([window.tokens for window in windows]),
+                _cat([window.counts for window in windows]),
             ),
-            np.array([len(take.rows) for take in takes], dtype=np.int64),
-            np.array([len(take.places) for take in takes], dtype=np.int64),
+            np.array([len(window.rows) for window in windows], dtype=np.int64),
+            np.array([len(window.tokens) for window in windows], dtype=np.int64),
         )
 
-    def side_by_side(self, windows: Ints, begins: Ints) -> Take:
-        """Return what `windows` give together, the places of each moved by where it begins."""
-        rows = _stretches(self.rows_of, windows)
-        places = self.all.places[_stretches(self.places_of, windows)]
-        moved = places + np.repeat(begins, self.places_of[windows])
-        return Take(self.all.rows[rows], moved, self.all.counts[rows])
+    def in_batch(self, windows: Ints, begins: Ints) -> RowTokens:
+        """Return the row tokens of a batch of `windows`; the tokens of window i begin at `begins[i]` in the batch."""
+        rows = _segments(self.row_counts, windows)
+        tokens = self.all.tokens[_segments(self.token_counts, windows)]
+        shifted = tokens + np.repeat(begins, self.token_counts[windows])
+        return RowTokens(self.all.rows[rows], shifted, self.all.counts[rows])
 
 
-def _stretches(lengths: Ints, chosen: Ints) -> Ints:
-    """Return the numbers in the stretches `chosen`, stretch w holding the next `lengths[w]` numbers."""
-    begins, mine = np.cumsum(lengths) - lengths, lengths[chosen]
-    moved = begins[chosen] - (np.cumsum(mine) - mine)
-    numbers: Ints = np.arange(mine.sum()) + np.repeat(moved, mine)
-    return numbers
+def _segments(lengths: Ints, selected: Ints) -> Ints:
+    """Return the indices of the `selected` segments; segment w has `lengths[w]` indices, and follows segment w - 1.
+
+    >>> _segments(np.array([2, 1, 3]), np.array([2, 0]))
+    array([3, 4, 5, 0, 1])
+    """
+    begins, sizes = np.cumsum(lengths) - lengths, lengths[selected]
+    shifts = begins[selected] - (np.cumsum(sizes) - sizes)
+    indices: Ints = np.arange(sizes.sum()) + np.repeat(shifts, sizes)
+    return indices
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All windows of a shard.
+    """The windows and rows of a shard.
 
-    `whole` are the rows that a window gives completely, `parts` its share of the rows that several windows
-    make up; those rows are `split`, with the tokens of each in `split_counts`.
+    Attributes:
+        sequences: the tokens of all windows.
+        whole: for each window the rows that it gives completely.
+        parts: for each window the rows that it gives a part of.
+        split: the numbers of the rows that several windows give.
+        split_counts: the number of tokens of each of these.
+        rows: the number of all rows.
     """
 
     sequences: Sequences
-    whole: Takes
-    parts: Takes
+    whole: WindowRows
+    parts: WindowRows
     split: Ints
     split_counts: Ints
     rows: int
@@ -92,36 +119,49 @@ class Plan:
 
 
 def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types: bool) -> Plan:
-    """Plan a shard from each text's tokens, windows and rows (the tokens that its pool looks at)."""
+    """Plan a shard.
+
+    Args:
+        texts: for each text its tokens, its windows, and the tokens of each of its rows.
+        types: whether the model takes segment numbers.
+    """
     ids: list[Ints] = []
     segments: list[Ints] = []
-    whole: list[Take] = []
-    parts: list[Take] = []
+    whole: list[RowTokens] = []
+    parts: list[RowTokens] = []
     split: list[Ints] = []
     split_counts: list[Ints] = []
     base = 0
     for tokens, cuts, groups in texts:
         rows = np.arange(base, base + len(groups))
+        # Almost all texts fit into one window, and need no assignment of tokens to windows.
         if len(cuts) == 1:
             ids.append(tokens.ids)
             segments.append(tokens.types)
-            whole.append(Take(rows, groups.members, groups.counts))
-            parts.append(NOTHING)
+            whole.append(RowTokens(rows, groups.members, groups.counts))
+            parts.append(NO_ROWS)
         else:
             for window in cuts:
-                places = _tokens_of(window, tokens)
-                ids.append(tokens.ids[places])
-                segments.append(tokens.types[places])
-            several, counts = _deal(tokens, cuts, groups, rows, whole, parts)
-            split.append(several)
+                positions = _tokens_of(window, tokens)
+                ids.append(tokens.ids[positions])
+                segments.append(tokens.types[positions])
+            split_rows, counts = _assign_rows(tokens, cuts, groups, rows, whole, parts)
+            split.append(split_rows)
             split_counts.append(counts)
         base += len(groups)
     sequences = Sequences(ids, segments if types else None)
-    return Plan(sequences, Takes.of(whole), Takes.of(parts), _cat(split), _cat(split_counts), base)
+    return Plan(
+        sequences,
+        WindowRows.concatenate(whole),
+        WindowRows.concatenate(parts),
+        _cat(split),
+        _cat(split_counts),
+        base,
+    )
 
 
 def _tokens_of(window: Window, tokens: Tokens) -> Ints:
-    """Return the tokens that go through the model in a window: special ones around its run of the body."""
+    """Return the positions of a window's tokens in the text: special tokens, its part of the body, special tokens."""
     return np.concatenate(
         [
             np.arange(tokens.prefix),
@@ -131,27 +171,36 @@ def _tokens_of(window: Window, tokens: Tokens) -> Ints:
     )
 
 
-def _deal(
-    tokens: Tokens, cuts: Sequence[Window], groups: Groups, rows: Ints, whole: list[Take], parts: list[Take]
+def _assign_rows(
+    tokens: Tokens,
+    cuts: Sequence[Window],
+    groups: Groups,
+    rows: Ints,
+    whole: list[RowTokens],
+    parts: list[RowTokens],
 ) -> tuple[Ints, Ints]:
-    """Deal the rows of a windowed text to its windows; returns the rows that several windows share."""
-    # The tokens before the body come from the first window, those behind it from the last.
+    """Append the rows of a text, for each of its windows, to `whole` and `parts`.
+
+    Returns:
+        the rows that several windows give, and the number of tokens of each.
+    """
+    # Special tokens before the body are taken from the first window, those after it from the last.
     borders = np.array([window.first + tokens.prefix for window in cuts[1:]])
-    owner = np.searchsorted(borders, groups.members, side="right")
+    window_of = np.searchsorted(borders, groups.members, side="right")
     row_of = np.repeat(np.arange(len(groups)), groups.counts)
     lowest, highest = np.full(len(groups), len(cuts)), np.full(len(groups), -1)
-    np.minimum.at(lowest, row_of, owner)
-    np.maximum.at(highest, row_of, owner)
-    several = lowest < highest
+    np.minimum.at(lowest, row_of, window_of)
+    np.maximum.at(highest, row_of, window_of)
+    is_split = lowest < highest
     for number, window in enumerate(cuts):
-        mine = owner == number
-        for takes, wanted in ((whole, ~several), (parts, several)):
-            chosen = mine & wanted[row_of]
-            counts = np.bincount(row_of[chosen], minlength=len(groups))
+        in_window = window_of == number
+        for row_tokens, of_kind in ((whole, ~is_split), (parts, is_split)):
+            selected = in_window & of_kind[row_of]
+            counts = np.bincount(row_of[selected], minlength=len(groups))
             present = counts > 0
-            places = groups.members[chosen] - window.start
-            takes.append(Take(rows[present], places, counts[present]))
-    return rows[several], groups.counts[several]
+            positions = groups.members[selected] - window.start
+            row_tokens.append(RowTokens(rows[present], positions, counts[present]))
+    return rows[is_split], groups.counts[is_split]
 
 
 def _cat(arrays: list[Ints]) -> Ints:

@@ -1,7 +1,12 @@
-"""The texts on which the ways of running a model are compared with plain forwards when it is loaded.
+"""The texts on which ways of running a model are compared with plain forwards, when it is loaded.
 
-They hold whatever may differ between a text alone and the same text beside others: tokens that a model skips
-when it counts positions, special tokens, neighbours of the same length, the greatest length.
+A text must get the same vectors in a batch as alone. What a model does with the other texts of a batch differs between
+families, and nothing in a configuration states it. So it is measured, on texts that cover all known differences:
+- tokens that the model leaves out when it numbers positions (RoBERTa's padding token), and other special tokens;
+- neighbours of the same length, which share one call of attention, and of other lengths;
+- a text of a single token, and one longer than the windows of local attention;
+- a text of the maximum length, up to the first block only, see `first_block`.
+A difference that no probe covers would go unnoticed at load; `verify` would find it in the stored vectors of a sample.
 """
 
 from collections.abc import Sequence
@@ -18,8 +23,9 @@ _TEXTS = (
     "Every layer of every encoder, as data.",
     "The first layers know where a word stands; the last know more than it says.",
 )
-_LONG, _LONG_WINDOWED = 128, 512  # tokens of the longest text that goes through all blocks, at most
-# What configurations call the reach of attention that isn't of the whole text: beyond it a text is taken otherwise.
+# Maximum number of tokens of the longest text that goes through all blocks: usually, and with local attention.
+_LONG, _LONG_WINDOWED = 128, 512
+# The names that configurations have for the reach of local attention. Longer texts are computed in another way.
 _WINDOWS = (
     "sliding_window",
     "local_attention",
@@ -28,18 +34,19 @@ _WINDOWS = (
     "chunk_length",
     "window_size",
 )
-# Tokens of the longest text that goes up to the first block; with padding what reaches it grows as the square.
+# Maximum number of tokens of the text that goes up to the first block. With padding the model builds masks there,
+# whose size is the square of the length.
 _LONGEST, _LONGEST_PADDED = 32_768, 1024
-_SPECIAL = 24  # special tokens within a text: T5 has a hundred
+_SPECIAL = 24  # maximum number of special tokens within a text: T5 has a hundred
 
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """Texts for comparisons.
+    """The texts for comparisons.
 
     Attributes:
         texts: texts that go through all blocks; the first two are plain and of different lengths, the last is long.
-        special: the special tokens; a text without one, and a text with each of them within.
+        special: the special tokens, and texts: one without them, and one for each of them that contains it.
     """
 
     texts: Sequences
@@ -49,51 +56,55 @@ class Probes:
     @property
     def plain(self) -> Sequences:
         """The two plain texts."""
-        return self.texts.of((0, 1))
+        return self.texts.select((0, 1))
 
     def longest(self, packing: Packing) -> Sequences:
-        """Return a text as long as the model takes and a short one, which go up to the first block."""
+        """Return two texts that go up to the first block: one of the maximum length, and a short one."""
         return self._longest[packing != "packed"]
 
     def groups(self, packing: Packing) -> tuple[tuple[int, ...], ...]:
-        """Return which of the texts go through the model together: no more padding than need be."""
+        """Return which of the texts go through the model together; with padding the long text has one neighbour only."""
         last = len(self.texts.ids) - 1
         return (tuple(range(last + 1)),) if packing == "packed" else (tuple(range(last)), (0, last))
 
 
 def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
-    """Return the texts on which a model is compared.
+    """Return the texts on which ways of running a model are compared; `name` is the model's, for errors.
 
     Raises:
-        ModelError: a tokenizer that hardly makes anything of a sentence.
+        ModelError: the tokenizer gives less than four tokens for a sentence, or all tokens that fit are special.
     """
     plain = tokenizer.texts(_TEXTS)
     if any(len(tokens) < 4 for tokens in plain):
         raise ModelError(
             f"model {name!r}: its tokenizer gives {min(map(len, plain))} tokens for a sentence; it doesn't fit"
         )
-    body, most = _body(plain[0]), loaded.max_length - tokenizer.special
-    if most < 1:
+    body, capacity = _body(plain[0]), loaded.max_length - tokenizer.special
+    if capacity < 1:
         raise ModelError(
             f"model {name!r} takes {loaded.max_length} tokens at once, and {tokenizer.special} of a text are special; "
             "correct its maximum length"
         )
-    long = _filled(plain, min(_long(loaded) - tokenizer.special, most))
+    long = _filled(plain, min(_long(loaded) - tokenizer.special, capacity))
     special = _special(loaded)
+    # Two plain texts, one as long as the first, one with special tokens, one of a single token, and a long one.
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
     types = tokenizer.takes_types
-    longest = (min(limit - tokenizer.special, most) for limit in (_LONGEST, _LONGEST_PADDED))
-    ends = [[_filled(plain, length), body[:most]] for length in longest]
-    with_one = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
+    longest = (min(limit - tokenizer.special, capacity) for limit in (_LONGEST, _LONGEST_PADDED))
+    longest_bodies = [[_filled(plain, length), body[:capacity]] for length in longest]
+    with_special = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
-        _framed(plain[0], [probe[:most] for probe in bodies], types=types),
-        (special, _framed(plain[0], with_one, types=types)),
-        (_framed(plain[0], ends[0], types=types), _framed(plain[0], ends[1], types=types)),
+        _framed(plain[0], [probe[:capacity] for probe in bodies], types=types),
+        (special, _framed(plain[0], with_special, types=types)),
+        (
+            _framed(plain[0], longest_bodies[0], types=types),
+            _framed(plain[0], longest_bodies[1], types=types),
+        ),
     )
 
 
 def _long(loaded: Loaded) -> int:
-    """Return how long a text must be to show all that attention does, as far as is bearable."""
+    """Return how many tokens a text needs so that local attention, if there is any, doesn't reach all of it."""
     stated = (getattr(loaded.config, name, None) for name in _WINDOWS)
     return _LONG_WINDOWED if any(stated) else _LONG
 
@@ -102,18 +113,19 @@ def _body(tokens: Tokens) -> Ints:
     return tokens.ids[tokens.prefix : len(tokens) - tokens.suffix]
 
 
-def _framed(like: Tokens, bodies: Sequence[Ints], *, types: bool) -> Sequences:
-    """Return bodies between the special tokens of a text, with segment numbers like its own."""
-    end = len(like) - like.suffix
+def _framed(template: Tokens, bodies: Sequence[Ints], *, types: bool) -> Sequences:
+    """Return each of `bodies` between the special tokens of the text `template`, with its segment numbers."""
+    end = len(template) - template.suffix
 
     def frame(parts: Ints, body: Ints) -> Ints:
-        return np.concatenate([parts[: like.prefix], body, parts[end:]])
+        return np.concatenate([parts[: template.prefix], body, parts[end:]])
 
-    segments = [frame(like.types, np.full(len(body), like.types[like.prefix])) for body in bodies]
-    return Sequences([frame(like.ids, body) for body in bodies], segments if types else None)
+    segments = [frame(template.types, np.full(len(body), template.types[template.prefix])) for body in bodies]
+    return Sequences([frame(template.ids, body) for body in bodies], segments if types else None)
 
 
 def _filled(texts: Sequence[Tokens], length: int) -> Ints:
+    """Return `length` tokens, from the bodies of `texts` again and again."""
     return np.resize(np.concatenate([_body(text) for text in texts]), length)
 
 
@@ -121,12 +133,12 @@ def _special(loaded: Loaded) -> Ints:
     """Return the special tokens of the tokenizer and of the model."""
     tokenizer = loaded.tokenizer
     of_model = [value for name, value in vars(loaded.config).items() if name.endswith("_token_id")]
-    numbers = [loaded.skipped, *of_model, tokenizer.pad_token_id, tokenizer.unk_token_id]
+    numbers = [loaded.padding_idx, *of_model, tokenizer.pad_token_id, tokenizer.unk_token_id]
     numbers += tokenizer.all_special_ids[:_SPECIAL]
-    known = (number for number in numbers if type(number) is int and 0 <= number < loaded.vocabulary)
-    return np.array(list(dict.fromkeys(known)), dtype=np.int64)
+    valid = (number for number in numbers if type(number) is int and 0 <= number < loaded.vocabulary_size)
+    return np.array(list(dict.fromkeys(valid)), dtype=np.int64)
 
 
 def _between(body: Ints, special: Ints) -> Ints:
-    """Return a body with special tokens between its tokens."""
+    """Return a body, and before it special tokens in turn with its tokens."""
     return np.concatenate([np.stack([np.resize(body, len(special)), special], axis=1).ravel(), body])

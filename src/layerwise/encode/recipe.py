@@ -1,6 +1,6 @@
-"""What a sentence-transformers folder asks for: pooling, maximum length, lower-casing, and what isn't applied.
+"""Read the settings of a sentence-transformers folder: pooling, maximum length, lower-casing, and those not applied.
 
-The names and defaults are those that sentence-transformers itself reads.
+Names and defaults are those of sentence-transformers.
 """
 
 import json
@@ -15,7 +15,7 @@ from layerwise._util.paths import reason
 from layerwise.errors import ModelError
 
 MODULES = "modules.json"
-# The first of these that holds something counts; the name went by the family once.
+# The first of these files with entries is used. Older versions named the file after the family.
 SETTINGS = (
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -27,7 +27,7 @@ SETTINGS = (
 )
 PROMPTS = "config_sentence_transformers.json"
 _POOLS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "eos"}
-# Flags of older folders, in the order in which several of them are joined.
+# Flags of older folders for the pooling, in the order in which several of them are concatenated.
 _FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -37,7 +37,7 @@ _FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _APPLIED = ("max_seq_length", "do_lower_case")
-# What stands in a folder that asks for nothing special; how inputs are laid out side by side changes no vector.
+# Settings with their usual values, and settings that change no vector.
 _USUAL: dict[str, Any] = {
     "transformer_task": "feature-extraction",
     "module_output_name": "token_embeddings",
@@ -50,24 +50,24 @@ _POOLING: json_checks.Schema = {
         json_checks.optional(json_checks.text)(value) or json_checks.list_of(json_checks.text)(value)
     ),
 }
-# The older name stands for the newer one where both are there.
+# Where a folder has both names, sentence-transformers uses the older one.
 _TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
 _PROMPTS: json_checks.Schema = {"prompts": json_checks.optional(json_checks.mapping)}
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The recipe of a sentence-transformers folder.
+class SentenceTransformersRecipe:
+    """The settings of a sentence-transformers folder.
 
     Attributes:
         home: the folder of the transformer, which holds its configuration, weights and tokenizer.
-        folders: those of all modules.
-        pool: ours, or `None` where it has no pooling.
-        max_length: tokens, special ones included, or `None`.
-        lowercase: texts are made lower case before anything else.
-        not_applied: what it asks for besides, in words.
-        notes: what the user should be told.
-        own_code: modules are of code that comes with the folder.
+        folders: the folders of all modules.
+        pool: a pool of `choices.POOLS`; None without a Pooling module.
+        max_length: maximum number of tokens, special ones included; None if not stated.
+        lowercase: whether texts are made lower case first.
+        not_applied: further settings, which aren't applied, as text.
+        notes: what the user should know.
+        own_code: whether a module is of code that comes with the folder.
     """
 
     home: Path
@@ -80,11 +80,11 @@ class Recipe:
     own_code: bool
 
 
-def read_recipe(name: str, root: Path) -> Recipe:
+def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
     """Read the recipe of the folder `root`; `name` is the model's, for errors.
 
     Raises:
-        ModelError: entries that make no sense, a module outside the folder, or a first module that isn't a Transformer.
+        ModelError: invalid entries, a module outside the folder, or a first module that isn't a Transformer.
     """
     modules = _modules(name, root)
     kinds = [kind.rsplit(".", 1)[-1] for kind, _ in modules]
@@ -94,19 +94,20 @@ def read_recipe(name: str, root: Path) -> Recipe:
         )
     home = modules[0][1]
     settings = _settings(home)
-    place = kinds.index("Pooling") if "Pooling" in kinds else None
-    pooling = _pooling(name, modules[place][1] / "config.json") if place is not None else {}
-    pool, notes = _pool(pooling) if place is not None else (None, ())
-    rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, place)]
-    foreign = [kind for kind, _ in modules if _is_foreign(kind)]
+    position = kinds.index("Pooling") if "Pooling" in kinds else None
+    pooling = _pooling(name, modules[position][1] / "config.json") if position is not None else {}
+    pool, notes = _pool(pooling) if position is not None else (None, ())
+    rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, position)]
+    own_code = [kind for kind, _ in modules if _is_own_code(kind)]
     not_applied = [
-        *(f"{kind} (code of its own)" for kind in foreign if kind not in rest),
-        *(f"{kind} (code of its own)" if kind in foreign else kind.rsplit(".", 1)[-1] for kind in rest),
+        # Transformer and Pooling are applied, except when the folder replaces them by its own code.
+        *(f"{kind} (code of its own)" for kind in own_code if kind not in rest),
+        *(f"{kind} (code of its own)" if kind in own_code else kind.rsplit(".", 1)[-1] for kind in rest),
         *_unusual(settings),
         *([] if pooling.get("include_prompt", True) else ["include_prompt false"]),
-        *_whole(read_object(root / PROMPTS, _PROMPTS)),
+        *_of_folder(read_object(root / PROMPTS, _PROMPTS)),
     ]
-    return Recipe(
+    return SentenceTransformersRecipe(
         home,
         tuple(folder for _, folder in modules),
         pool,
@@ -114,15 +115,15 @@ def read_recipe(name: str, root: Path) -> Recipe:
         bool(settings.get("do_lower_case")),
         tuple(map(_printable, not_applied)),
         notes,
-        bool(foreign),
+        bool(own_code),
     )
 
 
 def read_object(path: Path, entries: json_checks.Schema | None = None) -> dict[str, Any]:
-    """Return the object that a JSON file holds; an empty one where there is no file.
+    """Return the object in a JSON file; an empty one if there is no file.
 
     Raises:
-        ModelError: no valid JSON, no object, or an entry that isn't what `entries` says.
+        ModelError: no valid JSON, no object, or an entry that doesn't pass its check in `entries`.
     """
     value = _read_json(path, {})
     if not isinstance(value, dict):
@@ -132,7 +133,7 @@ def read_object(path: Path, entries: json_checks.Schema | None = None) -> dict[s
     wrong = json_checks.first_wrong(value, entries or {})
     if wrong is not None:
         raise ModelError(
-            f"{path}: {wrong} is {json_checks.entry(value, wrong)!r:.60}, which makes no sense, so the model "
+            f"{path}: {wrong} is {json_checks.entry(value, wrong)!r:.60}, which isn't valid, so the model "
             "can't be loaded; its folder is damaged"
         )
     return value
@@ -172,14 +173,14 @@ def _modules(name: str, root: Path) -> list[tuple[str, Path]]:
 def _pooling(name: str, path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(
-            f"model {name!r}: {MODULES} names a module Pooling and there is no file {path}, which says how; fetch the model "
+            f"model {name!r}: {MODULES} names a module Pooling, and its settings {path} don't exist; fetch the model "
             "again"
         )
     return read_object(path, _POOLING)
 
 
-def _is_foreign(kind: str) -> bool:
-    """Tell whether a module's type is none of sentence-transformers' own."""
+def _is_own_code(kind: str) -> bool:
+    """Return whether a module's type isn't one of sentence-transformers itself."""
     return kind.split(".")[0] != "sentence_transformers"
 
 
@@ -189,7 +190,7 @@ def _settings(home: Path) -> dict[str, Any]:
 
 
 def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
-    """Return the maximum length; one among the settings of the tokenizer goes first."""
+    """Return the maximum length; one among the settings of the tokenizer has priority."""
     length = settings.get("max_seq_length")
     options = next((settings[key] for key in _TOKENIZER_SETTINGS if key in settings), None)
     if isinstance(options, dict) and "model_max_length" in options:
@@ -203,34 +204,35 @@ def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
 
 
 def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return our pool for the configuration of a Pooling module, old or new, and a note where there is none."""
+    """Return our pool for the configuration of a Pooling module, old or new; mean and a note if we don't have it."""
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [pool for flag, pool in _FLAGS.items() if config.get(flag)] or "mean"
     names = [mode] if isinstance(mode, str) else mode
     if len(names) == 1 and names[0] in _POOLS:
         return _POOLS[names[0]], ()
-    asked = _printable("+".join(map(str, names)))
+    stated = _printable("+".join(map(str, names)))
     return "mean", (
-        f"the model's own pooling {asked[:60] or names} is none of ours; the default here is mean",
+        f"the model's own pooling {stated[:60] or names} is none of ours; the default here is mean",
     )
 
 
 def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the settings of a Transformer ask for and we don't do."""
+    """Yield the settings of a Transformer that aren't applied."""
     for key, value in settings.items():
         if key in _APPLIED or key in _LAYOUT or value in (None, False, "", [], {}):
             continue
         if key in _TOKENIZER_SETTINGS and isinstance(value, dict) and set(value) == {"model_max_length"}:
             continue
+        # How other inputs than texts are read doesn't matter.
         if key == "modality_config" and isinstance(value, dict):
             value = {"text": value.get("text")}
         if value != _USUAL.get(key):
             yield f"{key} {_short(value)}"
 
 
-def _whole(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is asked of the whole: the prompts before texts, the default one first, and vectors that are cut."""
+def _of_folder(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of the folder that aren't applied: prompts, the default one first, and `truncate_dim`."""
     prompts = config.get("prompts") or {}
     default = config.get("default_prompt_name")
     if default is not None:
@@ -245,7 +247,7 @@ def _whole(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _short(value: Any) -> str:

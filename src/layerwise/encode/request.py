@@ -1,11 +1,11 @@
-"""How a model is loaded, and what is wanted of each text, after it has been checked against the model."""
+"""The options of loading a model, and those of encoding texts after they were checked against the model."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How a model is loaded: what `load_encoder` takes besides its name. Travels with a pickled encoder."""
+    """The arguments of `load_encoder` besides the model's name; part of a pickled encoder."""
 
     revision: str | None = None
     device: str | None = None
@@ -17,14 +17,14 @@ class Loading:
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of each text, checked against the model.
+    """The options of encoding, checked against the model.
 
     Attributes:
-        layers: names, in the order wanted.
-        level, pool, special_tokens: as in the surface; `special_tokens` matters at text level.
-        long, max_length, overlap: what is done with a text of more than `max_length` tokens (special ones
-            included); windows share `overlap` tokens.
-        batch_tokens: tokens of a batch.
+        layers: the names of the requested layers, in the order of the request.
+        level, pool, special_tokens: how tokens become rows; see `Encoder.encode`.
+        long: what is done with a text of more than `max_length` tokens, special ones included.
+        overlap: tokens that neighbouring windows share.
+        batch_tokens: the maximum number of tokens of a batch.
     """
 
     layers: tuple[str, ...]

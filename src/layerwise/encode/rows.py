@@ -1,4 +1,4 @@
-"""From the tokens of one text to its windows and its rows, for every level and policy."""
+"""The windows and the rows of one text, from its tokens, for every level and every policy for long texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ import numpy as np
 
 from layerwise import alignment
 from layerwise.alignment import Groups
+from layerwise.arguments import argument
 from layerwise.encode.request import Request
 from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window, windows
@@ -17,8 +18,8 @@ from layerwise.schema import Coverage, Rows
 from layerwise.word_split import split_words
 
 
-class Wish(Protocol):
-    """What decides the rows of a text: a request, or what `pool` is asked for."""
+class RowRequest(Protocol):
+    """The options that decide the rows of a text: a `Request`, or those of `pool`."""
 
     @property
     def level(self) -> str:
@@ -30,17 +31,17 @@ class Wish(Protocol):
 
     @property
     def special_tokens(self) -> bool:
-        """Whether special tokens count in the mean, max and sum of a text."""
+        """Whether special tokens are included in the mean, max and sum of a text."""
 
 
 class ClsFinder(Protocol):
-    """Knows which token is the classification token."""
+    """An object that finds the classification token of a text."""
 
     def cls_place(self, tokens: Tokens) -> int:
-        """Return its number in the text."""
+        """Return the position of the classification token."""
 
 
-Where = Callable[[], str]  # the name of a text, for an error
+Where = Callable[[], str]  # returns the name of a text, for an error
 
 COUNTS = (
     "tokens",
@@ -56,7 +57,10 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A text as it goes through the model."""
+    """A text as it goes through the model: its tokens after truncation, and its windows.
+
+    `truncated` is the number of tokens that were cut off.
+    """
 
     tokens: Tokens
     windows: tuple[Window, ...]
@@ -64,8 +68,16 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The rows of a text, the tokens of each, and the words that got no row."""
+class TextRows:
+    """The rows of a text.
+
+    Attributes:
+        rows: their columns in the index.
+        groups: the tokens of each row.
+        special_only: whether special tokens were taken because the text has no other tokens.
+        dropped_words: the number of words that the tokenizer dropped.
+        lost_words: the number of words without a token, which get no row.
+    """
 
     rows: Rows
     groups: Groups
@@ -75,32 +87,37 @@ class Made:
 
 
 def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_end: bool = False) -> Cut:
-    """Cut a text's tokens into windows of `capacity` body tokens, or as the policy for long texts says.
+    """Cut a text into windows of `capacity` body tokens, truncate it, or refuse it, as `request.long` says.
 
-    With `keep_end`, what is truncated loses its beginning.
+    Args:
+        tokens: the tokens of the whole text.
+        request: the policy for long texts, and the overlap of windows.
+        capacity: body tokens that fit into a window.
+        where: returns the name of the text, for an error.
+        keep_end: truncate at the beginning instead of the end.
 
     Raises:
-        RequestError: a long text under the policy `error`, naming it.
+        RequestError: a text is too long under the policy `error`.
     """
     if tokens.body <= capacity:
         return Cut(tokens, (Window(0, tokens.body, 0, tokens.body),), 0)
     if request.long == "error":
         raise RequestError(
             f"{where()} has {len(tokens)} tokens and the limit is {request.max_length}; "
-            "take --long window or --long truncate, or leave it out"
+            f"take {argument('long', 'window')} or {argument('long', 'truncate')}, or leave it out"
         )
     if request.long == "window":
         return Cut(tokens, tuple(windows(tokens.body, capacity, request.overlap)), 0)
     start = tokens.prefix + (tokens.body - capacity if keep_end else 0)
-    kept = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
+    remaining = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
     short = replace(
         tokens,
-        ids=tokens.ids[kept],
-        types=tokens.types[kept],
-        starts=tokens.starts[kept],
-        ends=tokens.ends[kept],
-        words=tokens.words[kept],
-        dropped=tokens.dropped & set(tokens.words[kept].tolist()),
+        ids=tokens.ids[remaining],
+        types=tokens.types[remaining],
+        starts=tokens.starts[remaining],
+        ends=tokens.ends[remaining],
+        words=tokens.words[remaining],
+        dropped=tokens.dropped & set(tokens.words[remaining].tolist()),
     )
     return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
 
@@ -108,12 +125,16 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
 def rows_of(
     example: Example,
     tokens: Tokens,
-    request: Wish,
+    request: RowRequest,
     tokenizer: ClsFinder,
     spans: Sequence[tuple[int, int]] | None,
     where: Where,
-) -> Made:
-    """Return the rows of one text at the level of the request."""
+) -> TextRows:
+    """Return the rows of one text at the level of `request`.
+
+    Raises:
+        RequestError: a span outside the text, or without a token.
+    """
     if request.level == "token":
         return _tokens(example, tokens)
     if request.level == "word":
@@ -123,8 +144,8 @@ def rows_of(
     return _text(example, tokens, request, tokenizer)
 
 
-def count(counts: dict[str, int], coverage: Coverage, rows: Made) -> None:
-    """Add one text to the counts of its shard."""
+def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
+    """Add one text to the counts of its shard, in place."""
     counts["tokens"] += coverage.tokens
     counts["windows"] += coverage.windows
     counts["windowed_texts"] += coverage.windows > 1
@@ -135,10 +156,11 @@ def count(counts: dict[str, int], coverage: Coverage, rows: Made) -> None:
     counts["special_only_texts"] += rows.special_only
 
 
-def _tokens(example: Example, tokens: Tokens) -> Made:
+def _tokens(example: Example, tokens: Tokens) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
+    # Raw text has no words from the tokenizer: take the first word of our splitter that a token overlaps.
     if example.words is None:
         words = alignment.first_row(
             alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)
@@ -146,10 +168,10 @@ def _tokens(example: Example, tokens: Tokens) -> Made:
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     rows = Rows(tokens.starts, tokens.ends, extra)
-    return Made(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
+    return TextRows(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
 
 
-def _words(example: Example, tokens: Tokens) -> Made:
+def _words(example: Example, tokens: Tokens) -> TextRows:
     if example.words is None:
         borders = np.asarray(split_words(example.text), dtype=np.int64).reshape(-1, 2)
         groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
@@ -161,37 +183,44 @@ def _words(example: Example, tokens: Tokens) -> Made:
             .reshape(-1, 2)
         )
         groups = alignment.by_number(tokens.words, len(example.words))
-    words = groups.counts > 0
-    numbers = np.flatnonzero(words)
+    has_tokens = groups.counts > 0
+    numbers = np.flatnonzero(has_tokens)
     dropped = np.isin(numbers, list(tokens.dropped))
-    rows = Rows(borders[words, 0], borders[words, 1], {"word": numbers, "dropped": dropped})
-    return Made(rows, groups.keep(words), dropped_words=len(tokens.dropped), lost_words=int((~words).sum()))
+    rows = Rows(borders[has_tokens, 0], borders[has_tokens, 1], {"word": numbers, "dropped": dropped})
+    return TextRows(
+        rows,
+        groups.keep(has_tokens),
+        dropped_words=len(tokens.dropped),
+        lost_words=int((~has_tokens).sum()),
+    )
 
 
-def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> Made:
+def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> TextRows:
     for start, end in spans:
         if not 0 <= start < end <= len(example.text):
             raise RequestError(
                 f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
             )
     groups = alignment.by_overlap(tokens.starts, tokens.ends, spans)
-    for (start, end), tokens_there in zip(spans, groups.counts.tolist(), strict=True):
-        if not tokens_there:
+    for (start, end), token_count in zip(spans, groups.counts.tolist(), strict=True):
+        if not token_count:
             raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token")
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
-    return Made(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
+    return TextRows(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 
 
-def _text(example: Example, tokens: Tokens, request: Wish, tokenizer: ClsFinder) -> Made:
+def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsFinder) -> TextRows:
     rows = Rows(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
     dropped = len(tokens.dropped)
     if request.pool == "cls":
         place = tokenizer.cls_place(tokens)
-        return Made(rows, alignment.whole(place, place + 1), dropped_words=dropped)
+        return TextRows(rows, alignment.whole(place, place + 1), dropped_words=dropped)
     if request.pool == "eos":
-        return Made(rows, alignment.whole(len(tokens) - 1, len(tokens)), dropped_words=dropped)
+        return TextRows(rows, alignment.whole(len(tokens) - 1, len(tokens)), dropped_words=dropped)
     special = request.special_tokens and request.pool in ("mean", "max", "sum")
     if special or not tokens.body:
-        return Made(rows, alignment.whole(0, len(tokens)), special_only=not special, dropped_words=dropped)
+        return TextRows(
+            rows, alignment.whole(0, len(tokens)), special_only=not special, dropped_words=dropped
+        )
     body = alignment.whole(tokens.prefix, len(tokens) - tokens.suffix)
-    return Made(rows, body, dropped_words=dropped)
+    return TextRows(rows, body, dropped_words=dropped)

@@ -1,11 +1,16 @@
-"""Where each layer comes out of a model, and how to stop once the last one that is wanted has come.
+"""Take each layer out of a forward as soon as its block is done, and stop after the last layer that is needed.
 
-transformers hands out all layers at the end of a full forward. A tap takes each layer at the moment its
-block is done: it is the n-th output of one module, found once by comparing every module's outputs with
-`hidden_states` on a probe.
+transformers returns all layers at the end of a full forward. All of them would stay in memory until then, and the
+blocks behind the deepest requested layer would be computed for nothing. A tap is a hook that takes a layer when the
+module that gives it returns. Which module that is differs between families (a block, or a norm after it; ALBERT calls
+one block again and again). So `find_taps` compares the outputs of all modules with `hidden_states` on a probe, once at
+load. Where a layer is the output of no module, `Collected` takes the layers from `hidden_states`.
 
-A model is shared by threads. What belongs to one forward (which layers are wanted, how often each module was
-called, who is still in the batch) is a `Forward`; the hooks find the one of the thread that they run in.
+Texts of a packed batch may need different layers. A text leaves the forward after its deepest layer: the hooks cut
+the hidden state, and later the inputs of each block, to the texts that remain.
+
+Several threads may share one model and its hooks. The state of one forward is therefore a `Forward`, and a hook uses
+the `Forward` of the thread that it runs in.
 """
 
 import threading
@@ -23,7 +28,7 @@ OnLayer = Callable[[int, torch.Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """Layer = what the module gives back the `call`-th time it is called in one forward (0-based)."""
+    """A layer is the output of `module` when it is called for the `call`-th time in one forward, counted from 0."""
 
     module: nn.Module
     call: int
@@ -34,9 +39,11 @@ class Stop(Exception):
 
 
 def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
-    """Return the tap of every layer, or `None` where a layer is no module's output.
+    """Return the tap of every layer; None if a layer isn't the output of any module.
 
-    `forward` runs the model once and returns its output with `hidden_states`.
+    Args:
+        model: the model.
+        forward: runs the model once and returns its output with `hidden_states`.
     """
     calls: list[tuple[nn.Module, int, torch.Tensor]] = []
     counts: dict[nn.Module, int] = {}
@@ -46,6 +53,7 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         counts[module] = call + 1
         hidden = first_tensor(output)
         if hidden is not None and hidden.dim() == 3:
+            # A copy, because later modules may change the tensor in place.
             calls.append((module, call, hidden.clone()))
 
     handles = [module.register_forward_hook(record) for module in model.modules() if module is not model]
@@ -56,28 +64,29 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
             handle.remove()
     taps = []
     for state in states:
-        same = [
-            (m, call)
-            for m, call, hidden in calls
+        matches = [
+            (module, call)
+            for module, call, hidden in calls
             if hidden.shape == state.shape and torch.equal(hidden, state)
         ]
-        if not same:
+        if not matches:
             return None
-        # The outermost module around the first that gives the layer; what only passes it on belongs to the next one.
-        first = same[0][0]
-        taps.append(next(Tap(*tap) for tap in reversed(same) if first in set(tap[0].modules())))
+        # Later modules may pass the layer on unchanged (dropout, a norm that is the identity): they belong to the next
+        # layer. Of the modules around the first match the outermost is the block.
+        first = matches[0][0]
+        taps.append(next(Tap(*match) for match in reversed(matches) if first in set(match[0].modules())))
     return taps
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
-    """Return the hidden state in a module's output: the tensor itself or the first of a tuple."""
+    """Return the hidden state in a module's output: the tensor, or the first of a tuple; None if that is no tensor."""
     if isinstance(output, (tuple, list)) and output:
         output = output[0]
     return output if isinstance(output, torch.Tensor) else None
 
 
-class Leaving(Protocol):
-    """The texts of a packed batch, of which some leave the forward before the others."""
+class ShrinkingBatch(Protocol):
+    """The texts of a packed batch, some of which leave the forward before the others."""
 
     def keep(self, tokens: int) -> None:
         """Keep the texts that make up the first `tokens` tokens."""
@@ -85,91 +94,94 @@ class Leaving(Protocol):
 
 @dataclass(eq=False)
 class Forward:
-    """One forward: what is wanted of it, and how far it has come.
+    """The state of one forward.
 
     Attributes:
-        wanted: positions on the layer axis.
-        on_layer: takes each wanted layer as soon as it is there.
-        tokens: how many tokens are in the batch at the beginning; 0 where no text may leave.
-        stays: after which layers texts leave, and how many tokens stay, those at the beginning of the batch.
-        runs: the texts of the batch, which are told.
-        arrived: the layers that came.
+        layers: the positions of the layers to deliver.
+        on_layer: called with each of these layers as soon as it is computed.
+        tokens: the number of tokens of the batch at the beginning; 0 if no text may leave.
+        remaining_after: the number of tokens that remain, for each layer after which texts leave. They are the first
+            tokens of the batch.
+        runs: the texts of the batch; cut whenever some leave.
+        delivered: the layers that were delivered.
+        calls: the number of calls of each module so far.
     """
 
-    wanted: frozenset[int]
+    layers: frozenset[int]
     on_layer: OnLayer
     tokens: int = 0
-    stays: Mapping[int, int] = field(default_factory=dict)
-    runs: Leaving | None = None
-    arrived: set[int] = field(default_factory=set)
+    remaining_after: Mapping[int, int] = field(default_factory=dict)
+    runs: ShrinkingBatch | None = None
+    delivered: set[int] = field(default_factory=set)
     calls: dict[nn.Module, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.deepest = max(self.wanted)
-        self.left = self.tokens
+        self.deepest = max(self.layers)
+        self.remaining = self.tokens
 
-    def call_of(self, module: nn.Module) -> int:
-        """Return how often a module was called before in this forward, and count this call."""
+    def count_call(self, module: nn.Module) -> int:
+        """Count a call of a module, and return the number of its calls before."""
         before = self.calls.get(module, 0)
         self.calls[module] = before + 1
         return before
 
-    def take(self, layer: int, hidden: torch.Tensor) -> None:
-        """Hand a layer over if it is wanted."""
-        if layer in self.wanted:
-            self.arrived.add(layer)
+    def deliver(self, layer: int, hidden: torch.Tensor) -> None:
+        """Pass a layer to `on_layer` if it is one of `layers`."""
+        if layer in self.layers:
+            self.delivered.add(layer)
             self.on_layer(layer, hidden)
 
-    def leave(self, layer: int, output: Any) -> Any:
-        """Return what a module gave back for a layer without the texts that leave there; `None` if none does."""
-        if layer not in self.stays:
+    def cut_output(self, layer: int, output: Any) -> Any:
+        """Return the output for a layer without the texts that leave after it; None if no text leaves."""
+        if layer not in self.remaining_after:
             return None
-        before, self.left = self.left, self.stays[layer]
+        before, self.remaining = self.remaining, self.remaining_after[layer]
         if self.runs is not None:
-            self.runs.keep(self.left)
-        return _cut(output, before, self.left)
+            self.runs.keep(self.remaining)
+        return _cut(output, before, self.remaining)
 
-    def cut(self, inputs: Any) -> Any:
-        """Return a module's inputs without the texts that have left."""
-        return inputs if self.left == self.tokens else _cut(inputs, self.tokens, self.left)
+    def cut_inputs(self, inputs: Any) -> Any:
+        """Return the inputs of a module without the texts that have left."""
+        return inputs if self.remaining == self.tokens else _cut(inputs, self.tokens, self.remaining)
 
     def check(self) -> None:
-        """Raise ModelError where a wanted layer didn't come."""
-        lacking = sorted(self.wanted - self.arrived)
-        if lacking:
+        """Raise ModelError if one of `layers` wasn't delivered."""
+        missing = sorted(self.layers - self.delivered)
+        if missing:
             raise ModelError(
-                f"the model's forward ended without layer {', '.join(map(str, lacking))}, which was asked for; it "
-                "runs in another way than when it was loaded: load it again, and if that doesn't help report it"
+                f"the model's forward ended without layer {', '.join(map(str, missing))}, which was requested; it "
+                "behaves differently than at load: load it again, and if that doesn't help report it"
             )
 
 
-def _cut(value: Any, tokens: int, left: int) -> Any:
-    """Return tensors with an axis of `tokens` tokens, as packed batches have it, cut to the first `left` of them."""
+def _cut(value: Any, tokens: int, remaining: int) -> Any:
+    """Cut all tensors of a packed batch of `tokens` tokens to the `remaining` first tokens; leave other values."""
     if isinstance(value, torch.Tensor):
         if value.dim() > 1 and value.shape[:2] == (1, tokens):
-            return value[:, :left]
+            return value[:, :remaining]
+        # Positions and rotary angles may have an axis of heads before that of tokens.
         if value.dim() > 2 and value.shape[:3] == (1, 1, tokens):
-            return value[:, :, :left]
+            return value[:, :, :remaining]
         return value
     if type(value) in (list, tuple):
-        return type(value)(_cut(item, tokens, left) for item in value)
+        return type(value)(_cut(item, tokens, remaining) for item in value)
     if type(value) is dict:
-        return {name: _cut(item, tokens, left) for name, item in value.items()}
+        return {name: _cut(item, tokens, remaining) for name, item in value.items()}
     return value
 
 
 class _Current(threading.local):
-    """The forward that this thread is in."""
+    """The forward that this thread runs, if any."""
 
     forward: Forward | None = None
 
 
 class Taps:
-    """Hooks on a model that hand each wanted layer over as soon as it is there.
+    """Hooks on a model that deliver each layer as soon as it is computed.
 
     Attributes:
-        final_norm: the last layer comes from a norm after the last block.
-        first_block: the module that gives layer 1.
+        final_norm: whether the last layer is the output of a norm after the last block.
+        first_block: the module whose output is layer 1.
     """
 
     def __init__(self, taps: list[Tap], model: nn.Module) -> None:
@@ -182,17 +194,18 @@ class Taps:
         for module in _blocks(model, self._layers):
             module.register_forward_pre_hook(self._before, with_kwargs=True)
         self.first_block = taps[1].module if len(taps) > 1 else None
+        # In many families all layers are outputs of norms, and then the last one is no exception.
         self.final_norm = _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2]))
 
-    def run(self, model: Callable[[], Any], forward: Forward) -> None:
-        """Run `model` up to the deepest layer that `forward` wants, giving it each layer.
+    def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
+        """Run the model up to the deepest layer of `forward`, which gets each layer.
 
         Raises:
-            ModelError: a wanted layer didn't come.
+            ModelError: a layer wasn't delivered.
         """
         before, self._current.forward = self._current.forward, forward
         try:
-            model()
+            run_model()
         except Stop:
             pass
         finally:
@@ -201,45 +214,46 @@ class Taps:
 
     def _before(self, _: nn.Module, args: Any, kwargs: Any) -> Any:
         forward = self._current.forward
-        if forward is None or forward.left == forward.tokens:
+        if forward is None or forward.remaining == forward.tokens:
             return None
-        return forward.cut(args), forward.cut(kwargs)
+        return forward.cut_inputs(args), forward.cut_inputs(kwargs)
 
     def _after(self, module: nn.Module, _: Any, output: Any) -> Any:
         forward = self._current.forward
         if forward is None:
             return None
-        layer = self._layers[module].get(forward.call_of(module))
+        layer = self._layers[module].get(forward.count_call(module))
         hidden = first_tensor(output)
         if layer is None or hidden is None:
             return None
-        forward.take(layer, hidden)
+        forward.deliver(layer, hidden)
         if layer >= forward.deepest:
             raise Stop
-        return forward.leave(layer, output)
+        return forward.cut_output(layer, output)
 
 
 def _blocks(model: nn.Module, taps: Iterable[nn.Module]) -> list[nn.Module]:
-    """Return the modules that get a hidden state: those of the taps, and those that stand in a list with one."""
+    """Return the modules that get a hidden state: those of the taps, and all of a module list with one of them."""
     modules = set(taps)
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and modules & set(m)]
     return list(dict.fromkeys([*modules, *(block for blocks in lists for block in blocks)]))
 
 
 class Collected:
-    """The same face for models whose layers are no module's output: the whole forward, then the layers."""
+    """The interface of `Taps` for other models: run the whole forward, then deliver the layers of `hidden_states`."""
 
     final_norm = False
     first_block = None
 
-    def run(self, model: Callable[[], Any], forward: Forward) -> None:
-        """Run `model`, then give `forward` each layer that it wants."""
-        for layer, hidden in enumerate(model().hidden_states):
-            forward.take(layer, hidden)
+    def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
+        """Run the model to its end, then pass all layers to `forward`."""
+        for layer, hidden in enumerate(run_model().hidden_states):
+            forward.deliver(layer, hidden)
         forward.check()
 
 
 def _is_norm(tap: Tap) -> bool:
+    """Return whether the module of a tap is a norm: a block has linear layers, perhaps repacked ones (`packed`)."""
     return not any(
         isinstance(module, nn.Linear) or hasattr(module, "packed") for module in tap.module.modules()
     )

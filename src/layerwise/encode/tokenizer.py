@@ -1,4 +1,4 @@
-"""Tokenising: from a text or its words to tokens with numbers, offsets and word numbers."""
+"""Tokenise texts and pre-split words: numbers, offsets and word numbers of tokens."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,17 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from layerwise._util.silence import is_panic
-from layerwise.encode.hf import Loaded, first_line
+from layerwise.encode.hf import Loaded
+from layerwise.encode.model_errors import first_line
 from layerwise.errors import ModelError
 
 Ints = npt.NDArray[np.int64]
 NO_WORD = -1
-# What byte-level tokenizers, and sentencepiece's, write for a space. Before a text, or a word, that has none, it may be a
-# token of its own, which stands for no character and carries the place of the next one.
+# The characters that byte-level tokenizers, and sentencepiece's, write for a space. They also add one before a text or
+# a word. It may become a token by itself, which stands for no character and has the offsets of the next one.
 _BYTE_LEVEL, _SENTENCEPIECE = "\u0120", "\u2581"
 _LONGEST_BLANK = 16
-_MANY = {value: np.full(1024, value) for value in (0, NO_WORD)}
-for _array in _MANY.values():
+# Shared by all texts, as most arrays of one value are short.
+_CONSTANTS = {value: np.full(1024, value) for value in (0, NO_WORD)}
+for _array in _CONSTANTS.values():
     _array.setflags(write=False)
 
 
@@ -28,10 +30,12 @@ for _array in _MANY.values():
 class Tokens:
     """The tokens of one text, special ones included; all arrays are (tokens,).
 
-    `starts`, `ends` are code points in the text (0, 0 for special tokens, and for all where nobody asked).
-    `words` are the word numbers of pre-split input, −1 elsewhere. The first `prefix` and the last `suffix`
-    tokens are special. `dropped` are the words that the tokenizer drops and that stand here as the unknown
-    token.
+    Attributes:
+        ids, types: the numbers of the tokens and of their segments.
+        starts, ends: code points in the text; 0, 0 for special tokens, and for all tokens if no offsets were requested.
+        words: the word numbers of pre-split input; −1 for other tokens.
+        prefix, suffix: the number of special tokens at the beginning and at the end.
+        dropped: the words that the tokenizer drops, each replaced here by the unknown token.
     """
 
     ids: Ints
@@ -59,108 +63,114 @@ class Tokenizer:
         self._backend, self._name = loaded.backend, name
         self._split_backend: Any = None
         self._unknown: int | None = loaded.tokenizer.unk_token_id
-        # Of texts that are too long the model wants the end instead of the beginning.
+        # Whether the end of a text that is too long is kept, instead of the beginning.
         self.keeps_end = loaded.tokenizer.truncation_side == "left"
         self._cls: int | None = loaded.tokenizer.cls_token_id
         self.takes_types = "token_type_ids" in loaded.tokenizer.model_input_names
-        # What stands around a text is the same for all: special tokens, and the segment numbers of everything.
+        # All texts have the same special tokens around them, and the same segment numbers.
         self.special = len(self._backend.encode("").ids)
-        probe = self._backend.encode("a")
-        mask = probe.special_tokens_mask
+        example = self._backend.encode("a")
+        mask = example.special_tokens_mask
         self._prefix = mask.index(0) if 0 in mask else 0
-        self._one_type = not any(probe.type_ids)
-        self.has_cls = self._cls is not None and self._cls in probe.ids
+        self._one_type = not any(example.type_ids)
+        self.has_cls = self._cls is not None and self._cls in example.ids
+        # Their steps can be nested; the text of a tokenizer's parts names all of them.
         steps = repr(self._backend.pre_tokenizer) + repr(self._backend.decoder)
         self._space = _BYTE_LEVEL if "ByteLevel" in steps else _SENTENCEPIECE
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
         self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
     def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Tokens]:
-        """Return the tokens of raw texts: exactly what the model's tokenizer gives, and nothing cut.
+        """Return the tokens of raw texts, exactly those of the model's tokenizer, without truncation.
 
-        Where they stand in the text costs time, and is left out unless `located`.
+        Offsets take time to compute; they are all 0 unless `located`.
 
         Raises:
-            ModelError: the tokenizer fails, as one without an unknown token does where it needs that.
+            ModelError: the tokenizer fails, for example because it needs an unknown token and has none.
         """
         if not located:
             encodings = self._encoded(self._backend.encode_batch_fast, list(texts))
-            return [self._whole(self._tokens(encoding, located=False)) for encoding in encodings]
+            return [self._not_empty(self._tokens(encoding, located=False)) for encoding in encodings]
         encodings = self._encoded(self._backend.encode_batch, list(texts))
         located_tokens = map(self._tokens, encodings)
-        return [self._whole(self._empty_blanks(*pair)) for pair in zip(located_tokens, texts, strict=True)]
+        return [
+            self._not_empty(self._empty_blanks(*pair)) for pair in zip(located_tokens, texts, strict=True)
+        ]
 
     def words(self, texts: Sequence[Sequence[str]]) -> list[Tokens]:
         """Return the tokens of pre-split texts, with offsets in the words joined by one space.
 
         Raises:
-            ModelError: a word is dropped and the tokenizer has no unknown token to stand for it; or as `texts`.
+            ModelError: a word is dropped and the tokenizer has no unknown token to replace it; or as `texts`.
         """
         backend = self._backend_for_words()
         split = [list(words) for words in texts]
         encodings = self._encoded(partial(backend.encode_batch, is_pretokenized=True), split)
-        return [self._whole(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
+        return [self._not_empty(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
 
     def _encoded(self, encode: Callable[[list[Any]], list[Any]], texts: list[Any]) -> list[Any]:
+        """Call a method of the tokenizer, and raise its errors as ModelError."""
         try:
             return encode(texts)
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
             raise ModelError(
-                f"the tokenizer of {self._name!r} fails at a text ({first_line(error)}); its files are damaged or lack its "
+                f"the tokenizer of {self._name!r} can't tokenise a text ({first_line(error)}); its files are damaged or lack its "
                 "unknown token, take those that belong to the model"
             ) from None
 
     def names(self, ids: Sequence[int]) -> list[str]:
-        """Return what the tokenizer calls tokens, by their numbers: `[CLS]`, `##ing`."""
+        """Return the strings of tokens, as in the vocabulary: `[CLS]`, `##ing`."""
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
 
     def cls_place(self, tokens: Tokens) -> int:
-        """Return where the classification token stands among the special tokens of a text; it `has_cls`."""
+        """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""
         special = [*range(tokens.prefix), *range(len(tokens) - tokens.suffix, len(tokens))]
-        return next(int(place) for place in special if int(tokens.ids[place]) == self._cls)
+        return next(int(position) for position in special if int(tokens.ids[position]) == self._cls)
 
     def _tokens(self, encoding: Any, *, located: bool = True) -> Tokens:
         ids = np.array(encoding.ids, dtype=np.int64)
         count, suffix = len(ids), self.special - self._prefix
-        starts = ends = _same(0, count)
+        starts = ends = _constant(0, count)
         if located:
             offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
             offsets[: self._prefix] = offsets[count - suffix :] = 0
             starts, ends = offsets[:, 0], offsets[:, 1]
-        types = _same(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
-        return Tokens(ids, types, starts, ends, _same(NO_WORD, count), self._prefix, suffix)
+        types = _constant(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
+        return Tokens(ids, types, starts, ends, _constant(NO_WORD, count), self._prefix, suffix)
 
     def _empty_blanks(self, tokens: Tokens, text: str) -> Tokens:
-        """Take place and word from the tokens that stand for a space which the text hasn't, in place.
+        """Remove the offsets and the word of each token for a space that the text doesn't have, in place.
 
-        Where no other token stands for the same characters, or the same word, they keep them.
+        Such a token keeps them if no other token has the same characters or word: no character may lose all its tokens.
         """
         if not len(self._blanks):
             return tokens
-        blank = np.isin(tokens.ids, self._blanks)
-        blank[: tokens.prefix] = blank[len(tokens) - tokens.suffix :] = False
-        full = np.flatnonzero(~blank)
-        for place in np.flatnonzero(blank).tolist():
-            start, end, word = tokens.starts[place], tokens.ends[place], tokens.words[place]
+        is_blank = np.isin(tokens.ids, self._blanks)
+        is_blank[: tokens.prefix] = is_blank[len(tokens) - tokens.suffix :] = False
+        others = np.flatnonzero(~is_blank)
+        for blank in np.flatnonzero(is_blank).tolist():
+            start, end, word = tokens.starts[blank], tokens.ends[blank], tokens.words[blank]
             if any(char.isspace() or char == self._space for char in text[start:end]):
                 continue
-            at = int(np.searchsorted(full, place))
-            near = full[max(at - 1, 0) : at + 1]
-            shared = (tokens.starts[near] < end) & (tokens.ends[near] > start)
-            if (shared if word == NO_WORD else tokens.words[near] == word).any():
-                tokens.ends[place] = start
+            following = int(np.searchsorted(others, blank))
+            neighbours = others[max(following - 1, 0) : following + 1]
+            overlaps = (tokens.starts[neighbours] < end) & (tokens.ends[neighbours] > start)
+            if (overlaps if word == NO_WORD else tokens.words[neighbours] == word).any():
+                tokens.ends[blank] = start
                 if word != NO_WORD:
-                    tokens.words[place] = NO_WORD
+                    tokens.words[blank] = NO_WORD
         return tokens
 
     def _joined(self, encoding: Any, words: Sequence[str]) -> Tokens:
+        """Return the tokens of a pre-split text, with offsets in its words joined by one space."""
         tokens = self._tokens(encoding)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
         numbers[: tokens.prefix] = NO_WORD
         numbers[len(tokens) - tokens.suffix :] = NO_WORD
+        # Offsets of pre-split input count from the beginning of each word.
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
         tokens = Tokens(
             tokens.ids,
@@ -171,29 +181,30 @@ class Tokenizer:
             tokens.prefix,
             tokens.suffix,
         )
-        lost = sorted(set(range(len(words))) - set(numbers.tolist()))
-        tokens = self._restore(tokens, lost, begins, words) if lost else tokens
+        dropped = sorted(set(range(len(words))) - set(numbers.tolist()))
+        tokens = self._restore(tokens, dropped, begins, words) if dropped else tokens
         return self._empty_blanks(tokens, " ".join(words))
 
-    def _restore(self, tokens: Tokens, lost: list[int], begins: Ints, words: Sequence[str]) -> Tokens:
-        """Put the unknown token where words were dropped."""
+    def _restore(self, tokens: Tokens, dropped: list[int], begins: Ints, words: Sequence[str]) -> Tokens:
+        """Insert the unknown token for each dropped word."""
         body = tokens.words[tokens.prefix : len(tokens) - tokens.suffix]
-        at = tokens.prefix + np.searchsorted(body, lost)
-        lost_begins = begins[lost]
-        lost_ends = lost_begins + np.array([len(words[w]) for w in lost])
+        positions = tokens.prefix + np.searchsorted(body, dropped)
+        starts = begins[dropped]
+        ends = starts + np.array([len(words[word]) for word in dropped])
+        type_id = tokens.types[tokens.prefix] if len(tokens) > tokens.prefix else 0
         return Tokens(
-            np.insert(tokens.ids, at, self._unknown_token()),
-            np.insert(tokens.types, at, tokens.types[tokens.prefix] if len(tokens) > tokens.prefix else 0),
-            np.insert(tokens.starts, at, lost_begins),
-            np.insert(tokens.ends, at, lost_ends),
-            np.insert(tokens.words, at, lost),
+            np.insert(tokens.ids, positions, self._unknown_token()),
+            np.insert(tokens.types, positions, type_id),
+            np.insert(tokens.starts, positions, starts),
+            np.insert(tokens.ends, positions, ends),
+            np.insert(tokens.words, positions, dropped),
             tokens.prefix,
             tokens.suffix,
-            frozenset(lost),
+            frozenset(dropped),
         )
 
-    def _whole(self, tokens: Tokens) -> Tokens:
-        """Give a text without any token the unknown one: it still is a text."""
+    def _not_empty(self, tokens: Tokens) -> Tokens:
+        """Return the tokens of a text, or the unknown token if it has none: each text has at least one row."""
         if len(tokens):
             return tokens
         zero = np.zeros(1, dtype=np.int64)
@@ -207,17 +218,20 @@ class Tokenizer:
         return int(self._unknown)
 
     def _backend_for_words(self) -> Any:
-        """Byte-level tokenizers need a space before each word, or words would be read as glued together."""
+        """Return the tokenizer for pre-split words.
+
+        A byte-level tokenizer must add a space before each word; otherwise it would read the words as one.
+        """
         if self._split_backend is None:
             spec = json.loads(self._backend.to_str())
             spaced = _space_words(spec.get("pre_tokenizer"))
-            # Set once it is whole: another thread may look meanwhile.
+            # Assigned only when it is complete, because another thread may read it at the same time.
             self._split_backend = type(self._backend).from_str(json.dumps(spec)) if spaced else self._backend
         return self._split_backend
 
 
 def _space_words(step: dict[str, Any] | None) -> bool:
-    """Switch `add_prefix_space` on in a tokenizer's description, in place; tells whether anything changed."""
+    """Switch `add_prefix_space` on in a tokenizer's description, in place; return whether anything changed."""
     if step is None:
         return False
     if step.get("type") == "ByteLevel" and not step.get("add_prefix_space"):
@@ -227,6 +241,6 @@ def _space_words(step: dict[str, Any] | None) -> bool:
     return any(changed)
 
 
-def _same(value: int, count: int) -> Ints:
-    """Return an array (count,) of one value, not to be written to."""
-    return _MANY[value][:count] if count <= len(_MANY[value]) else np.full(count, value)
+def _constant(value: int, count: int) -> Ints:
+    """Return an array (count,) of one value, which must not be written to."""
+    return _CONSTANTS[value][:count] if count <= len(_CONSTANTS[value]) else np.full(count, value)

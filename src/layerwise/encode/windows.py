@@ -1,4 +1,4 @@
-"""Long texts: overlapping windows, and which window each token is taken from."""
+"""Cut long texts into overlapping windows, and decide which window each token is taken from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of body tokens (without the special ones) that goes through the model together.
+    """A part of a text that goes through the model at once, in body tokens (without the special ones).
 
-    The window holds body tokens `start` … `end` − 1; of these it gives `first` … `last` − 1.
+    The window holds the tokens `start` … `end` − 1. Of these, `first` … `last` − 1 are taken from it.
     """
 
     start: int
@@ -20,8 +20,8 @@ class Window:
 def windows(body: int, capacity: int, overlap: int) -> Iterator[Window]:
     """Cut `body` tokens into windows of at most `capacity` tokens, neighbours sharing at least `overlap`.
 
-    Every token is given by exactly one window: the one in which it stands farthest from an edge, the
-    earlier one in a tie. The last window is moved back, so that it is as long as the others.
+    Every token is taken from exactly one window: the one in which it is farthest from an edge, the earlier one in a
+    tie. The last window begins earlier if need be, so that it is as long as the others.
 
     >>> [(w.start, w.end, w.first, w.last) for w in windows(10, capacity=6, overlap=2)]
     [(0, 6, 0, 5), (4, 10, 5, 10)]
@@ -32,7 +32,7 @@ def windows(body: int, capacity: int, overlap: int) -> Iterator[Window]:
     first = 0
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         end = min(start + capacity, body)
-        # Token p stands end-1-p from this window's end and p-following from the next one's start.
+        # Token p is end-1-p tokens from the end of this window, and p-following tokens from the start of the next one.
         last = body if following is None else (end - 1 + following) // 2 + 1
         yield Window(start, end, first, last)
         first = last

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from layerwise import choices
 from layerwise.errors import ModelError
 from layerwise.example import Example
 from layerwise.store import LayerDataset
@@ -43,7 +44,7 @@ def same_request(encoder: Encoder, settings: Mapping[str, Any], layers: LayerSpe
         special_tokens=settings["special_tokens"],
         long=settings["long"],
         max_length=settings["max_length"],
-        overlap=settings["overlap"] if settings["long"] == "window" else None,
+        overlap=choices.recorded_overlap(settings),
     )
 
 

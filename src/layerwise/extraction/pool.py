@@ -13,7 +13,7 @@ from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.encode import rows as rowing
-from layerwise.encode.rows import Made
+from layerwise.encode.rows import TextRows
 from layerwise.encode.tokenizer import Tokens
 from layerwise.errors import RequestError
 from layerwise.extraction.provenance import entries_of
@@ -130,7 +130,7 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Wis
     )
 
 
-def _rows(text: StoredText, request: _Wish, level: str, doc: int) -> Made:
+def _rows(text: StoredText, request: _Wish, level: str, doc: int) -> TextRows:
     if level == "word" and not len(text.tokens):
         raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
     return rowing.rows_of(text.example, text.tokens, request, request, None, lambda: f"text {doc}")

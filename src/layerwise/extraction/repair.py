@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layerwise import choices
 from layerwise._util.paths import is_url, place
 from layerwise._util.progress import Tracker
 from layerwise.errors import DatasetError
@@ -19,6 +20,7 @@ from layerwise.extraction.shard_maker import Recipe, ShardMaker, Task, summed
 from layerwise.parallel.executor import Steps
 from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
+from layerwise.results import Result, Table
 from layerwise.schema import Carried
 from layerwise.store import DatasetWriter, LayerDataset, check_files
 from layerwise.store.described import open_described
@@ -28,9 +30,11 @@ from layerwise.store.work import difference
 _REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens")
 
 
-@dataclass(frozen=True)
-class Repair:
-    """What was done.
+@dataclass(frozen=True, slots=True, repr=False)
+class Repair(Result):
+    """The shards of a dataset that were made again; returned by `lw.repair`.
+
+    `to_pandas()` has a row per shard that was made again: `shard`, `changed`.
 
     Attributes:
         shards: the numbers of those that were made again.
@@ -41,6 +45,23 @@ class Repair:
     shards: tuple[int, ...]
     changed: tuple[int, ...]
     foreign: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON holds it."""
+        return {"shards": list(self.shards), "changed": list(self.changed), "foreign": list(self.foreign)}
+
+    def _lines(self) -> Sequence[str]:
+        numbers = ", ".join(map(str, self.shards))
+        return [
+            f"Repair: shards made again: {numbers}"
+            if self.shards
+            else "Repair: every shard is as it was written",
+            f"with other bytes than before: {', '.join(map(str, self.changed))}" if self.changed else "",
+            f"no part of the dataset: {', '.join(self.foreign)}" if self.foreign else "",
+        ]
+
+    def _table(self) -> Table:
+        return {"shard": self.shards, "changed": [number in self.changed for number in self.shards]}
 
 
 def repair_dataset(
@@ -204,7 +225,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     """
     manifest, settings = dataset.manifest, dataset.manifest["settings"]
     request = {name: settings[name] for name in _REQUEST}
-    request["overlap"] = settings["overlap"] if settings["long"] == "window" else None
+    request["overlap"] = choices.recorded_overlap(settings)
     name = manifest["model"]["id"] if model is None else model
     revision = manifest["model"]["revision"] if model is None else None
     device = loading["device"] or settings["device"]

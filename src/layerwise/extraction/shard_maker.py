@@ -21,7 +21,8 @@ from layerwise.store.locks import hold_share
 from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder, Shard
+    from layerwise.encode.encoder import Encoder
+    from layerwise.encode.shard_plan import PlannedShard
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ class Recipe:
         if isinstance(self.model, encode.encoder.Encoder):
             encoder = self.model
         else:
-            device = encode.load.device_of(self.loading["device"], index if self.together else None)
+            device = encode.devices.choose_device(self.loading["device"], index if self.together else None)
             loading = encode.request.Loading(**{**self.loading, "device": device})
             # What several processes would each say stands in the manifest.
             told = not self.together
             encoder = (
                 encode.load.load_encoder(self.model, **asdict(loading))
                 if told
-                else encode.load.load_untold(self.model, loading)
+                else encode.load.load_quietly(self.model, loading)
             )
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
@@ -108,7 +109,7 @@ class Ready:
     """A task whose texts are tokenised and whose rows are laid out, and the seconds that this took."""
 
     task: Task
-    shard: Shard
+    shard: PlannedShard
     seconds: float
 
 
@@ -117,7 +118,7 @@ class Made:
     """A task whose rows are written; `record` is what else is known of it."""
 
     task: Task
-    shard: Shard
+    shard: PlannedShard
     into: ShardWriter
     record: dict[str, Any]
 
@@ -215,7 +216,7 @@ class ShardMaker:
         # In packed batches, which are within 1e-5 of plain forwards: int8 is a thousand times farther away, and
         # plain forwards would take as long as four hundred texts.
         loading = replace(self._encoder.loading, precision="fp32")
-        exact = encode.load.load_untold(self._encoder.checkpoint.name, loading)
+        exact = encode.load.load_quietly(self._encoder.checkpoint.name, loading)
         return measured(examples, self._encoder, exact, self._request)
 
 

@@ -9,7 +9,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from layerwise._util.threads import computing
 from layerwise.errors import RequestError
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
+from layerwise.results import Result, Table
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -49,13 +50,20 @@ class Speed:
     of_ceiling: float
 
 
-@dataclass(frozen=True)
-class Bench:
-    """All ways of one run.
+@dataclass(frozen=True, slots=True, repr=False)
+class Benchmark(Result):
+    """The speed of all ways of one run; returned by `lw.bench`.
 
-    `ceilings` are the GFLOP/s of a matrix product per precision, measured in every round, the best of
-    them; `flop_per_token` is what the products of the model's linear layers need. `left_out` says which
-    ways were not run and why.
+    `to_pandas()` has a row per way: `way`, `tokens_per_s`, `against_loop`, `of_ceiling`; see `Speed`.
+
+    Attributes:
+        model: the name of the model, or the shape.
+        texts, tokens: the number of texts, and of their tokens.
+        rounds: the number of rounds; the median counts.
+        ways: the speed of each way.
+        ceilings: the GFLOP/s of a matrix product per precision, measured in every round, the best of them.
+        flop_per_token: what the products of the model's linear layers need.
+        left_out: which ways were not run, and why.
     """
 
     model: str
@@ -66,6 +74,30 @@ class Bench:
     ceilings: dict[str, float]
     flop_per_token: float
     left_out: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `layerwise bench --json` prints."""
+        return asdict(self)
+
+    def _lines(self) -> Sequence[str]:
+        fastest = sorted(self.ways, key=lambda way: self.ways[way].tokens_per_s, reverse=True)
+        rates = [
+            f"{way}: {self.ways[way].tokens_per_s:,.0f} tokens/s, {self.ways[way].against_loop:.2f} × the loop"
+            for way in fastest
+        ]
+        left_out = f"left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return [
+            f"Benchmark: {self.model}, {self.texts:,} texts, {self.tokens:,} tokens, median of {self.rounds} rounds",
+            *rates[:3],
+            left_out,
+        ]
+
+    def _table(self) -> Table:
+        names = ("tokens_per_s", "against_loop", "of_ceiling")
+        return {
+            "way": list(self.ways),
+            **{name: [getattr(speed, name) for speed in self.ways.values()] for name in names},
+        }
 
 
 def check_request(model: str | Path, shape: str | None, texts: int, rounds: int) -> None:
@@ -92,7 +124,7 @@ def measure_speed(
     int8: bool,
     threads: int | None,
     track: Tracker,
-) -> Bench:
+) -> Benchmark:
     """Measure, in interleaved rounds, the ways to get every layer of every token into memory; see `api.bench`."""
     chosen = _texts(source, texts)
     with _torch_threads(threads), _model(model, shape) as name:
@@ -106,7 +138,7 @@ def measure_speed(
         needed = field.flop * field.shares.get(way, 1.0)
         speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
     name = shape or str(model)
-    return Bench(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
+    return Benchmark(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
 
 
 @dataclass(frozen=True)
@@ -179,7 +211,7 @@ def _field(
 ) -> _Field:
 
     ours = encode.load.load_encoder(name, device=device)
-    plain = encode.hf.PlainLoop(ours.checkpoint, ours.device)
+    plain = encode.plain_loop.PlainLoop(ours.checkpoint, ours.device)
     left_out: dict[str, str] = {}
     ways: dict[str, Way] = {
         LOOP: plain.one_by_one,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from layerwise.extraction.encoding_again import check_same, places, same_request
 from layerwise.extraction.parity import LONGEST, Parity, parity, worst
 from layerwise.extraction.provenance import entries_of, located, reopened
 from layerwise.read import Corpus
+from layerwise.results import Result, Table
 from layerwise.store import LayerDataset, Problem, check_files
 from layerwise.store.described import open_described
 from layerwise.tolerance import largest
@@ -30,9 +31,20 @@ if TYPE_CHECKING:
 SAMPLE = 32
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What verify found. `parity` is `None` when there was nothing to compare with, and `note` says why."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Result):
+    """Whether a dataset is as it was written; returned by `lw.verify`.
+
+    `to_pandas()` has a row per layer: `layer`, `max_abs`, `max_rel`, `cosine`; see `Parity`. It has no row where no
+    text was compared.
+
+    Attributes:
+        problems: what is changed, missing or truncated, or out of the tolerance: `file` and `what`.
+        parity: the largest differences from plain transformers, by layer; `None` when no text was compared.
+        tolerance: the largest `max_rel` that precision and stored type allow.
+        texts: the number of texts that were compared.
+        note: why none was compared, or some were left out.
+    """
 
     problems: tuple[Problem, ...]
     parity: dict[str, Parity] | None
@@ -44,6 +56,43 @@ class Verification:
     def ok(self) -> bool:
         """Nothing is changed, missing or truncated, and all compared rows are within the tolerance."""
         return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `layerwise verify --json` prints."""
+        parities = (
+            {layer: asdict(parity) for layer, parity in self.parity.items()}
+            if self.parity is not None
+            else None
+        )
+        return {
+            "ok": self.ok,
+            "problems": [{"file": problem.file, "what": problem.what} for problem in self.problems],
+            "compared": self.texts,
+            "parity": parities,
+            "note": self.note,
+        }
+
+    def _lines(self) -> Sequence[str]:
+        outcome = "ok" if self.ok else f"not ok, problems: {len(self.problems):,}"
+        tolerance = f", tolerance {self.tolerance:.1e}" if self.tolerance is not None else ""
+        problems = [f"{problem.file}: {problem.what}" for problem in self.problems]
+        largest_differences = (
+            f"largest max_rel {max(p.max_rel for p in self.parity.values()):.1e}" if self.parity else ""
+        )
+        return [
+            f"Verification: {outcome}, texts compared: {self.texts:,}{tolerance}",
+            largest_differences,
+            self.note or "",
+            *problems,
+        ]
+
+    def _table(self) -> Table:
+        parities = self.parity or {}
+        columns = {
+            name: [getattr(parity, name) for parity in parities.values()]
+            for name in ("max_abs", "max_rel", "cosine")
+        }
+        return {"layer": list(parities), **columns}
 
 
 def verify_dataset(

@@ -18,9 +18,10 @@ from layerwise.figures.canvas import (
     drawable,
     page,
 )
-from layerwise.figures.display_names import UNITS, layer_depth, number, short_mix, words
+from layerwise.figures.display_names import UNITS, number, short_mix, words
 from layerwise.figures.label_spread import spread
 from layerwise.figures.result_access import Result, content
+from layerwise.layers import depth
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure
@@ -94,7 +95,7 @@ def _points(result: Result) -> tuple[list[_Point], list[_Point], list[_Point]]:
 
 def _depth(candidate: Mapping[str, Any]) -> int | None:
     mix = candidate["mix"]
-    return layer_depth(mix) if mix == "emb" or (mix.isascii() and mix.isdigit()) else None
+    return depth(mix) if mix == "emb" or (mix.isascii() and mix.isdigit()) else None
 
 
 def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _Point:

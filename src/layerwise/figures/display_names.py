@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from layerwise.layers import depth
+
 METRICS = {
     "r2": "R²",
     "span_f1": "span F1",
@@ -33,15 +35,10 @@ def short_mix(mix: str) -> str:
     match = re.fullmatch(r"(\w+)\((emb|[0-9]+)((?:,[0-9]+){2,})(;.*)?\)", mix, re.ASCII)
     if not match:
         return mix
-    depths = [layer_depth(name) for name in (match[2] + match[3]).split(",")]
+    depths = [depth(name) for name in (match[2] + match[3]).split(",")]
     if depths != list(range(depths[0], depths[0] + len(depths))):
         return mix
     return f"{match[1]}({depths[0]}:{depths[-1] + 1}{match[4] or ''})"
-
-
-def layer_depth(name: str) -> int:
-    """Return a layer's position in depth: 0 for `emb`, k for the output of block k."""
-    return 0 if name == "emb" else int(name)
 
 
 def number(value: Any) -> float | None:

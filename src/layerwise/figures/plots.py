@@ -1,7 +1,7 @@
 """Figures of results, as `matplotlib.figure.Figure`: vector graphics, colours that colour-blind people distinguish.
 
 >>> import layerwise as lw
->>> figure = lw.plots.layer_curve(lw.probe("reviews.lw", "classify", "label"))  # doctest: +SKIP
+>>> figure = lw.plots.layer_curve(lw.probe("reviews.lw", task="classify", label="label"))  # doctest: +SKIP
 >>> lw.plots.save(figure, "probe")  # doctest: +SKIP
 (PosixPath('probe.svg'), PosixPath('probe.png'))
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.display_names import layer_depth, words
+from layerwise.figures.display_names import words
+from layerwise.layers import depth
 
 Result = Mapping[str, Any]
 _CAPITALS = {"cka": "CKA", "svcca": "SVCCA", "pwcca": "PWCCA", "rsa": "RSA", "procrustes": "Procrustes"}
@@ -56,7 +57,7 @@ def listed(names: Sequence[str] | Mapping[str, Any]) -> str:
 def places(layers: Sequence[str]) -> list[int]:
     """Return positions of layers on an axis: their depths, or 0, 1, … where a name has no depth."""
     try:
-        depths = [layer_depth(name) for name in layers]
+        depths = [depth(name) for name in layers]
     except ValueError:
         depths = []
     return depths if depths and len(set(depths)) == len(layers) else list(range(len(layers)))

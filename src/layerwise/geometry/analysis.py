@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import number, text
 from layerwise._util.json_values import plain
-from layerwise._util.notebook import html
-from layerwise.errors import RequestError
+from layerwise._util.pandas import pandas_frame
+from layerwise.results import NamedResult, Table
+
+if TYPE_CHECKING:
+    from layerwise._util.pandas import PandasFrame
 
 F64 = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Measured:
     """A measure of every layer, or of every pair of layers.
 
@@ -40,19 +44,34 @@ class Measured:
         fields = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in fields.items() if value is not None}
 
+    def __repr__(self) -> str:
+        finite = self.values[np.isfinite(self.values)]
+        ends = (
+            f"{number(float(finite.min()))} to {number(float(finite.max()))}" if len(finite) else "undefined"
+        )
+        return text([f"Measured: {self.unit}, {self.values.shape}, {ends}", self.source, self.note or ""])
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """Geometry and similarity of layers; `to_json()` is the content of analysis.json.
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Analysis(NamedResult[Measured]):
+    """Geometry and similarity of layers; returned by `lw.analyze`.
+
+    `analysis["norm"]` is a measure, `analysis.measures` are all by name.
 
     Attributes:
         layers: their names, in order of depth.
         rows, of: the number of rows analysed, and of rows in the dataset.
         texts: the number of texts that the analysed rows belong to.
+        seed: the seed of the sample.
+        level, pool: what a row stands for, and how tokens are pooled into it.
+        label: the column of classes, or `None`.
         measures: by name.
         dimensions: `rogue` and, with labels, `classes`: for each layer the dimensions with the largest values.
         notes: sentences for people: what isn't defined, and why.
+        provenance: versions, date, and the dataset.
     """
+
+    _noun: ClassVar[str] = "measure"
 
     layers: tuple[str, ...]
     rows: int
@@ -65,32 +84,70 @@ class Analysis:
     measures: Mapping[str, Measured]
     dimensions: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
     notes: tuple[str, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> Measured:
-        """Return a measure.
+    def to_pandas(self, measure: str | None = None) -> "PandasFrame":
+        """Return the measures as a `pandas.DataFrame` with a row per layer.
+
+        Args:
+            measure: the name of one measure. Without it there is a column for each measure that is a number per
+                layer, and where it has intervals one for each end, such as `norm_low` and `norm_high`. Of a number
+                per layer the columns are `layer`, `value`, `low` and `high`, of a matrix `layer` and the names of
+                all layers.
 
         Raises:
-            RequestError: unknown name; the message lists the measures of this analysis.
+            RequestError: no measure has this name; pandas isn't installed.
         """
-        if name not in self.measures:
-            raise RequestError(f"no measure is called {name!r}; there are {', '.join(self.measures)}")
-        return self.measures[name]
-
-    def _repr_html_(self) -> str:
-        rows = [(name, measure.unit, *_last(measure.values)) for name, measure in self.measures.items()]
-        note = f"For matrices, the value of each layer with {self.layers[-1]}. {' '.join(self.notes)}"
-        title = f"analysis of {self.rows:,} of {self.of:,} rows, level {self.level}"
-        return html(title, ("measure", "unit", *self.layers), rows, note)
+        return pandas_frame(self._table() if measure is None else self._table_of(self[measure]))
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it; NaN and infinite numbers become null."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "about"}
+        """Return the content of analysis.json; NaN and infinite numbers become null."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "provenance"}
         fields["measures"] = {name: measured.to_json() for name, measured in self.measures.items()}
-        content: dict[str, Any] = plain(fields | dict(self.about))
+        content: dict[str, Any] = plain(fields | dict(self.provenance))
         return content
+
+    def _entries(self) -> Mapping[str, Measured]:
+        return self.measures
+
+    def _lines(self) -> Sequence[str]:
+        pool = f", pool {self.pool}" if self.pool else ""
+        per_layer = [name for name, measure in self.measures.items() if measure.values.ndim == 1]
+        of_pairs = [name for name in self.measures if name not in per_layer]
+        return [
+            f"Analysis: {self.rows:,} of {self.of:,} rows, level {self.level}{pool}, {len(self.layers)} layers",
+            f"per layer: {', '.join(per_layer)}" if per_layer else "",
+            f"per pair of layers: {', '.join(of_pairs)}" if of_pairs else "",
+            " ".join(self.notes),
+        ]
+
+    def _table(self) -> Table:
+        columns: dict[str, Sequence[Any]] = {"layer": self.layers}
+        for name, measure in self.measures.items():
+            if measure.values.ndim == 1:
+                ends = {f"{name}_low": measure.low, f"{name}_high": measure.high}
+                columns[name] = measure.values.tolist()
+                columns |= {end: values.tolist() for end, values in ends.items() if values is not None}
+        return columns
+
+    def _table_of(self, measure: Measured) -> Table:
+        if measure.values.ndim == 2:
+            return {"layer": self.layers, **dict(zip(self.layers, measure.values.T.tolist(), strict=True))}
+        ends = {"low": measure.low, "high": measure.high}
+        undefined = np.full(len(self.layers), np.nan)
+        columns = {name: (undefined if values is None else values).tolist() for name, values in ends.items()}
+        return {"layer": self.layers, "value": measure.values.tolist(), **columns}
+
+    def _note(self) -> str:
+        return f"For matrices, the value of each layer with {self.layers[-1]}. {' '.join(self.notes)}"
+
+    def _shown_table(self) -> Table:
+        rows = [(name, measure.unit, *_last(measure.values)) for name, measure in self.measures.items()]
+        columns = zip(*rows, strict=True) if rows else [()] * (2 + len(self.layers))
+        return dict(zip(("measure", "unit", *self.layers), columns, strict=True))
 
 
 def _last(values: F64) -> list[float]:
+    """Return the number of each layer; of a matrix the value of each layer with the last."""
     numbers: list[float] = (values if values.ndim == 1 else values[:, -1]).tolist()
     return numbers

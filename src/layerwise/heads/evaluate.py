@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import number
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
@@ -21,6 +22,7 @@ from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_sour
 from layerwise.labels.scoring import score
 from layerwise.labels.sentences import in_iob2, whole_texts
 from layerwise.labels.values import Labelled, read_labels
+from layerwise.results import NamedResult, Result, Table
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
@@ -30,6 +32,89 @@ if TYPE_CHECKING:
     from layerwise.read.corpus import Corpus
 
 _BLOCK = 65_536  # rows of a dataset that are scored at a time
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TaskEvaluation(Result):
+    """The scores of a head on one task; `to_pandas()` has a row per class, or per type of span.
+
+    Attributes:
+        name: the name of the task.
+        task: `classify`, `regress` or `tag`.
+        label: the column of the labels.
+        dropped: the number of rows without a label.
+        rows: the number of rows that were scored.
+        scores: by name of the metric, the primary one first.
+        classes: `label`, `precision`, `recall`, `f1` and `support` of each class or type of span.
+    """
+
+    name: str
+    task: str
+    label: str
+    dropped: int
+    rows: int
+    scores: Mapping[str, float]
+    classes: Sequence[Mapping[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the name as JSON holds it."""
+        return {
+            "task": self.task,
+            "label": self.label,
+            "dropped": self.dropped,
+            "rows": self.rows,
+            "scores": dict(self.scores),
+            "classes": list(self.classes),
+        }
+
+    def _line(self) -> str:
+        scores = ", ".join(f"{metric} {number(score)}" for metric, score in self.scores.items())
+        return f"{self.name}: {self.task} of {self.label}, {self.rows:,} rows, {scores}"
+
+    def _lines(self) -> Sequence[str]:
+        return [f"TaskEvaluation: {self._line()}"]
+
+    def _table(self) -> Table:
+        names = list(self.classes[0]) if self.classes else []
+        return {name: [entry[name] for entry in self.classes] for name in names}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(NamedResult[TaskEvaluation]):
+    """The scores of a head on labelled data; returned by `Head.evaluate`.
+
+    `evaluation["sentiment"].scores["accuracy"]` is a score of a task. `to_pandas()` has a row per task and metric:
+    `name`, `task`, `label`, `rows`, `metric`, `score`.
+
+    Attributes:
+        tasks: the scores of each task, by its name.
+    """
+
+    _noun: ClassVar[str] = "task"
+
+    tasks: Mapping[str, TaskEvaluation]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores of each task as JSON holds them, by its name."""
+        return {name: task.to_json() for name, task in self.tasks.items()}
+
+    def _entries(self) -> Mapping[str, TaskEvaluation]:
+        return self.tasks
+
+    def _lines(self) -> Sequence[str]:
+        return ["Evaluation by task:", *(task._line() for task in self.tasks.values())]
+
+    def _table(self) -> Table:
+        rows = [
+            (task.name, task.task, task.label, task.rows, metric, score)
+            for task in self.tasks.values()
+            for metric, score in task.scores.items()
+        ]
+        columns = zip(*rows, strict=True) if rows else [()] * 6
+        return dict(zip(("name", "task", "label", "rows", "metric", "score"), columns, strict=True))
+
+    def _note(self) -> str:
+        return ""
 
 
 @dataclass
@@ -49,8 +134,8 @@ def evaluate(
     progress: Callback | None = None,
     threads: int | None = None,
     **options: Any,
-) -> dict[str, Any]:
-    """Return the scores of a head on labelled data: for each task `rows`, `dropped`, `scores` and `classes`.
+) -> Evaluation:
+    """Return the scores of a head on labelled data, by task.
 
     Args:
         head: the head; labels are read from the columns that it was trained on.
@@ -75,10 +160,12 @@ def evaluate(
                 head, open_source(head.data.pairs, source, **options), scores_of_tasks, threads, scoring_track
             )
         judging_track.named("scores")
-        return {
-            task.name: _score_task(task, task_scores)
-            for task, task_scores in zip(head.data.tasks, scores_of_tasks, strict=True)
-        }
+        return Evaluation(
+            {
+                task.name: _score_task(task, task_scores)
+                for task, task_scores in zip(head.data.tasks, scores_of_tasks, strict=True)
+            }
+        )
 
 
 def _add_dataset(
@@ -143,8 +230,8 @@ def _check_columns(columns: Collection[str], labels: Sequence[tuple[str, str]]) 
 def _labelled(head: HeadWithModel, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
     """Yield the parts unchanged, after checking that the first part has the label columns."""
     labels = [(task.name, task.label) for task in head.data.tasks]
-    for number, examples in enumerate(parts):
-        if number == 0:
+    for position, examples in enumerate(parts):
+        if position == 0:
             _check_columns({name for e in examples for name in (*e.columns, *e.word_columns)}, labels)
         yield examples
 
@@ -189,7 +276,7 @@ def _scores(task: TaskHead, rows: Layered, labels: Labelled, track: Tracker) -> 
     return np.concatenate(out)
 
 
-def _score_task(task: TaskHead, task_scores: _TaskScores) -> dict[str, Any]:
+def _score_task(task: TaskHead, task_scores: _TaskScores) -> TaskEvaluation:
     gold, docs, scores = (
         np.concatenate(parts) for parts in (task_scores.gold, task_scores.docs, task_scores.scores)
     )
@@ -202,4 +289,6 @@ def _score_task(task: TaskHead, task_scores: _TaskScores) -> dict[str, Any]:
     if not len(gold):
         raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
     result = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)
-    return {"task": task.task, "label": task.label, "dropped": dropped, **result.to_json()}
+    return TaskEvaluation(
+        task.name, task.task, task.label, dropped, result.rows, result.scores, result.classes
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from layerwise.errors import HeadError
 from layerwise.heads.mixing import Norms, Read, input_width, planes, standardise
 from layerwise.heads.weights import Fitted, apply
+from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix
 from layerwise.states import F32
 
@@ -80,7 +81,7 @@ class HeadData:
     def layers(self) -> tuple[str, ...]:
         """The layers that the mixes take, the deepest last."""
         names = {name for task in self.tasks for name in task.mix.layers}
-        return tuple(sorted(names, key=lambda name: 0 if name == "emb" else int(name)))
+        return tuple(sorted(names, key=depth))
 
     def check_model(self, hashes: Mapping[str, str], name: str) -> None:
         """Check that a model is the one that the head was trained on.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from layerwise import encode, pooling
+from layerwise import choices, encode, pooling
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
 from layerwise.columns import is_paired
@@ -74,7 +74,7 @@ def encode_rows(
         special_tokens=True if by_words else rows["special_tokens"],
         long=rows["long"],
         max_length=rows["max_length"],
-        overlap=rows["overlap"] if rows["long"] == "window" else None,
+        overlap=choices.recorded_overlap(rows),
         batch_tokens=batch_tokens,
     )
     states = encoder.states(examples, request, on_batch=counted(track, len(examples)))

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise.errors import RequestError
-from layerwise.layers import LayerSpec, resolve_layers
+from layerwise.layers import LayerSpec, depth, resolve_layers
 from layerwise.mixes import (
     LayerStats,
     Mix,
@@ -19,6 +19,7 @@ from layerwise.mixes import (
     parse_mix,
     refuse_learned,
 )
+from layerwise.states import dimension_names
 
 Floats = NDArray[Any]  # float32 or float64
 
@@ -141,11 +142,7 @@ def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
     Numbers are padded with zeros, so that the names of a layer's columns sort in the order of the columns:
     layers to two digits or as many as `blocks` has, dimensions to as many as `width - 1` has.
     """
-    digits, layer_digits = len(str(max(width - 1, 0))), max(2, len(str(blocks)))
-    dims = [f"dim{number:0{digits}}" for number in range(width)]
+    layer_digits, dims = max(2, len(str(blocks))), dimension_names(width)
     if mix.how in ("layer", "concat"):
-        numbers = (0 if name == "emb" else int(name) for name in mix.layers)
-        prefixes = [f"layer{number:0{layer_digits}}" for number in numbers]
-    else:
-        prefixes = [str(mix)]
+        prefixes = [f"layer{depth(name):0{layer_digits}}" for name in mix.layers]
     return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)

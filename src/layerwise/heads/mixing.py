@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.heads.pairs import halves
+from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix, apply_mix, layer_stats, within_float32
 from layerwise.states import F32, I64, Layered
 
@@ -84,7 +85,7 @@ class Planes:
         if self.mix.how == "mean":
             self.arrays[0] /= np.float32(len(self.mix.layers))
         if self.mix.how == "learned":  # layers were added in the order of the model
-            order = sorted(self.mix.layers, key=_depth)
+            order = sorted(self.mix.layers, key=depth)
             self.arrays = [self.arrays[order.index(name)] for name in self.mix.layers]
         if paired:
             self.arrays = [halves(values) for values in self.arrays]
@@ -103,7 +104,7 @@ def read_planes(
     """
     planes_of_mixes = [Planes(mix) for mix in mixes]
     flat, paired = rows.reshape(-1), rows.ndim == 2
-    for name in sorted({name for mix in mixes for name in mix.layers}, key=_depth):
+    for name in sorted({name for mix in mixes for name in mix.layers}, key=depth):
         values: F32 = dataset.layer(name, rows=flat)
         for mix_planes, fit_rows in zip(planes_of_mixes, fit, strict=True):
             if name not in mix_planes.mix.layers:
@@ -115,7 +116,3 @@ def read_planes(
     for mix_planes in planes_of_mixes:
         mix_planes.finish(paired)
     return planes_of_mixes
-
-
-def _depth(name: str) -> int:
-    return 0 if name == "emb" else int(name)

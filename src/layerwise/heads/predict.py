@@ -16,7 +16,7 @@ from layerwise._util.versions import versions
 from layerwise.encode.computing import computing
 from layerwise.example import Example
 from layerwise.heads.decode import answers
-from layerwise.heads.evaluate import evaluate
+from layerwise.heads.evaluate import Evaluation, evaluate
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import (
     CHARACTERS,
@@ -30,6 +30,7 @@ from layerwise.heads.inputs import (
 from layerwise.heads.storage import describe_head, read_head, write_head
 from layerwise.read.shards import shards
 from layerwise.states import Layered
+from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -158,14 +159,40 @@ class Head:
 
     def evaluate(
         self,
-        source: Any,
+        source: str | Path | LayerDataset | Sequence[str | Path],
         *,
+        format: str = "auto",
+        text: str | Sequence[str] | None = None,
+        words: str | None = None,
+        id: str | None = None,
+        columns: Sequence[str] | None = None,
+        encoding: str = "utf-8",
+        skip_bad: bool = False,
+        limit: int | None = None,
         progress: Callback | None = None,
         threads: int | None = None,
-        **options: Any,
-    ) -> dict[str, Any]:
-        """Return the scores of the head on labelled data, by task; see `heads.evaluate`."""
-        return evaluate(self, source, progress=progress, threads=threads, **options)
+    ) -> Evaluation:
+        """Return the scores of the head on labelled data, by task.
+
+        Args:
+            source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in
+                training.
+            format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`; for texts.
+            progress: called with the progress; see `lw.Progress`.
+            threads: number of threads to compute with; see `lw.extract`.
+
+        Raises:
+            LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
+        """
+        reading: dict[str, Any] = {
+            "format": format,
+            "text": text,
+            "words": words,
+            "id": id,
+            "columns": columns,
+        }
+        reading |= {"encoding": encoding, "skip_bad": skip_bad, "limit": limit}
+        return evaluate(self, source, progress=progress, threads=threads, **reading)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.

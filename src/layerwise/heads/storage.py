@@ -47,11 +47,6 @@ _NUMPY = {"F32": np.float32, "F64": np.float64}
 _BYTES = {"F32": 4, "F64": 8}
 
 
-def is_head(path: str | Path) -> bool:
-    """Return whether a folder holds a head."""
-    return (Path(path) / JSON).is_file()
-
-
 def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
     """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
 

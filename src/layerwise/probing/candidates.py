@@ -9,6 +9,7 @@ import numpy as np
 from layerwise.errors import RequestError
 from layerwise.heads.mixing import read_planes
 from layerwise.heads.pairs import halves
+from layerwise.layers import depth
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
 from layerwise.states import F32, I64, Layered
@@ -45,11 +46,6 @@ def time_of(candidate: Candidate) -> float:
     if how == "concat":
         return 1.4 * layers
     return 1.0 * layers if candidate.mix.norm else 1.0
-
-
-def depth(name: str) -> int:
-    """Return the number of blocks that a layer needs."""
-    return 0 if name == "emb" else int(name)
 
 
 def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]:

@@ -1,12 +1,12 @@
 """Frozen results of a probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
-from layerwise._util.notebook import html
-from layerwise.errors import RequestError
+from layerwise.results import NamedResult, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Estimate:
     high: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CandidateResult:
     """All results of one candidate.
 
@@ -53,6 +53,14 @@ class CandidateResult:
     C: tuple[float | None, ...] | None = None
     alpha: tuple[float | None, ...] | None = None
 
+    def __repr__(self) -> str:
+        score = f"{number(self.score)}{interval(self.low, self.high)}"
+        evidence = (
+            f"p vs best {number(self.p_vs_best)}, cost {self.cost:.0%}, {self.bytes_per_row:,} bytes per row"
+        )
+        scores = ", ".join(f"{name} {number(value)}" for name, value in self.scores.items())
+        return text([f"CandidateResult: {self.kind} {self.mix}, score {score}", evidence, scores])
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -64,9 +72,29 @@ class Advice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """Scores of all layers and mixes, with evidence and advice; `to_json()` is the content of probe.json."""
+@dataclass(frozen=True, slots=True, repr=False)
+class ProbeResult(NamedResult[CandidateResult]):
+    """Scores of all layers and mixes, with evidence and advice; returned by `lw.probe`.
+
+    `result["6"]` is the candidate with this mix string, `result.candidates` are all. `to_pandas()` has a row per
+    candidate: `mix`, `kind`, `score`, `low`, `high`, `p_vs_best`, `selectivity`, `control`, `bits`,
+    `bits_per_label`, `compression`, `cost`, `bytes_per_row`; see `CandidateResult`.
+
+    Attributes:
+        task, label, metric, rows: the question, the metric of all scores, and the number of rows with a label.
+        classes: the names of the classes; none for `regress`.
+        design: the folds, in words.
+        candidates: single layers and mixes, in order of depth.
+        chosen: the score of following the advice.
+        baselines: scores without any layer chosen, by name.
+        advice: which mix to take.
+        notes: sentences for people: what was left out, and why.
+        seed: the seed of folds and samples.
+        learned: what the learned mix weighs, or `None`.
+        provenance: versions, date, and the dataset.
+    """
+
+    _noun: ClassVar[str] = "candidate"
 
     task: str
     label: str
@@ -81,37 +109,47 @@ class ProbeResult:
     notes: tuple[str, ...]
     seed: int
     learned: Mapping[str, Any] | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, mix: str) -> CandidateResult:
-        """Return the candidate with this mix string.
-
-        Raises:
-            RequestError: no candidate has it; the message lists the existing ones.
-        """
-        by_mix = {candidate.mix: candidate for candidate in self.candidates}
-        if mix not in by_mix:
-            raise RequestError(f"no candidate is called {mix!r}; there are {', '.join(by_mix)}")
-        return by_mix[mix]
-
-    def _repr_html_(self) -> str:
-        header = ("mix", self.metric, "low", "high", "p vs best", "cost")
-        rows = [
-            (
-                candidate.mix,
-                candidate.score,
-                candidate.low,
-                candidate.high,
-                candidate.p_vs_best,
-                f"{candidate.cost:.0%}",
-            )
-            for candidate in self.candidates
-        ]
-        return html(f"{self.task} {self.label}: {self.rows:,} rows", header, rows, self.advice.text)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON values; numbers that aren't finite are null."""
+        """Return the content of probe.json; numbers that aren't finite are null."""
         values = asdict(self)
-        values |= values.pop("about")
+        values |= values.pop("provenance")
         cleaned: dict[str, Any] = plain(values)
         return cleaned
+
+    def _entries(self) -> Mapping[str, CandidateResult]:
+        return {candidate.mix: candidate for candidate in self.candidates}
+
+    def _lines(self) -> Sequence[str]:
+        return [
+            f"ProbeResult: {self.task} {self.label}: {self.rows:,} rows, {self.design}",
+            f"best {self._scored(self.advice.best)}",
+            f"cheapest {self._scored(self.advice.cheapest)}",
+            self.advice.text,
+        ]
+
+    def _scored(self, mix: str) -> str:
+        candidate = self[mix]
+        return f"{mix}: {self.metric} {number(candidate.score)}{interval(candidate.low, candidate.high)}"
+
+    def _table(self) -> Table:
+        names = ("mix", "kind", "score", "low", "high", "p_vs_best", "selectivity", "control")
+        columns = {name: [getattr(candidate, name) for candidate in self.candidates] for name in names}
+        for name in ("bits", "bits_per_label", "compression"):
+            columns[name] = [(candidate.codelength or {}).get(name) for candidate in self.candidates]
+        return columns | {
+            "cost": [candidate.cost for candidate in self.candidates],
+            "bytes_per_row": [candidate.bytes_per_row for candidate in self.candidates],
+        }
+
+    def _note(self) -> str:
+        return self.advice.text
+
+    def _shown_table(self) -> Table:
+        table = self._table()
+        return {
+            "mix": table["mix"],
+            self.metric: table["score"],
+            **{name: table[name] for name in ("low", "high", "p_vs_best", "cost")},
+        }

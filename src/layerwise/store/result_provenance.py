@@ -1,4 +1,4 @@
-"""What results say of where they come from."""
+"""Where a result comes from: versions, the date, and the dataset."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from layerwise.states import Layered
 from layerwise.store import LayerDataset
 
 
-def about(dataset: Layered) -> dict[str, Any]:
-    """Return versions, the date, and which dataset it is: its hash, and of one on disk its folder and model."""
+def provenance_of(dataset: Layered) -> dict[str, Any]:
+    """Return versions, the date, and which dataset a result is of: its hash, and on disk its folder and model."""
     source: dict[str, Any] = {"sha256": fingerprint(dataset)}
     if isinstance(dataset, LayerDataset):
         source |= {"path": str(dataset.path), "model": dataset.manifest.get("model")}

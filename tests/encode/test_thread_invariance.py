@@ -11,7 +11,7 @@ from torch import nn
 import layerwise as lw
 from conftest import CORPUS, FAMILIES, make_model
 from layerwise._util.threads import computing
-from layerwise.encode import steady
+from layerwise.encode.thread_invariance import make_thread_invariant
 
 TEXTS = [*CORPUS, "many words " * 12, "a few more words of text"] * 6
 SHAPES: dict[str, dict[str, Any]] = {
@@ -32,12 +32,12 @@ SHAPES: dict[str, dict[str, Any]] = {
 def test_layers_with_any_number_of_threads(family: str, precision: str, tmp_path: Path) -> None:
     folder = make_model(family, tmp_path / "model", **SHAPES[family])
     encoder = lw.load_encoder(folder, device="cpu", precision=precision)
-    found = {}
+    by_threads = {}
     for number in (1, 2, 3, 5, 7):
         with computing(number):
-            found[number] = encoder.encode(TEXTS, level="token", max_length=70).stack()
-    for number, layers in found.items():
-        apart = np.abs(layers - found[1]).max()
+            by_threads[number] = encoder.encode(TEXTS, level="token", max_length=70).stack()
+    for number, layers in by_threads.items():
+        apart = np.abs(layers - by_threads[1]).max()
         assert apart == 0, f"{family}, {precision}: {number} threads and one are {apart:.1e} apart"
 
 
@@ -46,7 +46,7 @@ def test_layers_with_any_number_of_threads(family: str, precision: str, tmp_path
 def test_an_activation_cut_into_stretches_of_any_size(act: nn.Module, size: int) -> None:
     x = torch.randn(1, size, generator=torch.Generator().manual_seed(0)) * 3
     model = nn.Sequential(act, nn.Identity())
-    steady.steady(model)
+    make_thread_invariant(model)
     with torch.inference_mode():
         with computing(1):
             want = model(x)
@@ -59,7 +59,7 @@ def test_an_activation_cut_into_stretches_of_any_size(act: nn.Module, size: int)
 def test_an_activation_of_a_part_of_a_wider_tensor() -> None:
     wide = torch.randn(1, 2047, 200, generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.GELU())
-    steady.steady(model)
+    make_thread_invariant(model)
     with torch.inference_mode():
         for part in (wide[..., :90], wide[..., 110:]):
             with computing(1):

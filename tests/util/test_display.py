@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
-from layerwise._util.notebook import html
+from layerwise._util.display import html, text
 from planted import noise, states_of
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\ud800'\""
@@ -40,7 +40,7 @@ def test_states_and_datasets(encoder_of: Callable[[str], Any], tmp_path: Path) -
 
 def test_results() -> None:
     states = states_of(noise(40, 4, 2), {"<y>": list("ab") * 20})
-    found = lw.probe(states, "classify", "<y>", mix=[], quick=True)
+    found = lw.probe(states, task="classify", label="<y>", mix=[], quick=True)
     shown = found._repr_html_()
     assert "classify &lt;y&gt;: 40 rows" in shown
     assert f"{found['1'].score:.4g}" in shown
@@ -59,3 +59,19 @@ def test_explore_shows_the_page() -> None:
     assert 'sandbox="allow-scripts"' in frame
     with pytest.raises(lw.LayerwiseError, match="en, zh"):
         lw.explore(states_of(noise(12, 4, 2), {}), lang="fr")
+
+
+def test_text_is_at_most_five_lines_of_a_hundred_columns() -> None:
+    assert text(["one", "", "two"]) == "one\ntwo"
+    lines = text(["x" * 300, "\u6f22" * 60, "\x1b[31m", "d", "e", "f"]).splitlines()
+    prose = text(["title", "word " * 50]).splitlines()
+    assert prose == ["title", "word " * 19 + "word", "word " * 19 + "word", "word " * 9 + "word"]
+    assert len(text(["word " * 200]).splitlines()) == 5
+    assert text(["word " * 200]).endswith("…")
+    assert lines == ["x" * 99 + "…", "\u6f22" * 49 + "…", "\ufffd[31m", "d", "… and 2 lines more"]
+
+
+def test_a_long_table_is_cut() -> None:
+    shown = html("t", ("n",), ((n,) for n in range(300)))
+    assert shown.count("<tr>") == 201
+    assert "… 100 rows more." in shown

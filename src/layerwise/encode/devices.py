@@ -1,0 +1,46 @@
+"""The device that a model runs on."""
+
+import torch
+
+from layerwise.arguments import argument
+from layerwise.errors import ModelError, RequestError
+
+
+def choose_device(device: str | None, process: int | None = None) -> str:
+    """Return the device that is meant.
+
+    Args:
+        device: a name, or None for the fastest device of this machine.
+        process: the number of this process among several; of several GPUs each process gets one.
+
+    Raises:
+        RequestError: a device that this machine doesn't have.
+    """
+    name = _checked(device)
+    if name == "cuda" and process is not None:
+        return f"cuda:{process % torch.cuda.device_count()}"
+    return name
+
+
+def check_process(device: str, model_name: str) -> None:
+    """Raise ModelError for a GPU that the parent of this forked process uses, because CUDA doesn't survive a fork."""
+    if torch.device(device).type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise ModelError(
+            f"model {model_name!r} can't run on {device} in a process that was forked; start that process with "
+            f"the method spawn and load the model there, or take {argument('device', 'cpu')}"
+        )
+
+
+def _checked(device: str | None) -> str:
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    elif torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if device is None:
+        return present[0]
+    numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if device not in present and device not in numbered:
+        devices = ", ".join([*present, *numbered])
+        raise RequestError(f"device {device!r} isn't on this machine; there is {devices}")
+    return device

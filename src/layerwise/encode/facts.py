@@ -1,0 +1,28 @@
+"""What a model is, as `info` shows it."""
+
+from layerwise.encode import hf
+from layerwise.encode.checkpoint import Checkpoint
+from layerwise.results import Facts
+
+
+def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
+    """Return name, folder, sizes, hashes and defaults of a model, and what of its folder isn't used.
+
+    Raises:
+        ModelError: a configuration that can't be read.
+    """
+    described = hf.describe(checkpoint, trust_remote_code=trust_remote_code)
+    tensors = list(hf.unused_tensors(checkpoint, trust_remote_code=trust_remote_code))
+    content = {
+        "kind": "model",
+        "id": checkpoint.name,
+        "revision": checkpoint.revision,
+        "folder": str(checkpoint.folder),
+        **described,
+        "default_pool": checkpoint.pool or "mean",
+        "not_applied": list(checkpoint.not_applied),
+        "unused": {"tensors": tensors, "files": list(checkpoint.files.unused)},
+        **checkpoint.hashes(),
+        "bytes": checkpoint.files.bytes,
+    }
+    return Facts(f"Model {checkpoint.name}", content)

@@ -1,0 +1,72 @@
+"""Plain forwards of one text by an unchanged model of transformers: the reference for all faster ways."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from layerwise.encode import hf, model_state
+
+Ints = npt.NDArray[np.int64]
+_SUM_ERROR = 0.02  # how far the sum of a row of attention may be from 1: bf16 rounds each of its numbers
+
+
+@torch.inference_mode()
+def plain_states(model: nn.Module, ids: Ints, type_ids: Ints | None) -> list[torch.Tensor]:
+    """Return all layers of one text, each (tokens, width) in float32 on the CPU.
+
+    The model must not have been changed by an earlier forward, and is restored after this one; see `model_state`.
+    """
+    inputs = _inputs(model, ids, type_ids)
+    restore = model_state.snapshot(model)
+    try:
+        outputs = model(**inputs, output_hidden_states=True)
+    finally:
+        restore()
+    # BigBird pads a text to a multiple of its block size, and removes the padding from the last layer only.
+    end = len(ids) if outputs.last_hidden_state.shape[1] == len(ids) else None
+    return [state[0, :end].float().cpu() for state in outputs.hidden_states]
+
+
+@torch.inference_mode()
+def attention_maps(model: nn.Module | None, ids: Ints, type_ids: Ints | None) -> list[torch.Tensor] | None:
+    """Return each block's attention in one text, (heads, tokens, tokens) in float32 on the CPU.
+
+    Args:
+        model: an `hf.eager_copy`.
+        ids, type_ids: the numbers of the tokens and of their segments.
+
+    Returns:
+        None for a family that gives no complete attention.
+    """
+    if model is None:
+        return None
+    try:
+        maps = model(**_inputs(model, ids, type_ids), output_attentions=True).attentions
+    except (ValueError, TypeError, AttributeError):
+        return None
+    if not maps or any(block is None or block.shape[2:] != (len(ids), len(ids)) for block in maps):
+        return None
+    maps = [block[0].float().cpu() for block in maps]
+    # Families with sparse attention give it in other shapes, or with gaps: the rows don't sum to 1.
+    complete = all(bool(((block.sum(-1) - 1).abs() < _SUM_ERROR).all()) for block in maps)
+    return maps if complete else None
+
+
+@torch.inference_mode()
+def adapt_to_text(model: nn.Module, ids: Ints) -> None:
+    """Run a model on a text for the changes that the forward makes to it (BigBird replaces its attention)."""
+    with hf.without_reports():
+        model(input_ids=torch.tensor(ids, device=next(model.parameters()).device)[None])
+
+
+def _inputs(model: nn.Module, ids: Ints, type_ids: Ints | None) -> dict[str, Any]:
+    """Return what a model is called with for one text."""
+    device = next(model.parameters()).device
+    inputs = {"input_ids": torch.tensor(ids, device=device)[None]}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if type_ids is not None:
+        inputs["token_type_ids"] = torch.tensor(type_ids, device=device)[None]
+    return inputs

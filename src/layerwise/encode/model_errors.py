@@ -1,0 +1,52 @@
+"""Turn errors that other libraries raise while they read a model's files into errors of one line."""
+
+import contextlib
+from collections.abc import Iterator
+
+from layerwise._util.silence import is_panic
+from layerwise.arguments import argument
+from layerwise.encode.checkpoint import Checkpoint
+from layerwise.errors import LayerwiseError, ModelError
+
+
+@contextlib.contextmanager
+def model_errors(checkpoint: Checkpoint, problem: str = "can't be loaded") -> Iterator[None]:
+    """Raise every error of the block as a ModelError: "model NAME `problem`: REASON".
+
+    Raises:
+        ModelError: the block raised an error, or a library in Rust panicked.
+    """
+    try:
+        yield
+    except LayerwiseError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise _model_error(checkpoint, error, problem) from error
+
+
+def _model_error(checkpoint: Checkpoint, error: BaseException, problem: str) -> ModelError:
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"model {checkpoint.name!r} brings code of its own, which is run only with "
+            f"{argument('trust_remote_code', True)}"
+        )
+    # The message refers to a report of transformers, which is silenced.
+    if "ignore_mismatched_sizes" in str(error):
+        return ModelError(
+            f"model {checkpoint.name!r}: its weights have other shapes than its config.json says, so they aren't of one "
+            "model; take the files that belong together"
+        )
+    return ModelError(f"model {checkpoint.name!r} {problem}: {first_line(error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error of another library, at most 200 characters long.
+
+    The class of the error is named as well where it suggests a bug of that library (KeyError, AttributeError, …).
+    """
+    text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
+    if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):
+        text = f"{error.__class__.__name__}: {text}"
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,82 @@
+"""Tokenise the texts of a shard, and plan their windows, rows and tables, before the model runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from layerwise import pooling
+from layerwise.encode import rows as text_rows
+from layerwise.encode.plan import Plan, make_plan
+from layerwise.encode.request import Request
+from layerwise.encode.tokenizer import Tokenizer, Tokens
+from layerwise.example import Example
+from layerwise.schema import Carried, Coverage, index_table, texts_table
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """Texts ready for the model: the plan of their rows, the tables, and the counts (see `rows.COUNTS`)."""
+
+    plan: Plan
+    request: Request
+    index: pa.Table
+    texts: pa.Table
+    counts: dict[str, int]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.plan.rows
+
+
+def plan_shard(
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    request: Request,
+    first_doc: int,
+    carried: Carried,
+    spans: Sequence[Sequence[tuple[int, int]]] | None,
+) -> PlannedShard:
+    """Return the plan of a shard; arguments and errors as of `Encoder.plan`."""
+    capacity = request.max_length - tokenizer.special
+    planned = []
+    coverage: list[Coverage] = []
+    rows = []
+    counts = dict.fromkeys(text_rows.COUNTS, 0)
+    # At text level no row needs the offsets of its tokens.
+    tokens_of_texts = _tokens(tokenizer, examples, located=request.level != "text")
+    for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
+        where = partial(_where, first_doc + number, example)
+        cut = text_rows.cut(tokens, request, capacity, where, keep_end=tokenizer.keeps_end)
+        spans_of_text = spans[number] if spans is not None else None
+        rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
+        planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
+        rows.append(rows_of_text.rows)
+        coverage.append(Coverage(len(cut.tokens), len(cut.windows), cut.truncated, rows_of_text.special_only))
+        text_rows.count(counts, coverage[-1], rows_of_text)
+    return PlannedShard(
+        make_plan(planned, types=tokenizer.takes_types),
+        request,
+        index_table(examples, rows, first_doc, request.level, carried),
+        texts_table(examples, coverage, first_doc, request.level, carried),
+        counts,
+    )
+
+
+def _tokens(tokenizer: Tokenizer, examples: Sequence[Example], *, located: bool) -> list[Tokens]:
+    """Return the tokens of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
+    raw = [n for n, e in enumerate(examples) if e.words is None]
+    if len(raw) == len(examples):
+        return tokenizer.texts([e.text for e in examples], located=located)
+    split = [n for n, e in enumerate(examples) if e.words is not None]
+    tokens_of_texts = tokenizer.texts([examples[n].text for n in raw], located=located)
+    tokens_of_texts += tokenizer.words([examples[n].words or () for n in split])
+    by_number = dict(zip(raw + split, tokens_of_texts, strict=True))
+    return [by_number[number] for number in range(len(examples))]
+
+
+def _where(doc: int, example: Example) -> str:
+    """Return the name of a text, for an error."""
+    return f"text {doc}" + (f" ({example.where})" if example.source else "")

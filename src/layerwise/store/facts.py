@@ -1,0 +1,40 @@
+"""What a dataset is, as `info` shows it."""
+
+from pathlib import Path
+from typing import Any
+
+from layerwise.results import Facts
+from layerwise.store.described import open_described
+from layerwise.store.dtypes import itemsize
+
+
+def dataset_facts(path: str | Path) -> Facts:
+    """Return the manifest of a dataset with its path, the number of its shards, and sizes in bytes.
+
+    Raises:
+        DatasetError: no dataset, an unfinished one, or a damaged manifest.
+    """
+    dataset = open_described(path)
+    manifest = dataset.manifest
+    content = {
+        "kind": "dataset",
+        "path": str(path),
+        **manifest,
+        "shards": manifest["shards"]["count"],
+        "seconds": manifest["totals"]["seconds"],
+        "bytes": manifest["totals"]["bytes"],
+        "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
+    }
+    return Facts(f"Dataset {path}", content, _summary(content))
+
+
+def _summary(content: dict[str, Any]) -> tuple[str, ...]:
+    totals, model = content["totals"], content["model"]
+    layers, pool = content["layers"], f", pool {content['pool']}" if content["pool"] else ""
+    return (
+        f"{totals['rows']:,} rows × {len(layers)} layers × {content['width']}, level {content['level']}{pool}, "
+        f"stored as {content['dtype']}",
+        f"{totals['texts']:,} texts of {totals['tokens']:,} tokens, in {content['shards']:,} shards",
+        f"layers {', '.join(layers)}",
+        f"model {model['id']} ({model['family']}, {model['blocks']} blocks)",
+    )
