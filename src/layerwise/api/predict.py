@@ -29,6 +29,9 @@ def predict(
     encoding: str = "utf-8",
     skip_bad: bool = False,
     limit: int | None = None,
+    separator: str | None = None,
+    na: Sequence[str] = (),
+    sentence_id: str | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> tuple[Iterator[str], Corpus]:
@@ -40,7 +43,8 @@ def predict(
         to: `jsonl`, `csv` or `conll`.
         model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
         batch_tokens: see `Encoder.request`.
-        format, text, words, id, columns, encoding, skip_bad, limit: see `read.open_corpus`.
+        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id: see
+            `read.ReaderOptions`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -67,6 +71,9 @@ def predict(
         encoding=encoding,
         skip_bad=skip_bad,
         limit=limit,
+        separator=separator,
+        na=na,
+        sentence_id=sentence_id,
     )
     answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
     return lines(opened.data, to, answers), corpus
