@@ -12,7 +12,7 @@ _OF_TEXTS = ("cls", "eos")
 PRECISIONS = ("fp32", "bf16", "int8")
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 LONG = ("window", "truncate", "error")
-FORMATS = ("auto", "txt", "docs", "jsonl", "csv", "tsv", "parquet", "conll")
+FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll")
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from layerwise.errors import SourceError
 from layerwise.read import Skipped, open_corpus
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.lines import read_lines
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "utf-7"]

@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from layerwise._util.lazy import submodules
 
 if TYPE_CHECKING:
-    from layerwise._util import parquet_size  # noqa: F401
+    from layerwise._util import arrow_size, parquet_size  # noqa: F401
 
 __getattr__ = submodules(__name__)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def extract(
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     out: str | Path,
     *,
     model: str | Path | Encoder = "minilm",
@@ -66,7 +66,8 @@ def extract(
     The same call again continues an interrupted one, and returns a finished dataset as it is.
 
     Args:
-        source: files, globs, a folder (with `format="docs"`), or `-` for stdin.
+        source: files, globs, a folder (with `format="docs"`, or of `save_to_disk`), or `-` for stdin; or a data frame,
+            an Arrow table, a `datasets.Dataset`, a list of records or of texts.
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
@@ -137,7 +138,7 @@ def extract(
 
 
 def extract_share(
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     out: str | Path,
     share: tuple[int, int],
     options: ExtractOptions,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.progress import Callback
 from layerwise.heads.formats import check_format, lines
@@ -12,7 +13,7 @@ from layerwise.read import Corpus
 
 def predict(
     head: str | Path,
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     *,
     to: str = "jsonl",
     model: str | Path | None = None,
@@ -39,7 +40,7 @@ def predict(
 
     Args:
         head: the folder of a head.
-        source: files, globs, a folder (with `format="docs"`), or `-` for stdin.
+        source: see `lw.extract`.
         to: `jsonl`, `csv` or `conll`.
         model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
         batch_tokens: see `Encoder.request`.

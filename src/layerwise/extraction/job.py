@@ -42,7 +42,7 @@ class ShardRule:
 
 
 def prepare(
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     out: str | Path,
     options: ExtractOptions,
     *,
@@ -85,8 +85,7 @@ def prepare(
         together,
     )
     carried = Carried(corpus.types, options.no_text, kept)
-    sources = [str(file) for file in ([source] if isinstance(source, str | Path) else source)]
-    return Job(recipe, settings, rule, sources, corpus, carried, itertools.chain(read, records))
+    return Job(recipe, settings, rule, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
 def _noting(

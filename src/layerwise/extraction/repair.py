@@ -168,7 +168,7 @@ def _of_entry(
     settings, manifest = dataset.manifest["settings"], dataset.manifest
     if STDIN in given:
         raise DatasetError(
-            f"the texts of {dataset.path} came through standard input; give a file with the same texts as --source"
+            f"the texts of {dataset.path} came through standard input or from memory; give a file with the same texts as --source"
         )
     corpus = reopened(manifest, entry, given)
     names = list(zip(map(str, given), entry["files"], strict=True))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines, without_end
 from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted, shown

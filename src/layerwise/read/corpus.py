@@ -4,14 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
+from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
 from layerwise.read.example_builder import ExampleBuilder
-from layerwise.read.files import File, find_files
+from layerwise.read.file import File
+from layerwise.read.files import find_files, source_names
+from layerwise.read.in_memory import ObjectReader
+from layerwise.read.json_array import JsonReader
 from layerwise.read.jsonl import JsonlReader
 from layerwise.read.options import ReaderOptions, check_options
 from layerwise.read.parquet import ParquetReader
@@ -27,13 +30,17 @@ _READERS: dict[str, type[Reader]] = {
     "jsonl": JsonlReader,
     "csv": CsvReader,
     "tsv": TsvReader,
+    "json": JsonReader,
     "parquet": ParquetReader,
+    "arrow": ArrowReader,
+    "hf": ArrowReader,
+    "python": ObjectReader,
     "conll": ConllReader,
 }
 
 
 def open_corpus(
-    sources: Sequence[str | Path] | str | Path,
+    sources: Any,
     *,
     format: str = "auto",
     **options: Any,
@@ -41,8 +48,9 @@ def open_corpus(
     """Return the corpus of `sources`, after every check that needs no full read.
 
     Args:
-        sources: files, globs, folders (with format `docs`), `-` for standard input.
-        format: one of `names.FORMATS`; `auto` decides by the file name extensions.
+        sources: files, globs, folders (with format `docs`, or of `save_to_disk`), `-` for standard input. Or data in
+            memory: a data frame of pandas or polars, an Arrow table, a `datasets.Dataset`, a list of records or texts.
+        format: one of `choices.FORMATS`; `auto` decides by the file name extensions.
         **options: the fields of `ReaderOptions`.
 
     Raises:
@@ -52,14 +60,17 @@ def open_corpus(
     format, files = find_files(sources, format)
     reading = ReaderOptions.of(**options)
     check_options(reading, format)
-    return Corpus(format, files, _READERS[format](reading))
+    corpus = Corpus(format, files, _READERS[format](reading))
+    corpus.names = source_names(sources)
+    return corpus
 
 
 class Corpus:
     """An iterable of `Example`; each pass reads the files again, and holds a whole file only for `docs`.
 
     Attributes:
-        format: the format of the files.
+        format: the format of the files; `python` for data in memory.
+        names: the names of the sources as they were given; `-` for what has none.
         skipped: the bad records that the current or last pass skipped.
         notices: messages for the user, each once.
         types: the Arrow types of the carried columns, by their names in the dataset (Parquet only). A
@@ -75,6 +86,7 @@ class Corpus:
         self.skipped: list[Skipped] = []
         self.notices = reader.notices
         self.types: dict[str, Any] = {}
+        self.names: list[str] = []
         self._files = files
         self._reader = reader
         self._finished = self._count = 0

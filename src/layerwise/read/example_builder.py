@@ -6,7 +6,7 @@ from typing import Any
 from layerwise.errors import SourceError
 from layerwise.example import Example, clean
 from layerwise.read.column_types import ColumnTypes
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, quoted, shown
 

@@ -3,50 +3,45 @@
 import glob
 import os
 import stat
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.paths import faults, is_url, matches, place, reason
 from layerwise.arguments import argument
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
+from layerwise.read import compressed
+from layerwise.read.file import File
+from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory
 from layerwise.read.record import shown
+from layerwise.read.saved import saved_files
 
 _ENDINGS = {
     "txt": (".txt", ".text", ".md"),
     "jsonl": (".jsonl", ".ndjson"),
     "csv": (".csv",),
     "tsv": (".tsv", ".tab"),
+    "json": (".json",),
     "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
     "conll": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bio2"),
 }
+STDIN = "-"
 _FORMAT_OF = {ending: format for format, endings in _ENDINGS.items() for ending in endings}
 _CHOICES = ", ".join(FORMATS[1:])
 
 
-@dataclass(slots=True, eq=False)
-class File:
-    """One file to read.
-
-    `path` is `None` for standard input; `source` is stored with the records, `label` is used in messages; `id`
-    is the id of the text where a file is one text. `size` and `done` count bytes (Parquet: rows). A file with
-    `once` (standard input, a pipe) can be read only once, so it isn't checked beforehand; `spent` after that.
-    """
-
-    path: Path | None
-    source: str
-    label: str
-    id: str | None = None
-    size: int = 0
-    done: int = 0
-    once: bool = False
-    spent: bool = False
+def source_names(sources: Any) -> list[str]:
+    """Return the names of sources, as they were given; `-` for data in memory, which can't be found again."""
+    if is_in_memory(sources):
+        return [STDIN]
+    return [str(name) for name in ([sources] if isinstance(sources, str | Path) else sources)]
 
 
-def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple[str, list[File]]:
+def find_files(sources: Any, format: str) -> tuple[str, list[File]]:
     """Return the format and the files that `sources` name, in argument order, globs sorted.
 
     Raises:
@@ -54,6 +49,14 @@ def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple
         SourceError: a missing file, a glob without a match, a folder with another format than `docs`, an
             extension of no known format, files of several formats.
     """
+    if format == IN_MEMORY and not is_in_memory(sources):
+        format = "auto"  # a dataset of data in memory, whose texts are in files now
+    if is_in_memory(sources):
+        if format not in ("auto", IN_MEMORY):
+            raise RequestError(
+                f"{argument('format', format)} is for files, and the source is data in memory; leave it out"
+            )
+        return IN_MEMORY, [in_memory_file(sources)]
     one_of("format", format, FORMATS)
     names = [sources] if isinstance(sources, str | Path) else list(sources)
     if not names:
@@ -63,8 +66,13 @@ def find_files(sources: Sequence[str | Path] | str | Path, format: str) -> tuple
     files = [file for name in names for file in _named(_posix(name), format)]
     if format == "auto":
         format = _common_format(files)
-    if format == "parquet" and any(file.path is None for file in files):
-        raise RequestError("Parquet can't be read from stdin: its schema is at the end; name a file")
+    elif format == "hf" and not all(file.format == "hf" for file in files):
+        raise SourceError(
+            f"{files[0].label} is no folder that save_to_disk wrote; name one, or another {argument('format')}"
+        )
+    if format in ("parquet", "arrow", "hf") and any(file.path is None for file in files):
+        name = {"parquet": "Parquet", "hf": "a folder of datasets"}.get(format, "Arrow")
+        raise RequestError(f"{name} can't be read from stdin, only from files; name one")
     if sum(file.path is None for file in files) > 1:
         raise RequestError("stdin is named twice; it can be read only once")
     return format, files
@@ -77,8 +85,8 @@ def _posix(name: str | Path) -> str:
 
 
 def _named(name: str, format: str) -> list[File]:
-    if name == "-":
-        return [File(None, "-", "stdin", id="-", once=True)]
+    if name == STDIN:
+        return [File(None, STDIN, "stdin", id=STDIN, once=True)]
     if is_url(name):
         return _remote(name, format)
     try:
@@ -149,6 +157,8 @@ def _folder(name: str, format: str) -> list[File]:
         raise SourceError(
             f"{clean(name)} is a dataset, which holds vectors; name the source that its texts came from"
         )
+    if format in ("auto", "hf") and (files := saved_files(Path(name))) is not None:
+        return [replace(_file(path.as_posix()), format="hf") for path in files]
     if format != "docs":
         raise _is_folder(clean(name))
     paths = sorted(path.relative_to(name).as_posix() for path in _walk(Path(name)))
@@ -183,9 +193,14 @@ def _common_format(files: list[File]) -> str:
 
 
 def _format_of(file: File) -> str:
+    if file.format is not None:
+        return file.format
     if file.path is None:
         return "txt"
-    ending = file.path.suffix
+    suffixes = file.path.suffixes
+    ending = suffixes[-1] if suffixes else ""
+    if ending.lower() in compressed.ENDINGS:  # of rows.csv.gz the format is that of rows.csv
+        ending = suffixes[-2] if len(suffixes) > 1 else ""
     if ending.lower() not in _FORMAT_OF:
         what = f"the ending {clean(ending)!r}" if ending else "a name without an ending"
         raise SourceError(

@@ -1,16 +1,17 @@
 """JSONL: one JSON object per line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, quoted, shown
 
-_PEEK_LINES = 100
-_PEEK_BYTES = 1 << 20
+PEEK_RECORDS = 100
+PEEK_BYTES = 1 << 20
 
 
 class JsonlReader(Reader):
@@ -20,7 +21,7 @@ class JsonlReader(Reader):
 
     def check(self, file: File) -> None:
         """Check the columns of the first records (up to 100, up to one MiB)."""
-        columns = self._peek(file)
+        columns = columns_of(self.records(file), lambda: file.done > PEEK_BYTES)
         file.done = 0
         if columns is not None:
             self.agree(file, columns)
@@ -35,18 +36,30 @@ class JsonlReader(Reader):
             except BadRecordError as error:
                 yield Skipped(file.label, line.number, str(error))
 
-    def _peek(self, file: File) -> Columns | None:
-        names: dict[str, None] = {}
-        required: frozenset[str] | None = None
-        for count, record in enumerate(self.records(file), 1):
-            if isinstance(record, Record):
-                names.update(dict.fromkeys(record.fields))
-                required = (
-                    frozenset(record.fields) if required is None else required & frozenset(record.fields)
-                )
-            if count == _PEEK_LINES or file.done > _PEEK_BYTES:
-                break
-        return None if required is None else Columns(tuple(names), required)
+
+def columns_of(records: Iterator[Record | Skipped], is_enough: Callable[[], bool]) -> Columns | None:
+    """Return the columns of the first records; `None` if none of them can be read."""
+    names: dict[str, None] = {}
+    required: frozenset[str] | None = None
+    for record in islice(records, PEEK_RECORDS):
+        if isinstance(record, Record):
+            names.update(dict.fromkeys(record.fields))
+            fields = frozenset(record.fields)
+            required = fields if required is None else required & fields
+        if is_enough():
+            break
+    return None if required is None else Columns(tuple(names), required)
+
+
+def as_record(value: Any) -> dict[str, Any]:
+    """Return a JSON value that is an object.
+
+    Raises:
+        BadRecordError: it is none.
+    """
+    if not isinstance(value, dict):
+        raise BadRecordError(f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}')
+    return value
 
 
 def _parse(line: Line) -> dict[str, Any]:
@@ -60,6 +73,4 @@ def _parse(line: Line) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise BadRecordError(f"JSON that can't be read ({error}); correct the line") from error
-    if not isinstance(value, dict):
-        raise BadRecordError(f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}')
-    return value
+    return as_record(value)

@@ -11,10 +11,12 @@ from typing import IO, NamedTuple, cast
 from layerwise._util.paths import faults, is_remote, reason
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
-from layerwise.read.files import File
+from layerwise.read.compressed import decompressed, peek
+from layerwise.read.file import File
 from layerwise.read.options import line_codec
 
 _CHUNK = 1 << 16
+_PEEK = 1 << 12
 LONGEST = 1 << 28  # bytes of a line, or of a file that is one text: endless input can't fill the memory
 
 
@@ -33,25 +35,36 @@ def without_end(text: str) -> str:
 
 @contextmanager
 def open_bytes(file: File) -> Iterator[IO[bytes]]:
-    """Open a file or standard input; turn system errors into one line.
+    """Open a file or standard input, and decompress it if need be; turn system errors into one line.
 
     Raises:
-        SourceError: a file that can't be opened or read, a pipe that was read already.
+        SourceError: a file that can't be opened or read, a pipe that was read already, an archive.
     """
     if file.once and file.spent:
         raise SourceError(f"{file.label} can be read only once; save it to a file and name that")
     file.spent = True
     try:
         if file.path is None:
-            yield _stdin()
+            yield decompressed(_stdin(), file)
         else:
             with file.path.open("rb") as stream:
                 # Without a buffer, a stream of an object store would copy all fetched bytes for each line.
-                yield (
-                    io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK) if is_remote(file.path) else stream
-                )
+                buffered = io.BufferedReader(cast(io.RawIOBase, stream), _CHUNK)
+                yield decompressed(buffered if is_remote(file.path) else stream, file)
     except faults() as error:
         raise SourceError(f"{file.label} can't be read: {reason(error)}; name another file") from error
+
+
+@contextmanager
+def open_text(file: File, encoding: str) -> Iterator[tuple[IO[bytes], bytes]]:
+    """Open a file of text; also return its first bytes, which aren't read yet.
+
+    Raises:
+        SourceError: as `open_bytes`, or another encoding than that of the file.
+    """
+    with open_bytes(file) as stream:
+        start = peek(stream, _PEEK)
+        yield stream, start
 
 
 def _stdin() -> IO[bytes]:
@@ -71,13 +84,13 @@ def read_lines(file: File, encoding: str) -> Iterator[Line]:
     Raises:
         SourceError: a file that can't be opened or read.
     """
-    with open_bytes(file) as stream:
+    with open_text(file, encoding) as (stream, first):
         start = stream.read(4) if codecs.lookup(encoding).name in ("utf-16", "utf-32") else b""
-        codec = line_codec(encoding, start)
+        codec = line_codec(encoding, first[:4])
         for number, raw in enumerate(_cut(stream, start, "\n".encode(codec)), 1):
             if len(raw) > LONGEST:
                 raise _too_long(file, f"line {number}", "lines end at a newline")
-            file.done += len(raw)
+            file.done += 0 if file.compressed else len(raw)
             text, wrong = decode(raw, codec)
             if number == 1:
                 text = text.removeprefix("\ufeff")
@@ -101,7 +114,7 @@ def read_whole(file: File, encoding: str) -> Line:
         raw = stream.read(LONGEST + 1)
     if len(raw) > LONGEST:
         raise _too_long(file, "it", "it is one text")
-    file.done += len(raw)
+    file.done += 0 if file.compressed else len(raw)
     codec = line_codec(encoding, raw[:4])
     text, wrong = decode(raw, codec)
     if wrong is None:

@@ -9,7 +9,7 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.example import clean
 
-_WITH_HEADER = ("jsonl", "parquet")
+_WITH_HEADER = ("jsonl", "json", "parquet", "arrow", "hf", "python")
 _WITHOUT_COLUMNS = ("txt", "docs")
 _TABLES = ("csv", "tsv")
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.options import ReaderOptions, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 from layerwise.read.sentences import word_column
@@ -21,7 +21,7 @@ class Reader(ABC):
     """
 
     unit: ClassVar[str] = "line"
-    watched: ClassVar[bool] = False
+    watched: bool = False
 
     def __init__(self, options: ReaderOptions) -> None:
         self.options = options

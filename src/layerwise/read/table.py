@@ -13,7 +13,7 @@ from typing import Any
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.csv_rows import RereadLines, Row, csv_rows
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.lines import read_lines
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader

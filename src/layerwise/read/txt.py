@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from layerwise.read.files import File
+from layerwise.read.file import File
 from layerwise.read.lines import open_bytes, read_lines, read_whole, without_end
 from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader

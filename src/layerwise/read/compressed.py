@@ -1,0 +1,159 @@
+"""Decompress files as they are read: gzip, bzip2, xz and Zstandard, recognised by their first bytes.
+
+Memory is bounded whatever a file claims: decompression goes piece by piece, and dictionaries are limited.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple, cast
+
+from layerwise.errors import SourceError
+from layerwise.read.file import File
+
+ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+_PIECE = 1 << 16
+_XZ_MEMORY = 1 << 28
+# A file that becomes larger may become at most `_MOST_TIMES` as large as it is.
+_LARGE, _MOST_TIMES = 1 << 28, 1_000
+
+
+class _Kind(NamedTuple):
+    name: str
+    magic: re.Pattern[bytes]
+    open: Callable[[Any], Any]
+
+
+class _Counted(io.RawIOBase):
+    """The bytes of a compressed file; `file.done` counts them."""
+
+    def __init__(self, stream: IO[bytes], file: File) -> None:
+        self._stream, self._file = stream, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._file.done += len(data)
+        return len(data)
+
+
+class _Xz:
+    """Bytes of an xz file; `lzma.open` would use as much memory as the file asks for."""
+
+    def __init__(self, stream: _Counted) -> None:
+        self._stream = stream
+        self._decompressor: lzma.LZMADecompressor | None = None
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if self._decompressor is None:
+                # Between the parts of a file there may be zeros.
+                while not self._rest.lstrip(b"\0"):
+                    self._rest = self._stream.read(_PIECE)
+                    if not self._rest:
+                        return b""
+                self._rest = self._rest.lstrip(b"\0")
+                self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+            if self._decompressor.needs_input and not self._rest:
+                self._rest = self._stream.read(_PIECE)
+                if not self._rest:
+                    raise EOFError("the file ends too early")
+            data = self._decompressor.decompress(self._rest, size)
+            self._rest = b""
+            if self._decompressor.eof:
+                self._rest, self._decompressor = self._decompressor.unused_data, None
+            if data:
+                return data
+
+
+def _zstandard(stream: _Counted) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+
+
+_KINDS = (
+    _Kind("gzip", re.compile(rb"\x1f\x8b\x08"), lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
+    _Kind("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _zstandard),
+    _Kind("bzip2", re.compile(rb"BZh[1-9]1AY&SY"), bz2.BZ2File),
+    _Kind("xz", re.compile(rb"\xfd7zXZ\x00"), _Xz),
+)
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\x04\x22\x4d\x18": "an lz4 file",
+}
+
+
+class _Decompressed(io.RawIOBase):
+    """The bytes of a compressed file, decompressed; its errors are `OSError`."""
+
+    def __init__(self, stream: Any, kind: _Kind, file: File) -> None:
+        self._stream, self._kind, self._file = stream, kind, file
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except (EOFError, zlib.error, lzma.LZMAError, ValueError, OSError) as error:
+            why = str(error).partition("\n")[0].strip(". ")
+            raise OSError(f"its {self._kind.name} data is damaged or cut off ({why})") from error
+        buffer[: len(data)] = data
+        self._size += len(data)
+        if self._size > max(_LARGE, _MOST_TIMES * self._file.done):
+            raise OSError(
+                f"it becomes more than {self._size:,} bytes of {self._file.done:,}; beyond {_LARGE:,} at most "
+                f"{_MOST_TIMES:,} times as many are read"
+            )
+        return len(data)
+
+
+def peek(stream: IO[bytes], size: int) -> bytes:
+    """Return the first bytes of a stream without reading them."""
+    if hasattr(stream, "peek"):
+        return bytes(stream.peek(size)[:size])
+    start = stream.read(size)
+    stream.seek(0)
+    return start
+
+
+def decompressed(stream: IO[bytes], file: File) -> IO[bytes]:
+    """Return a stream of the bytes of a file, without its compression if it has one.
+
+    Raises:
+        SourceError: an archive, which holds several files.
+    """
+    start = peek(stream, 10)
+    archive = next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), None)
+    if archive is not None:
+        raise SourceError(f"{file.label} is {archive}; unpack it, and name the file in it")
+    kind = next((kind for kind in _KINDS if kind.magic.match(start)), None)
+    file.compressed = kind is not None
+    if kind is None:
+        return stream
+    raw = _Decompressed(kind.open(_Counted(stream, file)), kind, file)
+    return cast(IO[bytes], io.BufferedReader(raw, _PIECE))
+
+
+def refuse_compressed(stream: IO[bytes]) -> None:
+    """Check that a file isn't compressed as a whole, for formats that can't be read from the start to the end.
+
+    Raises:
+        OSError: it is.
+    """
+    start = stream.read(10)
+    stream.seek(0)
+    kind = next((kind.name for kind in _KINDS if kind.magic.match(start)), None)
+    if kind is not None:
+        raise OSError(f"it is compressed ({kind}), and only files of text are read like that; decompress it")

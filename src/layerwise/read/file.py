@@ -1,0 +1,29 @@
+"""One file of a corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True, eq=False)
+class File:
+    """One file to read.
+
+    `path` is `None` for standard input; `source` is stored with the records, `label` is used in messages; `id`
+    is the id of the text where a file is one text. `size` and `done` count bytes (of a compressed file the compressed
+    ones; Parquet: rows). A file with `once` (standard input, a pipe) can be read only once, so it isn't
+    checked beforehand; `spent` after that. `format` is the format where it is known from elsewhere than the name;
+    `data` is a source in memory, of which `path` is `None`.
+    """
+
+    path: Path | None
+    source: str
+    label: str
+    id: str | None = None
+    size: int = 0
+    done: int = 0
+    once: bool = False
+    spent: bool = False
+    compressed: bool = False
+    format: str | None = None
+    data: Any = None
