@@ -48,7 +48,8 @@ class ReadOptions:
     )
     text: str | Sequence[str] | None = option(
         None,
-        "column that holds the text (default: text); two columns, a,b, make two rows of each record",
+        "column that holds the text (default: text); two columns, a,b, make two rows of each record; with --join one text "
+        "of several columns",
         metavar="COL",
     )
     words: str | None = option(
@@ -74,6 +75,15 @@ class ReadOptions:
         None,
         "column that numbers the sentences, for a source with a word per row (an empty cell: the sentence of the row above)",
         metavar="COL",
+    )
+    join: str | None = option(
+        None, "make one text of the columns of --text, with this between them, such as ' '", metavar="TEXT"
+    )
+    classes: Sequence[str] | None = option(
+        None,
+        "names of integer classes, in order; where it isn't clear which column holds them, COL=a,b,…",
+        metavar="a,b,…",
+        kind="names",
     )
 
 

@@ -80,14 +80,15 @@ def test_any_text_is_read_or_refused_as_in_strict_mode(content: str, separator: 
         with pytest.raises(SourceError, match=r"a\.csv, line \d+: (a quoted cell|1 cells|\d+ cells)"):
             read(content, "a.csv", separator=separator)
         return
-    rows = [row for row in rows if len(row) > 1 or row[0].strip()]
+    blank = [row for row in rows if len(row) == 1 and not row[0].strip()]
+    rows = [row for row in rows if row not in blank]
     if any(len(row) != 2 for row in rows):
         with pytest.raises(SourceError, match=r"cells where there are 2 columns"):
             read(content, "a.csv", separator=separator)
         return
     expected = [tuple(row) for row in rows]
     assert read(content, "a.csv", separator=separator) == expected
-    assume(rows and '""\n' not in f"{content}\n")  # pandas pads a row of one empty cell, which we skip
+    assume(rows and not blank)  # pandas pads a row of one blank cell, which we skip
     frame = pd.read_csv(
         io.StringIO(content), sep=separator, header=None, names=["a", "b"], dtype=str, keep_default_na=False
     )

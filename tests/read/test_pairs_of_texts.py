@@ -86,7 +86,10 @@ def test_a_record_gives_two_texts(format: str, text: Any) -> None:
     assert list(corpus) == expected
     assert [list(example.columns) for example in corpus] == [["part", "score"]] * 6
     assert [len(record) for record in corpus.records()] == [2, 2, 2]
-    assert (corpus.text, corpus.paired, corpus.notices) == (("a", "b"), True, [])
+    assert (corpus.text, corpus.paired) == (("a", "b"), True)
+    assert [note.partition(";")[2] for note in corpus.notices] == (
+        [" give join to make one text of them"] if isinstance(text, str) else []
+    )
 
 
 def test_the_order_is_that_of_the_request_and_ids_are_shared() -> None:
@@ -139,7 +142,7 @@ def test_a_column_called_part_is_renamed_only_beside_pairs() -> None:
     ]
     assert corpus.types["source.part"] == pa.int8()
     assert "part" not in corpus.types
-    assert corpus.notices == ["column 'part' is carried as 'source.part': layerwise uses 'part' itself"]
+    assert corpus.notices[1:] == ["column 'part' is carried as 'source.part': layerwise uses 'part' itself"]
     alone = open_corpus("p.parquet", text="a")
     assert [dict(e.columns) for e in alone] == [{"part": 3, "b": "r"}]
     assert alone.notices == []
@@ -148,7 +151,7 @@ def test_a_column_called_part_is_renamed_only_beside_pairs() -> None:
 def test_a_text_may_come_from_a_column_called_part() -> None:
     corpus = open_corpus(jsonl("x.jsonl", {"part": "l", "b": "r"}), text="part,b")
     assert [(e.text, e.columns["part"]) for e in corpus] == [("l", "part"), ("r", "b")]
-    assert corpus.notices == []
+    assert len(corpus.notices) == 1  # that of pairs
 
 
 REFUSED: list[tuple[Any, type[LayerwiseError], str]] = [
@@ -361,7 +364,8 @@ def test_the_command_line_takes_pairs(
     capsys.readouterr()
     assert main(["extract", "sts.csv", "--columns", "a,b,c", "--text", "a,b,d", "--out", "no"]) == 2
     got = capsys.readouterr()
-    assert got.err == "layerwise: --text needs one column, or two for pairs of texts, and 'a,b,d' names 3\n"
+    what = "--text needs one column, or two for pairs of texts, and 'a,b,d' names 3"
+    assert got.err == f"layerwise: {what}; --join makes one text of several columns\n"
     assert not Path("no").exists()
 
 

@@ -52,6 +52,8 @@ def extract(
     separator: str | None = None,
     na: Sequence[str] = (),
     sentence_id: str | None = None,
+    join: str | None = None,
+    classes: Sequence[str] | None = None,
     no_text: bool = False,
     keep: Sequence[str] = (),
     shard_texts: int | None = None,
@@ -73,8 +75,8 @@ def extract(
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens: see `Encoder.request`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
-        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id: see
-            `read.ReaderOptions`.
+        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
+            classes: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
         shard_texts: texts per shard.
@@ -119,6 +121,8 @@ def extract(
         separator=separator,
         na=na,
         sentence_id=sentence_id,
+        join=join,
+        classes=classes,
         no_text=no_text,
         keep=keep,
         shard_texts=shard_texts,

@@ -33,6 +33,8 @@ def predict(
     separator: str | None = None,
     na: Sequence[str] = (),
     sentence_id: str | None = None,
+    join: str | None = None,
+    classes: Sequence[str] | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> tuple[Iterator[str], Corpus]:
@@ -44,8 +46,8 @@ def predict(
         to: `jsonl`, `csv` or `conll`.
         model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
         batch_tokens: see `Encoder.request`.
-        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id: see
-            `read.ReaderOptions`.
+        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
+            classes: see `read.ReaderOptions`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -75,6 +77,8 @@ def predict(
         separator=separator,
         na=na,
         sentence_id=sentence_id,
+        join=join,
+        classes=classes,
     )
     answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
     return lines(opened.data, to, answers), corpus

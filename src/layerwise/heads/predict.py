@@ -172,6 +172,8 @@ class Head:
         separator: str | None = None,
         na: Sequence[str] = (),
         sentence_id: str | None = None,
+        join: str | None = None,
+        classes: Sequence[str] | None = None,
         progress: Callback | None = None,
         threads: int | None = None,
     ) -> Evaluation:
@@ -180,8 +182,8 @@ class Head:
         Args:
             source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in
                 training.
-            format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id: see
-                `read.ReaderOptions`; for texts.
+            format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
+                classes: see `read.ReaderOptions`; for texts.
             progress: called with the progress; see `lw.Progress`.
             threads: number of threads to compute with; see `lw.extract`.
 
@@ -196,7 +198,13 @@ class Head:
             "columns": columns,
         }
         reading |= {"encoding": encoding, "skip_bad": skip_bad, "limit": limit}
-        reading |= {"separator": separator, "na": na, "sentence_id": sentence_id}
+        reading |= {
+            "separator": separator,
+            "na": na,
+            "sentence_id": sentence_id,
+            "join": join,
+            "classes": classes,
+        }
         return evaluate(self, source, progress=progress, threads=threads, **reading)
 
     def save(self, out: str | Path) -> None:

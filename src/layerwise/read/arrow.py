@@ -8,11 +8,13 @@ from typing import Any
 from layerwise import _util
 from layerwise._util.paths import faults, is_remote
 from layerwise.arguments import argument
-from layerwise.errors import SourceError
+from layerwise.errors import LayerwiseError, SourceError
 from layerwise.read.arrow_rows import BATCH_ROWS, TypedReader, records_of
+from layerwise.read.class_names import names_in_schema, names_of
 from layerwise.read.compressed import refuse_compressed
 from layerwise.read.file import File
 from layerwise.read.record import Record, Skipped, quoted
+from layerwise.read.saved import saved_features
 
 _FILE, _FEATHER_1 = b"ARROW1", b"FEA1"
 
@@ -37,6 +39,13 @@ class ArrowReader(TypedReader):
                 start += batch.num_rows
                 file.done = source.position
             file.done = file.size
+
+    def class_names(self, file: File, schema: Any) -> dict[str, tuple[str, ...]]:
+        """Return the names in the schema; of a folder of `save_to_disk` those beside the file."""
+        names = names_in_schema(schema)
+        if names or file.format != "hf" or file.path is None:
+            return names
+        return names_of(saved_features(file.path.parent))
 
 
 class _Stream:
@@ -104,6 +113,8 @@ def _open_arrow(file: File) -> Iterator[Any]:
             raise OSError("it is Feather of version 1, which is no longer written; write version 2")
         with _opened(path) as first, _opened(path) as second:
             yield (_File if start.startswith(_FILE) else _Stream)(first, second)
+    except LayerwiseError:  # some are ValueErrors too
+        raise
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(

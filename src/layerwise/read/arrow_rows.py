@@ -6,6 +6,7 @@ from typing import Any
 from layerwise import _util
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
+from layerwise.read.class_names import names_in_schema
 from layerwise.read.file import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
@@ -54,10 +55,27 @@ class TypedReader(Reader):
                 f"{file.label} has two columns {quoted(listed(duplicates))}; rename one of them"
             )
         if self.sentence_id:
-            return Columns(tuple(schema.names), frozenset(schema.names))
+            names = self.class_names(file, schema)
+            return Columns(tuple(schema.names), frozenset(schema.names), classes=names)
         types = {field.name: _storage_type(field.type) for field in schema}
+        classes = {
+            name: names
+            for name, names in self.class_names(file, schema).items()
+            if _holds_numbers(types.get(name))
+        }
+        if self.options.classes is not None:
+            numbers = [
+                name for name, kind in types.items() if _holds_numbers(kind) and name not in self.roles
+            ]
+            self.name_classes([name for name in types if name not in self.roles], numbers)
+        for name in {**classes, **self.classes}:
+            types[name] = _as_strings(types[name])
         scalars = frozenset(name for name, kind in types.items() if not _is_list(kind))
-        return Columns(tuple(schema.names), frozenset(schema.names), types, scalars)
+        return Columns(tuple(schema.names), frozenset(schema.names), types, scalars, classes)
+
+    def class_names(self, file: File, schema: Any) -> dict[str, tuple[str, ...]]:
+        """Return the names of classes that a file gives itself, by column."""
+        return names_in_schema(schema)
 
 
 def counted(file: File, items: Iterator[Record | Skipped]) -> Iterator[Record | Skipped]:
@@ -110,6 +128,20 @@ def _storage_type(kind: Any) -> Any:
     import pyarrow as pa
 
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def _holds_numbers(kind: Any) -> bool:
+    from pyarrow import types
+
+    if kind is not None and _is_list(kind):
+        return _holds_numbers(kind.value_type)
+    return kind is not None and bool(types.is_integer(kind) or types.is_floating(kind))
+
+
+def _as_strings(kind: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.list_(_as_strings(kind.value_type)) if _is_list(kind) else pa.string()
 
 
 def _is_list(kind: Any) -> bool:

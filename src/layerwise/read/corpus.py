@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
 from layerwise.read.arrow import ArrowReader
@@ -99,6 +100,12 @@ class Corpus:
         for file in self._files:
             if not file.once:
                 self._reader.check(file)
+        self.notices += [
+            f"{file.label} is read as {self.format}, since each of its lines is a word with its tag; "
+            f"give {argument('format', 'txt')} to make each line a text"
+            for file in self._files
+            if file.recognised
+        ]
         self._builder.restart()
         columns = self._reader.columns
         if columns is not None:
@@ -122,13 +129,16 @@ class Corpus:
     @property
     def text(self) -> str | tuple[str, ...] | None:
         """The `text` argument of `open_corpus`; both names for pairs (final once a record was read)."""
-        return self._reader.texts if self.paired else self._reader.options.text
+        text = self._reader.options.text
+        if self._reader.options.join is not None and isinstance(text, tuple):
+            return ",".join(text)  # a list would be a pair
+        return self._reader.texts if self.paired else text
 
     @property
     def further_options(self) -> dict[str, Any]:
         """The options with which these texts are read, of those that most sources don't need."""
         options = self._reader.options
-        names = ("separator", "na", "sentence_id")
+        names = ("separator", "na", "sentence_id", "join", "classes")
         return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
 
     @property

@@ -41,10 +41,11 @@ class ExampleBuilder:
         Raises:
             BadRecordError: a text, words or id of the wrong type; a column whose type or length changes.
         """
-        reader, fields = self._reader, record.fields
-        reader.settle(fields)
+        reader = self._reader
+        reader.settle(record.fields)
+        fields = reader.named(record.fields)
         words = self._words(fields) if reader.words is not None else None
-        texts = [" ".join(words)] if words is not None else [self._text(fields, c) for c in reader.texts]
+        texts = [" ".join(words)] if words is not None else self._texts(fields)
         id = self._id(fields)
         columns, word_columns = self._carry(fields, words)
         parts = [{PART: clean(column)} for column in reader.texts] if reader.paired else [{}]
@@ -52,6 +53,13 @@ class ExampleBuilder:
             Example(text, words, id, file.source, record.line, part | columns, word_columns)
             for text, part in zip(texts, parts, strict=True)
         )
+
+    def _texts(self, fields: Mapping[str, Any]) -> list[str]:
+        join = self._reader.options.join
+        if join is None:
+            return [self._text(fields, column) for column in self._reader.texts]
+        present = [column for column in self._reader.texts if fields.get(column, "") is not None]
+        return [join.join(filter(None, (self._text(fields, column) for column in present)))]
 
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
         value = self._field(fields, column)

@@ -12,7 +12,8 @@ class File:
     `path` is `None` for standard input; `source` is stored with the records, `label` is used in messages; `id`
     is the id of the text where a file is one text. `size` and `done` count bytes (of a compressed file the compressed
     ones; Parquet: rows). A file with `once` (standard input, a pipe) can be read only once, so it isn't
-    checked beforehand; `spent` after that. `format` is the format where it is known from elsewhere than the name;
+    checked beforehand; `spent` after that. `format` is the format where it is known from elsewhere than the name,
+    and `recognised` tells that the contents of a file say more than its name;
     `data` is a source in memory, of which `path` is `None`.
     """
 
@@ -26,4 +27,5 @@ class File:
     spent: bool = False
     compressed: bool = False
     format: str | None = None
+    recognised: bool = False
     data: Any = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from layerwise._util.paths import faults, is_url, matches, place, reason
+from layerwise._util.paths import faults, is_remote, is_url, matches, place, reason
 from layerwise.arguments import argument
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
@@ -16,6 +16,7 @@ from layerwise.example import clean
 from layerwise.read import compressed
 from layerwise.read.file import File
 from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory
+from layerwise.read.recognise import holds_conll
 from layerwise.read.record import shown
 from layerwise.read.saved import saved_files
 
@@ -126,8 +127,18 @@ def _remote(name: str, format: str) -> list[File]:
 def _is_folder(name: str) -> SourceError:
     return SourceError(
         f"{name} is a folder; {argument('format', 'docs')} reads each file in it as one text, "
-        "a glob names files of another format"
+        f"a glob{_glob_of(name)} names files of another format"
     )
+
+
+def _glob_of(name: str) -> str:
+    """Return an example of a glob for a folder: its files with an ending that names a format."""
+    if is_url(name):
+        return ""
+    with suppress(OSError):
+        endings = {path.suffix for path in Path(name).iterdir() if path.is_file()} & _FORMAT_OF.keys()
+        return f" such as {name.rstrip('/')}/*{min(endings)}" if endings else ""
+    return ""
 
 
 def _matches(pattern: str) -> list[str]:
@@ -201,9 +212,13 @@ def _format_of(file: File) -> str:
     ending = suffixes[-1] if suffixes else ""
     if ending.lower() in compressed.ENDINGS:  # of rows.csv.gz the format is that of rows.csv
         ending = suffixes[-2] if len(suffixes) > 1 else ""
-    if ending.lower() not in _FORMAT_OF:
+    format = _FORMAT_OF.get(ending.lower())
+    if format in (None, "txt") and not file.once and not is_remote(file.path) and holds_conll(file):
+        file.recognised = True
+        return "conll"
+    if format is None:
         what = f"the ending {clean(ending)!r}" if ending else "a name without an ending"
         raise SourceError(
             f"{file.label}: {what} names no format; choose one with {argument('format')}: {_CHOICES}"
         )
-    return _FORMAT_OF[ending.lower()]
+    return format

@@ -12,6 +12,7 @@ from typing import Any
 from layerwise._util.paths import is_url
 from layerwise.errors import RequestError, SourceError
 from layerwise.read.arrow_rows import BATCH_ROWS, TypedReader, counted, records_of
+from layerwise.read.class_names import names_in_schema, names_of
 from layerwise.read.file import File
 from layerwise.read.jsonl import PEEK_RECORDS, columns_of
 from layerwise.read.options import ReaderOptions
@@ -95,6 +96,10 @@ class ObjectReader(TypedReader):
             for first in range(0, batch.num_rows, BATCH_ROWS):
                 yield from counted(file, records_of(file, batch.slice(first, BATCH_ROWS), start + first))
             start += batch.num_rows
+
+    def class_names(self, file: File, schema: Any) -> dict[str, tuple[str, ...]]:
+        """Return the names in the features of a dataset, else those in the schema."""
+        return names_of(getattr(file.data, "features", None)) or names_in_schema(schema)
 
     def _untyped(self, file: File) -> Iterator[Record | Skipped]:
         for number, item in enumerate(_items(file.data), 1):

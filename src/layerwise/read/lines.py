@@ -12,6 +12,7 @@ from layerwise._util.paths import faults, is_remote, reason
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.compressed import decompressed, peek
+from layerwise.read.encodings import wide_encoding
 from layerwise.read.file import File
 from layerwise.read.options import line_codec
 
@@ -64,6 +65,8 @@ def open_text(file: File, encoding: str) -> Iterator[tuple[IO[bytes], bytes]]:
     """
     with open_bytes(file) as stream:
         start = peek(stream, _PEEK)
+        if len("\n".encode(line_codec(encoding, start[:4]))) == 1 and (name := wide_encoding(start)):
+            raise SourceError(f"{file.label} is {name}, not {encoding}; give {argument('encoding', name)}")
         yield stream, start
 
 
@@ -116,6 +119,8 @@ def read_whole(file: File, encoding: str) -> Line:
         raise _too_long(file, "it", "it is one text")
     file.done += 0 if file.compressed else len(raw)
     codec = line_codec(encoding, raw[:4])
+    if len("\n".encode(codec)) == 1 and (name := wide_encoding(raw[:_PEEK])):
+        return Line(1, "", f"it is {name}, not {encoding}; give {argument('encoding', name)}")
     text, wrong = decode(raw, codec)
     if wrong is None:
         return Line(0, text.removeprefix("\ufeff"))

@@ -8,6 +8,7 @@ from typing import Any
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.example import clean
+from layerwise.read.record import listed
 
 _WITH_HEADER = ("jsonl", "json", "parquet", "arrow", "hf", "python")
 _WITHOUT_COLUMNS = ("txt", "docs")
@@ -21,7 +22,7 @@ class ReaderOptions:
     Attributes:
         text: the column of the text, `text` when neither this nor `words` is given. Two names, or a string with
             a comma that is no column's name, make every record a pair: two consecutive texts, each with the name of
-            its column as `part`.
+            its column as `part`; with `join`, names of columns whose texts become one.
         words: the column of the words, for pre-split input: lists, printed lists, or words between blanks.
         id: the column of the texts' own ids.
         columns: the names of the columns, for CoNLL and for CSV and TSV without a header.
@@ -31,6 +32,9 @@ class ReaderOptions:
         separator: the character between the cells of a CSV file.
         na: cells of CSV and TSV that say that a value is missing; they are read as empty cells.
         sentence_id: the column that numbers the sentences of a source with a word per row.
+        join: the string between the texts of several columns, which it makes one text of; empty ones are left out.
+        classes: the names of integer classes, in order. The column is the only one that holds them, or the one with
+            a usual name; otherwise it is named before the first: `COL=a,b,c`.
         quote: whether errors, and `skipped`, may quote the contents of the files.
     """
 
@@ -44,6 +48,8 @@ class ReaderOptions:
     separator: str | None = None
     na: tuple[str, ...] = ()
     sentence_id: str | None = None
+    join: str | None = None
+    classes: tuple[str, ...] | None = None
     quote: bool = True
 
     @classmethod
@@ -53,6 +59,7 @@ class ReaderOptions:
         columns: Sequence[str] | None = None,
         separator: str | None = None,
         na: Sequence[str] = (),
+        classes: Sequence[str] | None = None,
         **options: Any,
     ) -> "ReaderOptions":
         """Return the options as a user gives them: with lists, and names in one string with commas."""
@@ -61,6 +68,7 @@ class ReaderOptions:
             columns=column_names(columns),
             separator=separator_of(separator),
             na=(na,) if isinstance(na, str) else tuple(na),
+            classes=tuple(classes.split(",") if isinstance(classes, str) else classes) if classes else None,
             **options,
         )
 
@@ -91,6 +99,20 @@ def separator_of(separator: str | None) -> str | None:
     return "\t" if separator in (r"\t", "tab") else separator
 
 
+def joined_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns whose texts are joined.
+
+    Raises:
+        RequestError: fewer than two names, an empty one, or a name given twice.
+    """
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise RequestError(
+            f"{argument('join')} needs two or more different columns in {argument('text')}, such as title,description, and "
+            f"{','.join(names)!r} names others"
+        )
+    return tuple(names)
+
+
 def pair_names(names: Sequence[str]) -> tuple[str, str]:
     """Return the columns of the two texts of a record.
 
@@ -102,7 +124,8 @@ def pair_names(names: Sequence[str]) -> tuple[str, str]:
         raise RequestError(f"{argument('text', text)} has an empty name; name one column, or two such as a,b")
     if len(names) != 2:
         raise RequestError(
-            f"{argument('text')} needs one column, or two for pairs of texts, and {text!r} names {len(names)}"
+            f"{argument('text')} needs one column, or two for pairs of texts, and {text!r} names {len(names)}; "
+            f"{argument('join')} makes one text of several columns"
         )
     first, second = names
     if clean(first) == clean(second):
@@ -120,7 +143,9 @@ def check_options(options: ReaderOptions, format: str) -> None:
         if getattr(options, name) == "":
             raise RequestError(f"{argument(name)} is empty; name a column, or leave it out")
     _check_columns(options, format)
-    if isinstance(options.text, tuple):
+    if options.join is not None:
+        _check_join(options)
+    elif isinstance(options.text, tuple):
         pair_names(options.text)
     if options.text and options.words:
         text = options.text if isinstance(options.text, str) else ",".join(options.text)
@@ -137,6 +162,15 @@ def check_options(options: ReaderOptions, format: str) -> None:
     if options.limit is not None and options.limit < 1:
         raise RequestError(f"{argument('limit', options.limit)} leaves nothing to read; give 1 or more")
     _check_encoding(options.encoding)
+
+
+def _check_join(options: ReaderOptions) -> None:
+    names = (options.text or "").split(",") if not isinstance(options.text, tuple) else options.text
+    joined_names(names)
+    if any("," in name for name in names):
+        raise RequestError(
+            f"{argument('join')} needs columns without commas in their names; rename {listed(names)}"
+        )
 
 
 def _check_separator(separator: str | None) -> None:
@@ -157,7 +191,7 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
             f"{argument('na')} doesn't fit format {format!r}: only cells of CSV and TSV can't say that they are missing; "
             "leave it out"
         )
-    names = ("text", "words", "id", "columns", "sentence_id")
+    names = ("text", "words", "id", "columns", "sentence_id", "join", "classes")
     used = [name for name in names if getattr(options, name) is not None]
     if format in _WITHOUT_COLUMNS:
         refused, why = used, "it has no columns"
@@ -165,7 +199,7 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
         refused, why = [name for name in used if name == "columns"], "its columns have names already"
     elif format == "conll":
         refused, why = (
-            [name for name in used if name in ("text", "id", "sentence_id")],
+            [name for name in used if name in ("text", "id", "sentence_id", "join")],
             "its columns hold one value per word",
         )
     else:

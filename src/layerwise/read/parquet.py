@@ -8,7 +8,7 @@ from typing import Any
 from layerwise import _util
 from layerwise._util.paths import faults
 from layerwise.arguments import argument
-from layerwise.errors import SourceError
+from layerwise.errors import LayerwiseError, SourceError
 from layerwise.read.arrow_rows import BATCH_BYTES, BATCH_ROWS, TypedReader, counted, records_of
 from layerwise.read.compressed import refuse_compressed
 from layerwise.read.file import File
@@ -46,6 +46,8 @@ def _open_parquet(file: File) -> Iterator[Any]:
             refuse_compressed(raw)
             with pq.ParquetFile(raw) as parquet:
                 yield raw, parquet
+    except LayerwiseError:  # some are ValueErrors too
+        raise
     except (pa.ArrowException, ValueError, *faults()) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(

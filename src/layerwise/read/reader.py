@@ -1,13 +1,14 @@
 """Base of the readers of all formats: the columns they need, and the check that all files have the same."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
-from typing import ClassVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, ClassVar
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
+from layerwise.read.class_names import column_and_names, holds_classes, is_label, named
 from layerwise.read.file import File
-from layerwise.read.options import ReaderOptions, pair_names
+from layerwise.read.options import ReaderOptions, joined_names, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 from layerwise.read.sentences import word_column
 
@@ -33,6 +34,8 @@ class Reader(ABC):
         self.id = options.id
         self._settled = not isinstance(text, str) or "," not in text
         self.columns: Columns | None = None
+        self.classes: dict[str, tuple[str, ...]] = {}
+        self._classes_settled = options.classes is None
         self.notices: list[str] = []
         self._noted: set[str] = set()
         self._from = ""
@@ -56,7 +59,7 @@ class Reader(ABC):
     @property
     def paired(self) -> bool:
         """Whether every record holds two texts."""
-        return len(self.texts) == 2
+        return len(self.texts) == 2 and self.options.join is None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -77,8 +80,46 @@ class Reader(ABC):
                     f"name of it; name it with {argument('words')}"
                 )
         if not self._settled and self.texts and self.texts[0] not in names:
-            self.texts = pair_names(self.texts[0].split(","))
+            text = self.texts[0]
+            if self.options.join is not None:
+                self.texts = joined_names(text.split(","))
+            else:
+                self.texts = pair_names(text.split(","))
+                self.notices.append(
+                    f"{argument('text', text)} names two columns, so each record makes a pair: two rows; "
+                    f"give {argument('join')} to make one text of them"
+                )
         self._settled = True
+
+    def named(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a record with the names of classes in place of their numbers.
+
+        Raises:
+            BadRecordError: a number without a name.
+            RequestError: it isn't clear which column the option `classes` is for.
+        """
+        if not self._classes_settled:
+            others = [name for name in fields if name not in self.roles]
+            candidates = [
+                name
+                for name in others
+                if holds_classes(fields[name]) or (is_label(name) and fields[name] in (None, "", []))
+            ]
+            # A record without any number decides nothing.
+            if candidates or "=" in (self.options.classes or ("",))[0]:
+                self.name_classes(others, candidates)
+        names = self.classes
+        return {
+            name: named(value, name, names[name]) if name in names else value
+            for name, value in fields.items()
+        }
+
+    def name_classes(self, names: Sequence[str], candidates: Sequence[str]) -> None:
+        """Apply the option `classes` to one of the candidates; errors as `named`."""
+        if self.options.classes is not None:
+            column, classes = column_and_names(self.options.classes, names, candidates)
+            self.classes = {**self.classes, column: classes}
+        self._classes_settled = True
 
     def agree(self, file: File, columns: Columns) -> None:
         """Store the columns of the first file; compare those of later files with them.
@@ -88,9 +129,16 @@ class Reader(ABC):
         """
         if self.columns is None:
             self.columns, self._from = columns, file.label
+            self.classes = {**columns.classes, **self.classes}
             self.settle(columns.names)
             self._check_roles(file)
         self._check_names(file, columns, self.columns)
+        for name, classes in columns.classes.items():
+            if self.columns.classes.get(name) != classes:
+                raise SourceError(
+                    f"{file.label}: the classes of column {quoted(repr(name))} are {quoted(listed(classes))}, and "
+                    f"{self._from} has others; files of one corpus need the same classes"
+                )
         for name, kind in columns.types.items():
             if name not in self.roles and self.columns.types[name] != kind:
                 raise SourceError(

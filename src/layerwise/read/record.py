@@ -36,13 +36,15 @@ class Columns:
     """The columns of one file.
 
     `names` are in the order of the file; `required` are those that every record must have (all, except in JSONL);
-    `types` are Arrow types, where the file has them; `scalars` are the columns whose type can't hold lists.
+    `types` are Arrow types, where the file has them; `scalars` are the columns whose type can't hold lists; `classes`
+    are the names of integer classes, by column.
     """
 
     names: tuple[str, ...]
     required: frozenset[str]
     types: Mapping[str, Any] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def listed(names: Iterable[str]) -> str:

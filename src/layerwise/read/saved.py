@@ -43,6 +43,11 @@ def saved_files(folder: Path) -> list[Path] | None:
     return [folder / name for name in names]
 
 
+def saved_features(folder: Path) -> Any:
+    """Return the description of the columns of a saved dataset; `None` if there is none."""
+    return _read(folder / INFO).get("features") if (folder / INFO).is_file() else None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = read_json(path)

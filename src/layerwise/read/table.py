@@ -17,6 +17,7 @@ from layerwise.read.file import File
 from layerwise.read.lines import read_lines
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
+from layerwise.read.recognise import is_tag
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
 from layerwise.read.sentences import numbers_sentences, sentence_column, word_column
 from layerwise.read.tsv import tsv_rows
@@ -70,6 +71,8 @@ class TableReader(Reader):
         message = super().missing(column, names)
         if (sentence := sentence_column(names)) is not None and not self.options.sentence_id:
             message += f"; where a row is a word, {self._sentence_advice(sentence, names)}"
+        elif len(names) > 1 and is_tag(names[-1]):
+            message += f"; if each line is a word with its tag, give {argument('format', 'conll')}"
         elif self.options.columns is None:
             message += f"; if the file has no header, name all its columns with {argument('columns')}"
         return message

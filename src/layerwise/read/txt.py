@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from layerwise.read.file import File
-from layerwise.read.lines import open_bytes, read_lines, read_whole, without_end
+from layerwise.read.lines import open_text, read_lines, read_whole, without_end
 from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
 from layerwise.read.record import Record, Skipped
@@ -14,7 +14,7 @@ class TxtReader(Reader):
 
     def check(self, file: File) -> None:
         """Open the file."""
-        with open_bytes(file):
+        with open_text(file, self.options.encoding):
             pass
 
     def records(self, file: File) -> Iterator[Record | Skipped]:

@@ -36,6 +36,8 @@ _READS: json_checks.Schema = {
     "separator": optional(text),
     "na": optional(list_of(text)),
     "sentence_id": optional(text),
+    "join": optional(text),
+    "classes": optional(list_of(text)),
 }
 
 
