@@ -24,7 +24,8 @@ EXAMPLES = """\
   layerwise extract more.csv --out reviews.lw --append
   layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index 7
   layerwise extract 's3://corpus/*.jsonl' --out s3://rows/big.lw --cluster ray --workers 8
-  zcat lines.gz | layerwise extract - --model bert-base-uncased --out lines.lw
+  layerwise extract lines.txt.gz --model bert-base-uncased --out lines.lw
+  layerwise extract shop.csv --separator ';' --text title,description --join '. ' --na NA --out shop.lw
 """
 
 

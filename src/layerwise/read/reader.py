@@ -109,6 +109,8 @@ class Reader(ABC):
             if candidates or "=" in (self.options.classes or ("",))[0]:
                 self.name_classes(others, candidates)
         names = self.classes
+        if not names:
+            return fields
         return {
             name: named(value, name, names[name]) if name in names else value
             for name, value in fields.items()

@@ -23,7 +23,7 @@ from layerwise.read.sentences import numbers_sentences, sentence_column, word_co
 from layerwise.read.tsv import tsv_rows
 
 _SAMPLE = 50  # rows that are looked at before the first is read
-_NOT_AVAILABLE = ("NA", "NaN", "nan", "<NA>", "NULL")
+_NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
@@ -125,6 +125,8 @@ class TableReader(Reader):
         """Return the cells, with empty ones in place of those that `na` says are missing; note R's NA otherwise."""
         if self.options.na:
             return ["" if cell in self.options.na else cell for cell in cells]
+        if _NOT_AVAILABLE.isdisjoint(cells):
+            return cells
         for name, cell in zip(names, cells, strict=True):
             if cell in _NOT_AVAILABLE and name not in self._noted:
                 self._noted.add(name)
