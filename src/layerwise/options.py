@@ -184,12 +184,12 @@ class TrainOptions:
     class_weight: str | None = option(
         None, "let all classes count alike, however rare they are", choices=("balanced",)
     )
-    separator: str | None = option(
-        None, "cuts a string into several labels, such as ';' (classify)", metavar="TEXT"
+    label_separator: str | None = option(
+        None, "cuts a cell into several labels, such as ';' (classify)", metavar="C"
     )
-    head: str = option("linear", "linear, or with a hidden layer", choices=("linear", "mlp"))
+    head_type: str = option("linear", "linear, or with a hidden layer", choices=("linear", "mlp"))
     hidden: int | None = option(
-        None, "the width of the hidden layer of --head mlp (128)", metavar="N", kind="integer"
+        None, "the width of the hidden layer of --head-type mlp (128)", metavar="N", kind="integer"
     )
     shared_hidden: int | None = option(
         None, "one hidden layer of N units for all tasks", metavar="N", kind="integer"

@@ -112,7 +112,7 @@ def test_a_new_process_says_the_same(
         "tag.head": tagger,
         "number.head": lw.train(texts, **number, out=place / "number.head"),
         "learned.head": lw.train(texts, **some, mix="learned(all)", out=place / "learned.head"),
-        "mlp.head": lw.train(texts, **some, mix="2", head="mlp", out=place / "mlp.head"),
+        "mlp.head": lw.train(texts, **some, mix="2", head_type="mlp", out=place / "mlp.head"),
     }
     code = (
         "import json, sys, torch, layerwise as lw; torch.set_num_threads(1); asked = json.loads(sys.argv[1]); "
@@ -133,7 +133,7 @@ def test_a_new_process_says_the_same(
 @pytest.mark.parametrize("mix", ["2", "max(all)", "learned(all)", "concat(1,2; norm=layer)"])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_text_gives_what_stored_rows_give(texts: Any, mix: str, kind: str) -> None:
-    head = lw.train(texts, task="classify", label="label", mix=mix, head=kind, draws=0, epochs=10)
+    head = lw.train(texts, task="classify", label="label", mix=mix, head_type=kind, draws=0, epochs=10)
     assert shares(head.predict(CORPUS)) == pytest.approx(
         shares(head.predict_rows(texts))[: len(CORPUS)], abs=5e-3
     )

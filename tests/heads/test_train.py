@@ -204,7 +204,9 @@ def test_groups_stay_together(made: Any) -> None:
 
 
 def test_the_same_seed_gives_the_same_head(made: Any) -> None:
-    heads = [lw.train(made, task="classify", label="label", head="mlp", epochs=3, seed=s) for s in (1, 1, 2)]
+    heads = [
+        lw.train(made, task="classify", label="label", head_type="mlp", epochs=3, seed=s) for s in (1, 1, 2)
+    ]
     first, again, other = (head.predict_rows(made) for head in heads)
     assert first == again
     assert first != other
@@ -216,7 +218,7 @@ def test_the_same_seed_gives_the_same_head(made: Any) -> None:
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
 def test_heads_learn(made: Any, kind: str, mix: str) -> None:
-    head = lw.train(made, task="classify", label="label", mix=mix, head=kind, draws=2)
+    head = lw.train(made, task="classify", label="label", mix=mix, head_type=kind, draws=2)
     right = np.array([one["label"] for one in head.predict_rows(made)]) == labels(made, "label")
     assert right.mean() > 0.7  # the largest class has less than half of the rows
     report = head.training["tasks"]["label"]
@@ -228,7 +230,7 @@ def test_heads_learn(made: Any, kind: str, mix: str) -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_several_labels_per_row(made: Any, kind: str) -> None:
-    head = lw.train(made, task="classify", label="tags", mix="concat(all)", head=kind)
+    head = lw.train(made, task="classify", label="tags", mix="concat(all)", head_type=kind)
     assert head.classes["tags"] == ("cast", "film", "plot")
     found = [set(one["labels"]) for one in head.predict_rows(made)]
     wanted = [set(row["tags"]) for row in rows_of()]
@@ -237,7 +239,7 @@ def test_several_labels_per_row(made: Any, kind: str) -> None:
 
 
 def test_a_separator_cuts_labels(made: Any) -> None:
-    head = lw.train(made, task="classify", label="joined", separator=";")
+    head = lw.train(made, task="classify", label="joined", label_separator=";")
     assert head.classes["joined"] == ("film", "plot")
     empty = sum(not row["joined"] for row in rows_of())
     assert head.training["tasks"]["joined"]["dropped"] == empty
@@ -246,7 +248,7 @@ def test_a_separator_cuts_labels(made: Any) -> None:
 
 @pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
 def test_an_mlp_gives_numbers(made: Any, mix: str) -> None:
-    head = lw.train(made, task="regress", label="score", mix=mix, head="mlp", draws=0)
+    head = lw.train(made, task="regress", label="score", mix=mix, head_type="mlp", draws=0)
     values = [one["value"] for one in head.predict_rows(made)]
     # When it stops depends on the last digits of sums, which differ from machine to machine.
     assert np.corrcoef(values, labels(made, "score"))[0, 1] > 0.4
@@ -296,9 +298,9 @@ def test_alone_is_what_training_that_task_alone_scores(made: Any) -> None:
     both = lw.train(made, tasks=tasks, shared_hidden=16, split="own").training["tasks"]
     for name, task in tasks.items():
         kind, label = task.split(":")
-        one = lw.train(made, task=kind, label=label, head="mlp", hidden=16, split="own").training["tasks"][
-            label
-        ]
+        one = lw.train(made, task=kind, label=label, head_type="mlp", hidden=16, split="own").training[
+            "tasks"
+        ][label]
         assert both[name]["alone"] == one["held_out"]
     assert both["n"]["alone"] != both["n"]["held_out"], "together it is another head"
 
@@ -323,7 +325,7 @@ def test_few_texts_are_trained_on_without_holding_out(
     assert [one["label"] for one in head.predict_rows(dataset)] == ["a", "b"]
     assert "too few texts" in head.training["notes"][0]
     assert head.training["tasks"]["label"]["held_out"] is None
-    lw.train(dataset, task="classify", label="label", mix="learned(all)", head="mlp", epochs=3)
+    lw.train(dataset, task="classify", label="label", mix="learned(all)", head_type="mlp", epochs=3)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------
@@ -348,7 +350,7 @@ def test_few_texts_are_trained_on_without_holding_out(
         ({"task": "tag", "label": "label"}, "task 'tag' needs rows that are words"),
         ({"task": "regress", "label": "label"}, "which is no finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
-        ({"task": "classify", "label": "label", "head": "deep"}, "head 'deep' doesn't exist"),
+        ({"task": "classify", "label": "label", "head_type": "deep"}, "head_type 'deep' doesn't exist"),
         ({"task": "classify", "label": "label", "class_weight": "even"}, "class weight 'even' doesn't exist"),
         ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
         ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
@@ -359,8 +361,8 @@ def test_few_texts_are_trained_on_without_holding_out(
         ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
         ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with regress"),
         (
-            {"task": "regress", "label": "score", "separator": ";"},
-            "--separator ';' goes with task 'classify'",
+            {"task": "regress", "label": "score", "label_separator": ";"},
+            "label_separator=';' goes with task='classify'",
         ),
         ({"task": "classify", "label": "level"}, "there is no column 'level'"),
     ],
@@ -426,8 +428,8 @@ def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
         (["--eval", "nofile.csv"], "nofile.csv"),
         (["--eval", "other.csv"], "no column 'label' with the labels"),
         (["--eval", "other.lw"], "no column 'label' with the labels"),
-        (["--hidden", "8"], "--hidden 8 goes with --head mlp"),
-        (["--separator", ""], "separates nothing"),
+        (["--hidden", "8"], "--hidden 8 goes with --head-type mlp"),
+        (["--label-separator", ""], "separates nothing"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_trained(

@@ -160,7 +160,7 @@ def _add(
         check_dataset(head.data, rows)
     tasks = list(zip(head.data.tasks, scores_of_tasks, strict=True))
     for (task, task_scores), part in track.each(tasks, (f"task {task.name}" for task, _ in tasks)):
-        labels = read_labels(rows, task.task, task.label, task.separator)
+        labels = read_labels(rows, task.task, task.label, task.label_separator)
         if len(labels) and labels.multi != task.multi:
             got, expected = (
                 ("lists of labels", "one label") if labels.multi else ("one label", "lists of labels")

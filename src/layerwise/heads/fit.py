@@ -255,7 +255,7 @@ def _head(target: Target, rows: _Rows, number: int, fitted: Fitted) -> TaskHead:
         mix=spec.mix,
         classes=target.classes,
         multi=target.multi,
-        separator=spec.separator,
+        label_separator=spec.label_separator,
         norms=rows.planes[number].norms,
         stats=rows.stats[number],
         fitted=fitted,

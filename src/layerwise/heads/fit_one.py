@@ -23,12 +23,12 @@ DEFAULT = {"classify": 0.1, "tag": 0.1, "regress": 1e-3}
 class HeadOptions:
     """How heads are fitted.
 
-    `head` is one of `HEADS`; `hidden` is the width of an MLP's hidden layer; `shared_hidden` is the width of one
+    `head_type` is one of `HEADS`; `hidden` is the width of an MLP's hidden layer; `shared_hidden` is the width of one
     hidden layer that all tasks share; `balance` is `balanced` or `None`; `loop` holds the options of the
     gradient loop.
     """
 
-    head: str = "linear"
+    head_type: str = "linear"
     hidden: int = HIDDEN
     shared_hidden: int | None = None
     balance: str | None = None
@@ -45,7 +45,7 @@ class Hyperparameters:
 
 def has_hidden(options: HeadOptions) -> bool:
     """Return whether heads have a hidden layer."""
-    return options.head == "mlp" or options.shared_hidden is not None
+    return options.head_type == "mlp" or options.shared_hidden is not None
 
 
 def is_learned(target: Target) -> bool:

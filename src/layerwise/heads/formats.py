@@ -117,7 +117,7 @@ def _cells(task: TaskHead, answer: dict[str, Any]) -> list[Any]:
 
 
 def _joined(task: TaskHead, labels: Iterable[str]) -> str:
-    return (task.separator or ";").join(labels)
+    return (task.label_separator or ";").join(labels)
 
 
 def _conll(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:

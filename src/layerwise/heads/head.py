@@ -30,7 +30,7 @@ class TaskHead:
         mix: the mix of layers that it takes.
         classes: the names of its outputs; none for `regress`.
         multi: whether a row may have several labels.
-        separator: the string between the labels of a row in the label column, or `None`.
+        label_separator: the string between the labels of a row in the label column, or `None`.
         norms: statistics of the training rows, per layer, where the mix has `norm=layer`.
         stats: statistics of the training rows of each plane (see `mixing.planes`).
         fitted: the weights.
@@ -42,7 +42,7 @@ class TaskHead:
     mix: Mix
     classes: tuple[str, ...]
     multi: bool
-    separator: str | None
+    label_separator: str | None
     norms: Norms | None
     stats: tuple[LayerStats, ...]
     fitted: Fitted

@@ -92,7 +92,7 @@ def _task(task: TaskHead) -> dict[str, Any]:
         "mix": str(task.mix),
         "classes": list(task.classes),
         "multi": task.multi,
-        "separator": task.separator,
+        "label_separator": task.label_separator,
         "hidden": None if task.fitted.hidden is None else len(task.fitted.hidden[1]),
         "activation": task.fitted.activation,
     }
@@ -173,7 +173,7 @@ def read_head(path: str | Path) -> HeadData:
                 mix=mix,
                 classes=tuple(entry["classes"]),
                 multi=entry["multi"],
-                separator=entry["separator"],
+                label_separator=entry["label_separator"],
                 norms=norms,
                 stats=stats,
                 fitted=fitted,

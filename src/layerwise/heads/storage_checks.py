@@ -118,7 +118,7 @@ _TASK: json_checks.Schema = {
     "mix": lambda value: text(value) and len(value) <= _MIX,
     "classes": _classes,
     "multi": flag,
-    "separator": nullable(lambda value: text(value) and value != ""),
+    "label_separator": nullable(lambda value: text(value) and value != ""),
     "hidden": nullable(whole(1, 1 << 24)),
     "activation": one_of(ACTIVATIONS),
 }

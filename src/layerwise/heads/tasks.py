@@ -18,7 +18,7 @@ def read_tasks(
     label: str | None,
     tasks: Mapping[str, str | Sequence[str]] | None,
     mix: str | int | Mapping[str, str | int] | None,
-    separator: str | None,
+    label_separator: str | None,
 ) -> list[TaskSpec]:
     """Return the tasks from the arguments of `train`, each with its mix.
 
@@ -45,10 +45,10 @@ def read_tasks(
     specs = []
     for name, (kind, column) in kind_and_column.items():
         uses_separator = tasks is None or check_task(kind) == "classify"
-        task_separator = separator if uses_separator else None
+        separator_of_task = label_separator if uses_separator else None
         specs.append(
             TaskSpec(
-                name, kind, column, parse_mix(mixes[name], dataset.blocks, dataset.layers), task_separator
+                name, kind, column, parse_mix(mixes[name], dataset.blocks, dataset.layers), separator_of_task
             )
         )
     return specs

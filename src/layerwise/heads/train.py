@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.arguments import argument
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
 from layerwise.heads.fit import FittedTask, fit_heads
@@ -24,7 +25,7 @@ from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
 
 # What a head says of its training, besides what came of it.
-_KEPT = ("head", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
+_KEPT = ("head_type", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
 
 
 def train_head(
@@ -44,7 +45,7 @@ def train_head(
             "dataset; write one with lw.extract"
         )
     opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
-    specs = read_tasks(opened, task, label, tasks, mix, options.separator)
+    specs = read_tasks(opened, task, label, tasks, mix, options.label_separator)
     fitting = _fitting(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
@@ -57,17 +58,21 @@ def train_head(
 
 def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     """Return how heads are fitted, after making sure that the options go together."""
-    one_of("head", options.head, HEADS)
+    one_of(argument("head_type"), options.head_type, HEADS)
     if options.class_weight is not None:
         one_of("class weight", options.class_weight, ("balanced",))
     for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
         if width is not None and width < 1:
             raise RequestError(f"--{name} {width} is too small; take at least 1")
-    if options.hidden is not None and options.head != "mlp":
-        raise RequestError(f"--hidden {options.hidden} goes with --head mlp; add that, or leave it out")
+    if options.hidden is not None and options.head_type != "mlp":
+        raise RequestError(
+            f"{argument('hidden', options.hidden)} goes with {argument('head_type', 'mlp')}; "
+            "add that, or leave it out"
+        )
     if options.shared_hidden is not None and len(specs) < 2:
         raise RequestError(
-            f"--shared-hidden {options.shared_hidden} goes with several tasks; for one take --head mlp --hidden N"
+            f"{argument('shared_hidden', options.shared_hidden)} goes with several tasks; "
+            f"for one take {argument('head_type', 'mlp')} and {argument('hidden')}"
         )
     if options.layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
         raise RequestError(f"--layer-dropout {options.layer_dropout} goes with a mix such as learned(all)")
@@ -81,14 +86,14 @@ def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     )
     loop.check()
     return HeadOptions(
-        options.head, options.hidden or HIDDEN, options.shared_hidden, options.class_weight, loop
+        options.head_type, options.hidden or HIDDEN, options.shared_hidden, options.class_weight, loop
     )
 
 
 def _check_balance(plan: SplitPlan, options: HeadOptions) -> None:
     for target in plan.targets:
         spec = target.spec
-        looped = options.head == "mlp" or options.shared_hidden or spec.mix.how == "learned"
+        looped = options.head_type == "mlp" or options.shared_hidden or spec.mix.how == "learned"
         if options.balance and (spec.task == "regress" or (target.multi and looped)):
             what = "regress" if spec.task == "regress" else "several labels per row and a fitted mix or MLP"
             raise RequestError(f"--class-weight balanced doesn't go with {what}; leave it out")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.labels.sentences import tagged
 from layerwise.labels.values import TASKS, Labelled, read_labels
@@ -24,7 +25,7 @@ class TaskSpec:
     task: str
     label: str
     mix: Mix
-    separator: str | None = None
+    label_separator: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +69,17 @@ def read_target(dataset: Layered, spec: TaskSpec) -> tuple[Labelled, str | None]
     Raises:
         RequestError: a missing column, or labels that are invalid for the task.
     """
-    if spec.separator == "":
+    if spec.label_separator == "":
         raise RequestError(
-            "--separator '' is empty, so it separates nothing; give the text between two labels, such as ';'"
+            f"{argument('label_separator', '')} is empty, so it separates nothing; "
+            "give the text between two labels, such as ';'"
         )
-    if spec.separator is not None and spec.task != "classify":
-        raise RequestError(f"--separator {spec.separator!r} goes with task 'classify', not {spec.task!r}")
-    labelled = read_labels(dataset, spec.task, spec.label, spec.separator)
+    if spec.label_separator is not None and spec.task != "classify":
+        raise RequestError(
+            f"{argument('label_separator', spec.label_separator)} goes with {argument('task', 'classify')}, "
+            f"not {argument('task', spec.task)}; leave it out"
+        )
+    labelled = read_labels(dataset, spec.task, spec.label, spec.label_separator)
     if spec.task != "tag" or not len(labelled):
         return labelled, None
     return tagged(labelled)

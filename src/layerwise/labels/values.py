@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.columns import column_values, is_paired, there
 from layerwise.errors import RequestError
 from layerwise.states import I64, Layered
@@ -47,7 +48,7 @@ class Labelled:
         )
 
 
-def read_labels(dataset: Layered, task: str, column: str, separator: str | None = None) -> Labelled:
+def read_labels(dataset: Layered, task: str, column: str, label_separator: str | None = None) -> Labelled:
     """Return the labels of the rows of a dataset from `column`.
 
     A column of the index has a value per row; a column of the texts applies to every row of its text; at token
@@ -57,7 +58,7 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
         dataset: rows on disk or in memory.
         task: `classify`, `regress` or `tag`.
         column: the column's name.
-        separator: the text between the labels of a string with several labels.
+        label_separator: the text between the labels of a string with several labels.
 
     Raises:
         RequestError: an unknown task or column, `regress` on values that aren't numbers, or `tag` on rows that
@@ -75,7 +76,7 @@ def read_labels(dataset: Layered, task: str, column: str, separator: str | None 
     if is_paired(dataset):
         rows = rows.reshape(-1, 2)
         docs, values = docs[::2], values[::2]
-    convert, multi = _converter(task, column, values, separator)
+    convert, multi = _converter(task, column, values, label_separator)
     if task == "tag":
         return Labelled(rows, docs, _objects([_text(v) for v in values]), 0)
     has_label = np.array([there(value) for value in values], bool)
@@ -116,18 +117,19 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
 
 
 def _converter(
-    task: str, column: str, values: Sequence[Any], separator: str | None
+    task: str, column: str, values: Sequence[Any], label_separator: str | None
 ) -> tuple[Callable[[Any], Any], bool]:
     lists = any(isinstance(value, list) for value in values)
     if task == "regress":
-        if separator is not None:
+        if label_separator is not None:
             raise RequestError(
-                f"--separator {separator!r} doesn't go with task 'regress', which reads a number"
+                f"{argument('label_separator', label_separator)} doesn't go with {argument('task', 'regress')}, "
+                "which reads a number; leave it out"
             )
         return lambda value: _number(column, value), False
-    if separator is not None and not lists and task == "classify":
+    if label_separator is not None and not lists and task == "classify":
         return lambda value: tuple(
-            dict.fromkeys(p.strip() for p in value.split(separator) if p.strip())
+            dict.fromkeys(p.strip() for p in value.split(label_separator) if p.strip())
         ), True
     if lists:
         if task == "tag":
