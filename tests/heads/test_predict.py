@@ -21,6 +21,7 @@ from layerwise.cli.main import main
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.heads import inputs
 from layerwise.heads.formats import check_format
+from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.viterbi import legal
 from layerwise.read import open_corpus
 from layerwise.word_split import split_words
@@ -222,17 +223,13 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
 
 
 def test_tags_are_legal_whatever_the_scores(tagger: lw.Head, words: Any) -> None:
-    from dataclasses import replace
-
-    from layerwise.heads.decode import predicted
-
     task = tagger.data.tasks[0]
     start, follows = legal(task.classes)
     docs = words.index["doc"].to_numpy()
     chance = np.random.default_rng(0)
     for _ in range(20):
         scores = chance.standard_normal((len(docs), 5)).astype(np.float32) * 5
-        tags = predicted(replace(task), scores, docs)
+        tags = predicted_labels(task.task, task.multi, task.classes, scores, docs)
         numbers = [task.classes.index(tag) for tag in tags]
         for row, number in enumerate(numbers):
             first = row == 0 or docs[row] != docs[row - 1]

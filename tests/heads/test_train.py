@@ -16,6 +16,7 @@ from layerwise.cli.main import main
 from layerwise.errors import LayerwiseError, OutputError, RequestError
 from layerwise.heads.linear import fit_classes, fit_labels, fit_values
 from layerwise.heads.mixing import read_planes
+from layerwise.labels.plan import TaskSpec, make_plan
 from layerwise.mixes import apply_mix, layer_stats, parse_mix
 
 WORDS = ["good", "fine", "bad", "dull", "film", "plot", "cast", "music", "scene", "end"]
@@ -192,9 +193,6 @@ def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], t
 
 
 def test_groups_stay_together(made: Any) -> None:
-    from layerwise.labels.splits import make_plan
-    from layerwise.labels.targets import TaskSpec
-
     plan = make_plan(made, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
     authors = labels(made, "author")
     assert not set(authors[plan.held]) & set(authors[plan.train])
@@ -347,11 +345,11 @@ def test_few_texts_are_trained_on_without_holding_out(
             "a mix is given for task 'b' and there is no",
         ),
         ({"tasks": {"a": "classify:label"}, "label": "label"}, "--label 'label' goes with one task"),
-        ({"task": "tag", "label": "label"}, "task 'tag' needs rows that are words"),
+        ({"task": "tag", "label": "label"}, "task='tag' needs rows that are words"),
         ({"task": "regress", "label": "label"}, "which is no finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
         ({"task": "classify", "label": "label", "head_type": "deep"}, "head_type 'deep' doesn't exist"),
-        ({"task": "classify", "label": "label", "class_weight": "even"}, "class weight 'even' doesn't exist"),
+        ({"task": "classify", "label": "label", "class_weight": "even"}, "class_weight 'even' doesn't exist"),
         ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
         ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
         ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
@@ -382,7 +380,7 @@ def test_what_cannot_be_trained(made: Any, arguments: dict[str, Any], says: str)
             "classify",
             "all 2 training rows have the label 'a'; classify needs two or more",
         ),
-        ("good,\nfine,\n", "classify", "no row has a label in 'label'"),
+        ("good,\nfine,\n", "classify", "no row has a label in column 'label'"),
         ("good,1\nfine,nan\n", "regress", "holds 'nan', which is no finite number"),
         ("good,1\nfine,inf\n", "regress", "holds 'inf', which is no finite number"),
     ],

@@ -5,7 +5,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.labels.folds import holdout, split_roles, stratified_folds, text_groups
-from layerwise.labels.values import read_labels
+from layerwise.labels.labelled import read_labels
 from planted import noise, states_of, words_of
 
 
@@ -55,7 +55,7 @@ def test_labels_are_read_and_missing_ones_counted() -> None:
     assert several.values.tolist() == [("u",), (), ("u", "v")]
     with pytest.raises(lw.RequestError, match="holds 'x', which is no finite number"):
         read_labels(states, "regress", "z")
-    with pytest.raises(lw.RequestError, match="task 'tag' needs rows that are words"):
+    with pytest.raises(lw.RequestError, match="task='tag' needs rows that are words"):
         read_labels(states, "tag", "y")
     with pytest.raises(
         lw.RequestError, match="there is no column 'q' in the dataset; there are doc, text, y"

@@ -243,7 +243,7 @@ def test_rare_classes_and_missing_labels_are_counted() -> None:
         ([""] * 30, "no row has a label in column 'y'"),
         (
             [str(n) for n in range(30)],
-            "column 'y' has 30 classes for 30 rows; for numbers use --task regress",
+            "column 'y' has 30 classes for 30 rows.*for numbers use task='regress'",
         ),
         ([str(n // 2) for n in range(30)], r"and has none \(Classes with fewer texts than the 5 folds"),
     ],
@@ -255,7 +255,7 @@ def test_labels_that_answer_nothing_are_refused(labels: list[str], message: str)
 
 def test_groups_too_few_to_cut_are_named_as_the_fault() -> None:
     columns = {"y": ["a", "b"] * 30, "team": ["x", "y", "z"] * 20}
-    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*--groups stay"):
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*groups stay"):
         probe(states_of(noise(60, 4, 1), columns), "classify", "y", groups="team")
     same = states_of(noise(60, 4, 1), columns, ["the same text"] * 60)
     with pytest.raises(lw.RequestError, match="1 groups of texts can't be cut.*identical texts"):

@@ -2,20 +2,8 @@
 
 from typing import Any
 
+from layerwise.choices import METRICS
 from layerwise.cli import options
-
-_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "r2": "R²",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "span_f1": "span F1",
-    "span_precision": "precision",
-    "span_recall": "recall",
-    "word_accuracy": "word accuracy",
-}
 
 
 def report(out: str, head: Any) -> list[str]:
@@ -67,7 +55,7 @@ def _way(made: dict[str, Any]) -> str:
 
 def _scored(what: str, scored: dict[str, Any]) -> list[str]:
     """Return the scores in a line, and the table per class."""
-    scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
+    scores = "  ".join(f"{METRICS.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
     lines = [f"  {scored['rows']:,} {what} rows: {scores}"]
     if scored["classes"]:
         lines += [f"    {line}" for line in _classes(scored["classes"])]
@@ -119,7 +107,7 @@ def _together(tasks: dict[str, Any]) -> list[str]:
         if together["held_out"]:
             metric, value = next(iter(together["held_out"]["scores"].items()))
             alone = together["alone"]["scores"][metric] if together["alone"] else value
-            rows.append((options.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
+            rows.append((options.visible(name), METRICS.get(metric, metric), _number(alone), _number(value)))
     same = [] if shares else ["(nothing but the reading is shared, so each head is what it would be alone)"]
     return [*options.table(rows, right=(2, 3)), *same]
 

@@ -6,13 +6,8 @@ import math
 import re
 from typing import Any
 
-METRICS = {
-    "r2": "R²",
-    "span_f1": "span F1",
-    "macro_f1": "macro-F1",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-}
+from layerwise.choices import METRICS
+
 UNITS = {
     "accuracy": "share of rows that are right",
     "r2": "share of variance explained",

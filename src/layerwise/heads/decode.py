@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.heads.head import HeadData, TaskHead
-from layerwise.labels.sentences import lengths
+from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import spans
-from layerwise.labels.viterbi import decode
 from layerwise.states import F32, I64, Layered
 
 Answer = dict[str, Any]
@@ -21,35 +20,6 @@ def probabilities(task: TaskHead, scores: F32) -> F32:
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores), np.float32)
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
-
-
-def predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
-    """Return the prediction for each row: strings, tuples of strings (`multi`), or float64 numbers, (n,).
-
-    Args:
-        task: a head; only its task, `multi` and classes are used.
-        scores: its logits or values, (n, outputs).
-        docs: the text of each row, (n,); the tags of one text form a legal IOB2 sequence.
-    """
-    if task.task == "regress":
-        return scores[:, 0].astype(np.float64)
-    names = np.array(task.classes, object)
-    if task.multi:
-        out = np.empty(len(scores), object)
-        for row, hits in enumerate(scores > 0):
-            out[row] = tuple(names[hits])
-        return out
-    best = best_tags(scores, docs, task.classes) if task.task == "tag" else scores.argmax(axis=1)
-    return np.asarray(names[best], object)
-
-
-def best_tags(scores: F32, docs: I64, tags: Sequence[str]) -> I64:
-    """Return the best legal tags of rows that are words, int64 (n,); a text begins where `docs` changes."""
-    if not len(scores):
-        return np.zeros(0, np.int64)
-    top = scores.max(axis=1, keepdims=True)
-    logs = scores - top - np.log(np.exp(scores - top).sum(axis=1, keepdims=True))
-    return decode(logs, lengths(docs), tags)
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:
@@ -76,14 +46,18 @@ def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
     ends = np.searchsorted(docs, texts, side="right")
     parts = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
     if task.task == "tag":
-        return _spans(predicted(task, scores, docs), states, parts)
+        return _spans(_predicted(task, scores, docs), states, parts)
     rows = _answers_or_none(task, scores, states, docs)
     key = "tokens" if states.level == "token" else "words"
     return [{key: [row for row in rows[part] if row is not None]} for part in parts]
 
 
+def _predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
+    return predicted_labels(task.task, task.multi, task.classes, scores, docs)
+
+
 def _row_answers(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
-    labels_of_rows = predicted(task, scores, docs)
+    labels_of_rows = _predicted(task, scores, docs)
     if task.task == "regress":
         return [{"value": short(value)} for value in scores[:, 0]]
     if task.multi:

@@ -15,12 +15,10 @@ from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.heads.decode import predicted
 from layerwise.heads.head import HeadWithModel, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
-from layerwise.labels.scoring import score
-from layerwise.labels.sentences import in_iob2, whole_texts
-from layerwise.labels.values import Labelled, read_labels
+from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
+from layerwise.labels.scorers import predicted_labels, score
 from layerwise.states import F32, Layered
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
@@ -160,7 +158,7 @@ def _add(
         check_dataset(head.data, rows)
     tasks = list(zip(head.data.tasks, scores_of_tasks, strict=True))
     for (task, task_scores), part in track.each(tasks, (f"task {task.name}" for task, _ in tasks)):
-        labels = read_labels(rows, task.task, task.label, task.label_separator)
+        labels = read_labels(rows, task.task, task.label, task.label_separator, iob2=False)
         if len(labels) and labels.multi != task.multi:
             got, expected = (
                 ("lists of labels", "one label") if labels.multi else ("one label", "lists of labels")
@@ -194,12 +192,11 @@ def _score_task(task: TaskHead, task_scores: _TaskScores) -> dict[str, Any]:
         np.concatenate(parts) for parts in (task_scores.gold, task_scores.docs, task_scores.scores)
     )
     dropped = task_scores.dropped
-    if task.task == "tag" and len(gold):
-        keep = whole_texts(docs, gold)
+    if task.task == "tag":  # the scheme of the tags can be recognised only now that all texts are read
+        keep, gold, _ = complete_tags(docs, gold)
         dropped += int((~keep).sum())
-        gold, docs, scores = gold[keep], docs[keep], scores[keep]
-        gold, _ = in_iob2(docs, gold)
-    if not len(gold):
-        raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
-    result = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)
+        docs, scores = docs[keep], scores[keep]
+    check_labelled(len(gold), [task.label])
+    predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
+    result = score(task.task, task.multi, gold, predictions, docs)
     return {"task": task.task, "label": task.label, "dropped": dropped, **result.to_json()}

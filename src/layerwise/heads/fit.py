@@ -17,7 +17,6 @@ from scipy.special import logsumexp
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.heads import linear
-from layerwise.heads.decode import predicted
 from layerwise.heads.fit_one import (
     DEFAULT,
     LOOP_GRID,
@@ -32,9 +31,9 @@ from layerwise.heads.head_importance import show_mix
 from layerwise.heads.layer_importance import LearnedMix
 from layerwise.heads.mixing import Planes, read_planes, standardise
 from layerwise.heads.weights import Fitted, apply
-from layerwise.labels.scoring import Score, score
-from layerwise.labels.splits import SplitPlan
-from layerwise.labels.targets import Mask, Target
+from layerwise.labels.labelled import Mask
+from layerwise.labels.plan import SplitPlan, Target
+from layerwise.labels.scorers import Score, predicted_labels, score
 from layerwise.mixes import layer_stats
 from layerwise.states import F32, Layered
 
@@ -269,7 +268,8 @@ def _scores(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead, which: Ma
     if not in_task.any():
         return None
     docs = target.docs[in_task]
-    predictions = predicted(head, apply(head.fitted, rows.x[number][:, target.has & which]), docs)
+    raw = apply(head.fitted, rows.x[number][:, target.has & which])
+    predictions = predicted_labels(head.task, head.multi, head.classes, raw, docs)
     return score(head.task, target.multi, target.gold[in_task], predictions, docs)
 
 

@@ -9,10 +9,10 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.heads import linear
 from layerwise.heads.gradient import fit
 from layerwise.heads.weights import Fitted, LoopOptions, LoopTask
-from layerwise.labels.targets import Mask, Target
+from layerwise.labels.labelled import Mask
+from layerwise.labels.plan import Target
 from layerwise.states import F32
 
-HEADS = ("linear", "mlp")
 HIDDEN = 128
 # Each value costs a full optimisation over all layers, so the grid is smaller than that of the linear solvers.
 LOOP_GRID = {"classify": (1e-3, 1e-2, 1e-1), "tag": (1e-3, 1e-2, 1e-1), "regress": (1e-4, 1e-3, 1e-2)}
@@ -23,8 +23,8 @@ DEFAULT = {"classify": 0.1, "tag": 0.1, "regress": 1e-3}
 class HeadOptions:
     """How heads are fitted.
 
-    `head_type` is one of `HEADS`; `hidden` is the width of an MLP's hidden layer; `shared_hidden` is the width of one
-    hidden layer that all tasks share; `balance` is `balanced` or `None`; `loop` holds the options of the
+    `head_type` is one of `HEAD_TYPES`; `hidden` is the width of an MLP's hidden layer; `shared_hidden` is the width of
+    one hidden layer that all tasks share; `balance` is `balanced` or `None`; `loop` holds the options of the
     gradient loop.
     """
 

@@ -9,8 +9,8 @@ from layerwise.heads.fit_one import HeadOptions, Hyperparameters, is_learned, lo
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import TaskHead
 from layerwise.heads.layer_importance import LearnedMix, explain
-from layerwise.labels.splits import SplitPlan
-from layerwise.labels.targets import Mask
+from layerwise.labels.labelled import Mask
+from layerwise.labels.plan import SplitPlan
 from layerwise.states import F32, I64
 
 _MAX_NUMBERS = 40_000_000  # layers × rows × width of the sample on which a learned mix is explained

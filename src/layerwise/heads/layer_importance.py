@@ -16,12 +16,16 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
 from layerwise.heads.weights import F32, Fitted, LoopOptions, LoopTask, apply, blocks
-from layerwise.labels.tags import f1_of_counts
+from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-METRICS = {"classify": "accuracy", "multilabel": "micro_f1", "regress": "r2"}
+_SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
+    "classify": ClassScorer,
+    "multilabel": LabelsScorer,
+    "regress": NumberScorer,
+}
 _INTERVAL = (0.025, 0.975)
 _ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
 _SCORE_DRAWS = 1000
@@ -149,7 +153,7 @@ def explain(
         weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in resampled]),
         logit_variance=ranges(shares, [share for _, share in resampled]),
         left_out=left_out,
-        metric=METRICS[task.kind],
+        metric=_SCORERS[task.kind].metric,
         score=score,
         alike=(names[pair[0]], names[pair[1]]),
         likeness=pair_likeness,
@@ -287,44 +291,27 @@ def _left_out(
     track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
     """Return the score with all layers and the scores without each layer, on the rows `test`."""
-    target, units = task.target[test], []
+    scorer, rows, units = _SCORERS[task.kind](task.target[test]), np.arange(test.sum()), []
     layers = (None, *range(len(task.x)))
     step_names = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
     for layer, part in track.each(layers, step_names):
         reduced_task = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
-        units.append(
-            _units(task.kind, target, apply(_refit(reduced_task, options, part), reduced_task.x[:, test]))
-        )
+        raw = apply(_refit(reduced_task, options, part), reduced_task.x[:, test])
+        units.append(scorer.counts(scorer.decide(raw.T, rows), rows))
     _, group_of_row = np.unique(groups[test], return_inverse=True)
     sums = np.zeros((group_of_row.max() + 1, len(units), units[0].shape[1]))
     np.add.at(sums, group_of_row, np.stack(units, axis=1))
-    scores = _score(task.kind, sums.sum(axis=0))
+    scores = _defined(scorer.of_sums(sums.sum(axis=0)))
     counts = (redraw(np.arange(len(sums)), rng) for _ in range(_SCORE_DRAWS))
-    resampled = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
+    resampled = [
+        _defined(scorer.of_sums(np.tensordot(count.astype(np.float64), sums, 1))) for count in counts
+    ]
     low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
     differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled])
     items = zip(scores, low, high, differences, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
 
 
-def _units(kind: str, target: NDArray[Any], raw: F32) -> F64:
-    """Return what each row adds to the sums that a score is computed from, float64 (rows, parts)."""
-    if kind == "classify":
-        right = raw.argmax(axis=1) == target
-        return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
-    if kind == "multilabel":
-        guessed, gold = raw > 0, target > 0.5
-        return np.stack([(guessed & gold).sum(1), guessed.sum(1), gold.sum(1)], axis=1).astype(np.float64)
-    gold = target.astype(np.float64) - target.mean(dtype=np.float64)
-    error = target.astype(np.float64) - raw[:, 0]
-    return np.stack([error**2, gold, gold**2, np.ones(len(gold))], axis=1)
-
-
-def _score(kind: str, sums: F64) -> F64:
-    """Return the score from sums (…, parts)."""
-    if kind == "classify":
-        return np.asarray(sums[..., 0] / sums[..., 1])
-    if kind == "multilabel":
-        return np.asarray(f1_of_counts(sums), np.float64)
-    spread = sums[..., 2] - sums[..., 1] ** 2 / sums[..., 3]
-    return np.where(spread > 0, 1 - sums[..., 0] / np.where(spread > 0, spread, 1), 0.0)
+def _defined(scores: F64) -> F64:
+    """Return scores with 0 where they are undefined, such as R² of a resample whose numbers are all equal."""
+    return np.nan_to_num(scores)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layerwise.errors import RequestError
-from layerwise.labels.targets import TaskSpec, check_task
+from layerwise.labels.labelled import check_task
+from layerwise.labels.plan import TaskSpec
 from layerwise.mixes import parse_mix
 from layerwise.store import LayerDataset
 

@@ -8,18 +8,17 @@ from typing import Any
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.arguments import argument
-from layerwise.choices import one_of
+from layerwise.choices import CLASS_WEIGHTS, HEAD_TYPES, one_of
 from layerwise.errors import RequestError
 from layerwise.heads.fit import FittedTask, fit_heads
-from layerwise.heads.fit_one import HEADS, HIDDEN, HeadOptions
+from layerwise.heads.fit_one import HIDDEN, HeadOptions
 from layerwise.heads.head import HeadData
 from layerwise.heads.linear import regularisation
 from layerwise.heads.predict import Head, new_about
 from layerwise.heads.row_spec import describe_model, describe_pairs, describe_rows
 from layerwise.heads.tasks import read_tasks
 from layerwise.heads.weights import LoopOptions
-from layerwise.labels.splits import SplitPlan, make_plan
-from layerwise.labels.targets import Target, TaskSpec
+from layerwise.labels.plan import SplitPlan, Target, TaskSpec, make_plan
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
@@ -58,9 +57,9 @@ def train_head(
 
 def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
     """Return how heads are fitted, after making sure that the options go together."""
-    one_of(argument("head_type"), options.head_type, HEADS)
+    one_of(argument("head_type"), options.head_type, HEAD_TYPES)
     if options.class_weight is not None:
-        one_of("class weight", options.class_weight, ("balanced",))
+        one_of(argument("class_weight"), options.class_weight, CLASS_WEIGHTS)
     for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
         if width is not None and width < 1:
             raise RequestError(f"--{name} {width} is too small; take at least 1")

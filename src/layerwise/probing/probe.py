@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.linear import regularisation
+from layerwise.labels.scorers import F64, ClassScorer, Predicted, Scorer
 from layerwise.probing import baselines, stats
 from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate, Fitter, candidates, fitter, time_of
@@ -22,7 +23,6 @@ from layerwise.probing.evaluate import CandidateScores, Evaluation, control_scor
 from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.problem import ProbeProblem, gather
 from layerwise.probing.results import CandidateResult, Estimate, ProbeResult
-from layerwise.probing.scorers import F64, Predicted, Scorer
 from layerwise.states import I64, Layered
 
 MOST_ROWS = 20_000
@@ -118,7 +118,7 @@ class _ProbeRun:
     def __init__(self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int) -> None:
         self.dataset, self.problem, self.seed = dataset, problem, seed
         self.notes = list(problem.notes)
-        spread = problem.scorer.metric == "accuracy"
+        spread = isinstance(problem.scorer, ClassScorer)
         builder = DesignBuilder(problem.groups, problem.targets, problem.count, spread=spread)
         fixed = problem.roles is not None
         seeds = range(seed, seed + (_CONTROLS if fixed else min(_CONTROLS, repeats)))
@@ -297,7 +297,7 @@ class _ResultBuilder:
     ) -> CandidateResult:
         candidate, scores, run = self.candidates[index], self.evaluations[index], self.run
         metrics = self._further_metrics(scores.predicted)
-        task_score = metrics.get("token_accuracy", estimate.score)
+        task_score = metrics.get("word_accuracy", estimate.score)
         control = float(np.mean(scores.control)) if scores.control else None
         return CandidateResult(
             candidate.name,
