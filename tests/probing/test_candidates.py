@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from layerwise.heads.linear import CS
-from layerwise.heads.pairs import halves
+from layerwise.heads.mixing import halves
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.candidates import _PerFitSolver, candidates, fitter
 from planted import noise, states_of

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
+from layerwise.heads.mixing import fold_mix
 from layerwise.heads.weights import F32, Fitted, LoopOptions, LoopTask, apply, blocks
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
 
@@ -177,7 +178,8 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     softmax = softmax and fitted.hidden is None
-    return layer_shares(x, fitted.mix_weights[:, None, None] * first, weight, softmax=softmax)
+    weights = np.ascontiguousarray(fold_mix(first.T, fitted.mix_weights).transpose(1, 2, 0))
+    return layer_shares(x, weights, weight, softmax=softmax)
 
 
 def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerwise.heads.linear import CS
+from layerwise.heads.mixing import fold_mix
 from layerwise.probing.lbfgs import minimise
 from layerwise.states import F32, I64
 
@@ -247,7 +248,7 @@ class _Batch:
         """Return weights (f, columns, layers * width) and biases (f, columns) for the shared matrix."""
         weights, bias = self._weights(x)
         if self.layers > 1:
-            weights = (weights[:, :, None, :] * self._mix(x)[:, None, :, None]).flatten(2)
+            weights = fold_mix(weights, self._mix(x)).flatten(2)
         weights = weights * self.scale[which][:, None]
         return weights, bias - (weights @ self.mean[which][:, :, None])[..., 0]
 

@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from layerwise.errors import RequestError
-from layerwise.heads.mixing import read_planes
-from layerwise.heads.pairs import halves
+from layerwise.heads.mixing import halves, read_planes
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
 from layerwise.states import F32, I64, Layered
@@ -117,10 +116,9 @@ def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
         plain = Mix(mix.how, mix.layers, mix.weights)
         (planes,) = read_planes(dataset, rows, [plain], [everything])
         return Solver(planes.arrays[0])
-    if mix.how == "max" or rows.ndim == 2:
+    if mix.coefficients is None or rows.ndim == 2:
         return _PerFitSolver(dataset, rows, mix)
-    weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
-    return Solver(beside(dataset, rows, mix), layers=len(mix.layers), mix=weights)
+    return Solver(beside(dataset, rows, mix), layers=len(mix.layers), mix=mix.coefficients)
 
 
 def beside(dataset: Layered, rows: I64, mix: Mix) -> F32:
