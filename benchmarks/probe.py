@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.probing.candidates import Candidate, candidates, fitter
 from layerwise.probing.design import Design, DesignBuilder, crossed
 from layerwise.probing.evaluate import Evaluation

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.layers import layer_names, resolve_layers
 
@@ -275,8 +276,8 @@ def refuse_learned(mix: Mix) -> None:
     """
     if mix.how == "learned":
         raise RequestError(
-            f"mix {str(mix)!r} is fitted with a head: run `layerwise train --mix '{mix}'`; "
-            f"without a head take fixed weights, such as mean({','.join(mix.layers)})"
+            f"mix {str(mix)!r} is fitted with a head; train one with {argument('mix', str(mix))}, or "
+            f"take fixed weights, such as mean({','.join(mix.layers)})"
         )
 
 

@@ -13,8 +13,10 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise.errors import RequestError
-from layerwise.heads import forward, gradient
-from layerwise.heads.gradient import Fitted, LoopOptions, LoopTask, apply, fit
+from layerwise.heads import gradient, loop_tasks
+from layerwise.heads.gradient import fit
+from layerwise.heads.head import Fitted, apply
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
 F32 = NDArray[np.float32]
 ROWS, WIDTH = 300, 8
@@ -123,7 +125,7 @@ def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one = planted()
     (usual,) = fit([one], NOBODY, LoopOptions(epochs=5))
-    monkeypatch.setattr("layerwise.heads.weights._BLOCK", 1)
+    monkeypatch.setattr("layerwise.heads.head._BLOCK", 1)
     (blocks,) = fit([one], NOBODY, LoopOptions(epochs=5))
     np.testing.assert_allclose(apply(blocks, one.x), apply(usual, one.x), atol=1e-4)
 
@@ -161,7 +163,7 @@ def test_the_layer_that_knows_is_found(hidden: int | None, layer_dropout: float)
 
 def test_where_all_layers_drop_out_one_is_kept() -> None:
     chance = torch.Generator().manual_seed(0)
-    dropped = torch.stack([forward._dropped(4, 0.999, chance) for _ in range(200)])
+    dropped = torch.stack([loop_tasks._dropped(4, 0.999, chance) for _ in range(200)])
     assert (dropped.sum(1) == 3).all()
     assert (~dropped).any(0).all()
 

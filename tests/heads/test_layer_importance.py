@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from layerwise.errors import RequestError
-from layerwise.heads import layer_importance
-from layerwise.heads.gradient import LoopOptions, LoopTask, apply, fit
-from layerwise.heads.layer_importance import LearnedMix, explain, likeness, logit_shares, ranges
-from layerwise.heads.weights import Fitted
+from layerwise.heads import learned_mix
+from layerwise.heads.gradient import fit
+from layerwise.heads.head import Fitted, apply
+from layerwise.heads.layer_importance import explain, logit_shares
+from layerwise.heads.learned_mix import LearnedMix, likeness, ranges
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
 F32 = NDArray[np.float32]
 ROWS, WIDTH, LAYERS = 400, 8, 6
@@ -194,7 +196,7 @@ def test_without_rows_held_out_there_are_no_scores() -> None:
 
 def test_a_draw_has_as_many_groups_and_all_rows_of_each() -> None:
     groups = rng(1).permutation(np.arange(60) // 3)
-    counts = [layer_importance.redraw(groups, rng(seed)) for seed in range(200)]
+    counts = [learned_mix.redraw(groups, rng(seed)) for seed in range(200)]
     for group in range(20):
         drawn = np.stack([count[groups == group] for count in counts])
         assert (drawn == drawn[:, :1]).all()

@@ -223,7 +223,7 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
 
 
 def test_tags_are_legal_whatever_the_scores(tagger: lw.Head, words: Any) -> None:
-    task = tagger.data.tasks[0]
+    task = tagger.task_heads[0]
     start, follows = legal(task.classes)
     docs = words.index["doc"].to_numpy()
     chance = np.random.default_rng(0)
@@ -277,7 +277,7 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
     source = write(tmp_path / "pairs.jsonl", lines)
     dataset = lw.extract(source, tmp_path / "p.lw", model=encoder_of("bert"), text="a,b", dtype="float32")
     head = lw.train(dataset, task="regress", label="same", mix=mix, out=tmp_path / "p.head", draws=0)
-    assert head.data.pairs == ("a", "b")
+    assert head.pairs == ("a", "b")
     asked = [(str(line["a"]), str(line["b"])) for line in lines]
     found = lw.load_head(tmp_path / "p.head", device="cpu").predict(asked)
     assert [one["doc"] for one in found] == list(range(16))
@@ -375,7 +375,7 @@ def test_what_cannot_be_evaluated(
 
 def test_another_model_is_refused(place: Path, mood: lw.Head, model_folder: Callable[[str], Path]) -> None:
     with pytest.raises(
-        HeadError, match=r"the head was trained on .* \(weights .*name the same model with --model"
+        HeadError, match=r"the head was trained on .* \(weights .*give the same model in model"
     ):
         lw.load_head(place / "mood.head", model=model_folder("electra"))
     with pytest.raises(ModelError, match="no config.json"):
@@ -389,7 +389,9 @@ def test_a_model_that_changed_or_moved(tmp_path: Path, place: Path) -> None:
     head = lw.train(dataset, task="classify", label="label", mix="1", out=tmp_path / "t.head")
     wanted = head.predict(["word"])
     model.rename(tmp_path / "moved")
-    with pytest.raises(ModelError, match="if the head's model is elsewhere now, name it with --model"):
+    with pytest.raises(
+        ModelError, match="if the head's model is elsewhere now, give its name or folder in model"
+    ):
         lw.load_head(tmp_path / "t.head").predict(["word"])
     assert lw.load_head(tmp_path / "t.head", model=tmp_path / "moved").predict(["word"]) == wanted
     make_model("bert", tmp_path / "model", layer_norm_eps=1e-3)
@@ -489,9 +491,9 @@ BROKEN = ["line\nend", "tab\there", "a\u2028b", "a\x85b", "", "  ", "end\r"]
 @pytest.mark.parametrize("label", BROKEN)
 def test_labels_that_conll_cannot_hold(label: str) -> None:
     task: Any = SimpleNamespace(task="classify", multi=False, classes=("fine", label))
-    head: Any = SimpleNamespace(rows={"level": "word"}, tasks=(task,))
+    head: Any = SimpleNamespace(rows={"level": "word"}, task_heads=(task,))
     with pytest.raises(
-        RequestError, match="--to conll can't hold the label '.*', which is blank or"
+        RequestError, match="to='conll' can't hold the label '.*', which is blank or"
     ) as caught:
         check_format(head, "conll")
     assert len(str(caught.value).splitlines()) == 1
@@ -542,7 +544,7 @@ def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], A
 @pytest.mark.parametrize(
     ("head", "to", "says"),
     [
-        ("mood", "xml", "--to 'xml' doesn't exist; choose one of jsonl, csv, conll"),
+        ("mood", "xml", "--to xml doesn't exist; choose one of jsonl, csv, conll"),
         ("mood", "conll", "--to conll needs a head that gives every word one label or tag"),
         ("cut", "csv", "--to csv takes one task where a text has many rows"),
     ],

@@ -14,8 +14,9 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import LayerwiseError, OutputError, RequestError
-from layerwise.heads.linear import fit_classes, fit_labels, fit_values
+from layerwise.heads.head import apply
 from layerwise.heads.mixing import read_planes
+from layerwise.heads.solve import fit_classes, fit_labels, fit_values
 from layerwise.labels.plan import TaskSpec, make_plan
 from layerwise.mixes import apply_mix, layer_stats, parse_mix
 
@@ -70,14 +71,14 @@ def test_classes_are_scikit_learns(classes: int, balance: str | None) -> None:
     y = y + (x[:, 1] > 0.9) if classes == 3 else y
     found = fit_classes(x, y, classes, 0.3, balance)
     wanted = LogisticRegression(C=0.3, class_weight=balance, max_iter=2000).fit(x, y)
-    shares = np.exp(found(x)) / np.exp(found(x)).sum(axis=1, keepdims=True)
+    shares = np.exp(apply(found, x[None])) / np.exp(apply(found, x[None])).sum(axis=1, keepdims=True)
     assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
 
 
 def test_a_class_without_rows_is_never_predicted() -> None:
     x = np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32)
     found = fit_classes(x, np.where(x[:, 0] > 0, 3, 1), 4, 1.0)
-    assert set(found(x).argmax(axis=1)) == {1, 3}
+    assert set(apply(found, x[None]).argmax(axis=1)) == {1, 3}
 
 
 def test_labels_are_one_against_the_rest() -> None:
@@ -85,7 +86,7 @@ def test_labels_are_one_against_the_rest() -> None:
     x = chance.standard_normal((70, 5)).astype(np.float32)
     y = (x[:, :3] + chance.standard_normal((70, 3)) > 0).astype(np.float32)
     wanted = OneVsRestClassifier(LogisticRegression(C=0.5, max_iter=2000)).fit(x, y)
-    shares = 1 / (1 + np.exp(-fit_labels(x, y, 0.5)(x)))
+    shares = 1 / (1 + np.exp(-apply(fit_labels(x, y, 0.5), x[None])))
     assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
 
 
@@ -100,7 +101,7 @@ def test_numbers_are_ridge() -> None:
     x = chance.standard_normal((50, 4)).astype(np.float32)
     y = x @ [1.0, -2, 0, 3] + chance.standard_normal(50)
     wanted = Ridge(alpha=20.0).fit(x.astype(np.float64), y).predict(x)
-    assert fit_values(x, y, 0.05)(x)[:, 0] == pytest.approx(wanted, abs=1e-4)
+    assert apply(fit_values(x, y, 0.05), x[None])[:, 0] == pytest.approx(wanted, abs=1e-4)
 
 
 # --- what a head is fitted on -----------------------------------------------------------------------------
@@ -281,7 +282,7 @@ def test_several_tasks_alone_are_what_they_are_together(made: Any) -> None:
 
 def test_a_shared_hidden_layer_is_shared(made: Any) -> None:
     head = lw.train(made, tasks={"mood": "classify:label", "n": "regress:score"}, shared_hidden=16)
-    one, two = (task.fitted.hidden for task in head.data.tasks)
+    one, two = (task.fitted.hidden for task in head.task_heads)
     assert one is not None
     assert two is not None
     assert one[0].shape == (32, 16)
@@ -334,7 +335,7 @@ def test_few_texts_are_trained_on_without_holding_out(
     [
         ({"task": "classify", "label": "nope"}, "there is no column 'nope' in the dataset; there are"),
         ({"task": "guess", "label": "label"}, "task 'guess' doesn't exist; choose one of classify"),
-        ({"task": "classify"}, "needs the column of its labels; name it with --label"),
+        ({"task": "classify"}, "needs the column of its labels; name it in label"),
         ({}, "give one task with its label column, or several in tasks; got neither"),
         ({"task": "classify", "label": "label", "tasks": {}}, "got both"),
         ({"tasks": {}}, "no task is named"),
@@ -344,20 +345,20 @@ def test_few_texts_are_trained_on_without_holding_out(
             {"tasks": {"a": "classify:label"}, "mix": {"b": "1"}},
             "a mix is given for task 'b' and there is no",
         ),
-        ({"tasks": {"a": "classify:label"}, "label": "label"}, "--label 'label' goes with one task"),
+        ({"tasks": {"a": "classify:label"}, "label": "label"}, "label='label' goes with one task"),
         ({"task": "tag", "label": "label"}, "task='tag' needs rows that are words"),
         ({"task": "regress", "label": "label"}, "which is no finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
         ({"task": "classify", "label": "label", "head_type": "deep"}, "head_type 'deep' doesn't exist"),
         ({"task": "classify", "label": "label", "class_weight": "even"}, "class_weight 'even' doesn't exist"),
-        ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
+        ({"task": "classify", "label": "label", "hidden": 0}, "hidden=0 is too small"),
         ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
         ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
         ({"task": "classify", "label": "label", "epochs": 0}, "epochs can't be 0"),
-        ({"task": "classify", "label": "label", "seed": -1}, "--seed -1 is out of range"),
+        ({"task": "classify", "label": "label", "seed": -1}, "seed=-1 is out of range"),
         ({"task": "classify", "label": "label", "split": "label"}, "isn't a part; the values are train, dev"),
         ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
-        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with regress"),
+        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with task='regress'"),
         (
             {"task": "regress", "label": "score", "label_separator": ";"},
             "label_separator=';' goes with task='classify'",

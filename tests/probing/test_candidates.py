@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.heads.linear import CS
 from layerwise.heads.mixing import halves
+from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.candidates import _PerFitSolver, candidates, fitter
 from planted import noise, states_of

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.heads.evaluate import check_labels
-from layerwise.heads.row_spec import describe_pairs
+from layerwise.heads.inputs import describe_pairs
 from layerwise.store.described import open_described
 
 

@@ -49,7 +49,7 @@ def predict(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    check_format(opened.data, to)
-    corpus = open_source(opened.data.pairs, source, **reading)
+    check_format(opened, to)
+    corpus = open_source(opened.pairs, source, **reading)
     answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
-    return lines(opened.data, to, answers), corpus
+    return lines(opened, to, answers), corpus

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     for message in head.training["notes"]:
         options.note(message)
     if not args.json:
-        options.say(*report(args.out, head.data))
+        options.say(*report(args.out, head))
     evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 options.say("", *evaluation(source, evaluations[source]))
     if args.json:
         options.print_json(
-            {"out": args.out, "mixes": head.mixes, "training": head.data.training, "eval": evaluations}
+            {"out": args.out, "mixes": head.mixes, "training": head.training, "eval": evaluations}
         )
     else:
         options.say(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")

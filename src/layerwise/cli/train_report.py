@@ -9,11 +9,11 @@ from layerwise.cli import options
 def report(out: str, head: Any) -> list[str]:
     """Return what was trained, a block per task, and for several tasks the table of alone and together."""
     tasks = head.training["tasks"]
-    blocks = [_task(task, tasks[task.name]) for task in head.tasks]
-    if len(head.tasks) > 1:
+    blocks = [_task(task, tasks[task.name]) for task in head.task_heads]
+    if len(head.task_heads) > 1:
         blocks.append(_together(tasks))
     first, *others = blocks
-    title = f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}"
+    title = f"{out}: {len(head.task_heads)} task{'s' * (len(head.task_heads) > 1)}"
     return [title, *first, *(line for block in others for line in ("", *block))]
 
 

@@ -25,11 +25,19 @@ from torch import Tensor
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
-from layerwise.heads.forward import Parameters, fitted, layer, losses, scores
-from layerwise.heads.task_tensors import TaskRows, task_rows
-from layerwise.heads.weights import Fitted, LoopOptions, LoopTask, apply
+from layerwise.heads.head import Fitted
+from layerwise.heads.loop_tasks import (
+    LoopOptions,
+    LoopTask,
+    Parameters,
+    TaskRows,
+    fitted,
+    initial_layer,
+    losses,
+    scores,
+    task_rows,
+)
 
-__all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
 _MIN_GAIN = 1e-5  # L-BFGS stops when five steps lower the loss by less than this share
 _MAX_EIGEN_WIDTH = 2048  # for wider rows, computing eigenvectors takes longer than the steps that it saves
 _MOMENT_ROWS = 20_000  # so many rows are enough to estimate second moments
@@ -236,12 +244,12 @@ def _fit_adamw(
 
 def _heads(tasks: Sequence[LoopTask], options: LoopOptions, generator: torch.Generator) -> list[Parameters]:
     shared = options.shared_hidden
-    shared_layer = layer(tasks[0].x.shape[2], shared, generator) if shared else []
+    shared_layer = initial_layer(tasks[0].x.shape[2], shared, generator) if shared else []
     heads = []
     for task in tasks:
         width = task.x.shape[2]
-        hidden = layer(width, task.hidden, generator) if task.hidden and not shared else shared_layer
-        weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, generator)
+        hidden = initial_layer(width, task.hidden, generator) if task.hidden and not shared else shared_layer
+        weight, bias = initial_layer(hidden[0].shape[1] if hidden else width, task.outputs, generator)
         heads.append(Parameters(*_initial_mix(len(task.x)), hidden, weight, bias))
     return heads
 

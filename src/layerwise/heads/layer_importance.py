@@ -1,99 +1,100 @@
-"""Explain a learned mix: weights, shares of logit variance, scores without each layer, and a caution.
+"""Explain the learned mix of a trained head: how sure its weights are, and what each layer contributes.
 
-Weights alone mislead: similar layers share weight, and a weight means little if the scores hardly depend on it.
-So each layer also gets its share of the variance of the logits, and the score of a head that is fitted without
-the layer.
+One fit gives weights without intervals, and doesn't tell what the head would score without a layer. So the head is
+refitted on the training rows: on groups resampled with replacement, for the intervals, and once without each layer. That
+is tens of refits, so large datasets are sampled by whole groups first. Rows of one group (the words of a text) resemble
+each other: resampling single rows would give intervals that are too narrow.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
+from layerwise.heads.head import Fitted, TaskHead, apply
+from layerwise.heads.learned_mix import (
+    F64,
+    INTERVAL,
+    LearnedMix,
+    LeftOut,
+    layer_shares,
+    most_alike,
+    ranges,
+    redraw,
+)
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 from layerwise.heads.mixing import fold_mix
-from layerwise.heads.weights import F32, Fitted, LoopOptions, LoopTask, apply, blocks
+from layerwise.heads.solve import Hyperparameters, is_learned, loop_options, loop_task
+from layerwise.labels.labelled import Mask
+from layerwise.labels.plan import SplitPlan
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
+from layerwise.options import TrainOptions
+from layerwise.states import F32, I64
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 _SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
     "classify": ClassScorer,
     "multilabel": LabelsScorer,
     "regress": NumberScorer,
 }
-_INTERVAL = (0.025, 0.975)
-_ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
 _SCORE_DRAWS = 1000
+_MAX_NUMBERS = 40_000_000  # layers × rows × width of the sample on which a learned mix is explained
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A number and the ends of its 95% interval; the ends are `None` if nothing was resampled."""
+def show_mix(
+    plan: SplitPlan,
+    number: int,
+    x: F32,
+    head: TaskHead,
+    hyperparameters: Hyperparameters,
+    options: TrainOptions,
+    track: Tracker = SILENT,
+) -> LearnedMix | None:
+    """Return the explanation of the learned mix of task `number`; `None` if it has no learned mix.
 
-    value: float
-    low: float | None = None
-    high: float | None = None
+    Large datasets are sampled by whole groups, and the head is first fitted to the sample, so that all results
+    are about the same rows.
 
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """The held-out score of the head fitted without one layer, with its 95% interval.
-
-    `difference` is the score with all layers minus this score: what the layer adds to the others.
+    Args:
+        plan: the rows and their roles.
+        number: the position of the task in the plan.
+        x: the layers of the task, standardised, float32 (layers, n, width).
+        head: the head, fitted without the held-out rows.
+        hyperparameters, options: how it was fitted; `options.draws` refits on resampled groups make the intervals.
+        track: reports the refits.
     """
+    target = plan.targets[number]
+    if not is_learned(target) or len(target.spec.mix.layers) < 2:
+        return None
+    labelled = target.has & (plan.train | plan.held)
+    chosen = _sample_groups(plan.groups, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed)
+    task = loop_task(target, x, plan.train, plan.held, options)
+    task = replace(
+        task,
+        x=task.x[:, chosen],
+        target=task.target[chosen],
+        row_mask=task.row_mask[chosen],
+        weight=None if task.weight is None else task.weight[chosen],
+    )
+    if not (task.row_mask & ~plan.held[chosen]).any():
+        return None
+    loop = loop_options(options, hyperparameters, int((target.has & plan.train).sum()))
+    held, groups, fitted = plan.held[chosen], plan.groups[chosen], head.fitted
+    if len(chosen) < labelled.sum():
+        alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
+        fitted = fit([alone], held, loop)[0]
+    names = target.spec.mix.layers
+    return explain(names, task, fitted, held, groups, loop, draws=options.draws, seed=loop.seed, track=track)
 
-    value: float
-    low: float
-    high: float
-    difference: Range
 
-
-@dataclass(frozen=True, slots=True)
-class LearnedMix:
-    """The explanation of a learned mix; sequences have an item per layer, in the order of the mix.
-
-    Attributes:
-        layers: names.
-        weights: softmax weights, of sum 1.
-        logit_variance: shares of the variance of the logits, of sum 1; see `logit_shares`.
-        left_out: scores without each layer; empty if no row is held out.
-        metric: the metric of these scores: accuracy, micro_f1 or r2.
-        score: the score with all layers, fitted on the same rows; `None` if no row is held out.
-        alike: the two most similar layers.
-        likeness: their similarity, the largest `likeness` of all pairs; at most 1.
-        draws: the number of resamples of the groups for the intervals of weights and shares.
-    """
-
-    layers: tuple[str, ...]
-    weights: tuple[Range, ...]
-    logit_variance: tuple[Range, ...]
-    left_out: tuple[LeftOut, ...]
-    metric: str
-    score: float | None
-    alike: tuple[str, str]
-    likeness: float
-    draws: int
-
-    @property
-    def caution(self) -> str:
-        """A warning about how to read the weights, as text."""
-        return (
-            "Layers that resemble each other share weight, so a small weight doesn't say that a layer knows "
-            f"little; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON values; values per layer are keyed by the layer's name."""
-        fields = asdict(self)
-        for name in ("weights", "logit_variance", "left_out"):
-            fields[name] = dict(zip(self.layers, fields[name], strict=False))
-        return {**fields, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
+def _sample_groups(groups: I64, labelled: Mask, max_rows: int, seed: int) -> I64:
+    """Return numbers of labelled rows, ascending: all, or whole groups of about `max_rows` rows in total."""
+    names, group_of_row = np.unique(groups[labelled], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    rows_before = np.cumsum(np.bincount(group_of_row)[order]) - np.bincount(group_of_row)[order]
+    return np.flatnonzero(labelled)[np.isin(group_of_row, order[rows_before < max_rows])]
 
 
 def explain(
@@ -182,49 +183,6 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
     return layer_shares(x, weights, weight, softmax=softmax)
 
 
-def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:
-    """Return the shares of `logit_shares` where z_l = x_l weights_l; `weights` are float32 (layers, width, outputs)."""
-    if softmax:
-        weights = weights - weights.mean(axis=2, keepdims=True)
-    weight = weight / weight.sum()
-    mean, product = np.zeros((len(x), weights.shape[2])), np.zeros((len(x), weights.shape[2]))
-    for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
-        parts = (x[:, rows] @ weights).astype(np.float64)
-        weighted = parts * weight[rows][:, None]
-        mean += weighted.sum(axis=1)
-        product += np.einsum("lrk,rk->lk", weighted, parts.sum(axis=0))
-    covariance = (product - mean * mean.sum(axis=0)).sum(axis=1)
-    total = covariance.sum()
-    shares: F64 = covariance / total if total > 0 else np.zeros(len(x))
-    return shares
-
-
-def likeness(x: F32) -> F64:
-    """Return the similarity of layers, which doesn't change under rotation, float64 (layers, layers).
-
-    Linear CKA (Kornblith et al. 2019) with the unbiased estimate of Song et al. (2012), so that unrelated
-    layers give about 0 even on few rows. 0 where it isn't defined: a constant layer, or fewer than 4 rows.
-
-    Args:
-        x: (layers, rows, width); each layer needs a matrix of rows × rows.
-    """
-    rows = x.shape[1]
-    if rows < 4:
-        return np.eye(len(x))
-    grams = []
-    for layer in x.astype(np.float64):
-        gram = layer @ layer.T
-        np.fill_diagonal(gram, 0)
-        sums = gram.sum(axis=0) / (rows - 2)
-        gram = gram - sums - sums[:, None] + sums.sum() / (rows - 1)
-        np.fill_diagonal(gram, 0)
-        norm = np.linalg.norm(gram)
-        grams.append((gram / norm if norm > 0 else gram).ravel().astype(np.float32))
-    flat = np.stack(grams)
-    cka: F64 = (flat @ flat.T).astype(np.float64)
-    return cka
-
-
 def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws: int) -> None:
     if not task.learned or len(task.x) < 2:
         raise RequestError(f"task {task.name!r} has no learned mix of several layers; give learned(all)")
@@ -252,37 +210,6 @@ def _refit_on_resample(
     return refitted.mix_weights.astype(np.float64), shares
 
 
-def redraw(groups: I64, rng: np.random.Generator) -> I64:
-    """Resample the groups with replacement; return how often each row is drawn, (rows,)."""
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-    counts: I64 = times_drawn[group_of_row]
-    return counts
-
-
-def ranges(values: F64, resampled: Sequence[F64]) -> tuple[Range, ...]:
-    """Return values (layers,) with the 95% intervals of their resampled values.
-
-    A fit on resampled rows uses some of them several times, so its values can be more extreme than those of the
-    fit on all rows: an interval that excludes the value is extended to it.
-    """
-    if not resampled:
-        return tuple(Range(float(value)) for value in values)
-    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
-    ends = np.minimum(low, values), np.maximum(high, values)
-    return tuple(Range(*map(float, item)) for item in zip(values, *ends, strict=True))
-
-
-def most_alike(x: F32, rows: I64, rng: np.random.Generator) -> tuple[tuple[int, int], float]:
-    """Return the two most similar layers and their similarity, on a sample of `rows`; x as in `likeness`."""
-    if len(rows) > _ALIKE_ROWS:
-        rows = np.sort(rng.choice(rows, _ALIKE_ROWS, replace=False))
-    cka = likeness(x[:, rows])
-    np.fill_diagonal(cka, -np.inf)
-    first, second = np.unravel_index(int(cka.argmax()), cka.shape)
-    return (int(first), int(second)), float(cka[first, second])
-
-
 def _left_out(
     task: LoopTask,
     names: Sequence[str],
@@ -308,7 +235,7 @@ def _left_out(
     resampled = [
         _defined(scorer.of_sums(np.tensordot(count.astype(np.float64), sums, 1))) for count in counts
     ]
-    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
+    low, high = np.quantile(np.stack(resampled), INTERVAL, axis=0)
     differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled])
     items = zip(scores, low, high, differences, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]

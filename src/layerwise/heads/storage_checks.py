@@ -22,7 +22,7 @@ from layerwise._util.json_checks import (
     whole,
 )
 from layerwise.choices import LONG, POOLS, PRECISIONS, TASKS
-from layerwise.heads.weights import ACTIVATIONS
+from layerwise.heads.head import ACTIVATIONS
 
 LEVELS = ("token", "word", "text")
 _TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)

@@ -160,7 +160,7 @@ class LabelsScorer(Scorer):
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
         """Return true positives, predicted and gold labels of each row."""
-        guessed, gold = predicted.T, self.gold[rows]
+        guessed, gold = np.asarray(predicted, bool).T, self.gold[rows]
         counts = [(guessed & gold).sum(1), guessed.sum(1), gold.sum(1)]
         return np.stack(counts, axis=1).astype(np.float64)
 

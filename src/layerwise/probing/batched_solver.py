@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layerwise.heads.linear import CS
 from layerwise.heads.mixing import fold_mix
+from layerwise.heads.solve import CS
 from layerwise.probing.lbfgs import minimise
 from layerwise.states import F32, I64
 

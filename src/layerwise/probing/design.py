@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.labels.folds import Mask, stratified_folds
+from layerwise.labels.folds import stratified_folds
+from layerwise.labels.labelled import Mask
 from layerwise.probing.batched_solver import Fits
 from layerwise.states import I64
 
@@ -156,8 +158,8 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     train, dev, test = (roles == name for name in ("train", "dev", "test"))
     if not test.any():
         raise RequestError(
-            "--split: its column has no labelled row with the value test, on which to score; name another column, or "
-            "leave --split out for cross-validation"
+            f"the column of {argument('split')} has no labelled row with the value test, on which to score; "
+            "name another column, or leave it out for cross-validation"
         )
     builder.targets += controls
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.labels.scorers import F64, Predicted, Scorer
 from layerwise.probing.batched_solver import BeginCallback, Scores
 from layerwise.probing.candidates import Fitter

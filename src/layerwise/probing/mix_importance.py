@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.heads.layer_importance import (
+from layerwise.heads.learned_mix import (
     LearnedMix,
     LeftOut,
     Range,

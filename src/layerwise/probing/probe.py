@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.heads.linear import regularisation
+from layerwise.heads.solve import regularisation
 from layerwise.labels.scorers import F64, ClassScorer, Predicted, Scorer
 from layerwise.probing import baselines, stats
 from layerwise.probing.advice import CandidateComparison, advise
@@ -76,9 +77,11 @@ def probe(
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
     if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise RequestError(f"--seed {seed!r} is out of range; take a whole number from 0 to {(1 << 32) - 1}")
+        raise RequestError(
+            f"{argument('seed', seed)} is out of range; take a whole number from 0 to {(1 << 32) - 1}"
+        )
     if max_rows < 1:
-        raise RequestError(f"--max-rows {max_rows} is too small; take at least 1")
+        raise RequestError(f"{argument('max_rows', max_rows)} is too small; take at least 1")
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
