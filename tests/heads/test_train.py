@@ -196,10 +196,10 @@ def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], t
 def test_groups_stay_together(made: Any) -> None:
     plan = make_plan(made, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
     authors = labels(made, "author")
-    assert not set(authors[plan.held]) & set(authors[plan.train])
-    assert 0 < plan.held.sum() < 30
+    assert not set(authors[plan.held_out]) & set(authors[plan.train])
+    assert 0 < plan.held_out.sum() < 30
     assert plan.refit
-    assert not (plan.held & plan.train).any()
+    assert not (plan.held_out & plan.train).any()
 
 
 def test_the_same_seed_gives_the_same_head(made: Any) -> None:

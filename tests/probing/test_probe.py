@@ -21,8 +21,10 @@ from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
 from layerwise.probing.evaluate import block_bits, code_bits
-from layerwise.probing.probe import _ProbeRun, _ResultBuilder, probe
+from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
+from layerwise.probing.run import ProbeRun
+from layerwise.probing.summary import ResultBuilder
 from planted import noise, states_of, words_of
 
 
@@ -214,13 +216,13 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     layers[2][:, 0] += 10 * y
     states = states_of(layers, {"y": y.astype(str)})
     problem = gather(states, "classify", "y", groups=None, split=None, folds=5, max_rows=200, seed=0)
-    run = _ProbeRun(states, problem, 2, 0)
+    run = ProbeRun(states, problem, 2, 0)
     all_candidates = candidates(states, [])
     evaluations = [run.evaluate(candidate) for candidate in all_candidates]
     inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(_ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
+    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
     folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"

@@ -64,18 +64,18 @@ def evaluate(
         LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
     """
     choose(threads)
-    evaluation = _Evaluation(head)
+    collected = _LabelledScores(head)
     with tracking(progress) as track:
         scoring_track, judging_track = track.split(99, 1)
         dataset = _dataset_of(source)
         if dataset is not None:
             with limited(threads):
-                evaluation.add(open_described(dataset).checked(), 0, scoring_track)
+                collected.add(open_described(dataset).checked(), 0, scoring_track)
         else:
             corpus = open_source(head.pairs, source, **options)
-            evaluation.add_texts(corpus, encoder, threads, scoring_track)
+            collected.add_texts(corpus, encoder, threads, scoring_track)
         judging_track.named("scores")
-        return {task.name: _score_task(task, scores) for task, scores in evaluation.scores_of_tasks}
+        return {task.name: _score_task(task, scores) for task, scores in collected.scores_of_tasks}
 
 
 def _dataset_of(source: Any) -> str | Path | None:
@@ -86,7 +86,7 @@ def _dataset_of(source: Any) -> str | Path | None:
     return source if is_dataset else None
 
 
-class _Evaluation:
+class _LabelledScores:
     """Collects the labels of rows and the scores of a head for them."""
 
     def __init__(self, head: HeadData) -> None:

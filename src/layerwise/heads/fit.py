@@ -64,11 +64,11 @@ def fit_heads(
         _choose(plan, rows, group, options, part) for group, part in choosing_track.each(groups, names, costs)
     ]
     final_rows = rows
-    if plan.refit and plan.held.any():
+    if plan.refit and plan.held_out.any():
         rereading_track.named("all rows")
         normed = any(target.spec.mix.norm for target in plan.targets)
-        final_rows = _Rows.read(dataset, plan, plan.train | plan.held) if normed else rows
-        final_rows = final_rows.standardised(plan, plan.train | plan.held)
+        final_rows = _Rows.read(dataset, plan, plan.train | plan.held_out) if normed else rows
+        final_rows = final_rows.standardised(plan, plan.train | plan.held_out)
     final_heads: dict[int, TaskHead] = {}
     records: dict[int, dict[str, Any]] = {}
     work = list(zip(groups, chosen, strict=True))
@@ -83,12 +83,12 @@ def fit_heads(
             alone = None
             if len(group) > 1:
                 _, single = _choose(plan, rows, [number], options, task_track.named("alone"))
-                alone = _scores(plan, rows, number, single[0], plan.held)
+                alone = _scores(plan, rows, number, single[0], plan.held_out)
             learned = show_mix(plan, number, rows.x[number], trial_head, hyperparameters, options, task_track)
             records[number] = {
                 **_counts(plan, plan.targets[number]),
                 **_choice(head, hyperparameters),
-                "held_out": _json(_scores(plan, rows, number, trial_head, plan.held)),
+                "held_out": _json(_scores(plan, rows, number, trial_head, plan.held_out)),
                 "test": _json(_scores(plan, final_rows, number, head, plan.test)),
                 "learned": _json(learned),
                 "alone": _json(alone),
@@ -99,10 +99,10 @@ def fit_heads(
 
 def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:
     """Return the numbers of rows of a task, and the scheme of its tags."""
-    fitting = plan.train | plan.held if plan.refit else plan.train
+    fitting = plan.train | plan.held_out if plan.refit else plan.train
     return {
         "rows": int((target.has & fitting).sum()),
-        "held_out_rows": int((target.has & plan.held).sum()),
+        "held_out_rows": int((target.has & plan.held_out).sum()),
         "test_rows": int((target.has & plan.test).sum()),
         "dropped": target.dropped,
         "scheme": target.scheme,
@@ -181,11 +181,11 @@ def _choose(
     if has_hidden(options):
         trial = _fit(plan, rows, group, Hyperparameters(), options, track, stop=True)
         return Hyperparameters(None, max(1, trial[0].fitted.epochs)), trial
-    if not (plan.held & target.has).any():
+    if not (plan.held_out & target.has).any():
         hyperparameters = Hyperparameters(DEFAULT[target.spec.task])
         return hyperparameters, _fit(plan, rows, group, hyperparameters, options, track)
     values = grid(target)
-    enough_rows = int((plan.held & target.has).sum()) >= _ENOUGH_ROWS
+    enough_rows = int((plan.held_out & target.has).sum()) >= _ENOUGH_ROWS
     trials: list[tuple[tuple[float, float], Hyperparameters, Heads]] = []
     for C, part in track.each(values, (f"C {n + 1} of {len(values)}" for n in range(len(values)))):
         if (
@@ -196,7 +196,7 @@ def _choose(
             break  # weak regularisation takes longest to fit, and the last two values scored worse than the best
         trial = _fit(plan, rows, group, Hyperparameters(C), options, part, stop=True)
         epochs = max(1, trial[0].fitted.epochs) if is_learned(target) else None
-        held_out_score = _scores(plan, rows, group[0], trial[0], plan.held)
+        held_out_score = _scores(plan, rows, group[0], trial[0], plan.held_out)
         assert held_out_score is not None  # there are held-out rows with a label
         rank = (held_out_score.main(options.class_weight), -_loss(plan, rows, group[0], trial[0]))
         trials.append((rank, Hyperparameters(C, epochs), trial))
@@ -216,13 +216,13 @@ def _fit(
     stop: bool = False,
 ) -> Heads:
     """Fit the heads of some tasks; with `stop`, the held-out rows stop the fit and aren't fitted."""
-    nothing = np.zeros_like(plan.held)
-    fitting = plan.train | (plan.held if plan.refit and not stop else nothing)
+    nothing = np.zeros_like(plan.held_out)
+    fitting = plan.train | (plan.held_out if plan.refit and not stop else nothing)
     fitted = fit_group(
         [plan.targets[number] for number in group],
         [rows.x[number] for number in group],
         fitting,
-        plan.held if stop else nothing,
+        plan.held_out if stop else nothing,
         hyperparameters,
         options,
         track,
@@ -264,8 +264,8 @@ def _scores(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead, which: Ma
 def _loss(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead) -> float:
     """Return the mean loss of held-out rows: negative log-likelihood in nats, or squared error."""
     target = plan.targets[number]
-    in_task = plan.held[target.has]
-    scores = apply(head.fitted, rows.x[number][:, target.has & plan.held]).astype(np.float64)
+    in_task = plan.held_out[target.has]
+    scores = apply(head.fitted, rows.x[number][:, target.has & plan.held_out]).astype(np.float64)
     y = target.y[in_task]
     if target.spec.task == "regress":
         return float(((scores[:, 0] - y) ** 2).mean())

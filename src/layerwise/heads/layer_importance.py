@@ -68,9 +68,9 @@ def show_mix(
     target = plan.targets[number]
     if not is_learned(target) or len(target.spec.mix.layers) < 2:
         return None
-    labelled = target.has & (plan.train | plan.held)
+    labelled = target.has & (plan.train | plan.held_out)
     chosen = _sample_groups(plan.groups, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed)
-    task = loop_task(target, x, plan.train, plan.held, options)
+    task = loop_task(target, x, plan.train, plan.held_out, options)
     task = replace(
         task,
         x=task.x[:, chosen],
@@ -78,15 +78,17 @@ def show_mix(
         row_mask=task.row_mask[chosen],
         weight=None if task.weight is None else task.weight[chosen],
     )
-    if not (task.row_mask & ~plan.held[chosen]).any():
+    if not (task.row_mask & ~plan.held_out[chosen]).any():
         return None
     loop = loop_options(options, hyperparameters, int((target.has & plan.train).sum()))
-    held, groups, fitted = plan.held[chosen], plan.groups[chosen], head.fitted
+    held_out, groups, fitted = plan.held_out[chosen], plan.groups[chosen], head.fitted
     if len(chosen) < labelled.sum():
         alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
-        fitted = fit([alone], held, loop)[0]
+        fitted = fit([alone], held_out, loop)[0]
     names = target.spec.mix.layers
-    return explain(names, task, fitted, held, groups, loop, draws=options.draws, seed=loop.seed, track=track)
+    return explain(
+        names, task, fitted, held_out, groups, loop, draws=options.draws, seed=loop.seed, track=track
+    )
 
 
 def _sample_groups(groups: I64, labelled: Mask, max_rows: int, seed: int) -> I64:
@@ -101,7 +103,7 @@ def explain(
     names: Sequence[str],
     task: LoopTask,
     fitted: Fitted,
-    held: Mask,
+    held_out: Mask,
     groups: I64,
     options: LoopOptions,
     *,
@@ -111,7 +113,7 @@ def explain(
 ) -> LearnedMix:
     """Return the explanation of a learned mix.
 
-    Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held`: once
+    Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held_out`: once
     without each layer, and `draws` times on groups resampled with replacement, whose percentiles are the
     intervals of weights and shares (Efron and Tibshirani 1993, chapter 13). The interval of a score resamples
     the held-out groups without a refit; a difference is computed within each resample.
@@ -120,7 +122,7 @@ def explain(
         names: the names of the layers, in the order of `task.x`.
         task: the task of the head; `task.x` is (layers, rows, width), standardised.
         fitted: the head.
-        held: bool (rows,), rows to score on, which no refit uses.
+        held_out: bool (rows,), rows to score on, which no refit uses.
         groups: int64 (rows,); rows of one group, such as the words of a text, are resampled together.
         options: the options that the head was fitted with.
         draws: the number of refits for the intervals; 0 for no intervals.
@@ -130,9 +132,9 @@ def explain(
     Raises:
         RequestError: a mix that isn't learned, a single layer, shapes that don't agree, no rows to train on.
     """
-    _check(names, task, held, groups, draws)
-    task.check(held)
-    train, test = task.row_mask & ~held, task.row_mask & held
+    _check(names, task, held_out, groups, draws)
+    task.check(held_out)
+    train, test = task.row_mask & ~held_out, task.row_mask & held_out
     hidden = None if fitted.hidden is None else len(fitted.hidden[1])
     train_task = replace(task, row_mask=train, hidden=hidden)
     # A head with a shared hidden layer is refitted alone, with its own hidden layer.
@@ -183,12 +185,12 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
     return layer_shares(x, weights, weight, softmax=softmax)
 
 
-def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws: int) -> None:
+def _check(names: Sequence[str], task: LoopTask, held_out: Mask, groups: I64, draws: int) -> None:
     if not task.learned or len(task.x) < 2:
         raise RequestError(f"task {task.name!r} has no learned mix of several layers; give learned(all)")
     shape = task.x.shape[:2]
-    if (len(names), len(held)) != shape or (len(names), len(groups)) != shape:
-        got = f"{len(names)} names, a mask of {len(held)}, groups of {len(groups)}"
+    if (len(names), len(held_out)) != shape or (len(names), len(groups)) != shape:
+        got = f"{len(names)} names, a mask of {len(held_out)}, groups of {len(groups)}"
         raise RequestError(f"{got} don't fit (layers, rows) = {shape}; give one per layer and per row")
     if draws < 0:
         raise RequestError(f"draws can't be {draws}; give 0 for no intervals, or 20 and more")

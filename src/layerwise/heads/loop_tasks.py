@@ -134,7 +134,7 @@ class TaskRows:
         x: (layers, rows, width), which may be the memory of a read-only array: don't write to it.
         target: the task's target, int64 or float32; 0 where a row has no label. Numbers are standardised.
         train: float32 (rows,), the weight of each row in training, of sum 1.
-        held: float32 (rows,), the weight of each row in the held-out loss, of sum 1, or all 0.
+        held_out: float32 (rows,), the weight of each row in the held-out loss, of sum 1, or all 0.
         mean: the mean of the training rows' numbers, in their unit.
         std: their standard deviation; 1 if they are all equal.
     """
@@ -143,7 +143,7 @@ class TaskRows:
     x: Tensor
     target: Tensor
     train: Tensor
-    held: Tensor
+    held_out: Tensor
     mean: float = 0.0
     std: float = 1.0
 
@@ -153,13 +153,13 @@ class TaskRows:
 
     def drop_unused(self) -> "TaskRows":
         """Return the rows without those of weight 0, if a copy of the others costs less than to process all."""
-        is_used = self.train + self.held > 0
+        is_used = self.train + self.held_out > 0
         if is_used.float().mean() > 0.5:
             return self
         used_rows = is_used.nonzero()[:, 0]
         x, target = self.x[:, used_rows], self.target[used_rows]
         return TaskRows(
-            self.kind, x, target, self.train[used_rows], self.held[used_rows], self.mean, self.std
+            self.kind, x, target, self.train[used_rows], self.held_out[used_rows], self.mean, self.std
         )
 
 
@@ -170,10 +170,10 @@ def task_rows(task: LoopTask, dev: NDArray[np.bool_]) -> TaskRows:
         RequestError: weights of training rows whose sum isn't positive.
     """
     weight = np.ones(len(dev)) if task.weight is None else task.weight.astype(np.float64)
-    train, held = (np.where(task.row_mask & part, weight, 0.0) for part in (~dev, dev))
+    train, held_out = (np.where(task.row_mask & part, weight, 0.0) for part in (~dev, dev))
     if not train.sum() > 0:
         raise RequestError(f"task {task.name!r}: no row to train on has a weight; give positive weights")
-    train, held = train / train.sum(), held / (held.sum() or 1.0)
+    train, held_out = train / train.sum(), held_out / (held_out.sum() or 1.0)
     target, mean, std = task.target, 0.0, 1.0
     if task.kind == "regress":
         values = np.where(task.row_mask, target, 0.0).astype(np.float64)
@@ -182,7 +182,7 @@ def task_rows(task: LoopTask, dev: NDArray[np.bool_]) -> TaskRows:
         target = (values - mean) / std
     labelled = task.row_mask if target.ndim == 1 else task.row_mask[:, None]
     target = np.where(labelled, target, 0).astype(np.int64 if task.kind == "classify" else np.float32)
-    weights = [torch.from_numpy(part.astype(np.float32)) for part in (train, held)]
+    weights = [torch.from_numpy(part.astype(np.float32)) for part in (train, held_out)]
     return TaskRows(task.kind, _tensor(task.x), torch.from_numpy(target), weights[0], weights[1], mean, std)
 
 

@@ -76,7 +76,7 @@ def fit_group(
     targets: Sequence[Target],
     x: Sequence[F32],
     fitting: Mask,
-    held: Mask,
+    held_out: Mask,
     hyperparameters: Hyperparameters,
     options: TrainOptions,
     track: Tracker = SILENT,
@@ -87,16 +87,18 @@ def fit_group(
         targets: the tasks.
         x: the features of each task, standardised, float32 (planes, n, inputs).
         fitting: the rows to fit, bool (n,); each task uses those of them that have its label.
-        held: the held-out rows whose loss stops the gradient loop, bool (n,); without any it runs all epochs.
+        held_out: the held-out rows whose loss stops the gradient loop, bool (n,); without any it runs all epochs.
         hyperparameters: `C` and the number of epochs.
         options: the kind of head.
         track: reports the epochs of the gradient loop.
     """
     if has_hidden(options) or is_learned(targets[0]):
-        tasks = [loop_task(t, values, fitting, held, options) for t, values in zip(targets, x, strict=True)]
+        tasks = [
+            loop_task(t, values, fitting, held_out, options) for t, values in zip(targets, x, strict=True)
+        ]
         count = int((targets[0].has & fitting).sum())
         loop = loop_options(options, hyperparameters, count, shared=len(tasks) > 1)
-        return fit(tasks, held, loop, track)
+        return fit(tasks, held_out, loop, track)
     return (_fit_linear(targets[0], x[0][0], fitting, hyperparameters, options),)
 
 
@@ -200,13 +202,13 @@ def loop_options(
     return loop if hyperparameters.C is None else replace(loop, l2=1 / (hyperparameters.C * count))
 
 
-def loop_task(target: Target, x: F32, fitting: Mask, held: Mask, options: TrainOptions) -> LoopTask:
-    """Return a task for the gradient loop; its rows are those of `fitting` and `held` that have a label."""
+def loop_task(target: Target, x: F32, fitting: Mask, held_out: Mask, options: TrainOptions) -> LoopTask:
+    """Return a task for the gradient loop; its rows are those of `fitting` and `held_out` that have a label."""
     kind = "multilabel" if target.multi else "regress" if target.spec.task == "regress" else "classify"
     shape = (len(target.has), target.outputs) if target.multi else (len(target.has),)
     goal = np.zeros(shape, np.int64 if kind == "classify" else np.float32)
     goal[target.has] = target.y
-    mask = target.has & (fitting | held)
+    mask = target.has & (fitting | held_out)
     row_weights = None
     if options.class_weight == "balanced" and kind == "classify":
         counts = np.bincount(goal[target.has & fitting], minlength=target.outputs)

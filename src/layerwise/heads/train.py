@@ -55,7 +55,7 @@ def train_head(
     task_heads, records = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
-        "refitted": bool(plan.refit and plan.held.any()),
+        "refitted": bool(plan.refit and plan.held_out.any()),
         "notes": list(plan.notes),
         "tasks": records,
     }

@@ -77,7 +77,7 @@ class SplitPlan:
     """The labelled rows of a training and their roles.
 
     `rows` are their numbers in the dataset, int64 (n,), or (n, 2) for pairs; rows with the same number in
-    `groups` (n,) have the same role, unless a column gives the roles. `train`, `held` and `test` are masks (n,):
+    `groups` (n,) have the same role, unless a column gives the roles. `train`, `held_out` and `test` are masks (n,):
     held-out rows choose the regularisation and the number of epochs. If `refit` is set, they are training rows
     as well, and the saved head is fitted on both.
     """
@@ -86,7 +86,7 @@ class SplitPlan:
     groups: I64
     targets: tuple[Target, ...]
     train: Mask
-    held: Mask
+    held_out: Mask
     test: Mask
     refit: bool
     notes: list[str] = field(default_factory=list)
@@ -117,27 +117,27 @@ def make_plan(
     check_labelled(len(rows), [spec.label for spec in specs])
     row_groups = text_groups(dataset, docs, groups)
     roles = split_roles(dataset, docs, split) if split is not None else np.full(len(docs), "train")
-    train, held, test = roles == "train", roles == "dev", roles == "test"
+    train, held_out, test = roles == "train", roles == "dev", roles == "test"
     targets = tuple(
-        _target(spec, task_labels, rows, train | held)
+        _target(spec, task_labels, rows, train | held_out)
         for spec, task_labels in zip(specs, labelled, strict=True)
     )
     for target in targets:
         _check_target(target, train[target.has])
     notes: list[str] = []
-    refit = not held.any()
+    refit = not held_out.any()
     if refit:
-        held = _choose_held_out(targets, row_groups, train, seed)
-        train = train & ~held
-    if refit and not held.any():
+        held_out = _choose_held_out(targets, row_groups, train, seed)
+        train = train & ~held_out
+    if refit and not held_out.any():
         count = len(np.unique(row_groups[roles == "train"]))
         notes.append(
             f"too few texts to hold some out ({count} groups), so no option is chosen and no score computed on "
             "held-out rows"
         )
-    leak = leak_note(row_groups, test, train | held)
+    leak = leak_note(row_groups, test, train | held_out)
     notes += [leak] if leak else []
-    return SplitPlan(rows, row_groups, targets, train, held, test, refit, notes)
+    return SplitPlan(rows, row_groups, targets, train, held_out, test, refit, notes)
 
 
 def _target(spec: TaskSpec, labelled: Labelled, rows: I64, in_training: Mask) -> Target:
@@ -204,24 +204,24 @@ def _union(labelled: Sequence[Labelled]) -> tuple[I64, I64]:
 
 def _choose_held_out(targets: Sequence[Target], groups: I64, train: Mask, seed: int) -> Mask:
     """Return the training rows to hold out; none if the other rows wouldn't suffice for training."""
-    held = np.zeros(len(train), bool)
+    held_out = np.zeros(len(train), bool)
     if len(np.unique(groups[train])) < 2:
-        return held
+        return held_out
     classes = (
         _class_of_row(targets[0])[train] if len(targets) == 1 and targets[0].spec.task == "classify" else None
     )
-    held[train] = holdout(groups[train], classes, HELD_OUT, seed)
-    train_left = train & ~held
+    held_out[train] = holdout(groups[train], classes, HELD_OUT, seed)
+    train_left = train & ~held_out
     for target in targets:
         task_train = train_left[target.has]
         is_numeric = target.spec.task == "regress" or target.multi
         if (
             not task_train.any()
-            or not (held[target.has]).any()
+            or not (held_out[target.has]).any()
             or (not is_numeric and len(np.unique(target.y[task_train])) < 2)
         ):
             return np.zeros(len(train), bool)
-    return held
+    return held_out
 
 
 def _class_of_row(target: Target) -> I64:

@@ -58,7 +58,7 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
         RequestError: a broken mix string, or a mix of a layer that isn't stored.
     """
     out = [_candidate(name, name, dataset) for name in dataset.layers]
-    seen = {_key(candidate.mix) for candidate in out}
+    keys = {_key(candidate.mix) for candidate in out}
     for text in DEFAULTS if mixes is None else mixes:
         try:
             candidate = _candidate(text, text, dataset)
@@ -66,8 +66,8 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
             if mixes is not None:
                 raise
             continue
-        if _key(candidate.mix) not in seen:
-            seen.add(_key(candidate.mix))
+        if _key(candidate.mix) not in keys:
+            keys.add(_key(candidate.mix))
             out.append(candidate)
     return out
 
