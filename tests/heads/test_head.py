@@ -194,7 +194,7 @@ def refused_as_damaged(folder: Path, path: str, value: Any) -> str:
 
     change(folder, edit)
     message = refused(folder)
-    assert "damaged" in message or "isn't what head.json says it is" in message
+    assert "damaged" in message or "doesn't have the hash that head.json holds" in message
     return message
 
 
@@ -279,7 +279,7 @@ def test_tensors_that_changed(folder: Path) -> None:
     data = bytearray((folder / TENSORS).read_bytes())
     data[-1] ^= 1
     (folder / TENSORS).write_bytes(bytes(data))
-    assert "isn't what head.json says it is" in refused(folder)
+    assert "doesn't have the hash that head.json holds" in refused(folder)
     (folder / TENSORS).unlink()
     assert "can't read" in refused(folder)
 

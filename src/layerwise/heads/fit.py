@@ -48,10 +48,9 @@ def fit_heads(
     With `norm=layer` the layers are read once more for the final fit, since the statistics then come from more rows.
 
     Returns:
-        the heads, and the record of the training of each task by its name, as JSON values: numbers of rows, `C`, scores. Held-out
-        scores are of a head that was fitted without the held-out rows, and so is `learned`, the explanation of a
-        learned mix; `alone` holds the held-out scores of a task fitted without the others, where tasks share a hidden
-        layer.
+        the heads, and the record of the training of each task by its name, as JSON values: numbers of rows,
+        what the held-out rows chose, and scores. Held-out scores are of a head that was fitted without the held-out
+        rows, and so is `learned`, the explanation of a learned mix.
     """
     reading_track, fitting_track = track.split(1, 9)
     reading_track.named("reading the layers")
@@ -63,38 +62,47 @@ def fit_heads(
     chosen = [
         _choose(plan, rows, group, options, part) for group, part in choosing_track.each(groups, names, costs)
     ]
-    final_rows = rows
-    if plan.refit and plan.held_out.any():
-        rereading_track.named("all rows")
-        normed = any(target.spec.mix.norm for target in plan.targets)
-        final_rows = _Rows.read(dataset, plan, plan.train | plan.held_out) if normed else rows
-        final_rows = final_rows.standardised(plan, plan.train | plan.held_out)
-    final_heads: dict[int, TaskHead] = {}
-    records: dict[int, dict[str, Any]] = {}
+    final_rows = _all_rows(dataset, plan, rows, rereading_track)
+    heads: dict[int, TaskHead] = {}
+    records: dict[str, dict[str, Any]] = {}
     work = list(zip(groups, chosen, strict=True))
     for (group, (hyperparameters, trial)), part in refitting_track.each(work, names, costs):
-        refitting, *showing = part.split(1, *[1.0 + options.draws] * len(group))
+        refitting, *recording = part.split(1, *[1.0 + options.draws] * len(group))
         final = trial
         if final_rows is not rows:
             refitting.named("fit on all rows")
             final = _fit(plan, final_rows, group, hyperparameters, options, refitting)
-        for number, trial_head, head, task_track in zip(group, trial, final, showing, strict=True):
-            final_heads[number] = head
-            alone = None
-            if len(group) > 1:
-                _, single = _choose(plan, rows, [number], options, task_track.named("alone"))
-                alone = _scores(plan, rows, number, single[0], plan.held_out)
-            learned = show_mix(plan, number, rows.x[number], trial_head, hyperparameters, options, task_track)
-            records[number] = {
+        for number, trial_head, head, task_track in zip(group, trial, final, recording, strict=True):
+            heads[number] = head
+            records[head.name] = {
                 **_counts(plan, plan.targets[number]),
                 **_choice(head, hyperparameters),
                 "held_out": _json(_scores(plan, rows, number, trial_head, plan.held_out)),
                 "test": _json(_scores(plan, final_rows, number, head, plan.test)),
-                "learned": _json(learned),
-                "alone": _json(alone),
+                "alone": _alone(plan, rows, number, options, task_track) if len(group) > 1 else None,
+                "learned": _json(
+                    show_mix(plan, number, rows.x[number], trial_head, hyperparameters, options, task_track)
+                ),
             }
-    by_name = {plan.targets[number].spec.name: records[number] for number in numbers}
-    return tuple(final_heads[number] for number in numbers), by_name
+    return tuple(heads[number] for number in numbers), records
+
+
+def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_Rows", track: Tracker) -> "_Rows":
+    """Return the rows standardised for the final fit; `rows` itself if no row was held out of the training rows."""
+    if not (plan.refit and plan.held_out.any()):
+        return rows
+    track.named("all rows")
+    fitting = plan.train | plan.held_out
+    normed = any(target.spec.mix.norm for target in plan.targets)
+    return (_Rows.read(dataset, plan, fitting) if normed else rows).standardised(plan, fitting)
+
+
+def _alone(
+    plan: SplitPlan, rows: "_Rows", number: int, options: TrainOptions, track: Tracker
+) -> dict[str, Any] | None:
+    """Return the held-out scores of a task that is fitted without those with which it shares a hidden layer."""
+    _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
+    return _json(_scores(plan, rows, number, head, plan.held_out))
 
 
 def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:

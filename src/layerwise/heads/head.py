@@ -64,7 +64,7 @@ def apply(fitted: Fitted, x: F32) -> F32:
     if x.ndim != 3 or (x.shape[0], x.shape[2]) != expected:
         raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}")
     out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # the result is looked at
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
         for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
             mixed = np.zeros(x[0, rows].shape, np.float32)
             for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):

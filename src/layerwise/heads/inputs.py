@@ -50,7 +50,7 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     if missing or not isinstance(derived, dict):
         entry = missing[0] if missing else "derived"
         raise DatasetError(
-            f"{dataset.path}/manifest.json doesn't say {entry}, so new texts can't be given the same rows; "
+            f"{dataset.path}/manifest.json has no entry {entry}, so new texts can't be encoded in the same way; "
             "restore it from a copy, or extract again"
         )
     rows = {name: settings[name] for name in names}
@@ -68,7 +68,7 @@ def describe_model(dataset: LayerDataset) -> dict[str, Any]:
     for name in _MODEL:
         if name not in model:
             raise DatasetError(
-                f"{dataset.path}/manifest.json doesn't say the model's {name}; restore it from a copy"
+                f"{dataset.path}/manifest.json has no entry model.{name}; restore it from a copy"
             )
     return {name: model[name] for name in _MODEL}
 

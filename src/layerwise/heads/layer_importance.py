@@ -1,6 +1,6 @@
 """Explain the learned mix of a trained head: how sure its weights are, and what each layer contributes.
 
-One fit gives weights without intervals, and doesn't tell what the head would score without a layer. So the head is
+One fit gives weights without intervals, and doesn't show what the head would score without a layer. So the head is
 refitted on the training rows: on groups resampled with replacement, for the intervals, and once without each layer. That
 is tens of refits, so large datasets are sampled by whole groups first. Rows of one group (the words of a text) resemble
 each other: resampling single rows would give intervals that are too narrow.

@@ -73,8 +73,8 @@ class LearnedMix:
     def caution(self) -> str:
         """A warning about how to read the weights, as text."""
         return (
-            "Layers that resemble each other share weight, so a small weight doesn't say that a layer knows "
-            f"little; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
+            "Layers that resemble each other share weight, so a small weight doesn't mean that a layer holds "
+            f"little information; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
         )
 
     def to_json(self) -> dict[str, Any]:

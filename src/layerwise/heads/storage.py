@@ -208,9 +208,7 @@ def _arrays(file: Path, value: dict[str, Any], expected_tensors: dict[str, Tenso
         if size == value["tensors"]["bytes"]:
             digest = digest_regular(file)
         if digest != value["tensors"]["sha256"]:
-            raise HeadError(
-                f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
-            )
+            raise HeadError(f"{file} doesn't have the hash that {JSON} holds; restore both from a copy")
         arrays: dict[str, Any] = load(read_bytes(file, HEAD_BYTES))
     except OSError as error:
         raise HeadError(f"can't read {file}: {reason(error)}; restore it from a copy") from None

@@ -25,7 +25,7 @@ from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset
 from layerwise.store.described import open_described
 
-_RESERVED = ("doc", "id")  # names of entries beside the answers of tasks
+_RESERVED = ("doc", "id")  # names of other entries of a prediction
 # The options that are recorded with a head.
 _KEPT = ("head_type", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
 

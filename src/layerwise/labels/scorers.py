@@ -1,6 +1,6 @@
 """Scorers: how raw scores become predictions, and how the predictions of each task are counted and scored.
 
-`score` gives all scores of a head on labelled rows. A `Scorer` knows the gold labels of many rows as numbers, and scores
+`score` gives all scores of a head on labelled rows. A `Scorer` holds the gold labels of many rows as numbers. It scores
 predictions for some of them by counts of rows, which can be summed over folds and resampled.
 """
 

@@ -3,7 +3,7 @@
 One rule converts all schemes: a span begins at B, at S, and at an I or E that continues no span; it continues
 with I or E of the same label; it ends after E or S. On legal sequences this is the definition of each scheme, IOE
 included; on illegal ones it is what conlleval and most trainers do. Only gold tags are converted by this rule;
-predicted tags aren't, since `spans` is strict: mending them would raise their scores.
+predicted tags aren't, since `spans` is strict: correcting them would raise their scores.
 """
 
 import re

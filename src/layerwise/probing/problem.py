@@ -155,7 +155,7 @@ def _sampled(
         sampled[np.flatnonzero(part)[chosen[group_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
-            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were looked at, drawn by whole texts with "
+            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, drawn by whole texts with "
             f"seed {seed}; {argument('max_rows')} sets how many."
         )
     return sampled
