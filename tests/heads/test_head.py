@@ -115,11 +115,11 @@ def test_what_is_written_is_read(folder: Path) -> None:
         ("three", "concat(1,3)", (), None, "regress"),
         ("tags", "2", ("O", "B-X", "I-X"), None, "tag"),
     ]
-    for found, (name, mix, classes, hidden, task) in zip(head.task_heads, names, strict=True):
-        wanted = task_of(name, mix, classes, hidden, task)
-        assert (found.name, found.mix, found.classes, found.task) == (name, wanted.mix, classes, task)
-        scores = found.scores(x.__getitem__, False)
-        assert np.array_equal(scores, wanted.scores(x.__getitem__, False))
+    for result, (name, mix, classes, hidden, task) in zip(head.task_heads, names, strict=True):
+        expected = task_of(name, mix, classes, hidden, task)
+        assert (result.name, result.mix, result.classes, result.task) == (name, expected.mix, classes, task)
+        scores = result.scores(x.__getitem__, False)
+        assert np.array_equal(scores, expected.scores(x.__getitem__, False))
         assert scores.shape == (6, len(classes) or 1)
     assert head.layers == ("emb", "1", "2", "3")
     assert head.training == {"seed": 0, "score": None}
@@ -139,8 +139,8 @@ def test_scores_by_hand() -> None:
     inner = mixed @ task.fitted.hidden[0] + task.fitted.hidden[1]
     from scipy.stats import norm
 
-    wanted = (inner * norm.cdf(inner)) @ task.fitted.weight + task.fitted.bias
-    assert task.scores(x.__getitem__, False) == pytest.approx(wanted, abs=1e-5)
+    expected = (inner * norm.cdf(inner)) @ task.fitted.weight + task.fitted.bias
+    assert task.scores(x.__getitem__, False) == pytest.approx(expected, abs=1e-5)
 
 
 def test_tensors_and_back() -> None:

@@ -48,10 +48,12 @@ def check_whole(design: Design, group: NDArray[np.int64]) -> None:
         train = np.flatnonzero(design.fits.train[outer.fit])
         apart(train, outer.test, f"outer fold {number}")
         assert sorted([*train, *outer.test]) == list(range(len(group)))
-        for fit, held in outer.inner:
+        for fit, held_out in outer.inner:
             inner = np.flatnonzero(design.fits.train[fit])
-            apart(inner, held, f"an inner fold of {number}")
-            assert sorted([*inner, *held]) == train.tolist(), "inner folds cut the outer training set alone"
+            apart(inner, held_out, f"an inner fold of {number}")
+            assert sorted([*inner, *held_out]) == train.tolist(), (
+                "inner folds cut the outer training set alone"
+            )
     for order in design.orders:
         for block in order[1:]:
             assert block.fit is not None

@@ -100,8 +100,8 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
         train = design.fits.train[outer.fit]
         rows = np.flatnonzero(train)
         cut = [
-            (np.flatnonzero(~np.isin(rows, held)), np.flatnonzero(np.isin(rows, held)))
-            for _, held in outer.inner
+            (np.flatnonzero(~np.isin(rows, held_out)), np.flatnonzero(np.isin(rows, held_out)))
+            for _, held_out in outer.inner
         ]
         grid = {"logisticregression__C": list(CS)}
         search = GridSearchCV(

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.heads.head import Fitted, TaskHead, apply
-from layerwise.heads.layer_importance import show_mix
+from layerwise.heads.layer_importance import explain_head
 from layerwise.heads.learned_mix import LearnedMix
 from layerwise.heads.mixing import Planes, read_planes, standardise
 from layerwise.heads.solve import (
@@ -81,7 +81,9 @@ def fit_heads(
                 "test": _json(_scores(plan, final_rows, number, head, plan.test)),
                 "alone": _alone(plan, rows, number, options, task_track) if len(group) > 1 else None,
                 "learned": _json(
-                    show_mix(plan, number, rows.x[number], trial_head, hyperparameters, options, task_track)
+                    explain_head(
+                        plan, number, rows.x[number], trial_head, hyperparameters, options, task_track
+                    )
                 ),
             }
     return tuple(heads[number] for number in numbers), records

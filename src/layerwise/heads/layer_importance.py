@@ -43,7 +43,7 @@ _SCORE_DRAWS = 1000
 _MAX_NUMBERS = 40_000_000  # layers × rows × width of the sample on which a learned mix is explained
 
 
-def show_mix(
+def explain_head(
     plan: SplitPlan,
     number: int,
     x: F32,
