@@ -12,7 +12,24 @@ _OF_TEXTS = ("cls", "eos")
 PRECISIONS = ("fp32", "bf16", "int8")
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 LONG = ("window", "truncate", "error")
+TASKS = ("classify", "regress", "tag")
+HEAD_TYPES = ("linear", "mlp")
+CLASS_WEIGHTS = ("balanced",)
 FORMATS = ("auto", "txt", "docs", "jsonl", "csv", "tsv", "parquet", "conll")
+
+# The metrics of results, as people write them.
+METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "r2": "R²",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "span_f1": "span F1",
+    "span_precision": "span precision",
+    "span_recall": "span recall",
+    "word_accuracy": "word accuracy",
+}
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

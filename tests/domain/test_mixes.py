@@ -159,7 +159,7 @@ def test_no_rows_give_no_rows(how: str) -> None:
 
 
 def test_learned_without_a_head_is_refused_and_says_how_it_is_fitted() -> None:
-    with pytest.raises(RequestError, match=r"fitted with a head.*layerwise train --mix 'learned\(1,2\)'"):
+    with pytest.raises(RequestError, match=r"fitted with a head; train one with mix='learned\(1,2\)'"):
         apply_mix(parse_mix("learned(1,2)", BLOCKS), read)
 
 

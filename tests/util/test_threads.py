@@ -33,7 +33,8 @@ from layerwise.encode.batches import Sequences, batches
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
-from layerwise.heads.gradient import LoopOptions, LoopTask, fit
+from layerwise.heads.gradient import fit
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 from layerwise.probing.batched_solver import Fits, Solver
 from reference import Plain, worst
 

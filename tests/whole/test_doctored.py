@@ -17,7 +17,7 @@ from layerwise.api.extract import extract_share
 from layerwise.api.finish import finish
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
-from layerwise.heads.weights import Fitted, apply
+from layerwise.heads.head import Fitted, apply
 from layerwise.options import ExtractOptions
 from layerwise.store.manifest import REQUIRED
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str],
 VERBS: dict[str, Callable[[Path, Path], Any]] = {
     "train": lambda odd, out: lw.train(odd, task="classify", label="label", mix="mean(all)"),
     "train learned": lambda odd, out: lw.train(odd, task="classify", label="label", mix="learned(all)"),
-    "train mlp": lambda odd, out: lw.train(odd, task="classify", label="label", mix="2", head="mlp"),
+    "train mlp": lambda odd, out: lw.train(odd, task="classify", label="label", mix="2", head_type="mlp"),
     "probe": lambda odd, out: lw.probe(odd, task="classify", label="label", quick=True),
     "analyze": lambda odd, out: lw.analyze(odd),
     "analyze against": lambda odd, out: lw.analyze(odd.parent / "right.lw", against=odd),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerwise.heads.evaluate import check_labels
-from layerwise.heads.row_spec import describe_pairs
+from layerwise.heads.inputs import describe_pairs
 from layerwise.options import ReadOptions, part
 from layerwise.store.described import open_described
 

@@ -19,13 +19,13 @@ def train(
     task: str | None = None,
     label: str | None = None,
     mix: str | int | Mapping[str, str | int] | None = None,
-    head: str = "linear",
+    head_type: str = "linear",
     out: str | Path | None = None,
     tasks: Mapping[str, str | Sequence[str]] | None = None,
     groups: str | None = None,
     split: str | None = None,
     class_weight: str | None = None,
-    separator: str | None = None,
+    label_separator: str | None = None,
     hidden: int | None = None,
     shared_hidden: int | None = None,
     layer_dropout: float = 0.0,
@@ -39,7 +39,7 @@ def train(
     """Train a head on the rows of a dataset, and write it to the folder `out`.
 
     How much a linear head is restrained is chosen on held-out rows (whole groups; identical texts stay
-    together), then all training rows are fitted. The gradient loop (`head="mlp"`, `learned` mixes) stops by
+    together), then all training rows are fitted. The gradient loop (`head_type="mlp"`, `learned` mixes) stops by
     the held-out rows and is then run as long on all training rows. With a `split` that has a dev part, that
     part is what is held out, and no head is ever fitted to it. Test rows are scored, and nothing else.
 
@@ -48,13 +48,13 @@ def train(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels; a column of lists has several labels per row.
         mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
-        head: `linear` or `mlp`.
+        head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written when left out.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
         groups: a column; rows with equal values are never split between training and test.
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weighs rows so that all classes count alike.
-        separator: cuts a string of labels into several.
+        label_separator: cuts a string of labels into several.
         hidden: the width of an MLP's hidden layer; 128 by default.
         shared_hidden: the width of one hidden layer that all tasks share.
         layer_dropout: for `learned` mixes, the probability that a layer is left out of a step.
@@ -78,8 +78,8 @@ def train(
         groups=groups,
         split=split,
         class_weight=class_weight,
-        separator=separator,
-        head=head,
+        label_separator=label_separator,
+        head_type=head_type,
         hidden=hidden,
         shared_hidden=shared_hidden,
         epochs=epochs,

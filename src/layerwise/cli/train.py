@@ -20,7 +20,7 @@ from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
   layerwise train reviews.lw --task classify --label label --mix mean:-4: --out sentiment.head
-  layerwise train words.lw --task tag --label tag --mix 5 --head mlp --out ner.head --eval test.conll
+  layerwise train words.lw --task tag --label tag --mix 5 --head-type mlp --out ner.head --eval test.conll
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head
 """
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     for message in head.training["notes"]:
         output.print_note(message)
     if not args.json:
-        output.print_lines(*report(args.out, head.data))
+        output.print_lines(*report(args.out, head))
     evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "out": args.out,
                 "mixes": head.mixes,
-                "training": head.data.training,
+                "training": head.training,
                 "eval": {source: scores.to_json() for source, scores in evaluations.items()},
             }
         )

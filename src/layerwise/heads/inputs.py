@@ -1,4 +1,4 @@
-"""Turn texts, sources and datasets into rows of the kind that a head was trained on."""
+"""Describe how the rows of a dataset were made, and turn texts and sources into rows of the same kind for a head."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pyarrow as pa
 from layerwise import choices, encode, pooling
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
+from layerwise.arguments import argument
 from layerwise.columns import is_paired
-from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.errors import DatasetError, HeadError, ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.heads.head import HeadData
-from layerwise.heads.row_spec import describe_rows
 from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
@@ -32,7 +32,58 @@ if TYPE_CHECKING:
 TEXTS, CHARACTERS = 1024, 262_144
 
 
-def load_model(head: HeadData, model: str | None, revision: str | None, **options: Any) -> Encoder:
+_MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer", "config")
+
+
+def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
+    """Return `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`, `precision`, `words_pool`.
+
+    `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
+
+    Raises:
+        DatasetError: a manifest without one of these.
+    """
+    manifest = dataset.manifest
+    settings, derived = manifest["settings"], manifest.get("derived") or {}
+    names = ("special_tokens", "long", "max_length", "overlap", "precision")
+    missing = [name for name in names if name not in settings]
+    if missing or not isinstance(derived, dict):
+        entry = missing[0] if missing else "derived"
+        raise DatasetError(
+            f"{dataset.path}/manifest.json has no entry {entry}, so new texts can't be encoded in the same way; "
+            "restore it from a copy, or extract again"
+        )
+    rows = {name: settings[name] for name in names}
+    words = derived.get("pool") if derived.get("level") == "word" else None
+    return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
+
+
+def describe_model(dataset: LayerDataset) -> dict[str, Any]:
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes.
+
+    Raises:
+        DatasetError: a manifest without one of these.
+    """
+    model = {**dataset.manifest["model"], "blocks": dataset.blocks, "width": dataset.width}
+    for name in _MODEL:
+        if name not in model:
+            raise DatasetError(
+                f"{dataset.path}/manifest.json has no entry model.{name}; restore it from a copy"
+            )
+    return {name: model[name] for name in _MODEL}
+
+
+def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:
+    """Return the names of the two texts of each record, or `None` where rows are single texts."""
+    if not is_paired(dataset):
+        return None
+    first, second = next(dataset.parts()).index["part"][:2].to_pylist()
+    return str(first), str(second)
+
+
+def load_model(
+    head: HeadData, model: str | None = None, revision: str | None = None, **options: Any
+) -> Encoder:
     """Load the encoder of a head, after checking that it is the model of the training.
 
     Args:
@@ -51,8 +102,8 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
     try:
         checkpoint = encode.checkpoint.find_checkpoint(name, revision, **permissions)
     except ModelError as error:
-        hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
-        raise ModelError(f"{error}{hint}") from None
+        hint = f"; if the head's model is elsewhere now, give its name or folder in {argument('model')}"
+        raise ModelError(f"{error}{hint if model is None else ''}") from None
     head.check_model(checkpoint.hashes(), name)
     return encode.load.load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
 
@@ -167,17 +218,17 @@ def check_paired(head: HeadData, paired: bool) -> None:
     """Check that a head of pairs gets pairs, and any other head single texts.
 
     Raises:
-        RequestError: if not; the message says which columns to name with --text.
+        RequestError: if not; the message says which columns hold the two texts.
     """
     if head.pairs is not None and not paired:
         names = ",".join(head.pairs)
         raise RequestError(
             f"the head was trained on pairs of texts ({names}) and these are single ones; "
-            f"name the two columns with --text, such as --text {names}"
+            f"name the two columns, such as {argument('text', names)}"
         )
     if head.pairs is None and paired:
         raise RequestError(
-            "the head was trained on single texts and these are pairs; name one column with --text"
+            f"the head was trained on single texts and these are pairs; name one column in {argument('text')}"
         )
 
 
