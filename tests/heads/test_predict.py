@@ -602,10 +602,10 @@ def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tm
     code, out, _ = run(*argv, "--out", tmp_path / "apart")
     assert "the tasks share no hidden layer, so both scores are the same" in out
     for extra, says in (
-        (["--task", "classify:label"], "has no name; of several tasks each is NAME=TASK:COL"),
+        (["--task", "classify:label"], "has no name; give each of several tasks as NAME=TASK:COL"),
         (["--task", "m=classify:label"], "names 'm' twice"),
-        (["--mix", "1", "--mix", "n=2"], "--mix '1' fits no task"),
-        (["--mix", "n=2", "--mix", "n=1"], "or a second time"),
+        (["--mix", "1", "--mix", "n=2"], "--mix '1' names no task"),
+        (["--mix", "n=2", "--mix", "n=1"], "--mix 'n=1' names no task, or a task that has a mix already"),
     ):
         code, _, err = run(*argv, *extra, "--out", tmp_path / "x")
         assert code == 2
