@@ -31,14 +31,13 @@ import pyarrow.parquet as pq
 
 import layerwise as lw
 from conftest import CORPUS, make_model
-from hostile import sign
+from hostile import raw_records, sign
 from layerwise.api.extract import extract_share
 from layerwise.api.info import info
 from layerwise.encode.load import load_encoder
 from layerwise.errors import LayerwiseError
 from layerwise.read import open_corpus
 from layerwise.store.layout import Folder
-from layerwise.store.records import records_bytes
 from layerwise.store.verify import check_files
 
 SUBJECTS = ("dataset", "head", "model", "source", "work")
@@ -459,7 +458,7 @@ def change_records(folder: Path, chance: random.Random) -> str:
         for r in counts
     ]
     try:
-        data, entry = records_bytes(counts)
+        raw_records(counts)
     except (OverflowError, ValueError):
         return "nothing"
     columns = {

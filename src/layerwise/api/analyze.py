@@ -17,8 +17,8 @@ from layerwise.geometry.measure import analyze as look
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
 from layerwise.store import disk
-from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.reader import open_rows
 from layerwise.store.result_provenance import about
 
 if TYPE_CHECKING:

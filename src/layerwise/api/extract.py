@@ -20,8 +20,7 @@ from layerwise.options import ExtractOptions
 from layerwise.parallel.executor import Executor, SerialExecutor
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import Ray
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -127,7 +126,7 @@ def extract(
     job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
     with tracking(progress) as track, _executor(job.recipe, workers, cluster, threads, track) as executor:
         job.run(executor, track, append=append)
-    return open_described(out)
+    return open_dataset(out)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from layerwise import encode, heads
 from layerwise._util.paths import is_url, place
 from layerwise.errors import DatasetError, ModelError, RequestError
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.dtypes import itemsize
 
 # Any of these makes a folder a model's, or what is taken for one.
@@ -52,14 +52,22 @@ def is_head(folder: Path) -> bool:
 
 
 def _dataset(folder: Path) -> dict[str, Any]:
-    dataset = open_described(folder)
-    manifest = dataset.manifest
+    return {"kind": "dataset", "path": str(folder), **describe_dataset(open_dataset(folder))}
+
+
+def describe_dataset(dataset: LayerDataset) -> dict[str, Any]:
+    """Return what a dataset's manifest says, with its sizes, and what was measured while it was made.
+
+    `seconds` and `finished` are `None` when they aren't known; `run_problem` then says why.
+    """
+    manifest, run = dataset.manifest.to_json(), dataset.run
     return {
-        "kind": "dataset",
-        "path": str(folder),
         **manifest,
         "shards": manifest["shards"]["count"],
-        "seconds": manifest["totals"]["seconds"],
+        "totals": {**manifest["totals"], "seconds": run.total},
+        "seconds": run.total,
+        "finished": run.finished,
+        "run_problem": run.problem,
         "bytes": manifest["totals"]["bytes"],
         "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }

@@ -5,8 +5,7 @@ from pathlib import Path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.extraction.pool import pool_dataset
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 
 def pool(
@@ -34,5 +33,5 @@ def pool(
         RequestError: a level that isn't coarser, or rows that can't be made from these.
     """
     with limited(threads), tracking(progress) as track:
-        finer = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+        finer = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
         return pool_dataset(finer, out, level, pool, special_tokens=special_tokens, dtype=dtype, track=track)

@@ -15,8 +15,8 @@ from layerwise.figures import plots
 from layerwise.figures.markdown import probe_markdown
 from layerwise.probing.probe import probe as look
 from layerwise.store import disk
-from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.reader import open_rows
 from layerwise.store.result_provenance import about
 
 if TYPE_CHECKING:

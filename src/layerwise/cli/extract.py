@@ -78,16 +78,16 @@ def run(args: argparse.Namespace) -> int:
             )
     if share is not None:
         return _tell_share(args, share, progress_of_share)
-    manifest = dataset.manifest
+    facts = api.info.describe_dataset(dataset)
     nothing = before is not None and before == options.stamp(args.out)
-    for message in manifest["notices"]:
+    for message in facts["notices"]:
         options.note(message)
-    for record in manifest["skipped"]:
+    for record in facts["skipped"]:
         options.note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        options.print_json({"out": args.out, "already_finished": nothing, **_summary(manifest)})
+        options.print_json({"out": args.out, "already_finished": nothing, **_summary(facts)})
     else:
-        options.say(*_report(args.out, manifest, nothing))
+        options.say(*_report(args.out, facts, nothing))
     return 0
 
 
@@ -124,29 +124,33 @@ def _tell_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[s
     return 0
 
 
-def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
-    totals = manifest["totals"]
+def _summary(facts: dict[str, Any]) -> dict[str, Any]:
+    totals = options.totals(facts)
     return {
-        "layers": manifest["layers"],
-        "width": manifest["width"],
-        "level": manifest["level"],
-        "pool": manifest["pool"],
+        "layers": facts["layers"],
+        "width": facts["width"],
+        "level": facts["level"],
+        "pool": facts["pool"],
         **totals,
-        "skipped": len(manifest["skipped"]),
+        "skipped": len(facts["skipped"]),
     }
 
 
-def _report(out: str, manifest: dict[str, Any], before: bool) -> list[str]:
+def _report(out: str, facts: dict[str, Any], before: bool) -> list[str]:
     if before:
         return [f"{out} is already finished: the same settings and the same source; nothing to do."]
-    sums = _summary(manifest)
-    seconds = max(sums["seconds"], 1e-9)
+    sums = _summary(facts)
+    seconds = sums["seconds"]
+    speed = (
+        ""
+        if seconds is None
+        else f" in {seconds:,.1f} s ({sums['tokens'] / max(seconds, 1e-9):,.0f} tokens/s)"
+    )
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
         f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
-        f"({manifest['dtype']}, {options.size(sums['bytes'])}), level {sums['level']}{pool}",
-        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens in {seconds:,.1f} s "
-        f"({sums['tokens'] / seconds:,.0f} tokens/s)",
+        f"({facts['dtype']}, {options.size(sums['bytes'])}), level {sums['level']}{pool}",
+        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens{speed}",
     ]
     lines += [f"  {line}" for line in _coverage(sums)]
     quoted = shlex.quote(out)

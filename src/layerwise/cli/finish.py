@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     before = options.stamp(args.dataset)
     with shown(args) as progress:
-        totals = api.finish.finish(args.dataset, progress=progress).manifest["totals"]
+        totals = options.totals(api.info.describe_dataset(api.finish.finish(args.dataset, progress=progress)))
     nothing = before is not None and before == options.stamp(args.dataset)
     if args.json:
         options.print_json({"dataset": args.dataset, "already_finished": nothing, **totals})

@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     before = options.stamp(args.out)
     with shown(args) as progress:
-        totals = api.merge.merge(args.datasets, args.out, progress=progress).manifest["totals"]
+        totals = options.totals(
+            api.info.describe_dataset(api.merge.merge(args.datasets, args.out, progress=progress))
+        )
     if args.json:
         options.print_json({"out": args.out, "already_finished": before is not None, **totals})
     elif before is not None:

@@ -160,6 +160,14 @@ def stamp(out: str) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
+def totals(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the totals of a dataset; a note on stderr says why its seconds aren't known, if they aren't."""
+    if facts["run_problem"] is not None:
+        note(f"how long it took isn't known: {facts['run_problem']}")
+    totals: dict[str, Any] = facts["totals"]
+    return totals
+
+
 def read_text(argument: str) -> str:
     """Return the argument, or all of stdin for `-`, without its last line break.
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    size = pooled.manifest["totals"]["bytes"]
+    size = pooled.manifest.totals.bytes
     if args.json:
         shape = {"level": pooled.level, "pool": pooled.pool, "rows": pooled.rows, "bytes": size}
         options.print_json({"out": args.out, "already_finished": before, **shape})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from layerwise.schema import Carried, carried_columns
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
 from layerwise.store.locks import hold_share
-from layerwise.tolerance import tolerance
+from layerwise.store.manifest import EncoderSettings, ModelEntry, ModelHashes
+from layerwise.store.records import ColumnNames, Counts, Int8Error, ShardFacts, ShardRecord
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder, Shard
@@ -46,10 +47,16 @@ class Task:
 
 @dataclass(frozen=True)
 class About:
-    """What all processes that make shards of a dataset agree on: settings, and what the manifest says besides."""
+    """What all processes that make shards of a dataset agree on.
 
-    settings: Mapping[str, Any]
-    manifest: Mapping[str, Any]
+    Attributes:
+        settings: those that the encoder determines.
+        model: the model's entry in the manifest; its `blocks` and `width` are the dataset's.
+        notes: what the user is told about the model.
+    """
+
+    settings: EncoderSettings
+    model: ModelEntry
     notes: tuple[str, ...]
 
 
@@ -113,13 +120,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A task whose rows are written; `record` is what else is known of it."""
+class Written:
+    """A task whose rows are written, and which isn't committed yet; `facts` are those of its record."""
 
     task: Task
     shard: Shard
-    into: ShardWriter
-    record: dict[str, Any]
+    writer: ShardWriter
+    facts: ShardFacts
 
 
 class ShardMaker:
@@ -132,27 +139,16 @@ class ShardMaker:
 
     def about(self) -> About:
         """Return settings and provenance."""
-        encoder, request, dtype = self._encoder, self._request, self._recipe.dtype
-        settings = {
-            "model": encoder.hashes,
-            **asdict(request),
-            "layers": list(request.layers),
-            "precision": encoder.precision,
-            "dtype": dtype,
-            "device": encoder.device.split(":")[0],
-            "engine": encoder.engine,
-        }
-        manifest = {
-            "model": encoder.description,
-            "layers": list(request.layers),
-            "blocks": encoder.blocks,
-            "width": encoder.width,
-            "level": request.level,
-            "pool": request.pool,
-            "dtype": dtype,
-            "tolerance": tolerance(encoder.precision, dtype),
-        }
-        return About(settings, manifest, encoder.notes)
+        encoder = self._encoder
+        settings = EncoderSettings(
+            **asdict(self._request),
+            model=ModelHashes.from_json(encoder.hashes),
+            precision=encoder.precision,
+            dtype=self._recipe.dtype,
+            device=encoder.device.split(":")[0],
+            engine=encoder.engine,
+        )
+        return About(settings, ModelEntry.from_json(encoder.description), encoder.notes)
 
     def prepare(self, task: Task) -> Ready:
         """Tokenise a shard's texts and lay out its rows."""
@@ -162,7 +158,7 @@ class ShardMaker:
         )
         return Ready(task, shard, time.perf_counter() - start)
 
-    def make(self, ready: Ready, report: Report) -> Made:
+    def make(self, ready: Ready, report: Report) -> Written:
         """Write the rows of a shard."""
         folder = Folder(self._recipe.out)
         if self._share is not None and self._held is None:
@@ -180,45 +176,49 @@ class ShardMaker:
             known = {} if task.behind is None else {"share": (task.behind - task.before) * batch / windows}
             report(texts=texts, tokens=tokens, **known)
 
-        into = ShardWriter(
+        writer = ShardWriter(
             folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype
         )
         try:
-            self._encoder.run(shard, into, on_batch)
-            record: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
-            if task.measured and self._encoder.precision == "int8":
-                record["int8_error"] = self._measured(examples)
+            self._encoder.run(shard, writer, on_batch)
+            seconds = round(time.perf_counter() - start, 3)
+            measures = task.measured and self._encoder.precision == "int8"
+            facts = ShardFacts(
+                input=digest(examples),
+                counts=Counts.from_json(shard.counts),
+                columns=_stored_columns(examples, shard),
+                int8_error=self._measured(examples) if measures else None,
+                seconds=seconds,
+            )
         except BaseException:
-            into.abandon()
+            writer.abandon()
             raise
         give_back()
-        return Made(task, shard, into, record)
+        return Written(task, shard, writer, facts)
 
-    def commit(self, record: Made) -> dict[str, Any]:
+    def commit(self, written: Written) -> ShardRecord:
         """Make a shard part of the dataset; returns its record."""
-        examples, shard = record.task.examples, record.shard
-        known = {
-            "input": digest(examples),
-            "counts": shard.counts,
-            "columns": _stored(
-                carried_columns(examples), {*shard.index.column_names, *shard.texts.column_names}
-            ),
-        }
         try:
-            return record.into.commit(shard.index, shard.texts, {**known, **record.record})
+            return written.writer.commit(written.shard.index, written.shard.texts, written.facts)
         except BaseException:
-            record.into.abandon()
+            written.writer.abandon()
             raise
 
-    def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
-
+    def _measured(self, examples: Sequence[Example]) -> dict[str, Int8Error]:
+        """Return the error of int8 on a few texts, per layer."""
         # In packed batches, which are within 1e-5 of plain forwards: int8 is a thousand times farther away, and
         # plain forwards would take as long as four hundred texts.
         loading = replace(self._encoder.loading, precision="fp32")
         exact = encode.load.load_untold(self._encoder.checkpoint.name, loading)
-        return measured(examples, self._encoder, exact, self._request)
+        errors = measured(examples, self._encoder, exact, self._request)
+        return {layer: Int8Error.from_json(error) for layer, error in errors.items()}
 
 
-def _stored(columns: Mapping[str, Sequence[str]], stored: Set[str]) -> dict[str, list[str]]:
+def _stored_columns(examples: Sequence[Example], shard: Shard) -> ColumnNames:
     """Return the carried columns that are stored: where texts are left out, those of text aren't even named."""
-    return {kind: [name for name in names if name in stored] for kind, names in columns.items()}
+    stored = {*shard.index.column_names, *shard.texts.column_names}
+    columns = carried_columns(examples)
+    return ColumnNames(
+        text=tuple(name for name in columns["text"] if name in stored),
+        word=tuple(name for name in columns["word"] if name in stored),
+    )

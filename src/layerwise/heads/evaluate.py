@@ -22,8 +22,7 @@ from layerwise.labels.scoring import score
 from layerwise.labels.sentences import in_iob2, whole_texts
 from layerwise.labels.values import Labelled, read_labels
 from layerwise.states import F32, Layered
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
     from layerwise.example import Example
@@ -89,7 +88,7 @@ def _add_dataset(
     track: Tracker,
 ) -> None:
     with limited(threads):
-        _add(head, open_described(path).checked(), 0, scores_of_tasks, track)
+        _add(head, open_dataset(path).checked(), 0, scores_of_tasks, track)
 
 
 def _add_texts(
@@ -124,7 +123,7 @@ def check_labels(
     if source == "-":
         return
     if (place(source) / "manifest.json").is_file():
-        part = next(open_described(source).parts(), None)
+        part = next(open_dataset(source).parts(), None)
         columns = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:
         first = next(iter(open_source(pairs, source, **options).records()), ())

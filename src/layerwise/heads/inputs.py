@@ -194,7 +194,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
         HeadError: another model, level, pool or handling of special tokens.
         RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
-    head.check_model(dataset.manifest["model"], str(dataset.path))
+    head.check_model(dataset.manifest.model.to_json(), str(dataset.path))
     rows = describe_rows(dataset)
     for name in ("level", "pool", "special_tokens", "words_pool"):
         if rows[name] != head.rows[name]:

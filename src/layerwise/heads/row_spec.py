@@ -3,7 +3,6 @@
 from typing import Any
 
 from layerwise.columns import is_paired
-from layerwise.errors import DatasetError
 from layerwise.store import LayerDataset
 
 _MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer", "config")
@@ -14,37 +13,17 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
 
     `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
 
-    Raises:
-        DatasetError: a manifest without one of these.
     """
-    manifest = dataset.manifest
-    settings, derived = manifest["settings"], manifest.get("derived") or {}
+    settings, derived = dataset.manifest.settings, dataset.manifest.derived
     names = ("special_tokens", "long", "max_length", "overlap", "precision")
-    missing = [name for name in names if name not in settings]
-    if missing or not isinstance(derived, dict):
-        entry = missing[0] if missing else "derived"
-        raise DatasetError(
-            f"{dataset.path}/manifest.json doesn't say {entry}, so new texts can't be given the same rows; "
-            "restore it from a copy, or extract again"
-        )
-    rows = {name: settings[name] for name in names}
-    words = derived.get("pool") if derived.get("level") == "word" else None
+    rows = {name: getattr(settings, name) for name in names}
+    words = derived.pool if derived is not None and derived.level == "word" else None
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
 
 
 def describe_model(dataset: LayerDataset) -> dict[str, Any]:
-    """Return the model of a dataset: its id, revision, family, blocks, width and hashes.
-
-    Raises:
-        DatasetError: a manifest without one of these.
-    """
-    model = {**dataset.manifest["model"], "blocks": dataset.blocks, "width": dataset.width}
-    for name in _MODEL:
-        if name not in model:
-            raise DatasetError(
-                f"{dataset.path}/manifest.json doesn't say the model's {name}; restore it from a copy"
-            )
-    return {name: model[name] for name in _MODEL}
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes."""
+    return {name: getattr(dataset.manifest.model, name) for name in _MODEL}
 
 
 def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:

@@ -20,8 +20,7 @@ from layerwise.heads.weights import LoopOptions
 from layerwise.labels.splits import SplitPlan, make_plan
 from layerwise.labels.targets import Target, TaskSpec
 from layerwise.options import TrainOptions
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 # What a head says of its training, besides what came of it.
 _KEPT = ("head", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
@@ -43,7 +42,7 @@ def train_head(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
             "dataset; write one with lw.extract"
         )
-    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     specs = read_tasks(opened, task, label, tasks, mix, options.separator)
     fitting = _fitting(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)

@@ -3,6 +3,7 @@
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
 out/shards-HASH.parquet     a record per shard
+out/run.json                what was measured while it was made: differs from run to run, and no hash covers it
 out/shards/00000.safetensors, 00000.index.parquet, 00000.texts.parquet
 out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard; where
                             several write it, I-of-N.lock held by each, and I-of-N.end.json when it is through
@@ -12,14 +13,16 @@ out/.lock                   held by the one writer, or for a moment by each of s
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layerwise._util.guarded import read_json
 from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
+from layerwise.store.json_object import JsonObject, WrongEntryError
 
 FORMAT = "layerwise"
 VERSION = 2
+Object = TypeVar("Object", bound=JsonObject)
 KINDS = {"tensors": "safetensors", "index": "index.parquet", "texts": "texts.parquet"}
 
 
@@ -38,6 +41,11 @@ class Folder:
     def checksum(self) -> Path:
         """The hash of the manifest."""
         return self.root / "manifest.json.sha256"
+
+    @property
+    def run(self) -> Path:
+        """What was measured while the dataset was made."""
+        return self.root / "run.json"
 
     @property
     def shards(self) -> Path:
@@ -104,6 +112,23 @@ def from_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def parsed(kind: type[Object], value: Any, path: Path) -> Object:
+    """Return the object that a JSON value in a file of a dataset stands for.
+
+    Raises:
+        DatasetError: naming the file and the first entry that makes no sense.
+    """
+    try:
+        return kind.from_json(value)
+    except WrongEntryError as error:
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, what: str) -> DatasetError:
+    """Return the error that a file of a dataset isn't what was written; `what` is wrong with it."""
+    return DatasetError(f"{path} is damaged: {what}; restore it from a copy")
+
+
 def check_version(value: dict[str, Any], path: Path) -> None:
     """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
 
@@ -117,7 +142,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
         )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise DatasetError(f"{path} is damaged: its version is {version!r:.60}; restore it from a copy")
+        raise damaged(path, f"its version is {version!r:.60}")
     if version < VERSION:
         what = f"{path} has format version {version}, of an older layerwise, and this one reads {VERSION}"
         raise ForeignFormatError(f"{what}; make the dataset again with `layerwise extract`")

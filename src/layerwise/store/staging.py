@@ -1,50 +1,71 @@
-"""What a writer finds in its folder: nothing, work to go on with, a dataset, or a reason to refuse."""
+"""Staging: what stands in a dataset's folder while it is being written, so that a killed run is continued.
+
+An extraction takes hours and may be killed at any moment; without a record of what is whole, the next run would have to
+start anew, or would take half-written files for rows. So a finished shard leaves a record in `work/`, beside the
+settings that it was made with, and only a shard with a record counts. The functions here begin such work, read it
+again, refuse what doesn't fit it, and remove what a crash left. `docs/format.md`, "How it is written", has the order
+of the steps; `DatasetWriter` calls them, holding the lock.
+"""
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from layerwise._util import json_checks
 from layerwise._util.guarded import SHARDS, read_bytes, read_json
 from layerwise._util.paths import is_read_only, is_remote
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.choices import DTYPES
 from layerwise.errors import DatasetError, OutputError
 from layerwise.store import disk
-from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, to_json
-from layerwise.store.manifest import OWN, REQUIRED, refuse_entry
-from layerwise.store.records import Record, wrong_entry
+from layerwise.store.json_object import JsonObject
+from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, parsed, to_json
+from layerwise.store.manifest import Description, Settings
+from layerwise.store.records import ShardRecord, shard_record
 
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
-_NOTED: json_checks.Schema = {
-    "settings": json_checks.mapping,
-    "adding": json_checks.optional(json_checks.list_of(json_checks.text)),
-}
-_ENDED: json_checks.Schema = {
-    "share": lambda value: (
-        json_checks.list_of(json_checks.whole())(value) and len(value) == 2 and value[0] < value[1]
-    ),
-    "shards": json_checks.whole(0, SHARDS),
-    "texts": json_checks.whole(),
-    "manifest": lambda value: _begun(value),
-}
-_OURS = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256"}
+_FILES = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256", "run.json"}
 
 
-def _begun(value: Any) -> bool:
-    """Tell whether this is the part of a manifest that is known before the shards are summed up."""
-    whole = isinstance(value, dict) and value.keys() >= REQUIRED and not value.keys() & OWN
-    return whole and json_checks.one_of(DTYPES)(value["dtype"])
+def _is_share(value: Any) -> bool:
+    return json_checks.list_of(json_checks.whole())(value) and len(value) == 2 and value[0] < value[1]
 
 
-def _is_ours(name: str) -> bool:
-    return name in _OURS or (name.startswith("shards-") and name.endswith(".parquet"))
+@dataclass(frozen=True, kw_only=True)
+class StagedSettings(JsonObject):
+    """The file `work/settings.json`: the settings of unfinished work; `adding`: the sources that are being added."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    settings: Settings
+    adding: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareEnd(JsonObject):
+    """What one of several writers notes when it has been through the whole source.
+
+    Attributes:
+        share: its index, and how many writers there are.
+        shards, texts: how many the whole source has.
+        description: of the dataset that all of them make.
+    """
+
+    share: Annotated[tuple[int, ...], _is_share]
+    shards: Annotated[int, json_checks.whole(0, SHARDS)]
+    texts: int
+    description: Description
+
+
+def _belongs(name: str) -> bool:
+    """Return whether a file or folder of this name in a dataset's folder is part of the dataset."""
+    return name in _FILES or (name.startswith("shards-") and name.endswith(".parquet"))
 
 
 def refuse_foreign(folder: Folder) -> None:
@@ -67,7 +88,7 @@ def refuse_foreign(folder: Folder) -> None:
                 )
         if folder.manifest.exists() or folder.settings.exists():
             return
-        strange = [path for path in _files(root) if not (disk.is_aside(path) or _is_ours(path.name))]
+        strange = [path for path in _files(root) if not (disk.is_aside(path) or _belongs(path.name))]
         for inner in (folder.work, folder.shards):
             strange += [path for path in _files(inner) if not (disk.is_aside(path) or _of_several(path.name))]
     if strange:
@@ -84,20 +105,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def begin(folder: Folder, settings: Record, adding: Sequence[str] | None = None) -> None:
-    """Make the folders, and note the settings; where shards are being added, from what sources."""
+def begin(folder: Folder, settings: Settings, adding: Sequence[str] | None = None) -> None:
+    """Create the folders, and write the settings; where shards are being added, also from what sources."""
     for path in (folder.shards, folder.work):
         disk.make_folder(path)
     disk.sync_folder(folder.root)
-    there = from_json(folder.settings) if folder.settings.exists() else None
-    if there is not None:
-        check_version(there, folder.settings)
-    noted = {"format": FORMAT, "version": VERSION, "settings": settings}
-    if adding is not None:
-        noted["adding"] = list(adding)
-    if adding is None or (there is not None and "adding" not in there):
-        disk.write_file(folder.settings, to_json(noted))
-    elif not disk.write_new(folder.settings, to_json(noted)):
+    earlier = from_json(folder.settings) if folder.settings.exists() else None
+    if earlier is not None:
+        check_version(earlier, folder.settings)
+    sources = None if adding is None else tuple(adding)
+    data = to_json(StagedSettings(settings=settings, adding=sources).to_json())
+    if adding is None or (earlier is not None and "adding" not in earlier):
+        disk.write_file(folder.settings, data)
+    elif not disk.write_new(folder.settings, data):
         check_adding(folder, adding)  # in a store, which has no locks, this is what keeps others away
 
 
@@ -107,50 +127,49 @@ def check_adding(folder: Folder, sources: Sequence[str]) -> None:
     Raises:
         DatasetError: it is of others.
     """
-    before = _noted(folder.settings).get("adding") if folder.settings.exists() else None
-    if before is not None and list(sources[: len(before)]) != before:
+    earlier = _staged(folder.settings).adding if folder.settings.exists() else None
+    if earlier is not None and tuple(sources[: len(earlier)]) != earlier:
         raise DatasetError(
-            f"an unfinished --append of {' '.join(before)} stands in {folder.root}; give that, as it was, to go on "
+            f"an unfinished --append of {' '.join(earlier)} stands in {folder.root}; give that, as it was, to go on "
             f"with it, or remove {folder.work} to give it up"
         )
 
 
-def check_settings(path: Path, settings: Record, root: Path) -> None:
-    """Check that the manifest or settings file at `path` was made with these settings.
+def check_settings(folder: Folder, stored: Settings, settings: Settings) -> None:
+    """Check that what stands in a folder, finished or not, was made with these settings.
 
     Raises:
-        DatasetError: naming the first setting that differs, and both values; or a newer format.
+        DatasetError: naming the first setting that differs, and both values.
     """
-    stored = _noted(path)
-    found = difference(stored["settings"], settings)
-    if found is None:
+    differing = difference(stored.to_json(), settings.to_json())
+    if differing is None:
         return
-    if "merged" in stored["settings"] and "merged" not in settings:
+    if stored.merged is not None and settings.merged is None:
         raise DatasetError(
-            f"what stands in {root} was begun by `layerwise merge`; start that again to finish it, or give another "
-            "output folder"
+            f"what stands in {folder.root} was begun by `layerwise merge`; start that again to finish it, or give "
+            "another output folder"
         )
-    name, there, here = found
-    what = f"{root} holds a dataset made with other settings: {name} is {there} there and {here} here"
+    name, stored_value, value = differing
+    what = f"{folder.root} holds a dataset made with other settings: {name} is {stored_value} there and {value} here"
     raise DatasetError(f"{what}; give the same settings, or another output folder")
 
 
-def difference(there: Any, here: Any, name: str = "") -> tuple[str, str, str] | None:
+def difference(stored: Any, value: Any, name: str = "") -> tuple[str, str, str] | None:
     """Return the first setting, by name, that differs, with both values as text; `None` when none does."""
-    if isinstance(there, dict) and isinstance(here, dict):
+    if isinstance(stored, dict) and isinstance(value, dict):
         # Another model or precision changes much else; its name says most.
-        for key in sorted({*there, *here}, key=lambda key: (key != "model", key != "precision", key)):
+        for key in sorted({*stored, *value}, key=lambda key: (key != "model", key != "precision", key)):
             path = f"{name}.{key}" if name else key
-            if key not in there or key not in here:
-                return path, _shown(there, key), _shown(here, key)
-            found = difference(there[key], here[key], path)
-            if found:
-                return found
+            if key not in stored or key not in value:
+                return path, _shown(stored, key), _shown(value, key)
+            differing = difference(stored[key], value[key], path)
+            if differing:
+                return differing
         return None
-    return None if there == here else (name or "settings", _short(there), _short(here))
+    return None if stored == value else (name or "settings", _short(stored), _short(value))
 
 
-def _shown(settings: Record, key: str) -> str:
+def _shown(settings: Mapping[str, Any], key: str) -> str:
     return _short(settings[key]) if key in settings else "not set"
 
 
@@ -161,19 +180,19 @@ def _short(value: Any) -> str:
 
 def numbers(folder: Folder, least: int = 0) -> list[int]:
     """Return the numbers of the shards that have a commit record, from `least` on."""
-    found = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdecimal())
-    return [number for number in found if number >= least]
+    recorded = sorted(int(path.stem) for path in folder.work.glob("*.json") if path.stem.isdecimal())
+    return [number for number in recorded if number >= least]
 
 
-def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT) -> dict[int, Record]:
-    """Return the commit records of unfinished work by their numbers, in order, of those that are wanted.
+def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT) -> dict[int, ShardRecord]:
+    """Return the commit records of unfinished work by their numbers, in order, of the shards that `is_own` selects.
 
     There may be gaps where there were several writers, or where a shard isn't whole, in a file or its record:
     then the record is removed, so that the shard is made again.
     """
     records = {}
-    wanted = list(filter(is_own, numbers(folder)))
-    for number, _ in track.each(wanted, (f"looking at shard {number}" for number in wanted)):
+    selected = list(filter(is_own, numbers(folder)))
+    for number, _ in track.each(selected, (f"looking at shard {number}" for number in selected)):
         record = _whole_record(folder, number)
         if record is None:
             disk.remove(folder.record(number))
@@ -182,22 +201,17 @@ def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILE
     return records
 
 
-def _whole_record(folder: Folder, number: int) -> Record | None:
-    """Return the commit record of a shard; `None` when it is damaged, or a file isn't there in the size it gives."""
+def _whole_record(folder: Folder, number: int) -> ShardRecord | None:
+    """Return the commit record of a shard; `None` when it is damaged, or a file hasn't the size that it gives."""
     try:
-        record: Record = read_json(folder.record(number))
+        record = shard_record(read_json(folder.record(number)), number)
         sizes = {kind: folder.shard(number, kind).stat().st_size for kind in KINDS}
     except (ValueError, FileNotFoundError):
         return None
-    whole = wrong_entry(record, number) is None
-    return (
-        record
-        if whole and all(record["files"][kind]["bytes"] == size for kind, size in sizes.items())
-        else None
-    )
+    return record if all(record.files.of(kind).bytes == size for kind, size in sizes.items()) else None
 
 
-def stored_settings(folder: Folder) -> Record:
+def stored_settings(folder: Folder) -> Settings:
     """Return the settings of unfinished work.
 
     Raises:
@@ -207,46 +221,35 @@ def stored_settings(folder: Folder) -> Record:
         raise DatasetError(
             f"{folder.root} holds no unfinished work; it has no {folder.settings.name} in work/"
         )
-    settings: Record = _noted(folder.settings)["settings"]
-    return settings
+    return _staged(folder.settings).settings
 
 
-def _noted(path: Path) -> Record:
-    """Return what a manifest, or the settings of unfinished work, says, its settings being there."""
-    stored = from_json(path)
-    check_version(stored, path)
-    refuse_entry(stored, json_checks.first_wrong(stored, _NOTED), path)
-    return stored
+def _staged(path: Path) -> StagedSettings:
+    value = from_json(path)
+    check_version(value, path)
+    return parsed(StagedSettings, value, path)
 
 
-def read_ends(folder: Folder) -> list[Record]:
-    """Return what several writers left when they were through the source."""
-    ends = {path: from_json(path) for path in sorted(folder.work.glob(_END))}
-    for path, end in ends.items():
-        refuse_entry(end, json_checks.first_wrong(end, _ENDED), path)
-    return list(ends.values())
+def read_ends(folder: Folder) -> list[ShareEnd]:
+    """Return what several writers noted when they were through the source."""
+    return [parsed(ShareEnd, from_json(path), path) for path in sorted(folder.work.glob(_END))]
 
 
-def check_files_there(folder: Folder, records: dict[int, Record], cure: str) -> None:
-    """Check that every file of these shards is there and has its size; the contents aren't read.
+def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: str) -> None:
+    """Check that every file of these shards exists and has its size; the contents aren't read.
 
     Raises:
-        DatasetError: naming the first that isn't.
+        DatasetError: naming the first that doesn't, and `cure`, what to do about it.
     """
     for number, record in records.items():
         for kind in KINDS:
-            path = folder.shard(number, kind)
+            path, size = folder.shard(number, kind), record.files.of(kind).bytes
             try:
-                wanted, got = int(record["files"][kind]["bytes"]), path.stat().st_size
-            except (KeyError, TypeError, ValueError):
-                raise DatasetError(
-                    f"the record of shard {number} in {folder.root} is damaged; {cure}"
-                ) from None
+                got = path.stat().st_size
             except OSError as error:
                 raise DatasetError(f"{path} is missing ({error.strerror}); {cure}") from error
-            if got != wanted:
-                what = f"{path} has {got:,} bytes where {wanted:,} were written"
-                raise DatasetError(f"{what}; {cure}")
+            if got != size:
+                raise DatasetError(f"{path} has {got:,} bytes where {size:,} were written; {cure}")
 
 
 def clear_ends(folder: Folder, count: int) -> None:
@@ -270,7 +273,7 @@ def sweep(
     for path in [*_files(folder.root), *_files(folder.work), *_files(folder.shards)]:
         number = shard_number(path.name)
         if number is None:
-            asides = map(disk.aside, (folder.manifest, folder.checksum, folder.settings))
+            asides = map(disk.aside, (folder.manifest, folder.checksum, folder.run, folder.settings))
             left = alone and path in asides
         else:
             left = is_own(number) and (
@@ -282,8 +285,8 @@ def sweep(
 
 def shard_number(name: str) -> int | None:
     """Return the number of the shard that a file, or one that was being written, belongs to."""
-    found = _OF_SHARD.fullmatch(name)
-    return int(found[1] or found[2]) if found else None
+    match = _OF_SHARD.fullmatch(name)
+    return int(match[1] or match[2]) if match else None
 
 
 def remove_empty(folder: Folder) -> None:
@@ -356,5 +359,5 @@ def clear_records(folder: Folder, name: str) -> None:
     """Remove the files of records but that called `name`: those of earlier versions of a dataset."""
     with suppress(OSError):
         for path in _files(folder.root):
-            if path.name != name and path.name.startswith("shards-") and _is_ours(path.name):
+            if path.name != name and path.name.startswith("shards-") and _belongs(path.name):
                 disk.remove(path)
