@@ -344,7 +344,7 @@ def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_
 
 def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerwise.extraction import repair as module
-    from layerwise.extraction.shard_maker import Made, ShardMaker, Task
+    from layerwise.extraction.shard_maker import ShardMaker, Task, Written
 
     made: list[weakref.ref[Task]] = []
     held: list[int] = []
@@ -355,7 +355,7 @@ def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pyte
         made.append(weakref.ref(new))
         return new
 
-    def counted(self: ShardMaker, *args: Any) -> Made:
+    def counted(self: ShardMaker, *args: Any) -> Written:
         gc.collect()
         held.append(sum(one() is not None for one in made))
         return make_shard(self, *args)
@@ -501,7 +501,7 @@ def test_other_bytes_are_told_and_the_manifest_knows_them(
     after = lw.open_dataset(out)
     assert after.sha256 != sha256
     assert after.texts == texts
-    assert after.manifest["sources"] == before.manifest["sources"]
+    assert after.manifest.to_json()["sources"] == before.manifest.to_json()["sources"]
     assert check_files(out) == []
     assert repair(out) == Repair((), ())
 
@@ -603,13 +603,13 @@ def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_pa
     one = make(precision="int8", model="minilm", device="cpu", limit=5)
     two = make(write(tmp_path / "b.jsonl", ROWS[5:]), "b", precision="int8", model="minilm", device="cpu")
     out = merge([one, two], tmp_path / "all").path
-    measured = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    measured = [shard.int8_error for shard in lw.open_dataset(out).shards if shard.int8_error is not None]
     assert len(measured) == 2
     damage(shard(out, 2))
     with pytest.MonkeyPatch.context() as patch:
         other_bytes(patch)
         assert repair(out) == Repair((2,), (2,))
-    after = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    after = [shard.int8_error for shard in lw.open_dataset(out).shards if shard.int8_error is not None]
     assert after == measured
 
 

@@ -10,7 +10,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -108,15 +107,19 @@ def as_json(value: Any) -> Any:
     return value
 
 
-@cache
-def _readers(kind: Any) -> dict[str, tuple[Reader, bool]]:
+_READERS: dict[type[JsonObject], dict[str, tuple[Reader, bool]]] = {}
+
+
+def _readers(kind: type[JsonObject]) -> dict[str, tuple[Reader, bool]]:
     """Return for each field what reads its entry, and whether the entry may be missing."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        item.name: (_reader(hints[item.name]), item.default is None)
-        for item in fields(kind)
-        if item.name != "others"
-    }
+    if kind not in _READERS:
+        hints = get_type_hints(kind, include_extras=True)
+        _READERS[kind] = {
+            item.name: (_reader(hints[item.name]), item.default is None)
+            for item in fields(kind)
+            if item.name != "others"
+        }
+    return _READERS[kind]
 
 
 def _reader(annotation: Any) -> Reader:
