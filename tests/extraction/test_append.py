@@ -323,7 +323,7 @@ def test_another_model_is_refused(b: Path, out: Path, encoder_of: Callable[[str]
 
 def test_append_to_nothing_makes_a_dataset(a: Path, extract: Extract, tmp_path: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r"^no dataset stands at \S+new, so --append makes a new one; if --out is"
+        UserWarning, match=r"^no dataset stands at \S+new, so append=True makes a new one; if out is"
     ):
         assert texts(extract(a, tmp_path / "new", append=True)) == A
     assert shards(tmp_path / "new") == shards(extract(a, tmp_path / "plain").path)
@@ -376,7 +376,7 @@ def test_the_old_dataset_is_whole_while_it_grows(
     assert len(dataset.layer(-1)) == len(A)
     assert check_files(out) == []
     assert lw.finish(out).sha256 == sha256, "what is being added isn't for finish"
-    with pytest.raises(DatasetError, match="line 7 is new; give --append"):
+    with pytest.raises(DatasetError, match="line 7 is new; give append=True"):
         extract(a, out)
     kept = (out / "shards" / "00002.safetensors").stat().st_mtime_ns
     assert texts(extract(a, out, append=True)) == A + B
@@ -389,7 +389,7 @@ def test_an_interrupted_append_is_not_mixed_with_another(
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
     with pytest.raises(
-        DatasetError, match=f"an unfinished --append of {a} stands in {out}; give that, as it"
+        DatasetError, match=f"{out} holds an unfinished append of {a}; give that source, as it"
     ):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
@@ -401,13 +401,13 @@ def test_an_interrupted_append_can_be_given_up(
     c = lines(tmp_path / "c.txt", C)
     before = times(out)
     interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
-    says = f"give that, as it was, to go on with it, or remove {out / 'work'} to give it up"
+    says = f"give that source, as it was, to continue it, or remove {out / 'work'} to give it up"
     for source in (a, b):
-        with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in .*; {says}"):
+        with pytest.raises(DatasetError, match=f"holds an unfinished append of {c}; {says}"):
             extract(source, out, append=True)
-    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished --app"):
+    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished app"):
         extract(lines(c, ["something else", *C[1:]]), out, append=True)
-    with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished --append"):
+    with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished append"):
         extract(lines(c, C[:4]), out, append=True)
     shutil.rmtree(out / "work")
     assert lw.open_dataset(out).texts["text"].to_pylist() == A, "the dataset is as it was"
@@ -423,7 +423,7 @@ def test_a_gap_of_an_interrupted_append_is_not_filled_from_another_source(
     for path in [*(out / "shards").glob("00002.*"), out / "work" / "00002.json"]:
         path.unlink()  # as several workers may leave it when the disk is full
     held = times(out / "shards")
-    with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in"):
+    with pytest.raises(DatasetError, match=f"holds an unfinished append of {c}; give"):
         extract(b, out, append=True)
     assert times(out / "shards") == held, "nothing was made"
     assert texts(extract([c, b], out, append=True)) == A + C + B, "more may follow"

@@ -251,7 +251,7 @@ def test_a_value_too_large_for_the_stored_type_stops_the_run(
     weights = load_file(folder / "model.safetensors")
     weights["encoder.layer.1.output.LayerNorm.bias"][0] = 1e5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(OutputError, match=r"layer 2 .*(1000|999).*--dtype") as caught:
+    with pytest.raises(OutputError, match=r"layer 2 .*(1000|999).*dtype='float16'") as caught:
         lw.extract(_lines(tmp_path, "a b"), tmp_path / "out", model=folder, device="cpu")
     assert "float16" in str(caught.value)
     lw.extract(_lines(tmp_path, "a b"), tmp_path / "wide", model=folder, device="cpu", dtype="bfloat16")
@@ -314,9 +314,9 @@ def test_no_text_leaves_no_text(encoder: Any, tmp_path: Path) -> None:
             assert "secret" not in str(table.to_pylist())
         assert b"secret" not in stored
         assert b"Ada" not in stored
-    with pytest.raises(RequestError, match="--keep nope: no such column is carried; there are 5 others"):
+    with pytest.raises(RequestError, match="keep='nope': no such column is carried; there are 5 others"):
         lw.extract(path, tmp_path / "x", model=encoder, no_text=True, keep=["nope"])
-    with pytest.raises(RequestError, match="--keep group goes with --no-text"):
+    with pytest.raises(RequestError, match=r"keep=\['group'\] goes with no_text=True"):
         lw.extract(path, tmp_path / "x", model=encoder, keep=["group"])
 
 

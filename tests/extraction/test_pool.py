@@ -96,7 +96,7 @@ def test_pooling_needs_no_text_for_texts(encoder_of: Callable[[str], Any], raw: 
     assert made.rows == len(CORPUS)
     assert "text" not in made.index.column_names
     with pytest.raises(
-        RequestError, match="words are found in the texts, and this dataset was made with --no-text"
+        RequestError, match="words are looked up in the texts, and this dataset was made with no_text=True"
     ):
         lw.pool(tmp_path / "tokens", tmp_path / "words", level="word")
 

@@ -370,7 +370,7 @@ def test_two_appends_at_a_time(
 
     def meanwhile(self: Any, *args: Any) -> Any:
         monkeypatch.setattr(shard_maker.ShardMaker, "make", make)
-        with pytest.raises(DatasetError, match=f"an unfinished --append of {b} stands in"):
+        with pytest.raises(DatasetError, match=f"out holds an unfinished append of {b}; give"):
             lw.extract(c, out, append=True, **given)
         lw.extract(b, out, append=True, **given)
         raise KeyboardInterrupt

@@ -217,7 +217,7 @@ def test_what_came_through_stdin_needs_a_source(
         out = make("-", format="jsonl")
     before = files(out)
     damage(shard(out, 1))
-    with pytest.raises(DatasetError, match="came through standard input; give a file .* as --source"):
+    with pytest.raises(DatasetError, match="came through standard input; give a file .* as source"):
         repair(out)
     assert repair(out, source=source).shards == (1,)
     assert files(out) == before
@@ -303,7 +303,7 @@ def test_a_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: P
     assert files(out) == before
     for number in (0, 3):
         damage(shard(out, number))
-    says = "--source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
+    says = "source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
     with pytest.raises(RequestError, match=says):
         repair(out, source=other)
     first = source.rename(tmp_path / "first.jsonl")
@@ -448,7 +448,7 @@ def test_another_model_is_refused(
     out = make()
     damage(shard(out, 1))
     damaged = files(out)
-    with pytest.raises(DatasetError, match=r"can't be repaired here: model.* is .* with --model"):
+    with pytest.raises(DatasetError, match=r"can't be repaired here: model.* is .* with model"):
         repair(out, model=model_folder("electra"))
     with pytest.raises(ModelError):
         repair(out, model=tmp_path / "nowhere")

@@ -14,7 +14,7 @@ from layerwise._util.threads import choose
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
 from layerwise.extraction.job import prepare
-from layerwise.extraction.shard_maker import Recipe
+from layerwise.extraction.shard_maker import ShardRecipe
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
 from layerwise.parallel.executor import Executor, SerialExecutor
@@ -131,7 +131,7 @@ def extract(
 
 @contextmanager
 def _executor(
-    recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
+    recipe: ShardRecipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
 ) -> Iterator[Executor]:
     """Start what makes shards, and let it compute with so many threads."""
     sweep()

@@ -20,7 +20,7 @@ from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
-from layerwise.extraction.shard_maker import Recipe, Task
+from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Executor, Report
@@ -87,7 +87,7 @@ def prepare(
     settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
     # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
     kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
-    recipe = Recipe(
+    recipe = ShardRecipe(
         place(out),
         options.model,
         {**part(options, LoadOptions), "precision": options.precision},
@@ -117,7 +117,7 @@ class Job:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: ShardRecipe,
         settings: SourceSettings,
         sources: Sequence[str],
         corpus: Corpus,

@@ -13,7 +13,7 @@ from layerwise.extraction.sources import reading_of
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Description, MergedDataset, Settings
-from layerwise.store.merge import copy_shard
+from layerwise.store.shard_copy import copy_shard
 from layerwise.store.staging import difference
 from layerwise.store.tables import joint_schema
 

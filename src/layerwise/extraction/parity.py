@@ -62,8 +62,8 @@ def measured(
     texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
     errors: dict[str, dict[str, float]] = {}
     for layer in request.layers:
-        ours, theirs = got.layer(layer), expected.layer(layer)
-        worst_of_texts = worst([parity(ours[rows], theirs[rows]) for rows in texts])
+        values, reference = got.layer(layer), expected.layer(layer)
+        worst_of_texts = worst([parity(values[rows], reference[rows]) for rows in texts])
         errors[layer] = {"max_rel": worst_of_texts.max_rel, "cosine": worst_of_texts.cosine}
     return errors
 

@@ -14,7 +14,7 @@ from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError
 from layerwise.example import Example, digest
-from layerwise.extraction.shard_maker import Recipe, ShardMaker, Task, summed
+from layerwise.extraction.shard_maker import ShardMaker, ShardRecipe, Task, summed
 from layerwise.extraction.sources import STDIN, located, reopened
 from layerwise.extraction.stored_model import model_name, requested_overlap
 from layerwise.parallel.executor import Steps
@@ -220,7 +220,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     name, revision = model_name(dataset.manifest, model)
     device = loading["device"] or settings.device
     options = {**loading, "device": device, "revision": revision, "precision": settings.precision}
-    maker = Recipe(dataset.path, name, options, request, settings.dtype).start(0, 1)
+    maker = ShardRecipe(dataset.path, name, options, request, settings.dtype).start(0, 1)
     stored, here = settings.part(EncoderSettings), maker.about().settings
     differing = difference(stored.to_json(), here.to_json())
     if differing is not None:

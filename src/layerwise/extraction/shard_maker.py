@@ -1,4 +1,4 @@
-"""Making the shards of a dataset: what a process needs to know, and how one is made."""
+"""Making the shards of a dataset: the recipe that goes to each process, and the steps from texts to a committed shard."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A shard to be made.
+    """A shard to make.
 
     Attributes:
         number, first_doc: its number, and that of its first text.
         examples, carried: its texts, and how their columns are carried.
-        before, behind: the share of the source that was read before it, and with it.
-        measured: int8's error is measured on its texts.
+        before, behind: the shares of the source that end before the shard and behind it; `None` when not known.
+        measured: whether int8's error is measured on its texts.
     """
 
     number: int
@@ -61,7 +61,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ShardRecipe:
     """How the shards of a dataset are made; travels to other processes.
 
     Attributes:
@@ -82,24 +82,22 @@ class Recipe:
 
     def start(self, index: int, count: int) -> ShardMaker:
         """Load the encoder, on one of the devices where there are several."""
-
         if isinstance(self.model, encode.encoder.Encoder):
             encoder = self.model
         else:
             device = encode.load.device_of(self.loading["device"], index if self.together else None)
             loading = encode.request.Loading(**{**self.loading, "device": device})
-            # What several processes would each say stands in the manifest.
-            told = not self.together
+            # Of several processes each would repeat the notes, which the manifest has.
             encoder = (
-                encode.load.load_encoder(self.model, **asdict(loading))
-                if told
-                else encode.load.load_untold(self.model, loading)
+                encode.load.load_untold(self.model, loading)
+                if self.together
+                else encode.load.load_encoder(self.model, **asdict(loading))
             )
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
 
 def summed(track: Tracker) -> Report:
-    """Return what adds up what a maker reports of one task, and reports it as a part of the call."""
+    """Return a callback that sums a maker's reports of one task, and reports the sum to `track`."""
     done = 0.0
 
     def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
@@ -132,10 +130,10 @@ class Written:
 class ShardMaker:
     """Makes shards, one after the other."""
 
-    def __init__(self, recipe: Recipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
+    def __init__(self, recipe: ShardRecipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
         self._recipe, self._encoder, self._share = recipe, encoder, share
         self._request = encoder.request(**recipe.request)
-        self._held: Any = None
+        self._share_lock: Any = None
 
     def about(self) -> About:
         """Return settings and provenance."""
@@ -161,8 +159,8 @@ class ShardMaker:
     def make(self, ready: Ready, report: Report) -> Written:
         """Write the rows of a shard."""
         folder = Folder(self._recipe.out)
-        if self._share is not None and self._held is None:
-            self._held = hold_share(folder, self._share)
+        if self._share is not None and self._share_lock is None:
+            self._share_lock = hold_share(folder, self._share)
         start = time.perf_counter() - ready.seconds
         task, shard = ready.task, ready.shard
         examples = task.examples
@@ -173,8 +171,8 @@ class ShardMaker:
             nonlocal done
             texts = len(examples) * (done + batch) // windows - len(examples) * done // windows
             done += batch
-            known = {} if task.behind is None else {"share": (task.behind - task.before) * batch / windows}
-            report(texts=texts, tokens=tokens, **known)
+            share = None if task.behind is None else (task.behind - task.before) * batch / windows
+            report(texts=texts, tokens=tokens, share=share)
 
         writer = ShardWriter(
             folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype

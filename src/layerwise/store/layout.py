@@ -1,4 +1,4 @@
-"""What stands where in a dataset, and how its JSON is written. The prose of it is `docs/format.md`.
+"""The files of a dataset, and how its JSON is written and read. `docs/format.md` describes them in prose.
 
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
@@ -34,7 +34,7 @@ class Folder:
 
     @property
     def manifest(self) -> Path:
-        """What the dataset is; there when it is finished."""
+        """What the dataset is; exists when it is finished."""
         return self.root / "manifest.json"
 
     @property
@@ -54,12 +54,12 @@ class Folder:
 
     @property
     def work(self) -> Path:
-        """The folder of what is known before the end."""
+        """The folder of unfinished work."""
         return self.root / "work"
 
     @property
     def settings(self) -> Path:
-        """With what settings an unfinished dataset was begun."""
+        """The settings of unfinished work."""
         return self.work / "settings.json"
 
     @property
@@ -72,7 +72,7 @@ class Folder:
         return self.work / f"{share[0]}-of-{share[1]}.lock"
 
     def share_end(self, share: tuple[int, int]) -> Path:
-        """What one of several writers leaves when it has been through the whole source."""
+        """What one of several writers notes when it has been through the whole source."""
         return self.work / f"{share[0]}-of-{share[1]}.end.json"
 
     def record(self, number: int) -> Path:
@@ -85,11 +85,11 @@ class Folder:
 
 
 class ForeignFormatError(DatasetError):
-    """A file of another program, or of another version of layerwise: nothing that is wrong with it."""
+    """A file of another program, or of another version of layerwise; it isn't damaged."""
 
 
 def to_json(value: Any) -> bytes:
-    """Return the one way in which layerwise writes a value as JSON: sorted, indented by 1, in UTF-8."""
+    """Return a value as JSON as layerwise writes it: names sorted, indented by 1, in UTF-8."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     # A path that isn't UTF-8 holds lone surrogates; as a JSON escape they are read back as they were.
     return text.encode("utf-8", "backslashreplace") + b"\n"
@@ -130,10 +130,10 @@ def damaged(path: Path, what: str) -> DatasetError:
 
 
 def check_version(value: dict[str, Any], path: Path) -> None:
-    """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
+    """Check that a manifest or settings file is of layerwise, in the version that this one reads.
 
     Raises:
-        ForeignFormatError: when it is another program's, or of another version.
+        ForeignFormatError: when it is of another program, or of another version.
         DatasetError: a version that makes no sense.
     """
     if value.get("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""Reading a dataset: the manifest at once, everything else when it is asked for."""
+"""Reading a dataset: the manifest at once, everything else when it is needed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ def open_rows(rows: Layered | str | Path) -> Layered:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One shard of a dataset; its files are opened when they are asked for."""
+class StoredShard:
+    """One shard of a dataset; its files are opened when they are needed."""
 
     folder: Folder
     manifest: Manifest
@@ -52,7 +52,7 @@ class Shard:
 
     @property
     def record(self) -> ShardRecord:
-        """What is known of the shard."""
+        """The shard's record."""
         return self.records[self.number]
 
     @property
@@ -86,7 +86,7 @@ class Shard:
 
 
 class LayerDataset(Layered):
-    """Rows on disk, the same face as rows in memory; one layer is read without touching the others."""
+    """Rows on disk, with the interface of rows in memory; one layer is read without touching the others."""
 
     def __init__(self, folder: Folder, manifest: Manifest, records: Records, only: int | None = None) -> None:
         """Made by `open_dataset`, and by `parts` for `only` one shard."""
@@ -94,8 +94,8 @@ class LayerDataset(Layered):
         self._numbers = range(len(records)) if only is None else range(only, only + 1)
 
     @cached_property
-    def _shards(self) -> list[Shard]:
-        return [Shard(self._folder, self._manifest, self._records, number) for number in self._numbers]
+    def _shards(self) -> list[StoredShard]:
+        return [StoredShard(self._folder, self._manifest, self._records, number) for number in self._numbers]
 
     @cached_property
     def _starts(self) -> I64:
@@ -169,7 +169,7 @@ class LayerDataset(Layered):
 
     @cached_property
     def index(self) -> pa.Table:
-        """A row per vector; all of it in memory, so for a very large dataset go by `parts`."""
+        """A row per vector; all of it in memory, so read a very large dataset by `parts`."""
         return self._table("index")
 
     @cached_property
@@ -181,7 +181,7 @@ class LayerDataset(Layered):
         return join_tables([shard.table(kind) for shard in self._shards], self.path)
 
     def parts(self) -> Iterator["LayerDataset"]:
-        """Yield the dataset shard by shard; what a part has read goes with it."""
+        """Yield the dataset shard by shard; what a part has read is freed with it."""
         for number in self._numbers:
             part = LayerDataset(self._folder, self._manifest, self._records, number)
             part._checked = self._checked
@@ -233,8 +233,8 @@ class LayerDataset(Layered):
             decode_all(jobs, self.dtype)
         return out
 
-    def _slices(self, start: int, stop: int) -> Iterator[tuple[Shard, slice, slice]]:
-        """Yield each shard that holds some of the rows, which of its rows, and where they go."""
+    def _slices(self, start: int, stop: int) -> Iterator[tuple[StoredShard, slice, slice]]:
+        """Yield each shard that holds some of the rows, which of its rows, and their places in the result."""
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         for number in range(max(first, 0), len(self._shards)):
             begin, end = int(self._starts[number]), int(self._starts[number + 1])

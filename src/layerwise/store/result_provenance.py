@@ -1,4 +1,4 @@
-"""What results say of where they come from."""
+"""The provenance that results carry: versions, date, and the dataset that they were computed from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing one shard: aside, then in its place, then its record, which commits it."""
+"""Writing one shard: its files aside, then in their places, then its record, which commits it."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ from layerwise.store.tensors import TensorWriter
 
 
 class ShardWriter:
-    """Writes one shard; nothing of it counts before `commit` has returned.
+    """Writes one shard; it is part of the dataset only after `commit` has returned.
 
     Made by `DatasetWriter.begin`, or by a process that writes on behalf of one.
     """
@@ -48,8 +48,8 @@ class ShardWriter:
         """Begin; `closed` is called with the record when it is committed, with `None` when it is abandoned."""
         self.number, self.rows = number, rows
         self._closed, self._folder = closed, folder
-        place = disk.aside(folder.shard(number, "tensors"), own=True)
-        self._tensors = TensorWriter(place, tuple(layers), rows, width, dtype)
+        path = disk.aside(folder.shard(number, "tensors"), private=True)
+        self._tensors = TensorWriter(path, tuple(layers), rows, width, dtype)
 
     def put(self, layer: str, rows: NDArray[np.int64], values: F32) -> None:
         """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).
@@ -84,11 +84,11 @@ class ShardWriter:
         return record
 
     def abandon(self) -> None:
-        """Throw away what was put; a shard whose commit record stands is left alone."""
+        """Remove what was written; a shard that has a commit record is left alone."""
         self._tensors.discard()
         self._closed(None)
         paths = [self._folder.shard(self.number, kind) for kind in KINDS]
-        leftovers = [disk.aside(path, own=True) for path in paths]
+        leftovers = [disk.aside(path, private=True) for path in paths]
         # Interrupted in the last moment of its commit; and in an object store others may be about to commit it.
         if not is_remote(self._folder.root) and not self._is_recorded():
             leftovers += paths
@@ -127,10 +127,10 @@ def commit_shard(
             path, data = folder.shard(number, kind), table_bytes(table)
             digest = hashlib.sha256(data).hexdigest()
             files[kind] = FileEntry(name=path.name, bytes=len(data), sha256=digest)
-            disk.write_aside(path, data, own=True)
+            disk.write_aside(path, data, private=True)
         for kind in KINDS:
             path = folder.shard(number, kind)
-            disk.rename(disk.aside(path, own=True), path)
+            disk.rename(disk.aside(path, private=True), path)
         disk.sync_folder(folder.shards)
     record = ShardRecord(
         **vars(facts),

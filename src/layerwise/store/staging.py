@@ -7,7 +7,6 @@ again, refuse what doesn't fit it, and remove what a crash left. `docs/format.md
 of the steps; `DatasetWriter` calls them, holding the lock.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,11 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from layerwise._util import json_checks
-from layerwise._util.guarded import SHARDS, read_bytes, read_json
+from layerwise._util.guarded import SHARDS, read_json
 from layerwise._util.paths import is_read_only, is_remote
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError, OutputError
-from layerwise.store import disk
+from layerwise.store import disk, manifest_file
 from layerwise.store.json_object import JsonObject
 from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, check_version, from_json, parsed, to_json
 from layerwise.store.manifest import Description, Settings
@@ -69,11 +69,11 @@ def _belongs(name: str) -> bool:
 
 
 def refuse_foreign(folder: Folder) -> None:
-    """Check that a dataset may be written here; changes nothing.
+    """Check that a dataset may be written to this folder; changes nothing.
 
     Raises:
-        OutputError: a file stands there, or a folder with things in it that aren't a dataset of ours, or links, or
-            it is a place that can only be read.
+        OutputError: it is a file, it holds files that aren't part of a dataset or folders that are links, or it can only
+            be read.
     """
     root = folder.root
     if is_read_only(root):
@@ -97,7 +97,7 @@ def refuse_foreign(folder: Folder) -> None:
 
 
 def _of_several(name: str) -> bool:
-    """Tell whether a file in work/ is that of one of several writers."""
+    """Return whether a file of this name in `work/` is that of one of several writers."""
     return fnmatch(name, "*-of-*.lock") or fnmatch(name, _END)
 
 
@@ -122,21 +122,21 @@ def begin(folder: Folder, settings: Settings, adding: Sequence[str] | None = Non
 
 
 def check_adding(folder: Folder, sources: Sequence[str]) -> None:
-    """Check that what is being added is of the sources that are to be added now; more may follow them.
+    """Check that an unfinished addition is of the sources that are to be added now; more may follow these.
 
     Raises:
-        DatasetError: it is of others.
+        DatasetError: it is of other sources.
     """
     earlier = _staged(folder.settings).adding if folder.settings.exists() else None
     if earlier is not None and tuple(sources[: len(earlier)]) != earlier:
         raise DatasetError(
-            f"an unfinished --append of {' '.join(earlier)} stands in {folder.root}; give that, as it was, to go on "
-            f"with it, or remove {folder.work} to give it up"
+            f"{folder.root} holds an unfinished {argument('append')} of {' '.join(earlier)}; give that source, as it was, to "
+            f"continue it, or remove {folder.work} to give it up"
         )
 
 
 def check_settings(folder: Folder, stored: Settings, settings: Settings) -> None:
-    """Check that what stands in a folder, finished or not, was made with these settings.
+    """Check that the dataset in a folder, finished or not, was made with these settings.
 
     Raises:
         DatasetError: naming the first setting that differs, and both values.
@@ -253,7 +253,7 @@ def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: 
 
 
 def clear_ends(folder: Folder, count: int) -> None:
-    """Remove what writers left that were of another number than `count`: the source may have been another then."""
+    """Remove the ends of writers of which there weren't `count`: the source may have been another one then."""
     for path in folder.work.glob(_END):
         if not path.name.endswith(f"-of-{count}.end.json"):
             disk.remove(path)
@@ -264,8 +264,14 @@ def sweep(
 ) -> None:
     """Remove what a crash left: files that were being written, and shards without a commit record.
 
-    Of several writers (not `alone`) each removes only what has to do with shards of its own. In an object store, which has no
-    locks, nothing is removed: another may be about to commit it, and what nobody commits is written over.
+    Args:
+        folder: the dataset.
+        records: the numbers of the shards that have a record.
+        is_own: selects the shards of this writer; nothing that belongs to others is removed.
+        alone: whether it is the only writer.
+
+    In an object store, which has no locks, nothing is removed: another writer may be about to commit it, and what nobody
+    commits is written over.
     """
     if is_remote(folder.root):
         return
@@ -274,12 +280,12 @@ def sweep(
         number = shard_number(path.name)
         if number is None:
             asides = map(disk.aside, (folder.manifest, folder.checksum, folder.run, folder.settings))
-            left = alone and path in asides
+            is_leftover = alone and path in asides
         else:
-            left = is_own(number) and (
+            is_leftover = is_own(number) and (
                 disk.is_aside(path) or (path.parent == folder.shards and number not in kept)
             )
-        if left:
+        if is_leftover:
             disk.remove(path)
 
 
@@ -300,63 +306,24 @@ def remove_empty(folder: Folder) -> None:
 
 
 def clear_work(folder: Folder) -> None:
-    """Remove the folder of unfinished work, the settings last; it is only a matter of tidiness."""
+    """Remove the folder of unfinished work, the settings last; nothing depends on its being removed."""
     with suppress(OSError):
         for path in _files(folder.work):
             numbered = path.suffix == ".json" and path.stem.isdigit()
-            if disk.is_aside(path) or numbered or _of_several(path.name) or path == following(folder):
+            if (
+                disk.is_aside(path)
+                or numbered
+                or _of_several(path.name)
+                or path == manifest_file.next_manifest(folder)
+            ):
                 disk.remove(path)
         disk.remove(folder.settings)
         if not is_remote(folder.work):
             folder.work.rmdir()
 
 
-def following(folder: Folder) -> Path:
-    """Return where the next version of a manifest stands before it takes the place of the last one."""
-    return folder.work / folder.manifest.name if is_remote(folder.root) else disk.aside(folder.manifest)
-
-
-def write_following(folder: Folder, data: bytes) -> None:
-    """Write the next version of a manifest where it waits for its hash."""
-    if is_remote(folder.root):
-        disk.write_file(following(folder), data)
-    else:
-        disk.write_aside(folder.manifest, data)
-
-
-def complete(folder: Folder) -> None:
-    """Take the last step of a `finish` that was cut off before it: the new hash is in place, its manifest isn't."""
-    if finish_was_cut(folder):
-        replace_manifest(folder)
-
-
-def replace_manifest(folder: Folder) -> None:
-    """Put the next version of the manifest, whose hash is in place, where it belongs."""
-    if is_remote(folder.root):
-        disk.write_file(folder.manifest, following(folder).read_bytes())
-    else:
-        disk.rename(following(folder), folder.manifest)
-        disk.sync_folder(folder.root)
-
-
-def finish_was_cut(folder: Folder) -> bool:
-    """Return whether the next version of a manifest stands aside, whole, with its hash in place already."""
-    part = following(folder)
-    if not (part.is_file() and folder.checksum.is_file()):
-        return False
-    try:
-        return read_bytes(folder.checksum) == checksum_line(folder, read_bytes(part))
-    except ValueError:  # too large to be ours
-        return False
-
-
-def checksum_line(folder: Folder, data: bytes) -> bytes:
-    """Return what stands beside a manifest that holds `data`: its SHA-256, as `sha256sum` writes it."""
-    return f"{hashlib.sha256(data).hexdigest()}  {folder.manifest.name}\n".encode()
-
-
 def clear_records(folder: Folder, name: str) -> None:
-    """Remove the files of records but that called `name`: those of earlier versions of a dataset."""
+    """Remove the files of records of earlier versions of a dataset; that called `name` stays."""
     with suppress(OSError):
         for path in _files(folder.root):
             if path.name != name and path.name.startswith("shards-") and _belongs(path.name):

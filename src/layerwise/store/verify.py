@@ -1,4 +1,4 @@
-"""Checking a dataset's bytes: any changed, missing, truncated or unexpected one is found."""
+"""Comparing a dataset's files with its manifest: finds any byte that is changed, missing, cut off or unexpected."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
 from layerwise.mixes import block_slices
 from layerwise.states import odd_row
-from layerwise.store import staging
+from layerwise.store import manifest_file, staging
 from layerwise.store.dtypes import decode
 from layerwise.store.json_object import as_json
 from layerwise.store.layout import KINDS, Folder, ForeignFormatError
 from layerwise.store.manifest import Manifest, read_manifest
-from layerwise.store.reader import Shard
+from layerwise.store.reader import StoredShard
 from layerwise.store.records import FileEntry, Records, RecordsFile, ShardRecord, errors_of, totals_of
 from layerwise.store.tables import join_schemas
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: in which file, by its path within the dataset, and what."""
+    """A fault of a dataset: the path of the file within it, and what is wrong."""
 
     file: str
     what: str
@@ -61,7 +61,7 @@ def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
         schemas: dict[str, pa.Schema] = {}
         numbers = range(len(records))
         for number, _ in track.each(numbers, (f"checking shard {number}" for number in numbers)):
-            problems += _check_shard(Shard(folder, manifest, records, number), schemas)
+            problems += _check_shard(StoredShard(folder, manifest, records, number), schemas)
         problems += _check_sums(folder, manifest, list(records))
     except DatasetError as error:
         problems.append(Problem(entry.name, str(error)))
@@ -74,18 +74,18 @@ def _check_manifest(folder: Folder) -> Iterator[Problem]:
             yield Problem(folder.manifest.name, f"is missing, and {folder.checksum.name} is there")
         return
     try:
-        line = staging.checksum_line(folder, read_bytes(folder.manifest))
+        line = manifest_file.checksum_line(folder, read_bytes(folder.manifest))
         stored = read_bytes(folder.checksum, len(line) + 1) if folder.checksum.exists() else None
     except (ValueError, *faults()) as error:  # type: ignore[misc]  # a size beyond the limit
         yield Problem(folder.manifest.name, f"can't be compared with {folder.checksum.name}: {reason(error)}")
         return
     if stored is None:
         yield Problem(folder.checksum.name, "is missing, so the manifest can't be checked")
-    elif stored != line and not staging.finish_was_cut(folder):
+    elif stored != line and not manifest_file.is_cut_off(folder):
         yield Problem(folder.manifest.name, f"doesn't have the SHA-256 in {folder.checksum.name}")
 
 
-def _check_shard(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
+def _check_shard(shard: StoredShard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
     whole, files = True, shard.record.files
     for kind in KINDS:
         path = shard.folder.shard(shard.number, kind)
@@ -112,7 +112,7 @@ def _compare(path: Path, entry: FileEntry) -> str | None:
     return None if digest == entry.sha256 else "has changed: its SHA-256 isn't that of the manifest"
 
 
-def _check_vectors(shard: Shard) -> Iterator[Problem]:
+def _check_vectors(shard: StoredShard) -> Iterator[Problem]:
     name = _name(shard.folder, shard.folder.shard(shard.number, "tensors"))
     try:
         for layer in shard.manifest.layers:
@@ -125,7 +125,7 @@ def _check_vectors(shard: Shard) -> Iterator[Problem]:
         yield Problem(name, str(error))
 
 
-def _odd_row(shard: Shard, layer: str) -> tuple[int, float] | None:
+def _odd_row(shard: StoredShard, layer: str) -> tuple[int, float] | None:
     """Return the first row of a layer that isn't finite, and what it holds; goes by blocks of some MiB."""
     codes, scales = shard.codes(layer), shard.scales(layer)
     for rows in block_slices(*codes.shape):
@@ -150,8 +150,8 @@ def _check_sums(folder: Folder, manifest: Manifest, records: Sequence[ShardRecor
             yield Problem(folder.manifest.name, what)
 
 
-def _check_tables(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
-    """Check that tables can be read, and under those before, whose joint schemas `schemas` are kept up to date."""
+def _check_tables(shard: StoredShard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
+    """Check that tables can be read, and joined to those of the shards before, whose joint `schemas` are extended."""
     for kind in ("index", "texts"):
         try:
             schema = shard.table(kind).schema

@@ -17,7 +17,7 @@ from layerwise._util.guarded import parse_json
 from layerwise._util.paths import faults, is_remote, place
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError, OutputError
-from layerwise.store import disk, locks, staging
+from layerwise.store import disk, locks, manifest_file, staging
 from layerwise.store.layout import KINDS, Folder, to_json
 from layerwise.store.manifest import (
     Description,
@@ -110,7 +110,7 @@ class DatasetWriter:
     def _look_at_finished(self) -> None:
         if self._folder.work.exists():
             with suppress(OSError), self._lock.acquire(timeout=0):
-                staging.complete(self._folder)
+                manifest_file.complete(self._folder)
         self.manifest = read_manifest(self._folder)
         staging.check_settings(self._folder, self.manifest.settings, self._settings)
         self.finished = True
@@ -257,10 +257,7 @@ class DatasetWriter:
         with disk.writing(folder.manifest):
             disk.write_file(folder.root / entry.name, table)
             disk.write_file(folder.run, to_json(run.to_json()))
-            staging.write_following(folder, data)
-            disk.write_aside(folder.checksum, staging.checksum_line(folder, data))
-            disk.rename(disk.aside(folder.checksum), folder.checksum)
-            staging.replace_manifest(folder)
+            manifest_file.write_manifest(folder, data)
             self.finished = True
             if not self._others_wait:
                 self._tidy(manifest)
@@ -278,7 +275,7 @@ class DatasetWriter:
         parse_manifest(value, self._folder.manifest)
 
     def close(self) -> None:
-        """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
+        """Abandon an open shard, and release the lock; what was committed stays, and nothing else."""
         try:
             if self._open is not None:
                 self._open.abandon()
@@ -303,7 +300,7 @@ class DatasetWriter:
             if self._adding is not None:
                 with suppress(*faults()):
                     disk.remove(self._folder.settings)
-        elif not (self._others_wait or staging.finish_was_cut(self._folder)):
+        elif not (self._others_wait or manifest_file.is_cut_off(self._folder)):
             with suppress(*faults()):
                 staging.sweep(self._folder, range(self.base), self._is_own)
             self._tidy(self.manifest) if self.manifest is not None else staging.clear_work(self._folder)

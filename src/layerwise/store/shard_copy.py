@@ -29,7 +29,7 @@ def copy_shard(source: Folder, record: ShardRecord, target: Folder, number: int,
         DatasetError: a file that isn't what its record says.
         OutputError: a place that can't be written to.
     """
-    aside = disk.aside(target.shard(number, "tensors"), own=True)
+    aside = disk.aside(target.shard(number, "tensors"), private=True)
     size, digest = _copy(source.shard(record.number, "tensors"), aside)
     tensors = record.files.tensors
     if (size, digest) != (tensors.bytes, tensors.sha256):
