@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import codecs
 import itertools
-import platform
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ import pyarrow as pa
 from layerwise import choices
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
-from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
+from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
@@ -27,25 +26,19 @@ from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
 from layerwise.read.example_builder import PART
-from layerwise.read.record import listed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import (
     Description,
-    Machine,
     Manifest,
     Reading,
     Settings,
     ShardRule,
-    SkippedRecord,
-    SourceEntry,
-    Tolerance,
 )
 from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
-from layerwise.tolerance import tolerance
 
 
 @dataclass(frozen=True)
@@ -165,39 +158,14 @@ class Job:
 
     def _description(self, executor: Executor, earlier: Manifest | None) -> Description:
         """Return what the manifest says when the source has been read; `earlier` is that of a dataset that grew."""
-        settings, model = executor.about.settings, executor.about.model
-        source = SourceEntry(files=tuple(self._sources), shards=self.shards)
-        description = Description(
-            layers=settings.layers,
-            level=settings.level,
-            pool=settings.pool,
-            blocks=model.blocks,
-            width=model.width,
-            dtype=settings.dtype,
-            model=model,
-            tolerance=Tolerance.from_json(tolerance(settings.precision, settings.dtype)),
-            skipped=tuple(SkippedRecord(**asdict(record)) for record in self._corpus.skipped),
-            notices=(*self._corpus.notices, *executor.about.notes),
-            versions=versions(),
-            machine=Machine(processor=platform.machine(), system=platform.system()),
-            sources=(source,),
-        )
-        return description if earlier is None else self._grown_description(description, earlier)
-
-    def _grown_description(self, description: Description, earlier: Manifest) -> Description:
-        """Return the description of a dataset that was added to: what `earlier` says of other sources stays."""
+        sources = with_source(earlier, self._stored, self._sources, self.shards, self._settings.reading)
+        description = describe(executor.about, self._corpus, sources)
+        if earlier is None:
+            return description
         carried = {*earlier.columns.text, *earlier.columns.word}
         lacks = [name for name in self._stored_columns if name in carried and name not in self._added_columns]
         new = [name for name in self._added_columns if name not in self._stored_columns]
-        notices = (*description.notices, *_other_columns(lacks, new, self._sources))
-        reading = self._settings.reading
-        return replace(
-            description,
-            skipped=(*earlier.skipped, *(r for r in description.skipped if r not in earlier.skipped)),
-            notices=tuple(dict.fromkeys((*earlier.notices, *notices))),
-            sources=with_source(earlier, self._stored, self._sources, self.shards, reading),
-            merged=earlier.merged,
-        )
+        return describe_grown(description, earlier, column_notices(lacks, new, self._sources))
 
     def _go_through(
         self, executor: Executor, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
@@ -345,17 +313,6 @@ def _begins_anew(out: Path) -> str:
         "remove that one and give "
         "the right one"
     )
-
-
-def _other_columns(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Return what is to be said of columns that what is added lacks, and of those that only it has."""
-    where = " ".join(sources)
-    notices = []
-    if lacks:
-        notices.append(f"{where} was added without the column {listed(lacks)}; it is null there")
-    if new:
-        notices.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
-    return notices
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:

@@ -75,21 +75,22 @@ class JsonObject:
                 entries[name] = reader(item)
             except WrongEntryError as error:
                 raise error.within(name) from None
+        if value.keys() <= readers.keys():
+            return cls(**entries)
         others = {name: item for name, item in value.items() if name not in readers}
-        if others and cls.closed:
+        if cls.closed:
             name = next(iter(others))
             raise WrongEntryError(others[name], name)
         return cls(**entries, others=others)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object as JSON holds it; the caller may change what is returned."""
-        values = {name: getattr(self, name) for name in _readers(type(self))}
-        written = {
-            name: as_json(value)
-            for name, value in values.items()
-            if value is not None or not _readers(type(self))[name][1]
-        }
-        return {**as_json(self.others), **written}
+        written: dict[str, Any] = as_json(self.others)
+        for name, (_, is_optional) in _readers(type(self)).items():
+            value = getattr(self, name)
+            if value is not None or not is_optional:
+                written[name] = as_json(value)
+        return written
 
     def part(self, kind: type[Part]) -> Part:
         """Return the fields that the object has from one of its base classes."""
@@ -98,6 +99,8 @@ class JsonObject:
 
 def as_json(value: Any) -> Any:
     """Return a value of a field as JSON holds it: new dictionaries and lists throughout."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, JsonObject):
         return value.to_json()
     if isinstance(value, Mapping):

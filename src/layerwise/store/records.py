@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -155,7 +155,7 @@ def shard_record(value: Any, number: int) -> ShardRecord:
 
 def records_bytes(records: Sequence[ShardRecord]) -> tuple[bytes, RecordsFile]:
     """Return the file of some records, in order, and its entry in the manifest; what was measured is left out."""
-    written = [json.dumps(replace(record, seconds=None).to_json(), sort_keys=True) for record in records]
+    written = [json.dumps(_unmeasured(record), sort_keys=True) for record in records]
     columns: dict[str, Any] = {
         "texts": pa.array([record.texts for record in records], pa.int64()),
         "rows": pa.array([record.rows for record in records], pa.int64()),
@@ -166,6 +166,10 @@ def records_bytes(records: Sequence[ShardRecord]) -> tuple[bytes, RecordsFile]:
     # By its hash: another version of a dataset has another file, so that the old one is whole to the end.
     entry = RecordsFile(name=records_name(digest), count=len(records), bytes=len(data), sha256=digest)
     return data, entry
+
+
+def _unmeasured(record: ShardRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.to_json().items() if name != "seconds"}
 
 
 def records_name(sha256: str) -> str:
