@@ -238,7 +238,9 @@ def test_a_source_that_grew_before_another_is_refused(
     extract(b, out, append=True)
     before = times(out)
     lines(a, [*A, "too late"])
-    says = r"a.txt, line 7 is new, and texts of another source stand behind .* a file of its own .*--append"
+    says = (
+        r"a.txt, line 7 is new, and texts of another source stand behind .* a file of its own .*append=True"
+    )
     with pytest.raises(DatasetError, match=says):
         extract(a, out, append=append)
     assert times(out) == before

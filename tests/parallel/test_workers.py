@@ -177,9 +177,7 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     monkeypatch.setattr(
         SerialExecutor, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report)
     )
-    with pytest.raises(
-        DatasetError, match="1 of 15 shards got lost on the way; start the same command again"
-    ):
+    with pytest.raises(DatasetError, match="1 of 15 shards weren't committed; start the same command again"):
         lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS)
     monkeypatch.undo()
     assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)

@@ -58,7 +58,7 @@ def prepare(
     *,
     together: bool = False,
 ) -> Job:
-    """Check what can be checked without the model, and read the first shard."""
+    """Return a job, after checking what doesn't need the model and reading the first shard."""
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
@@ -78,7 +78,7 @@ def prepare(
         encoding=codecs.lookup(options.encoding).name,
     )
     settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
-    # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
+    # Without the column `part` the texts of a pair couldn't be told apart; it holds nothing of the texts.
     kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
     recipe = ShardRecipe(
         place(out),
@@ -106,7 +106,7 @@ def _noting(
 
 
 class Job:
-    """One run over the source: what is committed is compared, what is missing is written."""
+    """One run over the source: compares the shards that are committed, and makes those that are missing."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class Job:
         lost = sum(number not in writer.committed for number in numbers)
         if lost:
             raise DatasetError(
-                f"{lost} of {len(numbers)} shards got lost on the way; start the same command again"
+                f"{lost} of {len(numbers)} shards weren't committed; start the same command again"
             )
         stored_end = self._stored.shard + len(self._stored.texts)
         extra = [n for n in writer.committed if n >= end and (n < stored_end or n >= writer.base)]
@@ -198,7 +198,7 @@ class Job:
             )
 
     def _reporter(self, track: Tracker) -> Report:
-        """Return what adds up what makers report, under the name of the file that is being read."""
+        """Return a callback that sums the makers' reports, under the name of the file that is being read."""
         done = 0.0
 
         def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
@@ -211,7 +211,7 @@ class Job:
         return report
 
     def _tasks(self, writer: DatasetWriter, share: tuple[int, int], track: Tracker) -> Iterator[Task]:
-        """Yield the shards that aren't committed, after making sure that the others are those of this source."""
+        """Yield the shards that aren't committed; check that the others have the texts of this source."""
         before = 0.0
         first_doc = self._stored.doc
         stream = shards(
@@ -255,7 +255,7 @@ class Job:
         return False
 
     def _check_fits(self, examples: Sequence[Example], base: int) -> None:
-        """Check that what is new can be read together with the first `base` shards, before it is added."""
+        """Check, before new texts are added, that their tables can be joined to those of the first `base` shards."""
         folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
         fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
         new = {"texts": fields}

@@ -1,4 +1,4 @@
-"""One dataset of several that were made in the same way: their shards byte for byte, their texts numbered anew."""
+"""Merging datasets that were made in the same way: their tensors are copied, their texts numbered anew."""
 
 from collections.abc import Sequence
 from dataclasses import replace

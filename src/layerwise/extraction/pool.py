@@ -1,4 +1,4 @@
-"""A coarser dataset from a finer one, without the model."""
+"""Pooling a dataset to a coarser level, without the model."""
 
 import time
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Shards that were changed or lost, made again from their source."""
+"""Repairing a dataset: shards that were changed or lost are made again from their source."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Repair:
     """The result of `repair`.
 
     Attributes:
-        shards: the numbers of those that were made again.
-        changed: of these, the ones whose bytes are others now: made on another machine, or by other versions.
-        foreign: files in its folders that aren't part of it; they are left alone.
+        shards: the numbers of the shards that were made again.
+        changed: of these, the ones whose bytes differ now, as machine or versions aren't those of then.
+        foreign: files in the dataset's folders that aren't part of it; they are left alone.
     """
 
     shards: tuple[int, ...]
@@ -69,8 +69,8 @@ def _repaired(
     loading: Mapping[str, Any],
     track: Tracker,
 ) -> Repair | None:
-    """Repair a dataset; `None` when what its manifest said before we held its lock isn't what it says now."""
-    # Hashing all files, reading the source, and making again what is damaged: which part is longest nobody knows.
+    """Repair a dataset; return `None` when its manifest changed before its lock was acquired."""
+    # Hashing all files, reading the source, making shards again: which takes longest can't be known beforehand.
     checking, reading, making = track.split(1, 1, 2)
     numbers, foreign = _damaged(path, checking)
     dataset = open_dataset(path)
@@ -79,7 +79,7 @@ def _repaired(
     if dataset.manifest.derived is not None:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
     reading.named("comparing the source")
-    deque(_tasks(dataset, source, numbers), maxlen=0)  # it is what it was, before anything is touched
+    deque(_tasks(dataset, source, numbers), maxlen=0)  # checks the source before anything is changed
     changed = []
     making.named("loading the model")
     with DatasetWriter(dataset.path, dataset.manifest.settings, mend=True) as writer:
@@ -100,7 +100,7 @@ def _repaired(
 
 
 def _damaged(path: Path, track: Tracker) -> tuple[list[int], tuple[str, ...]]:
-    """Return the numbers of the shards that have a file that isn't what was written, and the files of no shard."""
+    """Return the numbers of the shards with a damaged file, and the files that belong to no shard."""
     entry = open_dataset(path).manifest.shards
     numbers, foreign = set(), []
     for problem in check_files(path, track):
@@ -185,7 +185,7 @@ def _of_entry(
 
 
 def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:
-    """Return an example under the name that its file had then; `is_id`: the name may be the id as well."""
+    """Return an example under the name that its file had; `is_id`: the name may be the id as well."""
     for now, then in names:
         now_stem, then_stem = _stem(now), _stem(then)
         is_within = now_stem != now and then_stem != then and str(example.source).startswith(now_stem)
@@ -209,10 +209,10 @@ def _stem(pattern: str) -> str:
 
 
 def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str, Any]) -> ShardMaker:
-    """Return what makes shards as those of the dataset were made.
+    """Return a maker of shards with the settings of the dataset.
 
     Raises:
-        DatasetError: it can't be done in the same way here.
+        DatasetError: the settings can't be the same here.
     """
     settings = dataset.manifest.settings
     request = {name: getattr(settings, name) for name in _REQUEST}

@@ -20,7 +20,7 @@ _ALWAYS = ("doc", "id", "source", "line", "tokens", "windows", "truncated")
 
 @dataclass(frozen=True)
 class StoredText:
-    """A text of a dataset: what was read, its rows as tokens, and what became of it."""
+    """A text of a dataset: as it was read, its rows as tokens, and its counts."""
 
     example: Example
     tokens: Tokens
@@ -50,7 +50,7 @@ def has_texts(dataset: LayerDataset) -> bool:
 
 
 def stored_columns(part: LayerDataset) -> Columns:
-    """Return the carried columns that stand in the texts of a part: with a value per text, and one per word."""
+    """Return the carried columns among the texts of a part: those with a value per text, and those with one per word."""
     columns = {
         kind: [name for name in names if name in part.texts.column_names]
         for kind, names in (("text", part.manifest.columns.text), ("word", part.manifest.columns.word))
@@ -65,7 +65,7 @@ def stored_columns(part: LayerDataset) -> Columns:
 
 
 def carried_as_stored(part: LayerDataset, columns: Columns) -> Carried:
-    """Return how to carry columns on as they are stored: in their types, and without texts where there are none."""
+    """Return how to carry the stored columns on: in their types, and without texts where none are stored."""
     types = {field.name: field.type for field in part.texts.schema}
     return Carried(types, "text" not in types, tuple(columns["text"] + columns["word"]))
 

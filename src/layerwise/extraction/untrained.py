@@ -1,4 +1,4 @@
-"""The texts of a dataset through its model's architecture, untrained: what the weights add to it."""
+"""Encoding the texts of a dataset by untrained models of the same architecture, to see what the weights add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
+"""Verifying a dataset: its files against their hashes, and a sample of its rows against plain transformers."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _compared(
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
-    """Hold what was compared against what precision and stored type allow, whatever the manifest says."""
+    """Compare the measured errors with what precision and stored type allow, whatever the manifest says."""
     note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
@@ -147,7 +147,7 @@ def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int
 
 
 def _other_shape(dataset: LayerDataset, encoder: Encoder) -> Problem | None:
-    """Return the problem that a manifest states another shape of the model than it has: `-1` names another layer then."""
+    """Return the problem that the manifest has another shape than the model: `-1` would then name another layer."""
     for name in ("blocks", "width"):
         stored, actual = getattr(dataset, name), getattr(encoder, name)
         if stored != actual:
@@ -187,7 +187,7 @@ def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
 
 
 def _sample(texts: int, sample: int, seed: int) -> list[int]:
-    """Return the numbers of some texts, spread by chance, in order."""
+    """Return the numbers of a random sample of texts, in order."""
     return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
 
 
