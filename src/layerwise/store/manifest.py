@@ -222,6 +222,14 @@ class Manifest(Description):
     error: Mapping[str, StorageError]
 
 
+# Entries that repeat another, so that readers of either read the same.
+_REPEATED = {
+    **{f"settings.{name}": name for name in ("layers", "level", "pool", "dtype", "derived")},
+    **{f"settings.model.{name}": f"model.{name}" for name in ("weights", "tokenizer", "config")},
+    **{f"model.{name}": name for name in ("blocks", "width")},
+}
+
+
 def manifest_of(
     description: Description, settings: Settings, records: Sequence[ShardRecord], entry: RecordsFile
 ) -> Manifest:
@@ -285,28 +293,26 @@ def parse_manifest(value: dict[str, Any], path: Path) -> Manifest:
     """
     check_version(value, path)
     manifest = parsed(Manifest, value, path)
-    if not set(manifest.layers) <= set(layer_names(manifest.blocks)):
-        raise damaged(path, f"layers is {as_json(manifest.layers)!r:.80}")
-    if (manifest.pool is None) != (manifest.level == "token"):
-        raise damaged(path, f"pool is {manifest.pool!r}")
-    # Its name follows from its hash: it can't point outside its folder.
-    if manifest.shards.name != records_name(manifest.shards.sha256):
-        raise damaged(path, f"shards.name is {manifest.shards.name!r:.60}")
-    for name, other in _REPEATED.items():
-        value_of_name, value_of_other = (as_json(attrgetter(path_)(manifest)) for path_ in (name, other))
-        if value_of_name != value_of_other:
-            raise damaged(path, f"{name} is {value_of_name!r:.60} and {other} is {value_of_other!r:.60}")
-    shards = sum(source.shards for source in manifest.sources)
-    if shards != manifest.shards.count:
-        raise damaged(
-            path, f"its sources have {shards:,} shards in all, and there are {manifest.shards.count:,}"
-        )
+    contradiction = _contradiction(manifest)
+    if contradiction is not None:
+        raise damaged(path, contradiction)
     return manifest
 
 
-# Entries that repeat another, so that readers of either read the same.
-_REPEATED = {
-    **{f"settings.{name}": name for name in ("layers", "level", "pool", "dtype", "derived")},
-    **{f"settings.model.{name}": f"model.{name}" for name in ("weights", "tokenizer", "config")},
-    **{f"model.{name}": name for name in ("blocks", "width")},
-}
+def _contradiction(manifest: Manifest) -> str | None:
+    """Return what is wrong with entries that pass their own checks; `None` when nothing is."""
+    if not set(manifest.layers) <= set(layer_names(manifest.blocks)):
+        return f"layers is {as_json(manifest.layers)!r:.80}"
+    if (manifest.pool is None) != (manifest.level == "token"):
+        return f"pool is {manifest.pool!r}"
+    # Its name follows from its hash: it can't point outside its folder.
+    if manifest.shards.name != records_name(manifest.shards.sha256):
+        return f"shards.name is {manifest.shards.name!r:.60}"
+    for name, other in _REPEATED.items():
+        first, second = (as_json(attrgetter(entry)(manifest)) for entry in (name, other))
+        if first != second:
+            return f"{name} is {first!r:.60} and {other} is {second!r:.60}"
+    shards = sum(source.shards for source in manifest.sources)
+    if shards != manifest.shards.count:
+        return f"its sources have {shards:,} shards in all, and there are {manifest.shards.count:,}"
+    return None
