@@ -97,7 +97,7 @@ def test_records_of_counts_whose_sum_is_no_number(tmp_path: Path, entries: dict[
             record.update(entries)
 
     sign(out, records=change)
-    refused(lambda: merge([out], tmp_path / "merged"))
+    refused(lambda: merge([out, out], tmp_path / "merged"))
     assert check_files(out)
 
 
