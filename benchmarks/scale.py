@@ -91,7 +91,7 @@ def shards(folder: Path) -> list[Goal]:
     record = next(few.shards)
     records = []
     for number in range(SHARDS):
-        files = {
+        files: dict[str, Any] = {
             kind: replace(
                 record.files.of(kind),
                 name=Folder(few.path).shard(number, kind).name,
