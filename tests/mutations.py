@@ -201,7 +201,14 @@ def same(one: Answer, other: Answer) -> bool:
 
 
 def about(path: Path) -> Answer:
-    return {name: value for name, value in info(path).items() if name not in ("path", "id", "folder")}
+    """What `info` says, without what no hash covers: what was measured in a run."""
+    measured = ("seconds", "finished", "run_problem")
+    facts = {
+        name: value for name, value in info(path).items() if name not in ("path", "id", "folder", *measured)
+    }
+    if isinstance(facts.get("totals"), dict):
+        facts["totals"] = {name: value for name, value in facts["totals"].items() if name != "seconds"}
+    return facts
 
 
 def finished(path: Path) -> Answer:
