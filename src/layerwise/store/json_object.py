@@ -43,9 +43,9 @@ class WrongEntryError(ValueError):
 class JsonObject:
     """An object of a JSON file.
 
-    A field is a `str`, a `bool`, an `int` or `float` (of at least 0, finite), one of these `Annotated` with another
-    check of `json_checks`, another `JsonObject`, a `tuple[…, ...]` (a list), a `Mapping[str, …]`, `Any`, or a union of
-    these, with `None` for null. A field whose default is `None` may be missing, and is not written when it is `None`.
+    The type of a field is `str`, `bool`, `int` (of at least 0), `float` (finite), one of these `Annotated` with another
+    check of `json_checks`, another `JsonObject`, `tuple[…, ...]` (a list), `Mapping[str, …]`, `Any`, or a union of these,
+    with `None` for null. A field whose default is `None` may be missing, and is not written when it is `None`.
 
     `others` are entries whose names this version doesn't know: they are written back as they were.
     """
