@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 import layerwise as lw
 from conftest import CORPUS, make_model
-from hostile import sign
+from hostile import raw_records, sign
 from layerwise.api.extract import extract_share
 from layerwise.api.info import info
 from layerwise.encode.load import load_encoder
@@ -39,7 +39,6 @@ from layerwise.errors import LayerwiseError
 from layerwise.options import ExtractOptions
 from layerwise.read import open_corpus
 from layerwise.store.layout import Folder
-from layerwise.store.records import records_bytes
 from layerwise.store.verify import check_files
 
 SUBJECTS = ("dataset", "head", "model", "source", "work")
@@ -202,7 +201,14 @@ def same(one: Answer, other: Answer) -> bool:
 
 
 def about(path: Path) -> Answer:
-    return {name: value for name, value in info(path).items() if name not in ("path", "id", "folder")}
+    """What `info` says, without what no hash covers: what was measured in a run."""
+    measured = ("seconds", "finished", "run_problem")
+    facts = {
+        name: value for name, value in info(path).items() if name not in ("path", "id", "folder", *measured)
+    }
+    if isinstance(facts.get("totals"), dict):
+        facts["totals"] = {name: value for name, value in facts["totals"].items() if name != "seconds"}
+    return facts
 
 
 def finished(path: Path) -> Answer:
@@ -459,7 +465,7 @@ def change_records(folder: Path, chance: random.Random) -> str:
         for r in counts
     ]
     try:
-        data, entry = records_bytes(counts)
+        raw_records(counts)
     except (OverflowError, ValueError):
         return "nothing"
     columns = {

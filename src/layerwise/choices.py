@@ -1,7 +1,5 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
-from collections.abc import Mapping
-from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -71,10 +69,9 @@ def fit_overlap(long: str, overlap: int | None) -> int | None:
     return overlap
 
 
-def recorded_overlap(settings: Mapping[str, Any]) -> int | None:
+def recorded_overlap(long: str, overlap: int | None) -> int | None:
     """Return the overlap of recorded settings, to request it again; None where it had no effect."""
-    overlap: int | None = settings["overlap"]
-    return overlap if _has_windows(settings["long"]) else None
+    return overlap if _has_windows(long) else None
 
 
 def _has_windows(long: str) -> bool:

@@ -27,7 +27,7 @@ from layerwise.store.tensors import TensorFile
 from layerwise.store.verify import check_files
 from layerwise.store.writer import DatasetWriter
 from planted import states_of
-from stored import LAYERS, SETTINGS, WIDTH, describe, make, tables_of, vectors
+from stored import LAYERS, SETTINGS, WIDTH, describe, facts, make, tables_of, vectors
 
 
 def refused(look: Callable[[], Any]) -> str:
@@ -52,7 +52,11 @@ def test_a_manifest_of_too_many_blocks(tmp_path: Path, blocks: int) -> None:
 
 def test_a_manifest_of_very_many_layers_is_resolved_at_once(tmp_path: Path) -> None:
     out = make(tmp_path / "d", (3,)).path
-    sign(out, lambda manifest: manifest.update(blocks=BLOCKS))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["blocks"] = manifest["model"]["blocks"] = BLOCKS
+
+    sign(out, change)
     assert open_dataset(out).layer("2").shape == (3, WIDTH)
     with pytest.raises(RequestError, match="layer 1000 isn't stored"):
         open_dataset(out).layer("1000")
@@ -93,7 +97,7 @@ def test_records_of_counts_whose_sum_is_no_number(tmp_path: Path, entries: dict[
             record.update(entries)
 
     sign(out, records=change)
-    refused(lambda: merge([out], tmp_path / "merged"))
+    refused(lambda: merge([out, out], tmp_path / "merged"))
     assert check_files(out)
 
 
@@ -336,8 +340,8 @@ def test_shards_whose_tables_cannot_be_joined(tmp_path: Path) -> None:
             shard = writer.begin(LAYERS, 2, WIDTH, "float16")
             for layer, values in vectors(number, 2).items():
                 shard.put(layer, np.arange(2), values)
-            shard.commit(*with_label(2 * number, 2, label), {})
-        writer.finish(describe("float16"))
+            shard.commit(*with_label(2 * number, 2, label), facts())
+        writer.finish(describe(shards=3))
     problems = check_files(tmp_path / "d")
     assert [problem.file for problem in problems] == [
         "shards/00002.index.parquet",

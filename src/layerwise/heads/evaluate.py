@@ -22,8 +22,7 @@ from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, r
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.results import NamedResult, Result, Table
 from layerwise.states import F32, Layered
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -155,7 +154,7 @@ def evaluate(
         dataset = _dataset_of(source)
         if dataset is not None:
             with limited(threads):
-                collected.add(open_described(dataset).checked(), 0, scoring_track)
+                collected.add(open_dataset(dataset).checked(), 0, scoring_track)
         else:
             corpus = open_source(head.pairs, source, **options)
             collected.add_texts(corpus, encoder, threads, scoring_track)
@@ -235,7 +234,7 @@ def check_labels(
     if source == "-":
         return
     if (place(source) / "manifest.json").is_file():
-        part = next(open_described(source).parts(), None)
+        part = next(open_dataset(source).parts(), None)
         columns = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:
         first = next(iter(open_source(pairs, source, **options).records()), ())

@@ -14,7 +14,7 @@ from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
 from layerwise.arguments import argument
 from layerwise.columns import is_paired
-from layerwise.errors import DatasetError, HeadError, ModelError, RequestError
+from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.heads.head import HeadData
 from layerwise.read.corpus import Corpus, open_corpus
@@ -39,38 +39,17 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     """Return `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`, `precision`, `words_pool`.
 
     `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
-
-    Raises:
-        DatasetError: a manifest without one of these.
     """
-    manifest = dataset.manifest
-    settings, derived = manifest["settings"], manifest.get("derived") or {}
+    settings, derived = dataset.manifest.settings, dataset.manifest.derived
     names = ("special_tokens", "long", "max_length", "overlap", "precision")
-    missing = [name for name in names if name not in settings]
-    if missing or not isinstance(derived, dict):
-        entry = missing[0] if missing else "derived"
-        raise DatasetError(
-            f"{dataset.path}/manifest.json has no entry {entry}, so new texts can't be encoded in the same way; "
-            "restore it from a copy, or extract again"
-        )
-    rows = {name: settings[name] for name in names}
-    words = derived.get("pool") if derived.get("level") == "word" else None
+    rows = {name: getattr(settings, name) for name in names}
+    words = derived.pool if derived is not None and derived.level == "word" else None
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
 
 
 def describe_model(dataset: LayerDataset) -> dict[str, Any]:
-    """Return the model of a dataset: its id, revision, family, blocks, width and hashes.
-
-    Raises:
-        DatasetError: a manifest without one of these.
-    """
-    model = {**dataset.manifest["model"], "blocks": dataset.blocks, "width": dataset.width}
-    for name in _MODEL:
-        if name not in model:
-            raise DatasetError(
-                f"{dataset.path}/manifest.json has no entry model.{name}; restore it from a copy"
-            )
-    return {name: model[name] for name in _MODEL}
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes."""
+    return {name: getattr(dataset.manifest.model, name) for name in _MODEL}
 
 
 def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:
@@ -125,7 +104,7 @@ def encode_rows(
         special_tokens=True if by_words else rows["special_tokens"],
         long=rows["long"],
         max_length=rows["max_length"],
-        overlap=choices.recorded_overlap(rows),
+        overlap=choices.recorded_overlap(rows["long"], rows["overlap"]),
         batch_tokens=batch_tokens,
     )
     states = encoder.states(examples, request, on_batch=counted(track, len(examples)))
@@ -245,7 +224,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
         HeadError: another model, level, pool or handling of special tokens.
         RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
-    head.check_model(dataset.manifest["model"], str(dataset.path))
+    head.check_model(dataset.manifest.model.to_json(), str(dataset.path))
     rows = describe_rows(dataset)
     for name in ("level", "pool", "special_tokens", "words_pool"):
         if rows[name] != head.rows[name]:

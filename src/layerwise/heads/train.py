@@ -22,8 +22,7 @@ from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
 from layerwise.mixes import parse_mix
 from layerwise.options import TrainOptions
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 _RESERVED = ("doc", "id")  # names of other entries of a prediction
 # The options that are recorded with a head.
@@ -46,7 +45,7 @@ def train_head(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
             "dataset; write one with lw.extract"
         )
-    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
     _check_options(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)

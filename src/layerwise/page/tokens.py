@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import choose
 from layerwise.encode.computing import computing
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
+from layerwise.extraction.stored_model import load_stored_model, stored_request
+from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.geometry.token_paths import moves
 from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
-from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -90,12 +89,9 @@ def tokens_of(
 
 
 def _encoder(dataset: LayerDataset) -> Encoder:
-    if "text" not in next(dataset.parts()).texts.column_names:
+    if not has_texts(dataset):
         raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
-    model = described(dataset).manifest["model"]
-    encoder = encode.load.load_encoder(model["id"], revision=model["revision"])
-    check_same(encoder, model, ("weights", "tokenizer", "config"), "put that one back")
-    return encoder
+    return load_stored_model(dataset, remedy="put that one back")
 
 
 def _text_entry(
@@ -123,8 +119,7 @@ def _text_entry(
 
 
 def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
-    settings = dataset.manifest["settings"]
-    request = same_request(encoder, settings, list(dataset.layers))
+    request = stored_request(encoder, dataset.manifest.settings, list(dataset.layers))
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
 
 
