@@ -20,7 +20,7 @@ import layerwise as lw
 from layerwise.heads.solve import CS
 from layerwise.probing.candidates import Candidate, candidates, fitter
 from layerwise.probing.design import Design, DesignBuilder, crossed
-from layerwise.probing.evaluate import Evaluation
+from layerwise.probing.evaluate import CandidateEvaluation
 from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.problem import ProbeProblem, gather
 from layerwise.probing.run import FOLDS
@@ -96,7 +96,7 @@ def _ours(
 ) -> tuple[float, list[float]]:
     """Return the seconds that a candidate takes, and its score in each outer fold."""
     start = time.perf_counter()
-    evaluation = Evaluation(design, problem.scorer)
+    evaluation = CandidateEvaluation(design, problem.scorer)
     fits = fitter(dataset, problem.labelled.rows, candidate)
     scores = evaluation.collect(fits.path(design.fits, evaluation.may_stop))
     pairs = zip(scores.predicted, design.outers, strict=True)

@@ -1,6 +1,5 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
-
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 

@@ -1,12 +1,16 @@
 """A finished dataset, for the commands that write one and do nothing when they are run again."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerwise import api
 from layerwise._util.paths import place
 from layerwise.cli import output
-from layerwise.store import LayerDataset
+
+if TYPE_CHECKING:
+    from layerwise.store import LayerDataset
 
 
 def manifest_bytes(out: str) -> bytes | None:

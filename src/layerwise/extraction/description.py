@@ -13,13 +13,13 @@ from layerwise.store.manifest import Description, Machine, Manifest, SkippedReco
 from layerwise.tolerance import tolerance
 
 if TYPE_CHECKING:
-    from layerwise.extraction.shard_maker import About
+    from layerwise.extraction.shard_maker import WorkerDescription
     from layerwise.read.corpus import Corpus
 
 
-def describe(about: About, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
+def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
     """Return the description of a dataset of one extraction, when its source has been read."""
-    settings, model = about.settings, about.model
+    settings, model = worker.settings, worker.model
     return Description(
         layers=settings.layers,
         level=settings.level,
@@ -30,7 +30,7 @@ def describe(about: About, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> 
         model=model,
         tolerance=Tolerance.from_json(tolerance(settings.precision, settings.dtype)),
         skipped=tuple(SkippedRecord(**asdict(record)) for record in corpus.skipped),
-        notices=(*corpus.notices, *about.notes),
+        notices=(*corpus.notices, *worker.notes),
         versions=versions(),
         machine=Machine(processor=platform.machine(), system=platform.system()),
         sources=sources,

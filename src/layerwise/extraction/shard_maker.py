@@ -47,7 +47,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class About:
+class WorkerDescription:
     """What all processes that make shards of a dataset agree on.
 
     Attributes:
@@ -136,7 +136,7 @@ class ShardMaker:
         self._request = encoder.request(**recipe.request)
         self._share_lock: Any = None
 
-    def describe(self) -> About:
+    def describe(self) -> WorkerDescription:
         """Return settings and provenance."""
         encoder = self._encoder
         settings = EncoderSettings(
@@ -147,7 +147,7 @@ class ShardMaker:
             device=encoder.device.split(":")[0],
             engine=encoder.engine,
         )
-        return About(settings, ModelEntry.from_json(encoder.description), encoder.notes)
+        return WorkerDescription(settings, ModelEntry.from_json(encoder.description), encoder.notes)
 
     def prepare(self, task: Task) -> Ready:
         """Tokenise a shard's texts and lay out its rows."""

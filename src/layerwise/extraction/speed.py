@@ -82,10 +82,10 @@ class Benchmark(Result):
         return asdict(self)
 
     def _lines(self) -> Sequence[str]:
-        fastest = sorted(self.ways, key=lambda way: self.ways[way].tokens_per_s, reverse=True)
+        fastest = sorted(self.ways, key=lambda method: self.ways[method].tokens_per_s, reverse=True)
         rates = [
-            f"{way}: {self.ways[way].tokens_per_s:,.0f} tokens/s, {self.ways[way].against_loop:.2f} × the loop"
-            for way in fastest
+            f"{method}: {self.ways[method].tokens_per_s:,.0f} tokens/s, {self.ways[method].against_loop:.2f} × the loop"
+            for method in fastest
         ]
         left_out = f"left out: {', '.join(self.left_out)}" if self.left_out else ""
         return [
@@ -135,10 +135,10 @@ def measure_speed(
         field = _field(name, chosen, device, bf16, int8, threads)
         rates, ceilings = _race(field, chosen, rounds, racing)
     speeds = {}
-    for way, rate in rates.items():
-        ceiling = ceilings[_ROUGH.get(way, "fp32")]
-        needed = field.flop * field.shares.get(way, 1.0)
-        speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
+    for method, rate in rates.items():
+        ceiling = ceilings[_ROUGH.get(method, "fp32")]
+        needed = field.flop * field.shares.get(method, 1.0)
+        speeds[method] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
     name = shape or str(model)
     return Benchmark(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
 
@@ -162,8 +162,8 @@ def _race(
 
     for run in field.ways.values():
         run(texts[:8])
-    seconds: dict[str, list[float]] = {way: [] for way in field.ways}
-    ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
+    seconds: dict[str, list[float]] = {method: [] for method in field.ways}
+    ceilings = dict.fromkeys(["fp32", *(_ROUGH[method] for method in field.ways if method in _ROUGH)], 0.0)
     measures = {
         precision: encode.int8.ceiling if precision == "int8" else encode.linear.ceiling
         for precision in ceilings
@@ -171,11 +171,11 @@ def _race(
     for _, step in track.each(range(rounds), ["round"] * rounds):
         for precision, measure in measures.items():
             ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
-        for (way, run), _ in step.each(list(field.ways.items()), field.ways):
+        for (method, run), _ in step.each(list(field.ways.items()), field.ways):
             start = time.perf_counter()
             run(texts)
-            seconds[way].append(time.perf_counter() - start)
-    return {way: field.tokens / statistics.median(times) for way, times in seconds.items()}, ceilings
+            seconds[method].append(time.perf_counter() - start)
+    return {method: field.tokens / statistics.median(times) for method, times in seconds.items()}, ceilings
 
 
 def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
@@ -231,7 +231,9 @@ def _field(
         ways[INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
         left_out[INT8] = f"it {encode.int8.refusal()}" if encoder.device == "cpu" else "it runs on a CPU"
-    ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
+    ways |= {
+        method: _by_threads(run, threads) for method, run in ways.items() if method not in (LOOP, PADDED)
+    }
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"

@@ -54,7 +54,7 @@ def fit_heads(
     """
     reading_track, fitting_track = track.split(1, 9)
     reading_track.named("reading the layers")
-    rows = _Rows.read(dataset, plan, plan.train)
+    rows = _TrainingRows.read(dataset, plan, plan.train)
     numbers = range(len(plan.targets))
     groups = [[*numbers]] if options.shared_hidden else [[number] for number in numbers]
     choosing_track, rereading_track, refitting_track = fitting_track.split(*_phases(plan, groups, options))
@@ -89,18 +89,18 @@ def fit_heads(
     return tuple(heads[number] for number in numbers), records
 
 
-def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_Rows", track: Tracker) -> "_Rows":
+def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_TrainingRows", track: Tracker) -> "_TrainingRows":
     """Return the rows standardised for the final fit; `rows` itself if no row was held out of the training rows."""
     if not (plan.refit and plan.held_out.any()):
         return rows
     track.named("all rows")
     fitting = plan.train | plan.held_out
     normed = any(target.spec.mix.norm for target in plan.targets)
-    return (_Rows.read(dataset, plan, fitting) if normed else rows).standardised(plan, fitting)
+    return (_TrainingRows.read(dataset, plan, fitting) if normed else rows).standardised(plan, fitting)
 
 
 def _alone(
-    plan: SplitPlan, rows: "_Rows", number: int, options: TrainOptions, track: Tracker
+    plan: SplitPlan, rows: "_TrainingRows", number: int, options: TrainOptions, track: Tracker
 ) -> dict[str, Any] | None:
     """Return the held-out scores of a task that is fitted without those with which it shares a hidden layer."""
     _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
@@ -135,7 +135,7 @@ def _json(result: Score | LearnedMix | None) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
+class _TrainingRows:
     """The features of each task: planes of all rows of the plan, and the same standardised (`x`)."""
 
     planes: tuple[Planes, ...]
@@ -143,13 +143,13 @@ class _Rows:
     x: tuple[F32, ...]
 
     @classmethod
-    def read(cls, dataset: Layered, plan: SplitPlan, fitting: Mask) -> "_Rows":
+    def read(cls, dataset: Layered, plan: SplitPlan, fitting: Mask) -> "_TrainingRows":
         mixes = [target.spec.mix for target in plan.targets]
         fit_rows = [target.has & fitting for target in plan.targets]
         planes = tuple(read_planes(dataset, plan.rows, mixes, fit_rows))
         return cls(planes, (), ()).standardised(plan, fitting)
 
-    def standardised(self, plan: SplitPlan, fitting: Mask) -> "_Rows":
+    def standardised(self, plan: SplitPlan, fitting: Mask) -> "_TrainingRows":
         """Return the same rows, standardised with the statistics of the rows `fitting` that have a label."""
         stats, x = [], []
         for target, task_planes in zip(plan.targets, self.planes, strict=True):
@@ -184,7 +184,7 @@ def _phases(
 
 
 def _choose(
-    plan: SplitPlan, rows: _Rows, group: Sequence[int], options: TrainOptions, track: Tracker
+    plan: SplitPlan, rows: _TrainingRows, group: Sequence[int], options: TrainOptions, track: Tracker
 ) -> tuple[Hyperparameters, Heads]:
     """Return the hyperparameters of some tasks, and the heads fitted with them without the held-out rows."""
     target = plan.targets[group[0]]
@@ -217,7 +217,7 @@ def _choose(
 
 def _fit(
     plan: SplitPlan,
-    rows: _Rows,
+    rows: _TrainingRows,
     group: Sequence[int],
     hyperparameters: Hyperparameters,
     options: TrainOptions,
@@ -243,7 +243,7 @@ def _fit(
     )
 
 
-def _head(target: Target, rows: _Rows, number: int, fitted: Fitted) -> TaskHead:
+def _head(target: Target, rows: _TrainingRows, number: int, fitted: Fitted) -> TaskHead:
     spec = target.spec
     return TaskHead(
         name=spec.name,
@@ -259,7 +259,7 @@ def _head(target: Target, rows: _Rows, number: int, fitted: Fitted) -> TaskHead:
     )
 
 
-def _scores(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead, which: Mask) -> Score | None:
+def _scores(plan: SplitPlan, rows: _TrainingRows, number: int, head: TaskHead, which: Mask) -> Score | None:
     """Return the scores of a head on some rows of the plan; `None` if none of them has a label."""
     target = plan.targets[number]
     in_task = which[target.has]
@@ -271,7 +271,7 @@ def _scores(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead, which: Ma
     return score(head.task, target.multi, target.gold[in_task], predictions, docs)
 
 
-def _loss(plan: SplitPlan, rows: _Rows, number: int, head: TaskHead) -> float:
+def _loss(plan: SplitPlan, rows: _TrainingRows, number: int, head: TaskHead) -> float:
     """Return the mean loss of held-out rows: negative log-likelihood in nats, or squared error."""
     target = plan.targets[number]
     in_task = plan.held_out[target.has]

@@ -146,7 +146,7 @@ class HeadData:
         pairs: the names of the two texts of a record, or `None`.
         task_heads: the fitted head of each task.
         training: the training data, and the scores on held-out and test rows.
-        about: further records: versions, and the time of the training.
+        provenance: further records: versions, and the time of the training.
     """
 
     model: Mapping[str, Any]
@@ -154,7 +154,7 @@ class HeadData:
     pairs: tuple[str, str] | None
     task_heads: tuple[TaskHead, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tasks(self) -> tuple[str, ...]:

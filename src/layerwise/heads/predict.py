@@ -62,7 +62,7 @@ class Head(HeadData):
 
     def __init__(self, data: HeadData, **loading: Any) -> None:
         """Take a stored head; `loading` are the arguments of `inputs.load_model`."""
-        super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.about)
+        super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.provenance)
         self._loading = loading
         self._encoder: Encoder | None = None
         self._loading_lock = new_lock()

@@ -59,7 +59,7 @@ def write_head(head: HeadData, path: str | Path) -> None:
     with disk.new(Path(path)) as part:
         part.mkdir()
         disk.write_file(part / TENSORS, tensors)
-        disk.write_file(part / JSON, to_json({**head.about, **_description(head, tensors)}))
+        disk.write_file(part / JSON, to_json({**head.provenance, **_description(head, tensors)}))
 
 
 def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:
@@ -171,9 +171,9 @@ def read_head(path: str | Path) -> HeadData:
             )
         )
     pairs = value.get("pairs")
-    about = {name: value.get(name) for name in ("versions", "made")}
+    provenance = {name: value.get(name) for name in ("versions", "made")}
     both = None if pairs is None else (pairs[0], pairs[1])
-    return HeadData(value["model"], value["rows"], both, tuple(tasks), value["training"], about)
+    return HeadData(value["model"], value["rows"], both, tuple(tasks), value["training"], provenance)
 
 
 def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:

@@ -58,10 +58,10 @@ def train_head(
         "notes": list(plan.notes),
         "tasks": records,
     }
-    return Head(HeadData(model, rows, pairs, task_heads, training, _about()))
+    return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
 
 
-def _about() -> dict[str, Any]:
+def _provenance() -> dict[str, Any]:
     """Return the records of a training: the versions and the time."""
     solver_versions = {name: version(name) for name in ("scikit-learn", "scipy")}
     return {

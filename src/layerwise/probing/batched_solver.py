@@ -147,7 +147,7 @@ class Solver:
         when fits begin at a C.
         """
         for batch in self._batches(fits):
-            solvers = [_Batch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
+            solvers = [_FitBatch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
             for c_index, C in enumerate(CS[: last + 1]):
                 for index, solver in enumerate(solvers):
                     step = (c_index + index / len(solvers)) / (last + 1)
@@ -179,7 +179,7 @@ def _by_size(fits: Fits, batch: I64) -> list[I64]:
     return [batch[size == value] for value in np.unique(size)]
 
 
-class _Batch:
+class _FitBatch:
     """Fits that are solved together. Parameters of a fit: columns × width weights, biases, mix logits."""
 
     def __init__(self, shared: Solver, fits: Fits, batch: Tensor) -> None:

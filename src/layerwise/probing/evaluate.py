@@ -46,7 +46,7 @@ class _FitUses:
     block: list[tuple[int, int]] = field(default_factory=list)
 
 
-class Evaluation:
+class CandidateEvaluation:
     """Collects the scores of fits from the solver, and keeps only what the design needs."""
 
     def __init__(self, design: Design, scorer: Scorer) -> None:

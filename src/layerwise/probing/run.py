@@ -12,7 +12,7 @@ from layerwise.labels.scorers import F64, ClassScorer, Predicted, Scorer
 from layerwise.probing import stats
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
-from layerwise.probing.evaluate import CandidateScores, Evaluation, control_scores
+from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
 from layerwise.probing.problem import ProbeProblem
 from layerwise.probing.results import Estimate
 from layerwise.states import I64, Layered
@@ -102,5 +102,5 @@ class ProbeRun:
 
 def _evaluate(design: Design, solver: Fitter, scorer: Scorer, track: Tracker) -> CandidateScores:
     """Fit one candidate on all training sets of a design and collect its scores."""
-    evaluation = Evaluation(design, scorer)
+    evaluation = CandidateEvaluation(design, scorer)
     return evaluation.collect(solver.path(design.fits, evaluation.may_stop, evaluation.on_begin(track)))

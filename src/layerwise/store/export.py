@@ -94,14 +94,14 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tr
         for name, width, _ in columns
     ]
     vector_names = {field.name for field in vectors}
-    about = _renamed(join_schemas([_about(part).schema for part in states.parts()], path), vector_names)
-    schema = pa.schema([*about, *vectors])
-    options = {**OPTIONS, "use_dictionary": about.names, "write_statistics": about.names}
+    metadata = _renamed(join_schemas([_metadata(part).schema for part in states.parts()], path), vector_names)
+    schema = pa.schema([*metadata, *vectors])
+    options = {**OPTIONS, "use_dictionary": metadata.names, "write_statistics": metadata.names}
     step = max(1, _GROUP_BYTES // (4 * sum(width for _, width, _ in columns)))
     with disk.create(path) as file:
         with pq.ParquetWriter(file, schema, **options) as writer:
             for part in _parts(states, track, "rows"):
-                table = _fit(_about(part), about, vector_names, path)
+                table = _fit(_metadata(part), metadata, vector_names, path)
                 for rows in _steps(part.rows, step):
                     arrays = [_fixed(read(part, rows)) for _, _, read in columns]
                     both = [*table.slice(rows.start, rows.stop - rows.start).columns, *arrays]
@@ -110,7 +110,7 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tr
         disk.sync(file.fileno(), path)
 
 
-def _about(part: Layered) -> pa.Table:
+def _metadata(part: Layered) -> pa.Table:
     """Return the index, at text level also with the columns of the texts that it lacks."""
     index = part.index
     if part.level != "text":
