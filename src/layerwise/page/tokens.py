@@ -33,7 +33,10 @@ _LEAST = 8  # fewest tokens of a text in its maps, even where MAPS allows fewer
 
 
 def some_docs(texts: Any) -> list[int]:
-    """Return the numbers of a few texts, evenly spaced in a table; texts short enough to show whole come first."""
+    """Return the numbers of a few texts of a table, ascending and evenly spaced.
+
+    If the table has texts short enough to show whole, only these are chosen.
+    """
     docs = texts["doc"].to_numpy()
     tokens = texts["tokens"].to_numpy() if "tokens" in texts.column_names else np.full(len(docs), MOST)
     short = docs[(tokens > 3) & (tokens <= MOST)]
@@ -68,9 +71,7 @@ def tokens_of(
     """
     if not isinstance(dataset, LayerDataset):
         if attention or requested:
-            raise RequestError(
-                "tokens and attention come from a dataset on disk, and these are rows in memory"
-            )
+            raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
         return [], "these are rows in memory"
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:
@@ -91,10 +92,12 @@ def tokens_of(
 
 def _encoder(dataset: LayerDataset) -> Encoder:
     if "text" not in next(dataset.parts()).texts.column_names:
-        raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
+        raise RequestError(
+            "tokens need the texts, which must be encoded again, but the dataset contains no texts"
+        )
     model = described(dataset).manifest["model"]
     encoder = encode.load.load_encoder(model["id"], revision=model["revision"])
-    check_same(encoder, model, ("weights", "tokenizer", "config"), "put that one back")
+    check_same(encoder, model, ("weights", "tokenizer", "config"), "restore the model of the dataset")
     return encoder
 
 
