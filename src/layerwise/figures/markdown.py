@@ -37,7 +37,7 @@ def probe_body(result: Result, heading: str) -> str:
         _candidates(result),
         _chosen(result),
         *_under(f"{heading} Baselines", _baselines(result)),
-        *_under(f"{heading} What the learned mix weighs", _learned(result)),
+        *_under(f"{heading} Weights of the learned mix", _learned(result)),
         *_under(f"{heading} Notes", _notes(result)),
     ]
     return "\n\n".join(part for part in parts if part)
