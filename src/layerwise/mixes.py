@@ -100,8 +100,8 @@ def within_float32() -> Iterator[None]:
             yield
     except FloatingPointError:
         raise RequestError(
-            f"rows hold numbers so large that mixing or standardising them goes beyond float32 ({_LARGEST:.2g}); "
-            "leave out the rows or the layers that hold them"
+            f"the rows contain numbers so large that mixing or standardising them exceeds float32 ({_LARGEST:.2g}); "
+            "leave out the rows or the layers that contain them"
         ) from None
 
 
@@ -161,9 +161,9 @@ def _options(options: Sequence[str], how: str, count: int) -> tuple[tuple[float,
         elif not equals and how == "weighted" and weights is None:
             weights = _weights(option, count)
         else:
-            raise RequestError(f"option {option!r} isn't understood; there is norm=layer, once")
+            raise RequestError(f"option {option!r} is unknown or repeated; the only option is norm=layer")
     if how == "weighted" and weights is None:
-        raise RequestError("the weights are missing: one per layer, after a semicolon")
+        raise RequestError("the weights are missing; give one per layer, after a semicolon")
     return weights, norm
 
 
@@ -171,11 +171,11 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise RequestError(f"{text!r} are no weights") from None
+        raise RequestError(f"{text!r} aren't weights; give numbers separated by commas") from None
     if not all(abs(weight) <= _LARGEST for weight in weights):
         raise RequestError(f"weights {text!r} aren't finite")
     if len(weights) != count:
-        raise RequestError(f"{len(weights)} weights for {count} layers")
+        raise RequestError(f"{len(weights)} weights for {count} layers; give one per layer")
     return weights
 
 
@@ -185,7 +185,7 @@ def _refuse(text: str, why: str, how: str, available: Sequence[str]) -> RequestE
         example = f"weighted({','.join(last_layers)}; {','.join(['0.5'] * len(last_layers))})"
     else:
         example = available[-1] if how == "layer" else f"{how}(all)"
-    return RequestError(f"mix {text!r}: {why}; a right one is {example}")
+    return RequestError(f"mix {text!r}: {why}; for example {example}")
 
 
 def apply_mix(
@@ -277,7 +277,7 @@ def refuse_learned(mix: Mix) -> None:
     if mix.how == "learned":
         raise RequestError(
             f"mix {str(mix)!r} is fitted with a head; train one with {argument('mix', str(mix))}, or "
-            f"take fixed weights, such as mean({','.join(mix.layers)})"
+            f"use fixed weights, such as mean({','.join(mix.layers)})"
         )
 
 

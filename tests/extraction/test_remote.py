@@ -614,7 +614,7 @@ def test_shards_are_added_merged_and_mended(bucket: str, model: str, server: Fau
 def test_what_is_missing_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match=r"s3://.*/nothing doesn't exist; a dataset is the folder"):
         lw.open_dataset(f"{bucket}/nothing")
-    with pytest.raises(RequestError, match="foo://x/y can't be used: .*; take a path, or s3://"):
+    with pytest.raises(RequestError, match="foo://x/y can't be used: .*; give a path, or s3://"):
         lw.open_dataset("foo://x/y")
     monkeypatch.setitem(sys.modules, "upath", None)
     with pytest.raises(RequestError, match=r"run: pip install 'layerwise\[s3\]'"):

@@ -165,7 +165,7 @@ def test_texts_come_in_any_kind_of_list(tiny: Path, given: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "texts", "says"),
     [
-        ({}, "one text", "got one string for a list of texts; put it in brackets"),
+        ({}, "one text", "got one string for a list of texts; put it in a list"),
         ({}, np.array([["a"], ["b"]]), r"an array of shape \(2, 1\)"),
         ({}, {"a": 1}, r"such as \['a'\]"),
         ({}, 3, "give a list"),

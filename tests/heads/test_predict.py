@@ -300,7 +300,7 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
 
 
 def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
-    with pytest.raises(RequestError, match="got one string for a list of texts; put it in brackets"):
+    with pytest.raises(RequestError, match="got one string for a list of texts; put it in a list"):
         mood.predict("a text")
     with pytest.raises(RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
         mood.predict({"text": ["one", "two"], "label": ["x", "y"]})

@@ -574,7 +574,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", 10**6])
 def test_a_number_that_is_none(wrong: Any) -> None:
-    with pytest.raises(RequestError, match=r"threads=.* is out of range; take a whole number from 1 to"):
+    with pytest.raises(RequestError, match=r"threads=.* is out of range; give a whole number from 1 to"):
         threads.choose(wrong)
 
 

@@ -217,7 +217,7 @@ def test_finite_numbers_that_mixed_are_infinite(value: float, out: Path, tmp_pat
             except RequestError as error:
                 said.append(str(error))
     assert len(said) >= 4
-    assert all("goes beyond float32 (3.4e+38); leave out the rows" in one for one in said)
+    assert all("exceeds float32 (3.4e+38); leave out the rows" in one for one in said)
     assert not (tmp_path / "x").exists()
 
 

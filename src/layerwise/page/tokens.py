@@ -32,7 +32,10 @@ _LEAST = 8  # fewest tokens of a text in its maps, even where MAPS allows fewer
 
 
 def some_docs(texts: Any) -> list[int]:
-    """Return the numbers of a few texts, evenly spaced in a table; texts short enough to show whole come first."""
+    """Return the numbers of a few texts of a table, ascending and evenly spaced.
+
+    If the table has texts short enough to show whole, only these are chosen.
+    """
     docs = texts["doc"].to_numpy()
     tokens = texts["tokens"].to_numpy() if "tokens" in texts.column_names else np.full(len(docs), MOST)
     short = docs[(tokens > 3) & (tokens <= MOST)]
@@ -67,9 +70,7 @@ def tokens_of(
     """
     if not isinstance(dataset, LayerDataset):
         if attention or requested:
-            raise RequestError(
-                "tokens and attention come from a dataset on disk, and these are rows in memory"
-            )
+            raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
         return [], "these are rows in memory"
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:
@@ -90,8 +91,10 @@ def tokens_of(
 
 def _encoder(dataset: LayerDataset) -> Encoder:
     if not has_texts(dataset):
-        raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
-    return load_stored_model(dataset, remedy="put that one back")
+        raise RequestError(
+            "tokens need the texts, which must be encoded again, but the dataset contains no texts"
+        )
+    return load_stored_model(dataset, remedy="restore the model of the dataset")
 
 
 def _text_entry(
