@@ -138,3 +138,15 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
         *(key for measure in result["measures"].values() for key in measure),
     }:
         assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = sorted(set(re.findall(r"`([\w/]+\.(?:py|md))`", text)))
+    missing = [
+        name
+        for name in names
+        if not any((folder / name).exists() for folder in (ROOT, ROOT / "src" / "layerwise"))
+    ]
+    assert len(names) > 30
+    assert not missing, f"CONTRIBUTING.md names files that don't exist: {missing}"
