@@ -9,6 +9,7 @@ import io
 import statistics
 import sys
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
 
 from bindings import bindings, is_vague
@@ -84,8 +85,8 @@ def _in_cycles(package: Path, trees: Mapping[Path, ast.Module]) -> int:
     grows = True
     while grows:
         grows = False
-        for name, others in reached.items():
-            further = set().union(*(needs[other] for other in others)) - others
+        for others in reached.values():
+            further: set[str] = set().union(*(needs[other] for other in others)) - others
             others |= further
             grows = grows or bool(further)
     return sum(name in others for name, others in reached.items())
