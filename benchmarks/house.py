@@ -9,6 +9,7 @@ import io
 import statistics
 import sys
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
 
 from bindings import bindings, is_vague
@@ -56,6 +57,7 @@ def figures(package: Path) -> dict[str, str]:
         "functions over 40 lines": f"{sum(length > 40 for length in lengths)} ({_share(lengths)})",
         "most parameters": f"{parameters}",
         "own imports within functions": f"{sum(map(_own_imports, functions))}",
+        "files in import cycles": f"{_in_cycles(package, trees)}",
         "share of lines that hold a comment": f"{comments / sum(lines):.1%}",
         "bindings whose name says nothing": f"{vague} of {len(names):,} ({vague / len(names):.1%})",
         f"lines that stand in {_WINDOW} equal ones elsewhere": f"{repeated} ({repeated / sum(lines):.1%})",
@@ -73,6 +75,32 @@ def _three(numbers: list[int]) -> str:
 def _own_imports(function: ast.FunctionDef) -> int:
     modules = [node.module or "" for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
     return sum(module.split(".")[0] == "layerwise" for module in modules)
+
+
+def _in_cycles(package: Path, trees: Mapping[Path, ast.Module]) -> int:
+    """Return how many files import themselves through others; imports within functions and for types count."""
+    module_of = {path: ".".join(path.relative_to(package).with_suffix("").parts) for path in trees}
+    needs = {module_of[path]: _ours(tree) & {*module_of.values()} for path, tree in trees.items()}
+    reached = {name: set(others) for name, others in needs.items()}
+    grows = True
+    while grows:
+        grows = False
+        for others in reached.values():
+            further: set[str] = set().union(*(needs[other] for other in others)) - others
+            others |= further
+            grows = grows or bool(further)
+    return sum(name in others for name, others in reached.items())
+
+
+def _ours(tree: ast.Module) -> set[str]:
+    """Return the modules of layerwise that a file imports, without the leading `layerwise.`."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "layerwise":
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {str(name).removeprefix("layerwise.") for name in names}
 
 
 def _comments(source: str) -> int:

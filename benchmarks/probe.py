@@ -17,13 +17,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.probing.candidates import Candidate, candidates, fitter
 from layerwise.probing.design import Design, DesignBuilder, crossed
-from layerwise.probing.evaluate import Evaluation
+from layerwise.probing.evaluate import CandidateEvaluation
 from layerwise.probing.mix_importance import mix_importance
-from layerwise.probing.probe import FOLDS, RESAMPLED
 from layerwise.probing.problem import ProbeProblem, gather
+from layerwise.probing.run import FOLDS
+from layerwise.probing.summary import RESAMPLED
 from layerwise.read.docstrings import paragraphs
 from layerwise.store import LayerDataset
 
@@ -95,7 +96,7 @@ def _ours(
 ) -> tuple[float, list[float]]:
     """Return the seconds that a candidate takes, and its score in each outer fold."""
     start = time.perf_counter()
-    evaluation = Evaluation(design, problem.scorer)
+    evaluation = CandidateEvaluation(design, problem.scorer)
     fits = fitter(dataset, problem.labelled.rows, candidate)
     scores = evaluation.collect(fits.path(design.fits, evaluation.may_stop))
     pairs = zip(scores.predicted, design.outers, strict=True)

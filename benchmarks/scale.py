@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def child(source: str, out: str, level: str) -> None:
     dataset = lw.extract(source, out, model=encoder, level=level)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"seconds": seconds, "peak": peak, "tokens": dataset.manifest["totals"]["tokens"]}))
+    print(json.dumps({"seconds": seconds, "peak": peak, "tokens": dataset.manifest.totals.tokens}))
 
 
 def grow(folder: Path) -> list[Goal]:
@@ -82,7 +83,7 @@ def _extracted(source: Path, out: Path, level: str) -> dict[str, float]:
 def shards(folder: Path) -> list[Goal]:
     """Open a dataset of ten thousand shards: its manifest and what is known of each shard, no row of them."""
     import layerwise as lw
-    from layerwise.store.layout import Folder
+    from layerwise.store.layout import KINDS, Folder, to_json
     from layerwise.store.records import records_bytes
 
     (folder / "few.txt").write_text("".join(f"text number {n}\n" for n in range(8)))
@@ -90,23 +91,25 @@ def shards(folder: Path) -> list[Goal]:
     record = next(few.shards)
     records = []
     for number in range(SHARDS):
-        files = {
-            kind: {
-                **file,
-                "name": Folder(few.path).shard(number, kind).name,
-                "sha256": hashlib.sha256(f"{kind} {number}".encode()).hexdigest(),
-            }
-            for kind, file in record["files"].items()
+        files: dict[str, Any] = {
+            kind: replace(
+                record.files.of(kind),
+                name=Folder(few.path).shard(number, kind).name,
+                sha256=hashlib.sha256(f"{kind} {number}".encode()).hexdigest(),
+            )
+            for kind in KINDS
         }
-        records.append({**record, "number": number, "files": files})
+        records.append(replace(record, number=number, files=replace(record.files, **files)))
     data, entry = records_bytes(records)
     writing = _median(lambda: records_bytes(records))
     many = folder / "many.lw"
     many.mkdir()
-    (many / entry["name"]).write_bytes(data)
-    (many / "manifest.json").write_text(json.dumps({**few.manifest, "shards": entry}))
+    (many / entry.name).write_bytes(data)
+    (source,) = few.manifest.sources
+    manifest = replace(few.manifest, shards=entry, sources=(replace(source, shards=SHARDS),))
+    (many / "manifest.json").write_bytes(to_json(manifest.to_json()))
     opening = _median(lambda: lw.open_dataset(many).rows)
-    known = _median(lambda: sum(one["rows"] for one in lw.open_dataset(many).shards))
+    known = _median(lambda: sum(shard.rows for shard in lw.open_dataset(many).shards))
     size = (many / "manifest.json").stat().st_size + len(data)
     show(
         [
@@ -246,7 +249,7 @@ def merging(folder: Path) -> list[Goal]:
         texts = documentation(4_096)[number * 2_048 : (number + 1) * 2_048]
         source = write_jsonl(folder / f"half-{number}.jsonl", texts)
         halves.append(lw.extract(source, folder / f"half-{number}.lw", level="token"))
-    size = sum(half.manifest["totals"]["bytes"] for half in halves) / 1e9
+    size = sum(half.manifest.totals.bytes for half in halves) / 1e9
     seconds = []
     for _ in range(ROUNDS):
         start = time.perf_counter()

@@ -122,7 +122,7 @@ def main() -> None:
                 clock.seconds.clear()
                 made = whole(source, folder / f"{precision}-{number}.lw", model=encoder)
                 found[precision].append(dict(clock.seconds))
-        flop = made.manifest["totals"]["tokens"] * _flop_per_token(encoders["fp32"])
+        flop = made.manifest.totals.tokens * _flop_per_token(encoders["fp32"])
     parts = sorted({part for runs in found.values() for run in runs for part in run})
     middle = {
         p: {part: statistics.median(run.get(part, 0.0) for run in runs) for part in parts}

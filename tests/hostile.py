@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from layerwise.errors import DatasetError
 from layerwise.store.header import read_header
+from layerwise.store.json_object import WrongEntryError, as_json
 from layerwise.store.layout import KINDS, Folder, to_json
-from layerwise.store.records import records_bytes, summed
-from layerwise.store.tables import read_table
+from layerwise.store.records import ShardRecord, errors_of, records_name, totals_of
+from layerwise.store.tables import read_table, table_bytes
 
 Change = Callable[[Any], None]
 
@@ -29,14 +31,25 @@ def sign(out: Path, change: Change = lambda manifest: None, records: Change = la
             data = folder.shard(record["number"], kind).read_bytes()
             record["files"][kind].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     records(known)
-    data, entry = records_bytes(known)
+    data, entry = raw_records(known)
     path.unlink()
     (out / entry["name"]).write_bytes(data)
     manifest["shards"] = entry
-    with suppress(DatasetError):  # records that were changed beyond what can be summed
-        manifest |= summed(known, manifest["layers"])
+    with suppress(DatasetError, WrongEntryError):  # records that were changed beyond what can be summed
+        typed = [ShardRecord.from_json(record) for record in known]
+        manifest["totals"] = totals_of(typed).to_json()
+        manifest["error"] = as_json(errors_of(typed, manifest["layers"]))
     change(manifest)
     write_manifest(out, to_json(manifest))
+
+
+def raw_records(records: list[dict[str, Any]]) -> tuple[bytes, dict[str, Any]]:
+    """The file of records that may make no sense, and its entry in the manifest."""
+    columns = {name: pa.array([record[name] for record in records], pa.int64()) for name in ("texts", "rows")}
+    columns["record"] = pa.array([json.dumps(record) for record in records], pa.string())
+    data = table_bytes(pa.table(columns))
+    digest = hashlib.sha256(data).hexdigest()
+    return data, {"name": records_name(digest), "count": len(records), "bytes": len(data), "sha256": digest}
 
 
 def write_manifest(out: Path, data: bytes) -> None:

@@ -122,7 +122,7 @@ def kill_job(job: Callable[[Path], object], folder: Path, old: Path | None, coun
                 sys.exit(f"killed at point {die_at} of {points}: {check_files(out)}, or other texts")
         in_child(lambda: job(out), None)
         left = sorted(p.name for p in out.iterdir() if p.is_file())
-        if shards_of(out) != shards_of(whole) or check_files(out) or len(left) != 4:
+        if shards_of(out) != shards_of(whole) or check_files(out) or len(left) != 5:
             sys.exit(f"killed at point {point} of {points}: {check_files(out)}, {left}, or other bytes")
         shutil.rmtree(out)
     sys.exit("no end")

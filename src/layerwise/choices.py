@@ -1,8 +1,5 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
@@ -12,7 +9,24 @@ _OF_TEXTS = ("cls", "eos")
 PRECISIONS = ("fp32", "bf16", "int8")
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 LONG = ("window", "truncate", "error")
+TASKS = ("classify", "regress", "tag")
+HEAD_TYPES = ("linear", "mlp")
+CLASS_WEIGHTS = ("balanced",)
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll")
+
+# The metrics of results, as people write them.
+METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "r2": "R²",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "span_f1": "span F1",
+    "span_precision": "span precision",
+    "span_recall": "span recall",
+    "word_accuracy": "word accuracy",
+}
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
@@ -54,10 +68,9 @@ def fit_overlap(long: str, overlap: int | None) -> int | None:
     return overlap
 
 
-def recorded_overlap(settings: Mapping[str, Any]) -> int | None:
+def recorded_overlap(long: str, overlap: int | None) -> int | None:
     """Return the overlap of recorded settings, to request it again; None where it had no effect."""
-    overlap: int | None = settings["overlap"]
-    return overlap if _has_windows(settings["long"]) else None
+    return overlap if _has_windows(long) else None
 
 
 def _has_windows(long: str) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.layers import layer_names, resolve_layers
 
@@ -45,6 +46,13 @@ class Mix:
     layers: tuple[str, ...]
     weights: tuple[float, ...] | None = None
     norm: str | None = None
+
+    @property
+    def coefficients(self) -> tuple[float, ...] | None:
+        """The factor of each layer, if the mix is a weighted sum with fixed weights; else `None`."""
+        if self.how in ("max", "concat", "learned"):
+            return None
+        return self.weights or (1 / len(self.layers) if self.how == "mean" else 1.0,) * len(self.layers)
 
     def out_width(self, width: int) -> int:
         """Return the width of a mixed row, for layers of `width`."""
@@ -92,8 +100,8 @@ def within_float32() -> Iterator[None]:
             yield
     except FloatingPointError:
         raise RequestError(
-            f"rows hold numbers so large that mixing or standardising them goes beyond float32 ({_LARGEST:.2g}); "
-            "leave out the rows or the layers that hold them"
+            f"the rows contain numbers so large that mixing or standardising them exceeds float32 ({_LARGEST:.2g}); "
+            "leave out the rows or the layers that contain them"
         ) from None
 
 
@@ -153,9 +161,9 @@ def _options(options: Sequence[str], how: str, count: int) -> tuple[tuple[float,
         elif not equals and how == "weighted" and weights is None:
             weights = _weights(option, count)
         else:
-            raise RequestError(f"option {option!r} isn't understood; there is norm=layer, once")
+            raise RequestError(f"option {option!r} is unknown or repeated; the only option is norm=layer")
     if how == "weighted" and weights is None:
-        raise RequestError("the weights are missing: one per layer, after a semicolon")
+        raise RequestError("the weights are missing; give one per layer, after a semicolon")
     return weights, norm
 
 
@@ -163,11 +171,11 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise RequestError(f"{text!r} are no weights") from None
+        raise RequestError(f"{text!r} aren't weights; give numbers separated by commas") from None
     if not all(abs(weight) <= _LARGEST for weight in weights):
         raise RequestError(f"weights {text!r} aren't finite")
     if len(weights) != count:
-        raise RequestError(f"{len(weights)} weights for {count} layers")
+        raise RequestError(f"{len(weights)} weights for {count} layers; give one per layer")
     return weights
 
 
@@ -177,7 +185,7 @@ def _refuse(text: str, why: str, how: str, available: Sequence[str]) -> RequestE
         example = f"weighted({','.join(last_layers)}; {','.join(['0.5'] * len(last_layers))})"
     else:
         example = available[-1] if how == "layer" else f"{how}(all)"
-    return RequestError(f"mix {text!r}: {why}; a right one is {example}")
+    return RequestError(f"mix {text!r}: {why}; for example {example}")
 
 
 def apply_mix(
@@ -203,13 +211,61 @@ def apply_mix(
     refuse_learned(mix)
     if mix.norm and stats is None:
         warn_of_stats(mix)
-    for number, name in enumerate(mix.layers):
+    mixer = Mixer(mix, out)
+    for name in mix.layers:
         # The array has no name here, so that it is freed before the next layer is read.
-        out = _add_layer(mix, number, read(name), None if stats is None or not mix.norm else stats[name], out)
-    assert out is not None  # a mix has at least one layer
-    if mix.how == "mean":
-        out /= len(mix.layers)
-    return out
+        mixer.add(name, read(name), stats[name] if stats is not None and mix.norm else None)
+    return mixer.result()
+
+
+class Mixer:
+    """Mix layers that are added one at a time, in any order."""
+
+    def __init__(self, mix: Mix, out: F32 | None = None) -> None:
+        """Begin a mix that isn't `learned`; `out` is an array for the result, a new one by default."""
+        self.mix, self._out, self._is_empty = mix, out, True
+
+    def add(self, name: str, values: F32, stats: LayerStats | None = None) -> None:
+        """Add the layer `name`, (rows, width).
+
+        With `norm=layer` it is standardised first, by `stats`, or by the statistics of these rows.
+
+        Raises:
+            RequestError: numbers that mixed are beyond float32.
+        """
+        mix, position = self.mix, self.mix.layers.index(name)
+        if mix.norm and stats is None:
+            stats = layer_stats(values[rows] for rows in block_slices(*values.shape))
+        if self._out is None:
+            self._out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
+        with within_float32():
+            for rows in block_slices(*values.shape):
+                block = stats(values[rows]) if mix.norm and stats is not None else values[rows]
+                self._add_rows(position, self._out[rows], block)
+        self._is_empty = False
+
+    def _add_rows(self, position: int, out: F32, values: F32) -> None:
+        """Add some rows of the layer at `position` of the mix to the same rows of the result."""
+        mix = self.mix
+        if mix.weights is not None:
+            values = values * values.dtype.type(mix.weights[position])
+        if mix.how == "concat":
+            width = values.shape[1]
+            out[:, position * width : (position + 1) * width] = values
+        elif self._is_empty:
+            out[...] = values
+        elif mix.how == "max":
+            np.maximum(out, values, out=out)
+        else:
+            out += values
+
+    def result(self) -> F32:
+        """Return the mixed rows, after all layers of the mix were added."""
+        out = self._out
+        assert out is not None  # a mix has at least one layer
+        if self.mix.how == "mean":
+            out /= len(self.mix.layers)
+        return out
 
 
 def refuse_learned(mix: Mix) -> None:
@@ -220,8 +276,8 @@ def refuse_learned(mix: Mix) -> None:
     """
     if mix.how == "learned":
         raise RequestError(
-            f"mix {str(mix)!r} is fitted with a head: run `layerwise train --mix '{mix}'`; "
-            f"without a head take fixed weights, such as mean({','.join(mix.layers)})"
+            f"mix {str(mix)!r} is fitted with a head; train one with {argument('mix', str(mix))}, or "
+            f"use fixed weights, such as mean({','.join(mix.layers)})"
         )
 
 
@@ -236,30 +292,3 @@ def block_slices(rows: int, width: int) -> Iterator[slice]:
     step = max(1, _BLOCK // max(1, width))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
-
-
-def _add_layer(mix: Mix, number: int, values: F32, stats: LayerStats | None, out: F32 | None) -> F32:
-    """Add layer `number` of the mix to the result, by blocks of rows; return the result."""
-    if mix.norm and stats is None:
-        stats = layer_stats(values[rows] for rows in block_slices(*values.shape))
-    if out is None:
-        out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
-    with within_float32():
-        for rows in block_slices(*values.shape):
-            _add_rows(mix, number, out[rows], values[rows] if stats is None else stats(values[rows]))
-    return out
-
-
-def _add_rows(mix: Mix, number: int, out: F32, values: F32) -> None:
-    """Add some rows of layer `number` of the mix to the same rows of the result."""
-    if mix.weights is not None:
-        values = values * values.dtype.type(mix.weights[number])
-    if mix.how == "concat":
-        width = values.shape[1]
-        out[:, number * width : (number + 1) * width] = values
-    elif number == 0:
-        out[...] = values
-    elif mix.how == "max":
-        np.maximum(out, values, out=out)
-    else:
-        out += values

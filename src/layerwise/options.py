@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from layerwise.choices import DTYPES, FORMATS, LONG, POOLS, PRECISIONS
+from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LONG, POOLS, PRECISIONS
 
 if TYPE_CHECKING:
     from layerwise.layers import LayerSpec
@@ -270,12 +270,12 @@ class TrainOptions:
         None, "your own split: column with the values train, dev and test", metavar="COL"
     )
     class_weight: str | None = option(
-        None, "balanced: weight rows so that every class has the same total weight", choices=("balanced",)
+        None, "balanced: weight rows so that every class has the same total weight", choices=CLASS_WEIGHTS
     )
     label_separator: str | None = option(
         None, "cuts a cell into several labels, such as ';' (classify)", metavar="C"
     )
-    head_type: str = option("linear", "linear, or with a hidden layer", choices=("linear", "mlp"))
+    head_type: str = option("linear", "linear, or with a hidden layer", choices=HEAD_TYPES)
     hidden: int | None = option(
         None, "the width of the hidden layer of --head-type mlp (128)", metavar="N", kind="integer"
     )

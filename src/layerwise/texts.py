@@ -19,7 +19,7 @@ def listed(texts: Any) -> list[Any]:
     """
     if isinstance(texts, str | bytes):
         kind = "string" if isinstance(texts, str) else "bytes object"
-        raise RequestError(f"got one {kind} for a list of texts; put it in brackets")
+        raise RequestError(f"got one {kind} for a list of texts; put it in a list")
     if (columns := _columns(texts)) is not None:
         raise RequestError(_table_message(texts, columns))
     if hasattr(type(texts), "mix_stats"):  # a dataset or states: both have this method

@@ -80,7 +80,7 @@ def test_a_mix_string_has_one_canonical_form(text: str | int, canonical: str) ->
         ("mean(1,2; 0.5,0.5)", "option '0.5,0.5'"),
         ("weighted(1,2)", "the weights are missing"),
         ("weighted(1,2; 0.5)", "1 weights for 2 layers"),
-        ("weighted(1,2; a,b)", "'a,b' are no weights"),
+        ("weighted(1,2; a,b)", "'a,b' aren't weights"),
         ("weighted(1,2; nan,1)", "aren't finite"),
         ("weighted(1,2; 1e39,1)", "aren't finite"),
         ("mean((1,2))", "is no layer"),
@@ -92,7 +92,7 @@ def test_a_broken_mix_string_is_refused_with_a_right_one(text: str, says: str) -
     message = str(caught.value)
     assert says in message
     assert "\n" not in message
-    parse_mix(message.rpartition("a right one is ")[2], BLOCKS)
+    parse_mix(message.rpartition("for example ")[2], BLOCKS)
 
 
 @given(st.text(alphabet="meansulrdwightco(){}:;,=-0123456789. norm\n", max_size=25))
@@ -106,7 +106,7 @@ def test_any_string_is_a_mix_or_refused(text: str) -> None:
 
 
 def test_layers_that_are_not_stored_are_refused_and_the_example_has_stored_ones() -> None:
-    with pytest.raises(RequestError, match=r"layer 2 isn't stored; there are 1, 3; a right one is weighted"):
+    with pytest.raises(RequestError, match=r"layer 2 isn't stored; there are 1, 3; for example weighted"):
         parse_mix("weighted(1,2; 1,1)", BLOCKS, stored=("1", "3"))
     assert parse_mix("mean(all)", BLOCKS, stored=("1", "3")).layers == ("1", "3")
 
@@ -159,7 +159,7 @@ def test_no_rows_give_no_rows(how: str) -> None:
 
 
 def test_learned_without_a_head_is_refused_and_says_how_it_is_fitted() -> None:
-    with pytest.raises(RequestError, match=r"fitted with a head.*layerwise train --mix 'learned\(1,2\)'"):
+    with pytest.raises(RequestError, match=r"fitted with a head; train one with mix='learned\(1,2\)'"):
         apply_mix(parse_mix("learned(1,2)", BLOCKS), read)
 
 

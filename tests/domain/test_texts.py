@@ -124,7 +124,7 @@ def test_tables_are_refused_and_their_columns_named(kind: str, encoder_of: Calla
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("one text", "got one string for a list of texts; put it in brackets"),
+        ("one text", "got one string for a list of texts; put it in a list"),
         ({"a", "b"}, "a set for texts, which has no order"),
         (np.array([["a", "b"], ["c", "d"]]), r"array of shape \(2, 2\) for texts; give one column"),
         (np.array("a"), r"array of shape \(\)"),

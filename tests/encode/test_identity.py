@@ -368,7 +368,7 @@ def test_names_of_any_bytes_have_a_hash(folder: Path, tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(folder) + b"/\xfe.bin")).write_text("x")
     (tmp_path / "texts.txt").write_text("a\n")
     data = lw.extract(tmp_path / "texts.txt", tmp_path / "data", model=folder, device="cpu")
-    assert len(data.manifest["model"]["unused"]["files"]) == 1
+    assert len(data.manifest.model.unused.files) == 1
 
 
 def test_a_name_of_several_lines_does_not_pass_for_several_files(tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def test_unused_files_and_tensors_stand_in_info_and_manifest(
     }
     (tmp_path / "texts.txt").write_text("a\nb\n")
     data = lw.extract(tmp_path / "texts.txt", tmp_path / "data", model=folder, device="cpu")
-    assert data.manifest["model"]["unused"] == unused
+    assert data.manifest.to_json()["model"]["unused"] == unused
     for what in (folder, tmp_path / "data"):
         assert main(["info", str(what), "--json"]) == 0
         description = json.loads(capsys.readouterr().out)

@@ -154,13 +154,13 @@ def test_the_error_is_measured_on_the_first_texts_and_verify_holds_it(
     # One shard: of a tiny model with random weights other texts may be ten times as far off as the first four.
     options: dict[str, Any] = {"model": model_folder("bert"), "precision": "int8", "device": "cpu"}
     dataset = lw.extract(source, tmp_path / "out", level="word", **options)
-    tolerance = dataset.manifest["tolerance"]
+    tolerance = dataset.manifest.to_json()["tolerance"]
     assert set(tolerance["measured"]) == set(dataset.layers) == set(tolerance["layers"])
     assert tolerance["measured"]["emb"]["max_rel"] == 0
     assert 0 < tolerance["measured"]["3"]["max_rel"] < tolerance["layers"]["3"] <= tolerance["value"] < 0.25
     assert lw.verify(tmp_path / "out", device="cpu").ok
     pooled = lw.pool(dataset, tmp_path / "pooled", dtype="int8")
-    assert pooled.manifest["tolerance"]["layers"]["emb"] > tolerance["layers"]["emb"]
+    assert pooled.manifest.to_json()["tolerance"]["layers"]["emb"] > tolerance["layers"]["emb"]
     again = lw.extract(source, tmp_path / "out", level="word", **options)
     assert again.sha256 == dataset.sha256
 

@@ -370,10 +370,10 @@ def test_every_command_says_once_what_is_not_applied(
         shown = capsys.readouterr().err
         assert code == 0, shown
         expected = 0 if command[0] == "train" else 1  # the only one without a model
-        assert shown.count("isn't applied") == expected, (command, shown)
+        assert shown.count("not applied") == expected, (command, shown)
         assert shown.count("default_prompt_name 'query' ('query: ')") == expected
-    not_applied = lw.open_dataset(data).manifest["model"]["not_applied"]
-    assert not_applied == ["Dense", "default_prompt_name 'query' ('query: ')", "prompts passage"]
+    not_applied = lw.open_dataset(data).manifest.model.not_applied
+    assert not_applied == ("Dense", "default_prompt_name 'query' ('query: ')", "prompts passage")
     for what in (data, str(folder)):
         assert main(["info", what]) == 0
         assert re.search(

@@ -87,7 +87,7 @@ def texts(dataset: lw.LayerDataset) -> list[str]:
 
 
 def sizes(dataset: lw.LayerDataset) -> list[int]:
-    return [shard["texts"] for shard in dataset.shards]
+    return [shard.texts for shard in dataset.shards]
 
 
 def test_a_grown_source_adds_only_what_is_new(a: Path, out: Path, extract: Extract) -> None:
@@ -97,7 +97,7 @@ def test_a_grown_source_adds_only_what_is_new(a: Path, out: Path, extract: Extra
     assert texts(dataset) == A + B
     assert sizes(dataset) == [4, 2, 4, 1], "the old shards stay, and the rule begins anew behind them"
     assert {path: time for path, time in times(out / "shards").items() if path in before} == before
-    assert dataset.manifest["sources"] == [{"files": [str(a)], "shards": 4}]
+    assert dataset.manifest.to_json()["sources"] == [{"files": [str(a)], "shards": 4}]
     assert len(list(out.glob("shards-*.parquet"))) == 1, "the old table of records is gone"
 
 
@@ -108,7 +108,7 @@ def test_appended_rows_are_those_of_one_extraction(
     dataset, whole = extract(a, out, append=True), extract(a, tmp_path / "whole")
     assert dataset.index.to_pylist() == whole.index.to_pylist()
     assert dataset.texts.to_pylist() == whole.texts.to_pylist()
-    limit = whole.manifest["tolerance"]["value"] * abs(whole.layer(-1)).max()
+    limit = whole.manifest.tolerance.value * abs(whole.layer(-1)).max()
     assert abs(dataset.layer(-1) - whole.layer(-1)).max() <= 2 * limit
 
 
@@ -126,7 +126,7 @@ def test_another_file_is_added_once(a: Path, b: Path, out: Path, extract: Extrac
         dataset = extract(b, out, append=True)
         assert texts(dataset) == A + B
     assert dataset.texts["source"].to_pylist() == [str(a)] * len(A) + [str(b)] * len(B)
-    assert dataset.manifest["sources"] == [
+    assert dataset.manifest.to_json()["sources"] == [
         {"files": [str(a)], "shards": 2},
         {"files": [str(b)], "shards": 2},
     ]
@@ -139,7 +139,7 @@ def test_another_file_is_added_once(a: Path, b: Path, out: Path, extract: Extrac
 def test_more_files_behind_the_known_ones(a: Path, b: Path, out: Path, extract: Extract) -> None:
     dataset = extract([a, b], out, append=True)
     assert texts(dataset) == A + B
-    assert dataset.manifest["sources"] == [{"files": [str(a), str(b)], "shards": 4}]
+    assert dataset.manifest.to_json()["sources"] == [{"files": [str(a), str(b)], "shards": 4}]
 
 
 def test_sources_that_were_added_one_by_one_are_known_together(
@@ -153,7 +153,7 @@ def test_sources_that_were_added_one_by_one_are_known_together(
     c = lines(tmp_path / "c.txt", ["one more"])
     dataset = extract([a, b, c], out, append=True)
     assert texts(dataset) == [*A, *B, "one more"]
-    assert dataset.manifest["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
+    assert dataset.manifest.to_json()["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
     with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 2 was written"):
         extract([a, c, b], out)
 
@@ -238,7 +238,9 @@ def test_a_source_that_grew_before_another_is_refused(
     extract(b, out, append=True)
     before = times(out)
     lines(a, [*A, "too late"])
-    says = r"a.txt, line 7 is new, and texts of another source stand behind .* a file of its own .*--append"
+    says = (
+        r"a.txt, line 7 is new, and texts of another source stand behind .* a file of its own .*append=True"
+    )
     with pytest.raises(DatasetError, match=says):
         extract(a, out, append=append)
     assert times(out) == before
@@ -294,7 +296,7 @@ def test_a_source_of_another_format(
     for _ in range(2):
         dataset = extract(other, out, text="body", append=True)
         assert texts(dataset) == [*A, "in a table"]
-        assert [entry.get("reading", {}).get("text") for entry in dataset.manifest["sources"]] == [
+        assert [entry.get("reading", {}).get("text") for entry in dataset.manifest.to_json()["sources"]] == [
             None,
             "body",
         ]
@@ -323,7 +325,7 @@ def test_another_model_is_refused(b: Path, out: Path, encoder_of: Callable[[str]
 
 def test_append_to_nothing_makes_a_dataset(a: Path, extract: Extract, tmp_path: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r"^no dataset stands at \S+new, so --append makes a new one; if --out is"
+        UserWarning, match=r"^no dataset stands at \S+new, so append=True makes a new one; if out is"
     ):
         assert texts(extract(a, tmp_path / "new", append=True)) == A
     assert shards(tmp_path / "new") == shards(extract(a, tmp_path / "plain").path)
@@ -376,7 +378,7 @@ def test_the_old_dataset_is_whole_while_it_grows(
     assert len(dataset.layer(-1)) == len(A)
     assert check_files(out) == []
     assert lw.finish(out).sha256 == sha256, "what is being added isn't for finish"
-    with pytest.raises(DatasetError, match="line 7 is new; give --append"):
+    with pytest.raises(DatasetError, match="line 7 is new; give append=True"):
         extract(a, out)
     kept = (out / "shards" / "00002.safetensors").stat().st_mtime_ns
     assert texts(extract(a, out, append=True)) == A + B
@@ -389,7 +391,7 @@ def test_an_interrupted_append_is_not_mixed_with_another(
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
     with pytest.raises(
-        DatasetError, match=f"an unfinished --append of {a} stands in {out}; give that, as it"
+        DatasetError, match=f"{out} holds an unfinished append of {a}; give that source, as it"
     ):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
@@ -401,13 +403,13 @@ def test_an_interrupted_append_can_be_given_up(
     c = lines(tmp_path / "c.txt", C)
     before = times(out)
     interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
-    says = f"give that, as it was, to go on with it, or remove {out / 'work'} to give it up"
+    says = f"give that source, as it was, to continue it, or remove {out / 'work'} to give it up"
     for source in (a, b):
-        with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in .*; {says}"):
+        with pytest.raises(DatasetError, match=f"holds an unfinished append of {c}; {says}"):
             extract(source, out, append=True)
-    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished --app"):
+    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished app"):
         extract(lines(c, ["something else", *C[1:]]), out, append=True)
-    with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished --append"):
+    with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished append"):
         extract(lines(c, C[:4]), out, append=True)
     shutil.rmtree(out / "work")
     assert lw.open_dataset(out).texts["text"].to_pylist() == A, "the dataset is as it was"
@@ -423,7 +425,7 @@ def test_a_gap_of_an_interrupted_append_is_not_filled_from_another_source(
     for path in [*(out / "shards").glob("00002.*"), out / "work" / "00002.json"]:
         path.unlink()  # as several workers may leave it when the disk is full
     held = times(out / "shards")
-    with pytest.raises(DatasetError, match=f"an unfinished --append of {c} stands in"):
+    with pytest.raises(DatasetError, match=f"holds an unfinished append of {c}; give"):
         extract(b, out, append=True)
     assert times(out / "shards") == held, "nothing was made"
     assert texts(extract([c, b], out, append=True)) == A + C + B, "more may follow"
@@ -518,10 +520,10 @@ def test_a_column_that_first_appears_in_what_is_new(level: str, extract: Extract
     two = records(tmp_path / "two.jsonl", [{"text": "c", "label": "y", "rank": 0.5, "year": 2024}])
     extract(one, tmp_path / "out", level=level)
     dataset = extract(two, tmp_path / "out", level=level, append=True)
-    assert dataset.manifest["columns"] == {"text": ["label", "rank", "year"], "word": []}
+    assert dataset.manifest.to_json()["columns"] == {"text": ["label", "rank", "year"], "word": []}
     got = dataset.texts.select(["label", "rank", "year"]).to_pylist()
     assert got == [{"label": "x", "rank": 1.0, "year": None}, {"label": "y", "rank": 0.5, "year": 2024}]
-    assert dataset.manifest["notices"] == [
+    assert dataset.manifest.to_json()["notices"] == [
         f"{two} was added with the column 'year'; it is null in the texts before"
     ]
 
@@ -531,14 +533,16 @@ def test_other_columns_are_told_of(extract: Extract, tmp_path: Path) -> None:
     two = records(tmp_path / "two.jsonl", [{"text": "b", "Label": "y", "stars": 4}])
     extract(one, tmp_path / "out")
     for _ in range(2):
-        assert extract(two, tmp_path / "out", append=True).manifest["notices"] == [
+        assert extract(two, tmp_path / "out", append=True).manifest.to_json()["notices"] == [
             f"{two} was added without the column 'label'; it is null there",
             f"{two} was added with the column 'Label'; it is null in the texts before",
         ]
     records(two, [{"text": "b", "Label": "y", "stars": 4}, {"text": "c", "Label": "z", "stars": 1}])
-    assert len(extract(two, tmp_path / "out", append=True).manifest["notices"]) == 2, "each once"
+    assert len(extract(two, tmp_path / "out", append=True).manifest.to_json()["notices"]) == 2, "each once"
     extract(one, tmp_path / "bare", no_text=True)
-    assert extract(two, tmp_path / "bare", no_text=True, append=True).manifest["notices"] == [], "not stored"
+    assert extract(two, tmp_path / "bare", no_text=True, append=True).manifest.to_json()["notices"] == [], (
+        "not stored"
+    )
 
 
 def test_a_column_of_another_type_is_refused_before_it_is_added(extract: Extract, tmp_path: Path) -> None:
@@ -610,7 +614,7 @@ def test_bad_records_of_all_parts_are_listed(extract: Extract, tmp_path: Path) -
         extract(tmp_path / f"{name}.jsonl", tmp_path / "out", skip_bad=True, append=name != "one")
     (tmp_path / "three.jsonl").write_text(bad * 2)
     dataset = extract(tmp_path / "three.jsonl", tmp_path / "out", skip_bad=True, append=True)
-    found = [(Path(one["source"]).stem, one["line"]) for one in dataset.manifest["skipped"]]
+    found = [(Path(one["source"]).stem, one["line"]) for one in dataset.manifest.to_json()["skipped"]]
     assert found == [("one", 2), ("two", 2), ("three", 2), ("three", 4)]
 
 

@@ -119,7 +119,7 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
     for share in ((1, 2), (0, 2)):
         extract_share(source, out, share, ExtractOptions(model=model, **OPTIONS))
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
-        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.staging.take_up", lambda *_: {})
         extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     local = lw.extract(source, tmp_path / "local", model=model, **OPTIONS)
     assert contents(lw.finish(out).path) == contents(local.path)

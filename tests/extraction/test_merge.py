@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import layerwise as lw
 from killing import killed_anywhere
 from layerwise.api.merge import merge
 from layerwise.errors import DatasetError, OutputError, RequestError
-from layerwise.extraction.finish import described
 from layerwise.store import check_files, disk
+from layerwise.store.manifest import manifest_of
+from layerwise.store.records import Int8Error, records_bytes
+from stored import contents, describe, settings_of
+from stored import make as make_stored
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "a": [{"text": f"first {n} " + "word " * (n % 4), "label": "xy"[n % 2]} for n in range(7)],
@@ -37,10 +41,6 @@ def make(encoder_of: Callable[[str], Any], tmp_path: Path) -> Callable[..., Path
 
 
 Make = Callable[..., Path]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def times(folder: Path) -> dict[Path, int]:
@@ -69,17 +69,17 @@ def check_joined(whole: lw.LayerDataset, parts: list[lw.LayerDataset]) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_rows_texts_and_columns_follow_each_other(level: str, dtype: str, make: Make, tmp_path: Path) -> None:
     paths = [make(name, level=level, dtype=dtype) for name in ROWS]
-    before = [files(path) for path in paths]
+    before = [contents(path) for path in paths]
     whole = merge(paths, tmp_path / "all")
     check_joined(whole, [lw.open_dataset(path) for path in paths])
-    assert [files(path) for path in paths] == before, "what is merged stays as it is"
-    assert whole.manifest["columns"] == {"text": ["label", "year"], "word": []}
+    assert [contents(path) for path in paths] == before, "what is merged stays as it is"
+    assert whole.manifest.to_json()["columns"] == {"text": ["label", "year"], "word": []}
     assert whole.texts["year"].to_pylist() == [None] * 7 + [2000.0, 2001.0, 2002.0, 2000.5]
 
 
 def test_the_manifest_says_what_was_merged(make: Make, tmp_path: Path) -> None:
     one, two = lw.open_dataset(make("a")), lw.open_dataset(make("b", shard_texts=2))
-    manifest = merge([one, two], tmp_path / "all").manifest
+    manifest = merge([one, two], tmp_path / "all").manifest.to_json()
     assert manifest["merged"] == [
         {"manifest": one.sha256, "texts": 7},
         {"manifest": two.sha256, "texts": 3},
@@ -89,10 +89,10 @@ def test_the_manifest_says_what_was_merged(make: Make, tmp_path: Path) -> None:
         ("b.jsonl", 2),
     ]
     for name in ("texts", "rows", "tokens", "windows"):
-        parts = [dataset.manifest["totals"][name] for dataset in (one, two)]
+        parts = [dataset.manifest.to_json()["totals"][name] for dataset in (one, two)]
         assert manifest["totals"][name] == sum(parts), name
     for layer, error in manifest["error"].items():
-        assert error["max_abs"] == max(d.manifest["error"][layer]["max_abs"] for d in (one, two))
+        assert error["max_abs"] == max(d.manifest.to_json()["error"][layer]["max_abs"] for d in (one, two))
 
 
 def test_a_merged_dataset_passes_verify(
@@ -119,22 +119,26 @@ def test_merged_datasets_merge_and_so_do_those_that_grew(make: Make, tmp_path: P
     inner = merge([a, b], tmp_path / "inner")
     whole = merge([inner, c], tmp_path / "all")
     check_joined(whole, [lw.open_dataset(path) for path in (a, b, c)])
-    assert [Path(s["files"][0]).name for s in whole.manifest["sources"]] == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert [Path(s["files"][0]).name for s in whole.manifest.to_json()["sources"]] == [
+        "a.jsonl",
+        "b.jsonl",
+        "c.jsonl",
+    ]
     twice = merge([a, a], tmp_path / "twice")
     check_joined(twice, [lw.open_dataset(a)] * 2)
 
 
 def test_a_merged_dataset_grows_as_any_other(make: Make, tmp_path: Path) -> None:
     a, b = make("a"), make("b", shard_texts=2)
-    merged = merge([a, b], tmp_path / "all").manifest
+    merged = merge([a, b], tmp_path / "all").manifest.to_json()
     make("c", "all", append=True)
     whole = lw.open_dataset(tmp_path / "all")
     check_joined(whole, [lw.open_dataset(path) for path in (a, b, make("c"))])
-    assert whole.manifest["merged"] == merged["merged"], "what it was made of stays known"
-    assert whole.manifest["settings"] == merged["settings"]
+    assert whole.manifest.to_json()["merged"] == merged["merged"], "what it was made of stays known"
+    assert whole.manifest.to_json()["settings"] == merged["settings"]
     reading = merged["settings"]["reading"]
     added = {"files": [str(tmp_path / "c.jsonl")], "shards": 1, "reading": reading}
-    assert whole.manifest["sources"] == [*merged["sources"], added]
+    assert whole.manifest.to_json()["sources"] == [*merged["sources"], added]
     before = times(whole.path)
     for name in ROWS:
         make(name, "all", append=name != "a")
@@ -151,7 +155,7 @@ def test_the_last_source_of_a_merged_dataset_may_grow(make: Make, tmp_path: Path
     merge([make("a"), make("b", limit=2)], tmp_path / "all")
     make("b", "all", append=True)
     whole = lw.open_dataset(tmp_path / "all")
-    assert [len(s["files"]) for s in whole.manifest["sources"]] == [1, 1]
+    assert [len(s["files"]) for s in whole.manifest.to_json()["sources"]] == [1, 1]
     assert whole.texts["text"].to_pylist() == [row["text"] for row in ROWS["a"] + ROWS["b"]]
     assert check_files(whole.path) == []
 
@@ -164,7 +168,7 @@ def test_a_merged_dataset_takes_sources_that_are_read_in_other_ways(
     given: dict[str, Any] = {"model": encoder_of("bert"), "shard_texts": 3, "append": True}
     whole = lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body", **given)
     assert whole.texts["label"].to_pylist()[-2:] == ["w", "v"]
-    assert whole.manifest["sources"][-1]["reading"]["text"] == "body"
+    assert whole.manifest.to_json()["sources"][-1]["reading"]["text"] == "body"
     with pytest.raises(DatasetError, match=r"other settings: reading\..* there and .* here; give the same"):
         lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body,label", **given)
 
@@ -188,11 +192,13 @@ def test_nothing_is_added_to_an_unfinished_merge(
     check_joined(merge([a, b], tmp_path / "all"), [lw.open_dataset(a), lw.open_dataset(b)])
 
 
-def test_the_tolerance_of_a_merged_dataset_is_that_of_the_part_furthest_off() -> None:
-    record: dict[str, Any] = {"columns": {"text": [], "word": []}}
-    records = [record | {"int8_error": {"1": {"max_rel": e, "cosine": 1.0}}} for e in (0.1, 0.3, 0.2)]
-    manifest = described({"dtype": "float32"}, [record, *records])
-    assert manifest["tolerance"]["measured"]["1"]["max_rel"] == 0.3
+def test_the_tolerance_of_a_merged_dataset_is_that_of_the_part_furthest_off(tmp_path: Path) -> None:
+    first, *records = make_stored(tmp_path / "d", (1, 1, 1, 1)).shards
+    errors = [{"1": Int8Error(max_rel=error, cosine=1.0)} for error in (0.1, 0.3, 0.2)]
+    records = [replace(record, int8_error=error) for record, error in zip(records, errors, strict=True)]
+    _, entry = records_bytes([first, *records])
+    manifest = manifest_of(describe("float32", 4), settings_of("float32"), [first, *records], entry)
+    assert manifest.tolerance.measured == {"1": Int8Error(max_rel=0.3, cosine=1.0)}
 
 
 def test_pooled_datasets_merge(make: Make, tmp_path: Path) -> None:

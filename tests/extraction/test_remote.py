@@ -261,7 +261,7 @@ def test_workers_and_a_duplicate_of_one_are_harmless(
         place(f"{out}/work/{name}").write_bytes(record + b"\n")
     before = records_of(out)
     with monkeypatch.context() as patch:  # another job that saw the folder before the first had committed
-        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.staging.take_up", lambda *_: {})
         extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     after = records_of(out)
     again = sorted(name for name in before if after.get(name) != before[name])
@@ -315,8 +315,8 @@ def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
     first = records_of(out)
     extract_share(source, out, (1, 2), ExtractOptions(model=model, **OPTIONS))
     with monkeypatch.context() as patch:  # as if it had begun before the first one was through
-        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
-        patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
+        patch.setattr("layerwise.store.staging.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.staging.check_settings", lambda *_: None)
         put = TensorWriter.put  # what another kind of machine gives
 
         def shifted(self: TensorWriter, layer: str, rows: Any, values: Any) -> None:
@@ -342,8 +342,8 @@ def test_files_of_two_that_are_mixed_up_are_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(disk, "rename", late)
-        patch.setattr("layerwise.store.work.take_up", lambda *_: {})
-        patch.setattr("layerwise.store.work.check_settings", lambda *_: None)
+        patch.setattr("layerwise.store.staging.take_up", lambda *_: {})
+        patch.setattr("layerwise.store.staging.check_settings", lambda *_: None)
         says = "shard 0 of .* was written twice at the same time, in different ways; remove .*work/00000.json and"
         with pytest.raises(DatasetError, match=says):
             extract_share(source, out, (0, 2), ExtractOptions(model=model_folder("electra"), **OPTIONS))
@@ -371,7 +371,7 @@ def test_two_appends_at_a_time(
 
     def meanwhile(self: Any, *args: Any) -> Any:
         monkeypatch.setattr(shard_maker.ShardMaker, "make", make)
-        with pytest.raises(DatasetError, match=f"an unfinished --append of {b} stands in"):
+        with pytest.raises(DatasetError, match=f"out holds an unfinished append of {b}; give"):
             lw.extract(c, out, append=True, **given)
         lw.extract(b, out, append=True, **given)
         raise KeyboardInterrupt
@@ -614,7 +614,7 @@ def test_shards_are_added_merged_and_mended(bucket: str, model: str, server: Fau
 def test_what_is_missing_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match=r"s3://.*/nothing doesn't exist; a dataset is the folder"):
         lw.open_dataset(f"{bucket}/nothing")
-    with pytest.raises(RequestError, match="foo://x/y can't be used: .*; take a path, or s3://"):
+    with pytest.raises(RequestError, match="foo://x/y can't be used: .*; give a path, or s3://"):
         lw.open_dataset("foo://x/y")
     monkeypatch.setitem(sys.modules, "upath", None)
     with pytest.raises(RequestError, match=r"run: pip install 'layerwise\[s3\]'"):

@@ -217,9 +217,7 @@ def test_what_came_through_stdin_needs_a_source(
         out = make("-", format="jsonl")
     before = files(out)
     damage(shard(out, 1))
-    with pytest.raises(
-        DatasetError, match="came through standard input or from memory; give a file .* as --source"
-    ):
+    with pytest.raises(DatasetError, match="came through standard input or from memory; give a file .* as source"):
         repair(out)
     assert repair(out, source=source).shards == (1,)
     assert files(out) == before
@@ -305,7 +303,7 @@ def test_a_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: P
     assert files(out) == before
     for number in (0, 3):
         damage(shard(out, number))
-    says = "--source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
+    says = "source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
     with pytest.raises(RequestError, match=says):
         repair(out, source=other)
     first = source.rename(tmp_path / "first.jsonl")
@@ -346,7 +344,7 @@ def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_
 
 def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerwise.extraction import repair as module
-    from layerwise.extraction.shard_maker import Made, ShardMaker, Task
+    from layerwise.extraction.shard_maker import ShardMaker, Task, Written
 
     made: list[weakref.ref[Task]] = []
     held: list[int] = []
@@ -357,7 +355,7 @@ def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pyte
         made.append(weakref.ref(new))
         return new
 
-    def counted(self: ShardMaker, *args: Any) -> Made:
+    def counted(self: ShardMaker, *args: Any) -> Written:
         gc.collect()
         held.append(sum(one() is not None for one in made))
         return make_shard(self, *args)
@@ -450,7 +448,7 @@ def test_another_model_is_refused(
     out = make()
     damage(shard(out, 1))
     damaged = files(out)
-    with pytest.raises(DatasetError, match=r"can't be repaired here: model.* is .* with --model"):
+    with pytest.raises(DatasetError, match=r"can't be repaired here: model.* is .* with model"):
         repair(out, model=model_folder("electra"))
     with pytest.raises(ModelError):
         repair(out, model=tmp_path / "nowhere")
@@ -503,7 +501,7 @@ def test_other_bytes_are_told_and_the_manifest_knows_them(
     after = lw.open_dataset(out)
     assert after.sha256 != sha256
     assert after.texts == texts
-    assert after.manifest["sources"] == before.manifest["sources"]
+    assert after.manifest.to_json()["sources"] == before.manifest.to_json()["sources"]
     assert check_files(out) == []
     assert repair(out) == Repair((), ())
 
@@ -605,13 +603,13 @@ def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_pa
     one = make(precision="int8", model="minilm", device="cpu", limit=5)
     two = make(write(tmp_path / "b.jsonl", ROWS[5:]), "b", precision="int8", model="minilm", device="cpu")
     out = merge([one, two], tmp_path / "all").path
-    measured = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    measured = [shard.int8_error for shard in lw.open_dataset(out).shards if shard.int8_error is not None]
     assert len(measured) == 2
     damage(shard(out, 2))
     with pytest.MonkeyPatch.context() as patch:
         other_bytes(patch)
         assert repair(out) == Repair((2,), (2,))
-    after = [shard["int8_error"] for shard in lw.open_dataset(out).shards if "int8_error" in shard]
+    after = [shard.int8_error for shard in lw.open_dataset(out).shards if shard.int8_error is not None]
     assert after == measured
 
 

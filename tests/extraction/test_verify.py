@@ -99,7 +99,7 @@ def test_without_texts_it_needs_the_source(
     found = lw.verify(tmp_path / "out", device="cpu")
     assert found.ok
     assert found.parity is None
-    assert "--source" in str(found.note)
+    assert "give source to compare" in str(found.note)
     with_source = lw.verify(tmp_path / "out", source=source, device="cpu")
     assert with_source.ok
     assert with_source.parity is not None

@@ -422,8 +422,8 @@ def test_search_hover_choose(show: Show) -> None:
     opened.tab.wait_for_selector("#chosen .beside")
     chosen = opened.text("#chosen")
     assert "text number 17 of a small set" in chosen
-    assert "5 of 5 are near at both" in chosen
-    assert ("clipped here" in chosen) == (17 in CLIPPED)
+    assert "5 of 5 are among the nearest at both layers" in chosen
+    assert ("cut here" in chosen) == (17 in CLIPPED)
     assert opened.tab.locator("#chosen li.both").count() == 10
     assert opened.text("#chosen .beside li button") == "0.787 text number 18 of a small set"
     opened.tab.locator("#chosen .beside li button").first.click()
@@ -552,12 +552,12 @@ def test_one_text(show: Show) -> None:
     opened.tab.get_by_role("button", name="bank", exact=True).click()
     assert opened.text("#close-tokens h3") == "Closest to bank"
     assert opened.tab.locator("#close-tokens tbody tr").count() == 4
-    way = opened.tab.locator("#ways .way.chosen").get_attribute("points")
-    assert len(way.split()) == 4
+    path = opened.tab.locator("#paths .path.chosen").get_attribute("points")
+    assert len(path.split()) == 4
     first = opened.text("#strip tbody tr")
     opened.tab.select_option("#strip-colour", "norms")
     assert opened.text("#strip tbody tr") != first
-    cell = '#attention .cell[aria-label="hel at [CLS]; 100.0%"]'
+    cell = '#attention .cell[aria-label="hel attends to [CLS]; 100.0%"]'
     opened.tab.wait_for_selector(cell)
     assert opened.tab.locator("#attention .cell").count() == 25
     opened.tab.select_option("#attention-head", "1")
@@ -664,7 +664,7 @@ def test_chinese(show: Show) -> None:
         "地图",
         "选哪一层",
         "层与层的相似度",
-        "各层的几何形状",
+        "各层的几何",
         "逐层看一个文本",
         "线性 CKA",
         "第 emb 层",
@@ -833,10 +833,10 @@ def test_hardly_anything(show: Show, name: str) -> None:
             "no points to show",
             "No probe was given",
             "No analysis was given",
-            "No text was looked at",
+            "No text was encoded",
         ),
         "no text": (
-            "The dataset holds no text",
+            "The dataset contains no text",
             "No column to colour by",
             "There are no tokens here: the dataset holds",
         ),

@@ -155,7 +155,7 @@ def test_settings_of_matplotlib_that_cannot_be_read(
     )
     assert done.stdout.startswith("matplotlib can't be started: 'utf-8' codec can't decode"), done.stderr
     assert done.stdout.endswith(
-        "is its settings file readable text (matplotlibrc, in the current folder or your own)?\n"
+        "check that its settings file is readable text (matplotlibrc, in the current folder or in your own)\n"
     )
 
 

@@ -29,7 +29,7 @@ from layerwise.geometry.similarity import (
     rsa,
     svcca,
 )
-from layerwise.heads.layer_importance import likeness
+from layerwise.heads.learned_mix import likeness
 
 rng = np.random.default_rng
 every_measure = pytest.mark.parametrize("measure", MEASURES, ids=lambda one: one.name)

@@ -13,8 +13,10 @@ from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise.errors import RequestError
-from layerwise.heads import forward, gradient
-from layerwise.heads.gradient import Fitted, LoopOptions, LoopTask, apply, fit
+from layerwise.heads import gradient, loop_tasks
+from layerwise.heads.gradient import fit
+from layerwise.heads.head import Fitted, apply
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
 F32 = NDArray[np.float32]
 ROWS, WIDTH = 300, 8
@@ -62,53 +64,53 @@ def test_classes_are_fitted_as_scikit_learn_does() -> None:
     y, mask = classes(x[0]), rng(2).random(ROWS) < 0.8
     weight = rng(3).uniform(0.5, 2, ROWS).astype(np.float32)
     unlabelled = np.where(mask, y, -1)
-    (ours,) = fit([task(x, unlabelled, 3, row_mask=mask, weight=weight)], NOBODY, LoopOptions(l2=l2))
-    theirs = LogisticRegression(C=1 / (l2 * weight[mask].sum()), tol=1e-8, max_iter=1000)
-    theirs.fit(x[0, mask], y[mask], weight[mask])
-    scores = apply(ours, x)
+    (solution,) = fit([task(x, unlabelled, 3, row_mask=mask, weight=weight)], NOBODY, LoopOptions(l2=l2))
+    reference = LogisticRegression(C=1 / (l2 * weight[mask].sum()), tol=1e-8, max_iter=1000)
+    reference.fit(x[0, mask], y[mask], weight[mask])
+    scores = apply(solution, x)
     # Both stop near the optimum: by 1e-3 of a logit.
     np.testing.assert_allclose(
-        scores - scores.mean(1, keepdims=True), theirs.decision_function(x[0]), atol=3e-3
+        scores - scores.mean(1, keepdims=True), reference.decision_function(x[0]), atol=3e-3
     )
 
     def objective(scores: NDArray[Any], weights: NDArray[Any]) -> float:
         losses = logsumexp(scores, axis=1) - scores[range(ROWS), y]
         return float(np.average(losses[mask], weights=weight[mask]) + l2 / 2 * (weights**2).sum())
 
-    least = objective(theirs.decision_function(x[0]), theirs.coef_)
-    assert objective(scores.astype(np.float64), ours.weight) == pytest.approx(least, abs=1e-5)
+    least = objective(reference.decision_function(x[0]), reference.coef_)
+    assert objective(scores.astype(np.float64), solution.weight) == pytest.approx(least, abs=1e-5)
 
 
 def test_numbers_are_fitted_as_scikit_learn_does_in_their_own_unit() -> None:
     x = layers()
     y = (1000 + 50 * (x[0] @ rng(1).normal(size=WIDTH) + rng(2).normal(size=ROWS))).astype(np.float32)
     mask = rng(3).random(ROWS) < 0.7
-    (ours,) = fit(
+    (solution,) = fit(
         [task(x, np.where(mask, y, np.nan), 1, "regress", row_mask=mask)], NOBODY, LoopOptions(l2=0.1)
     )
-    theirs = Ridge(alpha=0.1 * mask.sum()).fit(x[0, mask].astype(np.float64), y[mask])
-    np.testing.assert_allclose(apply(ours, x)[:, 0], theirs.predict(x[0]), atol=0.05)
+    reference = Ridge(alpha=0.1 * mask.sum()).fit(x[0, mask].astype(np.float64), y[mask])
+    np.testing.assert_allclose(apply(solution, x)[:, 0], reference.predict(x[0]), atol=0.05)
 
 
 def test_several_labels_are_as_many_regressions() -> None:
     x = layers()
     y = (x[0] @ rng(1).normal(size=(WIDTH, 4)) + rng(2).logistic(size=(ROWS, 4)) > 0.5).astype(np.float32)
-    (ours,) = fit([task(x, y, 4, "multilabel")], NOBODY, LoopOptions(l2=0.05))
+    (solution,) = fit([task(x, y, 4, "multilabel")], NOBODY, LoopOptions(l2=0.05))
     for label in range(4):
-        theirs = LogisticRegression(C=1 / (0.05 * ROWS), tol=1e-8).fit(x[0], y[:, label])
-        np.testing.assert_allclose(apply(ours, x)[:, label], theirs.decision_function(x[0]), atol=3e-3)
+        reference = LogisticRegression(C=1 / (0.05 * ROWS), tol=1e-8).fit(x[0], y[:, label])
+        np.testing.assert_allclose(apply(solution, x)[:, label], reference.decision_function(x[0]), atol=3e-3)
 
 
 def test_a_constant_number_is_predicted() -> None:
-    (ours,) = fit([task(layers(), np.full(ROWS, 7, np.float32), 1, "regress")], NOBODY, LoopOptions())
-    np.testing.assert_allclose(apply(ours, layers()), 7, atol=1e-5)
+    (solution,) = fit([task(layers(), np.full(ROWS, 7, np.float32), 1, "regress")], NOBODY, LoopOptions())
+    np.testing.assert_allclose(apply(solution, layers()), 7, atol=1e-5)
 
 
 def test_biases_are_not_shrunk() -> None:
     y = (np.arange(ROWS) % 4 == 0).astype(np.int64)
-    (ours,) = fit([task(layers(), y, 2)], NOBODY, LoopOptions(l2=1e4))
-    assert np.abs(ours.weight).max() < 1e-3
-    assert ours.bias[0] - ours.bias[1] == pytest.approx(np.log(3), abs=1e-2)
+    (solution,) = fit([task(layers(), y, 2)], NOBODY, LoopOptions(l2=1e4))
+    assert np.abs(solution.weight).max() < 1e-3
+    assert solution.bias[0] - solution.bias[1] == pytest.approx(np.log(3), abs=1e-2)
 
 
 def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +125,7 @@ def test_wide_rows_reach_the_same_optimum(monkeypatch: pytest.MonkeyPatch) -> No
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one = planted()
     (usual,) = fit([one], NOBODY, LoopOptions(epochs=5))
-    monkeypatch.setattr("layerwise.heads.weights._BLOCK", 1)
+    monkeypatch.setattr("layerwise.heads.head._BLOCK", 1)
     (blocks,) = fit([one], NOBODY, LoopOptions(epochs=5))
     np.testing.assert_allclose(apply(blocks, one.x), apply(usual, one.x), atol=1e-4)
 
@@ -133,7 +135,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_learned_mix_is_as_good_as_what_scipy_finds() -> None:
     l2, one = 0.05, planted()
-    (ours,) = fit([one], NOBODY, LoopOptions(l2=l2))
+    (solution,) = fit([one], NOBODY, LoopOptions(l2=l2))
 
     def objective(parameters: NDArray[Any]) -> float:
         logits, weight, bias = np.split(parameters, [5, 5 + WIDTH * 3])
@@ -143,9 +145,11 @@ def test_a_learned_mix_is_as_good_as_what_scipy_finds() -> None:
         return float(losses.mean() + l2 / 2 * (weight**2).sum())
 
     start = np.concatenate([np.zeros(5), rng(0).normal(size=WIDTH * 3) * 0.1, np.zeros(3)])
-    theirs = minimize(objective, start, method="L-BFGS-B", options={"maxfun": 100_000})
-    found = np.concatenate([np.log(ours.mix_weights), (ours.scale * ours.weight).ravel(), ours.bias])
-    assert objective(found) == pytest.approx(theirs.fun, abs=1e-3)
+    reference = minimize(objective, start, method="L-BFGS-B", options={"maxfun": 100_000})
+    result = np.concatenate(
+        [np.log(solution.mix_weights), (solution.scale * solution.weight).ravel(), solution.bias]
+    )
+    assert objective(result) == pytest.approx(reference.fun, abs=1e-3)
 
 
 @pytest.mark.parametrize("hidden", [None, 16])
@@ -153,15 +157,15 @@ def test_a_learned_mix_is_as_good_as_what_scipy_finds() -> None:
 def test_the_layer_that_knows_is_found(hidden: int | None, layer_dropout: float) -> None:
     one, dev = planted(hidden=hidden), rng(5).random(ROWS) < 0.2
     options = LoopOptions(layer_dropout=layer_dropout, batch=32, learning_rate=1e-2, epochs=60)
-    (found,) = fit([one], dev, options)
-    assert found.mix_weights.sum() == pytest.approx(1, abs=1e-6)
-    assert found.mix_weights[3] > 0.8
-    assert (apply(found, one.x[:, dev]).argmax(1) == one.target[dev]).mean() > 0.6  # a third by chance
+    (result,) = fit([one], dev, options)
+    assert result.mix_weights.sum() == pytest.approx(1, abs=1e-6)
+    assert result.mix_weights[3] > 0.8
+    assert (apply(result, one.x[:, dev]).argmax(1) == one.target[dev]).mean() > 0.6  # a third by chance
 
 
 def test_where_all_layers_drop_out_one_is_kept() -> None:
     chance = torch.Generator().manual_seed(0)
-    dropped = torch.stack([forward._dropped(4, 0.999, chance) for _ in range(200)])
+    dropped = torch.stack([loop_tasks._dropped(4, 0.999, chance) for _ in range(200)])
     assert (dropped.sum(1) == 3).all()
     assert (~dropped).any(0).all()
 
@@ -212,16 +216,16 @@ def test_tasks_that_share_nothing_are_what_they_are_alone(layer_dropout: float) 
 
 def test_a_shared_layer_is_shared_and_serves_all() -> None:
     tasks, dev = several(), rng(5).random(ROWS) < 0.2
-    found = fit(tasks, dev, LoopOptions(shared_hidden=16, learning_rate=1e-2, batch=32))
-    shared = found[0].hidden
+    result = fit(tasks, dev, LoopOptions(shared_hidden=16, learning_rate=1e-2, batch=32))
+    shared = result[0].hidden
     assert shared is not None
     assert shared[0].shape == (WIDTH, 16)
-    for one in found:
+    for one in result:
         assert one.hidden is not None
         assert np.array_equal(one.hidden[0], shared[0])
         assert one.weight.shape[0] == 16
-        assert one.epochs == found[0].epochs
-    right = apply(found[0], tasks[0].x[:, dev]).argmax(1) == tasks[0].target[dev]
+        assert one.epochs == result[0].epochs
+    right = apply(result[0], tasks[0].x[:, dev]).argmax(1) == tasks[0].target[dev]
     assert right.mean() > 0.5  # a third by chance
 
 
@@ -271,9 +275,9 @@ def test_the_best_state_for_the_held_out_rows_is_kept(hidden: int | None) -> Non
 
 
 def test_without_held_out_rows_all_epochs_are_run() -> None:
-    (found,) = fit([planted(hidden=4)], NOBODY, LoopOptions(epochs=7, patience=1))
-    assert found.epochs == 7
-    assert np.isnan(found.dev_loss)
+    (result,) = fit([planted(hidden=4)], NOBODY, LoopOptions(epochs=7, patience=1))
+    assert result.epochs == 7
+    assert np.isnan(result.dev_loss)
 
 
 def test_held_out_rows_are_not_trained_on() -> None:
@@ -327,15 +331,15 @@ def test_nothing_global_and_no_input_is_changed() -> None:
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_apply_is_the_forward_of_torch(activation: str) -> None:
     one = planted(hidden=8)
-    (found,) = fit([one], NOBODY, LoopOptions(epochs=3, activation=activation))
-    assert found.hidden is not None
-    mixed = torch.einsum("l,lrw->rw", torch.tensor(found.mix_weights), torch.tensor(one.x)) * found.scale
+    (result,) = fit([one], NOBODY, LoopOptions(epochs=3, activation=activation))
+    assert result.hidden is not None
+    mixed = torch.einsum("l,lrw->rw", torch.tensor(result.mix_weights), torch.tensor(one.x)) * result.scale
     act = torch.nn.ReLU() if activation == "relu" else torch.nn.GELU()
-    inner = act(mixed @ torch.tensor(found.hidden[0]) + torch.tensor(found.hidden[1]))
-    wanted = inner @ torch.tensor(found.weight) + torch.tensor(found.bias)
-    scores = apply(found, one.x)
+    inner = act(mixed @ torch.tensor(result.hidden[0]) + torch.tensor(result.hidden[1]))
+    expected = inner @ torch.tensor(result.weight) + torch.tensor(result.bias)
+    scores = apply(result, one.x)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 # ---- what is refused
@@ -375,6 +379,6 @@ def test_options_out_of_range_are_refused(change: dict[str, Any], message: str) 
 
 
 def test_rows_that_do_not_fit_the_head_are_refused() -> None:
-    (found,) = fit([planted()], NOBODY, LoopOptions(epochs=1))
+    (result,) = fit([planted()], NOBODY, LoopOptions(epochs=1))
     with pytest.raises(RequestError, match=r"don't fit a head for \(layers, width\) = \(5, 8\)"):
-        apply(found, layers(4))
+        apply(result, layers(4))

@@ -15,9 +15,16 @@ from safetensors.numpy import load_file, save
 
 from layerwise.cli.main import main
 from layerwise.errors import HeadError
-from layerwise.heads.head import HeadData, TaskHead, from_tensors, to_tensors
-from layerwise.heads.storage import JSON, TENSORS, describe_head, read_head, write_head
-from layerwise.heads.weights import Fitted
+from layerwise.heads.head import Fitted, HeadData, TaskHead
+from layerwise.heads.storage import (
+    JSON,
+    TENSORS,
+    describe_head,
+    from_tensors,
+    read_head,
+    to_tensors,
+    write_head,
+)
 from layerwise.mixes import LayerStats, parse_mix
 
 WIDTH = 4
@@ -80,7 +87,8 @@ def task_of(
 
 
 def head_of(*tasks: TaskHead) -> HeadData:
-    return HeadData(MODEL, ROWS, None, tasks, {"seed": 0, "score": float("nan")})
+    about = {"versions": {"layerwise": "0"}, "made": "today"}
+    return HeadData(MODEL, ROWS, None, tasks, {"seed": 0, "score": float("nan")}, about)
 
 
 @pytest.fixture
@@ -91,7 +99,7 @@ def folder(tmp_path: Path) -> Path:
         task_of("three", "concat(1,3)", (), task="regress"),
         task_of("tags", "2", ("O", "B-X", "I-X"), task="tag"),
     )
-    write_head(head, tmp_path / "a.head", {"versions": {"layerwise": "0"}, "made": "today"})
+    write_head(head, tmp_path / "a.head")
     return tmp_path / "a.head"
 
 
@@ -107,11 +115,11 @@ def test_what_is_written_is_read(folder: Path) -> None:
         ("three", "concat(1,3)", (), None, "regress"),
         ("tags", "2", ("O", "B-X", "I-X"), None, "tag"),
     ]
-    for found, (name, mix, classes, hidden, task) in zip(head.tasks, names, strict=True):
-        wanted = task_of(name, mix, classes, hidden, task)
-        assert (found.name, found.mix, found.classes, found.task) == (name, wanted.mix, classes, task)
-        scores = found.scores(x.__getitem__, False)
-        assert np.array_equal(scores, wanted.scores(x.__getitem__, False))
+    for result, (name, mix, classes, hidden, task) in zip(head.task_heads, names, strict=True):
+        expected = task_of(name, mix, classes, hidden, task)
+        assert (result.name, result.mix, result.classes, result.task) == (name, expected.mix, classes, task)
+        scores = result.scores(x.__getitem__, False)
+        assert np.array_equal(scores, expected.scores(x.__getitem__, False))
         assert scores.shape == (6, len(classes) or 1)
     assert head.layers == ("emb", "1", "2", "3")
     assert head.training == {"seed": 0, "score": None}
@@ -131,8 +139,8 @@ def test_scores_by_hand() -> None:
     inner = mixed @ task.fitted.hidden[0] + task.fitted.hidden[1]
     from scipy.stats import norm
 
-    wanted = (inner * norm.cdf(inner)) @ task.fitted.weight + task.fitted.bias
-    assert task.scores(x.__getitem__, False) == pytest.approx(wanted, abs=1e-5)
+    expected = (inner * norm.cdf(inner)) @ task.fitted.weight + task.fitted.bias
+    assert task.scores(x.__getitem__, False) == pytest.approx(expected, abs=1e-5)
 
 
 def test_tensors_and_back() -> None:
@@ -145,7 +153,7 @@ def test_tensors_and_back() -> None:
 
 
 def test_the_same_head_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    write_head(read_head(folder), tmp_path / "again", {"versions": {"layerwise": "0"}, "made": "today"})
+    write_head(read_head(folder), tmp_path / "again")
     for name in (JSON, TENSORS):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
@@ -186,7 +194,7 @@ def refused_as_damaged(folder: Path, path: str, value: Any) -> str:
 
     change(folder, edit)
     message = refused(folder)
-    assert "damaged" in message or "isn't what head.json says it is" in message
+    assert "damaged" in message or "doesn't have the hash that head.json holds" in message
     return message
 
 
@@ -271,7 +279,7 @@ def test_tensors_that_changed(folder: Path) -> None:
     data = bytearray((folder / TENSORS).read_bytes())
     data[-1] ^= 1
     (folder / TENSORS).write_bytes(bytes(data))
-    assert "isn't what head.json says it is" in refused(folder)
+    assert "doesn't have the hash that head.json holds" in refused(folder)
     (folder / TENSORS).unlink()
     assert "can't read" in refused(folder)
 
@@ -309,9 +317,7 @@ def test_tensors_of_other_shapes(folder: Path, fault: str) -> None:
 
 
 def test_what_is_no_head(tmp_path: Path) -> None:
-    assert "doesn't exist; a head is the folder that `layerwise train --out` writes" in refused(
-        tmp_path / "no"
-    )
+    assert "doesn't exist; a head is a folder that `layerwise train` writes" in refused(tmp_path / "no")
     assert "holds no head.json" in refused(tmp_path)
     (tmp_path / "file").write_text("")
     assert "is a file" in refused(tmp_path / "file")
@@ -322,7 +328,9 @@ def test_another_model_is_refused() -> None:
     hashes = {part: str(MODEL[part]) for part in ("weights", "tokenizer", "config")}
     head.check_model(hashes, "the same, elsewhere")
     for part in hashes:
-        with pytest.raises(HeadError, match=f"trained on 'a model' \\({part} .*another one .*--model"):
+        with pytest.raises(
+            HeadError, match=f"trained on 'a model' \\({part} .*another one .*give the same model in model"
+        ):
             head.check_model({**hashes, part: "0" * 64}, "other")
 
 
@@ -335,7 +343,7 @@ def test_info_shows_no_head_whose_tensors_are_gone(folder: Path, capsys: pytest.
 
 def test_very_many_tasks_are_refused_and_many_read_at_once(tmp_path: Path) -> None:
     tasks = [task_of(f"t{number}", "2", ("a", "b")) for number in range(1_000)]
-    write_head(head_of(*tasks), tmp_path / "many", {"versions": {}})
+    write_head(head_of(*tasks), tmp_path / "many")
     assert len(read_head(tmp_path / "many").tasks) == 1_000
 
     def more(value: Any) -> None:

@@ -85,9 +85,9 @@ def test_only_the_layers_of_the_mix_are_encoded(tiny: Path, monkeypatch: pytest.
     depths: list[frozenset[int]] = []
     run = encoder._engine.run
 
-    def note(sequences: Any, batch: Any, wanted: frozenset[int], on_layer: Any) -> None:
-        depths.append(wanted)
-        run(sequences, batch, wanted, on_layer)
+    def note(sequences: Any, batch: Any, expected: frozenset[int], on_layer: Any) -> None:
+        depths.append(expected)
+        run(sequences, batch, expected, on_layer)
 
     monkeypatch.setattr(encoder._engine, "run", note)
     LayerFeatures(encoder, mix="1").fit(TEXTS)
@@ -165,7 +165,7 @@ def test_texts_come_in_any_kind_of_list(tiny: Path, given: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "texts", "says"),
     [
-        ({}, "one text", "got one string for a list of texts; put it in brackets"),
+        ({}, "one text", "got one string for a list of texts; put it in a list"),
         ({}, np.array([["a"], ["b"]]), r"an array of shape \(2, 1\)"),
         ({}, {"a": 1}, r"such as \['a'\]"),
         ({}, 3, "give a list"),
@@ -183,8 +183,8 @@ def test_texts_come_in_any_kind_of_list(tiny: Path, given: Any) -> None:
 def test_what_cannot_be_done_is_a_value_error_of_one_line(
     tiny: Path, settings: dict[str, Any], texts: Any, says: str
 ) -> None:
-    made = LayerFeatures(**{"model": tiny, **settings})
-    for fit in (made.fit, made.fit_transform):
+    features = LayerFeatures(**{"model": tiny, **settings})
+    for fit in (features.fit, features.fit_transform):
         with pytest.raises(ValueError, match=says) as caught:
             fit(texts)
         assert isinstance(caught.value, lw.RequestError)
@@ -248,14 +248,14 @@ def test_an_encoder_is_shared_by_clones_and_never_copied(tiny: Path, loads: list
 def test_pickled_pipelines_carry_no_model_and_work_in_a_new_process(
     python: Python, tiny: Path, tmp_path: Path
 ) -> None:
-    made = [
+    pipelines = [
         make_pipeline(LayerFeatures(tiny, mix="mean(1:; norm=layer)"), LogisticRegression()),
         make_pipeline(LayerFeatures(load_encoder(tiny), mix="3"), LogisticRegression()),
     ]
-    saved = pickle.dumps([pipeline.fit(TEXTS, LABELS) for pipeline in made])
+    saved = pickle.dumps([pipeline.fit(TEXTS, LABELS) for pipeline in pipelines])
     assert len(saved) < 20_000
     (tmp_path / "pipelines").write_bytes(saved)
-    np.save(tmp_path / "want.npy", [pipeline.predict_proba(TEXTS) for pipeline in made])
+    np.save(tmp_path / "want.npy", [pipeline.predict_proba(TEXTS) for pipeline in pipelines])
     code = (
         "import pickle, sys, numpy as np, pathlib\n"
         "made = pickle.loads(pathlib.Path('pipelines').read_bytes())\n"
@@ -286,14 +286,14 @@ def test_minilm_tells_good_films_from_bad_ones_in_a_pipeline(minilm: Any) -> Non
     x = minilm.encode(TEXTS).mix("mean(-3:)")
     plain = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     by_hand = cross_val_score(plain, x, LABELS, cv=3).mean()
-    found = [
+    result = [
         score
         for score, params in zip(
             search.cv_results_["mean_test_score"], search.cv_results_["params"], strict=True
         )
         if params == {"texts__mix": "mean(-3:)", "head__C": 0.1}
     ]
-    assert found == [pytest.approx(by_hand)]
+    assert result == [pytest.approx(by_hand)]
     names = pipeline.set_params(texts__mix="3").fit(TEXTS, LABELS)[:1].get_feature_names_out()
     assert names[117] == "layer03_dim117"
 

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from layerwise.errors import RequestError
-from layerwise.heads import layer_importance
-from layerwise.heads.gradient import LoopOptions, LoopTask, apply, fit
-from layerwise.heads.layer_importance import LearnedMix, explain, likeness, logit_shares, ranges
-from layerwise.heads.weights import Fitted
+from layerwise.heads import learned_mix
+from layerwise.heads.gradient import fit
+from layerwise.heads.head import Fitted, apply
+from layerwise.heads.layer_importance import explain, logit_shares
+from layerwise.heads.learned_mix import LearnedMix, likeness, ranges
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
 F32 = NDArray[np.float32]
 ROWS, WIDTH, LAYERS = 400, 8, 6
 NAMES = ("emb", "1", "2", "3", "4", "5")
 GROUPS = np.arange(ROWS) // 2
-HELD = np.arange(ROWS) >= 280
+HELD_OUT = np.arange(ROWS) >= 280
 ALL, NOBODY = np.ones(ROWS, bool), np.zeros(ROWS, bool)
 rng = np.random.default_rng
 
@@ -37,8 +39,8 @@ def planted(x: F32) -> LoopTask:
 
 def looked_at(task: LoopTask, **more: Any) -> LearnedMix:
     options = LoopOptions()
-    (fitted,) = fit([task], HELD, options)
-    return explain(NAMES, task, fitted, HELD, GROUPS, options, **{"draws": 10, **more})
+    (fitted,) = fit([task], HELD_OUT, options)
+    return explain(NAMES, task, fitted, HELD_OUT, GROUPS, options, **{"draws": 10, **more})
 
 
 def head(weights: list[float], weight: Any, scale: float = 1.0) -> Fitted:
@@ -54,11 +56,11 @@ def test_the_layer_that_carries_the_label_has_it_all() -> None:
     task = planted(layers())
     (optimum,) = fit([task], NOBODY, LoopOptions())
     assert optimum.mix_weights[3] > 0.99
-    found = looked_at(task)
-    assert found.weights[3].value > 0.85  # the loop stops before the optimum, when held-out rows say so
-    assert found.logit_variance[3].value == pytest.approx(1, abs=0.05)
+    result = looked_at(task)
+    assert result.weights[3].value > 0.85  # the loop stops before the optimum, when held-out rows say so
+    assert result.logit_variance[3].value == pytest.approx(1, abs=0.05)
     for place, (weight, share, left) in enumerate(
-        zip(found.weights, found.logit_variance, found.left_out, strict=True)
+        zip(result.weights, result.logit_variance, result.left_out, strict=True)
     ):
         assert None not in (weight.low, weight.high, share.low, share.high)
         assert weight.low is not None
@@ -69,38 +71,38 @@ def test_the_layer_that_carries_the_label_has_it_all() -> None:
         assert low is not None
         assert high is not None
         assert (low > 0.1) if place == 3 else (low <= 0 <= high)
-    assert found.score is not None
-    assert found.score > 0.75
-    assert found.left_out[3].value < 0.62  # half by chance
+    assert result.score is not None
+    assert result.score > 0.75
+    assert result.left_out[3].value < 0.62  # half by chance
 
 
 def test_equal_copies_share_the_weight_and_neither_is_missed() -> None:
     x = layers()
     x[5] = x[3]
-    found = looked_at(planted(x))
+    result = looked_at(planted(x))
     for place in (3, 5):
-        assert found.weights[place].value == pytest.approx(0.5, abs=0.05)
-        assert found.logit_variance[place].value == pytest.approx(0.5, abs=0.05)
-        assert abs(found.left_out[place].difference.value) < 0.03
-    assert found.alike == ("3", "5")
-    assert found.likeness == pytest.approx(1, abs=1e-5)
+        assert result.weights[place].value == pytest.approx(0.5, abs=0.05)
+        assert result.logit_variance[place].value == pytest.approx(0.5, abs=0.05)
+        assert abs(result.left_out[place].difference.value) < 0.03
+    assert result.alike == ("3", "5")
+    assert result.likeness == pytest.approx(1, abs=1e-5)
 
 
 def test_turned_copies_have_weights_that_the_draw_decides() -> None:
     x = layers()
     turn = np.linalg.qr(rng(4).normal(size=(WIDTH, WIDTH)))[0]
     x[5] = x[3] @ turn.astype(np.float32)
-    found = looked_at(planted(x), draws=20)
-    assert found.weights[3].value + found.weights[5].value > 0.9
+    result = looked_at(planted(x), draws=20)
+    assert result.weights[3].value + result.weights[5].value > 0.9
     for place in (3, 5):
-        low, high = found.weights[place].low, found.weights[place].high
+        low, high = result.weights[place].low, result.weights[place].high
         assert low is not None
         assert high is not None
         assert high - low > 0.5
-        assert abs(found.left_out[place].difference.value) < 0.03
-    assert found.alike == ("3", "5")
-    assert "share weight" in found.caution
-    assert "most alike are 3 and 5 (CKA 1.00)" in found.caution
+        assert abs(result.left_out[place].difference.value) < 0.03
+    assert result.alike == ("3", "5")
+    assert "share weight" in result.caution
+    assert "most alike are 3 and 5 (CKA 1.00)" in result.caution
 
 
 # ---- shares of logit variance
@@ -115,22 +117,22 @@ def test_shares_are_covariances_over_the_variance(softmax: bool) -> None:
     )
     if softmax:
         parts -= parts.mean(axis=2, keepdims=True)
-    total, wanted = parts.sum(axis=0), np.zeros(LAYERS)
+    total, expected = parts.sum(axis=0), np.zeros(LAYERS)
     for layer in range(LAYERS):
-        wanted[layer] = sum(
+        expected[layer] = sum(
             np.cov(parts[layer, :, k], total[:, k], fweights=counts, ddof=0)[0, 1] for k in range(3)
         )
-    wanted /= sum(np.cov(total[:, k], fweights=counts, ddof=0) for k in range(3))
-    found = logit_shares(head(weights, weight, 1.7), x, counts.astype(float), softmax=softmax)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert found.sum() == pytest.approx(1)
+    expected /= sum(np.cov(total[:, k], fweights=counts, ddof=0) for k in range(3))
+    result = logit_shares(head(weights, weight, 1.7), x, counts.astype(float), softmax=softmax)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert result.sum() == pytest.approx(1)
 
 
 def test_a_layer_that_works_against_the_others_has_a_negative_share() -> None:
     x = layers()[:2]
     x[1] = -x[0] / 2
-    found = logit_shares(head([0.5, 0.5], np.ones((WIDTH, 1))), x, np.ones(ROWS), softmax=False)
-    np.testing.assert_allclose(found, [2, -1], atol=1e-5)
+    result = logit_shares(head([0.5, 0.5], np.ones((WIDTH, 1))), x, np.ones(ROWS), softmax=False)
+    np.testing.assert_allclose(result, [2, -1], atol=1e-5)
 
 
 def test_what_all_classes_share_is_no_share_of_a_softmax() -> None:
@@ -140,8 +142,8 @@ def test_what_all_classes_share_is_no_share_of_a_softmax() -> None:
 
 def test_a_hidden_layer_has_shares_of_what_it_takes_in() -> None:
     task = replace(planted(layers()), hidden=8)
-    found = looked_at(task, draws=2)
-    shares = [share.value for share in found.logit_variance]
+    result = looked_at(task, draws=2)
+    shares = [share.value for share in result.logit_variance]
     assert sum(shares) == pytest.approx(1)
     assert max(shares) == shares[3] > 0.5
 
@@ -162,31 +164,31 @@ def test_scores_are_those_of_refitted_heads_by_scikit_learn(kind: str) -> None:
     mask = rng(7).random(ROWS) < 0.9
     task = LoopTask("t", kind, x, target, outputs, mask, learned=True)
     options = LoopOptions(l2=0.1)
-    (fitted,) = fit([task], HELD, options)
-    found = explain(NAMES, task, fitted, HELD, GROUPS, options, draws=0)
-    train, test = mask & ~HELD, mask & HELD
+    (fitted,) = fit([task], HELD_OUT, options)
+    result = explain(NAMES, task, fitted, HELD_OUT, GROUPS, options, draws=0)
+    train, test = mask & ~HELD_OUT, mask & HELD_OUT
     options = replace(options, epochs=max(1, fitted.epochs))
     for layer in (None, *range(LAYERS)):
         kept = [place for place in range(LAYERS) if place != layer]
         (refitted,) = fit([replace(task, x=x[kept], row_mask=train)], NOBODY, options)
         score = measure(target[test], apply(refitted, x[kept][:, test]))
         if layer is None:
-            assert found.score == pytest.approx(score, abs=1e-6)
+            assert result.score == pytest.approx(score, abs=1e-6)
         else:
-            assert found.left_out[layer].value == pytest.approx(score, abs=1e-6)
-            assert found.left_out[layer].difference.value == pytest.approx(
-                (found.score or 0) - score, abs=1e-6
+            assert result.left_out[layer].value == pytest.approx(score, abs=1e-6)
+            assert result.left_out[layer].difference.value == pytest.approx(
+                (result.score or 0) - score, abs=1e-6
             )
 
 
 def test_without_rows_held_out_there_are_no_scores() -> None:
     task = planted(layers())
     (fitted,) = fit([task], NOBODY, LoopOptions())
-    found = explain(NAMES, task, fitted, NOBODY, GROUPS, LoopOptions(), draws=0)
-    assert found.score is None
-    assert found.left_out == ()
-    assert found.weights[3].low is None
-    assert found.to_json()["left_out"] == {}
+    result = explain(NAMES, task, fitted, NOBODY, GROUPS, LoopOptions(), draws=0)
+    assert result.score is None
+    assert result.left_out == ()
+    assert result.weights[3].low is None
+    assert result.to_json()["left_out"] == {}
 
 
 # ---- resampling
@@ -194,7 +196,7 @@ def test_without_rows_held_out_there_are_no_scores() -> None:
 
 def test_a_draw_has_as_many_groups_and_all_rows_of_each() -> None:
     groups = rng(1).permutation(np.arange(60) // 3)
-    counts = [layer_importance.redraw(groups, rng(seed)) for seed in range(200)]
+    counts = [learned_mix.redraw(groups, rng(seed)) for seed in range(200)]
     for group in range(20):
         drawn = np.stack([count[groups == group] for count in counts])
         assert (drawn == drawn[:, :1]).all()
@@ -206,20 +208,26 @@ def test_whole_groups_are_drawn() -> None:
     # With a single group every draw is the same rows, and every interval a point.
     task = planted(layers())
     (fitted,) = fit([task], NOBODY, LoopOptions())
-    found = explain(NAMES, task, fitted, HELD, np.zeros(ROWS, np.int64), LoopOptions(), draws=3)
-    for item in (*found.weights, *found.logit_variance):
+    result = explain(NAMES, task, fitted, HELD_OUT, np.zeros(ROWS, np.int64), LoopOptions(), draws=3)
+    for item in (*result.weights, *result.logit_variance):
         assert item.low == pytest.approx(item.high or 0, abs=1e-4)  # two descents to one place
-    for left in found.left_out:
+    for left in result.left_out:
         assert left.low == left.high == left.value
 
 
 def test_the_interval_of_a_score_covers_as_a_binomial_one_does() -> None:
     task = planted(layers())
-    found = explain(
-        NAMES, task, fit([task], HELD, LoopOptions())[0], HELD, np.arange(ROWS), LoopOptions(), draws=0
+    result = explain(
+        NAMES,
+        task,
+        fit([task], HELD_OUT, LoopOptions())[0],
+        HELD_OUT,
+        np.arange(ROWS),
+        LoopOptions(),
+        draws=0,
     )
-    for left in found.left_out:
-        wide = 2 * 1.96 * np.sqrt(left.value * (1 - left.value) / HELD.sum())
+    for left in result.left_out:
+        wide = 2 * 1.96 * np.sqrt(left.value * (1 - left.value) / HELD_OUT.sum())
         assert left.high - left.low == pytest.approx(wide, rel=0.2)
 
 
@@ -245,18 +253,18 @@ def test_likeness_is_the_unbiased_estimate_by_its_formula() -> None:
     grams = [layer.astype(np.float64) @ layer.T for layer in x]
     for gram in grams:
         np.fill_diagonal(gram, 0)
-    wanted = [[hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b)) for b in grams] for a in grams]
-    np.testing.assert_allclose(likeness(x), wanted, atol=1e-5)
+    expected = [[hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b)) for b in grams] for a in grams]
+    np.testing.assert_allclose(likeness(x), expected, atol=1e-5)
 
 
 def test_likeness_does_not_see_turns_scales_or_means_and_unrelated_layers_have_none() -> None:
     x = layers()[:3]
     turn = np.linalg.qr(rng(4).normal(size=(WIDTH, WIDTH)))[0]
     x[1] = 3 * x[0] @ turn + 5
-    found = likeness(x)
-    assert found[0, 1] == pytest.approx(1, abs=1e-4)
-    assert abs(found[0, 2]) < 0.05
-    np.testing.assert_allclose(found, found.T)
+    result = likeness(x)
+    assert result[0, 1] == pytest.approx(1, abs=1e-4)
+    assert abs(result[0, 2]) < 0.05
+    np.testing.assert_allclose(result, result.T)
 
 
 def test_a_constant_layer_resembles_none() -> None:
@@ -269,27 +277,27 @@ def test_a_constant_layer_resembles_none() -> None:
 
 
 def test_json_holds_what_there_is_by_layer() -> None:
-    found = looked_at(planted(layers()), draws=2)
-    made = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    result = looked_at(planted(layers()), draws=2)
+    values = json.loads(json.dumps(result.to_json(), allow_nan=False))
     for name in ("weights", "logit_variance", "left_out"):
-        assert tuple(made[name]) == NAMES
-        assert {"value", "low", "high"} <= set(made[name]["3"])
-    assert set(made["left_out"]["3"]["difference"]) == {"value", "low", "high"}
-    assert made["weights"]["3"]["value"] == found.weights[3].value
-    assert made["caution"] == found.caution
-    assert made["metric"] == "accuracy"
-    assert made["score"] == found.score
+        assert tuple(values[name]) == NAMES
+        assert {"value", "low", "high"} <= set(values[name]["3"])
+    assert set(values["left_out"]["3"]["difference"]) == {"value", "low", "high"}
+    assert values["weights"]["3"]["value"] == result.weights[3].value
+    assert values["caution"] == result.caution
+    assert values["metric"] == "accuracy"
+    assert values["score"] == result.score
 
 
 def test_what_is_no_learned_mix_or_does_not_fit_is_refused() -> None:
     task, options = planted(layers()), LoopOptions(epochs=1)
-    (fitted,) = fit([task], HELD, options)
+    (fitted,) = fit([task], HELD_OUT, options)
     with pytest.raises(RequestError, match="has no learned mix of several layers; give"):
-        explain(NAMES[:1], replace(task, x=task.x[:1]), fitted, HELD, GROUPS, options)
+        explain(NAMES[:1], replace(task, x=task.x[:1]), fitted, HELD_OUT, GROUPS, options)
     with pytest.raises(RequestError, match=r"2 names, a mask of 400, groups of 400 don't fit"):
-        explain(NAMES[:2], task, fitted, HELD, GROUPS, options)
+        explain(NAMES[:2], task, fitted, HELD_OUT, GROUPS, options)
     with pytest.raises(RequestError, match="draws can't be -1"):
-        explain(NAMES, task, fitted, HELD, GROUPS, options, draws=-1)
+        explain(NAMES, task, fitted, HELD_OUT, GROUPS, options, draws=-1)
     with pytest.raises(RequestError, match="no row to train on"):
         explain(NAMES, task, fitted, ALL, GROUPS, options)
 

@@ -132,7 +132,7 @@ def test_layers_that_are_not_in_the_columns_are_left_out_of_account() -> None:
     ("made", "says"),
     [
         (LayerMix("mean(all)", n_layers=4), r"35 feature\(s\), which aren't 4 layers.*emb, 1, 2, 3"),
-        (LayerMix("learned(all)", n_layers=7), "fitted with a head: run `layerwise train"),
+        (LayerMix("learned(all)", n_layers=7), "fitted with a head; train one with mix"),
         (LayerMix("mean(7)", n_layers=7), "layer 7 doesn't exist"),
         (LayerMix("median(all)", n_layers=7), "no mix is called 'median'"),
         (LayerMix("mean(all)"), "n_layers is missing"),

@@ -21,6 +21,7 @@ from layerwise.cli.main import main
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.heads import inputs
 from layerwise.heads.formats import check_format
+from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.viterbi import legal
 from layerwise.read import open_corpus
 from layerwise.word_split import split_words
@@ -94,8 +95,8 @@ def tagger(place: Path, encoder_of: Callable[[str], Any]) -> lw.Head:
     return lw.train(dataset, task="tag", label="tag", mix="concat(1:)", split="part", out=place / "tag.head")
 
 
-def shares(found: Lines) -> np.ndarray[Any, Any]:
-    return np.array([list(one["probabilities"].values()) for one in found])
+def shares(result: Lines) -> np.ndarray[Any, Any]:
+    return np.array([list(one["probabilities"].values()) for one in result])
 
 
 # --- the same wherever it is asked ------------------------------------------------------------------------
@@ -120,14 +121,18 @@ def test_a_new_process_says_the_same(
     )
     said = ["Every layer", "", "天气很好", "word " * 60]
     words = [words for words, _ in SENTENCES_ONCE]
-    asked: dict[str, list[Any]] = {str(place / name): words if name == "tag.head" else said for name in heads}
-    done = subprocess.run(python("-c", code, json.dumps(asked)), capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
+    questions: dict[str, list[Any]] = {
+        str(place / name): words if name == "tag.head" else said for name in heads
+    }
+    done = subprocess.run(
+        python("-c", code, json.dumps(questions)), capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout)
     for name, head in heads.items():
         path = str(place / name)
-        assert found[path] == lw.load_head(path, device="cpu").predict(asked[path]), f"{name}, loaded"
-        assert found[path] == head.predict(asked[path]), f"{name}, as it was trained"
-    assert any(one["spans"] for one in found[str(place / "tag.head")]), "there are spans to compare"
+        assert result[path] == lw.load_head(path, device="cpu").predict(questions[path]), f"{name}, loaded"
+        assert result[path] == head.predict(questions[path]), f"{name}, as it was trained"
+    assert any(one["spans"] for one in result[str(place / "tag.head")]), "there are spans to compare"
 
 
 @pytest.mark.parametrize("mix", ["2", "max(all)", "learned(all)", "concat(1,2; norm=layer)"])
@@ -161,8 +166,8 @@ def test_texts_of_tokens(texts: Any, place: Path, encoder_of: Callable[[str], An
     )
     dataset = lw.pool(place / "t.lw", place / "tt.lw", level="text", pool="max", special_tokens=False)
     head = lw.train(dataset, task="classify", label="label", mix="2")
-    found = head.predict(dataset.texts["text"].to_pylist())
-    assert shares(found) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-4)
+    result = head.predict(dataset.texts["text"].to_pylist())
+    assert shares(result) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-4)
 
 
 def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
@@ -171,9 +176,9 @@ def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
     lw.extract(place / "w.jsonl", place / "w.lw", model=encoder_of("bert"), level="word", dtype="float32")
     dataset = lw.pool(place / "w.lw", place / "wt.lw", level="text", pool="max")
     head = lw.train(dataset, task="classify", label="label", mix="2", out=place / "wt.head")
-    asked = [str(line["text"]) for line in lines]
-    found = lw.load_head(place / "wt.head", device="cpu").predict(asked)
-    assert shares(found) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-5)
+    questions = [str(line["text"]) for line in lines]
+    result = lw.load_head(place / "wt.head", device="cpu").predict(questions)
+    assert shares(result) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-5)
     with pytest.raises(RequestError, match="text 1 has no word, so no row"):
         head.predict(["one", " "])
 
@@ -184,9 +189,9 @@ def test_the_reader_in_the_document_reads(texts: Any, tmp_path: Path, mix: str) 
     document = (Path(__file__).parents[2] / "docs" / "heads.md").read_text(encoding="utf-8")
     scope: dict[str, Any] = {}
     exec(document.split("```python\n")[1].split("```")[0], scope)
-    found = scope["logits"](tmp_path / "h", {name: texts.layer(name) for name in texts.layers})
-    wanted = shares(head.predict_rows(texts))
-    assert np.exp(found) / np.exp(found).sum(axis=1, keepdims=True) == pytest.approx(wanted, abs=1e-4)
+    result = scope["logits"](tmp_path / "h", {name: texts.layer(name) for name in texts.layers})
+    expected = shares(head.predict_rows(texts))
+    assert np.exp(result) / np.exp(result).sum(axis=1, keepdims=True) == pytest.approx(expected, abs=1e-4)
 
 
 # --- kinds of answers -------------------------------------------------------------------------------------
@@ -210,8 +215,8 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
     assert tagger.training["tasks"]["tag"]["scheme"] == "IOB1"
     assert tagger.classes["tag"] == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
     split = tagger.predict([list(words) for words, _ in SENTENCES])
-    for (own, _), one in zip(SENTENCES, split, strict=True):
-        text = " ".join(own)
+    for (sentence, _), one in zip(SENTENCES, split, strict=True):
+        text = " ".join(sentence)
         for span in one["spans"]:
             assert set(span) == {"start", "end", "label", "text"}
             assert text[span["start"] : span["end"]] == span["text"]
@@ -222,17 +227,13 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
 
 
 def test_tags_are_legal_whatever_the_scores(tagger: lw.Head, words: Any) -> None:
-    from dataclasses import replace
-
-    from layerwise.heads.decode import predicted
-
-    task = tagger.data.tasks[0]
+    task = tagger.task_heads[0]
     start, follows = legal(task.classes)
     docs = words.index["doc"].to_numpy()
     chance = np.random.default_rng(0)
     for _ in range(20):
         scores = chance.standard_normal((len(docs), 5)).astype(np.float32) * 5
-        tags = predicted(replace(task), scores, docs)
+        tags = predicted_labels(task.task, task.multi, task.classes, scores, docs)
         numbers = [task.classes.index(tag) for tag in tags]
         for row, number in enumerate(numbers):
             first = row == 0 or docs[row] != docs[row - 1]
@@ -253,9 +254,9 @@ def test_tokens_have_labels_but_special_ones(place: Path, encoder_of: Callable[[
     )
     head = lw.train(dataset, task="classify", label="pos")
     assert head.training["tasks"]["pos"]["dropped"] == 2 * len(SENTENCES)
-    found = head.predict(["ab"])[0]["tokens"]
-    assert found[0]["start"] == 0
-    assert found[-1]["end"] == 2
+    result = head.predict(["ab"])[0]["tokens"]
+    assert result[0]["start"] == 0
+    assert result[-1]["end"] == 2
 
 
 def test_several_tasks_stand_under_their_names(texts: Any, place: Path) -> None:
@@ -280,11 +281,11 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
     source = write(tmp_path / "pairs.jsonl", lines)
     dataset = lw.extract(source, tmp_path / "p.lw", model=encoder_of("bert"), text="a,b", dtype="float32")
     head = lw.train(dataset, task="regress", label="same", mix=mix, out=tmp_path / "p.head", draws=0)
-    assert head.data.pairs == ("a", "b")
-    asked = [(str(line["a"]), str(line["b"])) for line in lines]
-    found = lw.load_head(tmp_path / "p.head", device="cpu").predict(asked)
-    assert [one["doc"] for one in found] == list(range(16))
-    values = np.array([one["value"] for one in found])
+    assert head.pairs == ("a", "b")
+    questions = [(str(line["a"]), str(line["b"])) for line in lines]
+    result = lw.load_head(tmp_path / "p.head", device="cpu").predict(questions)
+    assert [one["doc"] for one in result] == list(range(16))
+    values = np.array([one["value"] for one in result])
     assert values == pytest.approx([one["value"] for one in head.predict_rows(dataset)], abs=1e-4)
     same = np.array([line["same"] for line in lines], float)
     assert values[same == 1].mean() > values[same == 0].mean()
@@ -299,7 +300,7 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
 
 
 def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
-    with pytest.raises(RequestError, match="got one string for a list of texts; put it in brackets"):
+    with pytest.raises(RequestError, match="got one string for a list of texts; put it in a list"):
         mood.predict("a text")
     with pytest.raises(RequestError, match=r"columns text, label; pass one of them, such as \['text'\]"):
         mood.predict({"text": ["one", "two"], "label": ["x", "y"]})
@@ -319,13 +320,13 @@ def test_evaluation_is_that_of_scikit_learn(texts: Any, mood: lw.Head, place: Pa
     said = [one["label"] for one in mood.predict_rows(texts)]
     gold = texts.texts["label"].to_pylist()
     for source in (texts, place / "texts.lw", place / "texts.jsonl"):
-        found = mood.evaluate(source)["label"]
-        assert found.scores["accuracy"] == pytest.approx(
+        result = mood.evaluate(source)["label"]
+        assert result.scores["accuracy"] == pytest.approx(
             np.mean([a == b for a, b in zip(gold, said, strict=True)])
         )
-        assert found.scores["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
-        assert (found.rows, found.dropped) == (len(gold), 0)
-        assert [one["label"] for one in found.classes] == ["a", "b", "c"]
+        assert result.scores["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
+        assert (result.rows, result.dropped) == (len(gold), 0)
+        assert [one["label"] for one in result.classes] == ["a", "b", "c"]
 
 
 def test_evaluation_of_tags_is_that_of_seqeval(
@@ -338,18 +339,18 @@ def test_evaluation_of_tags_is_that_of_seqeval(
     monkeypatch.setattr(inputs, "TEXTS", 3)
     for head in (tagger, weak):
         said = []
-        for (own, _), one in zip(SENTENCES, head.predict([list(w) for w, _ in SENTENCES]), strict=True):
-            ends = np.cumsum([len(word) + 1 for word in own])
-            tags = ["O"] * len(own)
+        for (sentence, _), one in zip(SENTENCES, head.predict([list(w) for w, _ in SENTENCES]), strict=True):
+            ends = np.cumsum([len(word) + 1 for word in sentence])
+            tags = ["O"] * len(sentence)
             for span in one["spans"]:
                 inside = [n for n, e in enumerate(ends) if span["start"] < e <= span["end"] + 1]
                 for n in inside:
                     tags[n] = ("B-" if n == inside[0] else "I-") + span["label"]
             said.append(tags)
-        wanted = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
+        expected = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
         several: list[tuple[Any, dict[str, Any]]] = [(words, {}), (place / "words.jsonl", {"words": "words"})]
         for source, options in several:
-            assert head.evaluate(source, **options)["tag"].scores["span_f1"] == pytest.approx(wanted)
+            assert head.evaluate(source, **options)["tag"].scores["span_f1"] == pytest.approx(expected)
 
 
 def test_what_cannot_be_evaluated(
@@ -376,7 +377,7 @@ def test_what_cannot_be_evaluated(
 
 def test_another_model_is_refused(place: Path, mood: lw.Head, model_folder: Callable[[str], Path]) -> None:
     with pytest.raises(
-        HeadError, match=r"the head was trained on .* \(weights .*name the same model with --model"
+        HeadError, match=r"the head was trained on .* \(weights .*give the same model in model"
     ):
         lw.load_head(place / "mood.head", model=model_folder("electra"))
     with pytest.raises(ModelError, match="no config.json"):
@@ -388,11 +389,13 @@ def test_a_model_that_changed_or_moved(tmp_path: Path, place: Path) -> None:
     write(tmp_path / "t.jsonl", [{"text": f"word {n}", "label": "ab"[n % 2]} for n in range(8)])
     dataset = lw.extract(tmp_path / "t.jsonl", tmp_path / "t.lw", model=model, device="cpu")
     head = lw.train(dataset, task="classify", label="label", mix="1", out=tmp_path / "t.head")
-    wanted = head.predict(["word"])
+    expected = head.predict(["word"])
     model.rename(tmp_path / "moved")
-    with pytest.raises(ModelError, match="if the head's model is elsewhere now, name it with --model"):
+    with pytest.raises(
+        ModelError, match="if the head's model is elsewhere now, give its name or folder in model"
+    ):
         lw.load_head(tmp_path / "t.head").predict(["word"])
-    assert lw.load_head(tmp_path / "t.head", model=tmp_path / "moved").predict(["word"]) == wanted
+    assert lw.load_head(tmp_path / "t.head", model=tmp_path / "moved").predict(["word"]) == expected
     make_model("bert", tmp_path / "model", layer_norm_eps=1e-3)
     with pytest.raises(HeadError, match="is another one"):
         lw.load_head(tmp_path / "t.head").predict(["word"])
@@ -419,10 +422,10 @@ def test_json_lines_in_input_order(
         "predict", place / "mood.head", place / "texts.jsonl", "--id", "key", "--device", "cpu"
     )
     assert code == 0
-    found = [json.loads(line) for line in out.splitlines()]
-    assert [(one["doc"], one["id"]) for one in found] == [(n, f"k{n}") for n in range(2 * len(CORPUS))]
+    result = [json.loads(line) for line in out.splitlines()]
+    assert [(one["doc"], one["id"]) for one in result] == [(n, f"k{n}") for n in range(2 * len(CORPUS))]
     # Five texts at a time or all at once: batches of other sizes, so within what sums in another order allow for.
-    assert shares(found) == pytest.approx(shares(mood.predict(CORPUS * 2)), abs=1e-4)
+    assert shares(result) == pytest.approx(shares(mood.predict(CORPUS * 2)), abs=1e-4)
     _, out, _ = run("predict", place / "mood.head", place / "texts.jsonl", "--limit", "2")
     assert [list(json.loads(line)) for line in out.splitlines()] == [["doc", "label", "probabilities"]] * 2
 
@@ -478,9 +481,9 @@ def test_conll_is_read_back(place: Path, tagger: lw.Head, run: Any, tmp_path: Pa
     assert [example.words for example in back] == [
         tuple(word.translate(breaks) for word in words) for words in sentences
     ]
-    found = tagger.predict(sentences)
+    result = tagger.predict(sentences)
     assert [sum(tag[0] == "B" for tag in one.word_columns["tag"]) for one in back] == [
-        len(one["spans"]) for one in found
+        len(one["spans"]) for one in result
     ]
 
 
@@ -490,9 +493,9 @@ BROKEN = ["line\nend", "tab\there", "a\u2028b", "a\x85b", "", "  ", "end\r"]
 @pytest.mark.parametrize("label", BROKEN)
 def test_labels_that_conll_cannot_hold(label: str) -> None:
     task: Any = SimpleNamespace(task="classify", multi=False, classes=("fine", label))
-    head: Any = SimpleNamespace(rows={"level": "word"}, tasks=(task,))
+    head: Any = SimpleNamespace(rows={"level": "word"}, task_heads=(task,))
     with pytest.raises(
-        RequestError, match="--to conll can't hold the label '.*', which is blank or"
+        RequestError, match="to='conll' can't hold the label '.*', which is blank or"
     ) as caught:
         check_format(head, "conll")
     assert len(str(caught.value).splitlines()) == 1
@@ -543,7 +546,7 @@ def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], A
 @pytest.mark.parametrize(
     ("head", "to", "says"),
     [
-        ("mood", "xml", "--to 'xml' doesn't exist; choose one of jsonl, csv, conll"),
+        ("mood", "xml", "--to xml doesn't exist; choose one of jsonl, csv, conll"),
         ("mood", "conll", "--to conll needs a head that gives every word one label or tag"),
         ("cut", "csv", "--to csv takes one task where a text has many rows"),
     ],
@@ -580,9 +583,9 @@ def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, t
     assert code == 2
     assert "is there already" in err
     code, out, _ = run(*argv, "--out", tmp_path / "j", "--json", "--eval", texts.path)
-    made = json.loads(out)
-    assert made["training"]["tasks"]["label"]["rows"] == 32
-    assert made["eval"][str(texts.path)]["label"]["rows"] == 32
+    printed = json.loads(out)
+    assert printed["training"]["tasks"]["label"]["rows"] == 32
+    assert printed["eval"][str(texts.path)]["label"]["rows"] == 32
 
 
 def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tmp_path: Path) -> None:
@@ -597,12 +600,12 @@ def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tm
     assert "share of logit variance" in out
     assert "Layers that resemble each other share weight" in out
     code, out, _ = run(*argv, "--out", tmp_path / "apart")
-    assert "each head is what it would be alone" in out
+    assert "the tasks share no hidden layer, so both scores are the same" in out
     for extra, says in (
-        (["--task", "classify:label"], "has no name; of several tasks each is NAME=TASK:COL"),
+        (["--task", "classify:label"], "has no name; give each of several tasks as NAME=TASK:COL"),
         (["--task", "m=classify:label"], "names 'm' twice"),
-        (["--mix", "1", "--mix", "n=2"], "--mix '1' fits no task"),
-        (["--mix", "n=2", "--mix", "n=1"], "or a second time"),
+        (["--mix", "1", "--mix", "n=2"], "--mix '1' names no task"),
+        (["--mix", "n=2", "--mix", "n=1"], "--mix 'n=1' names no task, or a task that has a mix already"),
     ):
         code, _, err = run(*argv, *extra, "--out", tmp_path / "x")
         assert code == 2

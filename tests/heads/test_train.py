@@ -14,8 +14,10 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import LayerwiseError, OutputError, RequestError
-from layerwise.heads.linear import fit_classes, fit_labels, fit_values
+from layerwise.heads.head import apply
 from layerwise.heads.mixing import read_planes
+from layerwise.heads.solve import fit_classes, fit_labels, fit_values
+from layerwise.labels.plan import TaskSpec, make_plan
 from layerwise.mixes import apply_mix, layer_stats, parse_mix
 
 WORDS = ["good", "fine", "bad", "dull", "film", "plot", "cast", "music", "scene", "end"]
@@ -45,7 +47,7 @@ def rows_of(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def reviews(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("train")
     source = folder / "rows.jsonl"
     rows = [{("own" if key == "part" else key): value for key, value in row.items()} for row in rows_of()]
@@ -67,39 +69,39 @@ def test_classes_are_scikit_learns(classes: int, balance: str | None) -> None:
     x = chance.standard_normal((80, 6)).astype(np.float32)
     y = (x[:, 0] * 2 + chance.standard_normal(80) > 0.8).astype(np.int64)
     y = y + (x[:, 1] > 0.9) if classes == 3 else y
-    found = fit_classes(x, y, classes, 0.3, balance)
-    wanted = LogisticRegression(C=0.3, class_weight=balance, max_iter=2000).fit(x, y)
-    shares = np.exp(found(x)) / np.exp(found(x)).sum(axis=1, keepdims=True)
-    assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
+    result = fit_classes(x, y, classes, 0.3, balance)
+    expected = LogisticRegression(C=0.3, class_weight=balance, max_iter=2000).fit(x, y)
+    shares = np.exp(apply(result, x[None])) / np.exp(apply(result, x[None])).sum(axis=1, keepdims=True)
+    assert shares == pytest.approx(expected.predict_proba(x), abs=1e-5)
 
 
 def test_a_class_without_rows_is_never_predicted() -> None:
     x = np.random.default_rng(1).standard_normal((40, 3)).astype(np.float32)
-    found = fit_classes(x, np.where(x[:, 0] > 0, 3, 1), 4, 1.0)
-    assert set(found(x).argmax(axis=1)) == {1, 3}
+    result = fit_classes(x, np.where(x[:, 0] > 0, 3, 1), 4, 1.0)
+    assert set(apply(result, x[None]).argmax(axis=1)) == {1, 3}
 
 
 def test_labels_are_one_against_the_rest() -> None:
     chance = np.random.default_rng(2)
     x = chance.standard_normal((70, 5)).astype(np.float32)
     y = (x[:, :3] + chance.standard_normal((70, 3)) > 0).astype(np.float32)
-    wanted = OneVsRestClassifier(LogisticRegression(C=0.5, max_iter=2000)).fit(x, y)
-    shares = 1 / (1 + np.exp(-fit_labels(x, y, 0.5)(x)))
-    assert shares == pytest.approx(wanted.predict_proba(x), abs=1e-5)
+    expected = OneVsRestClassifier(LogisticRegression(C=0.5, max_iter=2000)).fit(x, y)
+    shares = 1 / (1 + np.exp(-apply(fit_labels(x, y, 0.5), x[None])))
+    assert shares == pytest.approx(expected.predict_proba(x), abs=1e-5)
 
 
 def test_a_label_that_all_or_none_have_keeps_its_odds() -> None:
     x = np.zeros((9, 2), np.float32)
-    found = fit_labels(x, np.repeat([[1, 0]], 9, axis=0).astype(np.float32), 1.0)
-    assert found.bias == pytest.approx([np.log(19), -np.log(19)], abs=1e-5)
+    result = fit_labels(x, np.repeat([[1, 0]], 9, axis=0).astype(np.float32), 1.0)
+    assert result.bias == pytest.approx([np.log(19), -np.log(19)], abs=1e-5)
 
 
 def test_numbers_are_ridge() -> None:
     chance = np.random.default_rng(3)
     x = chance.standard_normal((50, 4)).astype(np.float32)
     y = x @ [1.0, -2, 0, 3] + chance.standard_normal(50)
-    wanted = Ridge(alpha=20.0).fit(x.astype(np.float64), y).predict(x)
-    assert fit_values(x, y, 0.05)(x)[:, 0] == pytest.approx(wanted, abs=1e-4)
+    expected = Ridge(alpha=20.0).fit(x.astype(np.float64), y).predict(x)
+    assert apply(fit_values(x, y, 0.05), x[None])[:, 0] == pytest.approx(expected, abs=1e-4)
 
 
 # --- what a head is fitted on -----------------------------------------------------------------------------
@@ -115,57 +117,57 @@ MIXES = [
 ]
 
 
-def test_mixes_come_from_one_reading(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    mixes = [parse_mix(text, made.blocks) for text in (*MIXES, "learned(3,emb)")]
+def test_mixes_come_from_one_reading(reviews: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixes = [parse_mix(text, reviews.blocks) for text in (*MIXES, "learned(3,emb)")]
     rows = np.array([1, 4, 5, 30, 59])
     known = np.array([True, True, False, True, False])
     seen: list[str] = []
-    layer = type(made).layer
+    layer = type(reviews).layer
 
     def watched(self: Any, name: str, **options: Any) -> Any:
         seen.append(name)
         return layer(self, name, **options)
 
-    monkeypatch.setattr(type(made), "layer", watched)
-    found = read_planes(made, rows, mixes, [known] * len(mixes))
+    monkeypatch.setattr(type(reviews), "layer", watched)
+    result = read_planes(reviews, rows, mixes, [known] * len(mixes))
     assert seen == ["emb", "1", "2", "3"]
-    stats = {name: layer_stats([layer(made, name, rows=rows[known])]) for name in made.layers}
-    for mix, planes in zip(mixes[:-1], found, strict=False):
-        wanted = apply_mix(mix, lambda name: layer(made, name, rows=rows), stats)
-        assert planes.arrays[0] == pytest.approx(wanted, abs=1e-5), str(mix)
-    assert np.array_equal(found[-1].arrays[0], layer(made, "3", rows=rows))
-    assert np.array_equal(found[-1].arrays[1], layer(made, "emb", rows=rows))
+    stats = {name: layer_stats([layer(reviews, name, rows=rows[known])]) for name in reviews.layers}
+    for mix, planes in zip(mixes[:-1], result, strict=False):
+        expected = apply_mix(mix, lambda name: layer(reviews, name, rows=rows), stats)
+        assert planes.arrays[0] == pytest.approx(expected, abs=1e-5), str(mix)
+    assert np.array_equal(result[-1].arrays[0], layer(reviews, "3", rows=rows))
+    assert np.array_equal(result[-1].arrays[1], layer(reviews, "emb", rows=rows))
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_a_linear_head_is_scikit_learns(made: Any, mix: str) -> None:
-    head = lw.train(made, task="classify", label="label", mix=mix)
+def test_a_linear_head_is_scikit_learns(reviews: Any, mix: str) -> None:
+    head = lw.train(reviews, task="classify", label="label", mix=mix)
     report = head.training["tasks"]["label"]
-    stats = {name: layer_stats([made.layer(name)]) for name in made.layers}
-    x = apply_mix(parse_mix(mix, made.blocks), made.layer, stats)
+    stats = {name: layer_stats([reviews.layer(name)]) for name in reviews.layers}
+    x = apply_mix(parse_mix(mix, reviews.blocks), reviews.layer, stats)
     x = StandardScaler().fit_transform(x.astype(np.float64))
-    wanted = LogisticRegression(C=report["C"], max_iter=5000, tol=1e-6).fit(x, labels(made, "label"))
-    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
-    assert list(head.classes["label"]) == list(wanted.classes_)
-    assert shares == pytest.approx(wanted.predict_proba(x), abs=3e-3)
+    expected = LogisticRegression(C=report["C"], max_iter=5000, tol=1e-6).fit(x, labels(reviews, "label"))
+    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(reviews)])
+    assert list(head.classes["label"]) == list(expected.classes_)
+    assert shares == pytest.approx(expected.predict_proba(x), abs=3e-3)
 
 
-def test_ridge_is_scikit_learns(made: Any) -> None:
-    head = lw.train(made, task="regress", label="score", mix="2")
-    x = StandardScaler().fit_transform(made.layer("2").astype(np.float64))
+def test_ridge_is_scikit_learns(reviews: Any) -> None:
+    head = lw.train(reviews, task="regress", label="score", mix="2")
+    x = StandardScaler().fit_transform(reviews.layer("2").astype(np.float64))
     report = head.training["tasks"]["score"]
     assert report["C"] is None
-    wanted = Ridge(alpha=report["alpha"]).fit(x, labels(made, "score")).predict(x)
-    assert [one["value"] for one in head.predict_rows(made)] == pytest.approx(wanted, abs=1e-4)
+    expected = Ridge(alpha=report["alpha"]).fit(x, labels(reviews, "score")).predict(x)
+    assert [one["value"] for one in head.predict_rows(reviews)] == pytest.approx(expected, abs=1e-4)
 
 
-def test_C_is_the_best_on_held_out_rows(made: Any) -> None:
+def test_C_is_the_best_on_held_out_rows(reviews: Any) -> None:
     """With the user's own split: trained on train, chosen on dev, scored on test, dev never fitted."""
-    head = lw.train(made, task="classify", label="label", mix="2", split="own")
-    report, parts, y = head.training["tasks"]["label"], labels(made, "own"), labels(made, "label")
+    head = lw.train(reviews, task="classify", label="label", mix="2", split="own")
+    report, parts, y = head.training["tasks"]["label"], labels(reviews, "own"), labels(reviews, "label")
     assert (report["rows"], report["held_out_rows"], report["test_rows"]) == (36, 12, 12)
-    scaler = StandardScaler().fit(made.layer("2")[parts == "train"].astype(np.float64))
-    x = scaler.transform(made.layer("2").astype(np.float64))
+    scaler = StandardScaler().fit(reviews.layer("2")[parts == "train"].astype(np.float64))
+    x = scaler.transform(reviews.layer("2").astype(np.float64))
     fits = {
         c: LogisticRegression(C=c, max_iter=5000).fit(x[parts == "train"], y[parts == "train"])
         for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -174,11 +176,11 @@ def test_C_is_the_best_on_held_out_rows(made: Any) -> None:
     assert dev[report["C"]] == max(dev.values()) == report["held_out"]["scores"]["accuracy"]
     test = fits[report["C"]].score(x[parts == "test"], y[parts == "test"])
     assert report["test"]["scores"]["accuracy"] == pytest.approx(test)
-    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(made)])
+    shares = np.array([list(one["probabilities"].values()) for one in head.predict_rows(reviews)])
     assert shares == pytest.approx(fits[report["C"]].predict_proba(x), abs=3e-3)
 
 
-def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+def test_test_rows_change_nothing(reviews: Any, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
     rows = [{("own" if k == "part" else k): v for k, v in row.items()} for row in rows_of()]
     for row in rows:
         if row["own"] == "test":
@@ -186,28 +188,26 @@ def test_test_rows_change_nothing(made: Any, encoder_of: Callable[[str], Any], t
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     other = lw.extract(source, tmp_path / "o.lw", model=encoder_of("bert"), dtype="float32")
-    a, b = (lw.train(d, task="classify", label="label", split="own") for d in (made, other))
-    assert a.predict_rows(made) == b.predict_rows(made)
+    a, b = (lw.train(d, task="classify", label="label", split="own") for d in (reviews, other))
+    assert a.predict_rows(reviews) == b.predict_rows(reviews)
     assert b.training["tasks"]["label"]["test"]["scores"]["accuracy"] == 0
 
 
-def test_groups_stay_together(made: Any) -> None:
-    from layerwise.labels.splits import make_plan
-    from layerwise.labels.targets import TaskSpec
-
-    plan = make_plan(made, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
-    authors = labels(made, "author")
-    assert not set(authors[plan.held]) & set(authors[plan.train])
-    assert 0 < plan.held.sum() < 30
+def test_groups_stay_together(reviews: Any) -> None:
+    plan = make_plan(reviews, [TaskSpec("label", "classify", "label", parse_mix("1", 3))], groups="author")
+    authors = labels(reviews, "author")
+    assert not set(authors[plan.held_out]) & set(authors[plan.train])
+    assert 0 < plan.held_out.sum() < 30
     assert plan.refit
-    assert not (plan.held & plan.train).any()
+    assert not (plan.held_out & plan.train).any()
 
 
-def test_the_same_seed_gives_the_same_head(made: Any) -> None:
+def test_the_same_seed_gives_the_same_head(reviews: Any) -> None:
     heads = [
-        lw.train(made, task="classify", label="label", head_type="mlp", epochs=3, seed=s) for s in (1, 1, 2)
+        lw.train(reviews, task="classify", label="label", head_type="mlp", epochs=3, seed=s)
+        for s in (1, 1, 2)
     ]
-    first, again, other = (head.predict_rows(made) for head in heads)
+    first, again, other = (head.predict_rows(reviews) for head in heads)
     assert first == again
     assert first != other
 
@@ -217,9 +217,9 @@ def test_the_same_seed_gives_the_same_head(made: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
-def test_heads_learn(made: Any, kind: str, mix: str) -> None:
-    head = lw.train(made, task="classify", label="label", mix=mix, head_type=kind, draws=2)
-    right = np.array([one["label"] for one in head.predict_rows(made)]) == labels(made, "label")
+def test_heads_learn(reviews: Any, kind: str, mix: str) -> None:
+    head = lw.train(reviews, task="classify", label="label", mix=mix, head_type=kind, draws=2)
+    right = np.array([one["label"] for one in head.predict_rows(reviews)]) == labels(reviews, "label")
     assert right.mean() > 0.7  # the largest class has less than half of the rows
     report = head.training["tasks"]["label"]
     assert (report["learned"] is None) == (mix != "learned(all)")
@@ -229,17 +229,17 @@ def test_heads_learn(made: Any, kind: str, mix: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_several_labels_per_row(made: Any, kind: str) -> None:
-    head = lw.train(made, task="classify", label="tags", mix="concat(all)", head_type=kind)
+def test_several_labels_per_row(reviews: Any, kind: str) -> None:
+    head = lw.train(reviews, task="classify", label="tags", mix="concat(all)", head_type=kind)
     assert head.classes["tags"] == ("cast", "film", "plot")
-    found = [set(one["labels"]) for one in head.predict_rows(made)]
-    wanted = [set(row["tags"]) for row in rows_of()]
-    assert np.mean([a == b for a, b in zip(found, wanted, strict=True)]) > 0.6
+    result = [set(one["labels"]) for one in head.predict_rows(reviews)]
+    expected = [set(row["tags"]) for row in rows_of()]
+    assert np.mean([a == b for a, b in zip(result, expected, strict=True)]) > 0.6
     assert list(head.training["tasks"]["tags"]["held_out"]["scores"]) == ["micro_f1", "macro_f1", "accuracy"]
 
 
-def test_a_separator_cuts_labels(made: Any) -> None:
-    head = lw.train(made, task="classify", label="joined", label_separator=";")
+def test_a_separator_cuts_labels(reviews: Any) -> None:
+    head = lw.train(reviews, task="classify", label="joined", label_separator=";")
     assert head.classes["joined"] == ("film", "plot")
     empty = sum(not row["joined"] for row in rows_of())
     assert head.training["tasks"]["joined"]["dropped"] == empty
@@ -247,11 +247,11 @@ def test_a_separator_cuts_labels(made: Any) -> None:
 
 
 @pytest.mark.parametrize("mix", ["concat(all)", "learned(all)"])
-def test_an_mlp_gives_numbers(made: Any, mix: str) -> None:
-    head = lw.train(made, task="regress", label="score", mix=mix, head_type="mlp", draws=0)
-    values = [one["value"] for one in head.predict_rows(made)]
+def test_an_mlp_gives_numbers(reviews: Any, mix: str) -> None:
+    head = lw.train(reviews, task="regress", label="score", mix=mix, head_type="mlp", draws=0)
+    values = [one["value"] for one in head.predict_rows(reviews)]
     # When it stops depends on the last digits of sums, which differ from machine to machine.
-    assert np.corrcoef(values, labels(made, "score"))[0, 1] > 0.4
+    assert np.corrcoef(values, labels(reviews, "score"))[0, 1] > 0.4
 
 
 def test_balance_favours_what_is_rare(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
@@ -272,33 +272,35 @@ def test_balance_favours_what_is_rare(encoder_of: Callable[[str], Any], tmp_path
         assert e > p
 
 
-def test_several_tasks_alone_are_what_they_are_together(made: Any) -> None:
-    both = lw.train(made, tasks={"mood": "classify:label", "n": ("regress", "score")}, mix={"mood": "2"})
+def test_several_tasks_alone_are_what_they_are_together(reviews: Any) -> None:
+    both = lw.train(reviews, tasks={"mood": "classify:label", "n": ("regress", "score")}, mix={"mood": "2"})
     assert both.mixes == {"mood": "2", "n": "mean(1,2,3)"}
-    one = lw.train(made, task="regress", label="score")
-    alone = [{key: value for key, value in found.items() if key != "doc"} for found in one.predict_rows(made)]
-    assert [found["n"] for found in both.predict_rows(made)] == alone
+    one = lw.train(reviews, task="regress", label="score")
+    alone = [
+        {key: value for key, value in result.items() if key != "doc"} for result in one.predict_rows(reviews)
+    ]
+    assert [result["n"] for result in both.predict_rows(reviews)] == alone
     assert both.training["tasks"]["mood"]["alone"] is None
 
 
-def test_a_shared_hidden_layer_is_shared(made: Any) -> None:
-    head = lw.train(made, tasks={"mood": "classify:label", "n": "regress:score"}, shared_hidden=16)
-    one, two = (task.fitted.hidden for task in head.data.tasks)
+def test_a_shared_hidden_layer_is_shared(reviews: Any) -> None:
+    head = lw.train(reviews, tasks={"mood": "classify:label", "n": "regress:score"}, shared_hidden=16)
+    one, two = (task.fitted.hidden for task in head.task_heads)
     assert one is not None
     assert two is not None
     assert one[0].shape == (32, 16)
     assert np.array_equal(one[0], two[0])
     for made_task in head.training["tasks"].values():
         assert made_task["alone"]["rows"] == made_task["held_out"]["rows"] > 0
-    assert set(head.predict_rows(made)[0]) == {"doc", "mood", "n"}
+    assert set(head.predict_rows(reviews)[0]) == {"doc", "mood", "n"}
 
 
-def test_alone_is_what_training_that_task_alone_scores(made: Any) -> None:
+def test_alone_is_what_training_that_task_alone_scores(reviews: Any) -> None:
     tasks = {"mood": "classify:label", "n": "regress:score"}
-    both = lw.train(made, tasks=tasks, shared_hidden=16, split="own").training["tasks"]
+    both = lw.train(reviews, tasks=tasks, shared_hidden=16, split="own").training["tasks"]
     for name, task in tasks.items():
         kind, label = task.split(":")
-        one = lw.train(made, task=kind, label=label, head_type="mlp", hidden=16, split="own").training[
+        one = lw.train(reviews, task=kind, label=label, head_type="mlp", hidden=16, split="own").training[
             "tasks"
         ][label]
         assert both[name]["alone"] == one["held_out"]
@@ -336,7 +338,7 @@ def test_few_texts_are_trained_on_without_holding_out(
     [
         ({"task": "classify", "label": "nope"}, "there is no column 'nope' in the dataset; there are"),
         ({"task": "guess", "label": "label"}, "task 'guess' doesn't exist; choose one of classify"),
-        ({"task": "classify"}, "needs the column of its labels; name it with --label"),
+        ({"task": "classify"}, "needs the column of its labels; name it in label"),
         ({}, "give one task with its label column, or several in tasks; got neither"),
         ({"task": "classify", "label": "label", "tasks": {}}, "got both"),
         ({"tasks": {}}, "no task is named"),
@@ -346,20 +348,20 @@ def test_few_texts_are_trained_on_without_holding_out(
             {"tasks": {"a": "classify:label"}, "mix": {"b": "1"}},
             "a mix is given for task 'b' and there is no",
         ),
-        ({"tasks": {"a": "classify:label"}, "label": "label"}, "--label 'label' goes with one task"),
-        ({"task": "tag", "label": "label"}, "task 'tag' needs rows that are words"),
+        ({"tasks": {"a": "classify:label"}, "label": "label"}, "label='label' goes with one task"),
+        ({"task": "tag", "label": "label"}, "task='tag' needs rows that are words"),
         ({"task": "regress", "label": "label"}, "which is no finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
         ({"task": "classify", "label": "label", "head_type": "deep"}, "head_type 'deep' doesn't exist"),
         ({"task": "classify", "label": "label", "class_weight": "even"}, "class_weight 'even' doesn't exist"),
-        ({"task": "classify", "label": "label", "hidden": 0}, "--hidden 0 is too small"),
+        ({"task": "classify", "label": "label", "hidden": 0}, "hidden=0 is too small"),
         ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
         ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
         ({"task": "classify", "label": "label", "epochs": 0}, "epochs can't be 0"),
-        ({"task": "classify", "label": "label", "seed": -1}, "--seed -1 is out of range"),
+        ({"task": "classify", "label": "label", "seed": -1}, "seed=-1 is out of range"),
         ({"task": "classify", "label": "label", "split": "label"}, "isn't a part; the values are train, dev"),
         ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
-        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with regress"),
+        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with task='regress'"),
         (
             {"task": "regress", "label": "score", "label_separator": ";"},
             "label_separator=';' goes with task='classify'",
@@ -367,9 +369,9 @@ def test_few_texts_are_trained_on_without_holding_out(
         ({"task": "classify", "label": "level"}, "there is no column 'level'"),
     ],
 )
-def test_what_cannot_be_trained(made: Any, arguments: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_trained(reviews: Any, arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError) as caught:
-        lw.train(made, **arguments)
+        lw.train(reviews, **arguments)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -382,7 +384,7 @@ def test_what_cannot_be_trained(made: Any, arguments: dict[str, Any], says: str)
             "classify",
             "all 2 training rows have the label 'a'; classify needs two or more",
         ),
-        ("good,\nfine,\n", "classify", "no row has a label in 'label'"),
+        ("good,\nfine,\n", "classify", "no row has a label in column 'label'"),
         ("good,1\nfine,nan\n", "regress", "holds 'nan', which is no finite number"),
         ("good,1\nfine,inf\n", "regress", "holds 'inf', which is no finite number"),
     ],
@@ -411,11 +413,11 @@ def test_a_class_of_one_row(encoder_of: Callable[[str], Any], tmp_path: Path) ->
         assert head.classes["label"] == ("a", "b", "c")
 
 
-def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(reviews: Any, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(OutputError, match="is there already; give a new name"):
-        lw.train(made, task="classify", label="label", out=tmp_path / "there")
-    head = lw.train(made, task="classify", label="label", out=tmp_path / "new")
+        lw.train(reviews, task="classify", label="label", out=tmp_path / "there")
+    head = lw.train(reviews, task="classify", label="label", out=tmp_path / "new")
     with pytest.raises(OutputError, match="is there already"):
         head.save(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "there"]
@@ -433,7 +435,7 @@ def test_nothing_is_overwritten(made: Any, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_trained(
-    made: Any,
+    reviews: Any,
     encoder_of: Callable[[str], Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -444,7 +446,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_trained(
     monkeypatch.chdir(tmp_path)
     Path("other.csv").write_text("text,kind\nfilm,a\n")
     lw.extract("other.csv", "other.lw", model=encoder_of("bert"))
-    command = ["train", str(made.path), "--task", "classify", "--label", "label", "--out", "head"]
+    command = ["train", str(reviews.path), "--task", "classify", "--label", "label", "--out", "head"]
     assert main([*command, *options]) == 2
     caught = capsys.readouterr()
     assert says in caught.err
@@ -467,6 +469,6 @@ def test_labels_without_anything_to_learn_are_refused(
         lw.train(dataset, task=task, label=column)
 
 
-def test_groups_on_both_sides_of_a_split_are_told(made: Any) -> None:
-    head = lw.train(made, task="classify", label="label", mix="1", split="own", groups="author")
+def test_groups_on_both_sides_of_a_split_are_told(reviews: Any) -> None:
+    head = lw.train(reviews, task="classify", label="label", mix="1", split="own", groups="author")
     assert any("12 test rows are in the training part as well" in note for note in head.training["notes"])

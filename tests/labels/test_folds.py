@@ -5,7 +5,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.labels.folds import holdout, split_roles, stratified_folds, text_groups
-from layerwise.labels.values import read_labels
+from layerwise.labels.labelled import read_labels
 from planted import noise, states_of, words_of
 
 
@@ -15,15 +15,15 @@ def test_folds_hold_out_every_row_once_and_whole_groups() -> None:
     classes = rng.integers(0, 3, 400)
     folds = stratified_folds(groups, classes, 5, 1)
     assert (np.sum(folds, axis=0) == 1).all()
-    for held in folds:
-        assert not set(groups[held]) & set(groups[~held])
-        assert 40 <= held.sum() <= 120
+    for held_out in folds:
+        assert not set(groups[held_out]) & set(groups[~held_out])
+        assert 40 <= held_out.sum() <= 120
 
 
 def test_classes_are_spread() -> None:
     classes = np.repeat([0, 1, 2], [300, 60, 10])
-    for held in stratified_folds(np.arange(370), classes, 5, 0):
-        assert np.bincount(classes[held]).tolist() == [60, 12, 2]
+    for held_out in stratified_folds(np.arange(370), classes, 5, 0):
+        assert np.bincount(classes[held_out]).tolist() == [60, 12, 2]
 
 
 def test_too_few_groups_are_refused() -> None:
@@ -48,14 +48,14 @@ def test_labels_are_read_and_missing_ones_counted() -> None:
         noise(4, 2, 1),
         {"y": ["a", "", None, "b"], "z": ["1", "2.5", "", "x"], "t": [["u"], [], None, ["u", "v"]]},
     )
-    found = read_labels(states, "classify", "y")
-    assert (found.rows.tolist(), found.values.tolist(), found.dropped) == ([0, 3], ["a", "b"], 2)
+    result = read_labels(states, "classify", "y")
+    assert (result.rows.tolist(), result.values.tolist(), result.dropped) == ([0, 3], ["a", "b"], 2)
     several = read_labels(states, "classify", "t")
     assert several.multi
     assert several.values.tolist() == [("u",), (), ("u", "v")]
     with pytest.raises(lw.RequestError, match="holds 'x', which is no finite number"):
         read_labels(states, "regress", "z")
-    with pytest.raises(lw.RequestError, match="task 'tag' needs rows that are words"):
+    with pytest.raises(lw.RequestError, match="task='tag' needs rows that are words"):
         read_labels(states, "tag", "y")
     with pytest.raises(
         lw.RequestError, match="there is no column 'q' in the dataset; there are doc, text, y"
@@ -65,8 +65,8 @@ def test_labels_are_read_and_missing_ones_counted() -> None:
 
 def test_words_have_their_own_labels() -> None:
     states = words_of(noise(3, 2, 1), [["a", "b"], ["c"]], {"pos": ["X", None, "Y"]})
-    found = read_labels(states, "classify", "pos")
-    assert (found.rows.tolist(), found.docs.tolist(), found.dropped) == ([0, 2], [0, 1], 1)
+    result = read_labels(states, "classify", "pos")
+    assert (result.rows.tolist(), result.docs.tolist(), result.dropped) == ([0, 2], [0, 1], 1)
 
 
 def test_a_split_is_read_by_its_names() -> None:

@@ -30,28 +30,28 @@ sentences = st.lists(st.lists(st.sampled_from(NAMES), max_size=7), min_size=1, m
 @st.composite
 def segmented(draw: st.DrawFn) -> tuple[int, list[Span]]:
     """The length of a sentence and its spans, some of them side by side."""
-    found, at = [], 0
+    text_spans, at = [], 0
     for label, size in draw(
         st.lists(st.tuples(st.sampled_from(["", "A", "B"]), st.integers(1, 3)), max_size=6)
     ):
         if label:
-            found.append((label, at, at + size))
+            text_spans.append((label, at, at + size))
         at += size
-    return at, found
+    return at, text_spans
 
 
-def written(length: int, found: list[Span], one: str, first: str, middle: str, last: str) -> list[str]:
+def written(length: int, text_spans: list[Span], one: str, first: str, middle: str, last: str) -> list[str]:
     tags = ["O"] * length
-    for label, start, end in found:
+    for label, start, end in text_spans:
         letters = one if end - start == 1 else first + middle * (end - start - 2) + last
         tags[start:end] = [f"{letter}-{label}" for letter in letters]
     return tags
 
 
-def written_iob1(length: int, found: list[Span]) -> list[str]:
-    tags = written(length, found, "I", "I", "I", "I")
-    ends = {(label, end) for label, _, end in found}
-    for label, start, _ in found:
+def written_iob1(length: int, text_spans: list[Span]) -> list[str]:
+    tags = written(length, text_spans, "I", "I", "I", "I")
+    ends = {(label, end) for label, _, end in text_spans}
+    for label, start, _ in text_spans:
         if (label, start) in ends:
             tags[start] = f"B-{label}"
     return tags
@@ -75,10 +75,10 @@ SPELLINGS = {
 @pytest.mark.parametrize("letters", SPELLINGS.values(), ids=SPELLINGS.keys())
 @given(text=segmented())
 def test_a_sentence_of_any_scheme_has_its_spans(letters: str, text: tuple[int, list[Span]]) -> None:
-    length, found = text
-    tags = to_iob2(written(length, found, *letters))
-    assert spans(tags) == found
-    assert tags == written(length, found, "B", "B", "I", "I")
+    length, text_spans = text
+    tags = to_iob2(written(length, text_spans, *letters))
+    assert spans(tags) == text_spans
+    assert tags == written(length, text_spans, "B", "B", "I", "I")
 
 
 @given(text=segmented())
@@ -89,7 +89,7 @@ def test_iob1_says_where_spans_meet(text: tuple[int, list[Span]]) -> None:
 @given(texts=st.lists(segmented(), min_size=1, max_size=4))
 def test_seqeval_reads_legal_schemes_alike(texts: list[tuple[int, list[Span]]]) -> None:
     for scheme, letters in ((IOBES, "SBIE"), (BILOU, "UBIL")):
-        tagged = [written(length, found, *letters) for length, found in texts]
+        tagged = [written(length, text_spans, *letters) for length, text_spans in texts]
         assert [spans(to_iob2(tags)) for tags in tagged] == of_seqeval(tagged, scheme)
     tagged = [written_iob1(*text) for text in texts]
     assert [spans(to_iob2(tags)) for tags in tagged] == of_seqeval(tagged, IOB1)

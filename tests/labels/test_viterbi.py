@@ -37,11 +37,11 @@ def best_of_all(scores: NDArray[np.float64], tags: tuple[str, ...]) -> float:
 
 
 def check(
-    scores: NDArray[np.float64], found: NDArray[np.int64], lengths: list[int], tags: tuple[str, ...]
+    scores: NDArray[np.float64], result: NDArray[np.int64], lengths: list[int], tags: tuple[str, ...]
 ) -> None:
     at = 0
     for length in lengths:
-        part, path = scores[at : at + length], tuple(found[at : at + length].tolist())
+        part, path = scores[at : at + length], tuple(result[at : at + length].tolist())
         assert is_legal(path, tags)
         assert sum(part[word, code] for word, code in enumerate(path)) == best_of_all(part, tags)
         at += length
@@ -57,10 +57,10 @@ def test_the_best_legal_path(tags: tuple[str, ...], lengths: list[int], problems
     # Whole numbers: sums are exact, and ties are common.
     random = np.random.default_rng(seed)
     scores = random.integers(-6, 1, (problems, sum(lengths), len(tags))).astype(np.float64)
-    found = decode_many(scores.astype(np.float32), lengths, tags)
-    assert found.shape == scores.shape[:2]
-    assert found.dtype == np.int64
-    for problem, paths in zip(scores, found, strict=True):
+    result = decode_many(scores.astype(np.float32), lengths, tags)
+    assert result.shape == scores.shape[:2]
+    assert result.dtype == np.int64
+    for problem, paths in zip(scores, result, strict=True):
         check(problem, paths, lengths, tags)
         assert (decode(problem, lengths, tags) == paths).all()
 
@@ -122,8 +122,8 @@ def test_the_law_of_iob2() -> None:
 
 def test_a_path_of_the_decoder_has_every_inside_tag_in_a_span() -> None:
     tags = TAG_SETS[1]
-    found = decode(np.random.default_rng(1).normal(size=(200, 5)), [200], tags)
-    names = [tags[code] for code in found]
+    result = decode(np.random.default_rng(1).normal(size=(200, 5)), [200], tags)
+    names = [tags[code] for code in result]
     assert sum(end - first for _, first, end in spans(names)) == sum(name != "O" for name in names)
 
 

@@ -97,12 +97,12 @@ def test_all_that_was_found_is_on_the_page(plain: Chain, tmp_path: Path, started
     file = lw.report(
         plain.dataset, tmp_path / "page.html", **plain.results, lang=lang, seed=3, attention=True
     )
-    totals = plain.dataset.manifest["totals"]
+    totals = plain.dataset.manifest.to_json()["totals"]
     for wide in (1280, 360):
         page = Opened(started, file, wide=wide)
         body = opened_wide(page)
         head = page.text("header")
-        for words in (Path(plain.dataset.manifest["model"]["id"]).name, f"{totals['tokens']:,}", "float16"):
+        for words in (Path(plain.dataset.manifest.model.id).name, f"{totals['tokens']:,}", "float16"):
             assert words in head, f"the header lacks {words!r}"
         for words in (*SAID[lang], plain.dataset.sha256):
             assert words in body, f"the page lacks {words!r}"

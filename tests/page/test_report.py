@@ -144,7 +144,7 @@ def test_no_text_no_text_on_the_page(place: Path) -> None:
     data = page_data(opened(place, "silent.lw"))
     assert data["points"]["texts"] is None
     assert data["tokens"] == []
-    assert "holds no texts" in data["tokens_note"]
+    assert "contains no texts" in data["tokens_note"]
     assert "Every layer" not in str(data)
 
 
@@ -211,23 +211,23 @@ def test_results_of_this_dataset_and_of_no_other(place: Path, tmp_path: Path) ->
         page_data(states_of(noise(9, 4, 2), {}), analysis=place / "analysis")
     with pytest.raises(RequestError, match="give the folder that `probe` wrote"):
         page_data(dataset, probe=tmp_path / "nothing")
-    with pytest.raises(RequestError, match="holds no analysis"):
+    with pytest.raises(RequestError, match="contains no analysis"):
         page_data(dataset, analysis=place / "probe" / "probe.json")
     wrong: list[Any] = [{"measures": 5}, {"measures": {"norm": {"values": [1]}}, "layers": None}, [], "x"]
     for broken in wrong:
         (tmp_path / "analysis.json").write_text(json.dumps(broken))
-        with pytest.raises(RequestError, match="holds no analysis, or a damaged one"):
+        with pytest.raises(RequestError, match="contains no analysis, or a damaged one"):
             page_data(dataset, analysis=tmp_path)
     with pytest.raises(RequestError, match="probe can't be 3"):
         page_data(dataset, probe=3)
-    with pytest.raises(RequestError, match="holds no probe"):
+    with pytest.raises(RequestError, match="contains no probe"):
         page_data(dataset, probe=lw.analyze(dataset, measure=["norm"]))
     here, there = (states_of(noise(40, 4, 2, seed=n), {"y": list("ab") * 20}) for n in (0, 1))
     with pytest.raises(RequestError, match="^analysis is of another dataset"):
         page_data(there, analysis=lw.analyze(here, measure=["norm"]))
     asks: list[dict[str, Any]] = [{"attention": True}, {"texts": [0]}]
     for asked in asks:
-        with pytest.raises(RequestError, match="come from a dataset on disk"):
+        with pytest.raises(RequestError, match="need a dataset on disk"):
             page_data(here, **asked)
     (tmp_path / "probe.json").write_text("{")
     with pytest.raises(RequestError, match="isn't JSON"):
@@ -292,7 +292,7 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     for wrong, message in {
         "--lang=fr": "en, zh",
         "--texts=9999": "there is no text 9999; texts are 0 to 50",
-        "--texts=a": "no whole number",
+        "--texts=a": "not a whole number",
         "--points=0": "take at least 1",
     }.items():
         assert main(["report", str(place / "texts.lw"), "--out", str(tmp_path / "b.html"), wrong]) == 2
@@ -340,12 +340,12 @@ def test_words_behind_the_page(place: Path) -> None:
     [
         ("coords", {"layer": "9", "start": "0", "count": "1"}, "no layer '9'; there are emb, 1"),
         ("coords", {}, "'start' is missing"),
-        ("coords", {"layer": "1", "start": "-5", "count": "1"}, "no number of 0 or more"),
-        ("text", {"rows": "9" * 30}, "no number of 0 or more"),
-        ("text", {"rows": "a"}, "no number"),
+        ("coords", {"layer": "1", "start": "-5", "count": "1"}, "isn't a whole number of 0 or more"),
+        ("text", {"rows": "9" * 30}, "isn't a whole number of 0 or more"),
+        ("text", {"rows": "a"}, "isn't a whole number"),
         ("text", {"rows": "999"}, "no row 999"),
-        ("neighbours", {"row": "0", "layer": "1", "k": "0"}, "take 1 to 100"),
-        ("nonsense", {}, "there is no 'nonsense' here"),
+        ("neighbours", {"row": "0", "layer": "1", "k": "0"}, "give 1 to 100"),
+        ("nonsense", {}, "there is no request 'nonsense'"),
     ],
 )
 def test_requests_that_make_no_sense(place: Path, what: str, query: dict[str, str], message: str) -> None:

@@ -31,6 +31,7 @@ from layerwise.store.layout import Folder
 from numbered import OPTIONS, TEXTS, shard_bytes, write_texts
 from overlapping import TASKS, Overlapping
 from recipes import FAULTS, Fatal, Refusing, Sharing
+from stored import settings_of
 from waiting import SECONDS, until
 from warm import Python
 
@@ -53,7 +54,7 @@ def test_two_processes_write_what_one_writes(
     dataset = lw.extract(corpus, tmp_path / "out", model=model, workers=2, progress=events.append, **OPTIONS)
     assert shard_bytes(dataset.path) == whole
     assert check_files(dataset.path) == []
-    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest["totals"]["tokens"])
+    assert (events[-1].texts, events[-1].tokens) == (len(TEXTS), dataset.manifest.totals.tokens)
     shares = [event.share or 0.0 for event in events]
     assert shares == sorted(shares)
     assert shares[-2] == pytest.approx(1.0), "the batches of both processes add up to the whole source"
@@ -189,9 +190,7 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     monkeypatch.setattr(
         SerialExecutor, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report)
     )
-    with pytest.raises(
-        DatasetError, match="1 of 15 shards got lost on the way; start the same command again"
-    ):
+    with pytest.raises(DatasetError, match="1 of 15 shards weren't committed; start the same command again"):
         lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS)
     monkeypatch.undo()
     assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)
@@ -341,11 +340,11 @@ def test_one_that_is_closed_has_nothing_under_way_any_more() -> None:
 def test_a_second_worker_of_one_index_touches_nothing(corpus: Path, model: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     folder = Folder(out)
-    with DatasetWriter(out, {"a": 1}, share=(0, 2)):
+    with DatasetWriter(out, settings_of(), share=(0, 2)):
         part, loose = disk.aside(folder.shard(0, "tensors")), folder.shard(2, "index")
         for path in (part, loose):
             path.write_bytes(b"of the first")
-        for settings in ({"a": 1}, {"a": 2}):
+        for settings in (settings_of(), settings_of("int8")):
             with pytest.raises(DatasetError, match="another process with worker index 0 of 2"):
                 DatasetWriter(out, settings, share=(0, 2))
         assert part.exists(), "a file that the first is writing"
@@ -444,7 +443,7 @@ def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) 
     with pytest.raises(DatasetError, match="holds no unfinished work"):
         lw.finish(out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("layerwise.store.DatasetWriter.through", lambda *_: None)
+        patch.setattr("layerwise.store.DatasetWriter.end_share", lambda *_: None)
         extract_share(corpus, out, (0, 3), ExtractOptions(model=model, **OPTIONS))
     with pytest.raises(DatasetError, match="isn't ready: no worker has been through its source"):
         lw.finish(out)
@@ -486,17 +485,17 @@ def test_a_share_that_is_in_work_is_refused_and_so_is_all_of_it(
 def test_others_are_not_kept_waiting_while_a_share_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from layerwise.store import work
+    from layerwise.store import staging
 
-    take_up, seen = work.take_up, []
+    take_up, seen = staging.take_up, []
 
     def looked(folder: Folder, *given: Any) -> Any:
         with filelock.FileLock(folder.lock, timeout=0):
             seen.append(True)
         return take_up(folder, *given)
 
-    monkeypatch.setattr(work, "take_up", looked)
-    with DatasetWriter(tmp_path / "out", {"a": 1}, share=(0, 2)):
+    monkeypatch.setattr(staging, "take_up", looked)
+    with DatasetWriter(tmp_path / "out", settings_of(), share=(0, 2)):
         assert seen == [True], "the lock of all is free meanwhile"
 
 

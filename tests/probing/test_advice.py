@@ -38,7 +38,7 @@ def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
     assert "all have the same accuracy, 0.700" in advised(compared([0.7, 0.7], p=1)).text
     odd = compared([0.70, 0.80, 0.75], p=0.3)
     odd.p[0, 2] = odd.p[2, 0] = 0.01
-    assert "Highest: 1, accuracy 0.800, but it can't be told apart" in advised(odd).text
+    assert "Highest: 1, accuracy 0.800, but it can't be distinguished" in advised(odd).text
     assert "emb and 2 can be from each other" in advised(odd).text
     assert "There is one candidate" in advised(compared([0.7], p=1)).text
 
@@ -78,13 +78,13 @@ def test_what_the_cheapest_saves_is_said(
     assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: -0.015 to 0.025); {saves}" in advice.text
 
 
-def test_what_choosing_earns_is_said() -> None:
+def test_the_score_of_a_choice_is_in_the_text() -> None:
     text = advised(compared([0.7, 0.8], p=0.01)).text
-    earns = (
-        "Choosing by this procedure earns accuracy 0.700 (95%: 0.650 to 0.750) on texts that had no part in"
+    expected = (
+        "A choice by this procedure scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that had no part in"
     )
-    assert earns in text
-    assert text.startswith("Best: 1, accuracy 0.800; it can be told apart from the other.")
+    assert expected in text
+    assert text.startswith("Best: 1, accuracy 0.800; it can be distinguished from the other.")
 
 
 def test_that_mean_and_sum_are_the_same_is_said_where_there_is_one() -> None:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits, Solver
 
 

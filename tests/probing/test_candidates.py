@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.heads.linear import CS
-from layerwise.heads.pairs import halves
+from layerwise.heads.mixing import halves
+from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.candidates import _PerFitSolver, candidates, fitter
 from planted import noise, states_of
@@ -34,8 +34,8 @@ def test_defaults_that_do_not_exist_or_coincide_are_dropped(blocks: int, mixes: 
 
 def test_mixes_of_the_users_own_appear_once() -> None:
     states = states_of(noise(3, 2, 3), {})
-    asked = ["mean(1:)", "sum(2,1)", "concat(2)", "mean(1:; norm=layer)", "concat(1,2)", "concat(1:)"]
-    names = [candidate.name for candidate in candidates(states, asked)]
+    mixes = ["mean(1:)", "sum(2,1)", "concat(2)", "mean(1:; norm=layer)", "concat(1,2)", "concat(1:)"]
+    names = [candidate.name for candidate in candidates(states, mixes)]
     assert names == ["emb", "1", "2", "mean(1:)", "mean(1:; norm=layer)", "concat(1,2)"]
 
 

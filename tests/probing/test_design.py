@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 
 from layerwise.probing.candidates import candidates
 from layerwise.probing.design import Design, DesignBuilder, crossed
-from layerwise.probing.probe import _ProbeRun, probe
+from layerwise.probing.probe import probe
 from layerwise.probing.problem import ProbeProblem, gather
+from layerwise.probing.run import ProbeRun
 from layerwise.probing.stats import paired_bootstrap
 from layerwise.states import LayerStates
 from planted import noise, states_of, words_of
@@ -47,10 +48,12 @@ def check_whole(design: Design, group: NDArray[np.int64]) -> None:
         train = np.flatnonzero(design.fits.train[outer.fit])
         apart(train, outer.test, f"outer fold {number}")
         assert sorted([*train, *outer.test]) == list(range(len(group)))
-        for fit, held in outer.inner:
+        for fit, held_out in outer.inner:
             inner = np.flatnonzero(design.fits.train[fit])
-            apart(inner, held, f"an inner fold of {number}")
-            assert sorted([*inner, *held]) == train.tolist(), "inner folds cut the outer training set alone"
+            apart(inner, held_out, f"an inner fold of {number}")
+            assert sorted([*inner, *held_out]) == train.tolist(), (
+                "inner folds cut the outer training set alone"
+            )
     for order in design.orders:
         for block in order[1:]:
             assert block.fit is not None
@@ -59,16 +62,16 @@ def check_whole(design: Design, group: NDArray[np.int64]) -> None:
 
 def test_groups_are_never_cut() -> None:
     states, team = of_teams()
-    design = _ProbeRun(states, gathered(states, "team"), 2, 0).design
+    design = ProbeRun(states, gathered(states, "team"), 2, 0).design
     assert len(design.outers) == 10
     check_whole(design, team)
     with pytest.raises(AssertionError, match="both sides of outer fold 0"):
-        check_whole(_ProbeRun(states, gathered(states), 1, 0).design, team)
+        check_whole(ProbeRun(states, gathered(states), 1, 0).design, team)
 
 
 def test_words_of_a_text_and_identical_texts_are_never_cut() -> None:
     states, number = of_sentences()
-    check_whole(_ProbeRun(states, gathered(states), 2, 0).design, number)
+    check_whole(ProbeRun(states, gathered(states), 2, 0).design, number)
 
 
 def test_a_test_set_is_drawn_by_groups() -> None:
@@ -78,7 +81,7 @@ def test_a_test_set_is_drawn_by_groups() -> None:
     part = np.where(team < 10, "train", "test")
     columns = {"y": y.astype(str), "team": team.astype(str), "part": part}
     states = states_of(noise(160, 4, 1), columns)
-    run = _ProbeRun(states, gathered(states, "team", "part"), 1, 0)
+    run = ProbeRun(states, gathered(states, "team", "part"), 1, 0)
     test = run.design.outers[0].test
     guess = np.where(team[test] % 2 == 0, y[test], 1 - y[test])
     bootstrap = run.bootstrap([[guess]])
@@ -87,7 +90,7 @@ def test_a_test_set_is_drawn_by_groups() -> None:
     sums = np.array([[[8.0 * (number % 2 == 0), 8.0] for number in range(10)]])
     expected = paired_bootstrap(sums, run.scorer.of_sums, len(bootstrap.samples), 0)
     np.testing.assert_array_equal(bootstrap.samples, expected.samples)
-    by_row = _ProbeRun(states, gathered(states, None, "part"), 1, 0).bootstrap([[guess]])
+    by_row = ProbeRun(states, gathered(states, None, "part"), 1, 0).bootstrap([[guess]])
     assert bootstrap.high[0] - bootstrap.low[0] > 2 * (by_row.high[0] - by_row.low[0]), (
         "80 texts are 10 facts here"
     )
@@ -115,7 +118,7 @@ def test_a_code_is_as_long_as_three_orders_on_average() -> None:
     layers = noise(240, 4, 1)
     layers[0][:, :3] += 2 * np.eye(3)[y]
     states = states_of(layers, {"y": y.astype(str)})
-    run = _ProbeRun(states, gathered(states), 1, 0)
+    run = ProbeRun(states, gathered(states), 1, 0)
     (candidate,) = candidates(states, [])
     bits = run.evaluate(candidate).bits
     assert len(set(bits)) == 3

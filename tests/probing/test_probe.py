@@ -16,13 +16,15 @@ from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
 from layerwise.probing.evaluate import block_bits, code_bits
-from layerwise.probing.probe import _ProbeRun, _ResultBuilder, probe
+from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
+from layerwise.probing.run import ProbeRun
+from layerwise.probing.summary import ResultBuilder
 from planted import noise, states_of, words_of
 
 
@@ -71,7 +73,7 @@ def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
     y = np.random.default_rng(5).integers(0, 2, 200)
     result = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
     assert not result.advice.differs
-    assert "No candidate can be told apart" in result.advice.text
+    assert "No candidate can be distinguished" in result.advice.text
     assert "doesn't show that they are equal" in result.advice.text
 
 
@@ -98,8 +100,8 @@ def test_scores_are_those_of_a_grid_search_of_scikit_learn() -> None:
         train = design.fits.train[outer.fit]
         rows = np.flatnonzero(train)
         cut = [
-            (np.flatnonzero(~np.isin(rows, held)), np.flatnonzero(np.isin(rows, held)))
-            for _, held in outer.inner
+            (np.flatnonzero(~np.isin(rows, held_out)), np.flatnonzero(np.isin(rows, held_out)))
+            for _, held_out in outer.inner
         ]
         grid = {"logisticregression__C": list(CS)}
         search = GridSearchCV(
@@ -214,13 +216,13 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     layers[2][:, 0] += 10 * y
     states = states_of(layers, {"y": y.astype(str)})
     problem = gather(states, "classify", "y", groups=None, split=None, folds=5, max_rows=200, seed=0)
-    run = _ProbeRun(states, problem, 2, 0)
+    run = ProbeRun(states, problem, 2, 0)
     all_candidates = candidates(states, [])
     evaluations = [run.evaluate(candidate) for candidate in all_candidates]
     inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(_ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
+    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
     folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"
@@ -243,7 +245,7 @@ def test_rare_classes_and_missing_labels_are_counted() -> None:
         ([""] * 30, "no row has a label in column 'y'"),
         (
             [str(n) for n in range(30)],
-            "column 'y' has 30 classes for 30 rows; for numbers use --task regress",
+            "column 'y' has 30 classes for 30 rows.*for numbers use task='regress'",
         ),
         ([str(n // 2) for n in range(30)], r"and has none \(Classes with fewer texts than the 5 folds"),
     ],
@@ -255,7 +257,7 @@ def test_labels_that_answer_nothing_are_refused(labels: list[str], message: str)
 
 def test_groups_too_few_to_cut_are_named_as_the_fault() -> None:
     columns = {"y": ["a", "b"] * 30, "team": ["x", "y", "z"] * 20}
-    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*--groups stay"):
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*groups stay"):
         probe(states_of(noise(60, 4, 1), columns), "classify", "y", groups="team")
     same = states_of(noise(60, 4, 1), columns, ["the same text"] * 60)
     with pytest.raises(lw.RequestError, match="1 groups of texts can't be cut.*identical texts"):

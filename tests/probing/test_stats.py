@@ -6,11 +6,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy import stats as reference
-from sklearn.metrics import r2_score
 
+from layerwise.labels.metrics import accuracy_of_counts
 from layerwise.probing.stats import (
     F64,
-    accuracy,
     bonferroni_critical,
     corrected_error,
     corrected_interval,
@@ -18,11 +17,8 @@ from layerwise.probing.stats import (
     holm,
     max_critical,
     max_statistic,
-    moments,
     paired_bootstrap,
     paired_tests,
-    pearson,
-    r2,
     unit_sums,
 )
 
@@ -135,14 +131,16 @@ def test_the_bootstrap_is_a_plain_resampling_loop() -> None:
 def test_blocks_of_the_draws_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     right = np.random.default_rng(4).integers(0, 2, size=(2, 40))
     counts = np.stack([right, np.ones_like(right)], axis=-1)
-    whole = paired_bootstrap(counts, accuracy, draws=101).samples
+    whole = paired_bootstrap(counts, accuracy_of_counts, draws=101).samples
     monkeypatch.setattr("layerwise.probing.stats._CELLS", 400)
-    np.testing.assert_array_equal(paired_bootstrap(counts, accuracy, draws=101).samples, whole)
+    np.testing.assert_array_equal(paired_bootstrap(counts, accuracy_of_counts, draws=101).samples, whole)
 
 
 def test_the_interval_of_an_accuracy_is_the_binomial_one() -> None:
     right = np.arange(400) < 300
-    bootstrap = paired_bootstrap(np.stack([right, np.ones(400)], axis=-1)[None], accuracy, draws=4000)
+    bootstrap = paired_bootstrap(
+        np.stack([right, np.ones(400)], axis=-1)[None], accuracy_of_counts, draws=4000
+    )
     half = 1.96 * math.sqrt(0.75 * 0.25 / 400)
     assert (bootstrap.low[0], bootstrap.high[0]) == pytest.approx((0.75 - half, 0.75 + half), abs=0.005)
 
@@ -151,26 +149,9 @@ def test_a_metric_that_a_draw_cannot_have_is_left_out() -> None:
     counts = np.array(
         [[[1, 1], [0, 0], [0, 1]]]
     )  # a unit without rows, such as a text whose words have no label
-    bootstrap = paired_bootstrap(counts, accuracy, draws=300)
+    bootstrap = paired_bootstrap(counts, accuracy_of_counts, draws=300)
     assert np.isnan(bootstrap.samples).any()
     assert not np.isnan([*bootstrap.low, *bootstrap.high]).any()
-
-
-def test_moments_give_r2_and_pearson() -> None:
-    rng = np.random.default_rng(5)
-    gold = rng.normal(size=50) + 1e4
-    predicted = np.stack([gold + rng.normal(size=50), rng.normal(size=50), np.full(50, 7.0)])
-    values = moments(gold, predicted)
-    sums = values.sum(axis=1)
-    np.testing.assert_allclose(r2(sums), [r2_score(gold, p) for p in predicted], rtol=1e-9)
-    np.testing.assert_allclose(pearson(sums)[:2], [np.corrcoef(gold, p)[0, 1] for p in predicted[:2]])
-    assert pearson(sums)[2] == 0
-    picked = rng.integers(0, 50, size=50)
-    again = values[:, picked].sum(axis=1)
-    np.testing.assert_allclose(r2(again), [r2_score(gold[picked], p[picked]) for p in predicted], rtol=1e-9)
-    constant = moments(np.full(50, 0.1), predicted[:1]).sum(axis=1)
-    assert np.isnan(r2(constant)).all()
-    assert pearson(constant) == 0
 
 
 def test_rows_are_summed_by_unit() -> None:
@@ -203,7 +184,7 @@ def right_or_wrong(seed: int, shares: list[float], units: int = 150) -> F64:
 
 
 def test_the_maximum_statistic_is_its_definition() -> None:
-    bootstrap = paired_bootstrap(right_or_wrong(7, [0.5, 0.6, 0.7, 0.71]), accuracy, draws=400)
+    bootstrap = paired_bootstrap(right_or_wrong(7, [0.5, 0.6, 0.7, 0.71]), accuracy_of_counts, draws=400)
     p = max_statistic(bootstrap.samples, bootstrap.scores)
     np.testing.assert_allclose(p, plain_max_statistic(bootstrap.samples, bootstrap.scores))
     assert p[0, 3] < 0.05
@@ -211,7 +192,7 @@ def test_the_maximum_statistic_is_its_definition() -> None:
 
 
 def test_one_pair_is_about_its_z_test() -> None:
-    bootstrap = paired_bootstrap(right_or_wrong(8, [0.6, 0.7], 500), accuracy, draws=4000)
+    bootstrap = paired_bootstrap(right_or_wrong(8, [0.6, 0.7], 500), accuracy_of_counts, draws=4000)
     gap, _, _ = bootstrap.difference(0, 1)
     z = 2 * reference.norm.sf(abs(gap) / bootstrap.error(0, 1))
     assert max_statistic(bootstrap.samples, bootstrap.scores)[0, 1] == pytest.approx(z, abs=0.02)
@@ -220,18 +201,18 @@ def test_one_pair_is_about_its_z_test() -> None:
 def test_identical_candidates_are_never_told_apart() -> None:
     counts = right_or_wrong(9, [0.5, 0.7])
     twice = np.concatenate([counts, counts])
-    bootstrap = paired_bootstrap(twice, accuracy, draws=300)
+    bootstrap = paired_bootstrap(twice, accuracy_of_counts, draws=300)
     p = max_statistic(bootstrap.samples, bootstrap.scores)
     assert p[0, 2] == p[1, 3] == 1
-    once = paired_bootstrap(counts, accuracy, draws=300)
+    once = paired_bootstrap(counts, accuracy_of_counts, draws=300)
     np.testing.assert_array_equal(p[:2, :2], max_statistic(once.samples, once.scores))
-    alone = paired_bootstrap(counts[:1], accuracy, draws=300)
+    alone = paired_bootstrap(counts[:1], accuracy_of_counts, draws=300)
     np.testing.assert_array_equal(max_statistic(alone.samples, alone.scores), [[1.0]])
 
 
 def test_a_difference_without_spread_is_as_sure_as_draws_allow() -> None:
     counts = np.array([[[1, 1]] * 20, [[0, 1]] * 20])
-    bootstrap = paired_bootstrap(counts, accuracy, draws=99)
+    bootstrap = paired_bootstrap(counts, accuracy_of_counts, draws=99)
     assert max_statistic(bootstrap.samples, bootstrap.scores)[0, 1] == pytest.approx(0.01)
 
 
@@ -239,7 +220,9 @@ def test_nulls_are_kept_over_all_pairs() -> None:
     # Six candidates of the same worth, fifteen pairs: any pair below .05 is a false alarm of the family.
     alarms, unadjusted = 0, 0
     for seed in range(200):
-        bootstrap = paired_bootstrap(right_or_wrong(seed, [0.7] * 6), accuracy, draws=300, seed=seed)
+        bootstrap = paired_bootstrap(
+            right_or_wrong(seed, [0.7] * 6), accuracy_of_counts, draws=300, seed=seed
+        )
         alarms += bool((max_statistic(bootstrap.samples, bootstrap.scores) < 0.05).any())
         gaps = [bootstrap.difference(i, j)[1:] for i, j in combinations(range(6), 2)]
         unadjusted += any(low > 0 or high < 0 for low, high in gaps)

@@ -253,9 +253,9 @@ def test_the_dataset_has_two_rows_per_record(encoder: Any) -> None:
         {"doc": doc, "text": text, "part": "ab"[doc % 2], "n": doc // 2} for doc, text in enumerate(texts)
     ]
     assert dataset.texts["line"].to_pylist() == [n + 1 for n in range(7) for _ in "ab"]
-    assert [shard["texts"] for shard in dataset.shards] == [4, 4, 4, 2]
-    assert dataset.manifest["columns"] == {"text": ["part", "n"], "word": []}
-    assert dataset.manifest["settings"]["reading"]["text"] == ["a", "b"]
+    assert [shard.texts for shard in dataset.shards] == [4, 4, 4, 2]
+    assert dataset.manifest.to_json()["columns"] == {"text": ["part", "n"], "word": []}
+    assert dataset.manifest.settings.reading.text == ("a", "b")
     expected = encoder.encode(texts)
     for layer in dataset.layers:
         assert np.allclose(dataset.layer(layer), expected.layer(layer), atol=1e-5)
@@ -341,7 +341,7 @@ def test_single_texts_are_described_as_ever(encoder: Any) -> None:
     jsonl("x.jsonl", {"text": "l", "a,b": "m"})
     for number, text in enumerate([None, "text", "a,b"]):
         dataset = lw.extract("x.jsonl", f"out{number}", model=encoder, text=text)
-        assert dataset.manifest["settings"]["reading"] == {
+        assert dataset.manifest.to_json()["settings"]["reading"] == {
             "format": "jsonl",
             "text": text,
             "words": None,

@@ -15,7 +15,7 @@ from layerwise.store import disk
 from layerwise.store.export import export
 from layerwise.store.reader import open_dataset
 from layerwise.store.writer import DatasetWriter
-from stored import LAYERS, SETTINGS, WIDTH, describe, make
+from stored import LAYERS, WIDTH, describe, facts, make, settings_of
 
 
 def column(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
@@ -93,13 +93,13 @@ def test_below_text_level_only_the_index_goes_along_and_names_of_ours_give_way(t
 
 
 def test_columns_that_are_empty_in_one_shard_are_exported(tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+    with DatasetWriter(tmp_path / "d", settings_of("float32", ("1",))) as writer:
         for number, extra in enumerate([pa.nulls(1), pa.array([["x"]]), None]):
             shard = writer.begin(("1",), 1, 1, "float32")
             shard.put("1", np.array([0]), np.full((1, 1), number, np.float32))
             index = pa.table({"doc": [number]})
-            shard.commit(index, index if extra is None else index.append_column("extra", extra), {})
-        writer.finish({**describe("float32"), "layers": ["1"], "width": 1})
+            shard.commit(index, index if extra is None else index.append_column("extra", extra), facts())
+        writer.finish(describe("float32", 3, layers=("1",), width=1))
     dataset = open_dataset(tmp_path / "d")
     table = pq.read_table(export(dataset, "parquet", tmp_path / "x"))
     assert table["extra"].to_pylist() == [None, ["x"], None]

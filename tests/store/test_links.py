@@ -14,6 +14,7 @@ from layerwise.errors import OutputError
 from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
 from layerwise.store.locks import lock_of
+from stored import SETTINGS
 
 OPTIONS: dict[str, Any] = {"shard_texts": 2, "device": "cpu"}
 KEPT = "somebody's own"
@@ -175,8 +176,8 @@ def test_a_pipe_is_no_place_to_write_to(tmp_path: Path) -> None:
 
 
 def test_a_shard_is_written_to_a_file_of_its_own(victim: Path, tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path / "out", {"a": 1}) as writer:
-        aside = disk.aside(Folder(tmp_path / "out").shard(0, "tensors"), own=True)
+    with DatasetWriter(tmp_path / "out", SETTINGS) as writer:
+        aside = disk.aside(Folder(tmp_path / "out").shard(0, "tensors"), private=True)
         aside.symlink_to(victim)
         shard = writer.begin(("emb",), 1, 2, "float32")
         shard.put("emb", np.zeros(1, np.int64), np.zeros((1, 2), np.float32))

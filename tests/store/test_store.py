@@ -17,7 +17,19 @@ from layerwise.errors import DatasetError, RequestError
 from layerwise.store.reader import open_dataset
 from layerwise.store.verify import check_files
 from layerwise.store.writer import DatasetWriter
-from stored import LAYERS, SETTINGS, WIDTH, contents, describe, make, tables_of, vectors, written
+from stored import (
+    LAYERS,
+    SETTINGS,
+    WIDTH,
+    contents,
+    describe,
+    facts,
+    make,
+    settings_of,
+    tables_of,
+    vectors,
+    written,
+)
 
 TOLERANCE = {"float32": 0.0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 5e-2}
 
@@ -32,10 +44,10 @@ def test_every_stored_type_comes_back_within_its_error(tmp_path: Path, dtype: st
         assert got.dtype == np.float32
         assert got.flags.writeable
         np.testing.assert_allclose(got, want, atol=TOLERANCE[dtype])
-        error = dataset.manifest["error"][layer]
-        assert error["max_abs"] == float(np.abs(got - want).max())
+        error = dataset.manifest.error[layer]
+        assert error.max_abs == float(np.abs(got - want).max())
         by_row = np.abs(got - want).max(1) / np.maximum(1, np.abs(want).max(1))
-        assert error["max_rel"] == pytest.approx(float(by_row.max()), rel=1e-6)
+        assert error.max_rel == pytest.approx(float(by_row.max()), rel=1e-6)
     assert check_files(dataset.path) == []
 
 
@@ -137,22 +149,23 @@ def test_a_dataset_has_the_face_of_states(tmp_path: Path) -> None:
     assert repr(dataset).endswith(f"level text, pool mean, stored as float16 in {tmp_path / 'd'}>")
 
 
-def test_the_manifest_says_what_there_is(tmp_path: Path) -> None:
+def test_the_manifest_describes_the_dataset(tmp_path: Path) -> None:
     dataset = make(tmp_path / "d")
     manifest = dataset.manifest
-    assert (manifest["format"], manifest["version"], manifest["model"]) == ("layerwise", 2, "tiny")
-    assert manifest["settings"] == SETTINGS
+    assert (manifest.format, manifest.version, manifest.model.id) == ("layerwise", 2, "tiny")
+    assert manifest.settings == SETTINGS
+    totals = manifest.totals
     size = sum(path.stat().st_size for path in (dataset.path / "shards").iterdir())
-    assert manifest["totals"] == {"texts": 11, "rows": 11, "tokens": 33, "bytes": size, "seconds": 0}
-    assert manifest["shards"]["count"] == 3
+    assert (totals.texts, totals.rows, totals.tokens, totals.windows, totals.bytes) == (11, 11, 33, 0, size)
+    assert manifest.shards.count == 3
     records = list(dataset.shards)
-    assert [record["rows"] for record in records] == [7, 0, 4]
-    assert records[2]["input"] == "digest 2"
-    assert records[2]["files"]["texts"]["name"] == "00002.texts.parquet"
+    assert [record.rows for record in records] == [7, 0, 4]
+    assert records[2].input == "digest 2"
+    assert records[2].files.texts.name == "00002.texts.parquet"
     text = (tmp_path / "d" / "manifest.json").read_text()
-    assert text == json.dumps(manifest, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    manifest["shards"].clear()
-    assert dataset.manifest["shards"]["count"] == 3, "the manifest handed out must be a copy"
+    assert text == json.dumps(manifest.to_json(), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    manifest.to_json()["shards"].clear()
+    assert dataset.manifest.to_json()["shards"]["count"] == 3, "what is handed out must be a copy"
 
 
 def test_parts_are_the_shards_and_make_up_the_whole(tmp_path: Path) -> None:
@@ -176,31 +189,31 @@ def test_the_same_rows_give_the_same_bytes_in_whatever_order(tmp_path: Path) -> 
                 pa.concat_tables([t.slice(0, 2), t.slice(2)]) for t in tables_of((0, 7, 7)[number], rows)
             ]
             tables = [t.replace_schema_metadata({"pandas": "{}"}) for t in tables]
-            shard.commit(tables[0], tables[1], {"counts": {"tokens": 3 * rows}, "input": f"digest {number}"})
-        writer.finish(describe("float16"))
+            shard.commit(tables[0], tables[1], facts(3 * rows, f"digest {number}"))
+        writer.finish(describe(shards=3))
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_columns_that_are_empty_in_one_shard_are_joined(tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+    with DatasetWriter(tmp_path / "d", settings_of("float32", ("1",))) as writer:
         for number, extra in enumerate([pa.nulls(1), pa.array(["x"]), None]):
             shard = writer.begin(("1",), 1, 1, "float32")
             shard.put("1", np.array([0]), np.zeros((1, 1), np.float32))
             index = pa.table({"doc": [number]})
             texts = index if extra is None else index.append_column("extra", extra)
-            shard.commit(index, texts, {})
-        writer.finish({**describe("float32"), "layers": ["1"], "width": 1})
+            shard.commit(index, texts, facts())
+        writer.finish(describe("float32", 3, layers=("1",), width=1))
     assert open_dataset(tmp_path / "d").texts["extra"].to_pylist() == [None, "x", None]
 
 
 def test_columns_of_different_kinds_are_told(tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+    with DatasetWriter(tmp_path / "d", settings_of("float32", ("1",))) as writer:
         for number, extra in enumerate(["1", 1]):
             shard = writer.begin(("1",), 1, 1, "float32")
             shard.put("1", np.array([0]), np.zeros((1, 1), np.float32))
             index = pa.table({"doc": [number]})
-            shard.commit(index, index.append_column("extra", pa.array([extra])), {})
-        writer.finish({**describe("float32"), "layers": ["1"], "width": 1})
+            shard.commit(index, index.append_column("extra", pa.array([extra])), facts())
+        writer.finish(describe("float32", 2, layers=("1",), width=1))
     with pytest.raises(DatasetError, match=r"tables of .* don't fit together: .*extra"):
         _ = open_dataset(tmp_path / "d").texts
 

@@ -83,7 +83,7 @@ def test_every_row_is_put_exactly_once(tmp_path: Path) -> None:
 
 def test_a_value_that_does_not_fit_names_its_layer_and_writes_nothing_of_its_block(tmp_path: Path) -> None:
     writer = TensorWriter(tmp_path / "x", ("emb", "1"), 1, 2, "float16")
-    with pytest.raises(OutputError, match="layer 1 holds 70000, too large for --dtype float16"):
+    with pytest.raises(OutputError, match="layer 1 holds 70000, too large for dtype='float16'"):
         writer.put("1", np.array([0]), np.array([[70000, 0]], np.float32))
     writer.discard()
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,24 @@ import pytest
 
 from layerwise.errors import DatasetError, LayerwiseError, OutputError
 from layerwise.store import disk
+from layerwise.store.manifest import Settings
 from layerwise.store.reader import open_dataset
+from layerwise.store.staging import difference
 from layerwise.store.tensors import TensorWriter
-from layerwise.store.work import difference
 from layerwise.store.writer import DatasetWriter
-from stored import LAYERS, SETTINGS, WIDTH, contents, describe, make, tables_of, vectors, write_shard
+from stored import (
+    LAYERS,
+    SETTINGS,
+    WIDTH,
+    contents,
+    describe,
+    facts,
+    make,
+    settings_of,
+    tables_of,
+    vectors,
+    write_shard,
+)
 
 
 def begun(out: Path, sizes: tuple[int, ...] = (7, 0)) -> Path:
@@ -29,9 +43,9 @@ def begun(out: Path, sizes: tuple[int, ...] = (7, 0)) -> Path:
     return out
 
 
-def error_of(out: Path, settings: dict[str, Any] | None = None) -> str:
+def error_of(out: Path, settings: Settings = SETTINGS) -> str:
     with pytest.raises(LayerwiseError) as caught:
-        DatasetWriter(out, settings or SETTINGS)
+        DatasetWriter(out, settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -45,13 +59,13 @@ def test_a_finished_dataset_is_left_as_it_is(tmp_path: Path) -> None:
     before = contents(tmp_path / "d")
     with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
         assert writer.finished
-        assert [record["rows"] for record in writer.committed.values()] == [7, 0, 4]
+        assert [record.rows for record in writer.committed.values()] == [7, 0, 4]
         with pytest.raises(ValueError, match="a finished dataset takes no shard"):
             writer.begin(LAYERS, 1, WIDTH, "float16")
         with pytest.raises(ValueError, match="unfinished work"):
             writer.drop_last()
         with pytest.raises(ValueError, match="is finished"):
-            writer.finish(describe("float16"))
+            writer.finish(describe())
     assert contents(tmp_path / "d") == before
     assert not (tmp_path / "d" / "work").exists()
 
@@ -65,7 +79,7 @@ def test_unfinished_work_is_gone_on_with_to_the_same_bytes(tmp_path: Path) -> No
         open_dataset(tmp_path / "b")
     with DatasetWriter(tmp_path / "b", SETTINGS) as writer:
         assert not writer.finished
-        assert [(record["number"], record["input"]) for record in writer.committed.values()] == [
+        assert [(record.number, record.input) for record in writer.committed.values()] == [
             (0, "digest 0"),
             (1, "digest 1"),
         ]
@@ -77,7 +91,7 @@ def test_the_last_shard_can_be_dropped_and_made_anew(tmp_path: Path) -> None:
     make(tmp_path / "a", (7, 4))
     begun(tmp_path / "b", (7, 3))
     with DatasetWriter(tmp_path / "b", SETTINGS) as writer:
-        assert writer.drop_last()["rows"] == 3
+        assert writer.drop_last().rows == 3
         assert len(writer.committed) == 1
         assert not list((tmp_path / "b" / "shards").glob("00001*"))
     make(tmp_path / "b", (7, 4))
@@ -172,13 +186,11 @@ def test_a_shard_must_be_whole_and_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="one at a time"):
             writer.begin(LAYERS, 4, WIDTH, "float16")
         with pytest.raises(ValueError, match="a shard is still open"):
-            writer.finish(describe("float16"))
+            writer.finish(describe())
         with pytest.raises(ValueError, match="4 of 4 rows of layer emb were never put"):
-            shard.commit(index, texts, {})
+            shard.commit(index, texts, facts())
         with pytest.raises(ValueError, match="an index of 3 rows for 4 vectors"):
-            shard.commit(index.slice(1), texts, {})
-        with pytest.raises(ValueError, match="counts are numbers"):
-            shard.commit(index, texts, {"counts": {"tokens": "many"}})
+            shard.commit(index.slice(1), texts, facts())
         with pytest.raises(ValueError, match="shard 1 is committed already, or another writer's"):
             DatasetWriter(tmp_path / "e", SETTINGS, (0, 2)).begin(LAYERS, 4, WIDTH, "float16", number=1)
         shard.abandon()
@@ -186,21 +198,21 @@ def test_a_shard_must_be_whole_and_alone(tmp_path: Path) -> None:
         assert list((tmp_path / "d" / "shards").iterdir()) == []
 
 
-def test_a_manifest_must_say_what_readers_need(tmp_path: Path) -> None:
+def test_a_manifest_that_makes_no_sense_is_not_written(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
-        with pytest.raises(ValueError, match=r"needs \['width'\] and gets \['shards'\] from the writer"):
-            writer.finish({**{k: v for k, v in describe("float16").items() if k != "width"}, "shards": []})
         with pytest.raises(DatasetError, match="level is 'page'"):
-            writer.finish({**describe("float16"), "level": "page"})
+            writer.finish(replace(describe(), level="page"))
+        with pytest.raises(DatasetError, match="its sources have 1 shards in all, and there are 0"):
+            writer.finish(describe(shards=1))
         assert not writer.finished
 
 
 def test_settings_may_hold_any_name_of_a_file(tmp_path: Path) -> None:
-    odd = {"source": os.fsdecode(b"caf\xe9.txt"), "other": "ünï\u2028 \U0001f642"}
+    odd = replace(SETTINGS, keep=(os.fsdecode(b"caf\xe9.txt"), "ünï\u2028 \U0001f642"))
     DatasetWriter(tmp_path / "d", odd).close()
     with DatasetWriter(tmp_path / "d", odd) as writer:
-        writer.finish(describe("float16"))
-    assert open_dataset(tmp_path / "d").manifest["settings"] == odd
+        writer.finish(describe())
+    assert open_dataset(tmp_path / "d").manifest.settings == odd
 
 
 def test_a_file_is_no_place_for_a_dataset(tmp_path: Path) -> None:
@@ -232,12 +244,12 @@ def test_an_empty_folder_is_a_place(tmp_path: Path) -> None:
 def test_other_settings_are_refused_naming_the_first(tmp_path: Path, finished: bool) -> None:
     out = make(tmp_path / "d").path if finished else begun(tmp_path / "d")
     before = contents(out)
-    assert 'dtype is "float16" there and "int8" here' in error_of(out, {**SETTINGS, "dtype": "int8"})
-    other = {**SETTINGS, "model": {"sha256": "ab" * 32, "name": "big"}}
-    assert 'model.name is "tiny" there and "big" here; give the same settings, or another' in error_of(
-        out, other
-    )
-    assert "windows is not set there and 3 here" in error_of(out, {**SETTINGS, "windows": 3})
+    assert 'dtype is "float16" there and "int8" here' in error_of(out, settings_of("int8"))
+    other = replace(SETTINGS, model=replace(SETTINGS.model, weights="12" * 32))
+    says = f'model.weights is "{"ab" * 32}" there and "{"12" * 32}" here; give the same settings, or another'
+    assert says in error_of(out, other)
+    newer = replace(SETTINGS, others={"windows": 3})
+    assert "windows is not set there and 3 here" in error_of(out, newer)
     assert contents(out) == before
 
 
@@ -245,9 +257,9 @@ def test_the_first_difference_is_found_by_name() -> None:
     assert difference({"a": [1, 2]}, {"a": [1, 2]}) is None
     assert difference({"b": 1, "a": {"y": 1, "x": 2}}, {"b": 2, "a": {"y": 2, "x": 3}}) == ("a.x", "2", "3")
     assert difference({"a": {"x": 1}}, {"a": None}) == ("a", '{ "x": 1 }', "null")
-    found = difference({"a": "x" * 100}, {"a": 1})
-    assert found is not None
-    assert len(found[1]) == 80
+    long = difference({"a": "x" * 100}, {"a": 1})
+    assert long is not None
+    assert len(long[1]) == 80
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -389,7 +401,8 @@ HOLD = """
 import sys
 from pathlib import Path
 from layerwise.store.writer import DatasetWriter
-with DatasetWriter(Path(sys.argv[1]), {"a": 1}):
+from stored import SETTINGS
+with DatasetWriter(Path(sys.argv[1]), SETTINGS):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -397,13 +410,16 @@ with DatasetWriter(Path(sys.argv[1]), {"a": 1}):
 
 def test_a_second_writer_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path / "d")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+    path = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        assert "is in use: another process is writing it; wait for it" in error_of(tmp_path / "d", {"a": 1})
+        assert "is in use: another process is writing it; wait for it" in error_of(tmp_path / "d")
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-    DatasetWriter(tmp_path / "d", {"a": 1}).close()
+    DatasetWriter(tmp_path / "d", SETTINGS).close()
 
 
 def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
@@ -414,7 +430,7 @@ def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_is_let_go_when_opening_fails(tmp_path: Path) -> None:
     begun(tmp_path / "d")
-    error_of(tmp_path / "d", {"a": 1})
+    error_of(tmp_path / "d", settings_of("int8"))
     DatasetWriter(tmp_path / "d", SETTINGS).close()
 
 
@@ -429,11 +445,11 @@ def test_tables_of_any_type_are_written(tmp_path: Path) -> None:
         "none": pa.nulls(4),
     }
     texts = pa.table(columns)
-    with DatasetWriter(tmp_path / "d", SETTINGS) as writer:
+    with DatasetWriter(tmp_path / "d", settings_of("float32", ("1",))) as writer:
         for start in (0, 2):
             shard = writer.begin(("1",), 0, 1, "float32")
-            shard.commit(texts.slice(4), texts.slice(start, 2), {})
-        writer.finish({**describe("float32"), "layers": ["1"], "width": 1})
+            shard.commit(texts.slice(4), texts.slice(start, 2), facts())
+        writer.finish(describe("float32", 2, layers=("1",), width=1))
     got = open_dataset(tmp_path / "d").texts
     assert got.to_pylist() == texts.to_pylist()
     assert got.schema.equals(texts.schema)
@@ -450,5 +466,5 @@ def test_a_folder_that_was_there_stays_and_takes_other_settings(tmp_path: Path) 
     (tmp_path / "d").mkdir()
     with DatasetWriter(tmp_path / "d", SETTINGS):
         pass
-    with DatasetWriter(tmp_path / "d", {"other": 1}) as writer:
+    with DatasetWriter(tmp_path / "d", settings_of("int8")) as writer:
         assert not writer.finished

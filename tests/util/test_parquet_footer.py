@@ -119,3 +119,99 @@ def test_what_is_written_out_is_as_large_as_what_was_read() -> None:
         assert written_out(short[name]) >= sum(len(str(v)) for v in column.to_pylist() if isinstance(v, str))
         assert written_out(short[name]) <= 3 * column.nbytes + 64
     assert size.most >= TABLE.nbytes / 2
+
+
+def varint(number: int) -> bytes:
+    data = b""
+    while number > 127:
+        data += bytes([number & 127 | 128])
+        number >>= 7
+    return data + bytes([number])
+
+
+class OneColumn:
+    """A file of one column chunk, in whose metadata the bytes of some fields can be replaced."""
+
+    def __init__(self) -> None:
+        raw = io.BytesIO()
+        pq.write_table(pa.table({"text": ["a text"] * 5_000}), raw, use_dictionary=False, compression="zstd")
+        (self.chunk,) = chunks(raw)
+        whole = raw.getvalue()
+        length = int.from_bytes(whole[-8:-4], "little")
+        self.start, self.footer = whole[: -8 - length], whole[-8 - length : -8]
+        self.values, self.size, self.compressed = (
+            b"\x16" + varint(2 * number)
+            for number in (self.chunk.values, self.chunk.size, self.chunk.compressed)
+        )
+        before, (head, *after) = self.footer.split(self.values + self.size + self.compressed)
+        at = before.index(b"\x19\x25")  # encodings, a list of two integers
+        self.before, self.between = before[:at], before[at + 4 :]
+        # The field after the sizes, with its number in full, so that any fields can stand before it.
+        self.after = bytes([head & 15]) + varint(2 * (7 + (head >> 4))) + bytes(after)
+
+    def file(self, fields: bytes) -> io.BytesIO:
+        """A file with other fields in place of those from the encodings to the sizes."""
+        footer = self.before + fields + self.after
+        return io.BytesIO(self.start + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+    def size_of_arrow(self, file: io.BytesIO) -> int:
+        return int(pq.ParquetFile(file).metadata.row_group(0).column(0).total_uncompressed_size)
+
+
+ENCODINGS = b"\x19\x25\x00\x06"
+
+
+def test_a_field_of_another_kind_is_skipped_as_arrow_skips_it() -> None:
+    one = OneColumn()
+    sizes = one.values + one.size + b"\x05\x0c\x02" + one.compressed  # the second size is 1, as an I32
+    file = one.file(ENCODINGS + one.between + sizes)
+    assert one.size_of_arrow(file) == one.chunk.size
+    (read,) = chunks(file)
+    assert read.size == one.chunk.size > 1
+    file = one.file(ENCODINGS + one.between + one.values + b"\x15\x02" + one.compressed)
+    with pytest.raises(ValueError, match="its footer is damaged"):
+        list(chunks(file))
+    with pytest.raises(OSError, match="thrift"):
+        pq.ParquetFile(file)
+
+
+def test_what_arrow_reads_in_another_way_is_refused() -> None:
+    one = OneColumn()
+    small = b"\x16\x02"
+    twice = one.values + small + b"\x06\x0c" + one.size[1:] + one.compressed
+    # Arrow keeps 16 bits of the number of a field.
+    far = one.values + small + b"\x06" + varint(2 * 65_542) + one.size[1:]
+    far += b"\x06\x0e" + one.compressed[1:]
+    # Arrow reads a list of encodings as one of integers: its item ends before the true fields, and the others stand in
+    # an unknown field. As a list of strings its item contains the true fields, and the others follow.
+    true = one.between + one.values + one.size + one.compressed
+    other = one.between + one.values + small + one.compressed
+    unknown = b"\x08" + varint(2 * 100) + varint(len(other))
+    items = b"\x19\x18" + varint(len(true + unknown)) + true + unknown + other
+    for fields, why in (
+        (ENCODINGS + one.between + twice, "repeats the field 6"),
+        (ENCODINGS + one.between + far, "has a field 65542"),
+        (items, "a list with items of the kind 8"),
+    ):
+        file = one.file(fields)
+        assert one.size_of_arrow(file) == one.chunk.size
+        with pytest.raises(ValueError, match=why):
+            list(chunks(file))
+
+
+def test_lists_that_are_skipped_have_items_of_their_kind() -> None:
+    one = OneColumn()
+    fields = ENCODINGS + one.between + one.values + one.size + one.compressed
+    for number, kind in (
+        (8, 8),
+        (13, 8),
+        (8, 3),
+    ):  # metadata and statistics of encodings, as strings or bytes
+        items = b"\x09" + varint(2 * number) + bytes([1 << 4 | kind]) + b"\x00"
+        with pytest.raises(ValueError, match=f"items of the kind {kind}"):
+            list(chunks(one.file(fields + items)))
+    nested = b"\x0c" + varint(2 * 16) + b"\x29\x18\x00\x00"  # a histogram in the statistics of sizes
+    with pytest.raises(ValueError, match="items of the kind 8"):
+        list(chunks(one.file(fields + nested)))
+    unknown = b"\x09" + varint(2 * 100) + b"\x18\x00"
+    assert list(chunks(one.file(fields + unknown))) == [one.chunk]

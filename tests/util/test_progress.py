@@ -574,8 +574,8 @@ def test_extract_names_the_file_and_counts_texts_and_tokens(
     )
     files = {(event.stage, event.number, event.of) for event in events if event.number}
     assert files == {(f"file {path}", n, 2) for n, path in enumerate(source, 1)}
-    totals = dataset.manifest["totals"]
-    assert (events[-1].texts, events[-1].tokens) == (40, totals["tokens"])
+    totals = dataset.manifest.totals
+    assert (events[-1].texts, events[-1].tokens) == (40, totals.tokens)
     again: Events = []
     lw.extract(source, tmp_path / "out", model=model, shard_texts=4, device="cpu", progress=again.append)
     fits(again)

@@ -15,7 +15,7 @@ from recipes import Fatal
 from waiting import SECONDS
 
 WORKERS = "from layerwise.parallel.local import ProcessExecutor; from recipes import Fatal; made = ProcessExecutor(Fatal(), 1)"
-WAITING = "from layerwise.store import disk; made = disk._waiting_room('memory://somewhere')"
+WAITING = "from layerwise.store import disk; made = disk._upload_folder('memory://somewhere')"
 
 
 @pytest.fixture
@@ -108,6 +108,6 @@ def test_a_folder_that_is_being_made_is_left_alone(place: Path) -> None:
 
 
 def test_what_goes_to_a_store_waits_in_such_a_folder(place: Path) -> None:
-    room = disk._waiting_room("memory://nowhere")
+    room = disk._upload_folder("memory://nowhere")
     assert room.parent == place
     assert (room / ".lock").exists()

@@ -33,7 +33,8 @@ from layerwise.encode.batches import Sequences, batches
 from layerwise.encode.gather import Memory
 from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
-from layerwise.heads.gradient import LoopOptions, LoopTask, fit
+from layerwise.heads.gradient import fit
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 from layerwise.probing.batched_solver import Fits, Solver
 from reference import Plain, worst
 
@@ -573,7 +574,7 @@ def test_who_decides_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", 10**6])
 def test_a_number_that_is_none(wrong: Any) -> None:
-    with pytest.raises(RequestError, match=r"threads=.* is out of range; take a whole number from 1 to"):
+    with pytest.raises(RequestError, match=r"threads=.* is out of range; give a whole number from 1 to"):
         threads.choose(wrong)
 
 

@@ -106,21 +106,22 @@ def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any],
     source.write_text("a\tX\n\u200d\tY\n")
     for level in ("token", "word", "text"):
         dataset = lw.extract(source, tmp_path / level, model=encoder_of("bert"), level=level)
-        shard = next(dataset.shards)
+        shard, manifest = next(dataset.shards).to_json(), dataset.manifest.to_json()
         names = {
-            *dataset.manifest,
-            *dataset.manifest["settings"],
-            *dataset.manifest["model"],
-            *dataset.manifest["shards"],
-            *dataset.manifest["totals"],
-            *dataset.manifest["sources"][0],
+            *manifest,
+            *manifest["settings"],
+            *manifest["model"],
+            *manifest["shards"],
+            *manifest["totals"],
+            *json.loads((dataset.path / "run.json").read_text()),
+            *manifest["sources"][0],
             *shard,
             *shard["counts"],
         }
         names |= {*dataset.index.column_names, *dataset.texts.column_names} - {"tag"}
         for name in names:
             assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
-    assert f"version {dataset.manifest['version']}" in text
+    assert f"version {dataset.manifest.version}" in text
 
 
 def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
@@ -137,3 +138,15 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
         *(key for measure in result["measures"].values() for key in measure),
     }:
         assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = sorted(set(re.findall(r"`([\w/]+\.(?:py|md))`", text)))
+    missing = [
+        name
+        for name in names
+        if not any((folder / name).exists() for folder in (ROOT, ROOT / "src" / "layerwise"))
+    ]
+    assert len(names) > 30
+    assert not missing, f"CONTRIBUTING.md names files that don't exist: {missing}"

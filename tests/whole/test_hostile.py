@@ -27,7 +27,7 @@ from layerwise.store.tensors import TensorFile
 from layerwise.store.verify import check_files
 from layerwise.store.writer import DatasetWriter
 from planted import states_of
-from stored import LAYERS, SETTINGS, WIDTH, describe, make, tables_of, vectors
+from stored import LAYERS, SETTINGS, WIDTH, describe, facts, make, tables_of, vectors
 
 
 def refused(look: Callable[[], Any]) -> str:
@@ -52,7 +52,11 @@ def test_a_manifest_of_too_many_blocks(tmp_path: Path, blocks: int) -> None:
 
 def test_a_manifest_of_very_many_layers_is_resolved_at_once(tmp_path: Path) -> None:
     out = make(tmp_path / "d", (3,)).path
-    sign(out, lambda manifest: manifest.update(blocks=BLOCKS))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["blocks"] = manifest["model"]["blocks"] = BLOCKS
+
+    sign(out, change)
     assert open_dataset(out).layer("2").shape == (3, WIDTH)
     with pytest.raises(RequestError, match="layer 1000 isn't stored"):
         open_dataset(out).layer("1000")
@@ -93,7 +97,7 @@ def test_records_of_counts_whose_sum_is_no_number(tmp_path: Path, entries: dict[
             record.update(entries)
 
     sign(out, records=change)
-    refused(lambda: merge([out], tmp_path / "merged"))
+    refused(lambda: merge([out, out], tmp_path / "merged"))
     assert check_files(out)
 
 
@@ -214,8 +218,8 @@ def test_a_single_value_that_is_decompressed_to_gigabytes(tmp_path: Path) -> Non
     sign(out)
     swell(index, tmp_path / "c.parquet", length=1 << 29)
     for said in in_little_memory(f"dataset={out}", f"corpus={tmp_path / 'c.parquet'}"):
-        assert "column 'text' becomes 536,87" in said
-        assert "beyond 268,435,456 at most 1,000 times as many are read" in said
+        assert "to 536,870,966 bytes when decompressed" in said
+        assert "above 268,435,456 bytes it may grow at most 1,000-fold" in said
 
 
 def test_a_list_of_strings_that_becomes_gigabytes(tmp_path: Path) -> None:
@@ -336,8 +340,8 @@ def test_shards_whose_tables_cannot_be_joined(tmp_path: Path) -> None:
             shard = writer.begin(LAYERS, 2, WIDTH, "float16")
             for layer, values in vectors(number, 2).items():
                 shard.put(layer, np.arange(2), values)
-            shard.commit(*with_label(2 * number, 2, label), {})
-        writer.finish(describe("float16"))
+            shard.commit(*with_label(2 * number, 2, label), facts())
+        writer.finish(describe(shards=3))
     problems = check_files(tmp_path / "d")
     assert [problem.file for problem in problems] == [
         "shards/00002.index.parquet",
@@ -394,4 +398,4 @@ def test_a_manifest_that_is_signed_and_makes_no_sense_is_a_problem(tmp_path: Pat
     assert [problem.file for problem in check_files(out)] == ["manifest.json"]
     write_manifest(out, json.dumps({**manifest, "limit": float("inf")}).encode())
     (problem,) = check_files(out)
-    assert "Infinity is no number of JSON" in problem.what
+    assert "Infinity isn't a JSON number" in problem.what

@@ -2,10 +2,20 @@
 
 import pytest
 
-from mutations import SUBJECTS, case
+from mutations import BASES, QUESTIONS, REFUSED, SUBJECTS, case, unchanged
 
 FEW = {"dataset": 240, "head": 80, "model": 60, "source": 60, "work": 60}
 MANY = 40  # times as many, by other seeds
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_what_nobody_changed_is_answered(subject: str) -> None:
+    """Else a question with a mistake in it would be refused in every case, and test nothing."""
+    for name in BASES[subject]():
+        outcomes = [unchanged(subject, name, number) for number in range(len(QUESTIONS[subject]))]
+        refused = {n for n, outcome in enumerate(outcomes) if outcome.startswith("refused: ")}
+        assert refused == REFUSED.get((subject, name), set()), f"{name}: {outcomes}"
+        assert {outcome for n, outcome in enumerate(outcomes) if n not in refused} <= {"right"}, name
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

@@ -118,7 +118,7 @@ def write(name: str) -> list[str]:
 def test_bad_records_that_are_skipped(name: str, run: Callable[..., str]) -> None:
     options = write(name)
     printed = run("extract", name, "--out", "out", "--no-text", "--skip-bad", *options)
-    manifest = lw.open_dataset("out").manifest
+    manifest = lw.open_dataset("out").manifest.to_json()
     assert manifest["skipped"]
     assert f"skipped {name}, line {manifest['skipped'][0]['line']}: " in printed
     run("info", "out", "--json")
@@ -218,7 +218,7 @@ def test_columns_of_every_type_that_can_hold_text(run: Callable[..., str]) -> No
     dataset = lw.open_dataset("out")
     assert {*plain} <= {*dataset.texts.column_names}
     assert not {*VALUES} & {*dataset.texts.column_names}
-    assert not {*VALUES} & {*dataset.manifest["columns"]["text"]}
+    assert not {*VALUES} & {*dataset.manifest.to_json()["columns"]["text"]}
     run("extract", "rows.parquet", "--out", "kept", "--no-text", "--keep", "kinds")
     assert lw.open_dataset("kept").texts["kinds"].to_pylist() == [CANARY], "what is asked for is kept"
 
@@ -253,7 +253,7 @@ def test_what_comes_after(run: Callable[..., str]) -> None:
     run("finish", "shared")
     Path("out").rename("first")
     run("merge", "first", "shared", "--out", "out")
-    assert len(lw.open_dataset("out").manifest["skipped"]) > 20
+    assert len(lw.open_dataset("out").manifest.to_json()["skipped"]) > 20
 
 
 def test_in_python_the_cause_says_no_more(tmp_path: Path) -> None:

@@ -95,11 +95,11 @@ def test_verify_names_layer_and_row(folder: Path) -> None:
         (
             "float16",
             1e5,
-            "too large for --dtype float16 (up to 65504); take --dtype float32 or --dtype bfloat16",
+            "too large for dtype='float16' (up to 65504); take dtype='float32' or dtype='bfloat16'",
         ),
-        ("float16", np.inf, "which --dtype float16 can't hold, nor can any other"),
-        ("bfloat16", 3.4e38, "too large for --dtype bfloat16"),
-        ("int8", np.nan, "which --dtype int8 can't hold"),
+        ("float16", np.inf, "which dtype='float16' can't hold, nor can any other"),
+        ("bfloat16", 3.4e38, "too large for dtype='bfloat16'"),
+        ("int8", np.nan, "which dtype='int8' can't hold"),
     ],
 )
 def test_an_extraction_that_overflows_says_which_type_holds_it(

@@ -156,7 +156,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} isn't a JSON number")
 
 
 def _float(text: str) -> float:
@@ -229,4 +229,4 @@ def check_model_folder(folder: Path) -> None:
         except OSError as error:
             raise OSError(error.errno, f"{path}: {error.strerror}") from None
         except ValueError as error:
-            raise ValueError(f"{path} is no valid JSON: {error}") from None
+            raise ValueError(f"{path} isn't valid JSON: {error}") from None

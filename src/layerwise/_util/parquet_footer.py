@@ -1,17 +1,35 @@
 """Read the footer of a Parquet file without Arrow, which aborts the process for some damaged footers.
 
-The footer is a struct in Thrift's compact protocol; the fields are defined in parquet.thrift of the format.
+The footer is a struct in Thrift's compact protocol; the fields are defined in parquet.thrift of the format. Whatever
+Arrow would read in another way than this module is refused or, as in Arrow, skipped.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BYTES = 1 << 26  # of a footer
 _DEPTH = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-# Numbers of fields: the row groups of the file, the column chunks of a row group, the metadata of a column chunk, and
-# the fields of that metadata that are used: encodings, path, number of values, sizes.
-_GROUPS, _COLUMNS, _METADATA, _METADATA_FIELDS = (4,), (1,), (3,), (2, 3, 5, 6, 7)
+# Numbers and kinds of fields: the row groups of the file, the column chunks of a row group, the metadata of a column
+# chunk, and the fields of that metadata that are used: encodings, path, number of values, sizes.
+_GROUPS, _COLUMNS, _METADATA = {4: _LIST}, {1: _LIST}, {3: _STRUCT}
+_METADATA_FIELDS = {2: _LIST, 3: _LIST, 5: _I64, 6: _I64, 7: _I64}
+_INTEGERS, _STRINGS, _STRUCTS = (_I16, _I32, _I64), (_BINARY,), (_STRUCT,)
+# The possible kinds of the items of all lists of parquet.thrift, by the number of the field in the file, a row group, a
+# column chunk, and its metadata; a mapping is for a struct that contains lists. Arrow doesn't look at the kind in the file.
+_FILE_LISTS = dict.fromkeys((2, 4, 5, 7), _STRUCTS)
+_GROUP_LISTS = dict.fromkeys((1, 4), _STRUCTS)
+_COLUMN_LISTS = {8: {2: {1: _STRINGS}}}
+_METADATA_LISTS = {
+    2: _INTEGERS,
+    3: _STRINGS,
+    8: _STRUCTS,
+    13: _STRUCTS,
+    16: {2: _INTEGERS, 3: _INTEGERS},
+    17: {2: _INTEGERS},
+}
+_Lists = Mapping[int, Any]
+_NO_LISTS: _Lists = {}
 _ENCODINGS = {2: "PLAIN_DICTIONARY", 7: "DELTA_BYTE_ARRAY", 8: "RLE_DICTIONARY"}
 
 
@@ -49,12 +67,13 @@ def chunks(file: Any) -> Iterator[Chunk]:
     file.seek(size - 8 - length)
     footer = _Compact(file.read(length))
     try:
-        for groups in footer.fields(_STRUCT, _GROUPS):
+        for groups in footer.fields(_STRUCT, _GROUPS, _FILE_LISTS):
             for group in footer.items(groups):
-                for columns in footer.fields(group, _COLUMNS):
+                for columns in footer.fields(group, _COLUMNS, _GROUP_LISTS):
                     for number, column in enumerate(footer.items(columns)):
                         entries = [
-                            footer.struct(kind, _METADATA_FIELDS) for kind in footer.fields(column, _METADATA)
+                            footer.struct(kind, _METADATA_FIELDS, _METADATA_LISTS)
+                            for kind in footer.fields(column, _METADATA, _COLUMN_LISTS)
                         ]
                         yield _chunk(number, entries[-1])
     except (IndexError, KeyError, TypeError, AttributeError) as error:
@@ -76,13 +95,19 @@ class _Compact:
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
-    def fields(self, kind: int, numbers: Collection[int], depth: int = 0) -> Iterator[int]:
-        """Yield the kind of each requested field of a struct; the caller must read its value before the next one."""
-        for number, kind_of_field in self._heads(kind, depth):
-            if number in numbers:
-                yield kind_of_field
-            elif kind_of_field not in (_TRUE, _FALSE):
-                self._skip(kind_of_field, depth)
+    def fields(
+        self, kind: int, kinds: Mapping[int, int], lists: _Lists = _NO_LISTS, depth: int = 0
+    ) -> Iterator[int]:
+        """Yield the kind of each requested field of a struct; the caller must read its value before the next one.
+
+        Args:
+            kind: the kind of the struct.
+            kinds: the requested fields and their kinds; a field of another kind is skipped, as Thrift does.
+            lists: the fields that are lists or contain lists.
+            depth: the number of structs and lists around it that are skipped.
+        """
+        for _, kind_of_field in self._requested(kind, kinds, lists, depth):
+            yield kind_of_field
 
     def items(self, kind: int) -> Iterator[int]:
         """Yield the kind of each item of a list; the caller must read the item before the next one."""
@@ -90,15 +115,33 @@ class _Compact:
         for _ in range(count):
             yield inner
 
-    def struct(self, kind: int, numbers: Collection[int]) -> dict[int, Any]:
+    def struct(self, kind: int, kinds: Mapping[int, int], lists: _Lists) -> dict[int, Any]:
         """Return the requested fields of a struct (numbers, strings, or lists of these) by field number."""
-        fields: dict[int, Any] = {}
-        for number, kind_of_field in self._heads(kind, 0):
-            if number in numbers:
-                fields[number] = self._value(kind_of_field)
+        requested = self._requested(kind, kinds, lists, 0)
+        return {number: self._value(kind_of_field) for number, kind_of_field in requested}
+
+    def _requested(
+        self, kind: int, kinds: Mapping[int, int], lists: _Lists, depth: int
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the number and the kind of each requested field of a struct; skip the others."""
+        numbers = set()
+        for number, kind_of_field in self._heads(kind, depth):
+            inner = lists.get(number)
+            if kind_of_field == _LIST and isinstance(inner, tuple):
+                self._check_items(inner)
+            if kinds.get(number) == kind_of_field:
+                if number in numbers:
+                    raise ValueError(f"its footer repeats the field {number}")
+                numbers.add(number)
+                yield number, kind_of_field
             elif kind_of_field not in (_TRUE, _FALSE):
-                self._skip(kind_of_field, 0)
-        return fields
+                self._skip(kind_of_field, depth, inner if isinstance(inner, Mapping) else _NO_LISTS)
+
+    def _check_items(self, kinds: tuple[int, ...]) -> None:
+        """Raise ValueError for a list, unless it is empty, whose items are of none of some kinds."""
+        head = self._data[self._at]
+        if head >> 4 and head & 15 not in kinds:
+            raise ValueError(f"its footer has a list with items of the kind {head & 15}")
 
     def _heads(self, kind: int, depth: int) -> Iterator[tuple[int, int]]:
         """Yield the number and the kind of each field of a struct; the kind of a boolean field is its value."""
@@ -109,6 +152,8 @@ class _Compact:
         number = 0
         while (head := self._byte()) != 0:
             number = number + (head >> 4) if head >> 4 else self._signed()
+            if not -(1 << 15) <= number < 1 << 15:  # Thrift keeps 16 bits of it
+                raise ValueError(f"its footer has a field {number}")
             yield number, head & 15
 
     def _byte(self) -> int:
@@ -157,8 +202,8 @@ class _Compact:
             return self._bytes(self._varint())
         raise TypeError
 
-    def _skip(self, kind: int, depth: int) -> None:
-        """Skip a value."""
+    def _skip(self, kind: int, depth: int, lists: _Lists = _NO_LISTS) -> None:
+        """Skip a value; `lists` are the fields of a struct that are lists or contain lists."""
         if kind in (_TRUE, _FALSE, _BYTE):
             self._bytes(1)
         elif kind in (_I16, _I32, _I64):
@@ -168,7 +213,7 @@ class _Compact:
         elif kind == _BINARY:
             self._bytes(self._varint())
         elif kind == _STRUCT:
-            for _ in self.fields(kind, (), depth + 1):
+            for _ in self.fields(kind, {}, lists, depth + 1):
                 pass
         elif kind in (_LIST, _SET):
             count, inner = self._length(kind)

@@ -77,8 +77,8 @@ def size_of(file: Any, metadata: Any, columns: Collection[str] | None = None) ->
 def _size(chunk: Chunk, column: Any) -> Size:
     if chunk.size > max(GROUP_BYTES, GROUP_TIMES * chunk.compressed):
         raise ValueError(
-            f"column {chunk.path[:60]!r} becomes {chunk.size:,} bytes of {chunk.compressed:,}; "
-            f"beyond {GROUP_BYTES:,} at most {GROUP_TIMES:,} times as many are read"
+            f"column {chunk.path[:60]!r} grows from {chunk.compressed:,} to {chunk.size:,} bytes when decompressed; "
+            f"above {GROUP_BYTES:,} bytes it may grow at most {GROUP_TIMES:,}-fold"
         )
     fixed = (_WIDTHS.get(column.physical_type) or max(1, column.length)) * chunk.values
     if column.physical_type != "BYTE_ARRAY":

@@ -59,7 +59,7 @@ def _remote(name: str) -> Path:
         ) from None
     except ValueError as error:
         raise RequestError(
-            f"{name} can't be used: {str(error).splitlines()[0]}; take a path, or s3://…"
+            f"{name} can't be used: {str(error).splitlines()[0]}; give a path, or s3://…"
         ) from None
 
 

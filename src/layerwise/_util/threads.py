@@ -61,7 +61,7 @@ def choose(threads: int | None = None) -> Threads:
     most = max(_MOST, 4 * (os.cpu_count() or 1))
     if threads is not None and (type(threads) is not int or not 1 <= threads <= most):
         raise RequestError(
-            f"{argument('threads', threads)} is out of range; take a whole number from 1 to {most}"
+            f"{argument('threads', threads)} is out of range; give a whole number from 1 to {most}"
         )
     if is_forked():
         if threads is not None and threads > 1:

@@ -15,8 +15,8 @@ from layerwise.geometry.measure import analyze as measure_layers
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
 from layerwise.store import disk
-from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.reader import open_rows
 from layerwise.store.result_folder import result_folder
 from layerwise.store.result_provenance import provenance_of
 

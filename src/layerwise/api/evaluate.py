@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layerwise.heads.evaluate import check_labels
-from layerwise.heads.row_spec import describe_pairs
+from layerwise.heads.inputs import describe_pairs
 from layerwise.options import ReadOptions, part
-from layerwise.store.described import open_described
+from layerwise.store import open_dataset
 
 
 def check_sources(
@@ -23,6 +23,6 @@ def check_sources(
     Raises:
         LayerwiseError: a source that can't be read, or lacks a column.
     """
-    pairs = describe_pairs(open_described(dataset))
+    pairs = describe_pairs(open_dataset(dataset))
     for source in sources:
         check_labels(source, labels, pairs, **part(reading, ReadOptions))

@@ -11,7 +11,7 @@ from layerwise.page.backend import NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, Result, page_data, title
 from layerwise.states import Layered
-from layerwise.store.described import open_rows
+from layerwise.store.reader import open_rows
 
 
 def explore(

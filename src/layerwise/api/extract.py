@@ -15,8 +15,7 @@ from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -138,7 +137,7 @@ def extract(
         start_executor(job.recipe, workers, cluster, threads, track) as executor,
     ):
         job.run(executor, track, append=append)
-    return open_described(out)
+    return open_dataset(out)
 
 
 def extract_share(

@@ -5,9 +5,8 @@ from pathlib import Path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.extraction.pool import pool_dataset
-from layerwise.store import LayerDataset
+from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.dataset_path import path_of
-from layerwise.store.described import open_described
 
 
 def pool(
@@ -40,5 +39,5 @@ def pool(
         OutputError: `out` can't be written to.
     """
     with limited(threads), tracking(progress) as track:
-        finer = open_described(path_of(dataset)).checked()
+        finer = open_dataset(path_of(dataset)).checked()
         return pool_dataset(finer, out, level, pool, special_tokens=special_tokens, dtype=dtype, track=track)

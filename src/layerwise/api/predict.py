@@ -62,9 +62,9 @@ def predict(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
-    check_format(opened.data, to)
+    check_format(opened, to)
     corpus = open_source(
-        opened.data.pairs,
+        opened.pairs,
         source,
         format=format,
         text=text,
@@ -81,4 +81,4 @@ def predict(
         classes=classes,
     )
     answers = predict_source(opened, corpus, batch_tokens=batch_tokens, progress=progress, threads=threads)
-    return lines(opened.data, to, answers), corpus
+    return lines(opened, to, answers), corpus

@@ -14,8 +14,8 @@ from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.result_figures import save_probe_figures
 from layerwise.probing.probe import probe as score_candidates
 from layerwise.store import disk
-from layerwise.store.described import open_rows
 from layerwise.store.layout import to_json
+from layerwise.store.reader import open_rows
 from layerwise.store.result_folder import result_folder
 from layerwise.store.result_provenance import provenance_of
 

@@ -10,7 +10,7 @@ from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, Result, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
-from layerwise.store.described import open_rows
+from layerwise.store.reader import open_rows
 
 
 def report(

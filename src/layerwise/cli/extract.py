@@ -5,11 +5,12 @@ After an interruption, run the same command again: it continues. On a finished d
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
 from layerwise.cli import flags, output
-from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
 from layerwise.errors import RequestError
 from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
@@ -88,16 +89,16 @@ def run(args: argparse.Namespace) -> int:
             )
     if share is not None:
         return _print_share(args, share, share_counts)
-    manifest = dataset.manifest
+    facts = dataset_facts(dataset)
     already_finished = manifest_before is not None and manifest_before == manifest_bytes(args.out)
-    for message in manifest["notices"]:
+    for message in facts["notices"]:
         output.print_note(message)
-    for record in manifest["skipped"]:
+    for record in facts["skipped"]:
         output.print_note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        output.print_json({"out": args.out, "already_finished": already_finished, **_summary(manifest)})
+        output.print_json({"out": args.out, "already_finished": already_finished, **_summary(facts)})
     else:
-        output.print_lines(*_report(args.out, manifest, already_finished))
+        output.print_lines(*_report(args.out, facts, already_finished))
     return 0
 
 
@@ -136,29 +137,32 @@ def _print_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[
     return 0
 
 
-def _summary(manifest: dict[str, Any]) -> dict[str, Any]:
-    totals = manifest["totals"]
+def _summary(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "layers": manifest["layers"],
-        "width": manifest["width"],
-        "level": manifest["level"],
-        "pool": manifest["pool"],
-        **totals,
-        "skipped": len(manifest["skipped"]),
+        "layers": facts["layers"],
+        "width": facts["width"],
+        "level": facts["level"],
+        "pool": facts["pool"],
+        **facts["totals"],
+        "skipped": len(facts["skipped"]),
     }
 
 
-def _report(out: str, manifest: dict[str, Any], already_finished: bool) -> list[str]:
+def _report(out: str, facts: Mapping[str, Any], already_finished: bool) -> list[str]:
     if already_finished:
         return [f"{out} is already finished: the same settings and the same source; nothing to do."]
-    sums = _summary(manifest)
-    seconds = max(sums["seconds"], 1e-9)
+    sums = _summary(facts)
+    seconds = sums["seconds"]
+    speed = (
+        ""
+        if seconds is None
+        else f" in {seconds:,.1f} s ({sums['tokens'] / max(seconds, 1e-9):,.0f} tokens/s)"
+    )
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
         f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
-        f"({manifest['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
-        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens in {seconds:,.1f} s "
-        f"({sums['tokens'] / seconds:,.0f} tokens/s)",
+        f"({facts['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
+        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens{speed}",
     ]
     lines += [f"  {line}" for line in _coverage(sums)]
     quoted = shlex.quote(out)

@@ -7,7 +7,7 @@ import argparse
 
 from layerwise import api
 from layerwise.cli import flags, output
-from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
 
 HELP = "complete a dataset that several workers wrote"
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     manifest_before = manifest_bytes(args.dataset)
     with progress_display(args) as progress:
-        totals = api.finish.finish(args.dataset, progress=progress).manifest["totals"]
+        totals = dataset_facts(api.finish.finish(args.dataset, progress=progress))["totals"]
     already_finished = manifest_before is not None and manifest_before == manifest_bytes(args.dataset)
     if args.json:
         output.print_json({"dataset": args.dataset, "already_finished": already_finished, **totals})

@@ -77,11 +77,8 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             ", ".join(facts["columns"]["text"] + facts["columns"]["word"]) or "none",
         ),
         ("tolerance", f"{facts['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
-        (
-            "extraction",
-            f"{facts['seconds']:,.1f} s, {totals['tokens'] / max(facts['seconds'], 1e-9):,.0f} tokens/s",
-        ),
-        ("finished", facts["finished"]),
+        ("extraction", _cost(facts)),
+        ("finished", facts["finished"] or f"not known: {facts['run_problem']}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())),
     ]
     worst = max((error["max_rel"] for error in facts["error"].values()), default=0.0)
@@ -98,6 +95,13 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _cost(facts: dict[str, Any]) -> str:
+    seconds = facts["seconds"]
+    if seconds is None:
+        return f"not known: {facts['run_problem'] or 'not every shard was timed'}"
+    return f"{seconds:,.1f} s, {facts['totals']['tokens'] / max(seconds, 1e-9):,.0f} tokens/s"
 
 
 def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import argparse
 
 from layerwise import api
 from layerwise.cli import flags, output
-from layerwise.cli.finished import manifest_bytes
+from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
 
 HELP = "merge several datasets into one"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     already_finished = manifest_bytes(args.out) is not None
     with progress_display(args) as progress:
-        totals = api.merge.merge(args.datasets, args.out, progress=progress).manifest["totals"]
+        totals = dataset_facts(api.merge.merge(args.datasets, args.out, progress=progress))["totals"]
     if args.json:
         output.print_json({"out": args.out, "already_finished": already_finished, **totals})
     elif already_finished:

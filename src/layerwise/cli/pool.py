@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    size = pooled.manifest["totals"]["bytes"]
+    size = pooled.manifest.totals.bytes
     if args.json:
         shape = {"level": pooled.level, "pool": pooled.pool, "rows": pooled.rows, "bytes": size}
         output.print_json({"out": args.out, "already_finished": already_finished, **shape})

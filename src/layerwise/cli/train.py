@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     for message in head.training["notes"]:
         output.print_note(message)
     if not args.json:
-        output.print_lines(*report(args.out, head.data))
+        output.print_lines(*report(args.out, head))
     evaluations: dict[str, Any] = {}
     if args.eval:
         saved = layerwise.load_head(
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "out": args.out,
                 "mixes": head.mixes,
-                "training": head.data.training,
+                "training": head.training,
                 "eval": {source: scores.to_json() for source, scores in evaluations.items()},
             }
         )

@@ -2,30 +2,18 @@
 
 from typing import Any
 
+from layerwise.choices import METRICS
 from layerwise.cli import output
-
-_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "r2": "R²",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "span_f1": "span F1",
-    "span_precision": "precision",
-    "span_recall": "recall",
-    "word_accuracy": "word accuracy",
-}
 
 
 def report(out: str, head: Any) -> list[str]:
     """Return the lines about a new head: a block per task, and for several tasks a table of scores alone and together."""
     trainings = head.training["tasks"]
-    blocks = [_task(task, trainings[task.name]) for task in head.tasks]
-    if len(head.tasks) > 1:
+    blocks = [_task(task, trainings[task.name]) for task in head.task_heads]
+    if len(head.task_heads) > 1:
         blocks.append(_together(trainings))
     first, *others = blocks
-    title = f"{out}: {len(head.tasks)} task{'s' * (len(head.tasks) > 1)}"
+    title = f"{out}: {len(head.task_heads)} task{'s' * (len(head.task_heads) > 1)}"
     return [title, *first, *(line for block in others for line in ("", *block))]
 
 
@@ -67,7 +55,7 @@ def _fit_settings(training: dict[str, Any]) -> str:
 
 def _scored(what: str, scored: dict[str, Any]) -> list[str]:
     """Return a line of scores, and a table with a line per class."""
-    scores = "  ".join(f"{_NAMES.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
+    scores = "  ".join(f"{METRICS.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
     lines = [f"  {scored['rows']:,} {what} rows: {scores}"]
     if scored["classes"]:
         lines += [f"    {line}" for line in _classes(scored["classes"])]
@@ -121,7 +109,7 @@ def _together(trainings: dict[str, Any]) -> list[str]:
         if together["held_out"]:
             metric, value = next(iter(together["held_out"]["scores"].items()))
             alone = together["alone"]["scores"][metric] if together["alone"] else value
-            rows.append((output.visible(name), _NAMES.get(metric, metric), _number(alone), _number(value)))
+            rows.append((output.visible(name), METRICS.get(metric, metric), _number(alone), _number(value)))
     remark = [] if any_shared else ["(the tasks share no hidden layer, so both scores are the same)"]
     return [*output.table(rows, right=(2, 3)), *remark]
 

@@ -1,1 +1,1 @@
-"""Makes, grows, checks and mends a dataset from a source of texts."""
+"""Making, growing, checking and repairing datasets from sources of texts."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from layerwise._util.progress import Tracker
 from layerwise._util.temporary import sweep
 from layerwise.encode.computing import computing
-from layerwise.extraction.shard_maker import Recipe
+from layerwise.extraction.shard_maker import ShardRecipe
 from layerwise.parallel.executor import Executor, SerialExecutor
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import RayExecutor
@@ -16,7 +16,7 @@ from layerwise.parallel.ray import RayExecutor
 
 @contextmanager
 def start_executor(
-    recipe: Recipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
+    recipe: ShardRecipe, workers: int | None, cluster: str | None, threads: int | None, track: Tracker
 ) -> Iterator[Executor]:
     """Start the executor that makes shards, and stop it at the end of the block.
 

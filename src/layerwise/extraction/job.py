@@ -1,12 +1,12 @@
-"""One run of `extract` over its source: what is committed is compared, what is missing is made."""
+"""One run of `extract` over its source: what is committed is compared with it, what is missing is made."""
 
 from __future__ import annotations
 
 import codecs
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,40 @@ import pyarrow as pa
 from layerwise import choices
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
-from layerwise.extraction.finish import described, manifest_of
-from layerwise.extraction.provenance import Begun, begun, settings_at, with_source
-from layerwise.extraction.shard_maker import Recipe, Task
+from layerwise.extraction.description import column_notices, describe, describe_grown
+from layerwise.extraction.shard_maker import ShardRecipe, Task
+from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
 from layerwise.read.example_builder import PART
-from layerwise.read.record import listed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
+from layerwise.store.manifest import (
+    Description,
+    Manifest,
+    Reading,
+    Settings,
+    ShardRule,
+)
+from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
 
 
 @dataclass(frozen=True)
-class ShardRule:
-    """A shard closes after `texts` texts or `characters` characters."""
+class SourceSettings:
+    """The settings that don't depend on the encoder: how the source is read, cut into shards, and kept."""
 
-    texts: int
-    characters: int
+    reading: Reading
+    no_text: bool
+    keep: tuple[str, ...]
+    shard: ShardRule
 
 
 def prepare(
@@ -48,35 +58,30 @@ def prepare(
     *,
     together: bool = False,
 ) -> Job:
-    """Check what can be checked without the model, and read the first shard."""
+    """Return a job, after checking what doesn't need the model and reading the first shard."""
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
     corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
-    rule = ShardRule(texts, CHARACTERS[options.level])
+    rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     records = corpus.records()
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
-    reading = {
-        "format": corpus.format,
-        "text": corpus.text,
-        "words": options.words,
-        "id": options.id,
-        "columns": options.columns,
-        "encoding": codecs.lookup(options.encoding).name,
+    reading = Reading(
+        format=corpus.format,
+        text=_frozen(corpus.text),
+        words=options.words,
+        id=options.id,
+        columns=_frozen(options.columns),
+        encoding=codecs.lookup(options.encoding).name,
         **corpus.further_options,
-    }
-    settings = {
-        "shard": asdict(rule),
-        "reading": {name: list(v) if isinstance(v, tuple) else v for name, v in reading.items()},
-        "no_text": options.no_text,
-        "keep": sorted(options.keep),
-    }
-    # Without its part a text of a pair couldn't be told from the other, and it says nothing of them.
+    )
+    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
+    # Without the column `part` the texts of a pair couldn't be told apart; it holds nothing of the texts.
     kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
-    recipe = Recipe(
+    recipe = ShardRecipe(
         place(out),
         options.model,
         {**part(options, LoadOptions), "precision": options.precision},
@@ -85,7 +90,11 @@ def prepare(
         together,
     )
     carried = Carried(corpus.types, options.no_text, kept)
-    return Job(recipe, settings, rule, corpus.names, corpus, carried, itertools.chain(read, records))
+    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
+
+
+def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def _noting(
@@ -97,123 +106,120 @@ def _noting(
 
 
 class Job:
-    """One run over the source: what is committed is compared, what is missing is written."""
+    """One run over the source: compares the shards that are committed, and makes those that are missing."""
 
     def __init__(
         self,
-        recipe: Recipe,
-        settings: Mapping[str, Any],
-        rule: ShardRule,
+        recipe: ShardRecipe,
+        settings: SourceSettings,
         sources: Sequence[str],
         corpus: Corpus,
         carried: Carried,
         records: Iterator[Sequence[Example]],
     ) -> None:
-        self.recipe, self._settings, self._rule = recipe, settings, rule
+        self.recipe, self._settings = recipe, settings
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
         self._passed = 0.0  # the share of the source that needs no work
-        self._begun = Begun()
+        self._stored = StoredSource()
         self._schemas: dict[str, pa.Schema] = {}
-        # The names of the columns that stood there, and of those of what is added, in order.
-        self._there: dict[str, None] = {}
-        self._here: dict[str, None] = {}
+        # The names of the columns of the shards before, and of those that are added, in order.
+        self._stored_columns: dict[str, None] = {}
+        self._added_columns: dict[str, None] = {}
 
     def run(self, executor: Executor, track: Tracker, *, append: bool) -> None:
         """Make all shards that are missing, and the manifest."""
         with self._writer(executor, append=append) as writer:
-            if append and writer.made is None and not writer.committed:
+            if append and writer.manifest is None and not writer.committed:
                 warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
             self._go_through(executor, track, writer)
             if not writer.finished and len(writer.committed) > writer.base:
-                writer.finish(described(self._manifest(executor, writer), writer.committed.values()))
+                writer.finish(self._description(executor, writer.manifest))
 
     def run_share(self, executor: Executor, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
-        """Make the shards of one of several workers that are missing, and note what there is in all."""
+        """Make the shards of one of several workers that are missing, and note what the whole source has."""
         with self._writer(executor, share=share) as writer:
             self._go_through(executor, track, writer, share)
-            texts = [record["texts"] for number, record in writer.committed.items() if _is_of(share, number)]
+            texts = [record.texts for number, record in writer.committed.items() if _is_of(share, number)]
             if not writer.finished:
-                manifest = self._manifest(executor, writer)
-                writer.through(
-                    {"share": share, "shards": self.shards, "texts": self.texts, "manifest": manifest}
+                description = self._description(executor, writer.manifest)
+                writer.end_share(
+                    ShareEnd(share=share, shards=self.shards, texts=self.texts, description=description)
                 )
         return {"shards": len(texts), "texts": sum(texts), "of_shards": self.shards, "of_texts": self.texts}
 
     def _writer(
         self, executor: Executor, share: tuple[int, int] | None = None, *, append: bool = False
     ) -> DatasetWriter:
-        settings_here = {**executor.description.settings, **self._settings}
+        settings = Settings(**vars(executor.description.settings) | vars(self._settings))
         with disk.writing(self.recipe.out):
-            settings = settings_at(self.recipe.out, settings_here, self._sources, append=append)
+            settings = settings_at(self.recipe.out, settings, self._sources, append=append)
         return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
-    def _manifest(self, executor: Executor, writer: DatasetWriter) -> dict[str, Any]:
-        manifest = manifest_of(executor.description, self._corpus)
-        before = writer.made
-        if before is not None:  # what was said of other sources stays
-            for name in ("skipped", "notices"):
-                manifest[name] = [*before[name], *(one for one in manifest[name] if one not in before[name])]
-            carried = {*before["columns"]["text"], *before["columns"]["word"]}
-            lacks = [name for name in self._there if name in carried and name not in self._here]
-            new = [name for name in self._here if name not in self._there]
-            notices = _other_columns(lacks, new, self._sources)
-            manifest["notices"] += [notice for notice in notices if notice not in manifest["notices"]]
-            if "merged" in before:
-                manifest["merged"] = before["merged"]
-        reading = self._settings["reading"]
-        manifest["sources"] = with_source(before, self._begun, self._sources, self.shards, reading)
-        return manifest
+    def _description(self, executor: Executor, earlier: Manifest | None) -> Description:
+        """Return what the manifest says when the source has been read; `earlier` is that of a dataset that grew."""
+        sources = with_source(earlier, self._stored, self._sources, self.shards, self._settings.reading)
+        description = describe(executor.description, self._corpus, sources)
+        if earlier is None:
+            return description
+        carried = {*earlier.columns.text, *earlier.columns.word}
+        lacks = [name for name in self._stored_columns if name in carried and name not in self._added_columns]
+        new = [name for name in self._added_columns if name not in self._stored_columns]
+        return describe_grown(description, earlier, column_notices(lacks, new, self._sources))
 
     def _go_through(
         self, executor: Executor, track: Tracker, writer: DatasetWriter, share: tuple[int, int] = (0, 1)
     ) -> None:
-        self._begun = begun(writer.made, writer.records, self._sources, append=not writer.finished)
+        self._stored = stored_source(
+            writer.manifest, writer.records, self._sources, append=not writer.finished
+        )
         try:
             for record in executor.map(self._tasks(writer, share, track), self._reporter(track)):
                 writer.add(record)
         except BaseException:
             executor.close()  # before the writer tidies up
             raise
-        end = self._begun.shard + self.shards
-        own = [number for number in range(self._begun.shard, end) if _is_of(share, number)]
-        lost = sum(number not in writer.committed for number in own)
+        end = self._stored.shard + self.shards
+        numbers = [number for number in range(self._stored.shard, end) if _is_of(share, number)]
+        lost = sum(number not in writer.committed for number in numbers)
         if lost:
             raise DatasetError(
-                f"{lost} of {len(own)} shards got lost on the way; start the same command again"
+                f"{lost} of {len(numbers)} shards weren't committed; start the same command again"
             )
-        known = self._begun.shard + len(self._begun.texts)
-        held = [n for n in writer.committed if n >= end and (n < known or n >= writer.base)]
-        if held and min(held) >= writer.base > 0:
-            raise self._other("the source ends before", min(held))
-        if held:
-            texts = sum(writer.committed[n]["texts"] for n in held)
+        stored_end = self._stored.shard + len(self._stored.texts)
+        extra = [n for n in writer.committed if n >= end and (n < stored_end or n >= writer.base)]
+        if extra and min(extra) >= writer.base > 0:
+            raise self._other_source("the source ends before", min(extra))
+        if extra:
+            texts = sum(writer.committed[n].texts for n in extra)
             raise DatasetError(
                 f"the source gives {self.texts:,} texts now and {self.texts + texts:,} are in the dataset; "
-                "use another --out"
+                f"use another {argument('out')}"
             )
 
     def _reporter(self, track: Tracker) -> Report:
-        """Return what adds up what makers report, under the name of the file that is being read."""
+        """Return a callback that sums the makers' reports, under the name of the file that is being read."""
         done = 0.0
 
         def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
             nonlocal done
             done += share or 0.0
             file, number, of = self._corpus.position
-            known = None if share is None else self._passed + done
-            track.named(f"file {file}", number, of, done=known, texts=texts, tokens=tokens)
+            passed = None if share is None else self._passed + done
+            track.named(f"file {file}", number, of, done=passed, texts=texts, tokens=tokens)
 
         return report
 
     def _tasks(self, writer: DatasetWriter, share: tuple[int, int], track: Tracker) -> Iterator[Task]:
-        """Yield the shards that aren't committed, after making sure that the others are those of this source."""
+        """Yield the shards that aren't committed; check that the others have the texts of this source."""
         before = 0.0
-        first_doc = self._begun.doc
-        stream = shards(self._records, self._rule.texts, self._rule.characters, self._begun.texts)
-        for number, examples in enumerate(stream, self._begun.shard):
+        first_doc = self._stored.doc
+        stream = shards(
+            self._records, self._settings.shard.texts, self._settings.shard.characters, self._stored.texts
+        )
+        for number, examples in enumerate(stream, self._stored.shard):
             behind = self._corpus.fraction
-            if _is_of(share, number) and not self._stands(writer, number, examples):
+            if _is_of(share, number) and not self._is_committed(writer, number, examples):
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
                 yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
@@ -224,22 +230,22 @@ class Job:
             self.shards, self.texts = self.shards + 1, self.texts + len(examples)
             before = behind or 0.0
 
-    def _stands(self, writer: DatasetWriter, shard: int, examples: list[Example]) -> bool:
-        """Tell whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
-        known = self._begun.shard + len(self._begun.texts)
-        if shard >= known and (writer.finished or not self._begun.last):
+    def _is_committed(self, writer: DatasetWriter, shard: int, examples: list[Example]) -> bool:
+        """Return whether a shard is committed with these texts; a short last one of unfinished work is dropped."""
+        stored_end = self._stored.shard + len(self._stored.texts)
+        if shard >= stored_end and (writer.finished or not self._stored.last):
             raise self._grown(examples[0], writer)
         if shard not in writer.committed:
             return False
         record = writer.committed[shard]
-        texts = record["texts"]
-        if texts > len(examples) or digest(examples[:texts]) != record["input"]:
-            where = first_difference(self._stored(shard), examples)
+        texts = record.texts
+        if texts > len(examples) or digest(examples[:texts]) != record.input:
+            where = first_difference(self._stored_texts(shard), examples)
             if shard >= writer.base > 0:
-                raise self._other(f"{where} isn't what stands in", shard)
+                raise self._other_source(f"{where} isn't what stands in", shard)
             raise DatasetError(
                 f"{where} isn't what it was when shard {shard} was written; put the source back as it was, or use "
-                "another --out"
+                f"another {argument('out')}"
             )
         if texts == len(examples):
             return True
@@ -249,7 +255,7 @@ class Job:
         return False
 
     def _check_fits(self, examples: Sequence[Example], base: int) -> None:
-        """Check that what is new can be read together with the first `base` shards, before it is added."""
+        """Check, before new texts are added, that their tables can be joined to those of the first `base` shards."""
         folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
         fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
         new = {"texts": fields}
@@ -257,43 +263,43 @@ class Job:
             words = carried_columns(examples)["word"]
             new["texts"] = [field for field in fields if field.name not in words]
             new["index"] = [field.with_type(field.type.value_type) for field in fields if field.name in words]
-        for kind, own in new.items():
+        for kind, schema in new.items():
             if kind not in self._schemas:
                 paths = (folder.shard(number, kind) for number in range(base))
                 self._schemas[kind] = joint_schema(paths, folder.root)
-                self._there |= dict.fromkeys(self._schemas[kind].names)
-            self._here |= dict.fromkeys(field.name for field in own)
+                self._stored_columns |= dict.fromkeys(self._schemas[kind].names)
+            self._added_columns |= dict.fromkeys(field.name for field in schema)
             try:
-                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(own)], folder.root)
+                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(schema)], folder.root)
             except DatasetError as error:
                 raise DatasetError(
-                    f"{error}, from {examples[0].where} on; make its values alike, or use another --out"
+                    f"{error}, from {examples[0].where} on; make its values alike, or use another {argument('out')}"
                 ) from None
 
-    def _stored(self, shard: int) -> pa.Table:
+    def _stored_texts(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))
 
-    def _other(self, what: str, shard: int) -> DatasetError:
+    def _other_source(self, what: str, shard: int) -> DatasetError:
         """Return the error that a shard which is being added stands where something else is to be added."""
-        source = self._stored(shard)["source"][0].as_py()
+        source = self._stored_texts(shard)["source"][0].as_py()
         return DatasetError(
-            f"{what} shard {shard}, which an unfinished --append of {source} made; give that source, as it was, "
+            f"{what} shard {shard}, which an unfinished {argument('append')} of {source} made; give that source, as it was, "
             f"to go on with it, or remove {Folder(self.recipe.out).work} to give it up"
         )
 
     def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
-        if not self._begun.last:
+        if not self._stored.last:
             return DatasetError(
                 f"{example.where} is new, and texts of another source stand behind this one's in the dataset; "
-                "put what is new in a file of its own and give that with --append"
+                f"put what is new in a file of its own and give that with {argument('append', True)}"
             )
         if writer.finished:
             return DatasetError(
                 f"the source has grown since the dataset was finished: {example.where} is new; "
-                "give --append to add what is new, or use another --out for all of it"
+                f"give {argument('append', True)} to add what is new, or use another {argument('out')} for all of it"
             )
         return DatasetError(
-            f"{example.where} is new where other texts follow; put the source back as it was, or use another --out"
+            f"{example.where} is new where other texts follow; put the source back as it was, or use another {argument('out')}"
         )
 
 
@@ -303,34 +309,24 @@ def _is_of(share: tuple[int, int], number: int) -> bool:
 
 def _begins_anew(out: Path) -> str:
     return (
-        f"no dataset stands at {out}, so --append makes a new one; if --out is mistyped, remove that one and give "
+        f"no dataset stands at {out}, so {argument('append', True)} makes a new one; if {argument('out')} is mistyped, "
+        "remove that one and give "
         "the right one"
     )
-
-
-def _other_columns(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Return what is to be said of columns that what is added lacks, and of those that only it has."""
-    where = " ".join(sources)
-    says = []
-    if lacks:
-        says.append(f"{where} was added without the column {listed(lacks)}; it is null there")
-    if new:
-        says.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
-    return says
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
     """Return the place of the first text that isn't the one that is stored."""
     for row, example in zip(stored.to_pylist(), examples, strict=False):
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             "id": example.id,
             "source": example.source,
             "line": example.line,
             "text": example.text,
         }
-        given |= example.columns
-        given |= {name: list(values) for name, values in example.word_columns.items()}
-        if any(name in row and row[name] != value for name, value in given.items()):
+        values |= example.columns
+        values |= {name: list(column) for name, column in example.word_columns.items()}
+        if any(name in row and row[name] != value for name, value in values.items()):
             return example.where
     if len(examples) < stored.num_rows:
         return f"the end of the source (after {examples[-1].where})"
@@ -340,13 +336,13 @@ def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
 def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
     if keep and not no_text:
         raise RequestError(
-            f"--keep {' '.join(keep)} goes with --no-text; leave it out, as everything is kept"
+            f"{argument('keep', list(keep))} goes with {argument('no_text', True)}; leave it out, as everything is kept"
         )
     columns = carried_columns(examples)
-    there = columns["text"] + columns["word"]
+    names = columns["text"] + columns["word"]
     for name in keep:
-        if name not in there:
-            # Not which there are: with --no-text nothing of the source is told.
+        if name not in names:
+            # Not which there are: with --no-text nothing of the source is shown.
             raise RequestError(
-                f"--keep {name}: no such column is carried; there are {len(there)} others, give the name of one"
+                f"{argument('keep', name)}: no such column is carried; there are {len(names)} others, give the name of one"
             )

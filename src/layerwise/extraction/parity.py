@@ -1,4 +1,4 @@
-"""How far rows are from those of plain transformers."""
+"""Parity: how far rows are from those that plain transformers give."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parity(got: F32, expected: F32) -> Parity:
 
 
 def worst(parities: Sequence[Parity]) -> Parity:
-    """Return the worst of several, each by itself."""
+    """Return the worst of each measure."""
     if not parities:
         return Parity(0.0, 0.0, 1.0)
     # By numpy, whose largest number of several is NaN where one is.
@@ -56,14 +56,14 @@ def worst(parities: Sequence[Parity]) -> Parity:
 def measured(
     examples: Sequence[Example], encoder: Encoder, exact: Encoder, request: Request
 ) -> dict[str, dict[str, float]]:
-    """Return how far an encoder is from another in fp32 on a few of some texts, per layer."""
+    """Return how far an encoder is from one in fp32, per layer, on a few of the texts."""
     few = [examples[number] for number in spread([len(example.text) for example in examples])]
     got, expected = encoder.states(few, request), exact.states(few, request)
     texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
     errors: dict[str, dict[str, float]] = {}
     for layer in request.layers:
-        ours, theirs = got.layer(layer), expected.layer(layer)
-        worst_of_texts = worst([parity(ours[rows], theirs[rows]) for rows in texts])
+        values, reference = got.layer(layer), expected.layer(layer)
+        worst_of_texts = worst([parity(values[rows], reference[rows]) for rows in texts])
         errors[layer] = {"max_rel": worst_of_texts.max_rel, "cosine": worst_of_texts.cosine}
     return errors
 

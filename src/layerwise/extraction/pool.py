@@ -1,10 +1,8 @@
-"""A coarser dataset from a finer one, without the model."""
+"""Pooling a dataset to a coarser level, without the model."""
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,22 +10,24 @@ from layerwise import alignment, choices, pooling
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
+from layerwise.arguments import argument
 from layerwise.encode import rows as rowing
 from layerwise.encode.rows import TextRows
 from layerwise.encode.tokenizer import Tokens
 from layerwise.errors import RequestError
-from layerwise.extraction.provenance import entries_of
 from layerwise.extraction.stored_texts import StoredText, carried_as_stored, stored_columns, stored_texts
 from layerwise.schema import index_table, texts_table
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
+from layerwise.store.manifest import Derived, Description, Tolerance
+from layerwise.store.records import ColumnNames, Counts, ShardFacts
 from layerwise.tolerance import STORED
 
 _FINER = {"word": ("token",), "text": ("token", "word")}
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What is wanted, in the words of an encoder's request."""
+class _PoolRequest:
+    """What a row stands for: what `rows_of` needs of an encoder's request."""
 
     level: str
     pool: str | None
@@ -54,34 +54,30 @@ def pool_dataset(
 ) -> LayerDataset:
     """Write the dataset that pooling the rows of `finer` gives; see `api.pool`."""
     request = _check(finer, level, pool, special_tokens)
-    dtype = choices.one_of("dtype", dtype or finer.manifest["dtype"], choices.DTYPES)
-    derived = {
-        "manifest": finer.sha256,
-        "level": finer.level,
-        "pool": finer.pool,
-    }
-    settings = {
-        **finer.manifest["settings"],
-        "level": level,
-        "pool": request.pool,
-        "special_tokens": special_tokens,
-        "dtype": dtype,
-        "derived": derived,
-    }
-    numbers = range(finer.manifest["shards"]["count"])
+    dtype = choices.one_of("dtype", dtype or finer.dtype, choices.DTYPES)
+    derived = Derived(manifest=finer.sha256, level=finer.level, pool=finer.pool)
+    settings = replace(
+        finer.manifest.settings,
+        level=level,
+        pool=request.pool,
+        special_tokens=special_tokens,
+        dtype=dtype,
+        derived=derived,
+    )
+    numbers = range(finer.manifest.shards.count)
     with DatasetWriter(place(out), settings) as writer:
         steps = track.each(numbers, (f"shard {number}" for number in numbers))
         for (number, _), part in zip(steps, finer.parts(), strict=False):
             if number not in writer.committed:
                 _write(writer, number, part, request, dtype)
         if not writer.finished:
-            writer.finish(_manifest(finer, request, dtype, derived))
+            writer.finish(_description(finer, request, dtype, derived))
     return open_dataset(out)
 
 
-def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _Wish:
+def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _PoolRequest:
     choices.one_of("level", level, tuple(_FINER))
-    request = _Wish(level, choices.fit_pool(level, pool), special_tokens)
+    request = _PoolRequest(level, choices.fit_pool(level, pool), special_tokens)
     choices.fit_special(level, request.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(
@@ -95,12 +91,13 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
         )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
-            "words are found in the texts, and this dataset was made with --no-text; extract with --level word"
+            f"words are looked up in the texts, and this dataset was made with {argument('no_text', True)}; extract with "
+            f"{argument('level', 'word')}"
         )
     return request
 
 
-def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Wish, dtype: str) -> None:
+def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _PoolRequest, dtype: str) -> None:
     start = time.perf_counter()
     columns = stored_columns(part)
     texts = stored_texts(part, columns)
@@ -120,43 +117,44 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Wis
     counts = dict.fromkeys(rowing.COUNTS, 0)
     for covered, rows in zip(coverage, rows_of_texts, strict=True):
         rowing.count(counts, covered, rows)
-    seconds = round(time.perf_counter() - start, 3)
+    facts = ShardFacts(
+        input=None,
+        counts=Counts.from_json(counts),
+        columns=ColumnNames(text=tuple(columns["text"]), word=tuple(columns["word"])),
+        seconds=round(time.perf_counter() - start, 3),
+    )
     examples = [text.example for text in texts]
     carried = carried_as_stored(part, columns)
     into.commit(
         index_table(examples, [rows.rows for rows in rows_of_texts], first_doc, request.level, carried),
         texts_table(examples, coverage, first_doc, request.level, carried),
-        {"input": None, "counts": counts, "columns": columns, "seconds": seconds},
+        facts,
     )
 
 
-def _rows(text: StoredText, request: _Wish, level: str, doc: int) -> TextRows:
+def _rows(text: StoredText, request: _PoolRequest, level: str, doc: int) -> TextRows:
     if level == "word" and not len(text.tokens):
         raise RequestError(f"text {doc} has no word, so no row; pool a dataset of level token instead")
     return rowing.rows_of(text.example, text.tokens, request, request, None, lambda: f"text {doc}")
 
 
-def _manifest(finer: LayerDataset, request: _Wish, dtype: str, derived: dict[str, Any]) -> dict[str, Any]:
-    finer_manifest = finer.manifest
-    kept = ("model", "layers", "blocks", "width", "columns", "skipped", "notices", "machine")
-    return {
-        **{name: finer_manifest[name] for name in kept},
-        "level": request.level,
-        "pool": request.pool,
-        "dtype": dtype,
-        "derived": derived,
-        "sources": entries_of(finer_manifest),
-        "tolerance": _tolerance(finer_manifest["tolerance"], STORED[dtype]),
-        "versions": versions(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _tolerance(tolerance: dict[str, Any], more: float) -> dict[str, Any]:
-    """Return a tolerance with the rounding of another storing."""
-    layers = (
-        {"layers": {n: value + more for n, value in tolerance["layers"].items()}}
-        if "layers" in tolerance
-        else {}
+def _description(finer: LayerDataset, request: _PoolRequest, dtype: str, derived: Derived) -> Description:
+    description = finer.manifest.part(Description)
+    return replace(
+        description,
+        level=request.level,
+        pool=request.pool,
+        dtype=dtype,
+        derived=derived,
+        merged=None,
+        tolerance=_loosened(description.tolerance, STORED[dtype]),
+        versions=versions(),
     )
-    return {**tolerance, "value": tolerance["value"] + more, **layers}
+
+
+def _loosened(tolerance: Tolerance, rounding: float) -> Tolerance:
+    """Return a tolerance with the rounding of being stored once more."""
+    layers = tolerance.layers
+    if layers is not None:
+        layers = {name: value + rounding for name, value in layers.items()}
+    return replace(tolerance, value=tolerance.value + rounding, layers=layers)

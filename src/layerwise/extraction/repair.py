@@ -1,4 +1,4 @@
-"""Shards that were changed or lost, made again from their source."""
+"""Repairing a dataset: shards that were changed or lost are made again from their source."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any
 from layerwise import choices
 from layerwise._util.paths import is_url, place
 from layerwise._util.progress import Tracker
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError
 from layerwise.example import Example, digest
-from layerwise.extraction.finish import described
-from layerwise.extraction.provenance import STDIN, entries_of, located, reopened
-from layerwise.extraction.shard_maker import Recipe, ShardMaker, Task, summed
+from layerwise.extraction.shard_maker import ShardMaker, ShardRecipe, Task, summed
+from layerwise.extraction.sources import STDIN, located, reopened
+from layerwise.extraction.stored_model import model_name
 from layerwise.parallel.executor import Steps
 from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
 from layerwise.results import Result, Table
 from layerwise.schema import Carried
-from layerwise.store import DatasetWriter, LayerDataset, check_files
-from layerwise.store.described import open_described
-from layerwise.store.manifest import OWN
-from layerwise.store.work import difference
+from layerwise.store import DatasetWriter, LayerDataset, check_files, open_dataset
+from layerwise.store.manifest import Description, EncoderSettings, SourceEntry
+from layerwise.store.records import ShardRecord
+from layerwise.store.staging import difference
 
 _REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens")
 
@@ -37,9 +38,9 @@ class Repair(Result):
     `to_pandas()` has a row per shard that was made again: `shard`, `changed`.
 
     Attributes:
-        shards: the numbers of those that were made again.
-        changed: of these, the ones whose bytes are others now: made on another machine, or by other versions.
-        foreign: files in its folders that aren't part of it; they are left alone.
+        shards: the numbers of the shards that were made again.
+        changed: of these, the ones whose bytes differ now, as machine or versions aren't those of then.
+        foreign: files in the dataset's folders that aren't part of it; they are left alone.
     """
 
     shards: tuple[int, ...]
@@ -89,47 +90,46 @@ def _repaired(
     loading: Mapping[str, Any],
     track: Tracker,
 ) -> Repair | None:
-    """Repair a dataset; `None` when what its manifest said before we held its lock isn't what it says now."""
-    # Hashing all files, reading the source, and making again what is damaged: which part is longest nobody knows.
+    """Repair a dataset; return `None` when its manifest changed before its lock was acquired."""
+    # Hashing all files, reading the source, making shards again: which takes longest can't be known beforehand.
     checking, reading, making = track.split(1, 1, 2)
-    wrong, foreign = _damaged(path, checking)
-    dataset = open_described(path)
-    if not wrong:
+    numbers, foreign = _damaged(path, checking)
+    dataset = open_dataset(path)
+    if not numbers:
         return Repair((), (), foreign)
-    if dataset.manifest["settings"].get("derived"):
+    if dataset.manifest.derived is not None:
         raise DatasetError(f"{dataset.path} was made by `layerwise pool`; remove it and pool again")
     reading.named("comparing the source")
-    deque(_tasks(dataset, source, wrong), maxlen=0)  # it is what it was, before anything is touched
+    deque(_tasks(dataset, source, numbers), maxlen=0)  # checks the source before anything is changed
     changed = []
     making.named("loading the model")
-    with DatasetWriter(dataset.path, dataset.manifest["settings"], mend=True) as writer:
-        if writer.made != dataset.manifest:
+    with DatasetWriter(dataset.path, dataset.manifest.settings, mend=True) as writer:
+        if writer.manifest != dataset.manifest:
             return None
         maker = _maker(dataset, model, loading)
-        weights = [float(writer.committed[number]["texts"]) for number in wrong]
-        steps = making.each(wrong, (f"shard {number}" for number in wrong), weights)
-        for task, (_, step) in zip(_tasks(dataset, source, wrong), steps, strict=True):
+        weights = [float(writer.committed[number].texts) for number in numbers]
+        steps = making.each(numbers, (f"shard {number}" for number in numbers), weights)
+        for task, (_, step) in zip(_tasks(dataset, source, numbers), steps, strict=True):
             record = Steps(maker).take(replace(task, before=0.0, behind=1.0), summed(step))
-            if record["files"] != writer.committed[task.number]["files"]:
+            if record.files != writer.committed[task.number].files:
                 changed.append(task.number)
             writer.add(record)
         if changed:
-            manifest = {name: value for name, value in dataset.manifest.items() if name not in OWN}
-            writer.finish(described(manifest, writer.committed.values()))
-    left = tuple(name for name in foreign if (dataset.path / name).exists())
-    return Repair(tuple(wrong), tuple(changed), left)
+            writer.finish(dataset.manifest.part(Description))
+    remaining = tuple(name for name in foreign if (dataset.path / name).exists())
+    return Repair(tuple(numbers), tuple(changed), remaining)
 
 
 def _damaged(path: Path, track: Tracker) -> tuple[list[int], tuple[str, ...]]:
-    """Return the numbers of the shards that have a file that isn't what was written, and the files of no shard."""
-    entry = open_described(path).manifest["shards"]
+    """Return the numbers of the shards with a damaged file, and the files that belong to no shard."""
+    entry = open_dataset(path).manifest.shards
     numbers, foreign = set(), []
     for problem in check_files(path, track):
         folder, _, name = problem.file.partition("/")
         number = name.partition(".")[0]
-        if folder == "shards" and number.isdigit() and int(number) < entry["count"]:
+        if folder == "shards" and number.isdigit() and int(number) < entry.count:
             numbers.add(int(number))
-        elif folder == "shards" or (folder.startswith("shards-") and folder != entry["name"]):
+        elif folder == "shards" or (folder.startswith("shards-") and folder != entry.name):
             foreign.append(problem.file)
         else:
             raise DatasetError(
@@ -139,67 +139,79 @@ def _damaged(path: Path, track: Tracker) -> tuple[list[int], tuple[str, ...]]:
 
 
 def _tasks(
-    dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, wrong: Sequence[int]
+    dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, numbers: Sequence[int]
 ) -> Iterator[Task]:
-    """Yield the damaged shards with their texts, read again and found to be those of then."""
+    """Yield the damaged shards with their texts, which are read again and must be those of then."""
     records = list(dataset.shards)
     first = doc = 0
     concerned = []
-    entries = entries_of(dataset.manifest)
-    for number, entry in enumerate(entries):
-        own = records[first : first + entry["shards"]]
-        if any(record["number"] in wrong for record in own):
-            concerned.append((number, own, doc))
-        first += len(own)
-        doc += sum(record["texts"] for record in own)
-    places = located(entries, [number for number, _, _ in concerned], source)
-    for (number, own, doc), given in zip(concerned, places, strict=True):
-        yield from _of_entry(dataset, entries[number], given, own, doc, set(wrong))
+    entries = dataset.manifest.sources
+    for entry_number, entry in enumerate(entries):
+        of_entry = records[first : first + entry.shards]
+        if any(record.number in numbers for record in of_entry):
+            concerned.append((entry_number, of_entry, doc))
+        first += len(of_entry)
+        doc += sum(record.texts for record in of_entry)
+    locations = located(entries, [entry_number for entry_number, _, _ in concerned], source)
+    for (entry_number, of_entry, first_doc), files in zip(concerned, locations, strict=True):
+        yield from _of_entry(dataset, entries[entry_number], files, of_entry, first_doc, set(numbers))
 
 
 def _of_entry(
     dataset: LayerDataset,
-    entry: Mapping[str, Any],
-    given: Sequence[str | Path],
-    own: Sequence[Mapping[str, Any]],
+    entry: SourceEntry,
+    files: Sequence[str | Path],
+    records: Sequence[ShardRecord],
     doc: int,
-    wrong: set[int],
+    numbers: set[int],
 ) -> Iterator[Task]:
-    settings, manifest = dataset.manifest["settings"], dataset.manifest
-    if STDIN in given:
+    """Yield the damaged shards of one source.
+
+    Args:
+        dataset, entry: the dataset, and the source.
+        files: where the files of the source are now.
+        records, doc: all shards of the source, and the number of its first text.
+        numbers: the damaged shards.
+    """
+    manifest, settings = dataset.manifest, dataset.manifest.settings
+    if STDIN in files:
         raise DatasetError(
-            f"the texts of {dataset.path} came through standard input or from memory; give a file with the same texts as --source"
+            f"the texts of {dataset.path} came through standard input or from memory; give a file with the "
+            f"same texts as {argument('source')}"
         )
-    corpus = reopened(manifest, entry, given)
-    names = list(zip(map(str, given), entry["files"], strict=True))
-    begun = [record["texts"] for record in own]
-    stream = shards(corpus.records(), settings["shard"]["texts"], settings["shard"]["characters"], begun)
-    left = [record["number"] for record in own if record["number"] in wrong]
-    for record, examples in zip(own, stream, strict=False):
-        if record["number"] in wrong:
+    corpus = reopened(manifest, entry, files)
+    names = list(zip(map(str, files), entry.files, strict=True))
+    texts = [record.texts for record in records]
+    stream = shards(corpus.records(), settings.shard.texts, settings.shard.characters, texts)
+    left = [record.number for record in records if record.number in numbers]
+    for record, examples in zip(records, stream, strict=False):
+        if record.number in numbers:
             # The name of the file is part of what was read; it may stand elsewhere now.
-            then = [_renamed(one, names, is_id=corpus.format == "docs") for one in examples]
-            if digest(then) != record.get("input"):
+            renamed = [_renamed(example, names, is_id=corpus.format == "docs") for example in examples]
+            if digest(renamed) != record.input:
                 raise DatasetError(
                     f"what stands from {examples[0].where} to {examples[-1].where} isn't what it was when shard "
-                    f"{record['number']} was written; put the source back, or name the right one with --source"
+                    f"{record.number} was written; put the source back, or name the right one with {argument('source')}"
                 )
-            kept = (*settings["keep"], PART) if corpus.paired else tuple(settings["keep"])
-            carried = Carried(corpus.types, settings["no_text"], kept)
-            yield Task(record["number"], doc, then, carried, measured=bool(record.get("int8_error")))
-            left.remove(record["number"])
+            kept = (*settings.keep, PART) if corpus.paired else settings.keep
+            carried = Carried(corpus.types, settings.no_text, kept)
+            yield Task(record.number, doc, renamed, carried, measured=bool(record.int8_error))
+            left.remove(record.number)
             if not left:
                 return
-        doc += record["texts"]
-    raise DatasetError(f"the source ends before shard {left[0]}; put it back as it was, or give --source")
+        doc += record.texts
+    raise DatasetError(
+        f"the source ends before shard {left[0]}; put it back as it was, or give {argument('source')}"
+    )
 
 
 def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:
-    """Return an example under the name that its file had then; `is_id`: the name may be the id as well."""
+    """Return an example under the name that its file had; `is_id`: the name may be the id as well."""
     for now, then in names:
-        here, there = _stem(now), _stem(then)
-        if example.source == now or (here != now and there != then and str(example.source).startswith(here)):
-            source = then if example.source == now else there + str(example.source)[len(here) :]
+        now_stem, then_stem = _stem(now), _stem(then)
+        is_within = now_stem != now and then_stem != then and str(example.source).startswith(now_stem)
+        if example.source == now or is_within:
+            source = then if example.source == now else then_stem + str(example.source)[len(now_stem) :]
             id = source if is_id and example.id == example.source else example.id
             return replace(example, source=source, id=id)
     return example
@@ -218,25 +230,24 @@ def _stem(pattern: str) -> str:
 
 
 def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str, Any]) -> ShardMaker:
-    """Return what makes shards as those of the dataset were made.
+    """Return a maker of shards with the settings of the dataset.
 
     Raises:
-        DatasetError: it can't be done in the same way here.
+        DatasetError: the settings can't be the same here.
     """
-    manifest, settings = dataset.manifest, dataset.manifest["settings"]
-    request = {name: settings[name] for name in _REQUEST}
-    request["overlap"] = choices.recorded_overlap(settings)
-    name = manifest["model"]["id"] if model is None else model
-    revision = manifest["model"]["revision"] if model is None else None
-    device = loading["device"] or settings["device"]
-    own = {**loading, "device": device, "revision": revision, "precision": settings["precision"]}
-    maker = Recipe(dataset.path, name, own, request, settings["dtype"]).start(0, 1)
-    here = maker.describe().settings
-    found = difference({name: settings[name] for name in here}, dict(here))
-    if found is not None:
-        what, there, now = found
+    settings = dataset.manifest.settings
+    request = {name: getattr(settings, name) for name in _REQUEST}
+    request["overlap"] = choices.recorded_overlap(settings.long, settings.overlap)
+    name, revision = model_name(dataset.manifest, model)
+    device = loading["device"] or settings.device
+    options = {**loading, "device": device, "revision": revision, "precision": settings.precision}
+    maker = ShardRecipe(dataset.path, name, options, request, settings.dtype).start(0, 1)
+    stored, here = settings.part(EncoderSettings), maker.describe().settings
+    differing = difference(stored.to_json(), here.to_json())
+    if differing is not None:
+        what, stored_value, value = differing
         raise DatasetError(
-            f"{dataset.path} can't be repaired here: {what} is {there} there and {now} here; "
-            "name the right model with --model, or extract it anew"
+            f"{dataset.path} can't be repaired here: {what} is {stored_value} there and {value} here; "
+            f"name the right model with {argument('model')}, or extract it anew"
         )
     return maker

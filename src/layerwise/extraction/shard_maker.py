@@ -1,9 +1,9 @@
-"""Making the shards of a dataset: what a process needs to know, and how one is made."""
+"""Making the shards of a dataset: the recipe that goes to each process, and the steps from texts to a committed shard."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from layerwise.schema import Carried, carried_columns
 from layerwise.store import ShardWriter
 from layerwise.store.layout import Folder
 from layerwise.store.locks import hold_share
-from layerwise.tolerance import tolerance
+from layerwise.store.manifest import EncoderSettings, ModelEntry, ModelHashes
+from layerwise.store.records import ColumnNames, Counts, Int8Error, ShardFacts, ShardRecord
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A shard to be made.
+    """A shard to make.
 
     Attributes:
         number, first_doc: its number, and that of its first text.
         examples, carried: its texts, and how their columns are carried.
-        before, behind: the share of the source that was read before it, and with it.
-        measured: int8's error is measured on its texts.
+        before, behind: the shares of the source that end before the shard and behind it; `None` when not known.
+        measured: whether int8's error is measured on its texts.
     """
 
     number: int
@@ -46,16 +47,22 @@ class Task:
 
 
 @dataclass(frozen=True)
-class About:
-    """What all processes that make shards of a dataset agree on: settings, and what the manifest says besides."""
+class WorkerDescription:
+    """What all processes that make shards of a dataset agree on.
 
-    settings: Mapping[str, Any]
-    manifest: Mapping[str, Any]
+    Attributes:
+        settings: those that the encoder determines.
+        model: the model's entry in the manifest; its `blocks` and `width` are the dataset's.
+        notes: what the user is told about the model.
+    """
+
+    settings: EncoderSettings
+    model: ModelEntry
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ShardRecipe:
     """How the shards of a dataset are made; travels to other processes.
 
     Attributes:
@@ -76,24 +83,22 @@ class Recipe:
 
     def start(self, index: int, count: int) -> ShardMaker:
         """Load the encoder, on one of the devices where there are several."""
-
         if isinstance(self.model, encode.encoder.Encoder):
             encoder = self.model
         else:
             device = encode.devices.choose_device(self.loading["device"], index if self.together else None)
             loading = encode.request.Loading(**{**self.loading, "device": device})
-            # What several processes would each say stands in the manifest.
-            told = not self.together
+            # Of several processes each would repeat the notes, which the manifest has.
             encoder = (
-                encode.load.load_encoder(self.model, **asdict(loading))
-                if told
-                else encode.load.load_quietly(self.model, loading)
+                encode.load.load_quietly(self.model, loading)
+                if self.together
+                else encode.load.load_encoder(self.model, **asdict(loading))
             )
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
 
 def summed(track: Tracker) -> Report:
-    """Return what adds up what a maker reports of one task, and reports it as a part of the call."""
+    """Return a callback that sums a maker's reports of one task, and reports the sum to `track`."""
     done = 0.0
 
     def report(*, texts: int = 0, tokens: int = 0, share: float | None = None) -> None:
@@ -114,46 +119,35 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A task whose rows are written; `record` is what else is known of it."""
+class Written:
+    """A task whose rows are written, and which isn't committed yet; `facts` are those of its record."""
 
     task: Task
     shard: PlannedShard
-    into: ShardWriter
-    record: dict[str, Any]
+    writer: ShardWriter
+    facts: ShardFacts
 
 
 class ShardMaker:
     """Makes shards, one after the other."""
 
-    def __init__(self, recipe: Recipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
+    def __init__(self, recipe: ShardRecipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
         self._recipe, self._encoder, self._share = recipe, encoder, share
         self._request = encoder.request(**recipe.request)
-        self._held: Any = None
+        self._share_lock: Any = None
 
-    def describe(self) -> About:
+    def describe(self) -> WorkerDescription:
         """Return settings and provenance."""
-        encoder, request, dtype = self._encoder, self._request, self._recipe.dtype
-        settings = {
-            "model": encoder.hashes,
-            **asdict(request),
-            "layers": list(request.layers),
-            "precision": encoder.precision,
-            "dtype": dtype,
-            "device": encoder.device.split(":")[0],
-            "engine": encoder.engine,
-        }
-        manifest = {
-            "model": encoder.description,
-            "layers": list(request.layers),
-            "blocks": encoder.blocks,
-            "width": encoder.width,
-            "level": request.level,
-            "pool": request.pool,
-            "dtype": dtype,
-            "tolerance": tolerance(encoder.precision, dtype),
-        }
-        return About(settings, manifest, encoder.notes)
+        encoder = self._encoder
+        settings = EncoderSettings(
+            **asdict(self._request),
+            model=ModelHashes.from_json(encoder.hashes),
+            precision=encoder.precision,
+            dtype=self._recipe.dtype,
+            device=encoder.device.split(":")[0],
+            engine=encoder.engine,
+        )
+        return WorkerDescription(settings, ModelEntry.from_json(encoder.description), encoder.notes)
 
     def prepare(self, task: Task) -> Ready:
         """Tokenise a shard's texts and lay out its rows."""
@@ -163,11 +157,11 @@ class ShardMaker:
         )
         return Ready(task, shard, time.perf_counter() - start)
 
-    def make(self, ready: Ready, report: Report) -> Made:
+    def make(self, ready: Ready, report: Report) -> Written:
         """Write the rows of a shard."""
         folder = Folder(self._recipe.out)
-        if self._share is not None and self._held is None:
-            self._held = hold_share(folder, self._share)
+        if self._share is not None and self._share_lock is None:
+            self._share_lock = hold_share(folder, self._share)
         start = time.perf_counter() - ready.seconds
         task, shard = ready.task, ready.shard
         examples = task.examples
@@ -178,48 +172,52 @@ class ShardMaker:
             nonlocal done
             texts = len(examples) * (done + batch) // windows - len(examples) * done // windows
             done += batch
-            known = {} if task.behind is None else {"share": (task.behind - task.before) * batch / windows}
-            report(texts=texts, tokens=tokens, **known)
+            share = None if task.behind is None else (task.behind - task.before) * batch / windows
+            report(texts=texts, tokens=tokens, share=share)
 
-        into = ShardWriter(
+        writer = ShardWriter(
             folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype
         )
         try:
-            self._encoder.run(shard, into, on_batch)
-            record: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
-            if task.measured and self._encoder.precision == "int8":
-                record["int8_error"] = self._measured(examples)
+            self._encoder.run(shard, writer, on_batch)
+            seconds = round(time.perf_counter() - start, 3)
+            measures = task.measured and self._encoder.precision == "int8"
+            facts = ShardFacts(
+                input=digest(examples),
+                counts=Counts.from_json(shard.counts),
+                columns=_stored_columns(examples, shard),
+                int8_error=self._measured(examples) if measures else None,
+                seconds=seconds,
+            )
         except BaseException:
-            into.abandon()
+            writer.abandon()
             raise
         give_back()
-        return Made(task, shard, into, record)
+        return Written(task, shard, writer, facts)
 
-    def commit(self, record: Made) -> dict[str, Any]:
+    def commit(self, written: Written) -> ShardRecord:
         """Make a shard part of the dataset; returns its record."""
-        examples, shard = record.task.examples, record.shard
-        known = {
-            "input": digest(examples),
-            "counts": shard.counts,
-            "columns": _stored(
-                carried_columns(examples), {*shard.index.column_names, *shard.texts.column_names}
-            ),
-        }
         try:
-            return record.into.commit(shard.index, shard.texts, {**known, **record.record})
+            return written.writer.commit(written.shard.index, written.shard.texts, written.facts)
         except BaseException:
-            record.into.abandon()
+            written.writer.abandon()
             raise
 
-    def _measured(self, examples: Sequence[Example]) -> dict[str, dict[str, float]]:
-
+    def _measured(self, examples: Sequence[Example]) -> dict[str, Int8Error]:
+        """Return the error of int8 on a few texts, per layer."""
         # In packed batches, which are within 1e-5 of plain forwards: int8 is a thousand times farther away, and
         # plain forwards would take as long as four hundred texts.
         loading = replace(self._encoder.loading, precision="fp32")
         exact = encode.load.load_quietly(self._encoder.checkpoint.name, loading)
-        return measured(examples, self._encoder, exact, self._request)
+        errors = measured(examples, self._encoder, exact, self._request)
+        return {layer: Int8Error.from_json(error) for layer, error in errors.items()}
 
 
-def _stored(columns: Mapping[str, Sequence[str]], stored: Set[str]) -> dict[str, list[str]]:
+def _stored_columns(examples: Sequence[Example], shard: PlannedShard) -> ColumnNames:
     """Return the carried columns that are stored: where texts are left out, those of text aren't even named."""
-    return {kind: [name for name in names if name in stored] for kind, names in columns.items()}
+    stored = {*shard.index.column_names, *shard.texts.column_names}
+    columns = carried_columns(examples)
+    return ColumnNames(
+        text=tuple(name for name in columns["text"] if name in stored),
+        word=tuple(name for name in columns["word"] if name in stored),
+    )

@@ -17,6 +17,7 @@ from layerwise import encode
 from layerwise._util.progress import Tracker
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import computing
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
@@ -25,17 +26,18 @@ from layerwise.results import Result, Table
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
-Way = Callable[[Sequence[str]], Any]
+Encode = Callable[[Sequence[str]], Any]
+"""A way to get every layer of some texts into memory."""
 LOOP = "loop: one text at a time"
 PADDED = "padded: batches of 32 in input order"
-OURS = "layerwise fp32"
-OURS_BF16 = "layerwise bf16"
-OURS_INT8 = "layerwise int8"
+FP32 = "layerwise fp32"
+BF16 = "layerwise bf16"
+INT8 = "layerwise int8"
 TEXT_FP32 = "layerwise fp32, text level"
 TEXT_BF16 = "layerwise bf16, text level"
 FIRST_LAYER = "layerwise fp32, layer 1 only"
 SHAPES = ("bert-base",)
-_ROUGH = {OURS_BF16: "bf16", TEXT_BF16: "bf16", OURS_INT8: "int8"}
+_ROUGH = {BF16: "bf16", TEXT_BF16: "bf16", INT8: "int8"}
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ class Benchmark(Result):
         return asdict(self)
 
     def _lines(self) -> Sequence[str]:
-        fastest = sorted(self.ways, key=lambda way: self.ways[way].tokens_per_s, reverse=True)
+        fastest = sorted(self.ways, key=lambda method: self.ways[method].tokens_per_s, reverse=True)
         rates = [
-            f"{way}: {self.ways[way].tokens_per_s:,.0f} tokens/s, {self.ways[way].against_loop:.2f} × the loop"
-            for way in fastest
+            f"{method}: {self.ways[method].tokens_per_s:,.0f} tokens/s, {self.ways[method].against_loop:.2f} × the loop"
+            for method in fastest
         ]
         left_out = f"left out: {', '.join(self.left_out)}" if self.left_out else ""
         return [
@@ -103,12 +105,12 @@ class Benchmark(Result):
 def check_request(model: str | Path, shape: str | None, texts: int, rounds: int) -> None:
     """Raise RequestError for what can't be measured; see `api.bench`."""
     if texts < 1 or rounds < 1:
-        raise RequestError(f"--texts {texts} and --rounds {rounds} must be at least 1")
+        raise RequestError(f"{argument('texts', texts)} and {argument('rounds', rounds)} must be at least 1")
     if shape is not None and shape not in SHAPES:
-        raise RequestError(f"shape {shape!r} isn't known; there is {', '.join(SHAPES)}")
+        raise RequestError(f"{argument('shape', shape)} isn't known; there is {', '.join(SHAPES)}")
     if shape is not None and str(model) != "minilm":
         raise RequestError(
-            f"--shape {shape} has random weights and --model {model} its own; give one of them"
+            f"{argument('shape', shape)} has random weights and {argument('model', model)} its own; give one of them"
         )
 
 
@@ -133,19 +135,19 @@ def measure_speed(
         field = _field(name, chosen, device, bf16, int8, threads)
         rates, ceilings = _race(field, chosen, rounds, racing)
     speeds = {}
-    for way, rate in rates.items():
-        ceiling = ceilings[_ROUGH.get(way, "fp32")]
-        needed = field.flop * field.shares.get(way, 1.0)
-        speeds[way] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
+    for method, rate in rates.items():
+        ceiling = ceilings[_ROUGH.get(method, "fp32")]
+        needed = field.flop * field.shares.get(method, 1.0)
+        speeds[method] = Speed(rate, rate / rates[LOOP], rate * needed / 1e9 / ceiling)
     name = shape or str(model)
     return Benchmark(name, len(chosen), field.tokens, rounds, speeds, ceilings, field.flop, field.left_out)
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What runs against what: the ways, the share of the products that some need, and what they work on."""
+    """The ways that are compared, the share of the matrix products that some of them need, and what they work on."""
 
-    ways: dict[str, Way]
+    ways: dict[str, Encode]
     shares: dict[str, float]
     left_out: dict[str, str]
     device: str
@@ -160,8 +162,8 @@ def _race(
 
     for run in field.ways.values():
         run(texts[:8])
-    seconds: dict[str, list[float]] = {way: [] for way in field.ways}
-    ceilings = dict.fromkeys(["fp32", *(_ROUGH[way] for way in field.ways if way in _ROUGH)], 0.0)
+    seconds: dict[str, list[float]] = {method: [] for method in field.ways}
+    ceilings = dict.fromkeys(["fp32", *(_ROUGH[method] for method in field.ways if method in _ROUGH)], 0.0)
     measures = {
         precision: encode.int8.ceiling if precision == "int8" else encode.linear.ceiling
         for precision in ceilings
@@ -169,11 +171,11 @@ def _race(
     for _, step in track.each(range(rounds), ["round"] * rounds):
         for precision, measure in measures.items():
             ceilings[precision] = max(ceilings[precision], measure(precision, field.device))
-        for (way, run), _ in step.each(list(field.ways.items()), field.ways):
+        for (method, run), _ in step.each(list(field.ways.items()), field.ways):
             start = time.perf_counter()
             run(texts)
-            seconds[way].append(time.perf_counter() - start)
-    return {way: field.tokens / statistics.median(times) for way, times in seconds.items()}, ceilings
+            seconds[method].append(time.perf_counter() - start)
+    return {method: field.tokens / statistics.median(times) for method, times in seconds.items()}, ceilings
 
 
 def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> list[str]:
@@ -210,68 +212,70 @@ def _field(
     name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
 ) -> _Field:
 
-    ours = encode.load.load_encoder(name, device=device)
-    plain = encode.plain_loop.PlainLoop(ours.checkpoint, ours.device)
+    encoder = encode.load.load_encoder(name, device=device)
+    plain = encode.plain_loop.PlainLoop(encoder.checkpoint, encoder.device)
     left_out: dict[str, str] = {}
-    ways: dict[str, Way] = {
+    ways: dict[str, Encode] = {
         LOOP: plain.one_by_one,
         PADDED: plain.padded,
-        OURS: lambda ts: ours.encode(ts, level="token"),
-        TEXT_FP32: lambda ts: ours.encode(ts),
-        FIRST_LAYER: lambda ts: ours.encode(ts, layers="1", level="token"),
+        FP32: lambda ts: encoder.encode(ts, level="token"),
+        TEXT_FP32: lambda ts: encoder.encode(ts),
+        FIRST_LAYER: lambda ts: encoder.encode(ts, layers="1", level="token"),
     }
     if bf16:
         rough = encode.load.load_encoder(name, device=device, precision="bf16")
-        ways[OURS_BF16] = lambda ts: rough.encode(ts, level="token")
+        ways[BF16] = lambda ts: rough.encode(ts, level="token")
         ways[TEXT_BF16] = lambda ts: rough.encode(ts)
-    if int8 and ours.device == "cpu" and encode.int8.refusal() is None:
+    if int8 and encoder.device == "cpu" and encode.int8.refusal() is None:
         roughest = encode.load.load_encoder(name, device=device, precision="int8")
-        ways[OURS_INT8] = lambda ts: roughest.encode(ts, level="token")
+        ways[INT8] = lambda ts: roughest.encode(ts, level="token")
     elif int8:
-        left_out[OURS_INT8] = f"it {encode.int8.refusal()}" if ours.device == "cpu" else "it runs on a CPU"
-    ways |= {way: _by_threads(run, threads) for way, run in ways.items() if way not in (LOOP, PADDED)}
+        left_out[INT8] = f"it {encode.int8.refusal()}" if encoder.device == "cpu" else "it runs on a CPU"
+    ways |= {
+        method: _by_threads(run, threads) for method, run in ways.items() if method not in (LOOP, PADDED)
+    }
     for package, make in (("sentence_transformers", _sentence_transformers), ("flair", _flair)):
         if importlib.util.find_spec(package) is None:
             left_out[package] = "not installed"
             continue
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
-                label, way = make(ours)
+                label, run = make(encoder)
         except (ImportError, AttributeError, TypeError) as error:  # made for other versions of what it uses
             left_out[package] = f"installed, and doesn't run beside these versions: {error}"
         else:
-            ways[label] = way
-    tokens = int(ours.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
-    shares = {FIRST_LAYER: 1 / ours.blocks}
-    return _Field(ways, shares, left_out, ours.device, tokens, plain.flop_per_token())
+            ways[label] = run
+    tokens = int(encoder.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
+    shares = {FIRST_LAYER: 1 / encoder.blocks}
+    return _Field(ways, shares, left_out, encoder.device, tokens, plain.flop_per_token())
 
 
-def _by_threads(run: Way, threads: int | None) -> Way:
-    """Return a way of ours that computes with so many threads."""
+def _by_threads(run: Encode, threads: int | None) -> Encode:
+    """Return the same way, computing with so many threads."""
 
-    def way(texts: Sequence[str]) -> Any:
+    def run_with_threads(texts: Sequence[str]) -> Any:
         with computing(threads):
             return run(texts)
 
-    return way
+    return run_with_threads
 
 
-def _sentence_transformers(ours: Encoder) -> tuple[str, Way]:
+def _sentence_transformers(encoder: Encoder) -> tuple[str, Encode]:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(ours.checkpoint.folder), device=ours.device)
-    model.max_seq_length = ours.max_length
+    model = SentenceTransformer(str(encoder.checkpoint.folder), device=encoder.device)
+    model.max_seq_length = encoder.max_length
     return "sentence-transformers: tokens of the last layer only", lambda texts: [
         vectors.cpu()
         for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
     ]
 
 
-def _flair(ours: Encoder) -> tuple[str, Way]:
+def _flair(encoder: Encoder) -> tuple[str, Encode]:
     from flair.data import Sentence
     from flair.embeddings import TransformerWordEmbeddings
 
-    model = TransformerWordEmbeddings(str(ours.checkpoint.folder), layers="all", layer_mean=False)
+    model = TransformerWordEmbeddings(str(encoder.checkpoint.folder), layers="all", layer_mean=False)
 
     def run(texts: Sequence[str]) -> None:
         for begin in range(0, len(texts), 32):

@@ -1,5 +1,6 @@
-"""What stands in a dataset, seen again as texts with tokens: each row is a token of its text."""
+"""The texts of a dataset, rebuilt from its tables: as they were read, and with its rows as tokens."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +20,40 @@ _ALWAYS = ("doc", "id", "source", "line", "tokens", "windows", "truncated")
 
 @dataclass(frozen=True)
 class StoredText:
-    """A text of a dataset: what was read, its rows as tokens, and what became of it."""
+    """A text of a dataset: as it was read, its rows as tokens, and its counts."""
 
     example: Example
     tokens: Tokens
     coverage: Coverage
 
 
+def places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDataset, int, int]]:
+    """Yield the part that holds each text, its number, and its row among the part's texts; `docs` ascend."""
+    begin = 0
+    left = list(reversed(docs))
+    for part in dataset.parts():
+        end = begin + part.text_count
+        while left and left[-1] < end:
+            yield part, left[-1], left[-1] - begin
+            left.pop()
+        begin = end
+
+
+def stored_example(part: LayerDataset, row: int) -> Example:
+    """Return a text as it was read, without its carried columns, from its row among the texts of a part."""
+    return _example(part.texts.slice(row, 1).to_pylist()[0], {"text": [], "word": []})
+
+
+def has_texts(dataset: LayerDataset) -> bool:
+    """Return whether the dataset stores its texts."""
+    return "text" in next(dataset.parts()).texts.column_names
+
+
 def stored_columns(part: LayerDataset) -> Columns:
-    """Return the carried columns that stand in the texts of a part: with a value per text, and one per word."""
+    """Return the carried columns among the texts of a part: those with a value per text, and those with one per word."""
     columns = {
-        kind: [name for name in part.manifest["columns"][kind] if name in part.texts.column_names]
-        for kind in ("text", "word")
+        kind: [name for name in names if name in part.texts.column_names]
+        for kind, names in (("text", part.manifest.columns.text), ("word", part.manifest.columns.word))
     }
     for name in columns["word"]:
         if not pa.types.is_list(part.texts[name].type) and not pa.types.is_null(part.texts[name].type):
@@ -42,7 +65,7 @@ def stored_columns(part: LayerDataset) -> Columns:
 
 
 def carried_as_stored(part: LayerDataset, columns: Columns) -> Carried:
-    """Return how to carry columns on as they are stored: in their types, and without texts where there are none."""
+    """Return how to carry the stored columns on: in their types, and without texts where none are stored."""
     types = {field.name: field.type for field in part.texts.schema}
     return Carried(types, "text" not in types, tuple(columns["text"] + columns["word"]))
 
@@ -82,9 +105,9 @@ def _example(row: dict[str, Any], columns: Columns) -> Example:
     return Example(
         row.get("text") or "",
         tuple(words) if words is not None else None,
-        row["id"],
-        row["source"],
-        row["line"],
+        row.get("id"),
+        row.get("source"),
+        row.get("line"),
         {name: row[name] for name in columns["text"]},
         {name: tuple(row[name]) for name in columns["word"] if row[name] is not None},
     )

@@ -1,16 +1,16 @@
-"""The texts of a dataset through its model's architecture, untrained: what the weights add to it."""
+"""Encoding the texts of a dataset by untrained models of the same architecture, to see what the weights add."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker, counted
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
+from layerwise.extraction.stored_model import load_stored_model, stored_request
+from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.store import LayerDataset
-from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -28,7 +28,7 @@ class Untrained:
     def __call__(self, layers: Sequence[str], docs: I64, track: Tracker = SILENT) -> LayerStates:
         """Return some layers of some texts, in memory; `docs` are their numbers, ascending."""
         encoder = _load(self._dataset, self._seed)
-        request = same_request(encoder, self._dataset.manifest["settings"], list(layers))
+        request = stored_request(encoder, self._dataset.manifest.settings, list(layers))
         examples = [stored_example(part, row) for part, _, row in places(self._dataset, docs.tolist())]
         return encoder.states(examples, request, on_batch=counted(track, len(examples)))
 
@@ -42,25 +42,24 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
     """
     if not isinstance(dataset, LayerDataset):
         raise RequestError(
-            "--random-model encodes the texts once more, so it needs a dataset on disk, which says with which "
-            "model and how; these are rows in memory"
+            f"{argument('random_model', True)} encodes the texts once more, so it needs a dataset on disk, which says with "
+            "which model and how; these are rows in memory"
         )
-    settings = described(dataset).manifest["settings"]
-    if (settings.get("derived") or {}).get("level") == "word":
+    derived = dataset.manifest.derived
+    if derived is not None and derived.level == "word":
         raise RequestError(
-            "--random-model can't pool words to texts once more; probe a dataset that `extract` made, or leave it out"
+            f"{argument('random_model', True)} can't pool words to texts once more; probe a dataset that `extract` made, "
+            "or leave it out"
         )
-    if "text" not in next(dataset.parts()).texts.column_names:
+    if not has_texts(dataset):
         raise RequestError(
-            "--random-model encodes the texts once more, and this dataset holds none; leave it out, or extract without "
-            "--no-text"
+            f"{argument('random_model', True)} encodes the texts once more, and this dataset holds none; leave it out, or "
+            f"extract without {argument('no_text', True)}"
         )
     _load(dataset, seed)  # before anything takes long
     return [Untrained(dataset, seed + number) for number in range(SEEDS)]
 
 
 def _load(dataset: LayerDataset, seed: int) -> Encoder:
-    entry = dataset.manifest["model"]
-    encoder = encode.load.load_encoder(entry["id"], revision=entry["revision"], random=seed)
-    check_same(encoder, entry, ("tokenizer", "config"), "put that one back, or leave --random-model out")
-    return encoder
+    remedy = f"put that one back, or leave {argument('random_model', True)} out"
+    return load_stored_model(dataset, remedy=remedy, hashes=("tokenizer", "config"), random=seed)

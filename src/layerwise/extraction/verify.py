@@ -1,4 +1,4 @@
-"""Every byte of a dataset against its hashes, and a sample of its rows against plain transformers."""
+"""Verifying a dataset: its files against their hashes, and a sample of its rows against plain transformers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise import encode
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
+from layerwise.arguments import argument
 from layerwise.encode.computing import computing
 from layerwise.errors import DatasetError
 from layerwise.example import Example
-from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
 from layerwise.extraction.parity import LONGEST, Parity, parity, worst
-from layerwise.extraction.provenance import entries_of, located, reopened
+from layerwise.extraction.sources import located, reopened
+from layerwise.extraction.stored_model import load_stored_model, stored_request
+from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.read import Corpus
 from layerwise.results import Result, Table
-from layerwise.store import LayerDataset, Problem, check_files
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, Problem, check_files, open_dataset
+from layerwise.store.manifest import Manifest
 from layerwise.tolerance import largest
 
 if TYPE_CHECKING:
@@ -111,61 +112,73 @@ def verify_dataset(
     """
     checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
     problems = tuple(check_files(place(path), checking))
-    return _verified(path, problems, source, sample, seed, loading, threads, comparing)
-
-
-def _verified(
-    path: str | Path,
-    problems: tuple[Problem, ...],
-    source: str | Path | Sequence[str | Path] | None,
-    sample: int,
-    seed: int,
-    loading: tuple[str | Path | None, str | None, bool, bool],
-    threads: int | None,
-    track: Tracker,
-) -> Verification:
-    """Compare rows where the files are whole; see `verify`."""
     if problems:
-        return Verification(problems, None, None, 0, "the files are damaged, so no row was compared")
-    try:
-        dataset = open_described(path)
-    except DatasetError as error:
-        damaged = (Problem("manifest.json", str(error)),)
-        return Verification(damaged, None, None, 0, "the manifest is damaged, so no row was compared")
+        return _uncompared(problems, "the files are damaged, so no row was compared")
+    dataset = open_dataset(path)
+    problems = _loose(dataset)
     docs = _sample(dataset.text_count, sample, seed)
-    loose = _loose(dataset)
-    if not docs:
-        why = "none was asked for" if not sample else "there is none"
-        return Verification(loose, None, None, 0, f"no row was compared, as {why}")
-    if (dataset.manifest["settings"].get("derived") or {}).get("level") == "word":
-        note = "no row was compared, as these are pools of word rows; verify the dataset of words"
-        return Verification(loose, None, None, 0, note)
+    why = _not_comparable(dataset, source, docs, sample)
+    if why is not None:
+        return _uncompared(problems, why)
     examples = _from_source(dataset, source, docs) if source is not None else {}
-    if not examples and "text" not in next(dataset.parts()).texts.column_names:
-        return Verification(
-            loose, None, None, 0, "the dataset holds no texts; give --source to compare rows as well"
-        )
-    track.named("loading the model")
-    errors = []
+    comparing.named("loading the model")
+    model, device, allow_pickle, trust_remote_code = loading
     with computing(threads):
-        encoder = _plain(dataset, *loading)
+        encoder = load_stored_model(
+            dataset,
+            remedy=f"name the right one with {argument('model')}",
+            model=model,
+            plain=True,
+            device=device,
+            allow_pickle=allow_pickle,
+            trust_remote_code=trust_remote_code,
+        )
         other = _other_shape(dataset, encoder)
         if other is not None:
-            return Verification(
-                (*loose, other), None, None, 0, "no row was compared, as the model is another one"
-            )
-        request = same_request(encoder, dataset.manifest["settings"])
-        steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
-        for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
-            example = examples[doc] if examples else stored_example(part, row)
-            if len(example.text) <= LONGEST:
-                errors.append(_compare(part, encoder, request, doc, example))
+            return _uncompared((*problems, other), "no row was compared, as the model is another one")
+        errors = _compared(dataset, encoder, docs, examples, comparing)
     verification = _judge(dataset, errors, len(docs) - len(errors))
-    return replace(verification, problems=(*loose, *verification.problems))
+    return replace(verification, problems=(*problems, *verification.problems))
+
+
+def _uncompared(problems: tuple[Problem, ...], note: str) -> Verification:
+    return Verification(problems, None, None, 0, note)
+
+
+def _not_comparable(
+    dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, docs: Sequence[int], sample: int
+) -> str | None:
+    """Return why no row of a dataset can be compared; `None` when some can."""
+    if not docs:
+        return f"no row was compared, as {'there is none' if sample else 'none was asked for'}"
+    derived = dataset.manifest.derived
+    if derived is not None and derived.level == "word":
+        return "no row was compared, as these are pools of word rows; verify the dataset of words"
+    if source is None and not has_texts(dataset):
+        return f"the dataset holds no texts; give {argument('source')} to compare rows as well"
+    return None
+
+
+def _compared(
+    dataset: LayerDataset,
+    encoder: Encoder,
+    docs: Sequence[int],
+    examples: Mapping[int, Example],
+    track: Tracker,
+) -> list[dict[str, Parity]]:
+    """Return how far the rows of some texts are off, per layer; texts that are too long are left out."""
+    request = stored_request(encoder, dataset.manifest.settings)
+    errors = []
+    steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
+    for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
+        example = examples[doc] if examples else stored_example(part, row)
+        if len(example.text) <= LONGEST:
+            errors.append(_compare(part, encoder, request, doc, example))
+    return errors
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
-    """Hold what was compared against what precision and stored type allow, whatever the manifest says."""
+    """Compare the measured errors with what precision and stored type allow, whatever the manifest says."""
     note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
@@ -183,39 +196,38 @@ def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int
 
 
 def _other_shape(dataset: LayerDataset, encoder: Encoder) -> Problem | None:
-    """Return the problem that a manifest states another shape of the model than it has: `-1` names another layer then."""
+    """Return the problem that the manifest has another shape than the model: `-1` would then name another layer."""
     for name in ("blocks", "width"):
-        given, has = dataset.manifest[name], getattr(encoder, name)
-        if given != has:
-            return Problem("manifest.json", f"{name} is {given:,}, and the model has {has:,}")
+        stored, actual = getattr(dataset, name), getattr(encoder, name)
+        if stored != actual:
+            return Problem("manifest.json", f"{name} is {stored:,}, and the model has {actual:,}")
     return None
 
 
-def _most(manifest: Mapping[str, Any]) -> float:
-    return largest(
-        manifest["settings"]["precision"], manifest["dtype"], derived=bool(manifest.get("derived"))
-    )
+def _most(manifest: Manifest) -> float:
+    return largest(manifest.settings.precision, manifest.dtype, derived=manifest.derived is not None)
 
 
-def _limit(manifest: Mapping[str, Any], layer: str) -> float:
+def _limit(manifest: Manifest, layer: str) -> float:
     """Return how far the rows of a layer may be off.
 
     It follows from precision and stored type. Where it was measured (int8), or depends on what rows were pooled
     from, what the manifest says may be less, and never more.
     """
-    most, stated = _most(manifest), manifest["tolerance"]
-    if manifest["settings"]["precision"] != "int8" and not manifest.get("derived"):
+    most, stated = _most(manifest), manifest.tolerance
+    if manifest.settings.precision != "int8" and manifest.derived is None:
         return most
-    return min(most, float(stated.get("layers", {}).get(layer, stated["value"])))
+    return min(most, float((stated.layers or {}).get(layer, stated.value)))
 
 
 def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
     """Return the problem that a manifest states a larger tolerance than its precision and stored type have."""
-    manifest, stated = dataset.manifest, dataset.manifest["tolerance"]
-    most, worst = _most(manifest), max([stated["value"], *stated.get("layers", {}).values()])
+    manifest = dataset.manifest
+    most = _most(manifest)
+    worst = max([manifest.tolerance.value, *(manifest.tolerance.layers or {}).values()])
     if worst <= most * (1 + 1e-9):
         return ()
-    of = f"precision {manifest['settings']['precision']} stored as {manifest['dtype']}"
+    of = f"precision {manifest.settings.precision} stored as {manifest.dtype}"
     return (
         Problem(
             "manifest.json", f"states a tolerance of {worst:.2e}, and that of {of} is at most {most:.2e}"
@@ -224,7 +236,7 @@ def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
 
 
 def _sample(texts: int, sample: int, seed: int) -> list[int]:
-    """Return the numbers of some texts, spread by chance, in order."""
+    """Return the numbers of a random sample of texts, in order."""
     return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
 
 
@@ -232,19 +244,18 @@ def _from_source(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
 ) -> dict[int, Example]:
     manifest, shards = dataset.manifest, iter(dataset.shards)
-    entries = entries_of(manifest)
+    entries = manifest.sources
     examples: dict[int, Example] = {}
     first = 0
     for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
-        behind = first + sum(shard["texts"] for shard in itertools.islice(shards, entry["shards"]))
-        docs_of_entry = {doc - first for doc in docs if first <= doc < behind}
+        end = first + sum(shard.texts for shard in itertools.islice(shards, entry.shards))
+        docs_of_entry = {doc - first for doc in docs if first <= doc < end}
         corpus = reopened(manifest, entry, files)
         examples |= {first + doc: example for doc, example in _picked(corpus, docs_of_entry)}
-        first = behind
+        first = end
     if len(examples) < len(docs):
-        texts = dataset.manifest["totals"]["texts"]
         raise DatasetError(
-            f"the source gives fewer texts than the {texts} of the dataset; is it another one?"
+            f"the source gives fewer texts than the {manifest.totals.texts} of the dataset; is it another one?"
         )
     return examples
 
@@ -255,25 +266,6 @@ def _picked(corpus: Corpus, docs: set[int]) -> Iterator[tuple[int, Example]]:
             yield doc, example
         if doc >= max(docs):
             return
-
-
-def _plain(
-    dataset: LayerDataset,
-    model: str | Path | None,
-    device: str | None,
-    allow_pickle: bool,
-    trust_remote_code: bool,
-) -> Encoder:
-    model_entry = dataset.manifest["model"]
-    encoder = encode.load.load_plain_encoder(
-        model if model is not None else model_entry["id"],
-        device=device,
-        revision=model_entry["revision"] if model is None else None,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
-    )
-    check_same(encoder, model_entry, ("weights", "tokenizer", "config"), "name the right one with --model")
-    return encoder
 
 
 def _compare(

@@ -62,7 +62,7 @@ def save(figure: Figure, path: str | Path) -> tuple[Path, Path]:
                 figure.set_layout_engine("none")
         except OSError as error:
             raise OutputError(
-                f"{file} can't be written: {error.strerror or error}; name another path"
+                f"{file} can't be written: {error.strerror or error}; give another path"
             ) from None
         finally:
             figure.set_layout_engine(layout)
@@ -97,13 +97,13 @@ def _style() -> Iterator[None]:
         import matplotlib
     except ImportError:
         raise RequestError(
-            "a figure needs matplotlib, which isn't installed; pip install 'layerwise[plots]'"
+            "a figure needs matplotlib, which isn't installed; run: pip install 'layerwise[plots]'"
         ) from None
     except (OSError, ValueError) as error:
         # Importing matplotlib reads the user's settings file, though its values aren't used here.
         raise RequestError(
-            f"matplotlib can't be started: {reason(error)}; is its settings file readable text "
-            "(matplotlibrc, in the current folder or your own)?"
+            f"matplotlib can't be started: {reason(error)}; check that its settings file is readable text "
+            "(matplotlibrc, in the current folder or in your own)"
         ) from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -6,15 +6,9 @@ import math
 import re
 from typing import Any
 
+from layerwise.choices import METRICS
 from layerwise.layers import depth
 
-METRICS = {
-    "r2": "R²",
-    "span_f1": "span F1",
-    "macro_f1": "macro-F1",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-}
 UNITS = {
     "accuracy": "share of rows that are right",
     "r2": "share of variance explained",

@@ -58,7 +58,7 @@ def _chosen(available: dict[str, Result], measures: str | Sequence[str] | None) 
             raise RequestError(f"no measure with a number per layer is called {name!r}; {listed(available)}")
     if not names:
         raise RequestError(
-            f"there is nothing to draw: of measures with a number per layer {listed(available)}"
+            f"there is nothing to draw; give measures with a number per layer; {listed(available)}"
         )
     return {name: available[name] for name in names}
 

@@ -37,7 +37,7 @@ def probe_body(result: Result, heading: str) -> str:
         _candidates(result),
         _chosen(result),
         *_under(f"{heading} Baselines", _baselines(result)),
-        *_under(f"{heading} What the learned mix weighs", _learned(result)),
+        *_under(f"{heading} Weights of the learned mix", _learned(result)),
         *_under(f"{heading} Notes", _notes(result)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -155,18 +155,18 @@ def _notes(result: Result) -> list[str]:
 def _legend(result: Result) -> Iterable[str]:
     candidates = result["candidates"]
     yield (
-        "The interval is of one score. Whether two candidates differ is what p vs best says: it compares "
-        "them on the same rows, so that intervals may overlap where p is small."
+        "The interval is of one score. Whether two candidates differ is tested by p vs best: it compares "
+        "them on the same rows, so intervals may overlap where p is small."
     )
     if _any(candidates, "p_vs_best"):
         yield (
-            "p vs best is adjusted over all pairs, because the best was picked. A p above .05 doesn't say "
+            "p vs best is adjusted over all pairs, because the best was picked. A p above .05 doesn't mean "
             "that two are equal."
         )
     if result["advice"].get("cheapest"):
         yield (
             "The cheapest is the one of least cost whose paired loss against the best is under one standard "
-            "error of that difference: a rule of thumb, no test."
+            "error of that difference: a rule of thumb, not a test."
         )
     if _any(candidates, "selectivity"):
         yield (
@@ -184,11 +184,10 @@ def _legend(result: Result) -> Iterable[str]:
         yield "Bytes per row is the size of a row's stored layers."
     if number((result.get("chosen") or {}).get("score")) is not None:
         yield (
-            "`chosen` is the candidate picked on inner folds (or the dev part) and scored on rows that had no part "
-            "in picking it; the best of the table was picked on the rows that score it, and looks better "
-            "than it is."
+            "`chosen` is the candidate picked on inner folds (or the dev part) and scored on rows that weren't used "
+            "to pick it; the best of the table was picked on the rows that score it, so its score is too "
+            "high on average."
         )
-
     if result.get("learned"):
         yield (
             "Of the learned mix: its softmax weights; each layer's share of the variance of the logits; what "

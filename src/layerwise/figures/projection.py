@@ -94,7 +94,8 @@ def _points(coords: ArrayLike, layers: Sequence[str]) -> F64:
     points = np.asarray(coords, np.float64)
     if points.ndim != 3 or points.shape[2] != 2 or points.shape[0] != len(layers) or not len(layers):
         raise RequestError(
-            f"coords have the shape {points.shape} for {len(layers)} layers; give (layers, points, 2), a name per layer"
+            f"coords have the shape {points.shape} for {len(layers)} layers; "
+            "give the shape (layers, points, 2), and a name per layer"
         )
     return np.where(np.isfinite(points).all(axis=2, keepdims=True), points, np.nan)
 

@@ -1,4 +1,4 @@
-"""Fits, saves, loads and applies a head; writes predictions."""
+"""Fit, save, load and apply heads; write predictions."""
 
 from typing import TYPE_CHECKING
 

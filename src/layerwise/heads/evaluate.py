@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,18 +16,16 @@ from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.heads.decode import predicted
-from layerwise.heads.head import HeadWithModel, TaskHead
+from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
-from layerwise.labels.scoring import score
-from layerwise.labels.sentences import in_iob2, whole_texts
-from layerwise.labels.values import Labelled, read_labels
+from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
+from layerwise.labels.scorers import predicted_labels, score
 from layerwise.results import NamedResult, Result, Table
 from layerwise.states import F32, Layered
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
     from layerwise.example import Example
     from layerwise.read.corpus import Corpus
 
@@ -128,8 +126,9 @@ class _TaskScores:
 
 
 def evaluate(
-    head: HeadWithModel,
+    head: HeadData,
     source: str | Path | LayerDataset | Sequence[str | Path],
+    encoder: Callable[[], Encoder],
     *,
     progress: Callback | None = None,
     threads: int | None = None,
@@ -140,6 +139,7 @@ def evaluate(
     Args:
         head: the head; labels are read from the columns that it was trained on.
         source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in training.
+        encoder: returns the encoder of the head; it is called only for texts.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
         **options: options of `read.open_corpus`, for texts.
@@ -148,50 +148,73 @@ def evaluate(
         LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
     """
     choose(threads)
-    scores_of_tasks = [_TaskScores() for _ in head.data.tasks]
+    collected = _LabelledScores(head)
     with tracking(progress) as track:
         scoring_track, judging_track = track.split(99, 1)
-        if isinstance(source, LayerDataset):
-            _add_dataset(head, source.path, scores_of_tasks, threads, scoring_track)
-        elif isinstance(source, str | Path) and (place(source) / "manifest.json").is_file():
-            _add_dataset(head, source, scores_of_tasks, threads, scoring_track)
+        dataset = _dataset_of(source)
+        if dataset is not None:
+            with limited(threads):
+                collected.add(open_dataset(dataset).checked(), 0, scoring_track)
         else:
-            _add_texts(
-                head, open_source(head.data.pairs, source, **options), scores_of_tasks, threads, scoring_track
-            )
+            corpus = open_source(head.pairs, source, **options)
+            collected.add_texts(corpus, encoder, threads, scoring_track)
         judging_track.named("scores")
         return Evaluation(
-            {
-                task.name: _score_task(task, task_scores)
-                for task, task_scores in zip(head.data.tasks, scores_of_tasks, strict=True)
-            }
+            {task.name: _score_task(task, scores) for task, scores in collected.scores_of_tasks}
         )
 
 
-def _add_dataset(
-    head: HeadWithModel,
-    path: str | Path,
-    scores_of_tasks: Sequence[_TaskScores],
-    threads: int | None,
-    track: Tracker,
-) -> None:
-    with limited(threads):
-        _add(head, open_described(path).checked(), 0, scores_of_tasks, track)
+def _dataset_of(source: Any) -> str | Path | None:
+    """Return the folder of a dataset; `None` if the source is texts."""
+    if isinstance(source, LayerDataset):
+        return source.path
+    is_dataset = isinstance(source, str | Path) and (place(source) / "manifest.json").is_file()
+    return source if is_dataset else None
 
 
-def _add_texts(
-    head: HeadWithModel,
-    corpus: Corpus,
-    scores_of_tasks: Sequence[_TaskScores],
-    threads: int | None,
-    track: Tracker,
-) -> None:
-    first = 0
-    parts = _labelled(head, chunks(head.data, corpus, [task.label for task in head.data.tasks]))
-    for examples, part in tracked(parts, track, corpus):
-        with computing(threads):
-            _add(head, encode_rows(head.data, head.encoder, examples, track=part), first, scores_of_tasks)
-        first += len(examples)
+class _LabelledScores:
+    """Collects the labels of rows and the scores of a head for them."""
+
+    def __init__(self, head: HeadData) -> None:
+        self.head = head
+        self.scores_of_tasks = [(task, _TaskScores()) for task in head.task_heads]
+
+    def add_texts(
+        self, corpus: Corpus, encoder: Callable[[], Encoder], threads: int | None, track: Tracker
+    ) -> None:
+        """Encode labelled texts in chunks of bounded size, and add their rows."""
+        first_doc = 0
+        labels = [task.label for task in self.head.task_heads]
+        for examples, part in tracked(chunks(self.head, corpus, labels), track, corpus):
+            if not first_doc:
+                _check_columns(
+                    _columns_of(examples), [(task.name, task.label) for task in self.head.task_heads]
+                )
+            with computing(threads):
+                self.add(encode_rows(self.head, encoder(), examples, track=part), first_doc)
+            first_doc += len(examples)
+
+    def add(self, rows: Layered, first_doc: int, track: Tracker = SILENT) -> None:
+        """Add the labelled rows of a dataset or of a chunk of texts, whose first text has the number `first_doc`."""
+        if isinstance(rows, LayerDataset):
+            check_dataset(self.head, rows)
+        names = (f"task {task.name}" for task, _ in self.scores_of_tasks)
+        for (task, task_scores), part in track.each(self.scores_of_tasks, names):
+            labels = read_labels(rows, task.task, task.label, task.label_separator, iob2=False)
+            _check_multi(task, labels)
+            task_scores.gold.append(labels.values)
+            task_scores.docs.append(labels.docs + first_doc)
+            task_scores.scores.append(_scores(task, rows, labels, part))
+            task_scores.dropped += labels.dropped
+
+
+def _check_multi(task: TaskHead, labels: Labelled) -> None:
+    if len(labels) and labels.multi != task.multi:
+        got, expected = ("lists of labels", "one label") if labels.multi else ("one label", "lists of labels")
+        raise RequestError(
+            f"column {task.label!r} has {got} per row and the head was trained on {expected} per row; "
+            "give labels as in the training"
+        )
 
 
 def check_labels(
@@ -211,12 +234,17 @@ def check_labels(
     if source == "-":
         return
     if (place(source) / "manifest.json").is_file():
-        part = next(open_described(source).parts(), None)
+        part = next(open_dataset(source).parts(), None)
         columns = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:
         first = next(iter(open_source(pairs, source, **options).records()), ())
-        columns = {name for example in first for name in (*example.columns, *example.word_columns)}
+        columns = _columns_of(first)
     _check_columns(columns, labels)
+
+
+def _columns_of(examples: Iterable[Example]) -> set[str]:
+    """Return the names of the columns that texts carry."""
+    return {name for example in examples for name in (*example.columns, *example.word_columns)}
 
 
 def _check_columns(columns: Collection[str], labels: Sequence[tuple[str, str]]) -> None:
@@ -225,41 +253,6 @@ def _check_columns(columns: Collection[str], labels: Sequence[tuple[str, str]]) 
             raise RequestError(
                 f"there is no column {column!r} with the labels of task {name!r} in the source; give one that has it"
             )
-
-
-def _labelled(head: HeadWithModel, parts: Iterator[list[Example]]) -> Iterator[list[Example]]:
-    """Yield the parts unchanged, after checking that the first part has the label columns."""
-    labels = [(task.name, task.label) for task in head.data.tasks]
-    for position, examples in enumerate(parts):
-        if position == 0:
-            _check_columns({name for e in examples for name in (*e.columns, *e.word_columns)}, labels)
-        yield examples
-
-
-def _add(
-    head: HeadWithModel,
-    rows: Layered,
-    first_doc: int,
-    scores_of_tasks: Sequence[_TaskScores],
-    track: Tracker = SILENT,
-) -> None:
-    if isinstance(rows, LayerDataset):
-        check_dataset(head.data, rows)
-    tasks = list(zip(head.data.tasks, scores_of_tasks, strict=True))
-    for (task, task_scores), part in track.each(tasks, (f"task {task.name}" for task, _ in tasks)):
-        labels = read_labels(rows, task.task, task.label, task.label_separator)
-        if len(labels) and labels.multi != task.multi:
-            got, expected = (
-                ("lists of labels", "one label") if labels.multi else ("one label", "lists of labels")
-            )
-            raise RequestError(
-                f"column {task.label!r} has {got} per row and the head was trained on {expected} per row; "
-                "give labels as in the training"
-            )
-        task_scores.gold.append(labels.values)
-        task_scores.docs.append(labels.docs + first_doc)
-        task_scores.scores.append(_scores(task, rows, labels, part))
-        task_scores.dropped += labels.dropped
 
 
 def _scores(task: TaskHead, rows: Layered, labels: Labelled, track: Tracker) -> F32:
@@ -281,14 +274,13 @@ def _score_task(task: TaskHead, task_scores: _TaskScores) -> TaskEvaluation:
         np.concatenate(parts) for parts in (task_scores.gold, task_scores.docs, task_scores.scores)
     )
     dropped = task_scores.dropped
-    if task.task == "tag" and len(gold):
-        keep = whole_texts(docs, gold)
+    if task.task == "tag":  # the scheme of the tags can be recognised only now that all texts are read
+        keep, gold, _ = complete_tags(docs, gold)
         dropped += int((~keep).sum())
-        gold, docs, scores = gold[keep], docs[keep], scores[keep]
-        gold, _ = in_iob2(docs, gold)
-    if not len(gold):
-        raise RequestError(f"no row has a label in column {task.label!r}; give rows with labels")
-    result = score(task.task, task.multi, gold, predicted(task, scores, docs), docs)
+        docs, scores = docs[keep], scores[keep]
+    check_labelled(len(gold), [task.label])
+    predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
+    result = score(task.task, task.multi, gold, predictions, docs)
     return TaskEvaluation(
         task.name, task.task, task.label, dropped, result.rows, result.scores, result.classes
     )

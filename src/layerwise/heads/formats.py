@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.predict import Prediction
@@ -27,20 +28,20 @@ def check_format(head: HeadData, to: str) -> str:
         RequestError: an unknown format, or one that can't hold the answers.
     """
     if to not in FORMATS:
-        raise RequestError(f"--to {to!r} doesn't exist; choose one of {', '.join(FORMATS)}")
+        raise RequestError(f"{argument('to', to)} doesn't exist; choose one of {', '.join(FORMATS)}")
     level = head.rows["level"]
-    if to == "conll" and (level != "word" or any(t.multi or t.task == "regress" for t in head.tasks)):
+    if to == "conll" and (level != "word" or any(t.multi or t.task == "regress" for t in head.task_heads)):
         raise RequestError(
-            "--to conll needs a head that gives every word one label or tag; take --to jsonl or csv"
+            f"{argument('to', to)} needs a head that gives every word one label or tag; take jsonl or csv"
         )
-    broken = [c for t in head.tasks for c in t.classes if not c.strip() or c != c.translate(_BREAKS)]
+    broken = [c for t in head.task_heads for c in t.classes if not c.strip() or c != c.translate(_BREAKS)]
     if to == "conll" and broken:
         raise RequestError(
-            f"--to conll can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in it; take "
-            "--to jsonl or csv"
+            f"{argument('to', to)} can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in "
+            "it; take jsonl or csv"
         )
-    if to == "csv" and level != "text" and len(head.tasks) > 1:
-        raise RequestError("--to csv takes one task where a text has many rows; take --to jsonl")
+    if to == "csv" and level != "text" and len(head.task_heads) > 1:
+        raise RequestError(f"{argument('to', to)} takes one task where a text has many rows; take jsonl")
     return to
 
 
@@ -81,7 +82,7 @@ def _csv(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
             continue
         for row in next(iter(prediction.answer.values())):
             cells = {key: value for key, value in row.items() if key != "text"}
-            label_cells = [_joined(head.tasks[0], cells.popitem()[1])] if "labels" in cells else []
+            label_cells = [_joined(head.task_heads[0], cells.popitem()[1])] if "labels" in cells else []
             yield _row([*first_cells, *cells.values(), *label_cells])
 
 
@@ -93,11 +94,11 @@ def _row(cells: Iterable[Any]) -> str:
 
 def _columns(head: HeadData) -> list[str]:
     if head.rows["level"] != "text":
-        task = head.tasks[0]
+        task = head.task_heads[0]
         return ["start", "end", "value" if task.task == "regress" else "labels" if task.multi else "label"]
     out = []
-    for task in head.tasks:
-        start = f"{task.name}." if len(head.tasks) > 1 else ""
+    for task in head.task_heads:
+        start = f"{task.name}." if len(head.task_heads) > 1 else ""
         plain = task.task == "classify" and not task.multi
         names = ["value"] if task.task == "regress" else ["labels"] if task.multi else ["label"]
         out += [start + name for name in (*names, *(f"p:{c}" for c in task.classes if plain))]
@@ -106,8 +107,8 @@ def _columns(head: HeadData) -> list[str]:
 
 def _answers_by_task(head: HeadData, prediction: Prediction) -> Iterator[tuple[TaskHead, dict[str, Any]]]:
     """Yield each task with its answer."""
-    for task in head.tasks:
-        yield task, prediction.answer[task.name] if len(head.tasks) > 1 else prediction.answer
+    for task in head.task_heads:
+        yield task, prediction.answer[task.name] if len(head.task_heads) > 1 else prediction.answer
 
 
 def _cells(task: TaskHead, answer: dict[str, Any]) -> list[Any]:

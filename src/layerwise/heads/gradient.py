@@ -25,11 +25,19 @@ from torch import Tensor
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
-from layerwise.heads.forward import Parameters, fitted, layer, losses, scores
-from layerwise.heads.task_tensors import TaskRows, task_rows
-from layerwise.heads.weights import Fitted, LoopOptions, LoopTask, apply
+from layerwise.heads.head import Fitted
+from layerwise.heads.loop_tasks import (
+    LoopOptions,
+    LoopTask,
+    Parameters,
+    TaskRows,
+    fitted,
+    initial_layer,
+    losses,
+    scores,
+    task_rows,
+)
 
-__all__ = ["Fitted", "LoopOptions", "LoopTask", "apply", "fit"]
 _MIN_GAIN = 1e-5  # L-BFGS stops when five steps lower the loss by less than this share
 _MAX_EIGEN_WIDTH = 2048  # for wider rows, computing eigenvectors takes longer than the steps that it saves
 _MOMENT_ROWS = 20_000  # so many rows are enough to estimate second moments
@@ -111,9 +119,9 @@ def _fit_lbfgs(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, tra
     best = _Best(options.patience)
     for epoch in range(options.epochs + 1):
         track.report(epoch / options.epochs, f"epoch {epoch} of at most {options.epochs}")
-        loss, held = objective.evaluate()
+        loss, held_out = objective.evaluate()
         slow = past_losses[-5] - loss <= _MIN_GAIN * abs(loss)
-        if best.stop(epoch, held, head.all()) or slow or epoch == options.epochs:
+        if best.stop(epoch, held_out, head.all()) or slow or epoch == options.epochs:
             break
         if loss >= past_losses[-1]:
             # The stored curvature misled the step: forget it, so that the next step follows the gradient.
@@ -179,30 +187,33 @@ class _LossAndGradient:
         """Set the gradients of the parameters; return the training loss, and the held-out loss or NaN."""
         parameters = [p.detach().clone() for p in self.free]
         cached = [result for state, result in self.cache if all(map(torch.equal, state, parameters))]
-        grads, loss, held = cached[0] if cached else self._pass()
+        grads, loss, held_out = cached[0] if cached else self._pass()
         if not cached:
-            self.cache = [(parameters, (grads, loss, held)), *self.cache[:9]]
+            self.cache = [(parameters, (grads, loss, held_out)), *self.cache[:9]]
         for parameter, grad in zip(self.free, grads, strict=True):
             parameter.grad = grad.clone()
-        return loss, held
+        return loss, held_out
 
     def _pass(self) -> tuple[list[Tensor], float, float]:
         current = self.in_row_terms()
         leaves = [p.float().requires_grad_() for p in (current.logits, current.weight, current.bias.clone())]
         head = Parameters(leaves[0], torch.ones((), dtype=torch.float32), [], leaves[1], leaves[2])
-        loss, held = 0.0, 0.0
+        loss, held_out = 0.0, 0.0
         for block in self.rows.blocks(self.rows.x.shape[1]):
             outputs = scores(head, self.rows.x[:, block], self.options)
             row_losses = losses(self.rows.kind, outputs, self.rows.target[block])
             block_loss = row_losses @ self.rows.train[block]
             block_loss.backward()  # type: ignore[no-untyped-call]
-            loss, held = loss + block_loss.item(), held + (row_losses.detach() @ self.rows.held[block]).item()
+            loss, held_out = (
+                loss + block_loss.item(),
+                held_out + (row_losses.detach() @ self.rows.held_out[block]).item(),
+            )
         grads = [(torch.zeros_like(p) if p.grad is None else p.grad).double() for p in leaves]
         grads[0] *= self.pace
         weight = grads[1] + self.options.l2 * current.weight
         grads[1] = self.basis.T @ weight if self.basis.shape[1] > 1 else self.basis * weight
         loss += self.options.l2 / 2 * float((current.weight**2).sum())
-        return grads, loss, held if bool(self.rows.held.any()) else float("nan")
+        return grads, loss, held_out if bool(self.rows.held_out.any()) else float("nan")
 
 
 def _fit_adamw(
@@ -236,12 +247,12 @@ def _fit_adamw(
 
 def _heads(tasks: Sequence[LoopTask], options: LoopOptions, generator: torch.Generator) -> list[Parameters]:
     shared = options.shared_hidden
-    shared_layer = layer(tasks[0].x.shape[2], shared, generator) if shared else []
+    shared_layer = initial_layer(tasks[0].x.shape[2], shared, generator) if shared else []
     heads = []
     for task in tasks:
         width = task.x.shape[2]
-        hidden = layer(width, task.hidden, generator) if task.hidden and not shared else shared_layer
-        weight, bias = layer(hidden[0].shape[1] if hidden else width, task.outputs, generator)
+        hidden = initial_layer(width, task.hidden, generator) if task.hidden and not shared else shared_layer
+        weight, bias = initial_layer(hidden[0].shape[1] if hidden else width, task.outputs, generator)
         heads.append(Parameters(*_initial_mix(len(task.x)), hidden, weight, bias))
     return heads
 
@@ -290,12 +301,12 @@ def _held_loss(heads: Sequence[Parameters], data: Sequence[TaskRows], options: L
     """Return the mean over tasks of the held-out loss; NaN if no task has held-out rows."""
     means = []
     for head, rows in zip(heads, data, strict=True):
-        held = rows.held.nonzero()[:, 0]
+        held_out = rows.held_out.nonzero()[:, 0]
         total = 0.0
-        for block in rows.blocks(len(held)):
-            block_rows = held[block]
+        for block in rows.blocks(len(held_out)):
+            block_rows = held_out[block]
             outputs = scores(head, rows.x.index_select(1, block_rows), options)
-            total += (losses(rows.kind, outputs, rows.target[block_rows]) @ rows.held[block_rows]).item()
-        if len(held):
+            total += (losses(rows.kind, outputs, rows.target[block_rows]) @ rows.held_out[block_rows]).item()
+        if len(held_out):
             means.append(total)
     return sum(means) / len(means) if means else float("nan")

@@ -1,23 +1,100 @@
-"""A head: the weights and the mix of each task, and how its rows were encoded."""
+"""A head as it is stored: the weights and the mix of each task, and how its rows are made of texts.
 
-from collections.abc import Mapping
+`predict.Head` adds what it does with texts, which needs the model.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
+from scipy.special import erf
 
-from layerwise.errors import HeadError
-from layerwise.heads.mixing import Norms, Read, input_width, planes, standardise
-from layerwise.heads.weights import Fitted, apply
+from layerwise.arguments import argument
+from layerwise.errors import HeadError, RequestError
+from layerwise.heads.mixing import Norms, Read, planes, standardise
 from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix
 from layerwise.states import F32
 
-if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder
+ACTIVATIONS = ("gelu", "relu")
+# Numbers in a block of rows: few enough to stay in the cache, many enough to keep the overhead small.
+_BLOCK = 1 << 22
 
-TensorSpec = tuple[str, tuple[int, ...]]
-"""The safetensors type and the shape of an array."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A fitted head: float32 weights, from which `apply` computes scores.
+
+    Attributes:
+        mix_weights: (layers,), positive, of sum 1.
+        scale: the factor of the mix. Only its product with the next weight has an effect; for a linear head
+            with a learned mix it is the root mean square length of an output's weight vector.
+        hidden: weight (width, hidden) and bias (hidden,), or `None`.
+        weight: (inputs, outputs), where `inputs` is the width of the hidden layer or of the mix.
+        bias: (outputs,).
+        epochs: the number of epochs that led to these weights.
+        dev_loss: their loss on the held-out rows, in nats per row; NaN without held-out rows.
+        activation: the activation of the hidden layer.
+        converged: whether the solver converged.
+    """
+
+    mix_weights: F32
+    scale: float
+    hidden: tuple[F32, F32] | None
+    weight: F32
+    bias: F32
+    epochs: int
+    dev_loss: float
+    activation: str = "gelu"
+    converged: bool = True
+
+
+def apply(fitted: Fitted, x: F32) -> F32:
+    """Return raw scores (rows, outputs), float32: logits, or values in the target's unit.
+
+    Args:
+        fitted: the head.
+        x: (layers, rows, width), standardised in the same way as the training rows.
+
+    Raises:
+        RequestError: another number of layers, or another width; scores beyond float32.
+    """
+    first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
+    expected = (len(fitted.mix_weights), len(first))
+    if x.ndim != 3 or (x.shape[0], x.shape[2]) != expected:
+        raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}")
+    out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+        for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
+            mixed = np.zeros(x[0, rows].shape, np.float32)
+            for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
+                mixed += weight * layer[rows]
+            if fitted.hidden is not None:
+                mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
+            np.matmul(mixed, fitted.weight, out=out[rows])
+        out += fitted.bias
+    if not np.isfinite(out).all():
+        row = int(np.argmin(np.isfinite(out).all(axis=1)))
+        raise RequestError(
+            f"the scores of row {row} of {len(out):,} are beyond float32: its numbers, or the weights of the head, are "
+            "too large; leave it out, or train another head"
+        )
+    return out
+
+
+def blocks(rows: int, numbers: int) -> Iterator[slice]:
+    """Cut `rows` rows of `numbers` numbers each into blocks that fit into the processor's cache."""
+    step = max(64, _BLOCK // max(numbers, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _activate(name: str, values: F32) -> F32:
+    """Apply the activation in numpy; equal to torch's exact GELU and ReLU."""
+    if name == "relu":
+        return np.maximum(values, np.float32(0))
+    out: F32 = values * np.float32(0.5) * (1 + erf(values * np.float32(0.5**0.5)))
+    return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,29 +135,46 @@ class TaskHead:
         return apply(self.fitted, standardise(planes(self.mix, read, self.norms, paired), self.stats))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class HeadData:
-    """A head as it is stored on disk.
+    """A head as it is stored.
 
     Attributes:
         model: `id`, `revision`, `family`, `blocks`, `width`, and the hashes `weights`, `tokenizer`, `config`.
         rows: how rows are made of texts: `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`,
             `precision`, and `words_pool`, which is set where texts are pools of word rows.
         pairs: the names of the two texts of a record, or `None`.
-        tasks: a head per task.
-        training: the training data and scores, for people and reports.
+        task_heads: the fitted head of each task.
+        training: the training data, and the scores on held-out and test rows.
+        provenance: further records: versions, and the time of the training.
     """
 
     model: Mapping[str, Any]
     rows: Mapping[str, Any]
     pairs: tuple[str, str] | None
-    tasks: tuple[TaskHead, ...]
+    task_heads: tuple[TaskHead, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks."""
+        return tuple(task.name for task in self.task_heads)
+
+    @property
+    def mixes(self) -> dict[str, str]:
+        """The mix string of each task."""
+        return {task.name: str(task.mix) for task in self.task_heads}
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The classes of each task; none for `regress`. Tags are IOB2."""
+        return {task.name: task.classes for task in self.task_heads}
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the mixes take, the deepest last."""
-        names = {name for task in self.tasks for name in task.mix.layers}
+        """The layers that the mixes take, the deepest last; texts are encoded up to that layer."""
+        names = {name for task in self.task_heads for name in task.mix.layers}
         return tuple(sorted(names, key=depth))
 
     def check_model(self, hashes: Mapping[str, str], name: str) -> None:
@@ -93,82 +187,6 @@ class HeadData:
             if hashes[part] != self.model[part]:
                 raise HeadError(
                     f"the head was trained on {self.model['id']!r} ({part} {self.model[part][:12]}…) and model "
-                    f"{name!r} is another one ({part} {hashes[part][:12]}…); name the same model with --model, "
+                    f"{name!r} is another one ({part} {hashes[part][:12]}…); give the same model in {argument('model')}, "
                     "or train a head on this one"
                 )
-
-
-def expected(mix: Mix, width: int, paired: bool, outputs: int, hidden: int | None) -> dict[str, TensorSpec]:
-    """Return the tensors of a head of these sizes: safetensors type and shape of each, by name."""
-    inputs = input_width(mix, width, paired)
-    count = len(mix.layers) if mix.how == "learned" else 1
-    out: dict[str, TensorSpec] = {
-        "mix.weights": ("F32", (count,)),
-        "mix.scale": ("F32", (1,)),
-        "mean": ("F64", (count, inputs)),
-        "std": ("F64", (count, inputs)),
-        "weight": ("F32", (hidden or inputs, outputs)),
-        "bias": ("F32", (outputs,)),
-    }
-    if hidden is not None:
-        out |= {"hidden.weight": ("F32", (inputs, hidden)), "hidden.bias": ("F32", (hidden,))}
-    if mix.norm is not None and mix.how != "learned":
-        out |= {name: ("F64", (len(mix.layers), width)) for name in ("norm.mean", "norm.std")}
-    return out
-
-
-def to_tensors(task: TaskHead) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the numbers of a task as named arrays; `from_tensors` is the inverse."""
-    fitted = task.fitted
-    out: dict[str, np.ndarray[Any, Any]] = {
-        "mix.weights": np.asarray(fitted.mix_weights, np.float32),
-        "mix.scale": np.array([fitted.scale], np.float32),
-        "mean": np.stack([stats.mean for stats in task.stats]),
-        "std": np.stack([stats.std for stats in task.stats]),
-        "weight": np.ascontiguousarray(fitted.weight, np.float32),
-        "bias": np.ascontiguousarray(fitted.bias, np.float32),
-    }
-    if fitted.hidden is not None:
-        out["hidden.weight"], out["hidden.bias"] = (
-            np.ascontiguousarray(part, np.float32) for part in fitted.hidden
-        )
-    if task.norms is not None:
-        out["norm.mean"] = np.stack([task.norms[name].mean for name in task.mix.layers])
-        out["norm.std"] = np.stack([task.norms[name].std for name in task.mix.layers])
-    return out
-
-
-def from_tensors(
-    arrays: Mapping[str, Any], mix: Mix, activation: str
-) -> tuple[Fitted, tuple[LayerStats, ...], Norms | None]:
-    """Return the weights, the statistics of the planes and those of the layers from named arrays."""
-    hidden = (arrays["hidden.weight"], arrays["hidden.bias"]) if "hidden.bias" in arrays else None
-    fitted = Fitted(
-        mix_weights=arrays["mix.weights"],
-        scale=float(arrays["mix.scale"][0]),
-        hidden=hidden,
-        weight=arrays["weight"],
-        bias=arrays["bias"],
-        epochs=0,
-        dev_loss=0.0,
-        activation=activation,
-    )
-    stats = tuple(map(LayerStats, arrays["mean"], arrays["std"]))
-    norms = None
-    if "norm.mean" in arrays:
-        norms = dict(zip(mix.layers, map(LayerStats, arrays["norm.mean"], arrays["norm.std"]), strict=True))
-    return fitted, stats, norms
-
-
-class HeadWithModel(Protocol):
-    """A head that can encode texts."""
-
-    @property
-    def data(self) -> HeadData:
-        """The weights, mixes and description of the head."""
-        ...
-
-    @property
-    def encoder(self) -> "Encoder":
-        """The encoder of its rows, loaded at first use."""
-        ...

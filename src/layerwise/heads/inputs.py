@@ -1,4 +1,4 @@
-"""Turn texts, sources and datasets into rows of the kind that a head was trained on."""
+"""Describe how the rows of a dataset were made, and turn texts and sources into rows of the same kind for a head."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pyarrow as pa
 from layerwise import choices, encode, pooling
 from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
+from layerwise.arguments import argument
 from layerwise.columns import is_paired
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.heads.head import HeadData
-from layerwise.heads.row_spec import describe_rows
 from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
@@ -32,7 +32,37 @@ if TYPE_CHECKING:
 TEXTS, CHARACTERS = 1024, 262_144
 
 
-def load_model(head: HeadData, model: str | None, revision: str | None, **options: Any) -> Encoder:
+_MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer", "config")
+
+
+def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
+    """Return `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`, `precision`, `words_pool`.
+
+    `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
+    """
+    settings, derived = dataset.manifest.settings, dataset.manifest.derived
+    names = ("special_tokens", "long", "max_length", "overlap", "precision")
+    rows = {name: getattr(settings, name) for name in names}
+    words = derived.pool if derived is not None and derived.level == "word" else None
+    return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
+
+
+def describe_model(dataset: LayerDataset) -> dict[str, Any]:
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes."""
+    return {name: getattr(dataset.manifest.model, name) for name in _MODEL}
+
+
+def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:
+    """Return the names of the two texts of each record, or `None` where rows are single texts."""
+    if not is_paired(dataset):
+        return None
+    first, second = next(dataset.parts()).index["part"][:2].to_pylist()
+    return str(first), str(second)
+
+
+def load_model(
+    head: HeadData, model: str | None = None, revision: str | None = None, **options: Any
+) -> Encoder:
     """Load the encoder of a head, after checking that it is the model of the training.
 
     Args:
@@ -51,8 +81,8 @@ def load_model(head: HeadData, model: str | None, revision: str | None, **option
     try:
         checkpoint = encode.checkpoint.find_checkpoint(name, revision, **permissions)
     except ModelError as error:
-        hint = "" if model is not None else "; if the head's model is elsewhere now, name it with --model"
-        raise ModelError(f"{error}{hint}") from None
+        hint = f"; if the head's model is elsewhere now, give its name or folder in {argument('model')}"
+        raise ModelError(f"{error}{hint if model is None else ''}") from None
     head.check_model(checkpoint.hashes(), name)
     return encode.load.load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
 
@@ -74,7 +104,7 @@ def encode_rows(
         special_tokens=True if by_words else rows["special_tokens"],
         long=rows["long"],
         max_length=rows["max_length"],
-        overlap=choices.recorded_overlap(rows),
+        overlap=choices.recorded_overlap(rows["long"], rows["overlap"]),
         batch_tokens=batch_tokens,
     )
     states = encoder.states(examples, request, on_batch=counted(track, len(examples)))
@@ -167,17 +197,17 @@ def check_paired(head: HeadData, paired: bool) -> None:
     """Check that a head of pairs gets pairs, and any other head single texts.
 
     Raises:
-        RequestError: if not; the message says which columns to name with --text.
+        RequestError: if not; the message says which columns hold the two texts.
     """
     if head.pairs is not None and not paired:
         names = ",".join(head.pairs)
         raise RequestError(
             f"the head was trained on pairs of texts ({names}) and these are single ones; "
-            f"name the two columns with --text, such as --text {names}"
+            f"name the two columns, such as {argument('text', names)}"
         )
     if head.pairs is None and paired:
         raise RequestError(
-            "the head was trained on single texts and these are pairs; name one column with --text"
+            f"the head was trained on single texts and these are pairs; name one column in {argument('text')}"
         )
 
 
@@ -194,7 +224,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
         HeadError: another model, level, pool or handling of special tokens.
         RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
-    head.check_model(dataset.manifest["model"], str(dataset.path))
+    head.check_model(dataset.manifest.model.to_json(), str(dataset.path))
     rows = describe_rows(dataset)
     for name in ("level", "pool", "special_tokens", "words_pool"):
         if rows[name] != head.rows[name]:

@@ -1,101 +1,109 @@
-"""Explain a learned mix: weights, shares of logit variance, scores without each layer, and a caution.
+"""Explain the learned mix of a trained head: how sure its weights are, and what each layer contributes.
 
-Weights alone mislead: similar layers share weight, and a weight means little if the scores hardly depend on it.
-So each layer also gets its share of the variance of the logits, and the score of a head that is fitted without
-the layer.
+One fit gives weights without intervals, and doesn't show what the head would score without a layer. So the head is
+refitted on the training rows: on groups resampled with replacement, for the intervals, and once without each layer. That
+is tens of refits, so large datasets are sampled by whole groups first. Rows of one group (the words of a text) resemble
+each other: resampling single rows would give intervals that are too narrow.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
-from layerwise.heads.weights import F32, Fitted, LoopOptions, LoopTask, apply, blocks
-from layerwise.labels.tags import f1_of_counts
+from layerwise.heads.head import Fitted, TaskHead, apply
+from layerwise.heads.learned_mix import (
+    F64,
+    INTERVAL,
+    LearnedMix,
+    LeftOut,
+    layer_shares,
+    most_alike,
+    ranges,
+    redraw,
+)
+from layerwise.heads.loop_tasks import LoopOptions, LoopTask
+from layerwise.heads.mixing import fold_mix
+from layerwise.heads.solve import Hyperparameters, is_learned, loop_options, loop_task
+from layerwise.labels.labelled import Mask
+from layerwise.labels.plan import SplitPlan
+from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
+from layerwise.options import TrainOptions
+from layerwise.states import F32, I64
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-METRICS = {"classify": "accuracy", "multilabel": "micro_f1", "regress": "r2"}
-_INTERVAL = (0.025, 0.975)
-_ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
+_SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
+    "classify": ClassScorer,
+    "multilabel": LabelsScorer,
+    "regress": NumberScorer,
+}
 _SCORE_DRAWS = 1000
+_MAX_NUMBERS = 40_000_000  # layers × rows × width of the sample on which a learned mix is explained
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A number and the ends of its 95% interval; the ends are `None` if nothing was resampled."""
+def explain_head(
+    plan: SplitPlan,
+    number: int,
+    x: F32,
+    head: TaskHead,
+    hyperparameters: Hyperparameters,
+    options: TrainOptions,
+    track: Tracker = SILENT,
+) -> LearnedMix | None:
+    """Return the explanation of the learned mix of task `number`; `None` if it has no learned mix.
 
-    value: float
-    low: float | None = None
-    high: float | None = None
+    Large datasets are sampled by whole groups, and the head is first fitted to the sample, so that all results
+    are about the same rows.
 
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """The held-out score of the head fitted without one layer, with its 95% interval.
-
-    `difference` is the score with all layers minus this score: what the layer adds to the others.
+    Args:
+        plan: the rows and their roles.
+        number: the position of the task in the plan.
+        x: the layers of the task, standardised, float32 (layers, n, width).
+        head: the head, fitted without the held-out rows.
+        hyperparameters, options: how it was fitted; `options.draws` refits on resampled groups make the intervals.
+        track: reports the refits.
     """
+    target = plan.targets[number]
+    if not is_learned(target) or len(target.spec.mix.layers) < 2:
+        return None
+    labelled = target.has & (plan.train | plan.held_out)
+    chosen = _sample_groups(plan.groups, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed)
+    task = loop_task(target, x, plan.train, plan.held_out, options)
+    task = replace(
+        task,
+        x=task.x[:, chosen],
+        target=task.target[chosen],
+        row_mask=task.row_mask[chosen],
+        weight=None if task.weight is None else task.weight[chosen],
+    )
+    if not (task.row_mask & ~plan.held_out[chosen]).any():
+        return None
+    loop = loop_options(options, hyperparameters, int((target.has & plan.train).sum()))
+    held_out, groups, fitted = plan.held_out[chosen], plan.groups[chosen], head.fitted
+    if len(chosen) < labelled.sum():
+        alone = replace(task, hidden=None if fitted.hidden is None else len(fitted.hidden[1]))
+        fitted = fit([alone], held_out, loop)[0]
+    names = target.spec.mix.layers
+    return explain(
+        names, task, fitted, held_out, groups, loop, draws=options.draws, seed=loop.seed, track=track
+    )
 
-    value: float
-    low: float
-    high: float
-    difference: Range
 
-
-@dataclass(frozen=True, slots=True)
-class LearnedMix:
-    """The explanation of a learned mix; sequences have an item per layer, in the order of the mix.
-
-    Attributes:
-        layers: names.
-        weights: softmax weights, of sum 1.
-        logit_variance: shares of the variance of the logits, of sum 1; see `logit_shares`.
-        left_out: scores without each layer; empty if no row is held out.
-        metric: the metric of these scores: accuracy, micro_f1 or r2.
-        score: the score with all layers, fitted on the same rows; `None` if no row is held out.
-        alike: the two most similar layers.
-        likeness: their similarity, the largest `likeness` of all pairs; at most 1.
-        draws: the number of resamples of the groups for the intervals of weights and shares.
-    """
-
-    layers: tuple[str, ...]
-    weights: tuple[Range, ...]
-    logit_variance: tuple[Range, ...]
-    left_out: tuple[LeftOut, ...]
-    metric: str
-    score: float | None
-    alike: tuple[str, str]
-    likeness: float
-    draws: int
-
-    @property
-    def caution(self) -> str:
-        """A warning about how to read the weights, as text."""
-        return (
-            "Layers that resemble each other share weight, so a small weight doesn't say that a layer knows "
-            f"little; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON values; values per layer are keyed by the layer's name."""
-        fields = asdict(self)
-        for name in ("weights", "logit_variance", "left_out"):
-            fields[name] = dict(zip(self.layers, fields[name], strict=False))
-        return {**fields, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
+def _sample_groups(groups: I64, labelled: Mask, max_rows: int, seed: int) -> I64:
+    """Return numbers of labelled rows, ascending: all, or whole groups of about `max_rows` rows in total."""
+    names, group_of_row = np.unique(groups[labelled], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    rows_before = np.cumsum(np.bincount(group_of_row)[order]) - np.bincount(group_of_row)[order]
+    return np.flatnonzero(labelled)[np.isin(group_of_row, order[rows_before < max_rows])]
 
 
 def explain(
     names: Sequence[str],
     task: LoopTask,
     fitted: Fitted,
-    held: Mask,
+    held_out: Mask,
     groups: I64,
     options: LoopOptions,
     *,
@@ -105,7 +113,7 @@ def explain(
 ) -> LearnedMix:
     """Return the explanation of a learned mix.
 
-    Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held`: once
+    Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held_out`: once
     without each layer, and `draws` times on groups resampled with replacement, whose percentiles are the
     intervals of weights and shares (Efron and Tibshirani 1993, chapter 13). The interval of a score resamples
     the held-out groups without a refit; a difference is computed within each resample.
@@ -114,7 +122,7 @@ def explain(
         names: the names of the layers, in the order of `task.x`.
         task: the task of the head; `task.x` is (layers, rows, width), standardised.
         fitted: the head.
-        held: bool (rows,), rows to score on, which no refit uses.
+        held_out: bool (rows,), rows to score on, which no refit uses.
         groups: int64 (rows,); rows of one group, such as the words of a text, are resampled together.
         options: the options that the head was fitted with.
         draws: the number of refits for the intervals; 0 for no intervals.
@@ -124,9 +132,9 @@ def explain(
     Raises:
         RequestError: a mix that isn't learned, a single layer, shapes that don't agree, no rows to train on.
     """
-    _check(names, task, held, groups, draws)
-    task.check(held)
-    train, test = task.row_mask & ~held, task.row_mask & held
+    _check(names, task, held_out, groups, draws)
+    task.check(held_out)
+    train, test = task.row_mask & ~held_out, task.row_mask & held_out
     hidden = None if fitted.hidden is None else len(fitted.hidden[1])
     train_task = replace(task, row_mask=train, hidden=hidden)
     # A head with a shared hidden layer is refitted alone, with its own hidden layer.
@@ -149,7 +157,7 @@ def explain(
         weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in resampled]),
         logit_variance=ranges(shares, [share for _, share in resampled]),
         left_out=left_out,
-        metric=METRICS[task.kind],
+        metric=_SCORERS[task.kind].metric,
         score=score,
         alike=(names[pair[0]], names[pair[1]]),
         likeness=pair_likeness,
@@ -173,58 +181,16 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     softmax = softmax and fitted.hidden is None
-    return layer_shares(x, fitted.mix_weights[:, None, None] * first, weight, softmax=softmax)
+    weights = np.ascontiguousarray(fold_mix(first.T, fitted.mix_weights).transpose(1, 2, 0))
+    return layer_shares(x, weights, weight, softmax=softmax)
 
 
-def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:
-    """Return the shares of `logit_shares` where z_l = x_l weights_l; `weights` are float32 (layers, width, outputs)."""
-    if softmax:
-        weights = weights - weights.mean(axis=2, keepdims=True)
-    weight = weight / weight.sum()
-    mean, product = np.zeros((len(x), weights.shape[2])), np.zeros((len(x), weights.shape[2]))
-    for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
-        parts = (x[:, rows] @ weights).astype(np.float64)
-        weighted = parts * weight[rows][:, None]
-        mean += weighted.sum(axis=1)
-        product += np.einsum("lrk,rk->lk", weighted, parts.sum(axis=0))
-    covariance = (product - mean * mean.sum(axis=0)).sum(axis=1)
-    total = covariance.sum()
-    shares: F64 = covariance / total if total > 0 else np.zeros(len(x))
-    return shares
-
-
-def likeness(x: F32) -> F64:
-    """Return the similarity of layers, which doesn't change under rotation, float64 (layers, layers).
-
-    Linear CKA (Kornblith et al. 2019) with the unbiased estimate of Song et al. (2012), so that unrelated
-    layers give about 0 even on few rows. 0 where it isn't defined: a constant layer, or fewer than 4 rows.
-
-    Args:
-        x: (layers, rows, width); each layer needs a matrix of rows × rows.
-    """
-    rows = x.shape[1]
-    if rows < 4:
-        return np.eye(len(x))
-    grams = []
-    for layer in x.astype(np.float64):
-        gram = layer @ layer.T
-        np.fill_diagonal(gram, 0)
-        sums = gram.sum(axis=0) / (rows - 2)
-        gram = gram - sums - sums[:, None] + sums.sum() / (rows - 1)
-        np.fill_diagonal(gram, 0)
-        norm = np.linalg.norm(gram)
-        grams.append((gram / norm if norm > 0 else gram).ravel().astype(np.float32))
-    flat = np.stack(grams)
-    cka: F64 = (flat @ flat.T).astype(np.float64)
-    return cka
-
-
-def _check(names: Sequence[str], task: LoopTask, held: Mask, groups: I64, draws: int) -> None:
+def _check(names: Sequence[str], task: LoopTask, held_out: Mask, groups: I64, draws: int) -> None:
     if not task.learned or len(task.x) < 2:
         raise RequestError(f"task {task.name!r} has no learned mix of several layers; give learned(all)")
     shape = task.x.shape[:2]
-    if (len(names), len(held)) != shape or (len(names), len(groups)) != shape:
-        got = f"{len(names)} names, a mask of {len(held)}, groups of {len(groups)}"
+    if (len(names), len(held_out)) != shape or (len(names), len(groups)) != shape:
+        got = f"{len(names)} names, a mask of {len(held_out)}, groups of {len(groups)}"
         raise RequestError(f"{got} don't fit (layers, rows) = {shape}; give one per layer and per row")
     if draws < 0:
         raise RequestError(f"draws can't be {draws}; give 0 for no intervals, or 20 and more")
@@ -246,37 +212,6 @@ def _refit_on_resample(
     return refitted.mix_weights.astype(np.float64), shares
 
 
-def redraw(groups: I64, rng: np.random.Generator) -> I64:
-    """Resample the groups with replacement; return how often each row is drawn, (rows,)."""
-    names, group_of_row = np.unique(groups, return_inverse=True)
-    times_drawn = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-    counts: I64 = times_drawn[group_of_row]
-    return counts
-
-
-def ranges(values: F64, resampled: Sequence[F64]) -> tuple[Range, ...]:
-    """Return values (layers,) with the 95% intervals of their resampled values.
-
-    A fit on resampled rows uses some of them several times, so its values can be more extreme than those of the
-    fit on all rows: an interval that excludes the value is extended to it.
-    """
-    if not resampled:
-        return tuple(Range(float(value)) for value in values)
-    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
-    ends = np.minimum(low, values), np.maximum(high, values)
-    return tuple(Range(*map(float, item)) for item in zip(values, *ends, strict=True))
-
-
-def most_alike(x: F32, rows: I64, rng: np.random.Generator) -> tuple[tuple[int, int], float]:
-    """Return the two most similar layers and their similarity, on a sample of `rows`; x as in `likeness`."""
-    if len(rows) > _ALIKE_ROWS:
-        rows = np.sort(rng.choice(rows, _ALIKE_ROWS, replace=False))
-    cka = likeness(x[:, rows])
-    np.fill_diagonal(cka, -np.inf)
-    first, second = np.unravel_index(int(cka.argmax()), cka.shape)
-    return (int(first), int(second)), float(cka[first, second])
-
-
 def _left_out(
     task: LoopTask,
     names: Sequence[str],
@@ -287,44 +222,27 @@ def _left_out(
     track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
     """Return the score with all layers and the scores without each layer, on the rows `test`."""
-    target, units = task.target[test], []
+    scorer, rows, units = _SCORERS[task.kind](task.target[test]), np.arange(test.sum()), []
     layers = (None, *range(len(task.x)))
     step_names = ("weights, with all layers", *(f"weights, without layer {name}" for name in names))
     for layer, part in track.each(layers, step_names):
         reduced_task = task if layer is None else replace(task, x=np.delete(task.x, layer, axis=0))
-        units.append(
-            _units(task.kind, target, apply(_refit(reduced_task, options, part), reduced_task.x[:, test]))
-        )
+        raw = apply(_refit(reduced_task, options, part), reduced_task.x[:, test])
+        units.append(scorer.counts(scorer.decide(raw.T, rows), rows))
     _, group_of_row = np.unique(groups[test], return_inverse=True)
     sums = np.zeros((group_of_row.max() + 1, len(units), units[0].shape[1]))
     np.add.at(sums, group_of_row, np.stack(units, axis=1))
-    scores = _score(task.kind, sums.sum(axis=0))
+    scores = _defined(scorer.of_sums(sums.sum(axis=0)))
     counts = (redraw(np.arange(len(sums)), rng) for _ in range(_SCORE_DRAWS))
-    resampled = [_score(task.kind, np.tensordot(count.astype(np.float64), sums, 1)) for count in counts]
-    low, high = np.quantile(np.stack(resampled), _INTERVAL, axis=0)
+    resampled = [
+        _defined(scorer.of_sums(np.tensordot(count.astype(np.float64), sums, 1))) for count in counts
+    ]
+    low, high = np.quantile(np.stack(resampled), INTERVAL, axis=0)
     differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled])
     items = zip(scores, low, high, differences, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
 
 
-def _units(kind: str, target: NDArray[Any], raw: F32) -> F64:
-    """Return what each row adds to the sums that a score is computed from, float64 (rows, parts)."""
-    if kind == "classify":
-        right = raw.argmax(axis=1) == target
-        return np.stack([right, np.ones(len(right))], axis=1).astype(np.float64)
-    if kind == "multilabel":
-        guessed, gold = raw > 0, target > 0.5
-        return np.stack([(guessed & gold).sum(1), guessed.sum(1), gold.sum(1)], axis=1).astype(np.float64)
-    gold = target.astype(np.float64) - target.mean(dtype=np.float64)
-    error = target.astype(np.float64) - raw[:, 0]
-    return np.stack([error**2, gold, gold**2, np.ones(len(gold))], axis=1)
-
-
-def _score(kind: str, sums: F64) -> F64:
-    """Return the score from sums (…, parts)."""
-    if kind == "classify":
-        return np.asarray(sums[..., 0] / sums[..., 1])
-    if kind == "multilabel":
-        return np.asarray(f1_of_counts(sums), np.float64)
-    spread = sums[..., 2] - sums[..., 1] ** 2 / sums[..., 3]
-    return np.where(spread > 0, 1 - sums[..., 0] / np.where(spread > 0, spread, 1), 0.0)
+def _defined(scores: F64) -> F64:
+    """Return scores with 0 where they are undefined, such as R² of a resample whose numbers are all equal."""
+    return np.nan_to_num(scores)

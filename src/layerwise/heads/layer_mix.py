@@ -143,6 +143,7 @@ def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
     layers to two digits or as many as `blocks` has, dimensions to as many as `width - 1` has.
     """
     layer_digits, dims = max(2, len(str(blocks))), dimension_names(width)
+    prefixes = [str(mix)]
     if mix.how in ("layer", "concat"):
         prefixes = [f"layer{depth(name):0{layer_digits}}" for name in mix.layers]
     return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)

@@ -1,18 +1,19 @@
 """Turn layers into the input of a head: mixed, paired, standardised."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.heads.pairs import halves
 from layerwise.layers import depth
-from layerwise.mixes import LayerStats, Mix, apply_mix, layer_stats, within_float32
+from layerwise.mixes import LayerStats, Mix, Mixer, apply_mix, layer_stats, within_float32
 from layerwise.states import F32, I64, Layered
 
 Read = Callable[[str], F32]
 Norms = Mapping[str, LayerStats]
+Array = Any  # of numpy or of torch
 
 
 def planes(mix: Mix, read: Read, norms: Norms | None, paired: bool) -> list[F32]:
@@ -43,52 +44,40 @@ def standardise(arrays: Sequence[F32], stats: Sequence[LayerStats]) -> F32:
     return np.stack([plane_stats(values) for values, plane_stats in zip(arrays, stats, strict=True)])
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Planes:
-    """The planes of some rows, built layer by layer, and the statistics of the layers for `norm=layer`.
+    """The planes of some rows, float32 (n, inputs) each, and the statistics of the layers for `norm=layer`.
 
-    `arrays` are those of `planes`, float32 (n, inputs) each; `norms` is `None` if the mix needs none.
+    `norms` is `None` if the mix needs none.
     """
 
-    mix: Mix
-    arrays: list[F32] = field(default_factory=list)
-    norms: dict[str, LayerStats] | None = None
+    arrays: list[F32]
+    norms: dict[str, LayerStats] | None
 
-    def add(self, name: str, values: F32, stats: LayerStats | None) -> None:
-        """Add the layer `name`, (rows, width), standardised first if `stats` are given."""
-        if self.mix.how == "learned":
-            self.arrays.append(values)
+
+class _PlanesReader:
+    """Build the planes of one mix from layers that are added in the order of the model."""
+
+    def __init__(self, mix: Mix) -> None:
+        self.mix, self.norms = mix, dict[str, LayerStats]()
+        self._mixer, self._layers = Mixer(mix), dict[str, F32]()
+
+    def add(self, name: str, values: F32, fit_rows: NDArray[np.bool_]) -> None:
+        """Add the layer `name`, (rows, width); statistics for `norm=layer` are those of `fit_rows`, bool (rows,)."""
+        if name not in self.mix.layers:
             return
-        if stats is not None:
-            self.norms = {**(self.norms or {}), name: stats}
-            values = stats(values)
-        position = self.mix.layers.index(name)
-        if not self.arrays:
-            self.arrays.append(np.zeros((len(values), self.mix.out_width(values.shape[1])), np.float32))
-            if self.mix.how == "max":
-                self.arrays[0].fill(-np.inf)
-        with within_float32():
-            weights = self.mix.weights
-            self._fold(position, values if weights is None else values * np.float32(weights[position]))
+        if self.mix.how == "learned":
+            self._layers[name] = values
+            return
+        if self.mix.norm is not None:
+            self.norms[name] = layer_stats([values[fit_rows]])
+        self._mixer.add(name, values, self.norms.get(name))
 
-    def _fold(self, position: int, values: F32) -> None:
-        mixed, width = self.arrays[0], values.shape[1]
-        if self.mix.how == "concat":
-            mixed[:, position * width : (position + 1) * width] = values
-        elif self.mix.how == "max":
-            np.maximum(mixed, values, out=mixed)
-        else:
-            mixed += values
-
-    def finish(self, paired: bool) -> None:
-        """Do the steps that need all layers: the mean, the order of a learned mix, and pairs."""
-        if self.mix.how == "mean":
-            self.arrays[0] /= np.float32(len(self.mix.layers))
-        if self.mix.how == "learned":  # layers were added in the order of the model
-            order = sorted(self.mix.layers, key=depth)
-            self.arrays = [self.arrays[order.index(name)] for name in self.mix.layers]
-        if paired:
-            self.arrays = [halves(values) for values in self.arrays]
+    def planes(self, paired: bool) -> Planes:
+        """Return the planes, after all layers were added."""
+        learned = self.mix.how == "learned"
+        arrays = [self._layers[name] for name in self.mix.layers] if learned else [self._mixer.result()]
+        return Planes([halves(values) for values in arrays] if paired else arrays, self.norms or None)
 
 
 def read_planes(
@@ -102,17 +91,48 @@ def read_planes(
         mixes: the mixes.
         fit: for each mix, bool (n,), the rows from which the statistics of `norm=layer` are computed.
     """
-    planes_of_mixes = [Planes(mix) for mix in mixes]
+    readers = [_PlanesReader(mix) for mix in mixes]
     flat, paired = rows.reshape(-1), rows.ndim == 2
     for name in sorted({name for mix in mixes for name in mix.layers}, key=depth):
         values: F32 = dataset.layer(name, rows=flat)
-        for mix_planes, fit_rows in zip(planes_of_mixes, fit, strict=True):
-            if name not in mix_planes.mix.layers:
-                continue
-            stats = None
-            if mix_planes.mix.norm is not None and mix_planes.mix.how != "learned":
-                stats = layer_stats([values[np.repeat(fit_rows, 2) if paired else fit_rows]])
-            mix_planes.add(name, values, stats)
-    for mix_planes in planes_of_mixes:
-        mix_planes.finish(paired)
-    return planes_of_mixes
+        for reader, fit_rows in zip(readers, fit, strict=True):
+            reader.add(name, values, np.repeat(fit_rows, 2) if paired else fit_rows)
+    return [reader.planes(paired) for reader in readers]
+
+
+def fold_mix(weight: Array, mix_weights: Array) -> Array:
+    """Return the weights of each layer of a linear head on a learned mix, (…, outputs, layers, width).
+
+    The sum over layers of their products with the layers is the product of the head's weights with the mix.
+
+    Args:
+        weight: the weights of the head, (…, outputs, width), as an array or a tensor.
+        mix_weights: the weights of the mix, (…, layers).
+    """
+    return weight[..., :, None, :] * mix_weights[..., None, :, None]
+
+
+def pair_features(a: F32, b: F32) -> F32:
+    """Return the features of pairs of vectors, float32 of shape (n, 2 * width + 1): [cos(a, b), |a − b|, a · b].
+
+    The difference and the product are those of InferSent (Conneau et al. 2017); swapping the two vectors
+    changes no feature. The cosine with a vector of zeros is 0.
+
+    Args:
+        a, b: the vectors of the first and of the second texts, float32 (n, width) each.
+    """
+    width = a.shape[1]
+    out = np.empty((len(a), 2 * width + 1), np.float32)
+    product = out[:, width + 1 :]
+    with within_float32():
+        np.multiply(a, b, out=product)
+        np.abs(np.subtract(a, b, out=out[:, 1 : width + 1]), out=out[:, 1 : width + 1])
+        norms = np.sqrt((a**2).sum(axis=1, dtype=np.float64) * (b**2).sum(axis=1, dtype=np.float64))
+    dots = product.sum(axis=1, dtype=np.float64)
+    out[:, 0] = np.divide(dots, norms, out=np.zeros_like(norms), where=norms > 0)
+    return out
+
+
+def halves(values: F32) -> F32:
+    """Return the features of pairs whose two vectors are consecutive rows of `values` (2n, width)."""
+    return pair_features(values[0::2], values[1::2])

@@ -1,23 +1,22 @@
-"""Apply a head to new text: strings in, labels, numbers or spans out."""
+"""Apply a head to new text: strings or sources in, labels with probabilities, numbers, words or spans out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
-from layerwise._util.versions import versions
 from layerwise.encode.computing import computing
 from layerwise.example import Example
-from layerwise.heads.decode import answers
 from layerwise.heads.evaluate import Evaluation, evaluate
-from layerwise.heads.head import HeadData
+from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
@@ -27,14 +26,18 @@ from layerwise.heads.inputs import (
     load_model,
     tracked,
 )
-from layerwise.heads.storage import describe_head, read_head, write_head
+from layerwise.heads.storage import read_head, write_head
+from layerwise.labels.scorers import predicted_labels
+from layerwise.labels.tags import spans
 from layerwise.read.shards import shards
-from layerwise.states import Layered
+from layerwise.states import F32, I64, Layered
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
     from layerwise.read.corpus import Corpus
+
+Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +54,16 @@ class Prediction:
         return {"doc": self.doc, **text_id, **self.answer}
 
 
-class Head:
+class Head(HeadData):
     """A trained head: text in, labels, numbers or spans out. Returned by `lw.train` and `lw.load_head`.
 
-    Attributes:
-        data: the weights, the mixes, and how rows are encoded.
-        about: further records: versions, and the time of the training.
-
-    A head may be used by several threads at once.
+    A head may be used by several threads at once. For its attributes see `HeadData`.
     """
 
-    def __init__(
-        self,
-        data: HeadData,
-        about: Mapping[str, Any],
-        *,
-        model: str | None = None,
-        revision: str | None = None,
-        **loading: Any,
-    ) -> None:
-        self.data, self.about = data, dict(about)
-        self._model, self._revision, self._loading = model, revision, loading
+    def __init__(self, data: HeadData, **loading: Any) -> None:
+        """Take a stored head; `loading` are the arguments of `inputs.load_model`."""
+        super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.provenance)
+        self._loading = loading
         self._encoder: Encoder | None = None
         self._loading_lock = new_lock()
 
@@ -83,31 +75,6 @@ class Head:
         self.__dict__.update(state, _loading_lock=new_lock())
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of the tasks."""
-        return tuple(task.name for task in self.data.tasks)
-
-    @property
-    def mixes(self) -> dict[str, str]:
-        """The mix string of each task."""
-        return {task.name: str(task.mix) for task in self.data.tasks}
-
-    @property
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        """The classes of each task; none for `regress`. Tags are IOB2."""
-        return {task.name: task.classes for task in self.data.tasks}
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that the mixes take; texts are encoded up to the deepest of them."""
-        return self.data.layers
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The training data, and the scores on held-out and test rows."""
-        return dict(self.data.training)
-
-    @property
     def encoder(self) -> Encoder:
         """The model, loaded at first use.
 
@@ -117,7 +84,7 @@ class Head:
         """
         with self._loading_lock:  # otherwise two threads would load it twice
             if self._encoder is None:
-                self._encoder = load_model(self.data, self._model, self._revision, **self._loading)
+                self._encoder = load_model(self, **self._loading)
             return self._encoder
 
     def predict(
@@ -143,7 +110,7 @@ class Head:
         Raises:
             RequestError: texts of another kind than the head takes.
         """
-        records = examples_of(texts, self.data.pairs)
+        records = examples_of(texts, self.pairs)
         choose(threads)
         with tracking(progress) as track:
             parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
@@ -154,7 +121,7 @@ class Head:
 
         The rows must be of the kind that the head was trained on; see `HeadData.rows`.
         """
-        row_answers = answers(self.data, states.checked())
+        row_answers = answers(self, states.checked())
         return [{"doc": doc, **answer} for doc, answer in enumerate(row_answers)]
 
     def evaluate(
@@ -198,14 +165,8 @@ class Head:
             "columns": columns,
         }
         reading |= {"encoding": encoding, "skip_bad": skip_bad, "limit": limit}
-        reading |= {
-            "separator": separator,
-            "na": na,
-            "sentence_id": sentence_id,
-            "join": join,
-            "classes": classes,
-        }
-        return evaluate(self, source, progress=progress, threads=threads, **reading)
+        reading |= {"separator": separator, "na": na, "sentence_id": sentence_id, "join": join, "classes": classes}
+        return evaluate(self, source, lambda: self.encoder, progress=progress, threads=threads, **reading)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.
@@ -213,11 +174,11 @@ class Head:
         Raises:
             OutputError: `out` exists, or can't be written.
         """
-        write_head(self.data, out, self.about)
+        write_head(self, out)
 
     def __repr__(self) -> str:
-        tasks = ", ".join(f"{task.name}: {task.task} on {task.mix}" for task in self.data.tasks)
-        return f"<Head {tasks}; {self.data.model['id']}, level {self.data.rows['level']}>"
+        tasks = ", ".join(f"{task.name}: {task.task} on {task.mix}" for task in self.task_heads)
+        return f"<Head {tasks}; {self.model['id']}, level {self.rows['level']}>"
 
 
 def load_head(
@@ -240,10 +201,8 @@ def load_head(
     Raises:
         HeadError: no head, a damaged one, one of a newer format, or another model.
     """
-    description = describe_head(path)
     head = Head(
         read_head(path),
-        {name: description.get(name) for name in ("versions", "made")},
         model=None if model is None else str(model),
         revision=revision,
         device=device,
@@ -253,15 +212,6 @@ def load_head(
     if model is not None:
         _ = head.encoder
     return head
-
-
-def new_about() -> dict[str, Any]:
-    """Return the records of a training: the versions and the time."""
-    solver_versions = {name: version(name) for name in ("scikit-learn", "scipy")}
-    return {
-        "versions": {**versions(), **solver_versions},
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def predict_source(
@@ -277,7 +227,7 @@ def predict_source(
 
     def predictions() -> Iterator[Prediction]:
         with tracking(progress) as track:
-            parts = tracked(chunks(head.data, corpus), track, corpus)
+            parts = tracked(chunks(head, corpus), track, corpus)
             yield from _stream(head, parts, batch_tokens, threads)
 
     return predictions()
@@ -301,12 +251,97 @@ def _stream(
     batch_tokens: int | None,
     threads: int | None,
 ) -> Iterator[Prediction]:
-    step = 1 if head.data.pairs is None else 2
+    step = 1 if head.pairs is None else 2
     doc = 0
     for examples, track in parts:
         with computing(threads):  # not around `yield`: the limit must not hold in the caller's code
-            states = encode_rows(head.data, head.encoder, examples, batch_tokens, track)
-            chunk_answers = list(answers(head.data, states))
+            states = encode_rows(head, head.encoder, examples, batch_tokens, track)
+            chunk_answers = list(answers(head, states))
         for example, answer in zip(examples[::step], chunk_answers, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1
+
+
+def answers(head: HeadData, states: Layered) -> list[Answer]:
+    """Return the answer of a head for each text (each pair) in `states`, in order, as JSON values.
+
+    A task gives `{"label", "probabilities"}`, `{"labels"}`, `{"value"}`, `{"spans"}`, or below text level
+    `{"words"}` (`{"tokens"}` at token level, without special tokens). With several tasks, each text has one of
+    these under the name of each task.
+    """
+    paired = head.pairs is not None
+    task_answers = [_answers(task, task.scores(states.layer, paired), states) for task in head.task_heads]
+    if len(task_answers) == 1:
+        return task_answers[0]
+    names = [task.name for task in head.task_heads]
+    return [dict(zip(names, text_answers, strict=True)) for text_answers in zip(*task_answers, strict=True)]
+
+
+def _probabilities(task: TaskHead, scores: F32) -> F32:
+    """Return the probabilities of the outputs, float32 (n, K): softmax, or one logistic per label (`multi`)."""
+    if task.multi:
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores), np.float32)
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+
+def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
+    if states.level == "text":
+        return _row_answers(task, scores, np.arange(len(scores)))
+    docs = states.index["doc"].to_numpy()
+    texts = states.texts["doc"].to_numpy()
+    starts = np.searchsorted(docs, texts)
+    ends = np.searchsorted(docs, texts, side="right")
+    parts = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+    if task.task == "tag":
+        return _spans(_predicted(task, scores, docs), states, parts)
+    rows = _answers_or_none(task, scores, states, docs)
+    key = "tokens" if states.level == "token" else "words"
+    return [{key: [row for row in rows[part] if row is not None]} for part in parts]
+
+
+def _predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
+    return predicted_labels(task.task, task.multi, task.classes, scores, docs)
+
+
+def _row_answers(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
+    labels_of_rows = _predicted(task, scores, docs)
+    if task.task == "regress":
+        return [{"value": short(value)} for value in scores[:, 0]]
+    if task.multi:
+        return [{"labels": list(labels)} for labels in labels_of_rows]
+    row_probabilities = _probabilities(task, scores)
+    return [
+        {"label": label, "probabilities": {n: short(p) for n, p in zip(task.classes, row, strict=True)}}
+        for label, row in zip(labels_of_rows.tolist(), row_probabilities, strict=True)
+    ]
+
+
+def _answers_or_none(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
+    """Return the character offsets and the answer of each row; `None` for special tokens."""
+    index = states.index
+    special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
+    key = "value" if task.task == "regress" else "labels" if task.multi else "label"
+    offsets = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
+    return [
+        None if is_special else {"start": start, "end": end, key: answer[key]}
+        for (start, end, is_special), answer in zip(offsets, _row_answers(task, scores, docs), strict=True)
+    ]
+
+
+def _spans(tags: NDArray[Any], states: Layered, parts: Sequence[slice]) -> list[Answer]:
+    starts, ends = (states.index[name].to_pylist() for name in ("start", "end"))
+    texts = states.texts["text"].to_pylist() if "text" in states.texts.column_names else [""] * len(parts)
+    out = []
+    for part, text in zip(parts, texts, strict=True):
+        text_spans = []
+        for label, first, after in spans(tags[part].tolist()):
+            start, end = starts[part.start + first], ends[part.start + after - 1]
+            text_spans.append({"start": start, "end": end, "label": label, "text": text[start:end]})
+        out.append({"spans": text_spans})
+    return out
+
+
+def short(number: Any) -> float:
+    """Return the number with the fewest digits that rounds to the same float32."""
+    return float(str(np.float32(number)))

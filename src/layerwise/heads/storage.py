@@ -1,7 +1,7 @@
 """Write and read a head: a folder of `head.json` and `head.safetensors`, without executable content.
 
 head.json           format, version, the model with its hashes, how rows are encoded, tasks, training, versions
-head.safetensors    the tensors of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `head.expected`
+head.safetensors    the tensors of task 0 as `0.weight`, `0.bias`, …, then those of task 1; see `tensor_specs`
 
 A folder is written under a temporary name and renamed, so that a head is never incomplete. `head.json` is checked
 before anything in it is used, and `head.safetensors` is read only if its size and its hash fit.
@@ -9,7 +9,7 @@ before anything in it is used, and `head.safetensors` is read only if its size a
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,10 @@ from layerwise._util.guarded import (
 )
 from layerwise._util.paths import reason
 from layerwise.errors import HeadError, RequestError
-from layerwise.heads.head import (
-    HeadData,
-    TaskHead,
-    TensorSpec,
-    expected,
-    from_tensors,
-    to_tensors,
-)
+from layerwise.heads.head import Fitted, HeadData, TaskHead
+from layerwise.heads.mixing import Norms, input_width
 from layerwise.heads.storage_checks import check_head
-from layerwise.mixes import Mix, parse_mix
+from layerwise.mixes import LayerStats, Mix, parse_mix
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 
@@ -45,10 +39,12 @@ VERSION = 2
 JSON, TENSORS = "head.json", "head.safetensors"
 _NUMPY = {"F32": np.float32, "F64": np.float64}
 _BYTES = {"F32": 4, "F64": 8}
+TensorSpec = tuple[str, tuple[int, ...]]
+"""The safetensors type and the shape of an array."""
 
 
-def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
-    """Write a head to the folder `path`; `about` are further entries of `head.json`, such as versions.
+def write_head(head: HeadData, path: str | Path) -> None:
+    """Write a head to the folder `path`.
 
     Raises:
         OutputError: a folder that exists or can't be written.
@@ -56,14 +52,14 @@ def write_head(head: HeadData, path: str | Path, about: dict[str, Any]) -> None:
     tensors = save(
         {
             f"{number}.{name}": values
-            for number, task in enumerate(head.tasks)
+            for number, task in enumerate(head.task_heads)
             for name, values in to_tensors(task).items()
         }
     )
     with disk.new(Path(path)) as part:
         part.mkdir()
         disk.write_file(part / TENSORS, tensors)
-        disk.write_file(part / JSON, to_json({**about, **_description(head, tensors)}))
+        disk.write_file(part / JSON, to_json({**head.provenance, **_description(head, tensors)}))
 
 
 def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def _description(head: HeadData, tensors: bytes) -> dict[str, Any]:
         "model": dict(head.model),
         "rows": dict(head.rows),
         "pairs": None if head.pairs is None else list(head.pairs),
-        "tasks": [_task(task) for task in head.tasks],
+        "tasks": [_task(task) for task in head.task_heads],
         "tensors": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
         "training": _finite(dict(head.training)),
     }
@@ -116,7 +112,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
         problem = (
             "is a file" if folder.is_file() else "holds no head.json" if folder.exists() else "doesn't exist"
         )
-        raise HeadError(f"{folder} {problem}; a head is the folder that `layerwise train --out` writes")
+        raise HeadError(f"{folder} {problem}; a head is a folder that `layerwise train` writes")
     try:
         value = read_json(file)
     except OSError as error:
@@ -124,7 +120,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise HeadError(f"{file} is damaged, it holds no JSON ({error}); restore it from a copy") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise HeadError(f"{file} isn't of a layerwise head; a head is what `layerwise train --out` writes")
+        raise HeadError(f"{file} isn't of a layerwise head; a head is a folder that `layerwise train` writes")
     version = value.get("version")
     if type(version) is int and 0 < version < VERSION:
         raise HeadError(
@@ -175,13 +171,9 @@ def read_head(path: str | Path) -> HeadData:
             )
         )
     pairs = value.get("pairs")
-    return HeadData(
-        value["model"],
-        value["rows"],
-        None if pairs is None else (pairs[0], pairs[1]),
-        tuple(tasks),
-        value["training"],
-    )
+    provenance = {name: value.get(name) for name in ("versions", "made")}
+    both = None if pairs is None else (pairs[0], pairs[1])
+    return HeadData(value["model"], value["rows"], both, tuple(tasks), value["training"], provenance)
 
 
 def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:
@@ -197,7 +189,7 @@ def _expected_tensors(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, 
     return {
         f"{number}.{name}": tensor
         for number, (entry, mix) in enumerate(zip(value["tasks"], mixes, strict=True))
-        for name, tensor in expected(
+        for name, tensor in tensor_specs(
             mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")
         ).items()
     }
@@ -211,9 +203,7 @@ def _arrays(file: Path, value: dict[str, Any], expected_tensors: dict[str, Tenso
         if size == value["tensors"]["bytes"]:
             digest = digest_regular(file)
         if digest != value["tensors"]["sha256"]:
-            raise HeadError(
-                f"{file} isn't what {JSON} says it is (its hash is another); restore both from a copy"
-            )
+            raise HeadError(f"{file} doesn't have the hash that {JSON} holds; restore both from a copy")
         arrays: dict[str, Any] = load(read_bytes(file, HEAD_BYTES))
     except OSError as error:
         raise HeadError(f"can't read {file}: {reason(error)}; restore it from a copy") from None
@@ -255,3 +245,67 @@ def _fits(array: Any, tensor: TensorSpec | None) -> bool:
         return False
     kind, shape = tensor
     return bool(array.shape == shape and array.dtype == _NUMPY[kind] and np.isfinite(array).all())
+
+
+def tensor_specs(
+    mix: Mix, width: int, paired: bool, outputs: int, hidden: int | None
+) -> dict[str, TensorSpec]:
+    """Return the tensors of a head of these sizes: safetensors type and shape of each, by name."""
+    inputs = input_width(mix, width, paired)
+    count = len(mix.layers) if mix.how == "learned" else 1
+    out: dict[str, TensorSpec] = {
+        "mix.weights": ("F32", (count,)),
+        "mix.scale": ("F32", (1,)),
+        "mean": ("F64", (count, inputs)),
+        "std": ("F64", (count, inputs)),
+        "weight": ("F32", (hidden or inputs, outputs)),
+        "bias": ("F32", (outputs,)),
+    }
+    if hidden is not None:
+        out |= {"hidden.weight": ("F32", (inputs, hidden)), "hidden.bias": ("F32", (hidden,))}
+    if mix.norm is not None and mix.how != "learned":
+        out |= {name: ("F64", (len(mix.layers), width)) for name in ("norm.mean", "norm.std")}
+    return out
+
+
+def to_tensors(task: TaskHead) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the numbers of a task as named arrays; `from_tensors` is the inverse."""
+    fitted = task.fitted
+    out: dict[str, np.ndarray[Any, Any]] = {
+        "mix.weights": np.asarray(fitted.mix_weights, np.float32),
+        "mix.scale": np.array([fitted.scale], np.float32),
+        "mean": np.stack([stats.mean for stats in task.stats]),
+        "std": np.stack([stats.std for stats in task.stats]),
+        "weight": np.ascontiguousarray(fitted.weight, np.float32),
+        "bias": np.ascontiguousarray(fitted.bias, np.float32),
+    }
+    if fitted.hidden is not None:
+        out["hidden.weight"], out["hidden.bias"] = (
+            np.ascontiguousarray(part, np.float32) for part in fitted.hidden
+        )
+    if task.norms is not None:
+        out["norm.mean"] = np.stack([task.norms[name].mean for name in task.mix.layers])
+        out["norm.std"] = np.stack([task.norms[name].std for name in task.mix.layers])
+    return out
+
+
+def from_tensors(
+    arrays: Mapping[str, Any], mix: Mix, activation: str
+) -> tuple[Fitted, tuple[LayerStats, ...], Norms | None]:
+    """Return the weights, the statistics of the planes and those of the layers from named arrays."""
+    hidden = (arrays["hidden.weight"], arrays["hidden.bias"]) if "hidden.bias" in arrays else None
+    fitted = Fitted(
+        mix_weights=arrays["mix.weights"],
+        scale=float(arrays["mix.scale"][0]),
+        hidden=hidden,
+        weight=arrays["weight"],
+        bias=arrays["bias"],
+        epochs=0,
+        dev_loss=0.0,
+        activation=activation,
+    )
+    stats = tuple(map(LayerStats, arrays["mean"], arrays["std"]))
+    norms = None
+    if "norm.mean" in arrays:
+        norms = dict(zip(mix.layers, map(LayerStats, arrays["norm.mean"], arrays["norm.std"]), strict=True))
+    return fitted, stats, norms

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from layerwise._util import json_checks
-from layerwise._util.guarded import BLOCKS, TASKS, WIDTH
+from layerwise._util.guarded import BLOCKS, WIDTH
+from layerwise._util.guarded import TASKS as MOST_TASKS
 from layerwise._util.json_checks import (
     flag,
     list_of,
@@ -20,9 +21,8 @@ from layerwise._util.json_checks import (
     text,
     whole,
 )
-from layerwise.choices import LONG, POOLS, PRECISIONS
-from layerwise.heads.weights import ACTIVATIONS
-from layerwise.labels.values import TASKS as KINDS
+from layerwise.choices import LONG, POOLS, PRECISIONS, TASKS
+from layerwise.heads.head import ACTIVATIONS
 
 LEVELS = ("token", "word", "text")
 _TAG = re.compile(r"O|[BI](?:-.+)?", re.DOTALL)
@@ -108,12 +108,12 @@ _TOP: json_checks.Schema = {
     "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
     "versions": map_of(text),
     "made": optional(text),
-    "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= TASKS,
+    "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= MOST_TASKS,
     "pairs": _pairs,
 }
 _TASK: json_checks.Schema = {
     "name": text,
-    "task": one_of(KINDS),
+    "task": one_of(TASKS),
     "label": text,
     "mix": lambda value: text(value) and len(value) <= _MIX,
     "classes": _classes,

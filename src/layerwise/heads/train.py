@@ -1,30 +1,31 @@
-"""Training: labels and the rows of a dataset in, a head out."""
+"""Train a head: the arguments of `lw.train` and the labelled rows of a dataset in, a head out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise._util.versions import versions
 from layerwise.arguments import argument
-from layerwise.choices import one_of
+from layerwise.choices import CLASS_WEIGHTS, HEAD_TYPES, one_of
 from layerwise.errors import RequestError
-from layerwise.heads.fit import FittedTask, fit_heads
-from layerwise.heads.fit_one import HEADS, HIDDEN, HeadOptions
+from layerwise.heads.fit import fit_heads
 from layerwise.heads.head import HeadData
-from layerwise.heads.linear import regularisation
-from layerwise.heads.predict import Head, new_about
-from layerwise.heads.row_spec import describe_model, describe_pairs, describe_rows
-from layerwise.heads.tasks import read_tasks
-from layerwise.heads.weights import LoopOptions
-from layerwise.labels.splits import SplitPlan, make_plan
-from layerwise.labels.targets import Target, TaskSpec
+from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
+from layerwise.heads.predict import Head
+from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
+from layerwise.labels.labelled import check_task
+from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
+from layerwise.mixes import parse_mix
 from layerwise.options import TrainOptions
-from layerwise.store import LayerDataset
-from layerwise.store.described import open_described
+from layerwise.store import LayerDataset, open_dataset
 
-# What a head says of its training, besides what came of it.
+_RESERVED = ("doc", "id")  # names of other entries of a prediction
+# The options that are recorded with a head.
 _KEPT = ("head_type", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
 
 
@@ -44,26 +45,116 @@ def train_head(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
             "dataset; write one with lw.extract"
         )
-    opened = open_described(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
-    specs = read_tasks(opened, task, label, tasks, mix, options.label_separator)
-    fitting = _fitting(options, specs)
+    opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
+    _check_options(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
-    _check_balance(plan, fitting)
-    fitted = fit_heads(opened, plan, fitting, options.draws, track)
-    settings = {name: getattr(options, name) for name in _KEPT}
-    training = {**settings, **_report(plan, fitted)}
-    return Head(HeadData(model, rows, pairs, tuple(f.head for f in fitted), training), new_about())
+    _check_class_weight(plan, options)
+    task_heads, records = fit_heads(opened, plan, options, track)
+    training = {
+        **{name: getattr(options, name) for name in _KEPT},
+        "refitted": bool(plan.refit and plan.held_out.any()),
+        "notes": list(plan.notes),
+        "tasks": records,
+    }
+    return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
 
 
-def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
-    """Return how heads are fitted, after making sure that the options go together."""
-    one_of("head_type", options.head_type, HEADS)
+def _provenance() -> dict[str, Any]:
+    """Return the records of a training: the versions and the time."""
+    solver_versions = {name: version(name) for name in ("scikit-learn", "scipy")}
+    return {
+        "versions": {**versions(), **solver_versions},
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _read_tasks(
+    dataset: LayerDataset,
+    task: str | None,
+    label: str | None,
+    tasks: Mapping[str, str | Sequence[str]] | None,
+    mix: str | int | Mapping[str, str | int] | None,
+    label_separator: str | None,
+) -> list[TaskSpec]:
+    """Return the tasks from the arguments of `train`, each with its mix.
+
+    Raises:
+        RequestError: no task, a task without a label, an invalid name or mix, or a mix for an unknown task.
+    """
+    if (task is None) == (tasks is None):
+        got = "neither" if task is None else "both"
+        raise RequestError(f"give one task with its label column, or several in tasks; got {got}")
+    if tasks is None:
+        if not label:
+            raise RequestError(
+                f"{argument('task', task)} needs the column of its labels; name it in {argument('label')}"
+            )
+        kind_and_column = {str(label): (str(task), label)}
+    else:
+        if label is not None:
+            raise RequestError(
+                f"{argument('label', label)} goes with one task; several are named as NAME=TASK:COL, "
+                "such as topic=classify:topic"
+            )
+        kind_and_column = {name: _kind_and_column(name, pair) for name, pair in tasks.items()}
+    if not kind_and_column:
+        raise RequestError("no task is named; give one, such as topic=classify:topic")
+    mixes = _mixes(dataset, list(kind_and_column), mix, several=tasks is not None)
+    specs = []
+    for name, (kind, column) in kind_and_column.items():
+        uses_separator = tasks is None or check_task(kind) == "classify"
+        separator_of_task = label_separator if uses_separator else None
+        specs.append(
+            TaskSpec(
+                name, kind, column, parse_mix(mixes[name], dataset.blocks, dataset.layers), separator_of_task
+            )
+        )
+    return specs
+
+
+def _kind_and_column(name: str, pair: str | Sequence[str]) -> tuple[str, str]:
+    if not name or name in _RESERVED:
+        raise RequestError(
+            f"a task can't be called {name!r}; give it a name, but not {' or '.join(_RESERVED)}"
+        )
+    parts = pair.split(":", 1) if isinstance(pair, str) else list(pair)
+    if len(parts) != 2 or not all(parts):
+        raise RequestError(f"task {name!r} is {pair!r}; give TASK:COL, such as classify:topic")
+    return parts[0], parts[1]
+
+
+def _mixes(
+    dataset: LayerDataset,
+    names: Sequence[str],
+    mix: str | int | Mapping[str, str | int] | None,
+    *,
+    several: bool,
+) -> dict[str, str | int]:
+    mix_of_task = dict(mix) if isinstance(mix, Mapping) else {} if mix is None else dict.fromkeys(names, mix)
+    unknown = sorted(set(mix_of_task) - set(names))
+    if unknown:
+        allowed = f"there are {', '.join(names)}" if several else "there is one task without a name"
+        raise RequestError(f"a mix is given for task {unknown[0]!r} and there is no such task; {allowed}")
+    return {name: mix_of_task.get(name, _default_mix(dataset.layers)) for name in names}
+
+
+def _default_mix(layers: Sequence[str]) -> str:
+    """Return the default mix: the mean of all stored layers except `emb`."""
+    deep = [name for name in layers if name != "emb"] or list(layers)
+    return deep[0] if len(deep) == 1 else f"mean({','.join(deep)})"
+
+
+def _check_options(options: TrainOptions, specs: Sequence[TaskSpec]) -> None:
+    """Raise RequestError for options out of range, or that don't go together."""
+    one_of("head_type", options.head_type, HEAD_TYPES)
     if options.class_weight is not None:
-        one_of("class_weight", options.class_weight, ("balanced",))
-    for name, width in (("hidden", options.hidden), ("shared-hidden", options.shared_hidden)):
+        one_of("class_weight", options.class_weight, CLASS_WEIGHTS)
+    for name in ("hidden", "shared_hidden"):
+        width = getattr(options, name)
         if width is not None and width < 1:
-            raise RequestError(f"--{name} {width} is too small; take at least 1")
+            raise RequestError(f"{argument(name, width)} is too small; take at least 1")
     if options.hidden is not None and options.head_type != "mlp":
         raise RequestError(
             f"{argument('hidden', options.hidden)} goes with {argument('head_type', 'mlp')}; "
@@ -75,58 +166,23 @@ def _fitting(options: TrainOptions, specs: Sequence[TaskSpec]) -> HeadOptions:
             f"for one take {argument('head_type', 'mlp')} and {argument('hidden')}"
         )
     if options.layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
-        raise RequestError(f"--layer-dropout {options.layer_dropout} goes with a mix such as learned(all)")
+        raise RequestError(
+            f"{argument('layer_dropout', options.layer_dropout)} goes with a mix such as learned(all); "
+            "take one, or leave it out"
+        )
     if not 0 <= options.seed < 1 << 32:
-        raise RequestError(f"--seed {options.seed} is out of range; take 0 to {(1 << 32) - 1}")
-    limits: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience}
-    loop = LoopOptions(
-        seed=options.seed,
-        layer_dropout=options.layer_dropout,
-        **{name: limit for name, limit in limits.items() if limit is not None},
-    )
-    loop.check()
-    return HeadOptions(
-        options.head_type, options.hidden or HIDDEN, options.shared_hidden, options.class_weight, loop
-    )
+        raise RequestError(f"{argument('seed', options.seed)} is out of range; take 0 to {(1 << 32) - 1}")
+    loop_options(options, Hyperparameters(), 1).check()
 
 
-def _check_balance(plan: SplitPlan, options: HeadOptions) -> None:
+def _check_class_weight(plan: SplitPlan, options: TrainOptions) -> None:
+    """Raise RequestError if classes are to be balanced in a task where that isn't possible."""
     for target in plan.targets:
-        spec = target.spec
-        looped = options.head_type == "mlp" or options.shared_hidden or spec.mix.how == "learned"
-        if options.balance and (spec.task == "regress" or (target.multi and looped)):
-            what = "regress" if spec.task == "regress" else "several labels per row and a fitted mix or MLP"
-            raise RequestError(f"--class-weight balanced doesn't go with {what}; leave it out")
-
-
-def _report(plan: SplitPlan, fitted: Sequence[FittedTask]) -> dict[str, Any]:
-    tasks = {
-        target.spec.name: _task_report(plan, target, fitted_task)
-        for target, fitted_task in zip(plan.targets, fitted, strict=True)
-    }
-    return {"refitted": bool(plan.refit and plan.held.any()), "notes": list(plan.notes), "tasks": tasks}
-
-
-def _task_report(plan: SplitPlan, target: Target, fitted_task: FittedTask) -> dict[str, Any]:
-    fitting = plan.train | plan.held if plan.refit else plan.train
-    return {
-        "rows": int((target.has & fitting).sum()),
-        "held_out_rows": int((target.has & plan.held).sum()),
-        "test_rows": int((target.has & plan.test).sum()),
-        "dropped": target.dropped,
-        "scheme": target.scheme,
-        **regularisation(target.spec.task, fitted_task.C),
-        "epochs": fitted_task.epochs,
-        "converged": fitted_task.converged,
-        "mix_weights": _weights(fitted_task),
-        "held_out": fitted_task.held_out.to_json() if fitted_task.held_out else None,
-        "test": fitted_task.test.to_json() if fitted_task.test else None,
-        "learned": fitted_task.learned.to_json() if fitted_task.learned else None,
-        "alone": fitted_task.alone.to_json() if fitted_task.alone else None,
-    }
-
-
-def _weights(fitted_task: FittedTask) -> dict[str, float] | None:
-    """Return the weights of a learned mix, by layer."""
-    mix, weights = fitted_task.head.mix, fitted_task.head.fitted.mix_weights.tolist()
-    return dict(zip(mix.layers, weights, strict=True)) if mix.how == "learned" else None
+        regress, looped = target.spec.task == "regress", has_hidden(options) or is_learned(target)
+        if options.class_weight and (regress or (target.multi and looped)):
+            kind = (
+                argument("task", "regress") if regress else "several labels per row and a fitted mix or MLP"
+            )
+            raise RequestError(
+                f"{argument('class_weight', options.class_weight)} doesn't go with {kind}; leave it out"
+            )

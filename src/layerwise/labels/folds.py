@@ -1,4 +1,4 @@
-"""Split rows into training, held-out and test parts, or into folds, by whole groups of texts.
+"""Groups of rows, their parts in a split, and folds: training and probing cut rows here, by whole groups of texts.
 
 If the same text, or two texts of one author or document, were in the training and in the test part, a head could
 score well by remembering them. So rows are linked into groups, and a group is never split.
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from layerwise.arguments import argument
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.labels.values import read_column
+from layerwise.labels.labelled import Mask, read_column
 from layerwise.states import I64, Layered
 
-Mask = NDArray[np.bool_]
 ROLES = {
     "train": "train",
     "training": "train",
@@ -97,13 +97,43 @@ def split_roles(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
         text = "" if value is None else str(value).strip().lower()
         if text and text not in ROLES:
             raise RequestError(
-                f"--split {column}: {value!r:.60} isn't a part; the values are train, dev (or validation) and test"
+                f"{argument('split', column)}: {value!r:.60} isn't a part; the values are train, dev (or validation) "
+                "and test"
             )
         roles.append(ROLES.get(text, ""))
     out = np.array(roles, dtype="<U5")
     if not (out == "train").any():
-        raise RequestError(f"--split {column}: no row is 'train'; the values are train, dev and test")
+        raise RequestError(
+            f"{argument('split', column)}: no row is 'train'; the values are train, dev and test"
+        )
     return out
+
+
+def leak_note(groups: I64, test: Mask, other_parts: Mask) -> str | None:
+    """Return a note on the test rows whose group is in another part of the user's split as well; `None` without any.
+
+    Args:
+        groups: the group of each row, int64 (n,); identical texts are in one group.
+        test: the rows of the test part, bool (n,).
+        other_parts: the rows of the parts that the head is fitted to, or chosen by, bool (n,).
+    """
+    leaked = int(np.isin(groups[test], groups[other_parts]).sum())
+    if not leaked:
+        return None
+    return (
+        f"{leaked:,} test rows are in the training part as well (the same text, or the same group): your split "
+        "was kept, so the test scores may be too high"
+    )
+
+
+def check_groups(count: int, folds: int) -> None:
+    """Raise RequestError if `count` groups are fewer than `folds` folds."""
+    if count < folds:
+        groups = argument("groups")
+        raise RequestError(
+            f"{count} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair and equal "
+            f"values of {groups} stay together; give more texts, finer {groups}, or your own {argument('split')}"
+        )
 
 
 def stratified_folds(groups: I64, classes: I64 | None, folds: int, seed: int) -> list[Mask]:
@@ -123,27 +153,20 @@ def stratified_folds(groups: I64, classes: I64 | None, folds: int, seed: int) ->
         RequestError: fewer groups than folds.
     """
     names, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(names) < folds:
-        raise RequestError(
-            f"{len(names)} groups of texts can't be cut into {folds} folds; "
-            "identical texts and equal values of --groups stay together: give more texts, or fewer folds"
-        )
-    kinds = (
-        _commonest(group_of_row, classes, len(names))
-        if classes is not None
-        else np.zeros(len(names), np.int64)
-    )
+    check_groups(len(names), folds)
+    no_classes = np.zeros(len(names), np.int64)
+    class_of_group = no_classes if classes is None else _commonest(group_of_row, classes, len(names))
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-sizes[order], kind="stable")]
-    load_of_kind: dict[int, list[int]] = {}
+    load_of_class: dict[int, list[int]] = {}
     total_load = [0] * folds
     fold_of_group = np.empty(len(names), np.int64)
     for group in order.tolist():
-        kind_load = load_of_kind.setdefault(int(kinds[group]), [0] * folds)
-        load = list(zip(kind_load, total_load, strict=True))
+        class_load = load_of_class.setdefault(int(class_of_group[group]), [0] * folds)
+        load = list(zip(class_load, total_load, strict=True))
         fold = load.index(min(load))
         fold_of_group[group] = fold
-        kind_load[fold] += int(sizes[group])
+        class_load[fold] += int(sizes[group])
         total_load[fold] += int(sizes[group])
     return [fold_of_group[group_of_row] == fold for fold in range(folds)]
 
@@ -167,6 +190,6 @@ def holdout(groups: I64, classes: I64 | None, share: float, seed: int) -> Mask:
     folds = max(2, min(round(1 / share), count))
     if count < 2:
         raise RequestError(
-            "all rows belong to one group, so nothing can be held out; give more texts or other --groups"
+            f"all rows belong to one group, so nothing can be held out; give more texts or other {argument('groups')}"
         )
     return stratified_folds(groups, classes, folds, seed)[0]

@@ -1,12 +1,12 @@
 """Metrics of predictions: accuracy and F1 of classes, strict F1 of spans, R² and correlations of numbers.
 
-Every F1 is computed from counts (…, 3) of true positives, predicted and gold, which can be summed over rows,
-texts and folds; `f1_of_counts` computes the score. A quotient that isn't defined (a class that nobody predicts, a
-correlation with a constant) is 0, as in scikit-learn's `zero_division=0`.
+`scores` and `score_table` take labels and predictions; a quotient that isn't defined (a class that nobody predicts, a
+correlation with a constant) is 0, as in scikit-learn's `zero_division=0`. The functions on counts take sums of what each
+row or text adds, which may be weighted or resampled; there an undefined score is NaN, so that it can be left out.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,7 +16,10 @@ from sklearn.metrics import r2_score
 
 from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
-from layerwise.labels.tags import I64, f1_of_counts, span_counts, spans
+from layerwise.labels.tags import I64, f1_of_counts, spans
+
+F64 = NDArray[np.float64]
+_ROUNDING = 1e-12  # share of a sum of squares: a smaller variation is the rounding error of a constant
 
 
 class ClassScore(TypedDict):
@@ -63,7 +66,8 @@ def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[st
         }
     _, counts = _counts(task, gold, predicted, multi)
     if task == "tag":
-        return _span_scores(counts, gold, predicted)
+        words = [(g, p) for pair in zip(gold, predicted, strict=True) for g, p in zip(*pair, strict=True)]
+        return span_scores(counts.sum(axis=0), sum(g == p for g, p in words), len(words))
     macro = float(macro_f1_of_counts(counts))
     if multi:
         exact = accuracy(*([frozenset(row) for row in rows] for rows in (gold, predicted)))
@@ -88,6 +92,16 @@ def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> li
     ]
 
 
+def span_scores(counts: NDArray[Any], right_words: int, words: int) -> dict[str, float]:
+    """Return the scores of tags from counts (3,) of all spans, and the numbers of correct and of all words."""
+    return {
+        "span_f1": float(f1_of_counts(counts)),
+        "span_precision": float(_quotient(counts, 1)),
+        "span_recall": float(_quotient(counts, 2)),
+        "word_accuracy": right_words / max(1, words),
+    }
+
+
 def accuracy(gold: Any, predicted: Any) -> float:
     """Return the share of rows with the correct label; 0 without rows."""
     return float(sum(g == p for g, p in zip(gold, predicted, strict=True)) / max(1, len(gold)))
@@ -98,35 +112,45 @@ def macro_f1(gold: Any, predicted: Any) -> float:
     return float(macro_f1_of_counts(_counts("classify", gold, predicted, multi=False)[1]))
 
 
-def span_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """Return strict micro F1 of spans of IOB2 tags, a sequence per text; seqeval's `mode="strict"`."""
-    return float(f1_of_counts(span_counts(gold, predicted).sum(axis=0)))
-
-
-def class_counts(gold: I64, predicted: NDArray[np.integer[Any]], classes: int) -> I64:
-    """Return true positives, predicted and gold of every class, for many predictions of the same rows.
-
-    Args:
-        gold: int64 (rows,), class numbers.
-        predicted: int (P, rows), P predictions.
-        classes: the number of classes.
-
-    Returns:
-        int64 (P, classes, 3)
-    """
-    counts = np.empty((len(predicted), classes, 3), dtype=np.int64)
-    counts[..., 2] = np.bincount(gold, minlength=classes)
-    for block, guess in zip(counts, predicted, strict=True):
-        block[:, 0] = np.bincount(gold[guess == gold], minlength=classes)
-        block[:, 1] = np.bincount(guess, minlength=classes)
-    return counts
-
-
-def macro_f1_of_counts(counts: NDArray[Any]) -> NDArray[np.float64]:
+def macro_f1_of_counts(counts: NDArray[Any]) -> F64:
     """Return the mean F1 (…) of counts (…, classes, 3) over the classes that are gold or predicted."""
     present = (counts[..., 1] + counts[..., 2] > 0).sum(axis=-1)
-    means: NDArray[np.float64] = f1_of_counts(counts).sum(axis=-1) / np.maximum(present, 1)
+    means: F64 = f1_of_counts(counts).sum(axis=-1) / np.maximum(present, 1)
     return means
+
+
+def accuracy_of_counts(counts: F64) -> F64:
+    """Return accuracy (…) from counts (…, 2): correct, total."""
+    return _share(counts[..., 0], counts[..., 1])
+
+
+def moments(gold: NDArray[Any], predicted: NDArray[Any]) -> F64:
+    """Return what each row adds to the sums that R² is computed from, float64 (rows, 4).
+
+    The squared error, gold, gold² and 1; the mean of gold is subtracted first, which keeps sums of squares exact where
+    values are far from 0. `gold` and `predicted` are numbers (rows,).
+    """
+    centred = gold - gold.mean(dtype=np.float64)
+    error = gold.astype(np.float64) - predicted
+    return np.stack([error**2, centred, centred**2, np.ones(len(gold))], axis=1)
+
+
+def r2_of_moments(sums: F64) -> F64:
+    """Return R² (…) from summed `moments` (…, 4); NaN where gold is constant."""
+    error, total, squares, count = np.moveaxis(sums, -1, 0)
+    return 1 - _share(error, _variation(squares, total, count))
+
+
+def _variation(squares: F64, total: F64, count: F64) -> F64:
+    """Return the sum of squares about the mean; 0 where it is only rounding error."""
+    rest = squares - total**2 / np.maximum(count, 1)
+    result: F64 = np.where(rest > _ROUNDING * squares, rest, 0.0)
+    return result
+
+
+def _share(part: F64, whole: F64) -> F64:
+    result: F64 = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole != 0)
+    return result
 
 
 def r2(gold: Any, predicted: Any) -> float:
@@ -181,17 +205,6 @@ def _tally(
     return names, counts.reshape(-1, 3)
 
 
-def _quotient(counts: I64, column: int) -> NDArray[np.float64]:
+def _quotient(counts: NDArray[Any], column: int) -> NDArray[np.float64]:
     """Return true positives divided by a column of counts (…, 3); 0 / 0 is 0."""
     return np.asarray(counts[..., 0] / np.maximum(counts[..., column], 1), dtype=np.float64)
-
-
-def _span_scores(counts: I64, gold: Any, predicted: Any) -> dict[str, float]:
-    total = counts.sum(axis=0)
-    words = [(g, p) for pair in zip(gold, predicted, strict=True) for g, p in zip(*pair, strict=True)]
-    return {
-        "span_f1": float(f1_of_counts(total)),
-        "span_precision": float(_quotient(total, 1)),
-        "span_recall": float(_quotient(total, 2)),
-        "word_accuracy": sum(g == p for g, p in words) / max(1, len(words)),
-    }

@@ -3,7 +3,7 @@
 One rule converts all schemes: a span begins at B, at S, and at an I or E that continues no span; it continues
 with I or E of the same label; it ends after E or S. On legal sequences this is the definition of each scheme, IOE
 included; on illegal ones it is what conlleval and most trainers do. Only gold tags are converted by this rule;
-predicted tags aren't, since `spans` is strict: mending them would raise their scores.
+predicted tags aren't, since `spans` is strict: correcting them would raise their scores.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
 
@@ -40,7 +41,7 @@ def split_tag(tag: str) -> tuple[str, str]:
     if match is None:
         raise RequestError(
             f"{tag!r} isn't a tag; allowed are O and LETTER-LABEL with one of B, I, E, S (IOB1, IOB2, IOBES, IO) "
-            "or M, L, U, W (BMES, BILOU, BMEWO); use --task classify for labels of single words"
+            f"or M, L, U, W (BMES, BILOU, BMEWO); use {argument('task', 'classify')} for labels of single words"
         )
     letter = match[1]
     return _SPELLINGS.get(letter, letter), match[2] or ""
@@ -63,6 +64,18 @@ def to_iob2(tags: Sequence[str]) -> list[str]:
         out.append(_join("I" if goes_on else "B", label))
         inside = None if letter in "ES" else label
     return out
+
+
+def lengths(docs: I64) -> list[int]:
+    """Return the number of rows of each text; `docs` (n,) is the text of each row, sorted by text."""
+    borders = np.flatnonzero(np.diff(docs)) + 1
+    return np.diff([0, *borders.tolist(), len(docs)]).tolist() if len(docs) else []
+
+
+def cut(values: NDArray[Any], docs: I64) -> list[list[Any]]:
+    """Return the values (n,) as a list per text; `docs` (n,) is the text of each row, sorted by text."""
+    ends = np.cumsum(lengths(docs))[:-1]
+    return [part.tolist() for part in np.split(values, ends)] if len(docs) else []
 
 
 def _join(letter: str, label: str) -> str:
@@ -161,7 +174,7 @@ def f1_of_counts(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def span_counts_of_codes(
-    gold: I64, predicted: NDArray[np.integer[Any]], lengths: Sequence[int] | I64, tags: Sequence[str]
+    gold: I64, predicted: NDArray[np.integer[Any]], sizes: Sequence[int] | I64, tags: Sequence[str]
 ) -> I64:
     """Return the result of `span_counts` for many predictions of the same texts at once.
 
@@ -170,25 +183,25 @@ def span_counts_of_codes(
     Args:
         gold: int64 (words,), numbers of IOB2 tags, sorted by text.
         predicted: int (P, words), P predictions.
-        lengths: (texts,) the number of words of each text; may be 0.
+        sizes: (texts,) the number of words of each text; may be 0.
         tags: (T,) the names of the tags, without repetition.
 
     Returns:
         int64 (P, texts, 3): true positives, predicted, gold.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
+    sizes = np.asarray(sizes, dtype=np.int64)
     begins, inside = _begins(tags), inside_partners(tags)
-    first, end = _gold_spans(gold, lengths, begins, inside)
-    per_text = _sums(begins[gold], lengths)
-    following, partner = _following(gold, lengths, first, end, inside)
-    counts = np.empty((len(predicted), len(lengths), 3), dtype=np.int64)
+    first, end = _gold_spans(gold, sizes, begins, inside)
+    per_text = _sums(begins[gold], sizes)
+    following, partner = _following(gold, sizes, first, end, inside)
+    counts = np.empty((len(predicted), len(sizes), 3), dtype=np.int64)
     counts[..., 2] = per_text
     step = max(1, _BLOCK // max(1, len(gold)))
     for at in range(0, len(predicted), step):
         part, block = predicted[at : at + step], counts[at : at + step]
         right = _all_equal(part, gold, first, end) & (part[:, following] != partner)
         block[..., 0] = _sums(right, per_text)
-        block[..., 1] = _sums(begins[part], lengths)
+        block[..., 1] = _sums(begins[part], sizes)
     return counts
 
 
@@ -207,19 +220,19 @@ def _begins(tags: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([tag.partition("-")[0] == "B" for tag in tags], dtype=bool)
 
 
-def _gold_spans(gold: I64, lengths: I64, begins: NDArray[np.bool_], inside: I64) -> tuple[I64, I64]:
+def _gold_spans(gold: I64, sizes: I64, begins: NDArray[np.bool_], inside: I64) -> tuple[I64, I64]:
     """Return the first words of strict spans, (spans,), and the words after their last words, (spans,)."""
     goes_on = np.zeros(len(gold), dtype=bool)
     goes_on[1:] = gold[1:] == inside[gold[:-1]]
-    goes_on[_starts(lengths)] = False
+    goes_on[_starts(sizes)] = False
     breaks = np.append(np.flatnonzero(~goes_on), len(gold))
     first = np.flatnonzero(begins[gold])
     return first, breaks[np.searchsorted(breaks, first, side="right")]
 
 
-def _following(gold: I64, lengths: I64, first: I64, end: I64, inside: I64) -> tuple[I64, I64]:
+def _following(gold: I64, sizes: I64, first: I64, end: I64, inside: I64) -> tuple[I64, I64]:
     """Return the word after each span, and the tag that would continue the span; -1 where the text ends."""
-    text_end = np.repeat(np.cumsum(lengths), lengths)
+    text_end = np.repeat(np.cumsum(sizes), sizes)
     partner = np.where(end < text_end[first], inside[gold[first]], -1)
     return np.minimum(end, max(0, len(gold) - 1)), partner
 
@@ -235,15 +248,15 @@ def _all_equal(part: NDArray[np.integer[Any]], gold: I64, first: I64, end: I64) 
     return equal
 
 
-def _starts(lengths: I64) -> I64:
+def _starts(sizes: I64) -> I64:
     """Return the first word of each text that isn't empty."""
-    starts: I64 = (np.cumsum(lengths) - lengths)[lengths > 0]
+    starts: I64 = (np.cumsum(sizes) - sizes)[sizes > 0]
     return starts
 
 
-def _sums(flags: NDArray[np.bool_], lengths: I64) -> I64:
+def _sums(flags: NDArray[np.bool_], sizes: I64) -> I64:
     """Return the sum of flags (…, words) over each text, int64 (…, texts)."""
-    sums = np.zeros((*flags.shape[:-1], len(lengths)), dtype=np.int64)
-    if lengths.any():
-        sums[..., lengths > 0] = np.add.reduceat(flags, _starts(lengths), axis=-1, dtype=np.int64)
+    sums = np.zeros((*flags.shape[:-1], len(sizes)), dtype=np.int64)
+    if sizes.any():
+        sums[..., sizes > 0] = np.add.reduceat(flags, _starts(sizes), axis=-1, dtype=np.int64)
     return sums

@@ -64,7 +64,7 @@ class PageBackend:
         name = self.dataset.layers[self._layer(layer)]
         (row,) = self._rows([row]).tolist()
         if not 1 <= k <= _NEAR:
-            raise RequestError(f"k {k} is out of range; take 1 to {_NEAR}")
+            raise RequestError(f"k {k} is out of range; give 1 to {_NEAR}")
         rows, cosines = nearest_to(self.dataset, name, row, k)
         entries = {entry["row"]: entry for entry in self.texts(rows.tolist())} if len(rows) else {}
         return [
@@ -136,7 +136,7 @@ def answer(backend: PageBackend, what: str, query: Mapping[str, str]) -> Any:
         return backend.neighbours(row, _required(query, "layer"), k)
     if what == "search":
         return backend.search(_required(query, "q"))
-    raise RequestError(f"there is no {what!r} here")
+    raise RequestError(f"there is no request {what!r}")
 
 
 def _required(query: Mapping[str, str], name: str) -> str:
@@ -149,5 +149,7 @@ def _numbers(query: Mapping[str, str], name: str) -> list[int]:
     """Return comma-separated whole numbers such as `1,2`, which must fit into int64."""
     items = _required(query, name).split(",")
     if not all(item.isascii() and item.isdecimal() and len(item) < 19 for item in items):
-        raise RequestError(f"{name} {query[name]!r:.60} is no number of 0 or more")
+        raise RequestError(
+            f"{name} {query[name]!r:.60} isn't a whole number of 0 or more, or several separated by commas"
+        )
     return [int(item) for item in items]

@@ -13,7 +13,6 @@ from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
 from layerwise.store import LayerDataset
-from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.geometry.projection import Reducer
@@ -46,20 +45,20 @@ def facts(dataset: Layered) -> dict[str, Any]:
     }
     if not isinstance(dataset, LayerDataset):
         return entries
-    manifest = described(dataset).manifest
-    totals = manifest.get("totals", {})
+    manifest = dataset.manifest
+    totals = manifest.totals
     return entries | {
-        "model": manifest.get("model"),
-        "tokens": totals.get("tokens"),
-        "windows": totals.get("windows"),
-        "truncated": totals.get("truncated_texts"),
-        "lost_words": totals.get("lost_words"),
-        "skipped": len(manifest.get("skipped", [])),
-        "bytes": totals.get("bytes"),
+        "model": manifest.model.to_json(),
+        "tokens": totals.tokens,
+        "windows": totals.windows,
+        "truncated": totals.truncated_texts,
+        "lost_words": totals.lost_words,
+        "skipped": len(manifest.skipped),
+        "bytes": totals.bytes,
         "dtype": dataset.dtype,
-        "precision": manifest.get("settings", {}).get("precision"),
-        "finished": manifest.get("finished"),
-        "versions": manifest.get("versions"),
+        "precision": manifest.settings.precision,
+        "finished": dataset.run.finished,
+        "versions": dict(manifest.versions),
         "sha256": dataset.sha256,
     }
 

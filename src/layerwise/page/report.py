@@ -140,4 +140,6 @@ def _check_kind(data: Any, name: str, where: str) -> None:
             for measure in data["measures"].values()
         )
     if not valid:
-        raise RequestError(f"{where} holds no {name}, or a damaged one; make it again with `{_VERBS[name]}`")
+        raise RequestError(
+            f"{where} contains no {name}, or a damaged one; make it again with `{_VERBS[name]}`"
+        )

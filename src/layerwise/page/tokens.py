@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise import encode
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import choose
 from layerwise.encode.computing import computing
 from layerwise.errors import LayerwiseError, RequestError
-from layerwise.extraction.encoding_again import check_same, places, same_request, stored_example
+from layerwise.extraction.stored_model import load_stored_model, stored_request
+from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.geometry.token_paths import moves
 from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
-from layerwise.store.described import described
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -33,7 +32,10 @@ _LEAST = 8  # fewest tokens of a text in its maps, even where MAPS allows fewer
 
 
 def some_docs(texts: Any) -> list[int]:
-    """Return the numbers of a few texts, evenly spaced in a table; texts short enough to show whole come first."""
+    """Return the numbers of a few texts of a table, ascending and evenly spaced.
+
+    If the table has texts short enough to show whole, only these are chosen.
+    """
     docs = texts["doc"].to_numpy()
     tokens = texts["tokens"].to_numpy() if "tokens" in texts.column_names else np.full(len(docs), MOST)
     short = docs[(tokens > 3) & (tokens <= MOST)]
@@ -68,9 +70,7 @@ def tokens_of(
     """
     if not isinstance(dataset, LayerDataset):
         if attention or requested:
-            raise RequestError(
-                "tokens and attention come from a dataset on disk, and these are rows in memory"
-            )
+            raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
         return [], "these are rows in memory"
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:
@@ -90,12 +90,11 @@ def tokens_of(
 
 
 def _encoder(dataset: LayerDataset) -> Encoder:
-    if "text" not in next(dataset.parts()).texts.column_names:
-        raise RequestError("tokens need the texts, to encode them again, and the dataset holds no texts")
-    model = described(dataset).manifest["model"]
-    encoder = encode.load.load_encoder(model["id"], revision=model["revision"])
-    check_same(encoder, model, ("weights", "tokenizer", "config"), "put that one back")
-    return encoder
+    if not has_texts(dataset):
+        raise RequestError(
+            "tokens need the texts, which must be encoded again, but the dataset contains no texts"
+        )
+    return load_stored_model(dataset, remedy="restore the model of the dataset")
 
 
 def _text_entry(
@@ -123,8 +122,7 @@ def _text_entry(
 
 
 def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
-    settings = dataset.manifest["settings"]
-    request = same_request(encoder, settings, list(dataset.layers))
+    request = stored_request(encoder, dataset.manifest.settings, list(dataset.layers))
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
 
 

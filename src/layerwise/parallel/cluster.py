@@ -35,7 +35,7 @@ def connect(ray: Any) -> bool:
         )
     except (ConnectionError, ValueError) as error:
         why = str(error).strip().partition("\n")[0]
-        raise RequestError(f"no Ray cluster is available: {why}; is RAY_ADDRESS right?") from None
+        raise RequestError(f"no Ray cluster is available: {why}; check RAY_ADDRESS") from None
     return True
 
 

@@ -129,7 +129,7 @@ class Executor(AbstractContextManager["Executor"], ABC):
             RequestError: they differ; `remedy` tells the user what to do.
         """
         if self.description is not None and description != self.description:
-            raise RequestError(f"the workers don't agree on how the model runs; {remedy}")
+            raise RequestError(f"the workers don't all run the model in the same way; {remedy}")
         self.description = description
 
 

@@ -63,7 +63,7 @@ class ProcessExecutor(Executor):
                     _WorkerProcess(first_message, self._messages, str(self._temporary.path), share)
                 )
             for _ in self._processes:
-                self._agree(self._next("ready"), f"take {argument('workers', 1)}")
+                self._agree(self._next("ready"), f"give {argument('workers', 1)}")
         except BaseException:
             self.close()
             raise
@@ -199,7 +199,7 @@ class _WorkerProcess:
 
     def _death_message(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        advice = f"; it may need more memory: take fewer workers or a smaller {argument('batch_tokens')}"
+        advice = f"; it may need more memory: give fewer workers or a smaller {argument('batch_tokens')}"
         return f"worker {self._first_message[1]} {how}, {_TRIES} times{advice if status == -9 else ''}"
 
     def stop(self) -> None:

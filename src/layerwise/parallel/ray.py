@@ -108,7 +108,7 @@ class RayExecutor(Executor):
         if self._count > cpus:
             self.close()
             raise RequestError(
-                f"{argument('workers', self._count)} is more than the cluster's {cpus} cores; take fewer"
+                f"{argument('workers', self._count)} is more than the cluster's {cpus} cores; give fewer"
             )
         self._cores = share_of(cores, self._count)
         if threads is not None:
@@ -155,7 +155,7 @@ class RayExecutor(Executor):
                 return []
             raise LayerwiseError(
                 f"for {_PATIENCE / 60:g} minutes no worker was ready: the cluster has no room for one, or can't load "
-                "the model; start the same command again, and it goes on"
+                "the model; run the same command again to continue"
             )
         worker, task = self._under_way.pop(results[0])
         errors = self._ray.exceptions
@@ -169,7 +169,7 @@ class RayExecutor(Executor):
             self._handle_loss(worker, task, str(error).strip().partition("\n")[0])
             return []
         if task is None:
-            self._agree(content, "take machines of one kind")
+            self._agree(content, "use machines of one kind")
             self._ready.append(worker)
             return []
         worker.load -= 1
@@ -189,7 +189,7 @@ class RayExecutor(Executor):
                 return list(finished)
             if not any(node["Alive"] for node in self._ray.nodes()):
                 raise LayerwiseError(
-                    "the Ray cluster is gone, with all its machines; start the same command again, and it goes on"
+                    "the Ray cluster and all its machines are gone; run the same command again to continue"
                 )
 
     def _start(self, lost_before: int = 0) -> None:

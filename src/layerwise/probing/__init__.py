@@ -1,1 +1,1 @@
-"""Says which layer, which mix, with evidence: problem, design, solver, scorers, statistics, advice."""
+"""Find the best layer or mix for a label, with evidence: problem, design, solver, statistics, advice."""

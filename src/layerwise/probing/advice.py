@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.results import Advice, Estimate
 
 F64 = NDArray[np.float64]
-NAMES = {"accuracy": "accuracy", "r2": "R²", "span_f1": "strict span F1"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ def advise(
             f"No cheaper candidate lies within one {_error_name(comparison)} of it (a rule of thumb)."
         )
     lines.append(
-        f"Choosing by this procedure earns {NAMES[metric]} {_interval(chosen.score, chosen.low, chosen.high)} "
+        f"A choice by this procedure scores {METRICS[metric]} {_interval(chosen.score, chosen.low, chosen.high)} "
         "on texts that had no part in the choice."
     )
     if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
@@ -70,21 +70,21 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
     best = comparison.best
     name, score = candidates[best].name, comparison.scores[best]
     if len(candidates) == 1:
-        return f"There is one candidate: {name}, {NAMES[metric]} {score:.3f}."
+        return f"There is one candidate: {name}, {METRICS[metric]} {score:.3f}."
     if not comparison.differs:
         return _no_difference_sentence(comparison, candidates, metric)
     worse = [i for i in range(len(candidates)) if comparison.p[best, i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
-    text = f"Best: {name}, {NAMES[metric]} {score:.3f}"
+    text = f"Best: {name}, {METRICS[metric]} {score:.3f}"
     if not rivals:
         other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
-        return f"{text}; it can be told apart from {other_names}."
+        return f"{text}; it can be distinguished from {other_names}."
     names = ", ".join(candidates[i].name for i in rivals)
     if worse:
-        return f"{text}; it can be told apart from {len(worse)} of the others, and not from {names}."
+        return f"{text}; it can be distinguished from {len(worse)} of the others, and not from {names}."
     first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
     return (
-        f"Highest: {name}, {NAMES[metric]} {score:.3f}, but it can't be told apart from any other; "
+        f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it can't be distinguished from any other; "
         f"{candidates[first].name} and {candidates[second].name} can be from each other."
     )
 
@@ -92,19 +92,19 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
 def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
     best = comparison.best
     last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
-    start = "No candidate can be told apart from another with these texts"
+    start = "No candidate can be distinguished from another with these texts"
     gap, half = (
         comparison.scores[best] - comparison.scores[last],
         comparison.critical * comparison.error[best, last],
     )
     if gap == 0:
-        return f"{start}: all have the same {NAMES[metric]}, {comparison.scores[best]:.3f}."
+        return f"{start}: all have the same {METRICS[metric]}, {comparison.scores[best]:.3f}."
     interval = _interval(gap, gap - half, gap + half)
     return (
-        f"{start}: the highest {NAMES[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
+        f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
         f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
         "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
-        "may tell them apart."
+        "may distinguish them."
     )
 
 
@@ -122,7 +122,7 @@ def _cheapest_sentence(
         savings.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
     return (
         f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.name}, "
-        f"{NAMES[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
+        f"{METRICS[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
         f"it needs {' and '.join(savings)}."
     )
 

@@ -10,8 +10,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.labels.scorers import F64, Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
-from layerwise.probing.scorers import F64, Predicted, Scorer
 from layerwise.states import F32, I64
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
@@ -58,24 +58,26 @@ def bag_of_words(
     out = []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
         scores = np.zeros(len(_CS))
-        for fit, held in outer.inner:
-            scores += _scores(rows, design, scorer, fit, held, words=words)
+        for fit, held_out in outer.inner:
+            scores += _scores(rows, design, scorer, fit, held_out, words=words)
         C = _CS[int(scores.argmax())]
         values = _fit(rows, design, outer.fit, [outer.test], [C], words=words)[0]
         out.append(scorer.decide(values, outer.test))
     return out
 
 
-def _scores(rows: NDArray[Any], design: Design, scorer: Scorer, fit: int, held: I64, *, words: bool) -> F64:
-    values_per_c = _fit(rows, design, fit, [held] * len(_CS), _CS, words=words)
-    return np.array([scorer.score(scorer.decide(values, held), held) for values in values_per_c])
+def _scores(
+    rows: NDArray[Any], design: Design, scorer: Scorer, fit: int, held_out: I64, *, words: bool
+) -> F64:
+    values_per_c = _fit(rows, design, fit, [held_out] * len(_CS), _CS, words=words)
+    return np.array([scorer.score(scorer.decide(values, held_out), held_out) for values in values_per_c])
 
 
 def _fit(
     rows: NDArray[Any],
     design: Design,
     fit: int,
-    held: Sequence[I64],
+    held_out: Sequence[I64],
     Cs: Sequence[float],
     *,
     words: bool,
@@ -88,10 +90,10 @@ def _fit(
     try:
         x = vectorizer.fit_transform(rows[train])
     except ValueError:  # no text has a word
-        return [np.zeros((design.fits.count, len(scored_rows)), np.float32) for scored_rows in held]
+        return [np.zeros((design.fits.count, len(scored_rows)), np.float32) for scored_rows in held_out]
     targets = design.fits.targets[design.fits.labels[fit]][train]
     out = []
-    for C, scored_rows in zip(Cs, held, strict=True):
+    for C, scored_rows in zip(Cs, held_out, strict=True):
         features = vectorizer.transform(rows[scored_rows])
         if design.fits.count == 1:
             values = Ridge(alpha=1 / C).fit(x, targets).predict(features)[None]

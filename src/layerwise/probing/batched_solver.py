@@ -1,10 +1,15 @@
 """Logistic and ridge regression with L2, for hundreds of training sets and many Cs at once.
 
-A probe fits each candidate on hundreds of training sets (folds, inner folds, blocks of online codes) at several
-Cs; one by one, as in scikit-learn, this would take far longer (benchmarks/probe.py). All training sets are masks
-over the same rows, so a step of all fits is two matrix products with one matrix. Each fit standardises its
-features by the rows of its own mask (statistics of other rows would leak test rows into training): that is an
-affine map, which is folded into the weights, so that the shared matrix isn't copied for each fit.
+Problem: a probe fits each candidate on hundreds of training sets (folds, inner folds, blocks of online codes) at several
+Cs. One by one, as in scikit-learn, this takes far longer (benchmarks/probe.py), mostly in copies and small products.
+
+How: all training sets are masks over the same rows, so a step of all fits is two matrix products with one shared matrix.
+Each fit standardises its features by the rows of its own mask. That is an affine map, so it is folded into the weights
+(and so are the weights of a mix), and the shared matrix isn't copied for each fit.
+
+What would go wrong otherwise: with the statistics of all rows, test rows would leak into training. Fits from zero at each
+C would take most of their steps twice, so each C starts from the solution of the stronger one; a family of fits that
+select their C together ends there as soon as weaker regularisation no longer helps.
 
 The minimum is that of scikit-learn: C · Σ loss + ½ ‖W‖², bias without penalty, W on standardised features; two
 classes have one vector of weights (a sigmoid), more have one per class. Regression minimises half the squared
@@ -20,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from layerwise.heads.linear import CS
+from layerwise.heads.mixing import fold_mix
+from layerwise.heads.solve import CS
 from layerwise.probing.lbfgs import minimise
 from layerwise.states import F32, I64
 
@@ -141,7 +147,7 @@ class Solver:
         when fits begin at a C.
         """
         for batch in self._batches(fits):
-            solvers = [_Batch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
+            solvers = [_FitBatch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
             for c_index, C in enumerate(CS[: last + 1]):
                 for index, solver in enumerate(solvers):
                     step = (c_index + index / len(solvers)) / (last + 1)
@@ -173,7 +179,7 @@ def _by_size(fits: Fits, batch: I64) -> list[I64]:
     return [batch[size == value] for value in np.unique(size)]
 
 
-class _Batch:
+class _FitBatch:
     """Fits that are solved together. Parameters of a fit: columns × width weights, biases, mix logits."""
 
     def __init__(self, shared: Solver, fits: Fits, batch: Tensor) -> None:
@@ -247,7 +253,7 @@ class _Batch:
         """Return weights (f, columns, layers * width) and biases (f, columns) for the shared matrix."""
         weights, bias = self._weights(x)
         if self.layers > 1:
-            weights = (weights[:, :, None, :] * self._mix(x)[:, None, :, None]).flatten(2)
+            weights = fold_mix(weights, self._mix(x)).flatten(2)
         weights = weights * self.scale[which][:, None]
         return weights, bias - (weights @ self.mean[which][:, :, None])[..., 0]
 

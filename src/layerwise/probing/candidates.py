@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from layerwise.errors import RequestError
-from layerwise.heads.mixing import read_planes
-from layerwise.heads.pairs import halves
+from layerwise.heads.mixing import halves, read_planes
 from layerwise.layers import depth
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
@@ -55,7 +54,7 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
         RequestError: a broken mix string, or a mix of a layer that isn't stored.
     """
     out = [_candidate(name, name, dataset) for name in dataset.layers]
-    seen = {_key(candidate.mix) for candidate in out}
+    keys = {_key(candidate.mix) for candidate in out}
     for text in DEFAULTS if mixes is None else mixes:
         try:
             candidate = _candidate(text, text, dataset)
@@ -63,8 +62,8 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
             if mixes is not None:
                 raise
             continue
-        if _key(candidate.mix) not in seen:
-            seen.add(_key(candidate.mix))
+        if _key(candidate.mix) not in keys:
+            keys.add(_key(candidate.mix))
             out.append(candidate)
     return out
 
@@ -113,10 +112,9 @@ def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
         plain = Mix(mix.how, mix.layers, mix.weights)
         (planes,) = read_planes(dataset, rows, [plain], [everything])
         return Solver(planes.arrays[0])
-    if mix.how == "max" or rows.ndim == 2:
+    if mix.coefficients is None or rows.ndim == 2:
         return _PerFitSolver(dataset, rows, mix)
-    weights = mix.weights or (1 / len(mix.layers) if mix.how == "mean" else 1.0,) * len(mix.layers)
-    return Solver(beside(dataset, rows, mix), layers=len(mix.layers), mix=weights)
+    return Solver(beside(dataset, rows, mix), layers=len(mix.layers), mix=mix.coefficients)
 
 
 def beside(dataset: Layered, rows: I64, mix: Mix) -> F32:

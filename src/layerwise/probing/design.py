@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.labels.folds import Mask, stratified_folds
+from layerwise.labels.folds import stratified_folds
+from layerwise.labels.labelled import Mask
 from layerwise.probing.batched_solver import Fits
 from layerwise.states import I64
 
@@ -118,9 +120,9 @@ class DesignBuilder:
         rows = np.flatnonzero(mask)
         classes = self.classes[rows] if self.classes is not None else None
         out = []
-        for held in stratified_folds(self.groups[rows], classes, folds, seed):
+        for held_out in stratified_folds(self.groups[rows], classes, folds, seed):
             held_mask = np.zeros(len(mask), bool)
-            held_mask[rows[held]] = True
+            held_mask[rows[held_out]] = True
             out.append(held_mask)
         return out
 
@@ -128,7 +130,8 @@ class DesignBuilder:
         """Add an outer fit and the inner fits that choose its C."""
         self.family()
         inner = tuple(
-            (self.fit(train & ~held), np.flatnonzero(held)) for held in self.folds(train, INNER, seed)
+            (self.fit(train & ~held_out), np.flatnonzero(held_out))
+            for held_out in self.folds(train, INNER, seed)
         )
         return OuterFit(self.fit(train), np.flatnonzero(test), inner, repeat)
 
@@ -139,8 +142,8 @@ def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, control
     outers = []
     builder.targets += controls
     for repeat in range(repeats):
-        for number, held in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
-            outers.append(builder.nested(~held, held, repeat, _seed(seed, repeat, number + 1)))
+        for number, held_out in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
+            outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed)
     text = f"{repeats} × {folds}-fold cross-validation, {INNER} inner folds choose"
@@ -156,8 +159,8 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     train, dev, test = (roles == name for name in ("train", "dev", "test"))
     if not test.any():
         raise RequestError(
-            "--split: its column has no labelled row with the value test, on which to score; name another column, or "
-            "leave --split out for cross-validation"
+            f"the column of {argument('split')} has no labelled row with the value test, on which to score; "
+            "name another column, or leave it out for cross-validation"
         )
     builder.targets += controls
 
@@ -184,8 +187,9 @@ def _orders(builder: DesignBuilder, mask: Mask, seed: int) -> tuple[tuple[CodeBl
         builder.family()
         blocks, before = [], np.zeros(len(mask), bool)
         for rows in online_blocks(builder.groups, mask, builder.count, _seed(seed, order, 1000)):
-            seen = int(before.sum())
-            blocks.append(CodeBlock(rows, builder.fit(before.copy()) if seen else None, seen))
+            rows_before = int(before.sum())
+            fit = builder.fit(before.copy()) if rows_before else None
+            blocks.append(CodeBlock(rows, fit, rows_before))
             before[rows] = True
         orders.append(tuple(blocks))
     return tuple(orders)

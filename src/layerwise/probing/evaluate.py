@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.heads.linear import CS
+from layerwise.heads.solve import CS
+from layerwise.labels.scorers import F64, Predicted, Scorer
 from layerwise.probing.batched_solver import BeginCallback, Scores
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
-from layerwise.probing.scorers import F64, Predicted, Scorer
 from layerwise.states import F32, I64
 
 _FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by
@@ -46,7 +46,7 @@ class _FitUses:
     block: list[tuple[int, int]] = field(default_factory=list)
 
 
-class Evaluation:
+class CandidateEvaluation:
     """Collects the scores of fits from the solver, and keeps only what the design needs."""
 
     def __init__(self, design: Design, scorer: Scorer) -> None:

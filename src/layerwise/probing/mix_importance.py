@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.heads.layer_importance import (
+from layerwise.heads.learned_mix import (
     LearnedMix,
     LeftOut,
     Range,
@@ -14,13 +14,13 @@ from layerwise.heads.layer_importance import (
     ranges,
     redraw,
 )
+from layerwise.labels.scorers import Predicted
 from layerwise.probing import stats
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
 from layerwise.probing.candidates import Candidate, beside
 from layerwise.probing.design import Design
 from layerwise.probing.evaluate import c_of
 from layerwise.probing.problem import ProbeProblem
-from layerwise.probing.scorers import Predicted
 from layerwise.states import F32, I64, Layered
 
 _DRAWS = 1000  # bootstrap samples of the outer test rows

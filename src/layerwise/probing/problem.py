@@ -1,4 +1,7 @@
-"""The rows and targets of a probe: read labels, form groups, drop rare classes, sample, and note what was left out."""
+"""The rows and targets of a probe: rare classes are dropped, rows sampled, and what was left out is noted.
+
+Labels, groups and roles are those of training, see `labels`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,12 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.labels.folds import Mask, split_roles, text_groups
-from layerwise.labels.sentences import tagged
-from layerwise.labels.values import Labelled, read_labels
+from layerwise.labels.folds import check_groups, leak_note, split_roles, text_groups
+from layerwise.labels.labelled import (
+    Labelled,
+    Mask,
+    check_classes,
+    check_labelled,
+    check_numbers,
+    class_names,
+    encode,
+    read_labels,
+)
+from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
-from layerwise.probing.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.states import I64, Layered
 
 F64 = NDArray[np.float64]
@@ -76,43 +88,32 @@ def gather(
         raise RequestError(
             f"column {label!r} has several labels per row; probe takes one, `layerwise train` takes several"
         )
-    if task == "tag" and len(labelled):
-        labelled, _ = tagged(labelled)
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
-    if not len(labelled):
-        raise RequestError(f"no row has a label in column {label!r}; name another column with --label")
+    check_labelled(len(labelled), [label])
     row_groups = text_groups(dataset, labelled.docs, groups)
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
-        notes.append(f"{int((~keep).sum()):,} rows that are in no part of --split {split} were left out.")
-    if roles is None and len(np.unique(row_groups)) < folds:
-        raise RequestError(
-            f"{len(np.unique(row_groups))} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair "
-            "and equal values of --groups stay together; give more texts, finer --groups, or your own --split"
+        notes.append(
+            f"{int((~keep).sum()):,} rows that are in no part of {argument('split', split)} were left out."
         )
+    if roles is None:
+        check_groups(len(np.unique(row_groups)), folds)
     if task == "classify":
-        _check_classes(label, labelled)
+        check_classes(len(set(labelled.values)), len(labelled), label)
         keep &= _big_enough(labelled, row_groups, roles, folds, notes)
     keep &= _sampled(row_groups, keep, roles, max_rows, seed, notes)
     places = np.flatnonzero(keep)
     labelled, row_groups = labelled.take(places), row_groups[places]
     roles = roles[places] if roles is not None else None
     if roles is not None:
-        _check_leaks(row_groups, roles, notes)
+        leak = leak_note(row_groups, roles == "test", np.isin(roles, ("train", "dev")))
+        notes += [f"{leak}."] if leak else []
     targets, names, scorer = _targets(task, label, labelled, notes)
     words = row_texts(dataset, labelled.rows)
     return ProbeProblem(labelled, row_groups, targets, names, scorer, roles, words, notes)
-
-
-def _check_classes(label: str, labelled: Labelled) -> None:
-    classes = len(np.unique(labelled.values.astype(str)))
-    if classes > 2 and classes >= len(labelled):
-        raise RequestError(
-            f"column {label!r} has {classes:,} classes for {len(labelled):,} rows; for numbers use --task regress"
-        )
 
 
 def _big_enough(
@@ -154,20 +155,10 @@ def _sampled(
         sampled[np.flatnonzero(part)[chosen[group_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
-            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were looked at, drawn by whole texts with "
-            f"seed {seed}; --max-rows sets how many."
+            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, drawn by whole texts with "
+            f"seed {seed}; {argument('max_rows')} sets how many."
         )
     return sampled
-
-
-def _check_leaks(groups: I64, roles: NDArray[np.str_], notes: list[str]) -> None:
-    train, test = np.unique(groups[roles == "train"]), np.unique(groups[roles == "test"])
-    both = int(np.isin(groups[roles == "test"], train).sum())
-    if both and len(test):
-        notes.append(
-            f"{both:,} test rows stand in training as well (the same text, or the same group): "
-            "the split is yours and was kept; the scores may flatter."
-        )
 
 
 def _targets(
@@ -175,30 +166,22 @@ def _targets(
 ) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Scorer]:
     if task == "regress":
         values = labelled.values.astype(np.float64)
-        if values.std() == 0:
-            raise RequestError(
-                f"all {len(values):,} numbers in column {label!r} are {values[0]:g}; nothing varies"
-            )
+        check_numbers(values, label)
         scaled = (values - values.mean()) / values.std()
         return scaled.astype(np.float32), (), NumberScorer(scaled)
-    names, codes = np.unique(labelled.values.astype(str), return_inverse=True)
-    if len(names) < 2:
-        present = f"only {str(names[0])!r:.60}" if len(names) else "none"
+    classes = class_names(labelled.values)
+    if len(classes) < 2:
+        present = f"only {classes[0]!r:.60}" if classes else "none"
         left_out = f" ({notes[-1]})" if notes else ""
         raise RequestError(
             f"column {label!r} needs at least two classes with enough texts, and has {present}{left_out}; "
             "give more texts, or another column"
         )
-    if len(names) >= len(codes):
-        raise RequestError(
-            f"column {label!r} has {len(names):,} classes for {len(codes):,} rows; for numbers use --task regress"
-        )
-    class_names = tuple(str(name) for name in names)
+    check_classes(len(classes), len(labelled), label, least_rows=2)
+    codes = encode(labelled.values, classes)
     if task == "tag":
-        if class_names == ("O",):
-            raise RequestError(f"column {label!r} has no tag but O; name another column")
-        return codes, class_names, SpanScorer(codes, labelled.docs, class_names)
-    return codes, class_names, ClassScorer(codes)
+        return codes, classes, SpanScorer(codes, labelled.docs, classes)
+    return codes, classes, ClassScorer(codes)
 
 
 def row_texts(dataset: Layered, rows: I64) -> list[str] | None:

@@ -130,7 +130,7 @@ def paired_bootstrap(
 
     Args:
         counts: (C, units, k), the counts that each unit adds to k sums per candidate, such as correct and total.
-        metric: maps sums (..., k) to scores (...), such as `accuracy`.
+        metric: maps sums (..., k) to scores (...), such as `metrics.accuracy_of_counts`.
         draws: number of resamples.
         seed: seed of the resamples.
         level: the coverage.
@@ -206,48 +206,6 @@ def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:
     order = np.argsort(unit_index, kind="stable")
     starts = np.flatnonzero(np.diff(unit_index[order], prepend=-1))
     return np.add.reduceat(values[:, order], starts, axis=1)
-
-
-def accuracy(sums: F64) -> F64:
-    """Return accuracy from sums (..., 2): correct, total."""
-    return _share(sums[..., 0], sums[..., 1])
-
-
-def moments(gold: F64, predicted: F64) -> F64:
-    """Return the counts of each row for `r2` and `pearson`: (C, rows, 7), from gold (rows,) and predicted (C, rows).
-
-    1, gold, predicted, gold², predicted², gold · predicted, and the squared error, after subtraction of the gold
-    mean and of each candidate's mean prediction, which keeps sums of squares exact where values are far from 0.
-    """
-    g = np.broadcast_to(gold - gold.mean(), predicted.shape)
-    p = predicted - predicted.mean(axis=1, keepdims=True)
-    error = (gold - predicted) ** 2
-    return np.stack([np.ones_like(p), g, p, g * g, p * p, g * p, error], axis=-1)
-
-
-def r2(sums: F64) -> F64:
-    """Return R² from summed `moments` (..., 7); NaN where gold is constant."""
-    n, g, _, gg, _, _, error = np.moveaxis(sums, -1, 0)
-    return 1 - _share(error, _variation(gg, g, n))
-
-
-def pearson(sums: F64) -> F64:
-    """Return Pearson's correlation from summed `moments` (..., 7); 0 where gold or predictions are constant."""
-    n, g, p, gg, pp, gp, _ = np.moveaxis(sums, -1, 0)
-    scale = np.sqrt(_variation(gg, g, n) * _variation(pp, p, n))
-    return np.clip(np.nan_to_num(_share(gp - g * p / np.maximum(n, 1), scale)), -1, 1)
-
-
-def _variation(squares: F64, total: F64, n: F64) -> F64:
-    """Return the sum of squares about the mean; 0 where it is only rounding error."""
-    rest = squares - total**2 / np.maximum(n, 1)
-    result: F64 = np.where(rest > _SAME * squares, rest, 0.0)
-    return result
-
-
-def _share(part: F64, whole: F64) -> F64:
-    result: F64 = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole != 0)
-    return result
 
 
 def _times(rng: np.random.Generator, draws: int, units: int) -> F64:

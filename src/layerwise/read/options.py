@@ -58,7 +58,7 @@ class ReaderOptions:
         text: str | Sequence[str] | None = None,
         columns: Sequence[str] | None = None,
         separator: str | None = None,
-        na: Sequence[str] = (),
+        na: Sequence[str] | None = (),
         classes: Sequence[str] | None = None,
         **options: Any,
     ) -> "ReaderOptions":
@@ -67,7 +67,7 @@ class ReaderOptions:
             text=text if text is None or isinstance(text, str) else tuple(text),
             columns=column_names(columns),
             separator=separator_of(separator),
-            na=(na,) if isinstance(na, str) else tuple(na),
+            na=(na,) if isinstance(na, str) else tuple(na or ()),
             classes=tuple(classes.split(",") if isinstance(classes, str) else classes) if classes else None,
             **options,
         )

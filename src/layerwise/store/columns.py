@@ -1,4 +1,4 @@
-"""What the columns of a dataset's tables must be before anything relies on them."""
+"""Checking the columns of a dataset's tables when they are read, so that others can rely on their types."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from layerwise.errors import DatasetError
 
-# The types of columns of ours, where they are there; those of a text's own words may be nulls throughout.
+# The types of the columns that layerwise writes, where they exist; some may be nulls throughout.
 _TYPES = {
     "doc": pa.int64(),
     "source": pa.string(),
@@ -43,7 +43,7 @@ def check_columns(table: pa.Table, path: Path, kind: str, level: str, first: int
         first, texts: the number of the shard's first text, and how many it has.
 
     Raises:
-        DatasetError: naming the column that is missing, of another type, or numbers texts that aren't there.
+        DatasetError: naming the column that is missing, of another type, or numbers texts that don't exist.
     """
     needed = ("doc", *(_OF_ROWS.get(level, ()) if kind == "index" else ()))
     wrong = next((name for name in needed if name not in table.column_names), None)
@@ -60,10 +60,10 @@ def check_columns(table: pa.Table, path: Path, kind: str, level: str, first: int
         raise _damaged(path, f"its rows aren't, in order, those of texts {first} to {first + texts - 1}")
 
 
-def _fits(column: pa.ChunkedArray, name: str, wanted: pa.DataType) -> bool:
+def _fits(column: pa.ChunkedArray, name: str, expected: pa.DataType) -> bool:
     if name in _EVERYWHERE and column.null_count:
         return False
-    return bool(column.type == wanted or (pa.types.is_null(column.type) and name not in _EVERYWHERE))
+    return bool(column.type == expected or (pa.types.is_null(column.type) and name not in _EVERYWHERE))
 
 
 def _damaged(path: Path, what: str) -> DatasetError:

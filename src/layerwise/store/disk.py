@@ -1,9 +1,9 @@
-"""Everything that must survive a crash passes through here: aside, sync, rename, remove.
+"""Writing files so that a crash leaves a whole file or none: write aside, sync, rename; and removing them.
 
-A file is written as `.NAME.part` in the folder it will stand in, synced, renamed, and the folder synced; where
-several processes may write the same one, as `.NAME.OWN.part`. Of an object store it is written in a temporary
-folder here, and put there in the place of being renamed, which is at once or not at all. Errors of the
-operating system become one line for people. Nothing here knows what the files mean.
+A file is written as `.NAME.part` in the folder it belongs to, synced, renamed, and the folder synced; where several
+processes may write the same one, as `.NAME.PROCESS.part`. For an object store it is written in a temporary folder on
+this machine, and uploaded instead of renamed, which happens at once or not at all. Errors of the operating system become
+one line for the user. Nothing here knows what the files mean.
 """
 
 import atexit
@@ -29,10 +29,10 @@ _CURES = {
     errno.EROFS: "take a place that can be written to",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
-    errno.ELOOP: "remove the link that stands there",
+    errno.ELOOP: "remove the link in its place",
 }
 AGAIN = "{cure} and start the same command again"
-_OWN = secrets.token_hex(4)  # this process
+_PROCESS = secrets.token_hex(4)  # this process
 KEPT = f"what was committed is kept; {AGAIN}"
 
 
@@ -53,33 +53,33 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
         raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
 
 
-def aside(path: Path, *, own: bool = False) -> Path:
-    """Return where a file is written until it is whole, beside it, or here for an object store.
+def aside(path: Path, *, private: bool = False) -> Path:
+    """Return where a file is written until it is whole: beside it, or on this machine for an object store.
 
-    `own`: by this process and no other.
+    `private`: under a name that no other process uses.
     """
-    name = f".{path.name}.{_OWN}.part" if own else f".{path.name}.part"
-    return _waiting_room(str(path.parent)) / name if is_remote(path) else path.with_name(name)
+    name = f".{path.name}.{_PROCESS}.part" if private else f".{path.name}.part"
+    return _upload_folder(str(path.parent)) / name if is_remote(path) else path.with_name(name)
 
 
 @functools.cache
-def _waiting_room(url: str) -> Path:
-    """Return a temporary folder for what will be put to `url`; it goes with the process."""
+def _upload_folder(url: str) -> Path:
+    """Return a temporary folder for what will be uploaded to `url`; it is removed at exit."""
     folder = TemporaryFolder()
     atexit.register(folder.close)
     return folder.path
 
 
 def is_aside(path: Path) -> bool:
-    """Return whether this is a file that was being written."""
+    """Return whether a path is that of a file that is being written."""
     return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def check_new(path: Path) -> None:
-    """Make sure that nothing stands where something is to be written, and that it can be written there.
+    """Check that nothing exists at a path, and that it can be written to.
 
     Raises:
-        OutputError: something does, or it can't.
+        OutputError: a file or folder exists, or the path can't be written to.
     """
     if path.exists() or path.is_symlink():
         raise OutputError(f"{path} is there already; give a new name, or remove it first")
@@ -90,10 +90,10 @@ def check_new(path: Path) -> None:
 
 @contextmanager
 def new(path: Path) -> Iterator[Path]:
-    """Give a place aside for a new file or folder, which is put at `path` when all went well, else removed.
+    """Yield a path aside for a new file or folder, which is moved to `path` at the end, or removed after an error.
 
     Raises:
-        OutputError: something stands at `path`, or it can't be written to.
+        OutputError: something exists at `path`, or it can't be written to.
     """
     check_new(path)
     part = aside(path)
@@ -140,7 +140,7 @@ def sync_folder(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Put `source` in the place of `target`, at once or not at all."""
+    """Move `source` to `target`, replacing it, at once or not at all."""
     reached("rename", target)
     if is_remote(target):
         upload(source, target)
@@ -150,34 +150,34 @@ def rename(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it exists."""
     reached("remove", path)
     path.unlink(missing_ok=True)
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file for writing in the place of whatever stands there: a link is removed, and not followed."""
+    """Open a new file for writing, replacing what exists: a link is removed, and not followed."""
     path.unlink(missing_ok=True)
     return open(path, "xb")
 
 
 def create_unbuffered(path: Path) -> FileIO:
-    """Open a new file as `create` does, for reading as well, every write of which goes to the system at once."""
+    """Open a new file as `create` does, unbuffered, and for reading as well."""
     path.unlink(missing_ok=True)
     return open(path, "x+b", buffering=0)
 
 
 def write_synced(path: Path, data: bytes, name: Path | None = None) -> None:
-    """Write `data` to a new file, where a folder stands aside as a whole; `name`: what it will be called."""
+    """Write `data` to a new file, synced; `name`: the path that errors name, where `path` will be renamed."""
     with create(path) as file:
         file.write(data)
         file.flush()
         sync(file.fileno(), name or path)
 
 
-def write_aside(path: Path, data: bytes, *, own: bool = False) -> None:
-    """Write `data` beside `path`, synced, and leave the renaming to the caller; `own`: see `aside`."""
-    part = aside(path, own=own)
+def write_aside(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` beside `path`, synced; the caller renames it; `private`: see `aside`."""
+    part = aside(path, private=private)
     try:
         write_synced(part, data, path)
     except OSError:  # a full disk has no room for half a file
@@ -186,23 +186,23 @@ def write_aside(path: Path, data: bytes, *, own: bool = False) -> None:
         raise
 
 
-def write_file(path: Path, data: bytes, *, own: bool = False) -> None:
-    """Write `data` to `path` so that a crash leaves the whole file or none; `own`: see `aside`."""
-    write_aside(path, data, own=own)
-    rename(aside(path, own=own), path)
+def write_file(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` to `path` so that a crash leaves the whole file or none; `private`: see `aside`."""
+    write_aside(path, data, private=private)
+    rename(aside(path, private=private), path)
     sync_folder(path.parent)
 
 
 def write_new(path: Path, data: bytes) -> bool:
-    """Write `data` to `path`; in an object store only where nothing stands, and tell whether that was so."""
+    """Write `data` to `path`, in an object store only if nothing exists there; return whether it was written."""
     if is_remote(path):
         reached("rename", path)
         return put_new(path, data)
-    write_file(path, data, own=True)
+    write_file(path, data, private=True)
     return True
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it; an object store has none."""
+    """Create a folder, and those above it; an object store has none."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)

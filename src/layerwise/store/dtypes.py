@@ -1,4 +1,4 @@
-"""Stored types: what float32 becomes on the disk, what is lost, and the way back.
+"""Stored types: float32 to what stands on the disk, and back; and what that loses.
 
 float16 and bfloat16 round to nearest, ties to even. int8 is symmetric with a scale per row and layer,
 max |v| / 127, so a code is v / scale rounded. What is written is finite, always; what is read is given as it stands.
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.arguments import argument
 from layerwise.choices import DTYPES, one_of
 from layerwise.errors import OutputError
 
@@ -62,12 +63,15 @@ def _refuse_misfits(values: F32, dtype: str, layer: str) -> None:
         return
     odd = values[~np.isfinite(values)]
     if len(odd):
-        what = f"layer {layer} holds {odd[0]}, which --dtype {dtype} can't hold, nor can any other"
-        raise OutputError(f"{what}: the model itself gave it; try --precision fp32 or another model")
+        what = f"layer {layer} holds {odd[0]}, which {argument('dtype', dtype)} can't hold, nor can any other"
+        raise OutputError(
+            f"{what}: the model itself gave it; try {argument('precision', 'fp32')} or another model"
+        )
     worst = float(high if high > -low else low)
-    fits = "float32 or --dtype bfloat16" if abs(worst) <= _LARGEST["bfloat16"] else "float32"
-    what = f"layer {layer} holds {worst:.6g}, too large for --dtype {dtype} (up to {largest:.6g})"
-    raise OutputError(f"{what}; take --dtype {fits}, in another --out")
+    fitting = ["float32", *(["bfloat16"] if abs(worst) <= _LARGEST["bfloat16"] else [])]
+    choices = " or ".join(argument("dtype", name) for name in fitting)
+    what = f"layer {layer} holds {worst:.6g}, too large for {argument('dtype', dtype)} (up to {largest:.6g})"
+    raise OutputError(f"{what}; take {choices}, in another {argument('out')}")
 
 
 def _to_bfloat16(values: F32) -> Codes:
@@ -103,7 +107,7 @@ def decode_all(jobs: Iterable[Job], dtype: str) -> None:
         for out, codes, scales in chunks:
             _decode_into(out, codes, scales, dtype)
         return
-    with ThreadPoolExecutor(workers) as pool:  # numpy lets go of the interpreter in these passes
+    with ThreadPoolExecutor(workers) as pool:  # numpy releases the interpreter's lock in these passes
         for done in [pool.submit(_decode_into, out, codes, scales, dtype) for out, codes, scales in chunks]:
             done.result()
 

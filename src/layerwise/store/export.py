@@ -1,4 +1,4 @@
-"""Other people's formats: one Parquet file, or a folder of NumPy arrays. Goes by parts, in bounded memory."""
+"""Exporting rows to formats of other programs: one Parquet file, or a folder of NumPy arrays; in bounded memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -48,14 +48,14 @@ def export(
     Args:
         states: rows on disk or in memory.
         to: `parquet` or `npy`.
-        out: where to; it mustn't be there yet.
+        out: the file or folder to write; it must not exist yet.
         layers: which layers, when no mix is asked for.
         mix: a mix string; its `norm=layer` takes the statistics of all rows.
         track: reports which layer, and which part of the rows, is written.
 
     Raises:
-        RequestError: a format, layer or mix that isn't there.
-        OutputError: something stands at `out`, or it can't be written to.
+        RequestError: an unknown format, or a layer or mix that isn't stored.
+        OutputError: something exists at `out`, or it can't be written to.
     """
     one_of("to", to, TARGETS)
     columns = _mixed(states, mix) if mix is not None else _layers(states, layers)
@@ -93,15 +93,15 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tr
         pa.field(name if name == "mix" else f"layer_{name}", pa.list_(pa.float32(), width))
         for name, width, _ in columns
     ]
-    taken = {field.name for field in vectors}
-    about = _renamed(join_schemas([_about(part).schema for part in states.parts()], path), taken)
-    schema = pa.schema([*about, *vectors])
-    options = {**OPTIONS, "use_dictionary": about.names, "write_statistics": about.names}
+    vector_names = {field.name for field in vectors}
+    metadata = _renamed(join_schemas([_metadata(part).schema for part in states.parts()], path), vector_names)
+    schema = pa.schema([*metadata, *vectors])
+    options = {**OPTIONS, "use_dictionary": metadata.names, "write_statistics": metadata.names}
     step = max(1, _GROUP_BYTES // (4 * sum(width for _, width, _ in columns)))
     with disk.create(path) as file:
         with pq.ParquetWriter(file, schema, **options) as writer:
             for part in _parts(states, track, "rows"):
-                table = _fit(_about(part), about, taken, path)
+                table = _fit(_metadata(part), metadata, vector_names, path)
                 for rows in _steps(part.rows, step):
                     arrays = [_fixed(read(part, rows)) for _, _, read in columns]
                     both = [*table.slice(rows.start, rows.stop - rows.start).columns, *arrays]
@@ -110,8 +110,8 @@ def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tr
         disk.sync(file.fileno(), path)
 
 
-def _about(part: Layered) -> pa.Table:
-    """Return the index, at text level with the columns of the texts that it hasn't."""
+def _metadata(part: Layered) -> pa.Table:
+    """Return the index, at text level also with the columns of the texts that it lacks."""
     index = part.index
     if part.level != "text":
         return index
@@ -125,13 +125,14 @@ def _about(part: Layered) -> pa.Table:
     return index
 
 
-def _renamed(schema: pa.Schema, taken: set[str]) -> pa.Schema:
-    names = [f"source.{name}" if name in taken else name for name in schema.names]
+def _renamed(schema: pa.Schema, reserved: set[str]) -> pa.Schema:
+    """Return a schema in which columns of reserved names are called `source.NAME`."""
+    names = [f"source.{name}" if name in reserved else name for name in schema.names]
     return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
-def _fit(table: pa.Table, schema: pa.Schema, taken: set[str], path: Path) -> pa.Table:
-    named = table.rename_columns(_renamed(table.schema, taken).names)
+def _fit(table: pa.Table, schema: pa.Schema, reserved: set[str], path: Path) -> pa.Table:
+    named = table.rename_columns(_renamed(table.schema, reserved).names)
     return join_tables([schema.empty_table(), named], path)
 
 
@@ -156,7 +157,7 @@ def _write_npy(states: Layered, path: Path, columns: list[Column], track: Tracke
 
 
 def _parts(states: Layered, track: Tracker, name: str = "") -> Iterator[Layered]:
-    """Yield the parts of a set, reporting which rows are under way."""
+    """Yield the parts of some rows, reporting which rows are being written."""
     if name:
         track = track.named(name)
     done = 0

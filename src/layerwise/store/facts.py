@@ -4,24 +4,29 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.results import Facts
-from layerwise.store.described import open_described
+from layerwise.store import open_dataset
 from layerwise.store.dtypes import itemsize
 
 
 def dataset_facts(path: str | Path) -> Facts:
-    """Return the manifest of a dataset with its path, the number of its shards, and sizes in bytes.
+    """Return the manifest of a dataset with its path, the number of its shards, sizes in bytes, and what was measured.
+
+    `seconds` and `finished` are `None` when they aren't known; `run_problem` then says why.
 
     Raises:
         DatasetError: no dataset, an unfinished one, or a damaged manifest.
     """
-    dataset = open_described(path)
-    manifest = dataset.manifest
+    dataset = open_dataset(path)
+    manifest, run = dataset.manifest.to_json(), dataset.run
     content = {
         "kind": "dataset",
         "path": str(path),
         **manifest,
         "shards": manifest["shards"]["count"],
-        "seconds": manifest["totals"]["seconds"],
+        "totals": {**manifest["totals"], "seconds": run.total},
+        "seconds": run.total,
+        "finished": run.finished,
+        "run_problem": run.problem,
         "bytes": manifest["totals"]["bytes"],
         "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }

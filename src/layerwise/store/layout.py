@@ -1,8 +1,9 @@
-"""What stands where in a dataset, and how its JSON is written. The prose of it is `docs/format.md`.
+"""The files of a dataset, and how its JSON is written and read. `docs/format.md` describes them in prose.
 
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
 out/shards-HASH.parquet     a record per shard
+out/run.json                what was measured while it was made: differs from run to run, and no hash covers it
 out/shards/00000.safetensors, 00000.index.parquet, 00000.texts.parquet
 out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard; where
                             several write it, I-of-N.lock held by each, and I-of-N.end.json when it is through
@@ -12,14 +13,16 @@ out/.lock                   held by the one writer, or for a moment by each of s
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layerwise._util.guarded import read_json
 from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
+from layerwise.store.json_object import JsonObject, WrongEntryError
 
 FORMAT = "layerwise"
 VERSION = 2
+Object = TypeVar("Object", bound=JsonObject)
 KINDS = {"tensors": "safetensors", "index": "index.parquet", "texts": "texts.parquet"}
 
 
@@ -31,7 +34,7 @@ class Folder:
 
     @property
     def manifest(self) -> Path:
-        """What the dataset is; there when it is finished."""
+        """What the dataset is; exists when it is finished."""
         return self.root / "manifest.json"
 
     @property
@@ -40,18 +43,23 @@ class Folder:
         return self.root / "manifest.json.sha256"
 
     @property
+    def run(self) -> Path:
+        """What was measured while the dataset was made."""
+        return self.root / "run.json"
+
+    @property
     def shards(self) -> Path:
         """The folder of the rows."""
         return self.root / "shards"
 
     @property
     def work(self) -> Path:
-        """The folder of what is known before the end."""
+        """The folder of unfinished work."""
         return self.root / "work"
 
     @property
     def settings(self) -> Path:
-        """With what settings an unfinished dataset was begun."""
+        """The settings of unfinished work."""
         return self.work / "settings.json"
 
     @property
@@ -64,7 +72,7 @@ class Folder:
         return self.work / f"{share[0]}-of-{share[1]}.lock"
 
     def share_end(self, share: tuple[int, int]) -> Path:
-        """What one of several writers leaves when it has been through the whole source."""
+        """What one of several writers notes when it has been through the whole source."""
         return self.work / f"{share[0]}-of-{share[1]}.end.json"
 
     def record(self, number: int) -> Path:
@@ -77,11 +85,11 @@ class Folder:
 
 
 class ForeignFormatError(DatasetError):
-    """A file of another program, or of another version of layerwise: nothing that is wrong with it."""
+    """A file of another program, or of another version of layerwise; it isn't damaged."""
 
 
 def to_json(value: Any) -> bytes:
-    """Return the one way in which layerwise writes a value as JSON: sorted, indented by 1, in UTF-8."""
+    """Return a value as JSON as layerwise writes it: names sorted, indented by 1, in UTF-8."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     # A path that isn't UTF-8 holds lone surrogates; as a JSON escape they are read back as they were.
     return text.encode("utf-8", "backslashreplace") + b"\n"
@@ -104,11 +112,28 @@ def from_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def check_version(value: dict[str, Any], path: Path) -> None:
-    """Check that a manifest or settings file is ours, and of a version that this layerwise reads.
+def parsed(kind: type[Object], value: Any, path: Path) -> Object:
+    """Return the object that a JSON value in a file of a dataset stands for.
 
     Raises:
-        ForeignFormatError: when it is another program's, or of another version.
+        DatasetError: naming the file and the first entry that makes no sense.
+    """
+    try:
+        return kind.from_json(value)
+    except WrongEntryError as error:
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, what: str) -> DatasetError:
+    """Return the error that a file of a dataset isn't what was written; `what` is wrong with it."""
+    return DatasetError(f"{path} is damaged: {what}; restore it from a copy")
+
+
+def check_version(value: dict[str, Any], path: Path) -> None:
+    """Check that a manifest or settings file is of layerwise, in the version that this one reads.
+
+    Raises:
+        ForeignFormatError: when it is of another program, or of another version.
         DatasetError: a version that makes no sense.
     """
     if value.get("format") != FORMAT:
@@ -117,7 +142,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
         )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise DatasetError(f"{path} is damaged: its version is {version!r:.60}; restore it from a copy")
+        raise damaged(path, f"its version is {version!r:.60}")
     if version < VERSION:
         what = f"{path} has format version {version}, of an older layerwise, and this one reads {VERSION}"
         raise ForeignFormatError(f"{what}; make the dataset again with `layerwise extract`")

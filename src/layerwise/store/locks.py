@@ -1,4 +1,4 @@
-"""Who may write a dataset: one process alone, or one for each share; an object store has no locks."""
+"""The locks of a dataset's writers: one process alone, or one for each share; an object store has no locks."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +13,7 @@ from layerwise.store.layout import Folder
 
 
 class _NoLock:
-    """What stands for a lock in an object store, which has none: there a record is put only where none is."""
+    """A lock that is always free, for an object store, which has none; there a record is written only if none exists."""
 
     def __init__(self, path: Path) -> None:
         self.lock_file = str(path)
@@ -29,12 +29,12 @@ Lock = filelock.BaseFileLock | _NoLock
 
 
 def lock_of(path: Path) -> Lock:
-    """Return the lock that a file stands for."""
+    """Return the lock of a file."""
     return _NoLock(path) if is_remote(path) else filelock.FileLock(path, thread_local=False)
 
 
 def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
-    """Hold the lock of one of several writers, for as long as what is returned is there.
+    """Acquire and return the lock of one of several writers; it is held until it is released or freed.
 
     Raises:
         DatasetError: another process holds it.
@@ -48,7 +48,7 @@ def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
     """Acquire a lock of a dataset.
 
     Raises:
-        DatasetError: somebody else has it, `who`.
+        DatasetError: another process, described by `who`, holds it.
     """
     with disk.writing(Path(lock.lock_file)):
         try:
@@ -59,10 +59,10 @@ def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
 
 
 def check_alone(folder: Folder, count: int = 0) -> None:
-    """Make sure that none of several writers is at work, but for those of `count`; whoever asks holds the lock.
+    """Check that none of several writers is at work, except those that are `count` in all; the caller holds the lock.
 
     Raises:
-        DatasetError: one is.
+        DatasetError: another one is at work.
     """
     for path in sorted(folder.work.glob("*-of-*.lock")):
         if path.stem.endswith(f"-of-{count}"):

@@ -1,37 +1,284 @@
-"""The manifest: what a dataset is, and when it is one."""
+"""The manifest: what a dataset is, where it comes from, and when it is one. The prose of it is `docs/format.md`."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from layerwise._util import json_checks
-from layerwise._util.guarded import BLOCKS, SHARDS, WIDTH
+from layerwise._util.guarded import BLOCKS, WIDTH
 from layerwise._util.paths import faults, reason
-from layerwise.choices import DTYPES, LEVELS, POOLS
+from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS
 from layerwise.errors import DatasetError
 from layerwise.layers import layer_names
-from layerwise.store.layout import Folder, check_version, from_json
+from layerwise.store.json_object import JsonObject, as_json
+from layerwise.store.layout import FORMAT, VERSION, Folder, check_version, damaged, from_json, parsed
+from layerwise.store.records import (
+    ColumnNames,
+    Hash,
+    Int8Error,
+    Positive,
+    RecordsFile,
+    ShardRecord,
+    StorageError,
+    Totals,
+    column_names,
+    errors_of,
+    records_name,
+    totals_of,
+)
+from layerwise.tolerance import measured_tolerance
 
-REQUIRED = {"layers", "level", "pool", "blocks", "width", "dtype"}
-OWN = {"format", "version", "settings", "shards", "totals", "error"}
+
+def _distinct(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and len(set(map(repr, value))) == len(value)
 
 
-def read_manifest(folder: Folder) -> dict[str, Any]:
+AtLeastOne = Annotated[int, json_checks.whole(1)]
+Width = Annotated[int, json_checks.whole(1, WIDTH)]
+Blocks = Annotated[int, json_checks.whole(0, BLOCKS)]
+Layers = Annotated[tuple[str, ...], _distinct]
+Level = Annotated[str, json_checks.one_of(LEVELS)]
+Pool = Annotated[str, json_checks.one_of(POOLS)]
+Dtype = Annotated[str, json_checks.one_of(DTYPES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelHashes(JsonObject):
+    """What tells a model from another: the SHA-256 of its weights, its tokenizer, and all else that changes a vector."""
+
+    weights: Hash
+    tokenizer: Hash
+    config: Hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedFiles(JsonObject):
+    """What of a model's folder nothing reads: tensors of the weights, and files of weights."""
+
+    tensors: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry(ModelHashes):
+    """The model of a dataset; `random` is the seed where its weights are random."""
+
+    id: str
+    revision: str | None
+    family: str
+    blocks: Blocks
+    width: Width
+    max_length: AtLeastOne | None
+    default_pool: str
+    last_layer: str
+    not_applied: tuple[str, ...]
+    unused: UnusedFiles
+    random: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(JsonObject):
+    """How a source is read: what `open_corpus` takes; an entry that it doesn't know would give other texts."""
+
+    closed: ClassVar[bool] = True
+    format: str
+    text: str | tuple[str, ...] | None
+    words: str | None
+    id: str | None
+    columns: str | tuple[str, ...] | None
+    encoding: str
+    separator: str | None = None
+    na: tuple[str, ...] | None = None
+    sentence_id: str | None = None
+    join: str | None = None
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether the texts are pairs."""
+        return isinstance(self.text, tuple)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRule(JsonObject):
+    """A shard closes after `texts` texts or `characters` characters."""
+
+    texts: AtLeastOne
+    characters: AtLeastOne
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(JsonObject):
+    """The finer dataset that rows were pooled from: the SHA-256 of its manifest, its level and its pool."""
+
+    manifest: Hash
+    level: Level
+    pool: Pool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedDataset(JsonObject):
+    """A dataset that a merged one was made of: the SHA-256 of its manifest, and its number of texts."""
+
+    manifest: Hash
+    texts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(JsonObject):
+    """The settings that an encoder and its request determine."""
+
+    model: ModelHashes
+    layers: Layers
+    level: Level
+    pool: Pool | None
+    special_tokens: bool
+    precision: Annotated[str, json_checks.one_of(PRECISIONS)]
+    dtype: Dtype
+    long: Annotated[str, json_checks.one_of(LONG)]
+    max_length: AtLeastOne
+    overlap: int | None
+    device: str
+    engine: Mapping[str, str]
+    batch_tokens: AtLeastOne
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(EncoderSettings):
+    """Everything that can change a stored byte."""
+
+    reading: Reading
+    no_text: bool
+    keep: tuple[str, ...]
+    shard: ShardRule
+    derived: Derived | None = None
+    merged: tuple[MergedDataset, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance(JsonObject):
+    """How far rows may be from a plain forward: `rule` in words; with int8 per layer, and the error it follows from."""
+
+    rule: str
+    value: Positive
+    layers: Mapping[str, Positive] | None = None
+    measured: Mapping[str, Int8Error] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedRecord(JsonObject):
+    """A bad record of a source that was skipped: where it stands, and what is wrong with it."""
+
+    source: str
+    line: int | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceEntry(JsonObject):
+    """A source: its files as they were named, how many shards they gave, and how they are read where that differs."""
+
+    files: tuple[str, ...]
+    shards: int
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(JsonObject):
+    """The kind of machine that a dataset was made on."""
+
+    processor: str
+    system: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description(JsonObject):
+    """What a manifest says that doesn't follow from settings and shards; a verb makes it, and the writer the rest."""
+
+    layers: Layers
+    level: Level
+    pool: Pool | None
+    blocks: Blocks
+    width: Width
+    dtype: Dtype
+    model: ModelEntry
+    tolerance: Tolerance
+    skipped: tuple[SkippedRecord, ...]
+    notices: tuple[str, ...]
+    versions: Mapping[str, str]
+    machine: Machine
+    sources: tuple[SourceEntry, ...]
+    derived: Derived | None = None
+    merged: tuple[MergedDataset, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Description):
+    """What a finished dataset is. `format` and `version` say how it is written, `shards` names the file of the records."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    settings: Settings
+    columns: ColumnNames
+    shards: RecordsFile
+    totals: Totals
+    error: Mapping[str, StorageError]
+
+
+# Entries that repeat another, so that readers of either read the same.
+_REPEATED = {
+    **{f"settings.{name}": name for name in ("layers", "level", "pool", "dtype", "derived")},
+    **{f"settings.model.{name}": f"model.{name}" for name in ("weights", "tokenizer", "config")},
+    **{f"model.{name}": name for name in ("blocks", "width")},
+}
+
+
+def manifest_of(
+    description: Description, settings: Settings, records: Sequence[ShardRecord], entry: RecordsFile
+) -> Manifest:
+    """Return the manifest of a dataset of these shards; `entry` is the file of their records.
+
+    Raises:
+        DatasetError: records that can't be summed.
+    """
+    entries = {name: value for name, value in vars(description).items() if name != "tolerance"}
+    return Manifest(
+        **entries,
+        tolerance=_tolerance(description, records),
+        settings=settings,
+        columns=column_names(records),
+        shards=entry,
+        totals=totals_of(records),
+        error=errors_of(records, description.layers),
+    )
+
+
+def _tolerance(description: Description, records: Sequence[ShardRecord]) -> Tolerance:
+    """Return the tolerance that follows from the error of int8 where a shard has it, else that of the description."""
+    errors = [as_json(record.int8_error) for record in records if record.int8_error]
+    if not errors:
+        return description.tolerance
+    # A merged dataset has several: that of the part that is furthest off.
+    measured = [Tolerance.from_json(measured_tolerance(error, description.dtype)) for error in errors]
+    return max(measured, key=lambda tolerance: tolerance.value)
+
+
+def read_manifest(folder: Folder) -> Manifest:
     """Return the manifest of a finished dataset, checked for sense; its hash isn't (see `verify`).
 
     Raises:
         DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
     """
     try:
-        _check_there(folder)
+        _check_exists(folder)
     except faults() as error:
         raise DatasetError(f"can't read {folder.root}: {reason(error)}; mend that and try again") from error
-    manifest = from_json(folder.manifest)
-    check_version(manifest, folder.manifest)
-    check_manifest(manifest, folder.manifest)
-    return manifest
+    return parse_manifest(from_json(folder.manifest), folder.manifest)
 
 
-def _check_there(folder: Folder) -> None:
+def _check_exists(folder: Folder) -> None:
     root = folder.root
     if not root.is_dir():
         what = "is a file" if root.exists() else "doesn't exist"
@@ -43,55 +290,34 @@ def _check_there(folder: Folder) -> None:
         raise DatasetError(f"{root} is no dataset: it has no {folder.manifest.name}; is it another folder?")
 
 
-def check_manifest(manifest: dict[str, Any], path: Path) -> None:
-    """Check what a reader relies on.
+def parse_manifest(value: dict[str, Any], path: Path) -> Manifest:
+    """Return the manifest that a JSON object stands for, which is or will be at `path`.
 
     Raises:
-        DatasetError: naming the first entry that makes no sense.
+        DatasetError: another format or version; or naming the first entry that makes no sense or contradicts another.
     """
-    wrong = json_checks.first_wrong(manifest, _READ)
-    if wrong is None and not set(manifest["layers"]) <= set(layer_names(manifest["blocks"])):
-        wrong = "layers"
-    if wrong is None and (manifest.get("pool") is None) != (manifest["level"] == "token"):
-        wrong = "pool"
-    if wrong is None and not _named_by_hash(manifest["shards"]):
-        wrong = "shards"
-    refuse_entry(manifest, wrong, path)
+    check_version(value, path)
+    manifest = parsed(Manifest, value, path)
+    contradiction = _contradiction(manifest)
+    if contradiction is not None:
+        raise damaged(path, contradiction)
+    return manifest
 
 
-def refuse_entry(value: dict[str, Any], wrong: str | None, path: Path) -> None:
-    """Refuse a file of a dataset by the entry of it that makes no sense, if there is one.
-
-    Raises:
-        DatasetError: naming file and entry.
-    """
-    if wrong is not None:
-        got = repr(json_checks.entry(value, wrong))[:80]
-        raise DatasetError(f"{path} is damaged: {wrong} is {got}; restore it from a copy")
-
-
-def _layers(value: Any) -> bool:
-    return bool(value) and json_checks.list_of(json_checks.text)(value) and len(set(value)) == len(value)
-
-
-def _named_by_hash(entry: dict[str, Any]) -> bool:
-    """Tell whether the file of records has the name that follows from its hash: it can't point outside its folder."""
-    return bool(entry["name"] == f"shards-{entry['sha256'][:12]}.parquet")
-
-
-_READ: json_checks.Schema = {
-    "blocks": json_checks.whole(0, BLOCKS),
-    "width": json_checks.whole(1, WIDTH),
-    "dtype": json_checks.one_of(DTYPES),
-    "level": json_checks.one_of(LEVELS),
-    "pool": json_checks.nullable(json_checks.one_of(POOLS)),
-    "layers": _layers,
-    "shards": json_checks.object_of(
-        {
-            "name": json_checks.text,
-            "sha256": json_checks.sha256,
-            "count": json_checks.whole(0, SHARDS),
-            "bytes": json_checks.whole(),
-        }
-    ),
-}
+def _contradiction(manifest: Manifest) -> str | None:
+    """Return what is wrong with entries that pass their own checks; `None` when nothing is."""
+    if not set(manifest.layers) <= set(layer_names(manifest.blocks)):
+        return f"layers is {as_json(manifest.layers)!r:.80}"
+    if (manifest.pool is None) != (manifest.level == "token"):
+        return f"pool is {manifest.pool!r}"
+    # Its name follows from its hash: it can't point outside its folder.
+    if manifest.shards.name != records_name(manifest.shards.sha256):
+        return f"shards.name is {manifest.shards.name!r:.60}"
+    for name, other in _REPEATED.items():
+        first, second = (as_json(attrgetter(entry)(manifest)) for entry in (name, other))
+        if first != second:
+            return f"{name} is {first!r:.60} and {other} is {second!r:.60}"
+    shards = sum(source.shards for source in manifest.sources)
+    if shards != manifest.shards.count:
+        return f"its sources have {shards:,} shards in all, and there are {manifest.shards.count:,}"
+    return None

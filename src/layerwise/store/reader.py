@@ -1,12 +1,10 @@
-"""Reading a dataset: the manifest at once, everything else when it is asked for."""
+"""Reading a dataset: the manifest at once, everything else when it is needed."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +17,9 @@ from layerwise.store.columns import check_columns
 from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
-from layerwise.store.manifest import read_manifest
-from layerwise.store.records import Record, Records
+from layerwise.store.manifest import Manifest, read_manifest
+from layerwise.store.records import Records, ShardRecord
+from layerwise.store.run import Run, read_run
 from layerwise.store.tables import join_tables, read_table
 from layerwise.store.tensors import TensorFile
 
@@ -33,21 +32,27 @@ def open_dataset(path: str | Path) -> "LayerDataset":
     """
     folder = Folder(place(path))
     manifest = read_manifest(folder)
-    return LayerDataset(folder, manifest, Records(folder, manifest["shards"]))
+    return LayerDataset(folder, manifest, Records(folder, manifest.shards))
+
+
+def open_rows(rows: Layered | str | Path) -> Layered:
+    """Return the rows of a dataset, of its folder, or in memory; reading stored ones that aren't finite raises an error."""
+    opened = open_dataset(rows) if isinstance(rows, str | Path) else rows
+    return opened.checked() if isinstance(opened, LayerDataset) else opened
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One shard of a dataset; its files are opened when they are asked for."""
+class StoredShard:
+    """One shard of a dataset; its files are opened when they are needed."""
 
     folder: Folder
-    manifest: dict[str, Any]
+    manifest: Manifest
     records: Records
     number: int
 
     @property
-    def record(self) -> Record:
-        """What is known of the shard."""
+    def record(self) -> ShardRecord:
+        """The shard's record."""
         return self.records[self.number]
 
     @property
@@ -60,7 +65,7 @@ class Shard:
         """The tensors file, its header checked against the manifest."""
         manifest = self.manifest
         file = TensorFile(self.folder.shard(self.number, "tensors"))
-        return file.check(tuple(manifest["layers"]), self.rows, manifest["width"], manifest["dtype"])
+        return file.check(manifest.layers, self.rows, manifest.width, manifest.dtype)
 
     def table(self, kind: str) -> pa.Table:
         """Return the `index` or the `texts` of the shard."""
@@ -68,31 +73,29 @@ class Shard:
         counts = self.records.rows if kind == "index" else self.records.texts
         table = read_table(path, int(counts[self.number]))
         first = int(self.records.texts[: self.number].sum())
-        check_columns(table, path, kind, self.manifest["level"], first, int(self.records.texts[self.number]))
+        check_columns(table, path, kind, self.manifest.level, first, int(self.records.texts[self.number]))
         return table
 
     def codes(self, layer: str) -> Codes:
         """Return one layer as it is stored, (rows, width), memory-mapped."""
-        return self.tensors.view(layer, NUMPY[self.manifest["dtype"]])
+        return self.tensors.view(layer, NUMPY[self.manifest.dtype])
 
     def scales(self, layer: str) -> F32 | None:
         """Return the int8 scales of one layer, (rows,), memory-mapped; `None` for other types."""
-        return self.tensors.view(scale_name(layer), "<f4") if self.manifest["dtype"] == "int8" else None
+        return self.tensors.view(scale_name(layer), "<f4") if self.manifest.dtype == "int8" else None
 
 
 class LayerDataset(Layered):
-    """Rows on disk, the same face as rows in memory; one layer is read without touching the others."""
+    """Rows on disk, with the interface of rows in memory; one layer is read without touching the others."""
 
-    def __init__(
-        self, folder: Folder, manifest: dict[str, Any], records: Records, only: int | None = None
-    ) -> None:
+    def __init__(self, folder: Folder, manifest: Manifest, records: Records, only: int | None = None) -> None:
         """Made by `open_dataset`, and by `parts` for `only` one shard."""
         self._folder, self._manifest, self._records = folder, manifest, records
         self._numbers = range(len(records)) if only is None else range(only, only + 1)
 
     @cached_property
-    def _shards(self) -> list[Shard]:
-        return [Shard(self._folder, self._manifest, self._records, number) for number in self._numbers]
+    def _shards(self) -> list[StoredShard]:
+        return [StoredShard(self._folder, self._manifest, self._records, number) for number in self._numbers]
 
     @cached_property
     def _starts(self) -> I64:
@@ -105,10 +108,14 @@ class LayerDataset(Layered):
         return self._folder.root
 
     @property
-    def manifest(self) -> dict[str, Any]:
-        """What the dataset is and where it comes from: a copy of its manifest."""
-        manifest: dict[str, Any] = json.loads(json.dumps(self._manifest))
-        return manifest
+    def manifest(self) -> Manifest:
+        """What the dataset is and where it comes from; `manifest.to_json()` is what JSON holds."""
+        return self._manifest
+
+    @property
+    def run(self) -> Run:
+        """What was measured while the dataset was made: seconds, date and host."""
+        return read_run(self._folder, len(self._records))
 
     @property
     def sha256(self) -> str:
@@ -118,33 +125,32 @@ class LayerDataset(Layered):
     @property
     def layers(self) -> tuple[str, ...]:
         """The stored layers, by name."""
-        return tuple(self._manifest["layers"])
+        return self._manifest.layers
 
     @property
     def blocks(self) -> int:
         """The number of blocks of the model."""
-        return int(self._manifest["blocks"])
+        return self._manifest.blocks
 
     @property
     def level(self) -> str:
         """What a row stands for."""
-        return str(self._manifest["level"])
+        return self._manifest.level
 
     @property
     def pool(self) -> str | None:
         """How tokens became a row; `None` at token level."""
-        pool: str | None = self._manifest["pool"]
-        return pool
+        return self._manifest.pool
 
     @property
     def width(self) -> int:
         """How many numbers a vector has."""
-        return int(self._manifest["width"])
+        return self._manifest.width
 
     @property
     def dtype(self) -> str:
         """The stored type: `float32`, `float16`, `bfloat16` or `int8`."""
-        return str(self._manifest["dtype"])
+        return self._manifest.dtype
 
     @property
     def rows(self) -> int:
@@ -157,13 +163,13 @@ class LayerDataset(Layered):
         return int(self._records.texts[self._numbers.start : self._numbers.stop].sum())
 
     @property
-    def shards(self) -> Iterator[Record]:
-        """What is known of each shard, in order: `texts`, `rows`, `files` with their hashes, `counts` and more."""
+    def shards(self) -> Iterator[ShardRecord]:
+        """The records of the shards, in order."""
         return (self._records[number] for number in self._numbers)
 
     @cached_property
     def index(self) -> pa.Table:
-        """A row per vector; all of it in memory, so for a very large dataset go by `parts`."""
+        """A row per vector; all of it in memory, so read a very large dataset by `parts`."""
         return self._table("index")
 
     @cached_property
@@ -175,7 +181,7 @@ class LayerDataset(Layered):
         return join_tables([shard.table(kind) for shard in self._shards], self.path)
 
     def parts(self) -> Iterator["LayerDataset"]:
-        """Yield the dataset shard by shard; what a part has read goes with it."""
+        """Yield the dataset shard by shard; what a part has read is freed with it."""
         for number in self._numbers:
             part = LayerDataset(self._folder, self._manifest, self._records, number)
             part._checked = self._checked
@@ -190,8 +196,10 @@ class LayerDataset(Layered):
         if self.dtype != "int8":
             raise RequestError(f"{self.path} is stored as {self.dtype}; only int8 has scales")
         name = self._resolve(spec)
-        found = [shard.scales(name) for shard in self._shards]
-        whole = np.concatenate([np.zeros(0, np.float32), *(scales for scales in found if scales is not None)])
+        several = [shard.scales(name) for shard in self._shards]
+        whole = np.concatenate(
+            [np.zeros(0, np.float32), *(scales for scales in several if scales is not None)]
+        )
         return np.array(whole[select_rows(rows, self.rows)])
 
     def _refusal(self, layer: str, row: int, value: str) -> LayerwiseError:
@@ -209,14 +217,15 @@ class LayerDataset(Layered):
     def _read_slice(self, name: str, start: int, stop: int, raw: bool) -> Codes:
         slices = list(self._slices(start, stop))
         if raw and len(slices) == 1:
-            shard, here, _ = slices[0]
-            return shard.codes(name)[here]
+            shard, shard_rows, _ = slices[0]
+            return shard.codes(name)[shard_rows]
         kind = NUMPY[self.dtype] if raw else np.float32
         out = np.empty((stop - start, self.width), kind)
         jobs: list[Job] = []
-        for shard, here, there in slices:
+        for shard, shard_rows, out_rows in slices:
             scales = None if raw else shard.scales(name)
-            jobs.append((out[there], shard.codes(name)[here], None if scales is None else scales[here]))
+            scales = None if scales is None else scales[shard_rows]
+            jobs.append((out[out_rows], shard.codes(name)[shard_rows], scales))
         if raw:
             for place, codes, _ in jobs:
                 place[...] = codes
@@ -224,8 +233,8 @@ class LayerDataset(Layered):
             decode_all(jobs, self.dtype)
         return out
 
-    def _slices(self, start: int, stop: int) -> Iterator[tuple[Shard, slice, slice]]:
-        """Yield each shard that holds some of the rows, which of its rows, and where they go."""
+    def _slices(self, start: int, stop: int) -> Iterator[tuple[StoredShard, slice, slice]]:
+        """Yield each shard that holds some of the rows, which of its rows, and their places in the result."""
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         for number in range(max(first, 0), len(self._shards)):
             begin, end = int(self._starts[number]), int(self._starts[number + 1])
@@ -243,10 +252,10 @@ class LayerDataset(Layered):
         for number, shard in enumerate(self._shards):
             positions = slice(int(cuts[number]), int(cuts[number + 1]))
             if positions.start < positions.stop:
-                here = ascending[positions] - self._starts[number]
-                codes, scales = shard.codes(name)[here], None if raw else shard.scales(name)
-                scales_here = None if scales is None else scales[here]
-                out[order[positions]] = codes if raw else decode(codes, scales_here, self.dtype)
+                shard_rows = ascending[positions] - self._starts[number]
+                codes, scales = shard.codes(name)[shard_rows], None if raw else shard.scales(name)
+                scales = None if scales is None else scales[shard_rows]
+                out[order[positions]] = codes if raw else decode(codes, scales, self.dtype)
         return out
 
     def __repr__(self) -> str:

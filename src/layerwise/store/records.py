@@ -1,57 +1,200 @@
-"""The records of a finished dataset's shards: one table of them, so that ten thousand shards open at once."""
+"""The records of a dataset's shards: what is known of each, in one table, so that ten thousand shards open at once."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 
 from layerwise._util import json_checks
-from layerwise._util.guarded import parse_json
+from layerwise._util.guarded import SHARDS, parse_json
 from layerwise.errors import DatasetError
 from layerwise.states import I64
+from layerwise.store.json_object import JsonObject, WrongEntryError
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.tables import read_table, table_bytes
 
-Record = dict[str, Any]
+Hash = Annotated[str, json_checks.sha256]
+Positive = Annotated[float, json_checks.positive]
+Amount = Annotated[float, json_checks.amount]
 _COUNTED = ("texts", "rows")
 
 
-def records_bytes(records: Sequence[Record]) -> tuple[bytes, Record]:
-    """Return the file of some records, in order, and the entry that the manifest has for it."""
+@dataclass(frozen=True, kw_only=True)
+class FileEntry(JsonObject):
+    """A file: its name, its size and its SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: Hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsFile(FileEntry):
+    """The file of the records, and how many there are."""
+
+    count: Annotated[int, json_checks.whole(0, SHARDS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFiles(JsonObject):
+    """The three files of a shard; the names of the fields are `layout.KINDS`."""
+
+    tensors: FileEntry
+    index: FileEntry
+    texts: FileEntry
+
+    def of(self, kind: str) -> FileEntry:
+        """Return the file of one of `layout.KINDS`."""
+        entry: FileEntry = getattr(self, kind)
+        return entry
+
+    @property
+    def bytes(self) -> int:
+        """The size of all three."""
+        return self.tensors.bytes + self.index.bytes + self.texts.bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(JsonObject):
+    """What became of the tokens and words of some texts; `docs/format.md` says what is counted."""
+
+    tokens: int
+    windows: int
+    windowed_texts: int
+    truncated_tokens: int
+    truncated_texts: int
+    dropped_words: int
+    lost_words: int
+    special_only_texts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals(Counts):
+    """The sums over all shards; `bytes` is the size of their files."""
+
+    texts: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnNames(JsonObject):
+    """The names of the carried columns: those with a value per text, and those with one per word."""
+
+    text: tuple[str, ...] = ()
+    word: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageError(JsonObject):
+    """What storing a layer lost: the largest |a − b|, and the largest over rows of max |a − b| / max(1, max |b|)."""
+
+    max_abs: Positive
+    max_rel: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Error(JsonObject):
+    """How far a layer computed in int8 was from fp32 on a few texts: `max_rel` as above, and the least cosine."""
+
+    max_rel: Amount
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFacts(JsonObject):
+    """What the maker of a shard knows about it.
+
+    Attributes:
+        input: the SHA-256 of the texts that it was made from; `None` in a derived dataset.
+        counts, columns: what was counted in it, and its carried columns.
+        int8_error: the error of int8, per layer, where it was measured on texts of this shard.
+        seconds: how long it took; only in unfinished work. A finished dataset has it in `run.json`.
+    """
+
+    input: str | None
+    counts: Counts
+    columns: ColumnNames
+    int8_error: Mapping[str, Int8Error] | None = None
+    seconds: Amount | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord(ShardFacts):
+    """What is known of a shard: also its number, its texts and rows, its files, and per layer what storing lost."""
+
+    number: int
+    texts: int
+    rows: int
+    files: ShardFiles
+    error: Mapping[str, StorageError]
+
+
+def shard_record(value: Any, number: int) -> ShardRecord:
+    """Return the record that a JSON value stands for, of the shard of this number.
+
+    Raises:
+        WrongEntryError: naming the first entry that makes no sense.
+    """
+    record = ShardRecord.from_json(value)
+    if record.number != number:
+        raise WrongEntryError(record.number, "number")
+    for kind, ending in KINDS.items():
+        # Names are checked, not followed: a record can't point outside its folder.
+        name = record.files.of(kind).name
+        if name != f"{number:05d}.{ending}":
+            raise WrongEntryError(name, "files", kind, "name")
+    return record
+
+
+def records_bytes(records: Sequence[ShardRecord]) -> tuple[bytes, RecordsFile]:
+    """Return the file of some records, in order, and its entry in the manifest; what was measured is left out."""
+    written = [json.dumps(_unmeasured(record), sort_keys=True) for record in records]
     columns: dict[str, Any] = {
-        name: pa.array([record[name] for record in records], pa.int64()) for name in _COUNTED
+        "texts": pa.array([record.texts for record in records], pa.int64()),
+        "rows": pa.array([record.rows for record in records], pa.int64()),
+        "record": pa.array(written, pa.string()),
     }
-    columns["record"] = pa.array([json.dumps(record, sort_keys=True) for record in records], pa.string())
     data = table_bytes(pa.table(columns))
     digest = hashlib.sha256(data).hexdigest()
     # By its hash: another version of a dataset has another file, so that the old one is whole to the end.
-    name = f"shards-{digest[:12]}.parquet"
-    return data, {"name": name, "count": len(records), "bytes": len(data), "sha256": digest}
+    entry = RecordsFile(name=records_name(digest), count=len(records), bytes=len(data), sha256=digest)
+    return data, entry
+
+
+def _unmeasured(record: ShardRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.to_json().items() if name != "seconds"}
+
+
+def records_name(sha256: str) -> str:
+    """Return the name of the file of records that has this hash."""
+    return f"shards-{sha256[:12]}.parquet"
 
 
 class Records:
-    """What is known of each shard of a finished dataset, in order; records are read when they are asked for.
+    """The records of a finished dataset, in order; they are read when they are asked for.
 
     Attributes:
         path: the file.
         count: how many shards there are.
     """
 
-    def __init__(self, folder: Folder, entry: Record) -> None:
+    def __init__(self, folder: Folder, entry: RecordsFile) -> None:
         """Read how many rows and texts there are; `entry` is the manifest's."""
-        self.path: Path = folder.root / entry["name"]
-        self.count = int(entry["count"])
-        self._counted = self._counts()
+        self.path: Path = folder.root / entry.name
+        self.count = entry.count
+        self._counted = self._read_counted()
 
     def __len__(self) -> int:
         return self.count
 
-    def _counts(self) -> dict[str, I64]:
+    def _read_counted(self) -> dict[str, I64]:
         if not self.count:
             return {name: np.zeros(0, np.int64) for name in _COUNTED}
         table = read_table(self.path, self.count, _COUNTED)
@@ -81,7 +224,7 @@ class Records:
             raise DatasetError(f"{self.path.parent} has changed since it was opened; open it again")
         return read_table(self.path, self.count, ("record",))
 
-    def __getitem__(self, number: int) -> Record:
+    def __getitem__(self, number: int) -> ShardRecord:
         """Return one record.
 
         Raises:
@@ -89,97 +232,69 @@ class Records:
         """
         written = self._table["record"][number].as_py()
         try:
-            record: Record = parse_json(written) if isinstance(written, str) else {}
+            record = shard_record(parse_json(written) if isinstance(written, str) else None, number)
+        except WrongEntryError as error:
+            raise self._damaged(f" (the record of shard {number}: {error})") from None
         except ValueError as error:
             raise self._damaged(f" (shard {number}: {error})") from error
-        if (wrong := wrong_entry(record, number)) is not None:
-            got = f"{wrong} is {json_checks.entry(record, wrong)!r:.60}"
-            raise self._damaged(f" (the record of shard {number}: {got})")
-        if any(record[name] != self._counted[name][number] for name in _COUNTED):
+        if record.texts != self.texts[number] or record.rows != self.rows[number]:
             raise self._damaged(f" (the record of shard {number} has other counts)")
         return record
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[ShardRecord]:
         return (self[number] for number in range(self.count))
 
     def _damaged(self, what: str = "") -> DatasetError:
         return DatasetError(f"{self.path} is damaged{what}; restore it from a copy")
 
 
-def wrong_entry(record: Any, number: int) -> str | None:
-    """Return the path of the first entry of a shard's record that makes no sense; `None` when all do."""
-    wrong = json_checks.first_wrong(record, _RECORD)
-    if wrong is None and record["number"] != number:
-        return "number"
-    for kind, ending in KINDS.items():
-        # Names are checked, not followed: a record can't point outside its folder.
-        if wrong is None and record["files"][kind]["name"] != f"{number:05d}.{ending}":
-            wrong = f"files.{kind}.name"
-    return wrong
-
-
-def summed(records: Sequence[Record], layers: Sequence[str]) -> Record:
-    """Return what the manifest says of all shards together: `totals` and `error`.
+def totals_of(records: Sequence[ShardRecord]) -> Totals:
+    """Return the sums over all shards.
 
     Raises:
-        DatasetError: a record without the error of a layer, or counts that are beyond belief together.
+        DatasetError: counts that are beyond belief together.
     """
-    return {"totals": _totals(records), "error": _errors(records, layers)}
-
-
-def _totals(records: Sequence[Record]) -> dict[str, Any]:
-    totals: dict[str, Any] = {"texts": 0, "rows": 0, "bytes": 0, "seconds": 0.0}
+    counts = [item.name for item in fields(Counts) if item.name != "others"]
+    sums = dict.fromkeys(("texts", "rows", "bytes", *counts), 0)
     for record in records:
-        counts = {name: record[name] for name in _COUNTED}
-        counts["bytes"] = sum(file["bytes"] for file in record["files"].values())
-        seconds = record.get("seconds") or 0.0
-        for name, count in {**record["counts"], **counts, "seconds": seconds}.items():
-            totals[name] = totals.get(name, 0) + count
-            if totals[name] > json_checks.MOST:
-                raise _damaged_record(record, f"{name[:60]} comes to {totals[name]:.3g} in all")
-    return {**totals, "seconds": round(totals["seconds"], 3)}
+        sums["texts"] += record.texts
+        sums["rows"] += record.rows
+        sums["bytes"] += record.files.bytes
+        for name in counts:
+            sums[name] += getattr(record.counts, name)
+        for name, total in sums.items():
+            if total > json_checks.MOST:
+                raise _damaged_record(record, f"{name} comes to {total:.3g} in all")
+    return Totals.from_json(sums)
 
 
-def _errors(records: Sequence[Record], layers: Sequence[str]) -> dict[str, Any]:
+def errors_of(records: Sequence[ShardRecord], layers: Sequence[str]) -> dict[str, StorageError]:
+    """Return what storing lost in all shards, the largest per layer.
+
+    Raises:
+        DatasetError: a record without the error of a layer.
+    """
     for record in records:
         for layer in layers:
-            if layer not in record["error"]:
+            if layer not in record.error:
                 raise _damaged_record(record, f"error.{layer} is None")
-    kinds = ("max_abs", "max_rel")
-    return {
-        layer: {
-            kind: max((record["error"][layer][kind] for record in records), default=0.0) for kind in kinds
-        }
-        for layer in layers
-    }
+    return {layer: _largest([record.error[layer] for record in records]) for layer in layers}
 
 
-def _damaged_record(record: Record, what: str) -> DatasetError:
-    return DatasetError(f"the record of shard {record['number']} is damaged: {what}; restore it from a copy")
+def _largest(errors: Sequence[StorageError]) -> StorageError:
+    return StorageError(
+        max_abs=max((error.max_abs for error in errors), default=0.0),
+        max_rel=max((error.max_rel for error in errors), default=0.0),
+    )
 
 
-_LOST = json_checks.map_of(
-    json_checks.object_of({"max_abs": json_checks.positive, "max_rel": json_checks.positive})
-)
-_MEASURED = json_checks.map_of(
-    json_checks.object_of({"max_rel": json_checks.amount, "cosine": json_checks.number})
-)
-_FILE: json_checks.Schema = {
-    "name": json_checks.text,
-    "bytes": json_checks.whole(),
-    "sha256": json_checks.sha256,
-}
-_RECORD: json_checks.Schema = {
-    "number": json_checks.whole(),
-    "rows": json_checks.whole(),
-    "texts": json_checks.whole(),
-    "files": dict.fromkeys(KINDS, _FILE),
-    "counts": json_checks.map_of(json_checks.whole()),
-    "error": _LOST,
-    "seconds": json_checks.optional(json_checks.amount),
-    "input": json_checks.optional(json_checks.text),
-    "columns": json_checks.optional(
-        json_checks.object_of(dict.fromkeys(("text", "word"), json_checks.list_of(json_checks.text)))
-    ),
-    "int8_error": json_checks.optional(_MEASURED),
-}
+def column_names(records: Sequence[ShardRecord]) -> ColumnNames:
+    """Return the carried columns of several shards, in the order in which they appear."""
+    return ColumnNames(
+        text=tuple(dict.fromkeys(name for record in records for name in record.columns.text)),
+        word=tuple(dict.fromkeys(name for record in records for name in record.columns.word)),
+    )
+
+
+def _damaged_record(record: ShardRecord, what: str) -> DatasetError:
+    return DatasetError(f"the record of shard {record.number} is damaged: {what}; restore it from a copy")

@@ -15,7 +15,7 @@ def provenance_of(dataset: Layered) -> dict[str, Any]:
     """Return versions, the date, and which dataset a result is of: its hash, and on disk its folder and model."""
     source: dict[str, Any] = {"sha256": fingerprint(dataset)}
     if isinstance(dataset, LayerDataset):
-        source |= {"path": str(dataset.path), "model": dataset.manifest.get("model")}
+        source |= {"path": str(dataset.path), "model": dataset.manifest.model.to_json()}
     return {
         "versions": versions(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),

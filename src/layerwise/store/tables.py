@@ -29,7 +29,7 @@ _SMALL = 1 << 26  # bytes of a table that is read at once, whatever stands in it
 
 
 def table_bytes(table: pa.Table) -> bytes:
-    """Return `table` as a Parquet file; how it was cut into chunks, and its metadata, leave no trace."""
+    """Return `table` as a Parquet file; the bytes don't depend on how it was cut into chunks, or on its metadata."""
     sink = pa.BufferOutputStream()
     plain = pa.concat_tables([table]).replace_schema_metadata(None).combine_chunks()
     pq.write_table(plain, sink, row_group_size=_ROW_GROUP, **OPTIONS)
@@ -52,7 +52,7 @@ def _raw(path: Path) -> Any:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a file into a DatasetError."""
+    """Turn errors of reading a file into a DatasetError."""
     try:
         yield
     except (pa.ArrowException, ValueError, *faults()) as error:
@@ -82,7 +82,7 @@ def read_table(path: Path, rows: int | None = None, columns: Collection[str] | N
 
 
 def _bounded(raw: Any, file: pq.ParquetFile, columns: Collection[str] | None) -> pa.Table:
-    """Read a table once it is known to be of a bearable size."""
+    """Read a table after checking that it becomes no larger than `TABLE_BYTES`."""
     size = size_of(raw, file.metadata, columns)
     names = None if columns is None else list(columns)
     _check_bytes(size.fixed + size.plain + size.prefixed)
@@ -144,7 +144,7 @@ def written_table(path: Path) -> pa.Table:
 
 
 def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
-    """Return tables under each other; a column that one of them lacks, or has as null, is filled with nulls.
+    """Return tables concatenated; a column that one of them lacks, or has as null, is filled with nulls.
 
     Raises:
         DatasetError: a column whose types can't be joined, such as numbers here and strings there.

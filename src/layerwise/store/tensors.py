@@ -26,10 +26,10 @@ class TensorWriter:
     """Writes the tensors file of one shard; every row of every layer once, in any order."""
 
     def __init__(self, path: Path, layers: tuple[str, ...], rows: int, width: int, dtype: str) -> None:
-        """Create `path` and take its whole space on the disk, so that a full one is noticed now."""
+        """Create `path` and reserve its whole space on the disk, so that a full disk is noticed now."""
         self.path, self.layers, self.rows, self.width, self.dtype = path, layers, rows, width, dtype
         self._spans = plan(layers, rows, width, dtype)
-        self._seen = {layer: np.zeros(rows, bool) for layer in layers}
+        self._written = {layer: np.zeros(rows, bool) for layer in layers}
         self._losses = dict.fromkeys(layers, (0.0, 0.0))
         head = header(self._spans)
         self._data_start = len(head)
@@ -41,7 +41,7 @@ class TensorWriter:
                 self._write(0, head)
             except BaseException:
                 self._file.close()
-                path.unlink(missing_ok=True)  # or it would keep the space that it got
+                path.unlink(missing_ok=True)  # it would keep the space that it has reserved
                 raise
 
     @property
@@ -54,25 +54,25 @@ class TensorWriter:
 
         Raises:
             OutputError: a value that the stored type can't hold, or a disk that can't be written to.
-            ValueError: a row that isn't there, or was put before (a fault of the caller).
+            ValueError: a row that doesn't exist, or was put before (a fault of the caller).
         """
         rows, values = self._checked(layer, rows, values)
         step = max(1, _BLOCK // self.width)
         for start in range(0, len(rows), step):
             self._put_block(layer, rows[start : start + step], values[start : start + step])
-        self._seen[layer][rows] = True
+        self._written[layer][rows] = True
 
     def _checked(self, layer: str, rows: NDArray[np.int64], values: F32) -> tuple[NDArray[np.int64], F32]:
         rows, values = np.asarray(rows, np.int64), np.asarray(values, np.float32)
-        if layer not in self._seen or values.shape != (len(rows), self.width):
-            there = f"{', '.join(self.layers)}, each (rows, {self.width})"
-            raise ValueError(f"can't put layer {layer!r} with shape {values.shape}; the shard has {there}")
+        if layer not in self._written or values.shape != (len(rows), self.width):
+            layers = f"{', '.join(self.layers)}, each (rows, {self.width})"
+            raise ValueError(f"can't put layer {layer!r} with shape {values.shape}; the shard has {layers}")
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
             rows, values = rows[order], values[order]
         if len(rows) and not 0 <= rows[0] <= rows[-1] < self.rows:
             raise ValueError(f"rows {rows[0]} … {rows[-1]} aren't all among the shard's 0 … {self.rows - 1}")
-        twice = rows[self._seen[layer][rows] | (np.diff(rows, prepend=-1) == 0)]
+        twice = rows[self._written[layer][rows] | (np.diff(rows, prepend=-1) == 0)]
         if len(twice):
             raise ValueError(f"row {twice[0]} of layer {layer} was put twice")
         return rows, values
@@ -108,9 +108,9 @@ class TensorWriter:
             OutputError: a disk that can't be written to.
             ValueError: a row that was never put (a fault of the caller).
         """
-        for layer, seen in self._seen.items():
-            if not seen.all():
-                missing = int(len(seen) - seen.sum())
+        for layer, written in self._written.items():
+            if not written.all():
+                missing = int(len(written) - written.sum())
                 raise ValueError(f"{missing} of {self.rows} rows of layer {layer} were never put")
         with disk.writing(self.path), self._file:
             disk.sync(self._file.fileno(), self.path)
@@ -161,11 +161,11 @@ class TensorFile:
         """Check that the file holds what the manifest says.
 
         Raises:
-            DatasetError: naming the first tensor that is missing, besides, or otherwise.
+            DatasetError: naming the first tensor that is missing, unexpected, or of another type or shape.
         """
-        wanted = plan(layers, rows, width, dtype)
-        for name in [*wanted, *self.spans]:
-            got, want = self.spans.get(name), wanted.get(name)
+        expected = plan(layers, rows, width, dtype)
+        for name in [*expected, *self.spans]:
+            got, want = self.spans.get(name), expected.get(name)
             if got is None or want is None or (got.dtype, got.shape) != (want.dtype, want.shape):
                 shown = [f"{s.dtype} {list(s.shape)}" if s else "nothing" for s in (got, want)]
                 what = f"tensor {name!r} is {shown[0]} where the manifest says {shown[1]}"
@@ -206,4 +206,4 @@ class TensorFile:
         try:
             return read_range(self.path, self.data_start + span.start, self.data_start + span.end)
         except faults() as error:
-            raise DatasetError(f"can't read {self.path}: {reason(error)}; is it still there?") from error
+            raise DatasetError(f"can't read {self.path}: {reason(error)}; does it still exist?") from error

@@ -1,32 +1,31 @@
-"""Checking a dataset's bytes: any changed, missing, truncated or unexpected one is found."""
+"""Comparing a dataset's files with its manifest: finds any byte that is changed, missing, cut off or unexpected."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from layerwise._util import json_checks
 from layerwise._util.guarded import check_regular, digest_regular, read_bytes
 from layerwise._util.paths import faults, place, reason
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
 from layerwise.mixes import block_slices
 from layerwise.states import odd_row
-from layerwise.store import work
+from layerwise.store import manifest_file, staging
 from layerwise.store.dtypes import decode
+from layerwise.store.json_object import as_json
 from layerwise.store.layout import KINDS, Folder, ForeignFormatError
-from layerwise.store.manifest import read_manifest
-from layerwise.store.reader import Shard
-from layerwise.store.records import Record, Records, summed
+from layerwise.store.manifest import Manifest, read_manifest
+from layerwise.store.reader import StoredShard
+from layerwise.store.records import FileEntry, Records, RecordsFile, ShardRecord, errors_of, totals_of
 from layerwise.store.tables import join_schemas
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: in which file, by its path within the dataset, and what."""
+    """A fault of a dataset: the path of the file within it, and what is wrong."""
 
     file: str
     what: str
@@ -53,19 +52,19 @@ def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
             raise
         return [*changed, Problem(folder.manifest.name, str(error))] if folder.manifest.exists() else changed
     problems = list(_check_manifest(folder))
-    entry = manifest["shards"]
-    wrong = _compare(folder.root / entry["name"], entry)
-    if wrong:
-        return [*problems, Problem(entry["name"], f"{wrong}; what it says of the shards can't be used")]
+    entry = manifest.shards
+    difference = _compare(folder.root / entry.name, entry)
+    if difference:
+        return [*problems, Problem(entry.name, f"{difference}; what it says of the shards can't be used")]
     try:
         records = Records(folder, entry)
         schemas: dict[str, pa.Schema] = {}
         numbers = range(len(records))
         for number, _ in track.each(numbers, (f"checking shard {number}" for number in numbers)):
-            problems += _check_shard(Shard(folder, manifest, records, number), schemas)
+            problems += _check_shard(StoredShard(folder, manifest, records, number), schemas)
         problems += _check_sums(folder, manifest, list(records))
     except DatasetError as error:
-        problems.append(Problem(entry["name"], str(error)))
+        problems.append(Problem(entry.name, str(error)))
     return problems + list(_unexpected(folder, entry))
 
 
@@ -75,22 +74,22 @@ def _check_manifest(folder: Folder) -> Iterator[Problem]:
             yield Problem(folder.manifest.name, f"is missing, and {folder.checksum.name} is there")
         return
     try:
-        wanted = work.checksum_line(folder, read_bytes(folder.manifest))
-        given = read_bytes(folder.checksum, len(wanted) + 1) if folder.checksum.exists() else None
+        line = manifest_file.checksum_line(folder, read_bytes(folder.manifest))
+        stored = read_bytes(folder.checksum, len(line) + 1) if folder.checksum.exists() else None
     except (ValueError, *faults()) as error:  # type: ignore[misc]  # a size beyond the limit
         yield Problem(folder.manifest.name, f"can't be compared with {folder.checksum.name}: {reason(error)}")
         return
-    if given is None:
+    if stored is None:
         yield Problem(folder.checksum.name, "is missing, so the manifest can't be checked")
-    elif given != wanted and not work.finish_was_cut(folder):
+    elif stored != line and not manifest_file.is_cut_off(folder):
         yield Problem(folder.manifest.name, f"doesn't have the SHA-256 in {folder.checksum.name}")
 
 
-def _check_shard(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
-    whole, files = True, shard.record["files"]
+def _check_shard(shard: StoredShard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
+    whole, files = True, shard.record.files
     for kind in KINDS:
         path = shard.folder.shard(shard.number, kind)
-        what = _compare(path, files[kind])
+        what = _compare(path, files.of(kind))
         if what:
             whole = False
             yield Problem(_name(shard.folder, path), what)
@@ -99,23 +98,24 @@ def _check_shard(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Proble
         yield from _check_tables(shard, schemas)
 
 
-def _compare(path: Path, entry: dict[str, Any]) -> str | None:
+def _compare(path: Path, entry: FileEntry) -> str | None:
+    """Return how a file differs from its entry; `None` when it doesn't."""
     try:
         size = check_regular(path)
-        if size != entry["bytes"]:
-            return f"has {size:,} bytes where the manifest says {entry['bytes']:,}"
+        if size != entry.bytes:
+            return f"has {size:,} bytes where the manifest says {entry.bytes:,}"
         digest = digest_regular(path)
     except FileNotFoundError:
         return "is missing"
     except faults() as error:
         return f"can't be read: {reason(error)}"
-    return None if digest == entry["sha256"] else "has changed: its SHA-256 isn't that of the manifest"
+    return None if digest == entry.sha256 else "has changed: its SHA-256 isn't that of the manifest"
 
 
-def _check_vectors(shard: Shard) -> Iterator[Problem]:
+def _check_vectors(shard: StoredShard) -> Iterator[Problem]:
     name = _name(shard.folder, shard.folder.shard(shard.number, "tensors"))
     try:
-        for layer in shard.manifest["layers"]:
+        for layer in shard.manifest.layers:
             odd = _odd_row(shard, layer)
             if odd is not None:
                 yield Problem(
@@ -125,54 +125,49 @@ def _check_vectors(shard: Shard) -> Iterator[Problem]:
         yield Problem(name, str(error))
 
 
-def _odd_row(shard: Shard, layer: str) -> tuple[int, float] | None:
+def _odd_row(shard: StoredShard, layer: str) -> tuple[int, float] | None:
     """Return the first row of a layer that isn't finite, and what it holds; goes by blocks of some MiB."""
     codes, scales = shard.codes(layer), shard.scales(layer)
     for rows in block_slices(*codes.shape):
-        values = decode(codes[rows], None if scales is None else scales[rows], shard.manifest["dtype"])
+        values = decode(codes[rows], None if scales is None else scales[rows], shard.manifest.dtype)
         odd = odd_row(values)
         if odd is not None:
             return rows.start + odd, float(values[odd][~np.isfinite(values[odd])][0])
     return None
 
 
-def _check_sums(folder: Folder, manifest: dict[str, Any], records: Sequence[Record]) -> Iterator[Problem]:
+def _check_sums(folder: Folder, manifest: Manifest, records: Sequence[ShardRecord]) -> Iterator[Problem]:
     """Check that what the manifest says of all shards together is what their records come to."""
-    for name, wanted in summed(records, manifest["layers"]).items():
-        given = manifest.get(name, wanted)
-        wrong = next((key for key, value in wanted.items() if not _is_sum(given, key, value)), None)
+    totals, errors = totals_of(records).to_json(), as_json(errors_of(records, manifest.layers))
+    for name, expected, stored in (
+        ("totals", totals, manifest.totals.to_json()),
+        ("error", errors, as_json(manifest.error)),
+    ):
+        wrong = next((key for key in expected if stored.get(key) != expected[key]), None)
         if wrong is not None:
-            got = repr(given.get(wrong) if isinstance(given, dict) else given)[:60]
-            what = f"{name}.{wrong} is {got} where the records of the shards come to {wanted[wrong]!r:.60}"
+            got, sums = f"{stored.get(wrong)!r:.60}", f"{expected[wrong]!r:.60}"
+            what = f"{name}.{wrong} is {got} where the records of the shards come to {sums}"
             yield Problem(folder.manifest.name, what)
 
 
-def _is_sum(given: Any, key: str, wanted: Any) -> bool:
-    """Tell whether an entry is as it should be; seconds were rounded as they were summed, in any order."""
-    got = given.get(key) if isinstance(given, dict) else None
-    return json_checks.number(got) and abs(got - wanted) < 0.01 if key == "seconds" else bool(got == wanted)
-
-
-def _check_tables(shard: Shard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
-    """Check that tables can be read, and under those before, whose joint schemas `schemas` are kept up to date."""
+def _check_tables(shard: StoredShard, schemas: dict[str, pa.Schema]) -> Iterator[Problem]:
+    """Check that tables can be read, and joined to those of the shards before, whose joint `schemas` are extended."""
     for kind in ("index", "texts"):
         try:
-            own = shard.table(kind).schema
-            schemas[kind] = join_schemas([schemas.get(kind, pa.schema([])), own], shard.folder.root)
+            schema = shard.table(kind).schema
+            schemas[kind] = join_schemas([schemas.get(kind, pa.schema([])), schema], shard.folder.root)
         except DatasetError as error:
             yield Problem(_name(shard.folder, shard.folder.shard(shard.number, kind)), str(error))
 
 
-def _unexpected(folder: Folder, entry: dict[str, Any]) -> Iterator[Problem]:
-    wanted = {folder.shard(number, kind).name for number in range(entry["count"]) for kind in KINDS}
+def _unexpected(folder: Folder, entry: RecordsFile) -> Iterator[Problem]:
+    names = {folder.shard(number, kind).name for number in range(entry.count) for kind in KINDS}
     inside = sorted(folder.shards.iterdir()) if folder.shards.is_dir() else []
-    strange = [path for path in inside if path.name not in wanted]
+    strange = [path for path in inside if path.name not in names]
     if folder.settings.exists():  # shards are being added, or made again
-        strange = [path for path in strange if work.shard_number(path.name) is None]
+        strange = [path for path in strange if staging.shard_number(path.name) is None]
     else:
-        strange += [
-            path for path in sorted(folder.root.glob("shards-*.parquet")) if path.name != entry["name"]
-        ]
+        strange += [path for path in sorted(folder.root.glob("shards-*.parquet")) if path.name != entry.name]
     for path in strange:
         yield Problem(_name(folder, path), "isn't in the manifest")
 

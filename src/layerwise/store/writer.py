@@ -1,27 +1,34 @@
-"""Writing a dataset shard by shard, so that it can be killed at any moment and gone on with.
+"""Writing a dataset shard by shard, so that it can be killed at any moment and continued.
 
 with DatasetWriter(out, settings) as writer:
     shard = writer.begin(layers, rows, width, dtype)
     shard.put("6", row_numbers, vectors)      # every row of every layer once, in any order
-    shard.commit(index, texts, {"counts": {"tokens": 120}, "input": digest})
-    writer.finish({"layers": …, "level": …, "pool": …, "blocks": …, "width": …, "dtype": …})
+    shard.commit(index, texts, ShardFacts(…))
+    writer.finish(Description(…))
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from layerwise._util.guarded import parse_json
 from layerwise._util.paths import faults, is_remote, place
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError, OutputError
-from layerwise.store import disk, locks, work
-from layerwise.store.layout import FORMAT, KINDS, VERSION, Folder, to_json
-from layerwise.store.manifest import OWN, REQUIRED, check_manifest, read_manifest
-from layerwise.store.records import Record, Records, records_bytes, summed
+from layerwise.store import disk, locks, manifest_file, staging
+from layerwise.store.layout import KINDS, Folder, to_json
+from layerwise.store.manifest import (
+    Description,
+    Manifest,
+    Settings,
+    manifest_of,
+    parse_manifest,
+    read_manifest,
+)
+from layerwise.store.records import Records, ShardRecord, records_bytes
+from layerwise.store.run import read_run, run_file
 from layerwise.store.shard import ShardWriter
 
 Share = tuple[int, int]
@@ -31,21 +38,23 @@ _PATIENCE = 20.0  # seconds that one of several writers waits for the others to 
 class DatasetWriter:
     """The one writer of a dataset; holds its lock until it is closed.
 
-    `finished` says that there is nothing to do: a manifest of the same settings is there. `committed` are
-    the records of the shards that are safe on the disk, by their numbers. `made` is the manifest of a
-    finished dataset, also of one that is added to, and `records` what it knows of its shards.
+    Attributes:
+        finished: whether there is nothing to do, as a manifest of the same settings exists.
+        committed: the records of the shards that are safe on the disk, by their numbers.
+        manifest: that of a finished dataset, also of one that is added to.
+        records: the records of a finished dataset.
     """
 
     finished: bool
-    committed: dict[int, Record]
-    made: Record | None = None
+    committed: dict[int, ShardRecord]
+    manifest: Manifest | None = None
     records: Records | None = None
-    _left = False  # while shards are made again: others, that are being added, wait in work/
+    _others_wait = False  # while shards are repaired: others, which are being added, wait in work/
 
     def __init__(
         self,
         out: Path,
-        settings: dict[str, Any],
+        settings: Settings,
         share: Share | None = None,
         *,
         adding: Sequence[str] | None = None,
@@ -56,7 +65,7 @@ class DatasetWriter:
 
         Args:
             out: the folder of the dataset; made when it isn't there.
-            settings: everything that can change a stored byte, as JSON holds it.
+            settings: everything that can change a stored byte.
             share: (index, count) of one of several writers that work at the same time, each on the shards
                 whose number has the remainder `index` by `count`; without it there is only one writer.
             adding: open a finished dataset so that shards of these sources can be added; it is whole until
@@ -70,16 +79,16 @@ class DatasetWriter:
                 sources are being added.
         """
         self._folder = Folder(place(out))
-        self._settings: Record = json.loads(to_json(settings))
+        self._settings = settings
         self._share, self._adding, self._mend, self._track = share, adding, mend, track
-        self._more = mend or adding is not None
+        self._reopens = mend or adding is not None
         self._open: ShardWriter | None = None
-        work.refuse_foreign(self._folder)
-        self._made = not self._folder.root.exists()
-        with disk.writing(self._folder.root, disk.AGAIN if self._made else disk.KEPT):
+        staging.refuse_foreign(self._folder)
+        self._created = not self._folder.root.exists()
+        with disk.writing(self._folder.root, disk.AGAIN if self._created else disk.KEPT):
             disk.make_folder(self._folder.root)
         self._lock = locks.lock_of(self._folder.lock)
-        if self._folder.manifest.exists() and not self._more:
+        if self._folder.manifest.exists() and not self._reopens:
             self._look_at_finished()
             return
         # Others of several writers hold it for a moment only.
@@ -101,47 +110,47 @@ class DatasetWriter:
     def _look_at_finished(self) -> None:
         if self._folder.work.exists():
             with suppress(OSError), self._lock.acquire(timeout=0):
-                work.complete(self._folder)
-        self.made = read_manifest(self._folder)
-        work.check_settings(self._folder.manifest, self._settings, self._folder.root)
+                manifest_file.complete(self._folder)
+        self.manifest = read_manifest(self._folder)
+        staging.check_settings(self._folder, self.manifest.settings, self._settings)
         self.finished = True
-        self.records = Records(self._folder, self.made["shards"])
+        self.records = Records(self._folder, self.manifest.shards)
         self.committed = dict(enumerate(self.records))
         if not self._mend:
             cure = "restore it from a copy, or make it again with `layerwise repair`"
-            work.check_files_there(self._folder, self.committed, cure)
+            staging.check_files_exist(self._folder, self.committed, cure)
         # Killed between its last two steps; nobody needs it any more, unless shards are being added. In an object
         # store, which has no locks, others may be about to.
-        left = self._folder.work.exists() and not is_remote(self._folder.root)
-        if left and not work.numbers(self._folder, len(self.committed)):
+        has_work = self._folder.work.exists() and not is_remote(self._folder.root)
+        if has_work and not staging.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
-                self._tidy(self.made)
+                self._tidy(self.manifest)
 
-    def _tidy(self, manifest: Record) -> None:
-        work.sweep(self._folder, range(manifest["shards"]["count"]), self._is_own)
-        work.clear_records(self._folder, manifest["shards"]["name"])
-        work.clear_work(self._folder)
+    def _tidy(self, manifest: Manifest) -> None:
+        staging.sweep(self._folder, range(manifest.shards.count), self._is_own)
+        staging.clear_records(self._folder, manifest.shards.name)
+        staging.clear_work(self._folder)
 
-    def _look_at_more(self) -> None:
+    def _look_at_reopened(self) -> None:
         with disk.writing(self._folder.root):
             locks.check_alone(self._folder)
         self._look_at_finished()
         self.finished = False
         with disk.writing(self._folder.root):
-            added = work.take_up(self._folder, lambda number: number >= self.base)
+            added = staging.take_up(self._folder, lambda number: number >= self.base)
             if added and self._adding is not None:
-                work.check_adding(self._folder, self._adding)
-            self._left = self._mend and bool(added)
-            if not self._left:
-                work.begin(self._folder, self._settings, self._adding)
-            work.sweep(self._folder, {**self.committed, **added}, self._is_own)
+                staging.check_adding(self._folder, self._adding)
+            self._others_wait = self._mend and bool(added)
+            if not self._others_wait:
+                staging.begin(self._folder, self._settings, self._adding)
+            staging.sweep(self._folder, {**self.committed, **added}, self._is_own)
             if not self._mend:
                 self.committed |= added
 
     def _look_at_unfinished(self) -> None:
         if self._folder.manifest.exists():
             # To be added to, or finished by another process since we looked.
-            (self._look_at_more if self._more else self._look_at_finished)()
+            (self._look_at_reopened if self._reopens else self._look_at_finished)()
             return
         self.finished = False
         with disk.writing(self._folder.root):
@@ -149,29 +158,32 @@ class DatasetWriter:
                 self._look_at_share(self._share)
                 return
             locks.check_alone(self._folder)
-            self.committed = work.take_up(self._folder, self._is_own, self._track)
+            self.committed = staging.take_up(self._folder, self._is_own, self._track)
             if self.committed:
-                work.check_settings(self._folder.settings, self._settings, self._folder.root)
+                self._check_staged()
             else:  # nothing depends on the settings of a run that committed nothing
-                work.begin(self._folder, self._settings)
-            work.sweep(self._folder, self.committed, self._is_own)
+                staging.begin(self._folder, self._settings)
+            staging.sweep(self._folder, self.committed, self._is_own)
+
+    def _check_staged(self) -> None:
+        staging.check_settings(self._folder, staging.stored_settings(self._folder), self._settings)
 
     def _look_at_share(self, share: Share) -> None:
         """Take the lock of one of several writers for that of all, which others wait for."""
         locks.check_alone(self._folder, share[1])
-        own = locks.hold_share(self._folder, share)  # before anything of it is looked at or swept up
+        lock = locks.hold_share(self._folder, share)  # before anything of it is looked at or swept up
         try:
             if self._folder.settings.exists():
-                work.check_settings(self._folder.settings, self._settings, self._folder.root)
+                self._check_staged()
             else:
-                work.begin(self._folder, self._settings)
+                staging.begin(self._folder, self._settings)
             self._lock.release()
-            self.committed = work.take_up(self._folder, self._is_own, self._track)
-            work.sweep(self._folder, self.committed, self._is_own, alone=False)
+            self.committed = staging.take_up(self._folder, self._is_own, self._track)
+            staging.sweep(self._folder, self.committed, self._is_own, alone=False)
         except BaseException:
-            own.release()
+            lock.release()
             raise
-        self._lock = own
+        self._lock = lock
 
     def begin(
         self, layers: Sequence[str], rows: int, width: int, dtype: str, number: int | None = None
@@ -189,17 +201,17 @@ class DatasetWriter:
         self._open = ShardWriter(self._folder, number, layers, rows, width, dtype, self._closed)
         return self._open
 
-    def _closed(self, record: Record | None) -> None:
+    def _closed(self, record: ShardRecord | None) -> None:
         self._open = None
         if record is not None:
             self.add(record)
 
-    def add(self, record: Record) -> None:
-        """Know of a shard that was committed on behalf of this writer, by a `ShardWriter` elsewhere."""
-        self.committed[record["number"]] = record
+    def add(self, record: ShardRecord) -> None:
+        """Add a shard that was committed on behalf of this writer, by a `ShardWriter` elsewhere."""
+        self.committed[record.number] = record
 
-    def drop_last(self) -> Record:
-        """Forget the last committed shard, so that it can be written again; returns its record."""
+    def drop_last(self) -> ShardRecord:
+        """Remove the last committed shard, so that it can be written again; returns its record."""
         if self.finished or self._open is not None or not self.committed:
             raise ValueError(
                 "only the last committed shard of unfinished work can be dropped, between shards"
@@ -212,99 +224,86 @@ class DatasetWriter:
                 disk.remove(self._folder.shard(number, kind))
         return self.committed.pop(number)
 
-    def through(self, end: dict[str, Any]) -> None:
+    def end_share(self, end: staging.ShareEnd) -> None:
         """Note, for `finish`, what one of several writers knows when it has been through the whole source."""
         assert self._share is not None
         path = self._folder.share_end(self._share)
         with disk.writing(path):
-            disk.write_file(path, to_json(end))
-            work.clear_ends(self._folder, self._share[1])
+            disk.write_file(path, to_json(end.to_json()))
+            staging.clear_ends(self._folder, self._share[1])
 
-    def finish(self, manifest: dict[str, Any]) -> Record:
+    def finish(self, description: Description) -> Manifest:
         """Write the manifest, which makes a dataset of the shards; returns it.
 
         Args:
-            manifest: at least `layers`, `level`, `pool`, `blocks`, `width` and `dtype`; provenance besides.
-                Added are `format`, `version`, `settings`, `shards` (the file of their records), `totals`
-                (texts, rows, bytes, seconds and the sums of the records' counts) and `error` (per layer, the
-                largest over the shards).
+            description: what the manifest says besides settings, and what follows from the records of the shards.
 
         Raises:
             OutputError: a place that can't be written to; what was committed is kept.
         """
         if self.finished or self._open is not None:
             raise ValueError("the dataset is finished, or a shard is still open")
-        folder = self._folder
+        folder, earlier = self._folder, self.manifest
         if sorted(self.committed) != list(range(len(self.committed))):
             raise ValueError(f"the shards aren't whole: {sorted(self.committed)}")
-        records, entry = records_bytes([self.committed[number] for number in sorted(self.committed)])
-        if self.made is not None and read_manifest(folder) != self.made:
+        records = [self.committed[number] for number in sorted(self.committed)]
+        table, entry = records_bytes(records)
+        if earlier is not None and read_manifest(folder) != earlier:
             raise DatasetError(f"{folder.root} was changed by another process; start the same command again")
-        data = to_json(self._whole(manifest, entry))
+        manifest = manifest_of(description, self._settings, records, entry)
+        data = to_json(manifest.to_json())
         self._check_readable(data)
+        run = run_file(records, read_run(folder, 0 if earlier is None else earlier.shards.count))
         with disk.writing(folder.manifest):
-            disk.write_file(folder.root / entry["name"], records)
-            work.write_following(folder, data)
-            disk.write_aside(folder.checksum, work.checksum_line(folder, data))
-            disk.rename(disk.aside(folder.checksum), folder.checksum)
-            work.replace_manifest(folder)
+            disk.write_file(folder.root / entry.name, table)
+            disk.write_file(folder.run, to_json(run.to_json()))
+            manifest_file.write_manifest(folder, data)
             self.finished = True
-            whole: Record = json.loads(data)
-            if not self._left:
-                self._tidy(whole)
-        return whole
+            if not self._others_wait:
+                self._tidy(manifest)
+        return manifest
 
     def _check_readable(self, data: bytes) -> None:
         """Refuse to write a manifest that nobody could read, such as one that lists very many skipped records."""
         try:
-            parse_json(data)
+            value = parse_json(data)
         except ValueError as error:
             what = f"the manifest of {self._folder.root} can't be written: {error}"
             raise OutputError(
                 f"{what}; mend the source, so that fewer records are skipped, and start anew"
             ) from None
-
-    def _whole(self, manifest: dict[str, Any], entry: Record) -> Record:
-        missing, taken = REQUIRED - manifest.keys(), OWN & manifest.keys()
-        if missing or taken:
-            raise ValueError(f"a manifest needs {sorted(missing)} and gets {sorted(taken)} from the writer")
-        own = {"format": FORMAT, "version": VERSION, "settings": self._settings, "shards": entry}
-        check_manifest({**manifest, **own}, self._folder.manifest)
-        records = list(self.committed.values())
-        sums = summed(records, manifest["layers"])
-        whole: Record = json.loads(to_json({**manifest, **own, **sums}))
-        return whole
+        parse_manifest(value, self._folder.manifest)
 
     def close(self) -> None:
-        """Abandon an open shard, and let go of the lock; what was committed stays, and nothing else."""
+        """Abandon an open shard, and release the lock; what was committed stays, and nothing else."""
         try:
             if self._open is not None:
                 self._open.abandon()
-            nothing = self._came_to_nothing()
-            if nothing:
+            is_unused = self._committed_nothing()
+            if is_unused:
                 self._undo()
         finally:
             self._lock.release()
-        if nothing and self._made:
-            work.remove_empty(self._folder)
+        if is_unused and self._created:
+            staging.remove_empty(self._folder)
 
-    def _came_to_nothing(self) -> bool:
+    def _committed_nothing(self) -> bool:
         if self.finished or self._share is not None or len(self.committed) != self.base:
             return False
         # A process that writes on our behalf may have committed what we don't know of yet.
-        return not work.numbers(self._folder, self.base)
+        return not staging.numbers(self._folder, self.base)
 
     def _undo(self) -> None:
-        """Remove what was put there to begin with."""
+        """Remove what opening the writer created."""
         if is_remote(self._folder.root):
-            # Which has no locks: what else is there may be another's.
+            # It has no locks: what else stands there may be another's.
             if self._adding is not None:
                 with suppress(*faults()):
                     disk.remove(self._folder.settings)
-        elif not (self._left or work.finish_was_cut(self._folder)):
+        elif not (self._others_wait or manifest_file.is_cut_off(self._folder)):
             with suppress(*faults()):
-                work.sweep(self._folder, range(self.base), self._is_own)
-            self._tidy(self.made) if self.made is not None else work.clear_work(self._folder)
+                staging.sweep(self._folder, range(self.base), self._is_own)
+            self._tidy(self.manifest) if self.manifest is not None else staging.clear_work(self._folder)
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-// Where tokens look, block by block and head by head.
+// Attention between tokens, block by block and head by head.
 function attentionPart(text, all) {
   if (!text.attention) return [note(t("attention.none"))];
   const [blocks, heads, n] = text.attention.shape;
@@ -71,7 +71,7 @@ function attentionPart(text, all) {
   ];
 }
 
-/** For every token those three at which it looks most: a matrix of all would be wider than any page. */
+/** The three tokens that each token attends to most: a matrix of all would be wider than any page. */
 function attentionTable(names, value) {
   const rows = names.map((name, row) => {
     const order = names

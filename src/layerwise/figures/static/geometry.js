@@ -1,4 +1,4 @@
-// The shape of layers: a small chart for every measure that is a number per layer.
+// Geometry of layers: a small chart for every measure that is a number per layer.
 function geometrySection(analysis) {
   const measures = measuresOf(analysis, false);
   if (!measures.length) return section("geometry", t("geometry"), note(t("geometry.none")));
@@ -73,7 +73,7 @@ function small(layers, name, measure) {
   );
 }
 
-/** The foremost dimensions of every layer. */
+/** The dominant dimensions of every layer. */
 function dimensionTable(by) {
   const most = 5;
   const words = (entry) =>

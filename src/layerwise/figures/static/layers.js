@@ -1,4 +1,4 @@
-// The slider: which layer is shown, and the way from one to the next.
+// The slider: which layer is shown, and the animation from one to the next.
 const WAY = 300; // milliseconds from layer to layer
 const STAY = 800; // and on each, while it plays
 

@@ -1,4 +1,4 @@
-// The probe: scores of layers and mixes with their intervals, baselines as lines, and what the learned mix weighs.
+// The probe: scores of layers and mixes with their intervals, baselines as lines, and the weights of the learned mix.
 const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
 
 function probeSection(probe) {

@@ -1,4 +1,4 @@
-// What is looked at: colours, what is hidden, found, chosen. All maps share one scene.
+// State of the maps: colours, and which points are hidden, found, chosen. All maps share one scene.
 class Scene {
   constructor(source, head) {
     this.source = source;

@@ -1,4 +1,4 @@
-// One text: its tokens by layers, the way of each, and what each is close to.
+// One text: its tokens by layers, the path of each, and what each is close to.
 const CLOSE = 5;
 
 function tokensSection(head) {
@@ -33,7 +33,7 @@ function oneText(text, layers) {
   };
   const strip = el("div", { id: "strip" });
   const close = el("div", { id: "close-tokens" });
-  const paths = chart((wide) => pathChart(wide, text, names, layers, state), { id: "ways" });
+  const paths = chart((wide) => pathChart(wide, text, names, layers, state), { id: "paths" });
   const draw = () => {
     strip.replaceChildren(stripTable(text, names, layers, state, choose));
     close.replaceChildren(
@@ -70,7 +70,7 @@ function oneText(text, layers) {
       "div",
       { class: "halves" },
       el("div", {}, el("h3", {}, t("tokens.strip")), mode.label, strip, note(t("tokens.hint"))),
-      el("div", {}, el("h3", {}, t("tokens.way")), paths, note(t("tokens.way.hint")), close),
+      el("div", {}, el("h3", {}, t("tokens.path")), paths, note(t("tokens.path.hint")), close),
     ),
     ...attentionPart(text, names),
   ];
@@ -126,7 +126,7 @@ function stripTable(text, names, layers, state, choose) {
   );
 }
 
-/** The way of every token over the layers; the chosen one stands out, its end is named. */
+/** The path of every token over the layers; that of the chosen token is thick, and its end is named. */
 function pathChart(wide, text, names, layers, state) {
   const n = names.length;
   const high = Math.min(420, Math.max(260, wide * 0.7));
@@ -149,7 +149,7 @@ function pathChart(wide, text, names, layers, state) {
       )
       .join(" ");
   const order = names.map((_, token) => token).filter((token) => token !== state.token);
-  const body = order.map((token) => svg("polyline", { class: "way", points: path(token) }));
+  const body = order.map((token) => svg("polyline", { class: "path", points: path(token) }));
   const marks = [...order, state.token].map((token) => {
     const [x, y] = place(layers.length - 1, token);
     const mine = token === state.token;
@@ -176,15 +176,15 @@ function pathChart(wide, text, names, layers, state) {
   });
   const [x, y] = place(layers.length - 1, state.token);
   const name = words(Math.min(Math.max(x, 40), wide - 40), Math.min(y + 19, high - 4), names[state.token], {
-    class: "way-name",
+    class: "path-name",
     "text-anchor": "middle",
   });
   return sheet(
     wide,
     high,
-    t("tokens.way"),
+    t("tokens.path"),
     body,
-    svg("polyline", { class: "way chosen", points: path(state.token) }),
+    svg("polyline", { class: "path chosen", points: path(state.token) }),
     marks,
     steps,
     name,

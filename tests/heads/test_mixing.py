@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import paired_cosine_distances
 
-from layerwise.heads.pairs import halves, pair_features
+from layerwise.heads.mixing import halves, pair_features
 
 
 def test_by_hand() -> None:

@@ -9,19 +9,19 @@ from layerwise._util.guarded import digest_regular, open_regular
 from layerwise._util.paths import faults, reason
 from layerwise.errors import DatasetError
 from layerwise.store import disk
-from layerwise.store.layout import KINDS, Folder
-from layerwise.store.records import Record
+from layerwise.store.layout import Folder
+from layerwise.store.records import FileEntry, ShardFacts, ShardRecord
 from layerwise.store.shard import commit_shard
 from layerwise.store.tables import written_table
 
 _BLOCK = 1 << 22
 
 
-def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs: int) -> Record:
+def copy_shard(source: Folder, record: ShardRecord, target: Folder, number: int, docs: int) -> ShardRecord:
     """Copy a shard under another number; returns its new record.
 
     Args:
-        source, record: the dataset that it stands in, and what is known of it.
+        source, record: the dataset that it stands in, and its record there.
         target, number: where it goes.
         docs: how much higher its texts are numbered there.
 
@@ -29,14 +29,15 @@ def copy_shard(source: Folder, record: Record, target: Folder, number: int, docs
         DatasetError: a file that isn't what its record says.
         OutputError: a place that can't be written to.
     """
-    aside = disk.aside(target.shard(number, "tensors"), own=True)
-    tensors = _copy(source.shard(record["number"], "tensors"), aside)
-    entry = record["files"]["tensors"]
-    if tensors != (entry["bytes"], entry["sha256"]):
+    aside = disk.aside(target.shard(number, "tensors"), private=True)
+    size, digest = _copy(source.shard(record.number, "tensors"), aside)
+    tensors = record.files.tensors
+    if (size, digest) != (tensors.bytes, tensors.sha256):
         disk.remove(aside)
         raise _changed(source, record, "tensors")
-    tables = {kind: _moved(source, record, kind, docs) for kind in KINDS if kind != "tensors"}
-    return commit_shard(target, number, tensors, tables, record)
+    index, texts = (_moved(source, record, kind, docs) for kind in ("index", "texts"))
+    entry = FileEntry(name=target.shard(number, "tensors").name, bytes=size, sha256=digest)
+    return commit_shard(target, number, entry, index, texts, record.part(ShardFacts), record.error)
 
 
 def _copy(source: Path, target: Path) -> tuple[int, str]:
@@ -55,13 +56,13 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
     return size, state.hexdigest()
 
 
-def _moved(source: Folder, record: Record, kind: str, docs: int) -> pa.Table:
-    path = source.shard(record["number"], kind)
+def _moved(source: Folder, record: ShardRecord, kind: str, docs: int) -> pa.Table:
+    path = source.shard(record.number, kind)
     try:
         digest = digest_regular(path)
     except faults() as error:
         raise _unreadable(path, error) from error
-    if digest != record["files"][kind]["sha256"]:
+    if digest != record.files.of(kind).sha256:
         raise _changed(source, record, kind)
     table = written_table(path)
     if "doc" not in table.column_names or table["doc"].type != pa.int64() or table["doc"].null_count:
@@ -75,6 +76,6 @@ def _unreadable(path: Path, error: BaseException) -> DatasetError:
     return DatasetError(f"can't read {path}: {reason(error)}; see `layerwise verify`")
 
 
-def _changed(source: Folder, record: Record, kind: str) -> DatasetError:
-    path = source.shard(record["number"], kind)
+def _changed(source: Folder, record: ShardRecord, kind: str) -> DatasetError:
+    path = source.shard(record.number, kind)
     return DatasetError(f"{path} isn't the file that was written; see `layerwise verify {source.root}`")

@@ -1,0 +1,65 @@
+"""The description of an extracted dataset: the part of its manifest that doesn't follow from settings and shards."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from layerwise._util.versions import versions
+from layerwise.read.record import listed
+from layerwise.store.manifest import Description, Machine, Manifest, SkippedRecord, SourceEntry, Tolerance
+from layerwise.tolerance import tolerance
+
+if TYPE_CHECKING:
+    from layerwise.extraction.shard_maker import WorkerDescription
+    from layerwise.read.corpus import Corpus
+
+
+def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
+    """Return the description of a dataset of one extraction, when its source has been read."""
+    settings, model = worker.settings, worker.model
+    return Description(
+        layers=settings.layers,
+        level=settings.level,
+        pool=settings.pool,
+        blocks=model.blocks,
+        width=model.width,
+        dtype=settings.dtype,
+        model=model,
+        tolerance=Tolerance.from_json(tolerance(settings.precision, settings.dtype)),
+        skipped=tuple(SkippedRecord(**asdict(record)) for record in corpus.skipped),
+        notices=(*corpus.notices, *worker.notes),
+        versions=versions(),
+        machine=Machine(processor=platform.machine(), system=platform.system()),
+        sources=sources,
+    )
+
+
+def describe_grown(description: Description, earlier: Manifest, notices: Sequence[str]) -> Description:
+    """Return the description of a dataset that was added to.
+
+    Args:
+        description: that of the extraction that adds to it.
+        earlier: its manifest before; what it says of other sources stays.
+        notices: what else the user is told.
+    """
+    skipped = (record for record in description.skipped if record not in earlier.skipped)
+    return replace(
+        description,
+        skipped=(*earlier.skipped, *skipped),
+        notices=tuple(dict.fromkeys((*earlier.notices, *description.notices, *notices))),
+        merged=earlier.merged,
+    )
+
+
+def column_notices(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return notices of the columns that what is added lacks, and of those that only it has."""
+    where = " ".join(sources)
+    notices = []
+    if lacks:
+        notices.append(f"{where} was added without the column {listed(lacks)}; it is null there")
+    if new:
+        notices.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
+    return notices

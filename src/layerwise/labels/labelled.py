@@ -1,0 +1,270 @@
+"""Read the labels of rows, name and number their classes, and refuse labels from which nothing can be learned.
+
+Training, probing and evaluation read labels here, so that the same column means the same in each of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.arguments import argument
+from layerwise.choices import TASKS, one_of
+from layerwise.columns import column_values, is_paired, is_present
+from layerwise.errors import RequestError
+from layerwise.labels.tags import convert, cut, scheme_of
+from layerwise.states import I64, Layered
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """The rows of a dataset that have a label.
+
+    Attributes:
+        rows: their numbers, int64 (n,), ascending; for pairs of texts (n, 2).
+        docs: the text of each row, int64 (n,); the first text of a pair.
+        values: strings (n,) as objects; float64 (n,) for `regress`; tuples of strings where `multi`; tags in IOB2.
+        dropped: the number of rows (pairs) without a label.
+        multi: whether a row may have several labels.
+        scheme: the scheme of the tags in the dataset.
+    """
+
+    rows: I64
+    docs: I64
+    values: NDArray[Any]
+    dropped: int
+    multi: bool = False
+    scheme: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a label belongs to two rows."""
+        return self.rows.ndim == 2
+
+    def take(self, places: NDArray[Any]) -> "Labelled":
+        """Return the rows at `places`."""
+        return replace(self, rows=self.rows[places], docs=self.docs[places], values=self.values[places])
+
+
+def read_labels(
+    dataset: Layered, task: str, column: str, label_separator: str | None = None, *, iob2: bool = True
+) -> Labelled:
+    """Return the labels of the rows of a dataset from `column`.
+
+    A column of the index has a value per row; a column of the texts applies to every row of its text; at token
+    level a token has the label of its word. A missing label is `None` or an empty string. A text with an untagged
+    word is left out as a whole.
+
+    Args:
+        dataset: rows on disk or in memory.
+        task: `classify`, `regress` or `tag`.
+        column: the column's name.
+        label_separator: the text between the labels of a string with several labels.
+        iob2: convert tags to IOB2; without it, the tags of all words are returned as they are in the column, "" for
+            an untagged word. The scheme can be recognised only from all texts together, see `complete_tags`.
+
+    Raises:
+        RequestError: an unknown task or column, `regress` on values that aren't numbers, `tag` on rows that
+            aren't words, an invalid tag, or a separator that doesn't fit the task.
+    """
+    check_task(task)
+    _check_separator(task, label_separator)
+    if task == "tag" and dataset.level != "word":
+        raise RequestError(
+            f"{argument('task', 'tag')} needs rows that are words, and these are of level {dataset.level!r}; "
+            f"extract with {argument('level', 'word')}, or derive words with `layerwise pool`"
+        )
+    docs, values = _rows_of(dataset, column)
+    rows: NDArray[np.int64] = np.arange(len(docs))
+    if is_paired(dataset):
+        rows = rows.reshape(-1, 2)
+        docs, values = docs[::2], values[::2]
+    convert_value, multi = _converter(task, column, values, label_separator)
+    if task == "tag":
+        tags = _objects([_text(value) for value in values])
+        if not iob2:
+            return Labelled(rows, docs, tags, 0)
+        keep, tags, scheme = complete_tags(docs, tags)
+        return Labelled(rows[keep], docs[keep], tags, int((~keep).sum()), scheme=scheme)
+    has_label = np.array([is_present(value) for value in values], bool)
+    converted = [
+        convert_value(value) for value, is_labelled in zip(values, has_label, strict=True) if is_labelled
+    ]
+    out = np.array(converted, np.float64) if task == "regress" else _objects(converted)
+    return Labelled(rows[has_label], docs[has_label], out, int(len(has_label) - has_label.sum()), multi)
+
+
+def complete_tags(docs: I64, tags: NDArray[Any]) -> tuple[Mask, NDArray[Any], str]:
+    """Return the rows of texts in which every word has a tag, bool (n,), their tags in IOB2, and the original scheme.
+
+    Other texts are left out as a whole: a tag after a missing one would follow the wrong word.
+
+    Args:
+        docs: the text of each word, (n,), sorted by text.
+        tags: the tag of each word, (n,); "" where it is missing.
+
+    Raises:
+        RequestError: an invalid tag.
+    """
+    keep = ~np.isin(docs, docs[tags == ""])
+    sentences = cut(tags[keep], docs[keep])
+    scheme = scheme_of(sentences)
+    return keep, _objects([tag for sentence in convert(sentences, scheme) for tag in sentence]), scheme
+
+
+def read_column(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
+    """Return the value of each of `docs` in a column, as objects (n,).
+
+    Raises:
+        RequestError: the column doesn't exist.
+    """
+    value_of_doc: dict[int, Any] = {}
+    for part in dataset.parts():
+        table = part.texts if column in part.texts.column_names else part.index
+        if column not in table.column_names:
+            continue
+        value_of_doc.update(zip(table["doc"].to_pylist(), table[column].to_pylist(), strict=True))
+    if not value_of_doc:
+        raise _no_column(dataset, column)
+    return _objects([value_of_doc.get(int(doc)) for doc in docs])
+
+
+def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
+    docs: list[I64] = []
+    values: list[Any] = []
+    column_exists = False
+    for part in dataset.parts():
+        part_values, in_part = column_values(part, column)
+        docs.append(part.index["doc"].to_numpy())
+        values += part_values
+        column_exists |= in_part
+    if not column_exists:
+        raise _no_column(dataset, column)
+    return np.concatenate([np.zeros(0, np.int64), *docs]), values
+
+
+def _converter(
+    task: str, column: str, values: Sequence[Any], label_separator: str | None
+) -> tuple[Callable[[Any], Any], bool]:
+    lists = any(isinstance(value, list) for value in values)
+    if task == "regress":
+        return lambda value: _number(column, value), False
+    if label_separator is not None and not lists:
+        return lambda value: tuple(
+            dict.fromkeys(p.strip() for p in value.split(label_separator) if p.strip())
+        ), True
+    if lists:
+        if task == "tag":
+            raise RequestError(
+                f"column {column!r} holds lists and {argument('task', 'tag')} needs one tag per word; "
+                "name another column"
+            )
+        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if is_present(v))), True
+    return _text, False
+
+
+def _number(column: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not np.isfinite(number):
+        raise RequestError(
+            f"column {column!r} holds {value!r:.60}, which is no finite number; "
+            f"{argument('task', 'regress')} reads numbers: correct it, or use {argument('task', 'classify')}"
+        )
+    return number
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    out = np.empty(len(values), object)
+    for position, value in enumerate(values):
+        out[position] = value
+    return out
+
+
+def _no_column(dataset: Layered, column: str) -> RequestError:
+    names: dict[str, None] = {}
+    for part in dataset.parts():
+        names |= dict.fromkeys([*part.index.column_names, *part.texts.column_names])
+    return RequestError(f"there is no column {column!r} in the dataset; there are {', '.join(names)}")
+
+
+def class_names(values: NDArray[Any], multi: bool = False) -> tuple[str, ...]:
+    """Return the classes among labels (n,), sorted; with `multi` each value holds several labels."""
+    return tuple(sorted({label for labels in values for label in labels} if multi else set(values)))
+
+
+def encode(values: NDArray[Any], classes: Sequence[str], multi: bool = False) -> NDArray[Any]:
+    """Return labels as class numbers, -1 if not in `classes`, int64 (n,); `multi`: 0 or 1, float32 (n, K)."""
+    number: Mapping[str, int] = {name: position for position, name in enumerate(classes)}
+    if not multi:
+        return np.array([number.get(value, -1) for value in values], np.int64)
+    out = np.zeros((len(values), len(classes)), np.float32)
+    for row, labels in zip(out, values, strict=True):
+        row[[number[label] for label in labels if label in number]] = 1
+    return out
+
+
+def check_task(task: str) -> str:
+    """Return `task` if it is one of `TASKS`.
+
+    Raises:
+        RequestError: an unknown task; the message lists the known ones.
+    """
+    return one_of("task", task, TASKS)
+
+
+def _check_separator(task: str, label_separator: str | None) -> None:
+    if label_separator == "":
+        raise RequestError(
+            f"{argument('label_separator', '')} is empty, so it separates nothing; "
+            "give the text between two labels, such as ';'"
+        )
+    if label_separator is not None and task != "classify":
+        raise RequestError(
+            f"{argument('label_separator', label_separator)} goes with {argument('task', 'classify')}, "
+            f"not {argument('task', task)}; leave it out"
+        )
+
+
+def check_labelled(rows: int, columns: Sequence[str], *, part: str = "") -> None:
+    """Raise RequestError if `rows`, the number of rows with a label in one of these columns, is 0.
+
+    `part` is the part of the split that the rows are of, such as `training`.
+    """
+    if not rows:
+        names = ", ".join(map(repr, columns))
+        raise RequestError(
+            f"no {part + ' ' if part else ''}row has a label in column {names}; give rows with labels, "
+            f"or take another column for {argument('label')}"
+        )
+
+
+def check_numbers(values: NDArray[np.float64], column: str) -> None:
+    """Raise RequestError if the numbers to learn, (n,), are all equal."""
+    if values.std() == 0:
+        raise RequestError(
+            f"column {column!r}: all {len(values):,} numbers are {values[0]:g}, so there is nothing to learn; "
+            f"take another column for {argument('label')}"
+        )
+
+
+def check_classes(classes: int, rows: int, column: str, *, least_rows: int = 3) -> None:
+    """Raise RequestError if there are as many classes as rows, where there are at least `least_rows` rows."""
+    if rows >= least_rows and classes >= rows:
+        raise RequestError(
+            f"column {column!r} has {classes:,} classes for {rows:,} rows, so there is nothing to learn; "
+            f"for numbers use {argument('task', 'regress')}"
+        )

@@ -1,0 +1,106 @@
+"""The run of a probe: one design for all candidates, each of which is fitted and scored on it.
+
+Every candidate has the same folds, so that fold scores can be compared in pairs.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from layerwise._util.progress import SILENT, Tracker
+from layerwise.labels.scorers import F64, ClassScorer, Predicted, Scorer
+from layerwise.probing import stats
+from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
+from layerwise.probing.design import Design, DesignBuilder, crossed, split
+from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
+from layerwise.probing.problem import ProbeProblem
+from layerwise.probing.results import Estimate
+from layerwise.states import I64, Layered
+
+FOLDS = 5
+# Durations relative to a layer of medium depth, from the table in docs/performance.md.
+RANDOM_FITS = 0.75  # a candidate on a random model, without codes, relative to its own time
+ENCODING = 3.5  # encoding all texts to the last layer
+_CONTROLS = 3
+_DRAWS = 2000  # bootstrap samples of a test set
+RandomModel = Callable[[Sequence[str], I64, Tracker], Layered]
+"""(layer names, ascending text numbers, tracker) -> the rows of these texts from a model with random weights"""
+
+
+class ProbeRun:
+    """The problem and design of a probe; evaluates candidates on them."""
+
+    def __init__(self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int) -> None:
+        self.dataset, self.problem, self.seed = dataset, problem, seed
+        self.notes = list(problem.notes)
+        spread = isinstance(problem.scorer, ClassScorer)
+        builder = DesignBuilder(problem.groups, problem.targets, problem.count, spread=spread)
+        fixed = problem.roles is not None
+        seeds = range(seed, seed + (_CONTROLS if fixed else min(_CONTROLS, repeats)))
+        labels, self.controls = problem.controls(seeds) if self._has_control() else ([], [])
+        if problem.roles is not None:
+            self.design: Design = split(builder, problem.roles, seed, labels)
+        else:
+            self.design = crossed(builder, repeats, FOLDS, seed, labels)
+
+    def _has_control(self) -> bool:
+        if self.dataset.level not in ("token", "word") or not self.problem.names:
+            return False
+        if self.problem.words is None:
+            self.notes.append("There is no control task, as it goes by words and texts aren't stored.")
+            return False
+        return True
+
+    def evaluate(self, candidate: Candidate, track: Tracker = SILENT) -> CandidateScores:
+        """Fit and score one candidate, control task and codes included."""
+        scoring, controlling = track.split(len(self.design.fits.train), len(self.design.controls))
+        solver = fitter(self.dataset, self.problem.labelled.rows, candidate)
+        scores = _evaluate(self.design, solver, self.scorer, scoring)
+        scores.control = control_scores(solver, self.design, self.controls, scores.chosen, controlling)
+        return scores
+
+    def evaluate_on(self, model: RandomModel, candidate: Candidate, track: Tracker) -> CandidateScores:
+        """Fit and score one candidate on the same rows of another model, without control task and codes."""
+        rows = self.problem.labelled.rows
+        all_docs = self.dataset.index["doc"].to_numpy()
+        docs = np.unique(all_docs[rows])
+        doc_rows = np.flatnonzero(np.isin(all_docs, docs))  # all rows of these texts, in order
+        encoding, scoring = track.split(ENCODING * max(candidate.cost, 0.1), RANDOM_FITS * time_of(candidate))
+        random_states = model(candidate.mix.layers, docs, encoding.named(f"encoding {len(docs):,} texts"))
+        solver = fitter(random_states, np.searchsorted(doc_rows, rows), candidate)
+        return _evaluate(self.design.scored_only(), solver, self.scorer, scoring)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scorer of the task."""
+        return self.problem.scorer
+
+    def folds(self, predicted: Sequence[Predicted]) -> F64:
+        """Return the score of each outer fit (J,)."""
+        pairs = zip(predicted, self.design.outers, strict=True)
+        return np.array([self.scorer.score(values, outer.test) for values, outer in pairs])
+
+    def estimate(self, predicted: Sequence[Predicted]) -> Estimate:
+        """Return the score with its interval: a corrected t over folds, or a bootstrap of the test set."""
+        if self.design.fixed:
+            bootstrap = self.bootstrap([predicted])
+            return Estimate(float(bootstrap.scores[0]), float(bootstrap.low[0]), float(bootstrap.high[0]))
+        return self.of_folds(self.folds(predicted))
+
+    def of_folds(self, folds: F64) -> Estimate:
+        """Return the corrected t interval of fold scores."""
+        mean, low, high = stats.corrected_interval(folds, self.design.n_train, self.design.n_test)
+        return Estimate(mean, low, high)
+
+    def bootstrap(self, predictions: Sequence[Sequence[Predicted]]) -> stats.Bootstrap:
+        """Resample the groups of the test set, with the same draws for all candidates."""
+        rows = self.design.outers[0].test
+        counts = np.stack([self.scorer.counts(predicted[0], rows) for predicted in predictions])
+        units = stats.unit_sums(counts, self.problem.groups[rows])
+        return stats.paired_bootstrap(units, self.scorer.of_sums, _DRAWS, self.seed)
+
+
+def _evaluate(design: Design, solver: Fitter, scorer: Scorer, track: Tracker) -> CandidateScores:
+    """Fit one candidate on all training sets of a design and collect its scores."""
+    evaluation = CandidateEvaluation(design, scorer)
+    return evaluation.collect(solver.path(design.fits, evaluation.may_stop, evaluation.on_begin(track)))
