@@ -217,7 +217,9 @@ def test_what_came_through_stdin_needs_a_source(
         out = make("-", format="jsonl")
     before = files(out)
     damage(shard(out, 1))
-    with pytest.raises(DatasetError, match="came through standard input or from memory; give a file .* as source"):
+    with pytest.raises(
+        DatasetError, match="came through standard input or from memory; give a file .* as source"
+    ):
         repair(out)
     assert repair(out, source=source).shards == (1,)
     assert files(out) == before

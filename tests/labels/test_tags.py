@@ -235,3 +235,10 @@ def test_blocks_of_predictions_change_nothing(monkeypatch: pytest.MonkeyPatch) -
 def cut(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]], lengths: list[int]) -> list[list[str]]:
     ends = np.cumsum([0, *lengths])
     return [[NAMES[code] for code in numbers[a:b]] for a, b in pairwise(ends)]
+
+
+def test_numbers_of_tags_name_the_option() -> None:
+    with pytest.raises(
+        RequestError, match=r"'1' isn't a tag but its number; .* such as classes='O,B-PER,I-PER'$"
+    ):
+        split_tag("1")

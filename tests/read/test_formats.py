@@ -335,6 +335,13 @@ def test_names_of_files_are_no_texts() -> None:
         open_corpus(["my film.csv", "b.csv"])
     with pytest.raises(SourceError, match="good doesn't exist"):
         open_corpus(["good", "bad"])
+    assert [e.text for e in open_corpus(["see example.com", "*** 5.0 *** wow"])] == [
+        "see example.com",
+        "*** 5.0 *** wow",
+    ]
+    put("one.txt", b"a line\n")
+    assert [e.text for e in open_corpus(np.array(["one.txt"]))] == ["a line"]
+    assert [e.text for e in open_corpus(pd.Series(["one.txt"]))] == ["a line"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="files, globs, a folder (with --format docs), URLs (s3://, gs://, hf://), or - for stdin",
+        help="files, globs, a folder (with --format docs, or of save_to_disk), URLs (s3://, gs://, hf://), or - for stdin",
     )
     parser.add_argument(
         "--out",

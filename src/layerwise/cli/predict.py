@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="files, globs, a folder (with --format docs), or - for stdin",
+        help="files, globs, a folder (with --format docs, or of save_to_disk), or - for stdin",
     )
     parser.add_argument(
         "--to",

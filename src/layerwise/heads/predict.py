@@ -165,7 +165,13 @@ class Head(HeadData):
             "columns": columns,
         }
         reading |= {"encoding": encoding, "skip_bad": skip_bad, "limit": limit}
-        reading |= {"separator": separator, "na": na, "sentence_id": sentence_id, "join": join, "classes": classes}
+        reading |= {
+            "separator": separator,
+            "na": na,
+            "sentence_id": sentence_id,
+            "join": join,
+            "classes": classes,
+        }
         return evaluate(self, source, lambda: self.encoder, progress=progress, threads=threads, **reading)
 
     def save(self, out: str | Path) -> None:

@@ -38,6 +38,11 @@ def split_tag(tag: str) -> tuple[str, str]:
     if tag == "O":
         return "O", ""
     match = _TAG.fullmatch(str(tag))
+    if match is None and str(tag).isdecimal():
+        raise RequestError(
+            f"{tag!r} isn't a tag but its number; name the tags when they are extracted, in order, such as "
+            f"{argument('classes', 'O,B-PER,I-PER')}"
+        )
     if match is None:
         raise RequestError(
             f"{tag!r} isn't a tag; allowed are O and LETTER-LABEL with one of B, I, E, S (IOB1, IOB2, IOBES, IO) "

@@ -15,7 +15,6 @@ from typing import IO, Any, NamedTuple, cast
 from layerwise.errors import SourceError
 from layerwise.read.file import File
 
-ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 _PIECE = 1 << 16
 _XZ_MEMORY = 1 << 28
 # A file that becomes larger may become at most `_MOST_TIMES` as large as it is.

@@ -13,25 +13,14 @@ from layerwise.arguments import argument
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
-from layerwise.read import compressed
+from layerwise.read.endings import COMPRESSED, FORMAT_OF
 from layerwise.read.file import File
 from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory
 from layerwise.read.recognise import holds_conll
 from layerwise.read.record import shown
 from layerwise.read.saved import saved_files
 
-_ENDINGS = {
-    "txt": (".txt", ".text", ".md"),
-    "jsonl": (".jsonl", ".ndjson"),
-    "csv": (".csv",),
-    "tsv": (".tsv", ".tab"),
-    "json": (".json",),
-    "parquet": (".parquet", ".pq"),
-    "arrow": (".arrow", ".feather", ".ipc"),
-    "conll": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bio2"),
-}
 STDIN = "-"
-_FORMAT_OF = {ending: format for format, endings in _ENDINGS.items() for ending in endings}
 _CHOICES = ", ".join(FORMATS[1:])
 
 
@@ -136,7 +125,7 @@ def _glob_of(name: str) -> str:
     if is_url(name):
         return ""
     with suppress(OSError):
-        endings = {path.suffix for path in Path(name).iterdir() if path.is_file()} & _FORMAT_OF.keys()
+        endings = {path.suffix for path in Path(name).iterdir() if path.is_file()} & FORMAT_OF.keys()
         return f" such as {name.rstrip('/')}/*{min(endings)}" if endings else ""
     return ""
 
@@ -210,9 +199,9 @@ def _format_of(file: File) -> str:
         return "txt"
     suffixes = file.path.suffixes
     ending = suffixes[-1] if suffixes else ""
-    if ending.lower() in compressed.ENDINGS:  # of rows.csv.gz the format is that of rows.csv
+    if ending.lower() in COMPRESSED:  # of rows.csv.gz the format is that of rows.csv
         ending = suffixes[-2] if len(suffixes) > 1 else ""
-    format = _FORMAT_OF.get(ending.lower())
+    format = FORMAT_OF.get(ending.lower())
     if format in (None, "txt") and not file.once and not is_remote(file.path) and holds_conll(file):
         file.recognised = True
         return "conll"

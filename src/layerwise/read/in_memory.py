@@ -13,6 +13,7 @@ from layerwise._util.paths import is_url
 from layerwise.errors import RequestError, SourceError
 from layerwise.read.arrow_rows import BATCH_ROWS, TypedReader, counted, records_of
 from layerwise.read.class_names import names_in_schema, names_of
+from layerwise.read.endings import has_known_ending
 from layerwise.read.file import File
 from layerwise.read.jsonl import PEEK_RECORDS, columns_of
 from layerwise.read.options import ReaderOptions
@@ -20,19 +21,17 @@ from layerwise.read.record import BadRecordError, Record, Skipped, listed, quote
 
 IN_MEMORY = "python"
 _DEEPEST = 64
+_LONGEST_NAME = 4096
 
 
 def is_in_memory(sources: Any) -> bool:
     """Return whether sources are data, not names of files."""
     if isinstance(sources, str | Path):
         return False
-    if (
-        isinstance(sources, Mapping)
-        or _is_table(sources)
-        or _is_column(sources)
-        or hasattr(sources, "collect")
-    ):
+    if isinstance(sources, Mapping) or _is_table(sources) or hasattr(sources, "collect"):
         return True
+    if _is_column(sources):
+        return not _is_path(next(iter(_items(sources)), None))
     if not isinstance(sources, list | tuple):
         return _is_iterable_of_records(sources)
     return bool(sources) and (isinstance(sources[0], Mapping) or _are_texts(sources))
@@ -140,17 +139,16 @@ def _are_texts(items: Sequence[Any]) -> bool:
 
 
 def _may_be_a_name(item: str) -> bool:
-    if len(item) > 255 or "\n" in item or not item:
+    return item == "-" or is_url(item) or has_known_ending(item) or _is_path(item)
+
+
+def _is_path(item: Any) -> bool:
+    if not isinstance(item, str) or not item or len(item) > _LONGEST_NAME or "\0" in item:
         return False
-    last = item.rpartition("/")[2]
-    ending = last.rpartition(".")[2]
-    # Letters behind the last dot, without a blank: an ending. A sentence has none behind its dot.
-    return (
-        item == "-"
-        or is_url(item)
-        or (ending != last and ending.isalnum() and not ending.isdigit())
-        or Path(item).exists()
-    )
+    try:
+        return Path(item).exists()
+    except OSError:  # a part of it is too long
+        return False
 
 
 def _fields(item: Any) -> dict[str, Any]:

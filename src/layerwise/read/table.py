@@ -34,7 +34,7 @@ class TableReader(Reader):
         """Check the header, and that a row isn't a single word."""
         rows = self.rows(file)
         names = self._names(file, rows)
-        if self.options.sentence_id is None:
+        if self.options.sentence_id is None and sentence_column(names) is not None:
             sample = [row for row in islice(rows, _SAMPLE) if isinstance(row, Row)]
             self._refuse_words(file, names, sample)
         file.done = 0

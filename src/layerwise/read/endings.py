@@ -1,0 +1,21 @@
+"""Endings of the names of files: of formats, and of compressed files."""
+
+COMPRESSED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+_ENDINGS = {
+    "txt": (".txt", ".text", ".md"),
+    "jsonl": (".jsonl", ".ndjson"),
+    "csv": (".csv",),
+    "tsv": (".tsv", ".tab"),
+    "json": (".json",),
+    "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
+    "conll": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".bio2"),
+}
+FORMAT_OF = {ending: format for format, endings in _ENDINGS.items() for ending in endings}
+
+
+def has_known_ending(name: str) -> bool:
+    """Return whether the ending of a name is that of a format, behind which that of a compression may stand."""
+    name = name.lower()
+    stem = next((name.removesuffix(ending) for ending in COMPRESSED if name.endswith(ending)), name)
+    return stem != name or stem.endswith(tuple(FORMAT_OF))
