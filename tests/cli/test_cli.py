@@ -748,7 +748,7 @@ BAD_REQUESTS = [
     ("--overlap -1", "--overlap -1 doesn't fit"),
     ("--overlap 5 --long truncate", "--overlap 5 doesn't go with --long truncate"),
     ("--batch-tokens 0", "--batch-tokens 0 is too small; take at least 1"),
-    ("--shard-texts 0", "--shard-texts 0 is too small; take at least 1"),
+    ("--shard-texts 0", "--shard-texts 0 is too small; give at least 1"),
     ("--limit 0", "--limit 0 leaves nothing to read; give 1 or more"),
     ("--text text --words label", "--text text and --words label exclude each other"),
     ("--keep label", "--keep label goes with --no-text"),
