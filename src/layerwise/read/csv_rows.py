@@ -81,11 +81,13 @@ class _RowFeed:
         self._lines = lines
         self.lines: list[Line] = []
         self._size = 0
+        self._undecoded: Line | None = None
         self.too_long = False
 
     def begin(self) -> None:
         """Start a new row."""
         self.lines, self._size, self.too_long = [], 0, False
+        self._undecoded = None
 
     @property
     def first(self) -> int:
@@ -95,7 +97,7 @@ class _RowFeed:
     @property
     def wrong(self) -> str | None:
         """What is wrong in the first line that couldn't be decoded."""
-        line = next((line for line in self.lines if line.wrong is not None), None)
+        line = self._undecoded
         if line is None or line.number == self.first:
             return None if line is None else line.wrong
         return f"line {line.number}: {line.wrong}"
@@ -110,6 +112,8 @@ class _RowFeed:
         line = next(self._lines)
         self.lines.append(line)
         self._size += len(line.text)
+        if line.wrong is not None and self._undecoded is None:
+            self._undecoded = line
         return line.text
 
 

@@ -41,6 +41,9 @@ def tsv_rows(source: str, lines: RereadLines, width: int | None, *, again: bool)
             yield from csv_rows(source, lines, "\t", again=again)
             return
         width = width or len(cells)
+        if '"' not in text:
+            yield Row(line.number, cells)
+            continue
         joined = _joined(line, lines, width) if lines.may_reread and any(map(_is_open, cells)) else None
         yield Row(line.number, joined or [_unquoted(cell) for cell in cells])
 
