@@ -1,6 +1,7 @@
 """Integer classes get the names of the file's own metadata, or those of the option `classes`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def test_names_of_an_object_with_features() -> None:
         table = pa.table({"text": ["a", "b"], "label": [1, 0]})
 
     assert labels(open_corpus(Dataset())) == ["pos", "neg"]
+
+
+def test_names_of_an_iterable_with_features() -> None:
+    class IterableDataset:
+        def __init__(self) -> None:
+            self.features = {"text": object(), "label": LABEL}
+
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return iter([{"text": "a", "label": 1}, {"text": "b", "label": 0}])
+
+    assert labels(open_corpus(IterableDataset())) == ["pos", "neg"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ DuckDB), `iloc` (pandas), `with_format` and `features` (`datasets`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from layerwise.read.class_names import names_in_schema, names_of
 from layerwise.read.endings import has_known_ending
 from layerwise.read.file import File
 from layerwise.read.jsonl import PEEK_RECORDS, columns_of
-from layerwise.read.options import ReaderOptions
 from layerwise.read.record import BadRecordError, Record, Skipped, listed, quoted, shown
 
 IN_MEMORY = "python"
@@ -64,10 +64,6 @@ def in_memory_file(data: Any) -> File:
 class ObjectReader(TypedReader):
     """One record per row; `line` counts them from 1."""
 
-    def __init__(self, options: ReaderOptions) -> None:
-        super().__init__(options)
-        self._is_table = False
-
     def check(self, file: File) -> None:
         """Check the columns: of a table its schema, else those of the first records."""
         if _is_table(file.data):
@@ -77,7 +73,7 @@ class ObjectReader(TypedReader):
             columns = columns_of(self._untyped(file), lambda: False)
             file.done = 0
             if columns is not None:
-                self.agree(file, columns)
+                self.agree(file, replace(columns, classes=names_of(getattr(file.data, "features", None))))
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row."""
