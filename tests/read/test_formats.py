@@ -372,8 +372,8 @@ def test_faulty_records_in_memory() -> None:
 
 
 def test_pairs_and_words_in_memory() -> None:
-    found = list(open_corpus([{"a": "x", "b": "y"}], text="a,b"))
-    assert [(e.text, e.columns) for e in found] == [("x", {"part": "a"}), ("y", {"part": "b"})]
+    examples = list(open_corpus([{"a": "x", "b": "y"}], text="a,b"))
+    assert [(e.text, e.columns) for e in examples] == [("x", {"part": "a"}), ("y", {"part": "b"})]
     frame = pd.DataFrame({"w": [["a", "b"], ["c"]], "t": [[0, 1], [2]]})
     assert [(e.words, e.word_columns) for e in open_corpus(frame, words="w")] == [
         (("a", "b"), {"t": (0, 1)}),

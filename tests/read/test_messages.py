@@ -105,8 +105,8 @@ def test_columns_are_joined() -> None:
         assert [e.text for e in corpus] == ["A. long", "B", "C"]
         assert (corpus.paired, corpus.notices, corpus.text) == (False, [], "t,d")
         assert corpus.further_options == {"join": ". "}
-    found = list(open_corpus(put("a.csv", "a,b,c,label\n1,2,3,x\n"), text="c,a,b", join=""))
-    assert [(e.text, e.columns) for e in found] == [("312", {"label": "x"})]
+    examples = list(open_corpus(put("a.csv", "a,b,c,label\n1,2,3,x\n"), text="c,a,b", join=""))
+    assert [(e.text, e.columns) for e in examples] == [("312", {"label": "x"})]
 
 
 def test_two_columns_say_that_they_make_pairs() -> None:

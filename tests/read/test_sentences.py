@@ -31,10 +31,10 @@ def are_right(examples: list[Example], sentence: str, tags: str) -> None:
 
 
 def test_filled_down_and_repeated() -> None:
-    found = list(open_corpus(put(FILLED_DOWN), sentence_id="Sentence #"))
-    are_right(found, "Sentence #", "Tag")
-    assert [e.line for e in found] == [2, 5, 6]
-    assert found[2].columns == {"Sentence #": "Sentence: 3"}
+    examples = list(open_corpus(put(FILLED_DOWN), sentence_id="Sentence #"))
+    are_right(examples, "Sentence #", "Tag")
+    assert [e.line for e in examples] == [2, 5, 6]
+    assert examples[2].columns == {"Sentence #": "Sentence: 3"}
     repeated = "sent_id\ttok\ttag\n1\tAnn\tPER\n1\tsees\tO\n1\tRome\tLOC\n2\tYes\tO\n3\tHi\tO\n3\tBo\tPER\n"
     are_right(list(open_corpus(put(repeated, "a.tsv"), sentence_id="sent_id", words="tok")), "sent_id", "tag")
     rows = [
@@ -43,8 +43,8 @@ def test_filled_down_and_repeated() -> None:
     ]
     content = "".join(json.dumps(row) + "\n" for row in rows)
     are_right(list(open_corpus(put(content, "a.jsonl"), sentence_id="sent_id")), "sent_id", "tag")
-    found = list(open_corpus("a.jsonl", sentence_id="sent_id", id="sent_id"))
-    assert ([e.id for e in found], found[0].columns) == (["1", "2", "3"], {})
+    examples = list(open_corpus("a.jsonl", sentence_id="sent_id", id="sent_id"))
+    assert ([e.id for e in examples], examples[0].columns) == (["1", "2", "3"], {})
 
 
 def test_one_bad_row_makes_the_sentence_bad() -> None:

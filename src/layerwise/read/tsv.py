@@ -69,12 +69,12 @@ def _joined(first: Line, lines: RereadLines, width: int) -> list[str] | None:
 
     It is one if it has the right number of cells with quotes, and one of its lines has another number without.
     """
-    taken = [first]
+    physical = [first]
 
     def feed() -> Iterator[str]:
         yield first.text
         for line in islice(lines, _LOOK_AHEAD):
-            taken.append(line)
+            physical.append(line)
             if line.wrong is not None:
                 return
             yield line.text
@@ -83,7 +83,7 @@ def _joined(first: Line, lines: RereadLines, width: int) -> list[str] | None:
         cells = next(csv.reader(feed(), delimiter="\t", strict=True))
     except (csv.Error, StopIteration):
         cells = []
-    if len(cells) == width and any(line.text.count("\t") + 1 != width for line in taken):
+    if len(cells) == width and any(line.text.count("\t") + 1 != width for line in physical):
         return cells
-    lines.put_back(taken[1:])
+    lines.put_back(physical[1:])
     return None
