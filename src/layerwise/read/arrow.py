@@ -48,7 +48,7 @@ class ArrowReader(TypedReader):
         return names_of(saved_features(file.path.parent))
 
 
-class _Stream:
+class _IpcStream:
     """A file that holds a stream; one reader checks each message before the other decompresses it."""
 
     def __init__(self, first: Any, second: Any) -> None:
@@ -76,7 +76,7 @@ class _Stream:
                 yield self._reader.read_next_batch()
 
 
-class _File:
+class _IpcFile:
     """A file with a footer, which names the places of batches; each is checked before it is decompressed."""
 
     def __init__(self, first: Any, second: Any) -> None:
@@ -89,7 +89,7 @@ class _File:
         self.position = 0
 
     def batches(self) -> Iterator[Any]:
-        """Yield the batches; errors as `_Stream.batches`."""
+        """Yield the batches; errors as `_IpcStream.batches`."""
         for block in self._dictionaries:
             _util.arrow_size.check_block(self._first, block)
         for number, block in enumerate(self._blocks):
@@ -112,7 +112,7 @@ def _open_arrow(file: File) -> Iterator[Any]:
         if start.startswith(_FEATHER_1):
             raise OSError("it is Feather of version 1, which is no longer written; write version 2")
         with _opened(path) as first, _opened(path) as second:
-            yield (_File if start.startswith(_FILE) else _Stream)(first, second)
+            yield (_IpcFile if start.startswith(_FILE) else _IpcStream)(first, second)
     except LayerwiseError:  # some are ValueErrors too
         raise
     except (pa.ArrowException, ValueError, *faults()) as error:

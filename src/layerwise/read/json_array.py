@@ -86,17 +86,17 @@ class _Text:
 
     def _more(self) -> bool:
         """Read another piece, as long as what is in memory; return whether there was one."""
-        wanted = max(_PIECE, len(self._text) - self._position)
+        size = max(_PIECE, len(self._text) - self._position)
         pieces = [self._text[self._position :]]
         self._line += self._text.count("\n", 0, self._position)
         self._position = 0
-        while wanted > 0 and not self._is_whole:
+        while size > 0 and not self._is_whole:
             piece = next(self._pieces, None)
             if piece is None:
                 self._is_whole = True
                 break
             pieces.append(piece)
-            wanted -= len(piece)
+            size -= len(piece)
         self._text = "".join(pieces)
         if len(self._text) > LONGEST:
             raise SourceError(
