@@ -230,7 +230,7 @@ def test_a_pooling_that_is_none_of_ours_is_told(
     folder = make_folder(model_folder("bert"), tmp_path / "st", pooling=pooling)
     encoder = lw.load_encoder(folder, device="cpu")
     assert encoder.default_pool == "mean"
-    with pytest.raises(AssertionError, match=f"pooling {named} is none of ours"):
+    with pytest.raises(AssertionError, match=f"pooling {named} isn't one of layerwise"):
         raise AssertionError(*encoder.notes)
 
 
