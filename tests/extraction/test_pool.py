@@ -87,7 +87,7 @@ def test_pooling_words_to_texts_is_the_mean_of_words(
     assert np.allclose(made.stack(), by_hand, atol=1e-6)
     note = lw.verify(tmp_path / "made").note
     assert note is not None
-    assert "pools of word rows" in note
+    assert "pooled from words" in note
 
 
 def test_pooling_needs_no_text_for_texts(encoder_of: Callable[[str], Any], raw: Path, tmp_path: Path) -> None:

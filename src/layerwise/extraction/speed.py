@@ -238,11 +238,8 @@ def _field(
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
                 label, run = make(encoder)
-        except (
-            ImportError,
-            AttributeError,
-            TypeError,
-        ) as error:  # made for other versions of its dependencies
+        # Raised by a package that was made for other versions of its dependencies.
+        except (ImportError, AttributeError, TypeError) as error:
             left_out[package] = f"installed, but it doesn't run with these versions: {error}"
         else:
             ways[label] = run
