@@ -213,7 +213,7 @@ def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return _POOLS[names[0]], ()
     stated = _printable("+".join(map(str, names)))
     return "mean", (
-        f"the model's own pooling {stated[:60] or names} isn't one of layerwise; the default here is mean",
+        f"the model's own pooling {stated[:60] or names} isn't available in layerwise; the default here is mean",
     )
 
 

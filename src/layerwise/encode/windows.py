@@ -20,8 +20,8 @@ class Window:
 def windows(body: int, capacity: int, overlap: int) -> Iterator[Window]:
     """Cut `body` tokens into windows of at most `capacity` tokens, neighbours sharing at least `overlap`.
 
-    The vector of each token comes from exactly one window: the one in which it is farthest from an edge, the earlier one in a
-    tie. The last window begins earlier if need be, so that it is as long as the others.
+    The vector of each token comes from exactly one window: the one in which it is farthest from an edge, the earlier
+    one in a tie. The last window begins earlier if need be, so that it is as long as the others.
 
     >>> [(w.start, w.end, w.first, w.last) for w in windows(10, capacity=6, overlap=2)]
     [(0, 6, 0, 5), (4, 10, 5, 10)]

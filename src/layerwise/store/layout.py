@@ -147,7 +147,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     if version < VERSION:
         what = f"{path} has format version {version}, of an older layerwise, and this one reads {VERSION}"
         # The same command with the same folder would be refused again.
-        root = path.parent if path.parent.name != "work" else path.parent.parent
+        root = path.parent.parent if path.name == "settings.json" else path.parent
         raise ForeignFormatError(
             f"{what}; remove {root}, or give another {argument('out')}, and extract again"
         )

@@ -32,9 +32,7 @@ from layerwise.store.run import read_run, run_file
 from layerwise.store.shard import ShardWriter
 
 Share = tuple[int, int]
-_PATIENCE = (
-    20.0  # seconds that one of several writers waits for the lock, which the others hold for a moment only
-)
+_PATIENCE = 20.0  # seconds that one of several writers waits for the lock of the dataset
 
 
 class DatasetWriter:
@@ -247,7 +245,7 @@ class DatasetWriter:
             raise ValueError("the dataset is finished, or a shard is still open")
         folder, earlier = self._folder, self.manifest
         if sorted(self.committed) != list(range(len(self.committed))):
-            raise ValueError(f"shards are missing between these: {sorted(self.committed)}")
+            raise ValueError(f"shards are missing; committed are {sorted(self.committed)}")
         records = [self.committed[number] for number in sorted(self.committed)]
         table, entry = records_bytes(records)
         if earlier is not None and read_manifest(folder) != earlier:
