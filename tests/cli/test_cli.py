@@ -854,7 +854,7 @@ def test_a_dataset_of_other_settings_is_left_alone(
     before = contents(text_set)
     message = refused("extract", "reviews.csv", "--out", "out", *tiny, *shlex.split(options))
     assert says in message
-    assert " there and " in message
+    assert " in it and " in message
     assert "another output folder" in message
     assert contents(text_set) == before
 

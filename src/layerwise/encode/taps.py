@@ -3,8 +3,8 @@
 transformers returns all layers at the end of a full forward. All of them would stay in memory until then, and the
 blocks after the deepest requested layer would be computed for nothing. A tap is a hook that delivers a layer when
 the module that computes it returns. Which module that is differs between families (a block, or a norm after it;
-ALBERT calls one block again and again). So `find_taps` compares the outputs of all modules with `hidden_states` on a probe, once at
-load. Where a layer is the output of no module, `Collected` reads the layers from `hidden_states`.
+ALBERT calls one block again and again). So `find_taps` compares the outputs of all modules with `hidden_states` on a
+probe, once at load. Where a layer is the output of no module, `Collected` reads the layers from `hidden_states`.
 
 Texts of a packed batch may need different layers. A text leaves the forward after its deepest layer: the hooks cut
 the hidden state, and later the inputs of each block, to the texts that remain.
