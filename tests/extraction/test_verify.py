@@ -121,7 +121,7 @@ def test_without_texts_it_reads_each_source_in_its_own_way(
         assert found.ok, name
         assert found.parity is not None
         with pytest.raises(
-            RequestError, match=r"names 1 .* came from 2: .*table.csv'; name where those are now"
+            RequestError, match=r"names 1 .* came from 2: .*table.csv'; give the present path"
         ):
             lw.verify(tmp_path / name, source=table, device="cpu")
 

@@ -440,7 +440,7 @@ def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert (out / f"{name}.svg").stat().st_size > 1000
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["analyze", str(stored / "texts.lw"), "--out", str(out)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     with pytest.raises(OutputError):
         lw.analyze(dataset, out=out)
 

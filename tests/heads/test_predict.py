@@ -581,7 +581,7 @@ def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, t
     assert json.loads(out)["kind"] == "head"
     code, out, err = run(*argv, "--out", tmp_path / "h")
     assert code == 2
-    assert "is there already" in err
+    assert "already exists" in err
     code, out, _ = run(*argv, "--out", tmp_path / "j", "--json", "--eval", texts.path)
     printed = json.loads(out)
     assert printed["training"]["tasks"]["label"]["rows"] == 32

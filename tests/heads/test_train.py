@@ -415,10 +415,10 @@ def test_a_class_of_one_row(encoder_of: Callable[[str], Any], tmp_path: Path) ->
 
 def test_nothing_is_overwritten(reviews: Any, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(OutputError, match="is there already; give a new name"):
+    with pytest.raises(OutputError, match="already exists; give a new name"):
         lw.train(reviews, task="classify", label="label", out=tmp_path / "there")
     head = lw.train(reviews, task="classify", label="label", out=tmp_path / "new")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         head.save(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "there"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["head.json", "head.safetensors"]

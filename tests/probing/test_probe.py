@@ -382,7 +382,7 @@ def test_the_command_writes_its_files(
         path.name for path in out.iterdir()
     }
     assert main(command) == 2
-    assert "is there already; give a new name" in capsys.readouterr().err
+    assert "already exists; give a new name" in capsys.readouterr().err
     command[-1] = str(tmp_path / "other")
     assert main([*command, "--mix", "mean(9:)"]) == 2
     assert "layer 9 doesn't exist" in capsys.readouterr().err

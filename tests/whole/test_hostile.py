@@ -279,7 +279,7 @@ def test_what_is_stored_is_what_is_read_and_nothing_is_computed_with_it(
     assert dataset.checked().layer("1", raw=True).shape == (9, WIDTH)
     (problem,) = check_files(out)
     assert problem.file == "shards/00001.safetensors"
-    assert problem.what == f"layer 1 holds {value} in row 3 of the shard, as no vector may"
+    assert problem.what == f"layer 1 holds {value} in row 3 of the shard, which isn't finite"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])

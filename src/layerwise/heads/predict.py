@@ -192,7 +192,7 @@ def load_head(
             if `model` is given, it is loaded and compared at once.
 
     Raises:
-        HeadError: no head, a damaged one, one of a newer format, or another model.
+        HeadError: no head, a damaged one, one of another format version, or another model.
     """
     head = Head(
         read_head(path),

@@ -104,7 +104,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     """Return the checked content of `head.json`.
 
     Raises:
-        HeadError: no head, a damaged one, or one of a newer format.
+        HeadError: no head, a damaged one, or one of another format version.
     """
     folder = Path(path)
     file = folder / JSON
@@ -144,7 +144,7 @@ def read_head(path: str | Path) -> HeadData:
     """Return the head in a folder; its versions, shapes and hash are checked.
 
     Raises:
-        HeadError: no head, a damaged one, or one of a newer format.
+        HeadError: no head, a damaged one, or one of another format version.
     """
     value = describe_head(path)
     mixes = _mixes(Path(path) / JSON, value)

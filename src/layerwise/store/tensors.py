@@ -206,4 +206,6 @@ class TensorFile:
         try:
             return read_range(self.path, self.data_start + span.start, self.data_start + span.end)
         except faults() as error:
-            raise DatasetError(f"can't read {self.path}: {reason(error)}; does it still exist?") from error
+            raise DatasetError(
+                f"can't read {self.path}: {reason(error)}; check that it still exists"
+            ) from error
