@@ -374,7 +374,7 @@ def test_the_command_writes_its_files(
     assert "bag_of_words" in capsys.readouterr().out
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
     assert [candidate["mix"] for candidate in result["candidates"]] == [
-        *("emb", "1", "2", "3", "mean:1:", "learned:all")
+        *("emb", "1", "2", "3", "mean(1:)", "learned(all)")
     ]
     for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
         assert name in result
