@@ -560,7 +560,7 @@ def test_env(run: Run) -> None:
 
 @pytest.mark.usefixtures("quick_ceilings")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
-    got = run("bench", "--texts", "2", "--rounds", "1", "--json", *tiny)
+    got = run("bench", "--texts", "2", "--rounds", "1", "--json", "--quiet", *tiny)  # it may take a minute
     assert (got.code, got.err) == (0, "")
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
