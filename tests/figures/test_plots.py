@@ -476,10 +476,9 @@ def test_any_text_can_be_drawn(tmp_path: Path) -> None:
         (lambda: projection(scattered(1, 3), ["1"], explained=[]), "0 entries for 1 layers"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_in_one_line(call: Any, message: str) -> None:
-    with pytest.raises(RequestError, match=message) as caught:
+def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         call()
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
