@@ -407,9 +407,9 @@ def test_everything_that_compares_models_compares_the_whole_model(folder: Path, 
         lw.merge([tmp_path / "data", tmp_path / "other"], tmp_path / "both")
     with pytest.raises(ModelError, match="its config differs"):
         lw.verify(tmp_path / "data", device="cpu")
-    with pytest.raises(HeadError, match="is another one \\(config"):
+    with pytest.raises(HeadError, match="is a different model \\(config"):
         lw.load_head(tmp_path / "head").predict(["a"])
-    with pytest.raises(ModelError, match="isn't the model that was fitted with"):
+    with pytest.raises(ModelError, match="isn't the model that was used in fit"):
         features.transform(["a"])
     (tmp_path / "data/shards").rename(tmp_path / "gone")
     (tmp_path / "data/shards").mkdir()

@@ -23,7 +23,7 @@ from layerwise.figures.result_access import measure_name
 from probe_results import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
-UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, less anisotropy"}
+UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, minus anisotropy"}
 DEPTHS = [1, 2, 7, 25, 49]
 
 

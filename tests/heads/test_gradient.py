@@ -365,8 +365,8 @@ def test_a_task_that_cannot_be_learned_is_refused(change: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs can't be 0; it must be at least 1"),
-        ({"l2": -1.0}, "l2 can't be -1.0; it must be at least 0"),
+        ({"epochs": 0}, "epochs=0 is out of range; it must be at least 1"),
+        ({"l2": -1.0}, "l2=-1.0 is out of range; it must be at least 0"),
         ({"learning_rate": float("nan")}, "learning rate can't be nan"),
         ({"layer_dropout": 1.0}, "layer dropout can't be 1.0; it is a share"),
         ({"activation": "sine"}, "no activation is called 'sine'; there are gelu, relu"),

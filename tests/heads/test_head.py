@@ -265,7 +265,7 @@ def test_another_format_and_a_newer_version(folder: Path) -> None:
         folder
     )
     change(folder, lambda value: value.update(format="layerwise"))
-    assert "isn't of a layerwise head" in refused(folder)
+    assert "doesn't describe a layerwise head" in refused(folder)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"[]", b"\xff\xfe", pickle.dumps({"format": 1})])

@@ -42,7 +42,7 @@ def verify(
 
     Raises:
         DatasetError: no dataset.
-        ModelError: a model that can't be found, or another one.
+        ModelError: a model that can't be found, or a different model.
         RequestError: a negative sample or seed.
     """
     if sample < 0:
