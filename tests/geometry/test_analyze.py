@@ -173,7 +173,7 @@ def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
 def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
     found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), max_rows=20)
     assert found["norm"].low is None
-    assert any("All sampled rows are the first ones of a single text" in note for note in found.notes)
+    assert any("The sample is the first rows of a single text" in note for note in found.notes)
 
 
 def test_only_some_measures() -> None:
