@@ -328,7 +328,8 @@ def test_another_model_is_refused() -> None:
     head.check_model(hashes, "the same, elsewhere")
     for part in hashes:
         with pytest.raises(
-            HeadError, match=f"trained on 'a model' \\({part} .*a different model .*give the same model in model"
+            HeadError,
+            match=f"trained on 'a model' \\({part} .*a different model .*give the same model in model",
         ):
             head.check_model({**hashes, part: "0" * 64}, "other")
 

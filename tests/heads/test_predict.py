@@ -359,7 +359,7 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(HeadError, match="trained on rows of level 'text' and .* has 'word'"):
         mood.evaluate(words)
     write(place / "bare.jsonl", [{"text": "a", "other": "b"}])
-    with pytest.raises(RequestError, match="there is no column 'label' with the labels"):
+    with pytest.raises(RequestError, match="the source has no column 'label', which holds the labels"):
         mood.evaluate(place / "bare.jsonl")
     write(place / "none.jsonl", [{"text": "a", "label": None}])
     with pytest.raises(RequestError, match="no row has a label in column 'label'"):

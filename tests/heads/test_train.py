@@ -433,8 +433,8 @@ def test_nothing_is_overwritten(reviews: Any, tmp_path: Path) -> None:
     ("options", "says"),
     [
         (["--eval", "nofile.csv"], "nofile.csv"),
-        (["--eval", "other.csv"], "no column 'label' with the labels"),
-        (["--eval", "other.lw"], "no column 'label' with the labels"),
+        (["--eval", "other.csv"], "the source has no column 'label', which holds the labels"),
+        (["--eval", "other.lw"], "the source has no column 'label', which holds the labels"),
         (["--hidden", "8"], "--hidden 8 needs --head-type mlp"),
         (["--label-separator", ""], "separates nothing"),
     ],

@@ -137,7 +137,7 @@ def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [("--port=99999", "take another"), ("--lang=fr", "en, zh"), ("--probe=nothing", "--probe")],
+    [("--port=99999", "give a port up to 65535"), ("--lang=fr", "en, zh"), ("--probe=nothing", "--probe")],
 )
 def test_wrong_arguments(dataset: Path, python: Python, wrong: str, says: str) -> None:
     command = python("-m", "layerwise", "explore", str(dataset), "--points", "10", "--texts", "0", wrong)

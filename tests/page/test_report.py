@@ -292,7 +292,7 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     for wrong, message in {
         "--lang=fr": "en, zh",
         "--texts=9999": "there is no text 9999; texts are 0 to 50",
-        "--texts=a": "no whole number",
+        "--texts=a": "not a whole number",
         "--points=0": "give at least 1",
     }.items():
         assert main(["report", str(place / "texts.lw"), "--out", str(tmp_path / "b.html"), wrong]) == 2

@@ -260,7 +260,7 @@ def test_groups_too_few_to_cut_are_named_as_the_fault() -> None:
     with pytest.raises(lw.RequestError, match="3 groups of texts can't be split into 5 folds.*groups stay"):
         probe(states_of(noise(60, 4, 1), columns), "classify", "y", groups="team")
     same = states_of(noise(60, 4, 1), columns, ["the same text"] * 60)
-    with pytest.raises(lw.RequestError, match="1 groups of texts can't be cut.*identical texts"):
+    with pytest.raises(lw.RequestError, match="1 groups of texts can't be split.*identical texts"):
         probe(same, "classify", "y")
 
 
