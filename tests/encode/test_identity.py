@@ -530,7 +530,7 @@ def test_an_adapter_is_refused(base_beside: bool, folder: Path, capsys: pytest.C
 @pytest.mark.parametrize("entry", ["peft_type", "base_model_name_or_path"])
 def test_an_adapter_of_a_name_of_several_lines_is_one_line(entry: str, folder: Path) -> None:
     change(folder / "adapter_config.json", **{entry: "two\nlines"})
-    with pytest.raises(ModelError, match="holds an adapter.*two lines"):
+    with pytest.raises(ModelError, match=r"holds an adapter.*two( |\\n)lines"):
         lw.load_encoder(folder, device="cpu")
 
 
