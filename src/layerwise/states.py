@@ -208,7 +208,7 @@ class Layered(ABC):
         refuse_learned(mix)
         if mix.norm and (missing := [name for name in mix.layers if name not in (stats or ())]):
             raise RequestError(
-                f"mix {str(mix)!r}: stats lack layer {missing[0]}; take those of mix_stats({str(mix)!r})"
+                f"mix {str(mix)!r}: stats lack layer {missing[0]}; use those of mix_stats({str(mix)!r})"
             )
         out = np.empty((self.rows, mix.out_width(self.width)), np.float32)
         for rows in _blocks(slice(0, self.rows), self.width):

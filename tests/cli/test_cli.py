@@ -404,11 +404,15 @@ def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
     (here / "file").touch()
     assert "folder is no dataset: it has no manifest.json" in refused("info", "folder")
     assert "file is a file; info takes" in refused("info", "file")
-    assert "'nobody/nothing' is no dataset here, and" in refused("info", "nobody/nothing")
+    assert "'nobody/nothing' is not a folder of a dataset or head; as a model" in refused(
+        "info", "nobody/nothing"
+    )
 
 
 def test_info_takes_no_revision_of_a_dataset(text_set: Path, refused: Refused) -> None:
-    assert "--revision main doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
+    assert "--revision main only applies to a model on the hub, not to the folder 'out'" in refused(
+        "info", "out", "--revision", "main"
+    )
 
 
 # --- verify -----------------------------------------------------------------------------------------------
@@ -560,7 +564,7 @@ def test_env(run: Run) -> None:
 
 @pytest.mark.usefixtures("quick_ceilings")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
-    got = run("bench", "--texts", "2", "--rounds", "1", "--json", *tiny)
+    got = run("bench", "--texts", "2", "--rounds", "1", "--json", "--quiet", *tiny)  # it may take a minute
     assert (got.code, got.err) == (0, "")
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
@@ -727,8 +731,8 @@ BAD_REQUESTS = [
     ("--layers 4", "layer 4 doesn't exist; there are emb, 1, 2, 3"),
     ("--layers -5", "layer -5 doesn't exist"),
     ("--layers -5:", "layer -5 doesn't exist"),
-    ("--layers ''", "'' is no layer; there are emb, 1, 2, 3"),
-    ("--layers last", "'last' is no layer"),
+    ("--layers ''", "'' isn't a layer; there are emb, 1, 2, 3"),
+    ("--layers last", "'last' isn't a layer"),
     ("--layers 2,2", "named twice"),
     ("--level sentence", "--level 'sentence' doesn't exist; choose one of token, word, text"),
     ("--level span", "--level 'span' doesn't exist; choose one of token, word, text"),
@@ -746,7 +750,7 @@ BAD_REQUESTS = [
     ("--max-length 81", "--max-length 81 doesn't fit this model; give 3 to 80"),
     ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 tokens; give 0 to 77"),
     ("--overlap -1", "--overlap -1 doesn't fit"),
-    ("--overlap 5 --long truncate", "--overlap 5 doesn't go with --long truncate"),
+    ("--overlap 5 --long truncate", "--overlap 5 only applies to --long window, not to --long truncate"),
     ("--batch-tokens 0", "--batch-tokens 0 is too small; it must be at least 1"),
     ("--shard-texts 0", "--shard-texts 0 is too small; take at least 1"),
     ("--limit 0", "--limit 0 leaves nothing to read; give 1 or more"),

@@ -127,7 +127,7 @@ def test_folders_that_sentence_transformers_writes(
     family: str, mode: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     draw = random.Random(f"{family} {mode}")
     with warnings.catch_warnings():

@@ -128,5 +128,5 @@ def test_windows_that_cannot_be_are_refused(encoder_of: Callable[[str], Any]) ->
         encoder.encode([LONG], max_length=20, overlap=18)
     with pytest.raises(RequestError, match="max_length=81 doesn't fit this model; give 3 to 80"):
         encoder.encode([LONG], max_length=81)
-    with pytest.raises(RequestError, match="overlap=2 doesn't go with long='truncate'"):
+    with pytest.raises(RequestError, match="overlap=2 only applies to long='window', not to long='truncate'"):
         encoder.encode([LONG], long="truncate", overlap=2)

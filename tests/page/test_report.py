@@ -293,7 +293,7 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         "--lang=fr": "en, zh",
         "--texts=9999": "there is no text 9999; texts are 0 to 50",
         "--texts=a": "not a whole number",
-        "--points=0": "take at least 1",
+        "--points=0": "give at least 1",
     }.items():
         assert main(["report", str(place / "texts.lw"), "--out", str(tmp_path / "b.html"), wrong]) == 2
         assert message in capsys.readouterr().err

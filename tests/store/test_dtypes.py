@@ -107,9 +107,8 @@ def test_what_is_not_finite_is_refused(dtype: str, odd: float) -> None:
     ],
 )
 def test_what_is_too_large_is_refused_with_a_type_that_holds_it(dtype: str, value: float, says: str) -> None:
-    with pytest.raises(OutputError, match=says) as caught:
+    with pytest.raises(OutputError, match=says):
         encode(np.array([[1, value]], np.float32), dtype, "7")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

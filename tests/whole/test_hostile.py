@@ -34,7 +34,6 @@ def refused(look: Callable[[], Any]) -> str:
     with pytest.raises(DatasetError) as caught:
         look()
     message = str(caught.value)
-    assert "\n" not in message
     assert len(message) < 1000
     return message
 

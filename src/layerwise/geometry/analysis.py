@@ -67,7 +67,7 @@ class Analysis(NamedResult[Measured]):
         label: the column of classes, or `None`.
         measures: by name.
         dimensions: `rogue` and, with labels, `classes`: for each layer the dimensions with the largest values.
-        notes: sentences for people: what isn't defined, and why.
+        notes: sentences for the reader: what isn't defined, and why.
         provenance: versions, date, and the dataset.
     """
 

@@ -1,4 +1,4 @@
-"""Intervals of measures that are taken on a sample of texts: the delete-a-group jackknife.
+"""Intervals of measures that are computed on a sample of texts: the delete-a-group jackknife.
 
 Rows of one text depend on each other, so a formula for independent rows would give intervals that are too short.
 Whole groups of texts are left out instead, one after the other, and the spread of the results gives the interval.

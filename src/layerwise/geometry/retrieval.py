@@ -1,4 +1,4 @@
-"""Retrieval among pairs of texts, such as translations: is a text's partner the nearest of all?"""
+"""Retrieval among pairs of texts, such as translations: how often is the partner of a text its nearest neighbour?"""
 
 import sys
 from collections.abc import Iterator

@@ -55,7 +55,7 @@ class TaskEvaluation(Result):
     classes: Sequence[Mapping[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the name as JSON holds it."""
+        """Return all fields except the name as JSON values."""
         return {
             "task": self.task,
             "label": self.label,
@@ -93,7 +93,7 @@ class Evaluation(NamedResult[TaskEvaluation]):
     tasks: Mapping[str, TaskEvaluation]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores of each task as JSON holds them, by its name."""
+        """Return the scores of each task as JSON values, by its name."""
         return {name: task.to_json() for name, task in self.tasks.items()}
 
     def _entries(self) -> Mapping[str, TaskEvaluation]:
@@ -251,7 +251,7 @@ def _check_columns(columns: Collection[str], labels: Sequence[tuple[str, str]]) 
     for name, column in labels:
         if column not in columns:
             raise RequestError(
-                f"there is no column {column!r} with the labels of task {name!r} in the source; give one that has it"
+                f"the source has no column {column!r}, which holds the labels of task {name!r}; give a source with it"
             )
 
 

@@ -1,4 +1,4 @@
-"""What is reported of a learned mix: its weights, what each layer contributes and adds, and which layers are alike.
+"""What is reported about a learned mix: its weights, what each layer contributes and adds, and which layers are alike.
 
 The weights of a learned mix are easily misread. Similar layers share weight, so a small weight doesn't mean that a layer
 holds little; and a weight means little if the scores hardly depend on it. So each layer also gets its share of the
@@ -74,7 +74,7 @@ class LearnedMix:
         """A warning about how to read the weights, as text."""
         return (
             "Layers that resemble each other share weight, so a small weight doesn't mean that a layer holds "
-            f"little information; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
+            f"little information; the most similar layers are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
         )
 
     def to_json(self) -> dict[str, Any]:

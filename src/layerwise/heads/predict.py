@@ -61,7 +61,7 @@ class Head(HeadData):
     """
 
     def __init__(self, data: HeadData, **loading: Any) -> None:
-        """Take a stored head; `loading` are the arguments of `inputs.load_model`."""
+        """Store the data of a head; `loading` are the arguments of `inputs.load_model`."""
         super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.provenance)
         self._loading = loading
         self._encoder: Encoder | None = None
@@ -79,7 +79,7 @@ class Head(HeadData):
         """The model, loaded at first use.
 
         Raises:
-            HeadError: the model of that name isn't the one of the training.
+            HeadError: the model isn't the one that the head was trained on.
             ModelError: the model can't be found or loaded.
         """
         with self._loading_lock:  # otherwise two threads would load it twice
@@ -192,7 +192,7 @@ def load_head(
             if `model` is given, it is loaded and compared at once.
 
     Raises:
-        HeadError: no head, a damaged one, one of another format version, or another model.
+        HeadError: no head, a damaged one, one of another format version, or a different model.
     """
     head = Head(
         read_head(path),

@@ -1,6 +1,6 @@
 """The plan of a training: the targets of its tasks, and the role of each labelled row.
 
-One task or several share the rows that have a label in any of them. Each row is for training, held out, or for testing.
+All tasks share the rows that have a label for at least one task. Each row is for training, held out, or for testing.
 """
 
 from collections.abc import Sequence
@@ -180,7 +180,7 @@ def _check_target(target: Target, train: Mask) -> None:
     if target.multi:
         if not target.classes:
             raise RequestError(
-                f"no row has a label in the lists of column {spec.label!r}; give some that have"
+                f"column {spec.label!r}: the list of labels of every training row is empty; give rows with labels"
             )
         return
     present = np.unique(target.y[train])

@@ -143,7 +143,7 @@ class Solver:
         """Fit every training set at every C, from strong to weak regularisation, each from the last solution.
 
         Weak regularisation takes longest and seldom helps: after each C, `may_stop` is called with each family
-        and says whether its path may end there; `last` is the position of the last C. `on_begin` is called
+        and returns whether its path may end there; `last` is the position of the last C. `on_begin` is called
         when fits begin at a C.
         """
         for batch in self._batches(fits):

@@ -176,7 +176,7 @@ def control_scores(
 
     Args:
         fitter: the solver of the candidate.
-        design: says which outer fits are repeated, with which random labels.
+        design: its `controls` name the outer fits to repeat, and their random labels.
         scorers: one for each set of random labels.
         chosen: the position of C for each outer fit.
         track: progress over the Cs.

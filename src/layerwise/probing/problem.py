@@ -86,7 +86,8 @@ def gather(
     labelled = read_labels(dataset, task, label)
     if labelled.multi:
         raise RequestError(
-            f"column {label!r} has several labels per row; probe takes one, `layerwise train` takes several"
+            f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
+            "which takes several"
         )
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
@@ -155,7 +156,7 @@ def _sampled(
         sampled[np.flatnonzero(part)[chosen[group_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
-            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, drawn by whole texts with "
+            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, sampled by whole texts with "
             f"seed {seed}; {argument('max_rows')} sets how many."
         )
     return sampled

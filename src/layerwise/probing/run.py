@@ -47,7 +47,9 @@ class ProbeRun:
         if self.dataset.level not in ("token", "word") or not self.problem.names:
             return False
         if self.problem.words is None:
-            self.notes.append("There is no control task, as it goes by words and texts aren't stored.")
+            self.notes.append(
+                "There is no control task, because it needs words and the dataset stores no texts."
+            )
             return False
         return True
 
