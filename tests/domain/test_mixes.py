@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
-from layerwise.mixes import (
-    F32,
-    HOWS,
-    LayerStats,
-    Mix,
-    apply_mix,
-    layer_stats,
-    parse_mix,
-)
+from layerwise.mixes import HOWS, LayerStats, Mix, apply_mix, layer_stats, parse_mix
 from layerwise.store import LayerDataset
 from stored import make, written
 

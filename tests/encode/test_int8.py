@@ -21,11 +21,11 @@ from torch import Tensor
 
 import layerwise as lw
 from conftest import CORPUS, SHARED
+from layerwise.array_types import F32
 from layerwise.encode import int8, int8_samples, load
 from layerwise.errors import RequestError
 from layerwise.extraction.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
-from layerwise.states import F32
 from layerwise.store.shard import ShardWriter
 
 # Of kinds on which fixed scales fail first: little context, and channels that few texts reach.

@@ -12,13 +12,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads import gradient, loop_tasks
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import Fitted, apply
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
-F32 = NDArray[np.float32]
 ROWS, WIDTH = 300, 8
 NOBODY = np.zeros(ROWS, bool)
 ALL = np.ones(ROWS, bool)

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, r2_score
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads import learned_mix
 from layerwise.heads.gradient import fit
@@ -18,7 +19,6 @@ from layerwise.heads.layer_importance import explain, logit_shares
 from layerwise.heads.learned_mix import LearnedMix, likeness, ranges
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
-F32 = NDArray[np.float32]
 ROWS, WIDTH, LAYERS = 400, 8, 6
 NAMES = ("emb", "1", "2", "3", "4", "5")
 GROUPS = np.arange(ROWS) // 2

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from layerwise.array_types import F64
 from layerwise.heads.mixing import halves
 from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits
@@ -54,7 +55,6 @@ def test_a_name_has_brackets(mix: str, name: str) -> None:
     assert [candidate.name for candidate in candidates(states, [mix])][3:] == [name]
 
 
-F64 = NDArray[np.float64]
 ROWS = np.arange(240)
 
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from layerwise.array_types import F32
 from layerwise.choices import DTYPES
 from layerwise.errors import OutputError
-from layerwise.mixes import F32
 from layerwise.store.dtypes import decode, decode_all, encode, losses
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6).filter(lambda shape: shape[1] > 0)

@@ -17,7 +17,7 @@ from hostile import poke, sign, write_manifest
 from layerwise._util.guarded import BLOCKS
 from layerwise.api.merge import merge
 from layerwise.errors import DatasetError, RequestError
-from layerwise.states import odd_row
+from layerwise.row_selection import odd_row
 from layerwise.store.dtypes import decode
 from layerwise.store.header import header, plan
 from layerwise.store.layout import Folder

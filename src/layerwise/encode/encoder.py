@@ -10,6 +10,7 @@ import torch
 from layerwise import choices
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
@@ -26,7 +27,7 @@ from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.schema import Carried
-from layerwise.states import F32, LayerStates
+from layerwise.states import LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
 

@@ -11,9 +11,9 @@ import numpy as np
 from layerwise.example import Example
 
 if TYPE_CHECKING:
+    from layerwise.array_types import F32
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.request import Request
-    from layerwise.states import F32
 
 LONGEST = 100_000  # characters: one longer text would take longer than all other texts of a comparison
 _MEASURED = 32  # texts on which the error of int8 is measured

@@ -13,8 +13,9 @@ from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
+    from layerwise.array_types import I64
     from layerwise.encode.encoder import Encoder
-    from layerwise.states import I64, Layered, LayerStates
+    from layerwise.states import Layered, LayerStates
 
 SEEDS = 3
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F64, I64
 from layerwise.geometry.analysis import Measured
-from layerwise.states import I64
 
-F64 = NDArray[np.float64]
 GROUPS = 10
 FEW = 5  # groups for slow measures
 RowMask = NDArray[np.bool_] | None

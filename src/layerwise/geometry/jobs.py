@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from layerwise._util.progress import Tracker
 from layerwise._util.threads import spread
 from layerwise.arguments import argument
+from layerwise.array_types import F32, I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry import depth, retrieval, separation, shape, similarity
@@ -24,7 +25,7 @@ from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import centred, finite
 from layerwise.geometry.sample import Sample, pick
 from layerwise.geometry.similarity import MEASURES, Measure
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 Jobs = dict[str, Callable[[Tracker], Measured]]
 """Functions that compute a measure, by the name of the measure; they report their progress to the tracker."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample
-from layerwise.states import I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 
 class Sample(Layered):

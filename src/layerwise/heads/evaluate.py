@@ -14,6 +14,7 @@ from layerwise._util.display import number
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
+from layerwise.array_types import F32
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
 from layerwise.heads.head import HeadData, TaskHead
@@ -21,7 +22,7 @@ from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_sour
 from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.results import NamedResult, Result, Table
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:

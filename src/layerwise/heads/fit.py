@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32
 from layerwise.heads.head import Fitted, TaskHead, apply
 from layerwise.heads.layer_importance import explain_head
 from layerwise.heads.learned_mix import LearnedMix
@@ -34,7 +35,7 @@ from layerwise.labels.plan import SplitPlan, Target
 from layerwise.labels.scorers import Score, predicted_labels, score
 from layerwise.mixes import layer_stats
 from layerwise.options import TrainOptions
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 
 _ENOUGH_ROWS = 2000  # with so many held-out rows a lower score is hardly due to chance
 Heads = tuple[TaskHead, ...]  # of the tasks of a group, fitted together

@@ -11,11 +11,11 @@ import numpy as np
 from scipy.special import erf
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.mixing import Norms, Read, planes, standardise
 from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix
-from layerwise.states import F32
 
 ACTIVATIONS = ("gelu", "relu")
 # Numbers in a block of rows: few enough to stay in the cache, many enough to keep the overhead small.

@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import encode
+from layerwise.array_types import F32
 from layerwise.errors import ModelError, RequestError
 from layerwise.heads.layer_mix import mix_feature_names
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
-from layerwise.states import F32, LayerStates
+from layerwise.states import LayerStates
 from layerwise.texts import listed
 
 if TYPE_CHECKING:

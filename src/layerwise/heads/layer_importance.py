@@ -13,11 +13,11 @@ import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.arguments import argument
+from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import Fitted, TaskHead, apply
 from layerwise.heads.learned_mix import (
-    F64,
     INTERVAL,
     LearnedMix,
     LeftOut,
@@ -33,7 +33,6 @@ from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import SplitPlan
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
 from layerwise.options import TrainOptions
-from layerwise.states import F32, I64
 
 _SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
     "classify": ClassScorer,

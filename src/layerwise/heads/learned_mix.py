@@ -11,12 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerwise.array_types import F32, F64, I64
 from layerwise.heads.head import blocks
-from layerwise.states import F32, I64
 
-F64 = NDArray[np.float64]
 INTERVAL = (0.025, 0.975)
 _ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
 

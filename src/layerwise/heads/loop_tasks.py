@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads.head import ACTIVATIONS, Fitted, blocks
-from layerwise.states import F32
 
 KINDS = ("classify", "multilabel", "regress")
 

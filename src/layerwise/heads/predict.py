@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
+from layerwise.array_types import F32, I64
 from layerwise.encode.computing import computing
 from layerwise.example import Example
 from layerwise.heads.evaluate import Evaluation, evaluate
@@ -30,7 +31,7 @@ from layerwise.heads.storage import read_head, write_head
 from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import spans
 from layerwise.read.shards import shards
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.labels.labelled import Mask, read_column
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 ROLES = {
     "train": "train",

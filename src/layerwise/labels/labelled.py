@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
 from layerwise.columns import column_values, is_paired, is_present
 from layerwise.errors import RequestError
 from layerwise.labels.tags import convert, cut, scheme_of
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 Mask = NDArray[np.bool_]
 

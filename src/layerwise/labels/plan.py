@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import holdout, leak_note, split_roles, text_groups
 from layerwise.labels.labelled import (
@@ -23,7 +24,7 @@ from layerwise.labels.labelled import (
     read_labels,
 )
 from layerwise.mixes import Mix
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 HELD_OUT = 0.2  # share of the groups that is held out if the user names no dev part
 

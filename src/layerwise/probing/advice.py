@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerwise.array_types import F64
 from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.results import Advice, Estimate
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

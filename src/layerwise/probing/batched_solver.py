@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from layerwise.array_types import F32, I64
 from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
 from layerwise.probing.lbfgs import minimise
-from layerwise.states import F32, I64
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""

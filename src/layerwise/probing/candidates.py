@@ -7,12 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
+from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.heads.mixing import halves, read_planes
 from layerwise.layers import depth
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 DEFAULTS = ("mean(1:)", "mean(-4:)", "concat(-4:)", "concat(all)", "learned(all)")
 _COLON = re.compile(r"\A([A-Za-z_]+)\s*:\s*(.*)", re.DOTALL)  # HOW:LAYERS

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import stratified_folds
 from layerwise.labels.labelled import Mask
 from layerwise.probing.batched_solver import Fits
-from layerwise.states import I64
 
 INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough
 _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)

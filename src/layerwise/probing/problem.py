@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import check_groups, leak_note, split_roles, text_groups
 from layerwise.labels.labelled import (
@@ -24,9 +25,7 @@ from layerwise.labels.labelled import (
 )
 from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
-from layerwise.states import I64, Layered
-
-F64 = NDArray[np.float64]
+from layerwise.states import Layered
 
 
 @dataclass(frozen=True, slots=True, eq=False)

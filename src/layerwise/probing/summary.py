@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise._util.progress import Tracker
+from layerwise.array_types import F64
 from layerwise.heads.solve import regularisation
-from layerwise.labels.scorers import F64, Predicted
+from layerwise.labels.scorers import Predicted
 from layerwise.probing import baselines, stats
 from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate, time_of

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.choices import DTYPES, one_of
 from layerwise.errors import OutputError
 
-F32 = NDArray[np.float32]
 Codes = NDArray[Any]
 Job = tuple[F32, Codes, F32 | None]
 """Where decoded values go (rows, width), their codes (rows, width), and the scales (rows,) of int8."""

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32
 from layerwise.choices import one_of
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import (
@@ -20,7 +21,7 @@ from layerwise.mixes import (
     parse_mix,
     warn_of_stats,
 )
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
 

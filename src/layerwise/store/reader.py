@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from layerwise._util.guarded import read_bytes
 from layerwise._util.paths import place
+from layerwise.array_types import F32, I64
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
-from layerwise.states import I64, Layered, Rows, select_rows
+from layerwise.row_selection import Rows, select_rows
+from layerwise.states import Layered
 from layerwise.store.columns import check_columns
-from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
+from layerwise.store.dtypes import NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, read_manifest

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from layerwise._util import json_checks
 from layerwise._util.guarded import SHARDS, parse_json
+from layerwise.array_types import I64
 from layerwise.errors import DatasetError
-from layerwise.states import I64
 from layerwise.store.json_object import JsonObject, WrongEntryError
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.tables import read_table, table_bytes

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from layerwise._util.guarded import digest_regular
 from layerwise._util.paths import is_remote
+from layerwise.array_types import F32
 from layerwise.errors import DatasetError
 from layerwise.store import disk
-from layerwise.store.dtypes import F32
 from layerwise.store.json_object import WrongEntryError
 from layerwise.store.layout import KINDS, Folder, damaged, from_json, to_json
 from layerwise.store.manifest import read_manifest

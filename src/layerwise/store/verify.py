@@ -12,7 +12,7 @@ from layerwise._util.paths import faults, place, reason
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
 from layerwise.mixes import block_slices
-from layerwise.states import odd_row
+from layerwise.row_selection import odd_row
 from layerwise.store import manifest_file, staging
 from layerwise.store.dtypes import decode
 from layerwise.store.json_object import as_json
