@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from layerwise.mixes import F32
+from layerwise.array_types import F32
 from layerwise.store.manifest import (
     Description,
     Machine,

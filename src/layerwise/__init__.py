@@ -7,7 +7,7 @@
 (1, 384)
 """
 
-TYPE_CHECKING = False  # as type checkers know it: nothing is imported here, see `__main__`
+TYPE_CHECKING = False  # True for type checkers; `typing` isn't imported here, see `__main__`
 if TYPE_CHECKING:
     from typing import Any
 

@@ -5,9 +5,9 @@ import sys
 
 try:
     here = os.getcwd()  # noqa: PTH109
-except OSError:  # it was removed, which `main` says
+except OSError:  # it was removed; `main` reports it
     here = ""
-# Python puts the current folder first, and what is called `pickle.py` there would be run.
+# Python searches the current folder first, and would run a file `pickle.py` in it.
 if here and sys.path[0] == here and not __file__.startswith(os.path.join(here, "layerwise", "")):  # noqa: PTH118
     del sys.path[0]
 

@@ -1,7 +1,7 @@
 """How a message names an argument: as Python's parameter, or as the flag of the command line.
 
-The two have one name (`max_rows`, `--max-rows`), so a message is written once, with `argument`. The command line says
-by `as_flags` that its user types flags; whoever calls from Python reads parameters.
+The two have one name (`max_rows`, `--max-rows`), so a message is written once, with `argument`. The command line
+switches to flags by `as_flags`; without it, messages name parameters.
 """
 
 import re
@@ -52,5 +52,5 @@ def as_flags(flags: bool = True) -> Iterator[None]:
 
 
 def are_flags() -> bool:
-    """Tell whether arguments are named as flags now, for a process that this one starts."""
+    """Return whether arguments are named as flags now, to pass it on to a process that this one starts."""
     return _flags

@@ -62,8 +62,8 @@ def fit_overlap(long: str, overlap: int | None) -> int | None:
     """
     if overlap is not None and not _has_windows(long):
         raise RequestError(
-            f"{argument('overlap', overlap)} doesn't go with {argument('long', long)}; "
-            f"it belongs to {argument('long', 'window')}"
+            f"{argument('overlap', overlap)} only applies to {argument('long', 'window')}, not to "
+            f"{argument('long', long)}; leave it out"
         )
     return overlap
 

@@ -57,7 +57,7 @@ def is_present(value: Any) -> bool:
 
 
 def label_names(rows: Layered, column: str | None) -> list[str | None] | None:
-    """Return the label of each row as text, `None` where it is missing; nothing without a column or without rows."""
+    """Return the label of each row as text, `None` where it is missing; `None` without a column or without rows."""
     if column is None:
         return None
     values, _ = column_values(rows, column)

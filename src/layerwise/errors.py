@@ -4,8 +4,8 @@
     ├── RequestError     an argument that can't be carried out (layers, pools, levels, options)
     ├── SourceError      a corpus that can't be read
     ├── ModelError       a model or tokenizer that can't be used
-    ├── DatasetError     a dataset on disk that is missing, changed, newer or busy
-    ├── HeadError        a trained head that is missing, damaged, newer, or of another model
+    ├── DatasetError     a dataset on disk that is missing, damaged, of another format version, or in use
+    ├── HeadError        a trained head that is missing, damaged, of another format version, or of another model
     └── OutputError      a place that can't be written to
 
 A message is one line: what was got, what is allowed, what to do.
@@ -33,11 +33,11 @@ class ModelError(LayerwiseError):
 
 
 class DatasetError(LayerwiseError):
-    """A dataset on disk that is missing, damaged, of a newer format, in use, or made with other settings."""
+    """A dataset on disk that is missing, damaged, of another format version, in use, or made with other settings."""
 
 
 class HeadError(LayerwiseError):
-    """A trained head that is missing, damaged, of a newer format, or doesn't belong to the model."""
+    """A trained head that is missing, damaged, of another format version, or doesn't belong to the model."""
 
 
 class OutputError(LayerwiseError):

@@ -56,7 +56,7 @@ def resolve_layers(
         raise _refuse(spec, "a layer is named twice", available)
     if single and len(names) != 1:
         raise RequestError(
-            f"layers {spec!r} are {len(names)} layers where one is needed; take one of {', '.join(available)}"
+            f"layers {spec!r} are {len(names)} layers where one is needed; give one of {', '.join(available)}"
         )
     return names
 
@@ -106,7 +106,7 @@ def _position(item: str, spec: LayerSpec, blocks: int, available: Sequence[str])
     if item == "emb":
         return 0
     if not _NUMBER.fullmatch(item):
-        raise _refuse(spec, f"{item!r} is no layer", available)
+        raise _refuse(spec, f"{item!r} isn't a layer", available)
     number = int(item)
     if not -blocks - 1 <= number <= blocks:
         raise _refuse(spec, f"layer {number} doesn't exist", available)
@@ -116,7 +116,7 @@ def _position(item: str, spec: LayerSpec, blocks: int, available: Sequence[str])
 def _slice(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
     match = _SLICE.fullmatch(text)
     if not match:
-        raise _refuse(spec, "that is no slice of layers", available)
+        raise _refuse(spec, "it isn't a slice of layers", available)
     start, stop, step = (int(part) if part is not None else None for part in match.groups())
     if step == 0:
         raise _refuse(spec, "a slice can't step by 0", available)
@@ -126,7 +126,7 @@ def _slice(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) ->
         raise _refuse(spec, f"a slice can't stop at {stop}", available)
     positions = list(range(blocks + 1)[slice(start, stop, step)])
     if not positions:
-        raise _refuse(spec, "that slice is empty", available)
+        raise _refuse(spec, "the slice is empty", available)
     return positions
 
 

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.layers import layer_names, resolve_layers
 
 HOWS = ("sum", "mean", "max", "concat", "weighted", "learned")
 NORMS = ("layer",)
-F32 = NDArray[np.float32]
 _CALL = re.compile(r"([A-Za-z_]+)\s*(?:\((.*)\)|:(.*))", re.DOTALL)
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)

@@ -273,11 +273,13 @@ class TrainOptions:
         None, "balanced: weight rows so that every class has the same total weight", choices=CLASS_WEIGHTS
     )
     label_separator: str | None = option(
-        None, "cuts a cell into several labels, such as ';' (classify)", metavar="C"
+        None, "text between the labels of a cell that holds several, such as ';' (classify)", metavar="C"
     )
-    head_type: str = option("linear", "linear, or with a hidden layer", choices=HEAD_TYPES)
+    head_type: str = option(
+        "linear", "kind of head: linear, or mlp with one hidden layer", choices=HEAD_TYPES
+    )
     hidden: int | None = option(
-        None, "the width of the hidden layer of --head-type mlp (128)", metavar="N", kind="integer"
+        None, "width of the hidden layer of --head-type mlp (default: 128)", metavar="N", kind="integer"
     )
     shared_hidden: int | None = option(
         None, "one hidden layer of N units, shared by all tasks", metavar="N", kind="integer"

@@ -29,7 +29,7 @@ class Result(ABC):
 
     @abstractmethod
     def _lines(self) -> Sequence[str]:
-        """Return what matters, in a few lines; the first one says what this is."""
+        """Return the most important content in a few lines; the first line names the result."""
 
     @abstractmethod
     def _table(self) -> Table:
@@ -100,7 +100,7 @@ class Facts(Result, Mapping[str, Any]):
     Attributes:
         title: what the facts are about.
         content: the facts.
-        summary: what matters, in a few lines; the facts themselves where it is empty.
+        summary: the most important facts, in a few lines; without it, the facts themselves are shown.
     """
 
     title: str
@@ -134,7 +134,7 @@ def _short(value: str) -> str:
 
 
 def _packed(facts: Sequence[str]) -> list[str]:
-    """Return facts joined by `·` in as few lines as they fit into, and as many as a display has."""
+    """Return facts joined by `·` in as few lines as possible, at most as many as a display has."""
     lines = [""]
     for fact in facts:
         joined = f"{lines[-1]} · {fact}" if lines[-1] else fact

@@ -1,4 +1,4 @@
-"""The two tables that go with vectors: the index (a row per vector) and the texts (a row per text)."""
+"""The two tables that describe vectors: the index (a row per vector) and the texts (a row per text)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Carried:
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             why = "its values are of several types" if self.no_text else str(error).splitlines()[0]
             raise SourceError(
-                f"column {name!r} can't be carried: {why}; leave it out or make its values alike"
+                f"column {name!r} can't be carried: {why}; leave it out, or give values of one type"
             ) from None
 
     def table(self, columns: Mapping[str, pa.Array[Any]]) -> pa.Table:

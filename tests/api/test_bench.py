@@ -21,7 +21,7 @@ def test_other_libraries_that_are_broken_here_are_left_out_and_named(
     found = bench(model=model_folder("bert"), texts=2, rounds=1, bf16=False, int8=False, device="cpu")
     assert set(found.left_out) == {"flair", "sentence_transformers"}
     for why in found.left_out.values():
-        assert why == "installed, and doesn't run beside these versions: made for transformers 4"
+        assert why == "installed, but it doesn't run with these versions: made for transformers 4"
     assert found.ways["layerwise fp32"].tokens_per_s > 0
     loop = found.ways["loop: one text at a time"]
     for way, speed in found.ways.items():

@@ -106,7 +106,7 @@ WORDINGS = {
     "threads": "number of threads to compute with",
     "task": "`classify`, `regress` or `tag`.",
     "label": "the column of the labels",
-    "max_rows": "the most rows to use, drawn by whole texts.",
+    "max_rows": "the largest number of rows to use; whole texts are sampled.",
 }
 
 

@@ -404,11 +404,15 @@ def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
     (here / "file").touch()
     assert "folder is no dataset: it has no manifest.json" in refused("info", "folder")
     assert "file is a file; info takes" in refused("info", "file")
-    assert "'nobody/nothing' is no dataset here, and" in refused("info", "nobody/nothing")
+    assert "'nobody/nothing' is not a folder of a dataset or head; as a model" in refused(
+        "info", "nobody/nothing"
+    )
 
 
 def test_info_takes_no_revision_of_a_dataset(text_set: Path, refused: Refused) -> None:
-    assert "--revision main doesn't fit the folder 'out'" in refused("info", "out", "--revision", "main")
+    assert "--revision main only applies to a model on the hub, not to the folder 'out'" in refused(
+        "info", "out", "--revision", "main"
+    )
 
 
 # --- verify -----------------------------------------------------------------------------------------------
@@ -537,7 +541,7 @@ def test_export_a_mix(token_set: Path, run: Run) -> None:
         (["--mix", "median(all)"], "no mix is called 'median'"),
         (["--mix", "learned(all)"], "fitted with a head"),
         (["--mix", "mean(all)", "--layers", "1"], "--layers 1 and --mix mean(all) exclude each other"),
-        (["--out", "reviews.csv"], "reviews.csv is there already"),
+        (["--out", "reviews.csv"], "reviews.csv already exists"),
         (["--out", "reviews.csv/rows"], "reviews.csv"),
     ],
 )
@@ -560,7 +564,7 @@ def test_env(run: Run) -> None:
 
 @pytest.mark.usefixtures("quick_ceilings")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
-    got = run("bench", "--texts", "2", "--rounds", "1", "--json", *tiny)
+    got = run("bench", "--texts", "2", "--rounds", "1", "--json", "--quiet", *tiny)  # it may take a minute
     assert (got.code, got.err) == (0, "")
     assert {"ways", "ceilings"} <= set(got.json)
     for speed in got.json["ways"].values():
@@ -727,8 +731,8 @@ BAD_REQUESTS = [
     ("--layers 4", "layer 4 doesn't exist; there are emb, 1, 2, 3"),
     ("--layers -5", "layer -5 doesn't exist"),
     ("--layers -5:", "layer -5 doesn't exist"),
-    ("--layers ''", "'' is no layer; there are emb, 1, 2, 3"),
-    ("--layers last", "'last' is no layer"),
+    ("--layers ''", "'' isn't a layer; there are emb, 1, 2, 3"),
+    ("--layers last", "'last' isn't a layer"),
     ("--layers 2,2", "named twice"),
     ("--level sentence", "--level 'sentence' doesn't exist; choose one of token, word, text"),
     ("--level span", "--level 'span' doesn't exist; choose one of token, word, text"),
@@ -742,12 +746,12 @@ BAD_REQUESTS = [
     ("--device tpu", "device 'tpu' isn't on this machine; there is"),
     ("--device cpu:x", "'cpu:x'"),
     ("--long cut", "--long 'cut' doesn't exist; choose one of window, truncate, error"),
-    ("--max-length 2", "--max-length 2 doesn't fit this model; take 3 to 80"),
-    ("--max-length 81", "--max-length 81 doesn't fit this model; take 3 to 80"),
-    ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 tokens; take 0 to 77"),
+    ("--max-length 2", "--max-length 2 doesn't fit this model; give 3 to 80"),
+    ("--max-length 81", "--max-length 81 doesn't fit this model; give 3 to 80"),
+    ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 tokens; give 0 to 77"),
     ("--overlap -1", "--overlap -1 doesn't fit"),
-    ("--overlap 5 --long truncate", "--overlap 5 doesn't go with --long truncate"),
-    ("--batch-tokens 0", "--batch-tokens 0 is too small; take at least 1"),
+    ("--overlap 5 --long truncate", "--overlap 5 only applies to --long window, not to --long truncate"),
+    ("--batch-tokens 0", "--batch-tokens 0 is too small; it must be at least 1"),
     ("--shard-texts 0", "--shard-texts 0 is too small; give at least 1"),
     ("--limit 0", "--limit 0 leaves nothing to read; give 1 or more"),
     ("--text text --words label", "--text text and --words label exclude each other"),
@@ -854,7 +858,7 @@ def test_a_dataset_of_other_settings_is_left_alone(
     before = contents(text_set)
     message = refused("extract", "reviews.csv", "--out", "out", *tiny, *shlex.split(options))
     assert says in message
-    assert " there and " in message
+    assert " in it and " in message
     assert "another output folder" in message
     assert contents(text_set) == before
 
@@ -875,7 +879,7 @@ def test_a_source_that_changed_or_grew_is_refused(
     before = contents(text_set)
     reviews.write_text(REVIEWS.replace("dull", "DULL"), encoding="utf-8")
     message = refused("extract", "reviews.csv", "--out", "out", *tiny)
-    assert "reviews.csv, line 3 isn't what it was" in message
+    assert "reviews.csv, line 3 has changed since" in message
     reviews.write_text(REVIEWS + "one more,pos\n", encoding="utf-8")
     message = refused("extract", "reviews.csv", "--out", "out", *tiny)
     assert "has grown" in message
@@ -1052,8 +1056,8 @@ def test_append_to_nothing_is_told_of(reviews: Path, run: Run, refused: Refused,
     got = run(*append)
     assert (got.code, got.err) == (
         0,
-        "layerwise: note: no dataset stands at typo, so --append makes a new one; if --out is mistyped, remove that "
-        "one and give the right one\n",
+        "layerwise: note: there is no dataset at typo, so --append makes a new one; if --out is mistyped, remove the "
+        "new dataset and give the right path\n",
     )
     assert (run(*append).code, run(*append).err) == (0, "")
     assert "nowhere.csv doesn't exist" in refused("extract", "nowhere.csv", "--out", "new", "--append", *tiny)
@@ -1065,10 +1069,10 @@ def test_what_cannot_be_appended(text_set: Path, reviews: Path, refused: Refused
     append = ["extract", "reviews.csv", "--out", "out", "--append", *tiny]
     assert "made with other settings: pool" in refused(*append, "--pool", "max")
     reviews.write_text(REVIEWS.replace("dull", "DULL"), encoding="utf-8")
-    assert "reviews.csv, line 3 isn't what it was" in refused(*append)
+    assert "reviews.csv, line 3 has changed since" in refused(*append)
     Path("more.tsv").write_text("text\nnew\n", encoding="utf-8")
     message = refused("extract", "more.tsv", "--out", "out", *tiny)
-    assert 'reading.format is "csv" there and "tsv" here' in message
+    assert 'reading.format is "csv" in it and "tsv" here' in message
     assert contents(text_set) == before
 
 
@@ -1150,9 +1154,7 @@ def test_what_cannot_be_repaired(
     reviews.rename("moved.csv")
     assert "reviews.csv doesn't exist" in refused("repair", "tokens")
     Path("other.csv").write_text(REVIEWS.replace("Not", "Never"), encoding="utf-8")
-    assert "isn't what it was when shard 1 was written" in refused(
-        "repair", "tokens", "--source", "other.csv"
-    )
+    assert "have changed since shard 1 was written" in refused("repair", "tokens", "--source", "other.csv")
     assert contents(token_set) == damaged
     assert run("repair", "tokens", "--source", "moved.csv").code == 0
     assert "nowhere doesn't exist" in refused("repair", "nowhere")

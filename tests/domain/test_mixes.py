@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
-from layerwise.mixes import (
-    F32,
-    HOWS,
-    LayerStats,
-    Mix,
-    apply_mix,
-    layer_stats,
-    parse_mix,
-)
+from layerwise.mixes import HOWS, LayerStats, Mix, apply_mix, layer_stats, parse_mix
 from layerwise.store import LayerDataset
 from stored import make, written
 
@@ -65,13 +58,13 @@ def test_a_mix_string_has_one_canonical_form(text: str | int, canonical: str) ->
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "is no layer"),
+        ("", "isn't a layer"),
         ("all", "7 layers where one is needed"),
         ("median(all)", "no mix is called 'median'"),
-        ("mean()", "is no layer"),
-        ("mean(", "is no layer"),
-        ("mean(1,2", "is no layer"),
-        ("mean", "'mean' is no layer"),
+        ("mean()", "isn't a layer"),
+        ("mean(", "isn't a layer"),
+        ("mean(1,2", "isn't a layer"),
+        ("mean", "'mean' isn't a layer"),
         ("mean(7)", "layer 7 doesn't exist"),
         ("mean(1,1)", "named twice"),
         ("mean(1;norm=batch)", "option 'norm=batch'"),
@@ -83,7 +76,7 @@ def test_a_mix_string_has_one_canonical_form(text: str | int, canonical: str) ->
         ("weighted(1,2; a,b)", "'a,b' aren't weights"),
         ("weighted(1,2; nan,1)", "aren't finite"),
         ("weighted(1,2; 1e39,1)", "aren't finite"),
-        ("mean((1,2))", "is no layer"),
+        ("mean((1,2))", "isn't a layer"),
     ],
 )
 def test_a_broken_mix_string_is_refused_with_a_right_one(text: str, says: str) -> None:
@@ -91,7 +84,6 @@ def test_a_broken_mix_string_is_refused_with_a_right_one(text: str, says: str) -
         parse_mix(text, BLOCKS)
     message = str(caught.value)
     assert says in message
-    assert "\n" not in message
     parse_mix(message.rpartition("for example ")[2], BLOCKS)
 
 
@@ -274,7 +266,7 @@ def test_statistics_need_rows_and_every_layer(tmp_path: Path) -> None:
     dataset = make(tmp_path / "d", SIZES)
     with pytest.raises(RequestError, match="no row is chosen"):
         dataset.mix_stats("mean(all)", [])
-    with pytest.raises(RequestError, match=r"stats lack layer 2; take those of mix_stats\("):
+    with pytest.raises(RequestError, match=r"stats lack layer 2; use those of mix_stats\("):
         dataset.mix("mean(1,2; norm=layer)", stats=dataset.mix_stats("1"))
     with pytest.raises(RequestError, match="fitted with a head"):
         dataset.mix("learned(1)", stats={})

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
-from layerwise.mixes import F32
-from layerwise.states import LayerStates, Rows, matches, select_rows
+from layerwise.row_selection import Rows, matches, select_rows
+from layerwise.states import LayerStates
 
 
 def words() -> LayerStates:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 import layerwise as lw
 from conftest import CORPUS, SHARED
+from layerwise.array_types import F32
 from layerwise.encode import int8, int8_samples, load
 from layerwise.errors import RequestError
 from layerwise.extraction.parity import LONGEST, spread
 from layerwise.read.docstrings import paragraphs
-from layerwise.states import F32
 from layerwise.store.shard import ShardWriter
 
 # Of kinds on which fixed scales fail first: little context, and channels that few texts reach.
@@ -225,11 +225,11 @@ def test_a_machine_that_cannot_is_told(
 ) -> None:
     monkeypatch.setattr(int8, "refusal", lambda: "needs a processor with VNNI instructions")
     with pytest.raises(
-        RequestError, match="precision 'int8' needs a processor with VNNI instructions; take bf16"
+        RequestError, match="precision 'int8' needs a processor with VNNI instructions; use bf16"
     ):
         lw.load_encoder(model_folder("bert"), device="cpu", precision="int8")
     monkeypatch.setattr(load, "choose_device", lambda device: "cuda")
-    with pytest.raises(RequestError, match="precision 'int8' runs on a CPU and this is 'cuda'; take bf16"):
+    with pytest.raises(RequestError, match="precision 'int8' runs on a CPU and this is 'cuda'; use bf16"):
         lw.load_encoder(model_folder("bert"), precision="int8")
 
 
@@ -316,7 +316,7 @@ def test_where_the_library_is_held_to_avx2_the_command_ends_in_one_line(tmp_path
     )
     assert done.returncode == 2, done.stderr
     line = done.stderr.strip().splitlines()[-1]
-    assert re.search(r"precision 'int8' needs .*; take bf16 or fp32$", line), done.stderr
+    assert re.search(r"precision 'int8' needs .*; use bf16 or fp32$", line), done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -118,15 +118,15 @@ def test_truncating_says_how_much_is_gone(
 
 
 def test_an_error_names_the_long_text(encoder_of: Callable[[str], Any]) -> None:
-    with pytest.raises(RequestError, match=r"text 1 has \d+ tokens and the limit is 20; take long='window'"):
+    with pytest.raises(RequestError, match=r"text 1 has \d+ tokens and the limit is 20; use long='window'"):
         encoder_of("bert").encode(["short", LONG], long="error", max_length=20)
 
 
 def test_windows_that_cannot_be_are_refused(encoder_of: Callable[[str], Any]) -> None:
     encoder = encoder_of("bert")
-    with pytest.raises(RequestError, match="overlap=18 doesn't fit: windows hold 18 tokens; take 0 to 17"):
+    with pytest.raises(RequestError, match="overlap=18 doesn't fit: windows hold 18 tokens; give 0 to 17"):
         encoder.encode([LONG], max_length=20, overlap=18)
-    with pytest.raises(RequestError, match="max_length=81 doesn't fit this model; take 3 to 80"):
+    with pytest.raises(RequestError, match="max_length=81 doesn't fit this model; give 3 to 80"):
         encoder.encode([LONG], max_length=81)
-    with pytest.raises(RequestError, match="overlap=2 doesn't go with long='truncate'"):
+    with pytest.raises(RequestError, match="overlap=2 only applies to long='window', not to long='truncate'"):
         encoder.encode([LONG], long="truncate", overlap=2)

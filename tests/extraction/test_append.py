@@ -154,7 +154,7 @@ def test_sources_that_were_added_one_by_one_are_known_together(
     dataset = extract([a, b, c], out, append=True)
     assert texts(dataset) == [*A, *B, "one more"]
     assert dataset.manifest.to_json()["sources"] == [{"files": [str(a), str(b), str(c)], "shards": 5}]
-    with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 2 was written"):
+    with pytest.raises(DatasetError, match="c.txt, line 1 has changed since shard 2 was written"):
         extract([a, c, b], out)
 
 
@@ -192,7 +192,7 @@ def test_the_same_file_by_another_name_is_not_added_again(
     monkeypatch.chdir(a.parent)
     for name in ("a.txt", "./a.txt", f"{a.parent}/../{a.parent.name}/a.txt"):
         with pytest.raises(
-            DatasetError, match=f"{name} has what stands in the dataset as {a}; name it alone"
+            DatasetError, match=f"{name} has texts that are in the dataset as {a}; give only {a}"
         ):
             extract(name, out, append=True)
     assert times(out) == before
@@ -202,14 +202,14 @@ def test_what_is_known_is_not_added_behind_something_new(
     a: Path, b: Path, out: Path, extract: Extract, tmp_path: Path
 ) -> None:
     before = times(out)
-    says = f"has what stands in the dataset as {a}; name it alone and like that to add what is new in it, or name"
+    says = f"has texts that are in the dataset as {a}; give only {a} to add its new texts, or only files that"
     for sources in ([b, a], [b, tmp_path / "*.txt"], [str(tmp_path / "[ab].txt")]):
         with pytest.raises(DatasetError, match=says):
             extract(sources, out, append=True)
     assert times(out) == before
     extract(b, out, append=True)
     c = lines(tmp_path / "c.txt", C)
-    with pytest.raises(DatasetError, match=f"{a} has what stands in the dataset as {a}"):
+    with pytest.raises(DatasetError, match=f"{a} has texts that are in the dataset as {a}"):
         extract([b, a, c], out, append=True)
     assert texts(extract([a, b, c], out, append=True)) == A + B + C
 
@@ -218,10 +218,10 @@ def test_a_file_of_a_folder_is_not_added_again(extract: Extract, tmp_path: Path)
     (tmp_path / "docs").mkdir()
     lines(tmp_path / "docs" / "one.txt", A)
     extract(tmp_path / "docs", tmp_path / "by-folder", format="docs")
-    with pytest.raises(DatasetError, match=r"docs/one.txt has what stands in the dataset as .*docs; name"):
+    with pytest.raises(DatasetError, match=r"docs/one.txt has texts that are in the dataset as .*docs; give"):
         extract(tmp_path / "docs" / "one.txt", tmp_path / "by-folder", format="docs", append=True)
     extract(tmp_path / "docs" / "one.txt", tmp_path / "by-file", format="docs")
-    with pytest.raises(DatasetError, match=r"docs has what stands in the dataset as .*docs/one.txt; name"):
+    with pytest.raises(DatasetError, match=r"docs has texts that are in the dataset as .*docs/one.txt; give"):
         extract(tmp_path / "docs", tmp_path / "by-file", format="docs", append=True)
 
 
@@ -238,9 +238,7 @@ def test_a_source_that_grew_before_another_is_refused(
     extract(b, out, append=True)
     before = times(out)
     lines(a, [*A, "too late"])
-    says = (
-        r"a.txt, line 7 is new, and texts of another source stand behind .* a file of its own .*append=True"
-    )
+    says = r"a.txt, line 7 is new, and can't be inserted: texts of another source follow .* a separate file .*append=True"
     with pytest.raises(DatasetError, match=says):
         extract(a, out, append=append)
     assert times(out) == before
@@ -252,24 +250,24 @@ def test_a_source_that_shrank_before_another_is_refused(
 ) -> None:
     extract(b, out, append=True)
     lines(a, A[:4])
-    with pytest.raises(DatasetError, match="the source gives 4 texts now and 6 are in the dataset"):
+    with pytest.raises(DatasetError, match="the source has 4 texts now and the dataset has 6"):
         extract(a, out, append=append)
 
 
 def test_a_renamed_source_is_refused_without_append(
     a: Path, b: Path, out: Path, extract: Extract, tmp_path: Path
 ) -> None:
-    with pytest.raises(DatasetError, match="c.txt, line 1 isn't what it was when shard 0 was written"):
+    with pytest.raises(DatasetError, match="c.txt, line 1 has changed since shard 0 was written"):
         extract(a.rename(tmp_path / "c.txt"), out)
 
 
 def test_an_old_record_that_changed_is_refused_by_name(a: Path, out: Path, extract: Extract) -> None:
     before = times(out)
     lines(a, [*A[:2], "changed", *A[3:], *B])
-    with pytest.raises(DatasetError, match=r"a.txt, line 3 isn't what it was when shard 0 was written"):
+    with pytest.raises(DatasetError, match=r"a.txt, line 3 has changed since shard 0 was written"):
         extract(a, out, append=True)
     lines(a, A[:5])
-    with pytest.raises(DatasetError, match=r"the end of the source \(after .*a.txt, line 5\) isn't what"):
+    with pytest.raises(DatasetError, match=r"the end of the source \(after .*a.txt, line 5\) has changed"):
         extract(a, out, append=True)
     assert times(out) == before
 
@@ -325,7 +323,7 @@ def test_another_model_is_refused(b: Path, out: Path, encoder_of: Callable[[str]
 
 def test_append_to_nothing_makes_a_dataset(a: Path, extract: Extract, tmp_path: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r"^no dataset stands at \S+new, so append=True makes a new one; if out is"
+        UserWarning, match=r"^there is no dataset at \S+new, so append=True makes a new one; if out is"
     ):
         assert texts(extract(a, tmp_path / "new", append=True)) == A
     assert shards(tmp_path / "new") == shards(extract(a, tmp_path / "plain").path)
@@ -391,7 +389,7 @@ def test_an_interrupted_append_is_not_mixed_with_another(
     lines(a, A + B)
     interrupt(monkeypatch, 1, lambda: extract(a, out, append=True))
     with pytest.raises(
-        DatasetError, match=f"{out} holds an unfinished append of {a}; give that source, as it"
+        DatasetError, match=f"{out} holds an unfinished append of {a}; give that source, unch"
     ):
         extract(b, out, append=True)
     assert texts(extract(a, out, append=True)) == A + B
@@ -403,11 +401,11 @@ def test_an_interrupted_append_can_be_given_up(
     c = lines(tmp_path / "c.txt", C)
     before = times(out)
     interrupt(monkeypatch, 2, lambda: extract(c, out, append=True))
-    says = f"give that source, as it was, to continue it, or remove {out / 'work'} to give it up"
+    says = f"give that source, unchanged, to continue it, or remove {out / 'work'} to cancel it"
     for source in (a, b):
         with pytest.raises(DatasetError, match=f"holds an unfinished append of {c}; {says}"):
             extract(source, out, append=True)
-    with pytest.raises(DatasetError, match=r"line 1 isn't what stands in shard 2, which an unfinished app"):
+    with pytest.raises(DatasetError, match=r"line 1 differs from shard 2, which an unfinished app"):
         extract(lines(c, ["something else", *C[1:]]), out, append=True)
     with pytest.raises(DatasetError, match="the source ends before shard 3, which an unfinished append"):
         extract(lines(c, C[:4]), out, append=True)
@@ -463,12 +461,15 @@ def test_a_dataset_with_a_lost_file_is_repaired_first(
     assert texts(lw.extract(b, out, model=model, append=True, **OPTIONS)) == A + B
 
 
-def test_one_writer_at_a_time(b: Path, out: Path, extract: Extract) -> None:
-    with (
-        filelock.FileLock(out / ".lock"),
-        pytest.raises(DatasetError, match="in use: another process is writing it"),
-    ):
-        extract(b, out, append=True)
+def test_one_writer_at_a_time(b: Path, out: Path, extract: Extract, tmp_path: Path) -> None:
+    (records,) = out.glob("shards-*.parquet")
+    with filelock.FileLock(out / ".lock"):
+        with pytest.raises(DatasetError, match="in use: another process is writing it"):
+            extract(b, out, append=True)
+        records.rename(tmp_path / "records")  # as the other writer does while it finishes
+        with pytest.raises(DatasetError, match="in use: another process is writing it"):
+            extract(b, out, append=True)
+        (tmp_path / "records").rename(records)
     assert texts(extract(b, out, append=True)) == A + B
 
 
@@ -560,7 +561,9 @@ def test_a_word_column_of_another_type_is_refused(extract: Extract, tmp_path: Pa
     three = records(tmp_path / "three.jsonl", [{"w": ["d"], "tag": [7], "rank": [3]}])
     for level in ("word", "token"):
         extract(one, tmp_path / level, words="w", level=level)
-        with pytest.raises(DatasetError, match="tag.* from .*three.jsonl, line 1 on; make its values alike"):
+        with pytest.raises(
+            DatasetError, match="tag.* from .*three.jsonl, line 1 on; convert its values to the earlier type"
+        ):
             extract(three, tmp_path / level, words="w", level=level, append=True)
         texts(extract(two, tmp_path / level, words="w", level=level, append=True))
     assert lw.open_dataset(tmp_path / "word").index["rank"].to_pylist() == [1.0, 2.0, 0.5]
@@ -573,7 +576,7 @@ def test_columns_of_later_shards_are_compared(level: str, extract: Extract, tmp_
     out = extract(one, tmp_path / "out", level=level, shard_texts=1).path
     for _ in range(2):
         with pytest.raises(
-            DatasetError, match="rank .*int64 vs string, from .*two.jsonl, line 2 on; make its"
+            DatasetError, match="rank .*int64 vs string, from .*two.jsonl, line 2 on; convert its"
         ):
             extract(two, out, level=level, shard_texts=1, append=True)
     assert lw.open_dataset(out).texts["rank"].to_pylist() == [None, 1]
@@ -622,7 +625,7 @@ def test_limits_and_growth(a: Path, extract: Extract, tmp_path: Path) -> None:
     extract(a, tmp_path / "out", limit=2)
     assert texts(extract(a, tmp_path / "out", limit=5, append=True)) == A[:5]
     assert texts(extract(a, tmp_path / "out", append=True)) == A
-    with pytest.raises(DatasetError, match="the source gives 2 texts now and 6 are in the dataset"):
+    with pytest.raises(DatasetError, match="the source has 2 texts now and the dataset has 6"):
         extract(a, tmp_path / "out", limit=2, append=True)
 
 

@@ -186,15 +186,13 @@ def test_a_committed_record_that_changed_is_refused_by_name(
     interrupted: Path, encoder: Any, corpus: Path
 ) -> None:
     rewrite(corpus, 6, text="something else")
-    with pytest.raises(
-        DatasetError, match=r"corpus.jsonl, line 7 isn't what it was when shard 1 was written"
-    ):
+    with pytest.raises(DatasetError, match=r"corpus.jsonl, line 7 has changed since shard 1 was written"):
         lw.extract(corpus, interrupted, model=encoder, shard_texts=5)
 
 
 def test_a_committed_label_that_changed_is_refused(interrupted: Path, encoder: Any, corpus: Path) -> None:
     rewrite(corpus, 2, label="changed")
-    with pytest.raises(DatasetError, match=r"corpus.jsonl, line 3 isn't what it was"):
+    with pytest.raises(DatasetError, match=r"corpus.jsonl, line 3 has changed since"):
         lw.extract(corpus, interrupted, model=encoder, shard_texts=5)
 
 
@@ -213,7 +211,7 @@ def test_a_source_that_shrank_is_refused(interrupted: Path, encoder: Any, corpus
     corpus.write_text(
         "".join(corpus.read_text(encoding="utf-8").splitlines(keepends=True)[:5]), encoding="utf-8"
     )
-    with pytest.raises(DatasetError, match="the source gives 5 texts now and 10 are in the dataset"):
+    with pytest.raises(DatasetError, match="the source has 5 texts now and the dataset has 10"):
         lw.extract(corpus, interrupted, model=encoder, shard_texts=5)
 
 
@@ -314,8 +312,13 @@ def test_no_text_leaves_no_text(encoder: Any, tmp_path: Path) -> None:
             assert "secret" not in str(table.to_pylist())
         assert b"secret" not in stored
         assert b"Ada" not in stored
-    with pytest.raises(RequestError, match="keep='nope': no such column is carried; there are 5 others"):
+    with pytest.raises(
+        RequestError, match="keep='nope': no such column is carried; carried columns: 5, give"
+    ):
         lw.extract(path, tmp_path / "x", model=encoder, no_text=True, keep=["nope"])
+    (tmp_path / "plain.txt").write_text("no column\n")
+    with pytest.raises(RequestError, match="keep='nope': .* no column is carried at all, leave keep out"):
+        lw.extract(tmp_path / "plain.txt", tmp_path / "x", model=encoder, no_text=True, keep=["nope"])
     with pytest.raises(RequestError, match=r"keep=\['group'\] goes with no_text=True"):
         lw.extract(path, tmp_path / "x", model=encoder, keep=["group"])
 

@@ -169,7 +169,7 @@ def test_a_merged_dataset_takes_sources_that_are_read_in_other_ways(
     whole = lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body", **given)
     assert whole.texts["label"].to_pylist()[-2:] == ["w", "v"]
     assert whole.manifest.to_json()["sources"][-1]["reading"]["text"] == "body"
-    with pytest.raises(DatasetError, match=r"other settings: reading\..* there and .* here; give the same"):
+    with pytest.raises(DatasetError, match=r"other settings: reading\..* in it and .* here; give the same"):
         lw.extract(tmp_path / "d.csv", tmp_path / "all", text="body,label", **given)
 
 
@@ -183,10 +183,10 @@ def test_nothing_is_added_to_an_unfinished_merge(
         patch.setattr(DatasetWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             merge([a, b], tmp_path / "all")
-    with pytest.raises(DatasetError, match="all was begun by `layerwise merge`; start that again"):
+    with pytest.raises(DatasetError, match="all was started by `layerwise merge`; run that command again"):
         make("c", "all", append=True)
     with pytest.raises(
-        DatasetError, match="all was begun by `layerwise merge`; start that again to finish it"
+        DatasetError, match="all was started by `layerwise merge`; run that command again to finish it"
     ):
         lw.finish(tmp_path / "all")
     check_joined(merge([a, b], tmp_path / "all"), [lw.open_dataset(a), lw.open_dataset(b)])
@@ -279,7 +279,7 @@ def test_columns_of_later_shards_are_compared(
     one, late = words("one", [["x", "y"]]), words("late", [None, [1, 2]])
     says = (
         rf"all don't fit together: .* tag has incompatible types: .*string.* vs .*int64.*, from .*late/shards/00001."
-        rf"{kind}.parquet on; extract that anew, with values alike"
+        rf"{kind}.parquet on; extract that dataset again, with values of one type"
     )
     with pytest.raises(DatasetError, match=says):
         merge([one, late], tmp_path / "all")

@@ -87,7 +87,7 @@ def test_pooling_words_to_texts_is_the_mean_of_words(
     assert np.allclose(made.stack(), by_hand, atol=1e-6)
     note = lw.verify(tmp_path / "made").note
     assert note is not None
-    assert "pools of word rows" in note
+    assert "pooled from words" in note
 
 
 def test_pooling_needs_no_text_for_texts(encoder_of: Callable[[str], Any], raw: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_cannot_be_pooled(encoder_of: Callable[[str], Any], raw: Path, tmp_
     lw.extract(raw, tmp_path / "texts", model=encoder)
     lw.extract(raw, tmp_path / "words", model=encoder, level="word")
     with pytest.raises(
-        RequestError, match="level 'word' can't be made from level 'text'; it takes a dataset of level token"
+        RequestError, match="level 'word' can't be made from level 'text'; it needs a dataset of level token"
     ):
         lw.pool(tmp_path / "texts", tmp_path / "x", level="word")
     with pytest.raises(RequestError, match="pool 'cls' needs the classification token"):

@@ -159,9 +159,7 @@ def test_a_glob_that_moved(make: Make, repair: Mend, tmp_path: Path) -> None:
     (tmp_path / "parts").rename(tmp_path / "moved")
     damage(shard(out, 1))
     expanded = sorted((tmp_path / "moved").glob("*.jsonl"))
-    says = (
-        r"names 3 files or globs, .* came from 1: '.*\*.jsonl'; name where those are now, .* a glob in quotes"
-    )
+    says = r"names 3 files or globs, .* came from 1: '.*\*.jsonl'; give the present path of each .* a glob in quotes"
     with pytest.raises(RequestError, match=says):
         repair(out, source=expanded)
     repair(out, source=str(tmp_path / "moved" / "*.jsonl"))
@@ -190,9 +188,7 @@ def test_a_source_that_changed_is_refused_and_nothing_is_touched(
     changed = [*ROWS[:5], {**ROWS[5], "label": "changed"}, *ROWS[6:]]
     for rows in (changed, ROWS[1:], ROWS[:6]):
         write(source, rows)
-        with pytest.raises(
-            DatasetError, match="isn't what it was when shard 1 was written; put the source back"
-        ):
+        with pytest.raises(DatasetError, match="have changed since shard 1 was written; restore the source"):
             repair(out)
     write(source, ROWS[:4])
     with pytest.raises(DatasetError, match="the source ends before shard 1"):
@@ -218,7 +214,7 @@ def test_what_came_through_stdin_needs_a_source(
     before = files(out)
     damage(shard(out, 1))
     with pytest.raises(
-        DatasetError, match="came through standard input or from memory; give a file .* as source"
+        DatasetError, match="came through standard input or from memory; use source to give a file"
     ):
         repair(out)
     assert repair(out, source=source).shards == (1,)
@@ -305,7 +301,7 @@ def test_a_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_path: P
     assert files(out) == before
     for number in (0, 3):
         damage(shard(out, number))
-    says = "source names 1 files or globs, and what is needed came from 2: .*source.jsonl.*other.jsonl"
+    says = "source names 1 files or globs, and the needed texts came from 2: .*source.jsonl.*other.jsonl"
     with pytest.raises(RequestError, match=says):
         repair(out, source=other)
     first = source.rename(tmp_path / "first.jsonl")

@@ -68,7 +68,7 @@ def test_the_same_call_again_and_an_append(kind: str, extract: Any, tmp_path: Pa
 def test_a_record_that_changed_is_refused(kind: str, extract: Any, tmp_path: Path) -> None:
     extract(kinds(tmp_path, RECORDS)[kind])
     changed = [*RECORDS[:5], {**RECORDS[5], "label": "z"}, *RECORDS[6:]]
-    with pytest.raises(DatasetError, match="isn't what it was when shard 1 was written"):
+    with pytest.raises(DatasetError, match="has changed since shard 1 was written"):
         extract(kinds(tmp_path, changed)[kind])
 
 

@@ -142,5 +142,5 @@ def test_what_cannot_be_encoded_again_is_refused_before_the_work(
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
     command[1] = str(tmp_path / "words")
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    assert "its config differs; put that one back" in capsys.readouterr().err
+    assert "its config differs; restore that model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -121,7 +121,7 @@ def test_without_texts_it_reads_each_source_in_its_own_way(
         assert found.ok, name
         assert found.parity is not None
         with pytest.raises(
-            RequestError, match=r"names 1 .* came from 2: .*table.csv'; name where those are now"
+            RequestError, match=r"names 1 .* came from 2: .*table.csv'; give the present path"
         ):
             lw.verify(tmp_path / name, source=table, device="cpu")
 
@@ -238,6 +238,8 @@ def test_without_a_sample_it_is_said_that_no_row_was_compared(
     assert json.loads(capsys.readouterr().out)["compared"] == 1
     with pytest.raises(RequestError, match="sample=-1 is out of range"):
         lw.verify(tmp_path / "out", sample=-1)
+    with pytest.raises(RequestError, match="seed=-1 is out of range; it must be at least 0"):
+        lw.verify(tmp_path / "out", seed=-1)
 
 
 def test_parity_is_what_numpy_says() -> None:

@@ -23,7 +23,7 @@ from layerwise.figures.result_access import measure_name
 from probe_results import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
-UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, less anisotropy"}
+UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, minus anisotropy"}
 DEPTHS = [1, 2, 7, 25, 49]
 
 
@@ -476,10 +476,9 @@ def test_any_text_can_be_drawn(tmp_path: Path) -> None:
         (lambda: projection(scattered(1, 3), ["1"], explained=[]), "0 entries for 1 layers"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_in_one_line(call: Any, message: str) -> None:
-    with pytest.raises(RequestError, match=message) as caught:
+def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         call()
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

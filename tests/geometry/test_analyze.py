@@ -173,7 +173,7 @@ def test_a_sample_has_intervals_and_the_whole_has_none() -> None:
 def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
     found = lw.analyze(words_of(noise(60, 4, 1), [["a", "b"] * 15] * 2, {}), max_rows=20)
     assert found["norm"].low is None
-    assert any("All sampled rows are the first ones of a single text" in note for note in found.notes)
+    assert any("The sample is the first rows of a single text" in note for note in found.notes)
 
 
 def test_only_some_measures() -> None:
@@ -256,8 +256,8 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ),
         ({"measure": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
-        ({"max_rows": 0}, "take at least 1"),
-        ({"seed": -1}, "take a whole number"),
+        ({"max_rows": 0}, "give at least 1"),
+        ({"seed": -1}, "give a whole number"),
     ],
 )
 def test_refused(options: dict[str, Any], message: str) -> None:
@@ -386,7 +386,7 @@ def test_pairs_by_a_column() -> None:
     found = lw.analyze(states, pairs="pair", sides="language", measure=names)
     assert found["retrieval_ab"].values[0] < 0.1
     assert found["retrieval_ab_centred"].values[1] > 0.8
-    assert "2 texts have no partner, or more than one, by column 'pair', and were left out." in found.notes
+    assert "2 texts without a partner, or with several, in column 'pair' were left out." in found.notes
     assert found["retrieval_ab"].note == "Among 60 pairs; by chance 0.017."
     some = lw.analyze(states, pairs="pair", sides="language", measure=names, max_rows=30)
     assert some["retrieval_ab"].low is not None
@@ -402,7 +402,7 @@ def test_pairs_by_a_column() -> None:
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     # Without sides, the earlier of two is a.
     mixed = lw.analyze(states, pairs="pair", measure=names)
-    assert any(note.startswith("Without sides a pair's earlier row is a") for note in mixed.notes)
+    assert any(note.startswith("Without sides, side a is the earlier row") for note in mixed.notes)
     assert not any("sides" in note for note in found.notes)
     earlier = np.array([np.flatnonzero(of == n) for n in range(60)])
     assert mixed["retrieval_ab"].values[1] == pytest.approx(brute(layer[earlier[:, 0]], layer[earlier[:, 1]]))
@@ -440,7 +440,7 @@ def test_the_command(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert (out / f"{name}.svg").stat().st_size > 1000
         assert (out / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["analyze", str(stored / "texts.lw"), "--out", str(out)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     with pytest.raises(OutputError):
         lw.analyze(dataset, out=out)
 

@@ -91,7 +91,7 @@ def test_picked_rows(tokens: lw.LayerDataset) -> None:
 
 @pytest.mark.parametrize(("most", "seed"), [(0, 0), (5, -1), (5, 1 << 32)])
 def test_refused(most: int, seed: int) -> None:
-    with pytest.raises(RequestError, match=r"take at least 1|take a whole number"):
+    with pytest.raises(RequestError, match=r"give at least 1|give a whole number"):
         draw(states_of(noise(5, 4, 1), {}), most, seed)
 
 

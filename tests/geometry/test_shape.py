@@ -11,8 +11,9 @@ from scipy.spatial.distance import cosine as cosine_distance
 from scipy.stats import entropy, zscore
 from sklearn.feature_selection import f_classif
 
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.geometry.rows import F64, standardise
+from layerwise.geometry.rows import standardise
 from layerwise.geometry.separation import RankedDimensions, class_separation, ranked_dimensions
 from layerwise.geometry.shape import (
     Norms,

@@ -14,9 +14,10 @@ from scipy.stats import spearmanr
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA
 
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.geometry import similarity
-from layerwise.geometry.rows import F64, Rows, standardise
+from layerwise.geometry.rows import Rows, standardise
 from layerwise.geometry.similarity import (
     MEASURES,
     Measure,

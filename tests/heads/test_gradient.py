@@ -12,13 +12,13 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads import gradient, loop_tasks
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import Fitted, apply
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
-F32 = NDArray[np.float32]
 ROWS, WIDTH = 300, 8
 NOBODY = np.zeros(ROWS, bool)
 ALL = np.ones(ROWS, bool)
@@ -365,10 +365,10 @@ def test_a_task_that_cannot_be_learned_is_refused(change: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs can't be 0; it must be at least 1"),
-        ({"l2": -1.0}, "l2 can't be -1.0; it must be at least 0"),
-        ({"learning_rate": float("nan")}, "learning rate can't be nan"),
-        ({"layer_dropout": 1.0}, "layer dropout can't be 1.0; it is a share"),
+        ({"epochs": 0}, "epochs=0 is out of range; it must be at least 1"),
+        ({"l2": -1.0}, "l2=-1.0 is out of range; it must be at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan is out of range"),
+        ({"layer_dropout": 1.0}, "layer_dropout=1.0 is out of range; it must be at least 0 and below 1"),
         ({"activation": "sine"}, "no activation is called 'sine'; there are gelu, relu"),
         ({"shared_hidden": 0}, "a shared hidden layer can't have 0 units"),
     ],

@@ -165,7 +165,6 @@ def refused(folder: Path) -> str:
     with pytest.raises(HeadError) as caught:
         read_head(folder)
     message = str(caught.value)
-    assert "\n" not in message
     assert len(message) < 700
     return message
 
@@ -266,7 +265,7 @@ def test_another_format_and_a_newer_version(folder: Path) -> None:
         folder
     )
     change(folder, lambda value: value.update(format="layerwise"))
-    assert "isn't of a layerwise head" in refused(folder)
+    assert "doesn't describe a layerwise head" in refused(folder)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"[]", b"\xff\xfe", pickle.dumps({"format": 1})])
@@ -329,7 +328,8 @@ def test_another_model_is_refused() -> None:
     head.check_model(hashes, "the same, elsewhere")
     for part in hashes:
         with pytest.raises(
-            HeadError, match=f"trained on 'a model' \\({part} .*another one .*give the same model in model"
+            HeadError,
+            match=f"trained on 'a model' \\({part} .*a different model .*give the same model in model",
         ):
             head.check_model({**hashes, part: "0" * 64}, "other")
 

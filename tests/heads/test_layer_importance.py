@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, r2_score
 
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads import learned_mix
 from layerwise.heads.gradient import fit
@@ -18,7 +19,6 @@ from layerwise.heads.layer_importance import explain, logit_shares
 from layerwise.heads.learned_mix import LearnedMix, likeness, ranges
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 
-F32 = NDArray[np.float32]
 ROWS, WIDTH, LAYERS = 400, 8, 6
 NAMES = ("emb", "1", "2", "3", "4", "5")
 GROUPS = np.arange(ROWS) // 2
@@ -102,7 +102,7 @@ def test_turned_copies_have_weights_that_the_draw_decides() -> None:
         assert abs(result.left_out[place].difference.value) < 0.03
     assert result.alike == ("3", "5")
     assert "share weight" in result.caution
-    assert "most alike are 3 and 5 (CKA 1.00)" in result.caution
+    assert "the most similar layers are 3 and 5 (CKA 1.00)" in result.caution
 
 
 # ---- shares of logit variance
@@ -296,7 +296,7 @@ def test_what_is_no_learned_mix_or_does_not_fit_is_refused() -> None:
         explain(NAMES[:1], replace(task, x=task.x[:1]), fitted, HELD_OUT, GROUPS, options)
     with pytest.raises(RequestError, match=r"2 names, a mask of 400, groups of 400 don't fit"):
         explain(NAMES[:2], task, fitted, HELD_OUT, GROUPS, options)
-    with pytest.raises(RequestError, match="draws can't be -1"):
+    with pytest.raises(RequestError, match="draws=-1 is out of range"):
         explain(NAMES, task, fitted, HELD_OUT, GROUPS, options, draws=-1)
     with pytest.raises(RequestError, match="no row to train on"):
         explain(NAMES, task, fitted, ALL, GROUPS, options)

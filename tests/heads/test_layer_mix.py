@@ -143,11 +143,10 @@ def test_layers_that_are_not_in_the_columns_are_left_out_of_account() -> None:
         (LayerMix("emb", n_layers=7, layers="9"), "layer 9 doesn't exist"),
     ],
 )
-def test_what_does_not_fit_is_a_value_error_of_one_line(made: LayerMix, says: str) -> None:
+def test_what_does_not_fit_is_a_value_error(made: LayerMix, says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
         made.fit(X)
     assert isinstance(caught.value, lw.RequestError)
-    assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="not fitted yet"):
         made.transform(X)
 

@@ -292,10 +292,10 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
     scores = head.evaluate(source)["same"]
     assert scores.rows == 16
     assert scores.scores == pytest.approx(head.evaluate(dataset)["same"].scores, abs=1e-4)
-    with pytest.raises(RequestError, match="the head takes pairs of two strings"):
+    with pytest.raises(RequestError, match="the head takes pairs of strings"):
         head.predict(["alone"])
     write(tmp_path / "plain.jsonl", [{"text": "a"}])
-    with pytest.raises(RequestError, match=r"trained on pairs of texts \(a,b\) and these are single ones"):
+    with pytest.raises(RequestError, match=r"trained on pairs of texts \(a,b\) and these are single texts"):
         head.evaluate(tmp_path / "plain.jsonl", text="text")
 
 
@@ -359,7 +359,7 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(HeadError, match="trained on rows of level 'text' and .* has 'word'"):
         mood.evaluate(words)
     write(place / "bare.jsonl", [{"text": "a", "other": "b"}])
-    with pytest.raises(RequestError, match="there is no column 'label' with the labels"):
+    with pytest.raises(RequestError, match="the source has no column 'label', which holds the labels"):
         mood.evaluate(place / "bare.jsonl")
     write(place / "none.jsonl", [{"text": "a", "label": None}])
     with pytest.raises(RequestError, match="no row has a label in column 'label'"):
@@ -368,7 +368,7 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(RequestError, match="lacks the layers 1, 2 of the head's mix; there are 3"):
         mood.evaluate(few)
     other = lw.extract(place / "texts.jsonl", place / "other.lw", model=encoder_of("electra"), limit=3)
-    with pytest.raises(HeadError, match="the head was trained on .* is another one"):
+    with pytest.raises(HeadError, match="the head was trained on .* is a different model"):
         mood.evaluate(other)
 
 
@@ -397,7 +397,7 @@ def test_a_model_that_changed_or_moved(tmp_path: Path, place: Path) -> None:
         lw.load_head(tmp_path / "t.head").predict(["word"])
     assert lw.load_head(tmp_path / "t.head", model=tmp_path / "moved").predict(["word"]) == expected
     make_model("bert", tmp_path / "model", layer_norm_eps=1e-3)
-    with pytest.raises(HeadError, match="is another one"):
+    with pytest.raises(HeadError, match="is a different model"):
         lw.load_head(tmp_path / "t.head").predict(["word"])
 
 
@@ -548,7 +548,7 @@ def test_conll_of_words_without_a_row(place: Path, encoder_of: Callable[[str], A
     [
         ("mood", "xml", "--to xml doesn't exist; choose one of jsonl, csv, conll"),
         ("mood", "conll", "--to conll needs a head that gives every word one label or tag"),
-        ("cut", "csv", "--to csv takes one task where a text has many rows"),
+        ("cut", "csv", "--to csv can hold only one task where a text has many rows"),
     ],
 )
 def test_formats_that_do_not_fit(
@@ -581,7 +581,7 @@ def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, t
     assert json.loads(out)["kind"] == "head"
     code, out, err = run(*argv, "--out", tmp_path / "h")
     assert code == 2
-    assert "is there already" in err
+    assert "already exists" in err
     code, out, _ = run(*argv, "--out", tmp_path / "j", "--json", "--eval", texts.path)
     printed = json.loads(out)
     assert printed["training"]["tasks"]["label"]["rows"] == 32

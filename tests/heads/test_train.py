@@ -348,23 +348,29 @@ def test_few_texts_are_trained_on_without_holding_out(
             {"tasks": {"a": "classify:label"}, "mix": {"b": "1"}},
             "a mix is given for task 'b' and there is no",
         ),
-        ({"tasks": {"a": "classify:label"}, "label": "label"}, "label='label' goes with one task"),
+        ({"tasks": {"a": "classify:label"}, "label": "label"}, "label='label' only applies to a single task"),
         ({"task": "tag", "label": "label"}, "task='tag' needs rows that are words"),
-        ({"task": "regress", "label": "label"}, "which is no finite number"),
+        ({"task": "regress", "label": "label"}, "which isn't a finite number"),
         ({"task": "classify", "label": "label", "mix": "mean(9)"}, "layer 9 doesn't exist"),
         ({"task": "classify", "label": "label", "head_type": "deep"}, "head_type 'deep' doesn't exist"),
         ({"task": "classify", "label": "label", "class_weight": "even"}, "class_weight 'even' doesn't exist"),
         ({"task": "classify", "label": "label", "hidden": 0}, "hidden=0 is too small"),
-        ({"task": "classify", "label": "label", "shared_hidden": 8}, "goes with several tasks"),
-        ({"task": "classify", "label": "label", "layer_dropout": 0.1}, "goes with a mix such as learned"),
-        ({"task": "classify", "label": "label", "epochs": 0}, "epochs can't be 0"),
+        ({"task": "classify", "label": "label", "shared_hidden": 8}, "only applies to several tasks"),
+        (
+            {"task": "classify", "label": "label", "layer_dropout": 0.1},
+            "needs a learned mix; use a mix such as learned",
+        ),
+        ({"task": "classify", "label": "label", "epochs": 0}, "epochs=0 is out of range"),
         ({"task": "classify", "label": "label", "seed": -1}, "seed=-1 is out of range"),
         ({"task": "classify", "label": "label", "split": "label"}, "isn't a part; the values are train, dev"),
         ({"task": "classify", "label": "label", "groups": "nope"}, "there is no column 'nope'"),
-        ({"task": "regress", "label": "score", "class_weight": "balanced"}, "doesn't go with task='regress'"),
+        (
+            {"task": "regress", "label": "score", "class_weight": "balanced"},
+            "can't be used with task='regress'",
+        ),
         (
             {"task": "regress", "label": "score", "label_separator": ";"},
-            "label_separator=';' goes with task='classify'",
+            "label_separator=';' only applies to task='classify'",
         ),
         ({"task": "classify", "label": "level"}, "there is no column 'level'"),
     ],
@@ -373,7 +379,6 @@ def test_what_cannot_be_trained(reviews: Any, arguments: dict[str, Any], says: s
     with pytest.raises(RequestError) as caught:
         lw.train(reviews, **arguments)
     assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -385,8 +390,8 @@ def test_what_cannot_be_trained(reviews: Any, arguments: dict[str, Any], says: s
             "all 2 training rows have the label 'a'; classify needs two or more",
         ),
         ("good,\nfine,\n", "classify", "no row has a label in column 'label'"),
-        ("good,1\nfine,nan\n", "regress", "holds 'nan', which is no finite number"),
-        ("good,1\nfine,inf\n", "regress", "holds 'inf', which is no finite number"),
+        ("good,1\nfine,nan\n", "regress", "holds 'nan', which isn't a finite number"),
+        ("good,1\nfine,inf\n", "regress", "holds 'inf', which isn't a finite number"),
     ],
 )
 def test_labels_that_teach_nothing(
@@ -415,10 +420,10 @@ def test_a_class_of_one_row(encoder_of: Callable[[str], Any], tmp_path: Path) ->
 
 def test_nothing_is_overwritten(reviews: Any, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(OutputError, match="is there already; give a new name"):
+    with pytest.raises(OutputError, match="already exists; give a new name"):
         lw.train(reviews, task="classify", label="label", out=tmp_path / "there")
     head = lw.train(reviews, task="classify", label="label", out=tmp_path / "new")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         head.save(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "there"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["head.json", "head.safetensors"]
@@ -428,9 +433,9 @@ def test_nothing_is_overwritten(reviews: Any, tmp_path: Path) -> None:
     ("options", "says"),
     [
         (["--eval", "nofile.csv"], "nofile.csv"),
-        (["--eval", "other.csv"], "no column 'label' with the labels"),
-        (["--eval", "other.lw"], "no column 'label' with the labels"),
-        (["--hidden", "8"], "--hidden 8 goes with --head-type mlp"),
+        (["--eval", "other.csv"], "the source has no column 'label', which holds the labels"),
+        (["--eval", "other.lw"], "the source has no column 'label', which holds the labels"),
+        (["--hidden", "8"], "--hidden 8 needs --head-type mlp"),
         (["--label-separator", ""], "separates nothing"),
     ],
 )

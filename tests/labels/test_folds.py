@@ -27,7 +27,7 @@ def test_classes_are_spread() -> None:
 
 
 def test_too_few_groups_are_refused() -> None:
-    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds"):
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be split into 5 folds"):
         stratified_folds(np.array([0, 1, 2, 2, 2]), None, 5, 0)
     with pytest.raises(lw.RequestError, match="nothing can be held out"):
         holdout(np.zeros(5, np.int64), None, 0.2, 0)
@@ -53,7 +53,7 @@ def test_labels_are_read_and_missing_ones_counted() -> None:
     several = read_labels(states, "classify", "t")
     assert several.multi
     assert several.values.tolist() == [("u",), (), ("u", "v")]
-    with pytest.raises(lw.RequestError, match="holds 'x', which is no finite number"):
+    with pytest.raises(lw.RequestError, match="holds 'x', which isn't a finite number"):
         read_labels(states, "regress", "z")
     with pytest.raises(lw.RequestError, match="task='tag' needs rows that are words"):
         read_labels(states, "tag", "y")

@@ -164,7 +164,6 @@ def test_no_tag_is_named(tag: str, reads: Callable[[list[str]], object]) -> None
     with pytest.raises(RequestError, match="isn't a tag; allowed are O and LETTER-LABEL") as caught:
         reads(["O", tag])
     assert str(caught.value).startswith(repr(tag))
-    assert "\n" not in str(caught.value)
 
 
 def test_a_tag_of_another_scheme_is_named() -> None:

@@ -288,17 +288,17 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "open it in a browser" in capsys.readouterr().out
     assert out.read_text().startswith("<!doctype html>")
     assert main(argv) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     for wrong, message in {
         "--lang=fr": "en, zh",
         "--texts=9999": "there is no text 9999; texts are 0 to 50",
         "--texts=a": "not a whole number",
-        "--points=0": "take at least 1",
+        "--points=0": "give at least 1",
     }.items():
         assert main(["report", str(place / "texts.lw"), "--out", str(tmp_path / "b.html"), wrong]) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "b.html").exists()
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         lw.report(place / "texts.lw", out)
 
 

@@ -190,7 +190,7 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
     monkeypatch.setattr(
         SerialExecutor, "map", lambda self, tasks, report: map_(self, list(tasks)[:-1], report)
     )
-    with pytest.raises(DatasetError, match="1 of 15 shards weren't committed; start the same command again"):
+    with pytest.raises(DatasetError, match="1 of 15 shards are missing; start the same command again"):
         lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS)
     monkeypatch.undo()
     assert lw.extract(corpus, tmp_path / "out", model=model, **OPTIONS).text_count == len(TEXTS)
@@ -445,7 +445,7 @@ def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("layerwise.store.DatasetWriter.end_share", lambda *_: None)
         extract_share(corpus, out, (0, 3), ExtractOptions(model=model, **OPTIONS))
-    with pytest.raises(DatasetError, match="isn't ready: no worker has been through its source"):
+    with pytest.raises(DatasetError, match="isn't ready: no worker has read the whole source"):
         lw.finish(out)
     extract_share(corpus, out, (0, 3), ExtractOptions(model=model, **OPTIONS))
     says = r"10 of 15 shards are missing \(1, 2, 4, 5, 7, 8, 10, 11, 13, 14\); run again worker 1, 2 of 3"
@@ -454,7 +454,7 @@ def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) 
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:30]), encoding="utf-8")
     extract_share(corpus, out, (1, 3), ExtractOptions(model=model, **OPTIONS))
     with pytest.raises(
-        DatasetError, match="didn't see the same source: worker 0 found 60 texts and worker 1"
+        DatasetError, match="didn't read the same source: worker 0 read 60 texts and worker 1"
     ):
         lw.finish(out)
 

@@ -38,8 +38,8 @@ def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
     assert "all have the same accuracy, 0.700" in advised(compared([0.7, 0.7], p=1)).text
     odd = compared([0.70, 0.80, 0.75], p=0.3)
     odd.p[0, 2] = odd.p[2, 0] = 0.01
-    assert "Highest: 1, accuracy 0.800, but it can't be distinguished" in advised(odd).text
-    assert "emb and 2 can be from each other" in advised(odd).text
+    assert "Highest: 1, accuracy 0.800, but it doesn't differ significantly" in advised(odd).text
+    assert "emb and 2 differ significantly." in advised(odd).text
     assert "There is one candidate" in advised(compared([0.7], p=1)).text
 
 
@@ -80,11 +80,9 @@ def test_what_the_cheapest_saves_is_said(
 
 def test_the_score_of_a_choice_is_in_the_text() -> None:
     text = advised(compared([0.7, 0.8], p=0.01)).text
-    expected = (
-        "A choice by this procedure scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that had no part in"
-    )
+    expected = "A candidate that this procedure chooses scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that weren't used"
     assert expected in text
-    assert text.startswith("Best: 1, accuracy 0.800; it can be distinguished from the other.")
+    assert text.startswith("Best: 1, accuracy 0.800; it differs significantly from the other.")
 
 
 def test_that_mean_and_sum_are_the_same_is_said_where_there_is_one() -> None:

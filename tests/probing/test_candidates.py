@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from layerwise.array_types import F64
 from layerwise.heads.mixing import halves
 from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits
@@ -39,7 +40,21 @@ def test_mixes_of_the_users_own_appear_once() -> None:
     assert names == ["emb", "1", "2", "mean(1:)", "mean(1:; norm=layer)", "concat(1,2)"]
 
 
-F64 = NDArray[np.float64]
+@pytest.mark.parametrize(
+    ("mix", "name"),
+    [
+        ("mean:1:", "mean(1:)"),
+        (" concat: -2:", "concat(-2:)"),
+        ("mean:1:; norm=layer", "mean(1:; norm=layer)"),
+        ("weighted:1,2; 0.5,0.25", "weighted(1,2; 0.5,0.25)"),
+        ("mean(1:)", "mean(1:)"),
+    ],
+)
+def test_a_name_has_brackets(mix: str, name: str) -> None:
+    states = states_of(noise(3, 2, 3), {})
+    assert [candidate.name for candidate in candidates(states, [mix])][3:] == [name]
+
+
 ROWS = np.arange(240)
 
 

@@ -73,7 +73,7 @@ def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
     y = np.random.default_rng(5).integers(0, 2, 200)
     result = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
     assert not result.advice.differs
-    assert "No candidate can be distinguished" in result.advice.text
+    assert "No two candidates differ significantly" in result.advice.text
     assert "doesn't show that they are equal" in result.advice.text
 
 
@@ -257,16 +257,16 @@ def test_labels_that_answer_nothing_are_refused(labels: list[str], message: str)
 
 def test_groups_too_few_to_cut_are_named_as_the_fault() -> None:
     columns = {"y": ["a", "b"] * 30, "team": ["x", "y", "z"] * 20}
-    with pytest.raises(lw.RequestError, match="3 groups of texts can't be cut into 5 folds.*groups stay"):
+    with pytest.raises(lw.RequestError, match="3 groups of texts can't be split into 5 folds.*groups stay"):
         probe(states_of(noise(60, 4, 1), columns), "classify", "y", groups="team")
     same = states_of(noise(60, 4, 1), columns, ["the same text"] * 60)
-    with pytest.raises(lw.RequestError, match="1 groups of texts can't be cut.*identical texts"):
+    with pytest.raises(lw.RequestError, match="1 groups of texts can't be split.*identical texts"):
         probe(same, "classify", "y")
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x", 1 << 32])
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
-    with pytest.raises(lw.RequestError, match="take a whole number from 0"):
+    with pytest.raises(lw.RequestError, match="give a whole number from 0"):
         probe(states_of(noise(20, 4, 1), {"y": ["a", "b"] * 10}), "classify", "y", seed=seed)
 
 
@@ -374,7 +374,7 @@ def test_the_command_writes_its_files(
     assert "bag_of_words" in capsys.readouterr().out
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
     assert [candidate["mix"] for candidate in result["candidates"]] == [
-        *("emb", "1", "2", "3", "mean:1:", "learned:all")
+        *("emb", "1", "2", "3", "mean(1:)", "learned(all)")
     ]
     for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
         assert name in result
@@ -382,7 +382,7 @@ def test_the_command_writes_its_files(
         path.name for path in out.iterdir()
     }
     assert main(command) == 2
-    assert "is there already; give a new name" in capsys.readouterr().err
+    assert "already exists; give a new name" in capsys.readouterr().err
     command[-1] = str(tmp_path / "other")
     assert main([*command, "--mix", "mean(9:)"]) == 2
     assert "layer 9 doesn't exist" in capsys.readouterr().err

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
+from layerwise.array_types import F64
 from layerwise.labels.metrics import accuracy_of_counts
 from layerwise.probing.stats import (
-    F64,
     bonferroni_critical,
     corrected_error,
     corrected_interval,

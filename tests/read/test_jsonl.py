@@ -67,9 +67,8 @@ def test_json_is_what_python_takes_for_it() -> None:
     ],
 )
 def test_bad_lines(line: str, what: str) -> None:
-    with pytest.raises(SourceError, match=rf"^a\.jsonl, {what}") as caught:
+    with pytest.raises(SourceError, match=rf"^a\.jsonl, {what}"):
         read({"text": "fine"}, line)
-    assert "\n" not in str(caught.value)
     assert [e.line for e in read({"text": "fine"}, line, {"text": "too"}, skip_bad=True)] == [1, 3]
 
 

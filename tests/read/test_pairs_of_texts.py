@@ -175,7 +175,6 @@ def test_texts_that_are_no_pair_are_refused_at_once(text: Any, kind: type[Except
         with pytest.raises(kind) as caught:
             open_corpus(name, text=text)
         assert said in str(caught.value)
-        assert "\n" not in str(caught.value)
 
 
 def test_standard_input_refuses_as_soon_as_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +321,7 @@ def test_a_changed_half_is_noticed(encoder: Any) -> None:
     for changed in changes:
         rows = [json.loads(line) for line in Path(numbered()).read_text().splitlines()]
         jsonl("n.jsonl", *rows[:4], {**rows[4], **changed}, *rows[5:])
-        with pytest.raises(lw.DatasetError, match=r"n.jsonl, line 5 isn't what it was"):
+        with pytest.raises(lw.DatasetError, match=r"n.jsonl, line 5 has changed since"):
             lw.extract("n.jsonl", "out", model=encoder, text="a,b")
 
 

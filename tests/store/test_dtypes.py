@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from layerwise.array_types import F32
 from layerwise.choices import DTYPES
 from layerwise.errors import OutputError
-from layerwise.mixes import F32
 from layerwise.store.dtypes import decode, decode_all, encode, losses
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6).filter(lambda shape: shape[1] > 0)
@@ -88,7 +88,7 @@ def test_encoding_what_was_decoded_changes_nothing(values: F32, dtype: str) -> N
 def test_what_is_not_finite_is_refused(dtype: str, odd: float) -> None:
     values = np.array([[1, 2], [odd, 4]], np.float32)
     with pytest.raises(
-        OutputError, match=rf"layer 7 holds {odd}, which dtype='{dtype}' can't hold, nor can any"
+        OutputError, match=rf"layer 7 holds {odd}, which dtype='{dtype}' can't hold, and no other"
     ):
         encode(values, dtype, "7")
 
@@ -99,17 +99,16 @@ def test_what_is_not_finite_is_refused(dtype: str, odd: float) -> None:
         (
             "float16",
             65505.0,
-            r"holds 65505, too large .* \(up to 65504\); take dtype='float32' or dtype='bfloat16'",
+            r"holds 65505, too large .* \(up to 65504\); use dtype='float32' or dtype='bfloat16'",
         ),
         ("float16", -1e6, r"holds -1e\+06, too large for dtype='float16'"),
-        ("float16", 3.4e38, r"take dtype='float32', in another"),
+        ("float16", 3.4e38, r"use dtype='float32', in another"),
         ("bfloat16", -3.4e38, r"layer 7 holds -3.4e\+38, too large for dtype='bfloat16'"),
     ],
 )
 def test_what_is_too_large_is_refused_with_a_type_that_holds_it(dtype: str, value: float, says: str) -> None:
-    with pytest.raises(OutputError, match=says) as caught:
+    with pytest.raises(OutputError, match=says):
         encode(np.array([[1, value]], np.float32), dtype, "7")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_what_is_there_is_not_written_over(tmp_path: Path, to: str) -> None:
     dataset = make(tmp_path / "d")
     for name in ("file", "folder"):
         (tmp_path / name).mkdir() if name == "folder" else (tmp_path / name).write_text("mine")
-        with pytest.raises(OutputError, match="is there already; give a new name, or remove it first"):
+        with pytest.raises(OutputError, match="already exists; give a new name, or remove it first"):
             export(dataset, to, tmp_path / name)
 
 

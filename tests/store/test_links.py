@@ -127,11 +127,8 @@ def test_a_lock_that_is_a_link_is_refused(
     if not there:
         victim.unlink()
     (out / ".lock").symlink_to(victim)
-    with pytest.raises(
-        OutputError, match=r"can't write .*\.lock: .*symbolic links; .*remove the link"
-    ) as caught:
+    with pytest.raises(OutputError, match=r"can't write .*\.lock: .*symbolic links; .*remove the link"):
         lw.extract(corpus, out, model=model, **OPTIONS)
-    assert "\n" not in str(caught.value)
     assert victim.exists() == there
     assert not there or victim.read_text() == KEPT
 

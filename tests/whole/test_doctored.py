@@ -71,7 +71,6 @@ def repaired(out: Path, made: Path) -> Any:
 def refused(verb: Callable[[Path, Path], Any], out: Path, made: Path) -> str:
     with pytest.raises(DatasetError) as caught:
         verb(out, made)
-    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -263,4 +262,3 @@ def test_ends_that_make_no_sense(
     with pytest.raises(DatasetError) as caught:
         finish(tmp_path / "two")
     assert f"0-of-2.end.json is damaged: {what}" in str(caught.value)
-    assert "\n" not in str(caught.value)

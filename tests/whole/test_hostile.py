@@ -17,7 +17,7 @@ from hostile import poke, sign, write_manifest
 from layerwise._util.guarded import BLOCKS
 from layerwise.api.merge import merge
 from layerwise.errors import DatasetError, RequestError
-from layerwise.states import odd_row
+from layerwise.row_selection import odd_row
 from layerwise.store.dtypes import decode
 from layerwise.store.header import header, plan
 from layerwise.store.layout import Folder
@@ -34,7 +34,6 @@ def refused(look: Callable[[], Any]) -> str:
     with pytest.raises(DatasetError) as caught:
         look()
     message = str(caught.value)
-    assert "\n" not in message
     assert len(message) < 1000
     return message
 
@@ -279,7 +278,7 @@ def test_what_is_stored_is_what_is_read_and_nothing_is_computed_with_it(
     assert dataset.checked().layer("1", raw=True).shape == (9, WIDTH)
     (problem,) = check_files(out)
     assert problem.file == "shards/00001.safetensors"
-    assert problem.what == f"layer 1 holds {value} in row 3 of the shard, as no vector may"
+    assert problem.what == f"layer 1 holds {value} in row 3 of the shard, which isn't finite"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])

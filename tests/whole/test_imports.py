@@ -13,6 +13,7 @@ import layerwise
 ROOT = Path(layerwise.__file__).parent
 DOMAIN = {
     "arguments",
+    "array_types",
     "errors",
     "choices",
     "layers",
@@ -20,6 +21,7 @@ DOMAIN = {
     "options",
     "pooling",
     "results",
+    "row_selection",
     "alignment",
     "columns",
     "example",

@@ -167,7 +167,7 @@ def test_files_that_are_refused(name: str, run: Callable[..., str]) -> None:
 def test_a_column_to_keep_that_is_not_there(run: Callable[..., str]) -> None:
     Path("records.jsonl").write_text(json.dumps({"text": "a", CANARY: "b"}) + "\n")
     printed = run("extract", "records.jsonl", "--out", "out", "--no-text", "--keep", "label", code=2)
-    assert "--keep label: no such column is carried; there are 1 others" in printed
+    assert "--keep label: no such column is carried; carried columns: 1, give" in printed
 
 
 TABLES: dict[str, Mapping[str, Any]] = {

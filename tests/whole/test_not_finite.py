@@ -56,7 +56,7 @@ def test_no_verb_computes_with_it(verb: str, folder: Path, tmp_path: Path) -> No
     with pytest.raises(DatasetError) as caught:
         VERBS[verb](folder / "odd.lw", tmp_path)
     assert str(caught.value).startswith(
-        f"{folder / 'odd.lw'}: layer 2, row {ROW} holds nan, as no vector may;"
+        f"{folder / 'odd.lw'}: layer 2, row {ROW} holds nan, which isn't finite;"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -95,9 +95,9 @@ def test_verify_names_layer_and_row(folder: Path) -> None:
         (
             "float16",
             1e5,
-            "too large for dtype='float16' (up to 65504); take dtype='float32' or dtype='bfloat16'",
+            "too large for dtype='float16' (up to 65504); use dtype='float32' or dtype='bfloat16'",
         ),
-        ("float16", np.inf, "which dtype='float16' can't hold, nor can any other"),
+        ("float16", np.inf, "which dtype='float16' can't hold, and no other stored type can"),
         ("bfloat16", 3.4e38, "too large for dtype='bfloat16'"),
         ("int8", np.nan, "which dtype='int8' can't hold"),
     ],

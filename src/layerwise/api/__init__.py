@@ -1,4 +1,4 @@
-"""The verbs: each puts rooms in sequence."""
+"""The verbs: each calls the rooms of the package in order."""
 
 from typing import TYPE_CHECKING
 

@@ -49,9 +49,9 @@ def analyze(
         against: another dataset of the same texts, its folder, or states in memory, compared layer by layer.
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
-        max_rows: the most rows to use, drawn by whole texts.
-        measure: names of the measures to take; all by default.
-        intervals: where rows are a sample, which intervals: `quick` leaves out those of svcca, pwcca and
+        max_rows: the largest number of rows to use; whole texts are sampled.
+        measure: names of the measures to compute; all by default.
+        intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
         seed: seed of the sample.
         progress: called with the progress; see `lw.Progress`.
@@ -61,7 +61,7 @@ def analyze(
         the measures: `analysis["linear_cka"].values` is a matrix layers × layers.
 
     Raises:
-        RequestError: a column, a measure or a choice that doesn't exist, or other texts in `against`.
+        RequestError: a column, a measure or an option value that doesn't exist, or other texts in `against`.
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """

@@ -27,10 +27,10 @@ def bench(
         model: a name for `load_encoder`.
         shape: `bert-base`: random weights in this shape instead of a model, with minilm's tokenizer.
         source: a corpus; the documentation strings of Python's standard library by default.
-        texts: the number of texts, drawn at random with a fixed seed.
+        texts: the number of texts, sampled with a fixed seed.
         rounds: the number of rounds; every way runs once per round, and its median counts.
         device: where layerwise and the plain ways run; see `load_encoder`.
-        bf16, int8: run layerwise in these precisions as well, int8 where the machine can.
+        bf16, int8: run layerwise in these precisions as well, int8 only if the machine supports it.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with, for all ways; see `lw.extract`.
 
@@ -38,7 +38,7 @@ def bench(
         tokens per second of each way, beside those of the plain loop and the ceiling of the machine.
 
     Raises:
-        RequestError: options that don't go together, or no text in the source.
+        RequestError: options that can't be combined, or no text in the source.
         ModelError: a model that can't be found or loaded.
     """
     choose(threads)

@@ -5,5 +5,5 @@ from layerwise.results import Facts
 
 
 def env() -> Facts:
-    """Return versions, processor and devices, by name: what a report of a problem should begin with."""
+    """Return versions, processor and devices, by name; add them to a bug report."""
     return Facts("Environment", describe_machine())

@@ -1,4 +1,4 @@
-"""export: a dataset in other people's formats."""
+"""export: a dataset in formats of other programs."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from layerwise.results import Facts
 from layerwise.store import LayerDataset
 from layerwise.store.facts import dataset_facts
 
-# A folder that holds any of these is taken for a model.
+# A folder with any of these files is a model.
 _MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
 
 
@@ -31,8 +31,8 @@ def info(
         revision, allow_pickle, trust_remote_code: see `load_encoder`; for models.
 
     Returns:
-        facts by name, as `layerwise info --json` prints them: `kind` is `dataset`, `head` or `model`, and what
-        follows differs by kind.
+        facts by name, as `layerwise info --json` prints them: `kind` is `dataset`, `head` or `model`, and the
+        other names depend on it.
 
     Raises:
         RequestError: an empty name, or a revision of something that isn't a model on the hub.
@@ -50,7 +50,8 @@ def info(
     if folder.is_dir() and not any((folder / file).is_file() for file in _MODEL_FILES):
         if revision is not None:
             raise RequestError(
-                f"{argument('revision', revision)} doesn't fit the folder {str(name)!r}; leave it out"
+                f"{argument('revision', revision)} only applies to a model on the hub, not to the folder {str(name)!r}; "
+                "leave it out"
             )
         return head_facts(folder) if is_head(folder) else dataset_facts(folder)
     if folder.is_file():
@@ -62,6 +63,6 @@ def info(
             str(name), revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
         )
     except ModelError as error:
-        raise ModelError(f"{str(name)!r} is no dataset here, and: {error}") from None
+        raise ModelError(f"{str(name)!r} is not a folder of a dataset or head; as a model: {error}") from None
     facts: Facts = encode.facts.model_facts(checkpoint, trust_remote_code=trust_remote_code)
     return facts

@@ -1,4 +1,4 @@
-"""merge: one dataset of several that were made in the same way."""
+"""merge: one dataset from several with the same model and settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from layerwise.store import LayerDataset
 def merge(
     datasets: Sequence[LayerDataset | str | Path], out: str | Path, *, progress: Callback | None = None
 ) -> LayerDataset:
-    """Write a dataset of the rows of several, one after the other; these stay unchanged.
+    """Write one dataset with the rows of several datasets, in order; those stay unchanged.
 
     Args:
         datasets: at least two datasets, or their folders, made by the same model with the same settings.

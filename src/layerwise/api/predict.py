@@ -38,7 +38,9 @@ def predict(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> tuple[Iterator[str], Corpus]:
-    """Return the lines of a head's answers to a source, in its order and in bounded memory, and the opened source.
+    """Return the predictions of a head for a source, as lines in the order of its texts, and the opened source.
+
+    Lines are computed while they are read, in bounded memory.
 
     Args:
         head: the folder of a head.

@@ -1,4 +1,4 @@
-"""probe: which layer, which mix, with evidence; and its files."""
+"""probe: compare layers and mixes for a label, and write the results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def probe(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> ProbeResult:
-    """Score every layer and several mixes of a dataset for a label, and say which to take.
+    """Score every layer and several mixes of a dataset for a label, and advise which to use.
 
     Args:
         dataset: a dataset, its folder, or states in memory.
@@ -51,8 +51,8 @@ def probe(
         groups: a column; texts with equal values are never split between training and test.
         split: a column of `train`, `dev` and `test`.
         quick: 1 × 5 folds instead of 5 × 5.
-        max_rows: the most rows to use, drawn by whole texts.
-        random_model: score the best candidate on the same architecture with random weights as well, by three
+        max_rows: the largest number of rows to use; whole texts are sampled.
+        random_model: also score the best candidate on the same architecture with random weights, for three
             seeds; the dataset must hold its texts.
         seed: seed of folds, samples and resamples.
         progress: called with the progress; see `lw.Progress`.

@@ -1,4 +1,4 @@
-"""repair: damaged or lost shards, made again from their source."""
+"""repair: write damaged or missing shards again from their source."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,22 +21,22 @@ def repair(
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Repair:
-    """Encode damaged or lost shards of a dataset again, from the same records of its source.
+    """Encode damaged or missing shards of a dataset again, from the same records of its source.
 
     Args:
         dataset: a dataset, or its folder.
         source: the corpus that it was made from; by default the files that its manifest names.
         model: the current name or folder of its model, if that has changed; the hashes must be equal.
-        device, allow_pickle, trust_remote_code: see `load_encoder`.
+        device, allow_pickle, trust_remote_code: see `load_encoder`; by default the kind of device of the dataset.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
-        the numbers of the shards that were made again.
+        the numbers of the shards that were written again.
 
     Raises:
         DatasetError: a damaged manifest, a source that has changed, or a dataset that wasn't made from texts.
-        ModelError: a model that can't be found, or another one.
+        ModelError: a model that can't be found, or a different model.
     """
     loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
     with computing(threads), tracking(progress) as track:

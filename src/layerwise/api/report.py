@@ -35,12 +35,12 @@ def report(
         out: the file; it must not exist.
         probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
         lang: `en` or `zh`.
-        points: the most rows on the map, drawn by whole texts.
+        points: the largest number of rows on the map; whole texts are sampled.
         seed: seed of the sample, and of UMAP.
         umap: project layers by UMAP instead of PCA (needs the extra `umap`).
         texts: numbers of the texts whose tokens are shown; a few by default.
-        attention: show attention maps of these texts, a million numbers at most: for deep models or many
-            texts only those of the first tokens, as a note on the page says.
+        attention: show attention maps of these texts, with at most a million numbers: for deep models or many
+            texts only for the first tokens of each text; a note on the page then says so.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 

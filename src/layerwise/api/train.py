@@ -1,4 +1,4 @@
-"""train: labels and the rows of a dataset in, a head out."""
+"""train: fit a head to the labelled rows of a dataset."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def train(
 ) -> Head:
     """Train a head on the rows of a dataset, and write it to the folder `out`.
 
-    How much a linear head is restrained is chosen on held-out rows (whole groups; identical texts stay
-    together), then all training rows are fitted. The gradient loop (`head_type="mlp"`, `learned` mixes) stops by
-    the held-out rows and is then run as long on all training rows. With a `split` that has a dev part, that
-    part is what is held out, and no head is ever fitted to it. Test rows are scored, and nothing else.
+    Some training rows are held out: whole groups, and identical texts stay together. They choose the regularisation
+    of a linear head, or the number of epochs of the gradient loop (`head_type="mlp"`, `learned` mixes). The head is
+    then fitted to all training rows. With a `split` that has a dev part, the dev rows are held out instead, and the
+    head is never fitted to them. Test rows are only scored.
 
     Args:
         dataset: a dataset, or its folder.
@@ -49,17 +49,17 @@ def train(
         label: the column of the labels; a column of lists has several labels per row.
         mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
         head_type: `linear` or `mlp`.
-        out: the folder of the head; nothing is written when left out.
+        out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
         groups: a column; rows with equal values are never split between training and test.
         split: a column of `train`, `dev` (or `validation`) and `test`.
-        class_weight: `balanced` weighs rows so that all classes count alike.
-        label_separator: cuts a string of labels into several.
+        class_weight: `balanced` weights rows so that every class has the same total weight.
+        label_separator: the text between the labels of a cell that holds several, such as `;`.
         hidden: the width of an MLP's hidden layer; 128 by default.
         shared_hidden: the width of one hidden layer that all tasks share.
         layer_dropout: for `learned` mixes, the probability that a layer is left out of a step.
-        epochs, patience: the most epochs of the gradient loop (200), and those without improvement before it
-            stops (10).
+        epochs, patience: the largest number of epochs of the gradient loop (200 by default), and the number of epochs
+            without a lower held-out loss after which it stops (10 by default).
         draws: for `learned` mixes, the number of refits on resampled groups, for intervals of the weights.
         seed: seed of the held-out rows, of initial weights and of batches.
         progress: called with the progress; see `lw.Progress`.

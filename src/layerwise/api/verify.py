@@ -42,11 +42,13 @@ def verify(
 
     Raises:
         DatasetError: no dataset.
-        ModelError: a model that can't be found, or another one.
-        RequestError: a sample of fewer than 0 texts.
+        ModelError: a model that can't be found, or a different model.
+        RequestError: a negative sample or seed.
     """
     if sample < 0:
         raise RequestError(f"{argument('sample', sample)} is out of range; it must be at least 0")
+    if seed < 0:
+        raise RequestError(f"{argument('seed', seed)} is out of range; it must be at least 0")
     choose(threads)
     loading = (model, device, allow_pickle, trust_remote_code)
     with tracking(progress) as track:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def manifest_bytes(out: str) -> bytes | None:
-    """Return the bytes of the manifest at `out`; `None` where no finished dataset is."""
+    """Return the bytes of the manifest at `out`; `None` without a finished dataset."""
     path = place(out) / "manifest.json"
     return path.read_bytes() if path.is_file() else None
 
 
 def dataset_facts(dataset: LayerDataset) -> Mapping[str, Any]:
-    """Return what `info` returns; a note on stderr tells why the seconds of the run aren't known, if they aren't."""
+    """Return what `info` returns; print a note on stderr if the duration of the run isn't known."""
     facts = api.info.info(dataset)
     if facts["run_problem"] is not None:
         output.print_note(f"the duration of the run isn't known: {facts['run_problem']}")

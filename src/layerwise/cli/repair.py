@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", nargs="+", metavar="SOURCE", help="where the corpus is now (default: where it was)"
     )
     parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
-    flags.add(parser, LoadOptions, without=("revision",))
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="device to compute on: cpu, cuda, cuda:1 or mps (default: that of the dataset)",
+    )
+    flags.add(parser, LoadOptions, without=("revision", "device"))
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)
     flags.add_json(parser)

@@ -2,7 +2,8 @@
 
 The regularisation of a linear head is chosen on held-out rows: the dev part of --split, else a part of the training
 rows, by whole texts and groups. The head is then fitted to all training rows. The scores that are printed are those on
-the held-out rows, before that, and those on test rows. Several tasks, each as NAME=TASK:COL, are trained together.
+the held-out rows, of the head before this last fit, and those on test rows. Several tasks, each as NAME=TASK:COL, are
+trained together.
 """
 
 import argparse

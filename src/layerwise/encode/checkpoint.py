@@ -209,9 +209,9 @@ def _check_vocabulary(name: str, home: Path) -> None:
     if key is not None:
         raise ModelError(
             f"model {name!r} reads {_WITHOUT_VOCABULARY[key]} ({key}), without a vocabulary and without a tokenizer "
-            "that gives the offsets of tokens; it can't be used, take one with a tokenizer.json"
+            "that gives the offsets of tokens; it can't be used, use one with a tokenizer.json"
         )
-    # transformers would make a tokenizer to which all words are unknown.
+    # Without one, transformers would make a tokenizer to which all words are unknown.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
 
 

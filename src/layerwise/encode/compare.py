@@ -233,6 +233,6 @@ def _references(model: nn.Module, texts: Sequences, name: str) -> list[Layers]:
     if torch.equal(states[0][-1][0], changed[-1][0]):
         raise ModelError(
             f"model {name!r} is a decoder-only model: each token attends only to the tokens before it; "
-            "layerwise takes encoders such as minilm, bert-base-uncased or xlm-roberta-base"
+            "use an encoder such as minilm, bert-base-uncased or xlm-roberta-base"
         )
     return states

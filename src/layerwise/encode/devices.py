@@ -7,7 +7,7 @@ from layerwise.errors import ModelError, RequestError
 
 
 def choose_device(device: str | None, process: int | None = None) -> str:
-    """Return the device that is meant.
+    """Return the name of the device to use.
 
     Args:
         device: a name, or None for the fastest device of this machine.
@@ -27,7 +27,7 @@ def check_process(device: str, model_name: str) -> None:
     if torch.device(device).type == "cuda" and torch.cuda._is_in_bad_fork():
         raise ModelError(
             f"model {model_name!r} can't run on {device} in a process that was forked; start that process with "
-            f"the method spawn and load the model there, or take {argument('device', 'cpu')}"
+            f"the method spawn and load the model there, or use {argument('device', 'cpu')}"
         )
 
 

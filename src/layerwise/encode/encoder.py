@@ -10,6 +10,7 @@ import torch
 from layerwise import choices
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
@@ -26,7 +27,7 @@ from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.schema import Carried
-from layerwise.states import F32, LayerStates
+from layerwise.states import LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
 
@@ -166,11 +167,11 @@ class Encoder:
         overlap = capacity // 4 if overlap is None else overlap
         if not 0 <= overlap < capacity:
             raise RequestError(
-                f"{argument('overlap', overlap)} doesn't fit: windows hold {capacity} tokens; take 0 to {capacity - 1}"
+                f"{argument('overlap', overlap)} doesn't fit: windows hold {capacity} tokens; give 0 to {capacity - 1}"
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         if budget < 1:
-            raise RequestError(f"{argument('batch_tokens', budget)} is too small; take at least 1")
+            raise RequestError(f"{argument('batch_tokens', budget)} is too small; it must be at least 1")
         return Request(resolved, level, pool, special_tokens, long, length, overlap, budget)
 
     def encode(
@@ -307,7 +308,7 @@ class Encoder:
         shortest = self.tokenizer.special + 1
         if not shortest <= length <= self.position_limit:
             raise RequestError(
-                f"{argument('max_length', length)} doesn't fit this model; take {shortest} to {self.position_limit}"
+                f"{argument('max_length', length)} doesn't fit this model; give {shortest} to {self.position_limit}"
             )
         return length
 

@@ -2,7 +2,7 @@
 
 One text per forward by plain transformers is right and slow. Faster are batches without padding (`attention`) and
 oneDNN's matrix products (`linear`). But a family may treat padding, positions or neighbours in its own way, and then
-its vectors would be slightly wrong without any error. So `Engine` tries the ways at load, the fastest first, and takes
+its vectors would be slightly wrong without any error. So `Engine` tries the ways at load, the fastest first, and keeps
 the first whose layers agree with plain forwards on the probes (`compare`, `probes`). No family is named here.
 
 Several threads may run one engine at the same time: the state of a forward is in its arguments and in `taps.Forward`.
@@ -105,7 +105,7 @@ class Engine:
             if self._eager is None or self._is_stateful:
                 with self._model_restored():
                     self._eager = hf.eager_copy(self._model)
-            # The forward that returns the maps must already run with what a text of this length makes of the model.
+            # Such a model must be adapted to a text of this length before the forward that returns the maps.
             if self._is_stateful and self._eager is not None:
                 forwards.adapt_to_text(self._eager, sequences.ids[0])
             return forwards.attention_maps(self._eager, sequences.ids[0], types)
@@ -190,7 +190,7 @@ class Engine:
             return Forward(union, flat)
         depths = np.array([max(positions) for positions in layers])
         if (np.diff(depths) > 0).any():
-            raise ValueError("a batch of windows that want different layers has the deepest ones first")
+            raise ValueError("a batch of windows that need different layers must have the deepest ones first")
         ends = np.cumsum(batch.lengths)
         remaining_after = {
             int(depth): int(ends[np.flatnonzero(depths > depth)[-1]])
@@ -290,7 +290,7 @@ class Engine:
                 if len(self._unpackable_tokens) and self._products_agree(comparison, tolerance, fast=fast):
                     return
                 self._unpackable_tokens = self._unpackable_tokens[:0]
-        # Not even texts of equal length agree: take the layers from `hidden_states`.
+        # Not even texts of equal length agree: use the layers in `hidden_states`.
         self._taps = Collected()
 
     def _products_agree(self, comparison: Comparison, tolerance: float, *, fast: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What a model is, as `info` shows it."""
+"""The facts about a model that `info` shows."""
 
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint

@@ -255,7 +255,7 @@ def _check_after_loading(
         method = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
         raise ModelError(
             f"model {checkpoint.name!r}: its weights are quantized by {str(method)[:40]!r}, which transformers doesn't read; "
-            "take a version in float32, float16 or bfloat16"
+            "use a version in float32, float16 or bfloat16"
         )
 
 
@@ -266,7 +266,7 @@ def _check_parameter_count(
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             meta_model = _from_config(model_class, config, trust_remote_code)
-    # Code that comes with the model may not run on the device "meta". Any other error comes up when it is loaded.
+    # Code that comes with the model may not run on the device "meta". Any other error is raised when it is loaded.
     except Exception:
         return
     numbers = sum(parameter.numel() for parameter in meta_model.parameters())

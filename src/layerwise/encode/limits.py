@@ -1,8 +1,8 @@
 """How many tokens a model takes at once, and how many entries its embedding table has.
 
-The maximum length stands in up to four places: the tokenizer's configuration, the model's configuration, the settings
+The maximum length is stated in up to four places: the tokenizer's configuration, the model's configuration, the settings
 of sentence-transformers, and the size of the table of absolute positions. The smallest number counts. Where two of
-them contradict each other, the files are of different models, and loading is refused. Otherwise the first long text
+them contradict each other, the files are of different models, and the model isn't loaded. Otherwise the first long text
 would end in an index error, or tokens would get the embeddings of others.
 """
 
@@ -26,7 +26,7 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "
 class PositionTable:
     """The table of absolute positions of a model: its number of entries, and its `padding_idx` (None if it has none).
 
-    RoBERTa and related families don't count tokens of the number `padding_idx`, and start to count behind it.
+    RoBERTa and related families don't count tokens of the number `padding_idx`, and start to count at the next number.
     """
 
     entries: int
@@ -64,7 +64,7 @@ def max_length(checkpoint: Checkpoint, config: Any, tokenizer: Any, table: Posit
         source = "tokenizer" if checkpoint.max_length is None else "sentence-transformers folder"
         raise ModelError(
             f"model {checkpoint.name!r}: its {source} allows {limits[0]} tokens and its table of positions has "
-            f"{table.entries} entries, so they aren't of one model; take the files that belong together, or correct the "
+            f"{table.entries} entries, so they aren't of one model; use the files that belong together, or correct the "
             "maximum length"
         )
     usable = table.entries - (0 if table.padding_idx is None else table.padding_idx + 1)
@@ -95,6 +95,6 @@ def vocabulary_size(checkpoint: Checkpoint, model: nn.Module, backend: Any) -> i
     if highest >= entries:
         raise ModelError(
             f"model {checkpoint.name!r}: its tokenizer has {len(vocabulary)} tokens, up to number {highest}, and its "
-            f"embedding table {entries} entries, so they aren't of one model; take the tokenizer that belongs to it"
+            f"embedding table {entries} entries, so they aren't of one model; use the tokenizer that belongs to it"
         )
     return entries

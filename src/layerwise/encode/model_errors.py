@@ -36,7 +36,7 @@ def _model_error(checkpoint: Checkpoint, error: BaseException, problem: str) -> 
     if "ignore_mismatched_sizes" in str(error):
         return ModelError(
             f"model {checkpoint.name!r}: its weights have other shapes than its config.json says, so they aren't of one "
-            "model; take the files that belong together"
+            "model; use the files that belong together"
         )
     return ModelError(f"model {checkpoint.name!r} {problem}: {first_line(error)}")
 

@@ -34,7 +34,7 @@ _KERNELS = (
     "experts_implementation",
     "_experts_implementation",
 )
-# Without a tokenizer.json, transformers takes the first file whose name contains one of the others for the vocabulary,
+# Without a tokenizer.json, transformers reads the first file whose name contains one of the others as the vocabulary,
 # in the order in which the system lists files.
 _FULL_TOKENIZER, _VOCABULARIES = "tokenizer.json", ("tekken.json", "tokenizer.model", "tiktoken.model")
 # Endings of files; transformers ignores a folder with such a name.
@@ -87,7 +87,7 @@ def check_entries(
 
 
 def check_vocabulary(name: str, home: Path) -> None:
-    """Raise ModelError for files that transformers would take for the vocabulary by a part of their names."""
+    """Raise ModelError for files that transformers would read as the vocabulary because of a part of their names."""
     if (home / _FULL_TOKENIZER).is_file():
         return
     names = sorted(path.name for path in home.iterdir())
@@ -95,8 +95,8 @@ def check_vocabulary(name: str, home: Path) -> None:
     wrong = [entry for entry in matches if entry not in _VOCABULARIES or not (home / entry).is_file()]
     if wrong or len(matches) > 1:
         raise ModelError(
-            f"model {name!r}: {home} holds {', '.join(map(repr, wrong or matches))[:200]}, and transformers takes any "
-            "file with such a name for the vocabulary; leave one of them, and rename files that are no vocabulary"
+            f"model {name!r}: {home} holds {', '.join(map(repr, wrong or matches))[:200]}, and transformers reads any "
+            "file with such a name as the vocabulary; keep one of them, and rename files that are no vocabulary"
         )
 
 

@@ -4,9 +4,9 @@ A batch mixes windows of many texts, and a text of many windows is spread over s
 contributes to, from which of its tokens, is the same for all layers. So it is computed once per shard, from the tokens
 alone, as arrays of indices. While the model runs, each layer only has to be indexed and reduced (`gather`).
 
-Windows overlap. Each token is taken from exactly one of them (`windows`), so that no token counts twice in a mean. A row
-whose tokens are all taken from one window is `whole`. Of any other row each window gives a part, and its number of
-tokens is known in advance, for the mean.
+Windows overlap. The vector of each token comes from exactly one of them (`windows`), so that no token counts twice in
+a mean. A row whose tokens all come from one window is `whole`. Of any other row each window gives a part, and its
+number of tokens is known in advance, for the mean.
 """
 
 from collections.abc import Sequence

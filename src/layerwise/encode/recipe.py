@@ -198,13 +198,13 @@ def _max_length(name: str, settings: Mapping[str, Any]) -> int | None:
     if length is not None and (type(length) is not int or length < 1):
         raise ModelError(
             f"model {name!r}: its sentence-transformers folder asks for a maximum length of {str(length)[:40]!r}; "
-            "it takes a whole number from 1 on"
+            "it must be a whole number of at least 1"
         )
     return length
 
 
 def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return our pool for the configuration of a Pooling module, old or new; mean and a note if we don't have it."""
+    """Return the pool for the configuration of a Pooling module, old or new; mean and a note if layerwise lacks it."""
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [pool for flag, pool in _FLAGS.items() if config.get(flag)] or "mean"
@@ -213,7 +213,7 @@ def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return _POOLS[names[0]], ()
     stated = _printable("+".join(map(str, names)))
     return "mean", (
-        f"the model's own pooling {stated[:60] or names} is none of ours; the default here is mean",
+        f"the model's own pooling {stated[:60] or names} isn't available in layerwise; the default here is mean",
     )
 
 

@@ -104,7 +104,7 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
     if request.long == "error":
         raise RequestError(
             f"{where()} has {len(tokens)} tokens and the limit is {request.max_length}; "
-            f"take {argument('long', 'window')} or {argument('long', 'truncate')}, or leave it out"
+            f"use {argument('long', 'window')} or {argument('long', 'truncate')}, or leave the text out"
         )
     if request.long == "window":
         return Cut(tokens, tuple(windows(tokens.body, capacity, request.overlap)), 0)
@@ -160,7 +160,7 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
-    # Raw text has no words from the tokenizer: take the first word of our splitter that a token overlaps.
+    # Raw text has no words from the tokenizer: use the first word of `split_words` that a token overlaps.
     if example.words is None:
         words = alignment.first_row(
             alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)

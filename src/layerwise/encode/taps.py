@@ -1,10 +1,10 @@
-"""Take each layer out of a forward as soon as its block is done, and stop after the last layer that is needed.
+"""Deliver each layer of a forward as soon as its block is done, and stop after the last layer that is needed.
 
 transformers returns all layers at the end of a full forward. All of them would stay in memory until then, and the
-blocks behind the deepest requested layer would be computed for nothing. A tap is a hook that takes a layer when the
-module that gives it returns. Which module that is differs between families (a block, or a norm after it; ALBERT calls
-one block again and again). So `find_taps` compares the outputs of all modules with `hidden_states` on a probe, once at
-load. Where a layer is the output of no module, `Collected` takes the layers from `hidden_states`.
+blocks after the deepest requested layer would be computed for nothing. A tap is a hook that delivers a layer when
+the module that computes it returns. Which module that is differs between families (a block, or a norm after it;
+ALBERT calls one block again and again). So `find_taps` compares the outputs of all modules with `hidden_states` on a
+probe, once at load. Where a layer is the output of no module, `Collected` reads the layers from `hidden_states`.
 
 Texts of a packed batch may need different layers. A text leaves the forward after its deepest layer: the hooks cut
 the hidden state, and later the inputs of each block, to the texts that remain.

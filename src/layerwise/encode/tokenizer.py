@@ -117,7 +117,7 @@ class Tokenizer:
                 raise
             raise ModelError(
                 f"the tokenizer of {self._name!r} can't tokenise a text ({first_line(error)}); its files are damaged or lack its "
-                "unknown token, take those that belong to the model"
+                "unknown token, use those that belong to the model"
             ) from None
 
     def names(self, ids: Sequence[int]) -> list[str]:
@@ -213,7 +213,7 @@ class Tokenizer:
     def _unknown_token(self) -> int:
         if self._unknown is None:
             raise ModelError(
-                f"the tokenizer of {self._name!r} drops a word and has no unknown token to stand for it"
+                f"the tokenizer of {self._name!r} drops a word and has no unknown token to replace it"
             )
         return int(self._unknown)
 

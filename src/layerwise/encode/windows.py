@@ -1,4 +1,4 @@
-"""Cut long texts into overlapping windows, and decide which window each token is taken from."""
+"""Cut long texts into overlapping windows, and decide from which window the vector of each token comes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Window:
     """A part of a text that goes through the model at once, in body tokens (without the special ones).
 
-    The window holds the tokens `start` … `end` − 1. Of these, `first` … `last` − 1 are taken from it.
+    The window holds the tokens `start` … `end` − 1. Of these, it gives the vectors of `first` … `last` − 1.
     """
 
     start: int
@@ -20,8 +20,8 @@ class Window:
 def windows(body: int, capacity: int, overlap: int) -> Iterator[Window]:
     """Cut `body` tokens into windows of at most `capacity` tokens, neighbours sharing at least `overlap`.
 
-    Every token is taken from exactly one window: the one in which it is farthest from an edge, the earlier one in a
-    tie. The last window begins earlier if need be, so that it is as long as the others.
+    The vector of each token comes from exactly one window: the one in which it is farthest from an edge, the earlier
+    one in a tie. The last window begins earlier if need be, so that it is as long as the others.
 
     >>> [(w.start, w.end, w.first, w.last) for w in windows(10, capacity=6, overlap=2)]
     [(0, 6, 0, 5), (4, 10, 5, 10)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
-    """Return the description of a dataset of one extraction, when its source has been read."""
+    """Return the description of a dataset of one extraction, after its source was read."""
     settings, model = worker.settings, worker.model
     return Description(
         layers=settings.layers,
@@ -41,9 +41,9 @@ def describe_grown(description: Description, earlier: Manifest, notices: Sequenc
     """Return the description of a dataset that was added to.
 
     Args:
-        description: that of the extraction that adds to it.
-        earlier: its manifest before; what it says of other sources stays.
-        notices: what else the user is told.
+        description: of the extraction that adds texts.
+        earlier: the manifest before; its skipped records and notices stay.
+        notices: further notices for the user.
     """
     skipped = (record for record in description.skipped if record not in earlier.skipped)
     return replace(
@@ -55,7 +55,7 @@ def describe_grown(description: Description, earlier: Manifest, notices: Sequenc
 
 
 def column_notices(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Return notices of the columns that what is added lacks, and of those that only it has."""
+    """Return a notice of the columns that the added texts lack, and one of the columns that only they have."""
     where = " ".join(sources)
     notices = []
     if lacks:

@@ -24,7 +24,7 @@ def start_executor(
         recipe: how a worker makes shards.
         workers: number of processes or, on a cluster, of actors.
         cluster: `ray`, or `None` for this machine.
-        threads: number of threads to compute with, all workers together.
+        threads: number of threads of all workers together.
         track: reports that the model is loaded.
     """
     sweep()

@@ -1,4 +1,4 @@
-"""finish: the manifest of a dataset that several workers wrote, when every shard is there."""
+"""Finishing a dataset that several workers wrote: its manifest is written when every shard exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMED = 10  # missing shards that are named
 
 
 def finish_dataset(path: str | Path, track: Tracker = SILENT) -> LayerDataset:
-    """Write the manifest of a dataset whose shards are all there; see `api.finish`."""
+    """Write the manifest of a dataset whose shards all exist; see `api.finish`."""
     folder = Folder(place(path))
     if folder.manifest.exists() and not staging.numbers(folder):
         return open_dataset(path)
@@ -26,7 +26,7 @@ def finish_dataset(path: str | Path, track: Tracker = SILENT) -> LayerDataset:
         for entry, command in ((settings.merged, "merge"), (settings.derived, "pool")):
             if entry is not None:
                 raise DatasetError(
-                    f"{folder.root} was begun by `layerwise {command}`; start that again to finish it"
+                    f"{folder.root} was started by `layerwise {command}`; run that command again to finish it"
                 )
     with DatasetWriter(folder.root, settings, track=track) as writer:
         if not writer.finished:
@@ -38,18 +38,18 @@ def finish_dataset(path: str | Path, track: Tracker = SILENT) -> LayerDataset:
 
 
 def _check_agreed(folder: Folder, ends: Sequence[ShareEnd]) -> None:
-    """Check that some worker has been through the source, and that all that have saw the same one."""
+    """Check that at least one worker has read the whole source, and that all of these read the same one."""
     if not ends:
         raise DatasetError(
-            f"{folder.root} isn't ready: no worker has been through its source; "
+            f"{folder.root} isn't ready: no worker has read the whole source; "
             "run each `layerwise extract … --num-workers N --worker-index I` to its end"
         )
     for end in ends[1:]:
         if (end.shards, end.texts) != (ends[0].shards, ends[0].texts):
-            counts = [f"worker {each.share[0]} found {each.texts:,} texts" for each in (ends[0], end)]
+            counts = [f"worker {each.share[0]} read {each.texts:,} texts" for each in (ends[0], end)]
             raise DatasetError(
-                f"the workers of {folder.root} didn't see the same source: {' and '.join(counts)}; "
-                "put it back as it was and run them again, or start anew"
+                f"the workers of {folder.root} didn't read the same source: {' and '.join(counts)}; "
+                "restore the source and run all workers again, or start again in a new folder"
             )
 
 
@@ -66,5 +66,5 @@ def _check_whole(end: ShareEnd, committed: Mapping[int, ShardRecord]) -> None:
     texts = sum(record.texts for record in committed.values())
     if texts != end.texts or len(committed) != end.shards:
         raise DatasetError(
-            f"the shards hold {texts:,} texts and the source had {end.texts:,}; start anew in another folder"
+            f"the shards hold {texts:,} texts and the source had {end.texts:,}; start again in a new folder"
         )

@@ -1,4 +1,4 @@
-"""One run of `extract` over its source: what is committed is compared with it, what is missing is made."""
+"""One run of `extract` over its source: compare the committed shards with it, and make the missing ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from layerwise.store.tables import join_schemas, joint_schema, read_table
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """The settings that don't depend on the encoder: how the source is read, cut into shards, and kept."""
+    """The settings that don't depend on the encoder: how the source is read and cut into shards, and which columns are kept."""
 
     reading: Reading
     no_text: bool
@@ -58,7 +58,7 @@ def prepare(
     *,
     together: bool = False,
 ) -> Job:
-    """Return a job, after checking what doesn't need the model and reading the first shard."""
+    """Check everything that doesn't need the model, read the texts of the first shard, and return the job."""
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
@@ -79,7 +79,7 @@ def prepare(
         **corpus.further_options,
     )
     settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
-    # Without the column `part` the texts of a pair couldn't be told apart; it holds nothing of the texts.
+    # Without the column `part` the two texts of a pair can't be distinguished. It holds nothing of their contents.
     kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
     recipe = ShardRecipe(
         place(out),
@@ -123,7 +123,7 @@ class Job:
         self._passed = 0.0  # the share of the source that needs no work
         self._stored = StoredSource()
         self._schemas: dict[str, pa.Schema] = {}
-        # The names of the columns of the shards before, and of those that are added, in order.
+        # The names of the columns, in order: of the earlier shards, and of the added ones.
         self._stored_columns: dict[str, None] = {}
         self._added_columns: dict[str, None] = {}
 
@@ -131,13 +131,13 @@ class Job:
         """Make all shards that are missing, and the manifest."""
         with self._writer(executor, append=append) as writer:
             if append and writer.manifest is None and not writer.committed:
-                warnings.warn(_begins_anew(self.recipe.out), UserWarning, stacklevel=3)
+                warnings.warn(_new_dataset_notice(self.recipe.out), UserWarning, stacklevel=3)
             self._go_through(executor, track, writer)
             if not writer.finished and len(writer.committed) > writer.base:
                 writer.finish(self._description(executor, writer.manifest))
 
     def run_share(self, executor: Executor, track: Tracker, share: tuple[int, int]) -> dict[str, Any]:
-        """Make the shards of one of several workers that are missing, and note what the whole source has."""
+        """Make the missing shards of one of several workers, and record the counts of the whole source."""
         with self._writer(executor, share=share) as writer:
             self._go_through(executor, track, writer, share)
             texts = [record.texts for number, record in writer.committed.items() if _is_of(share, number)]
@@ -157,7 +157,7 @@ class Job:
         return DatasetWriter(self.recipe.out, settings, share, adding=self._sources if append else None)
 
     def _description(self, executor: Executor, earlier: Manifest | None) -> Description:
-        """Return what the manifest says when the source has been read; `earlier` is that of a dataset that grew."""
+        """Return the description after the source was read; `earlier`: the manifest of the dataset that is added to."""
         sources = with_source(earlier, self._stored, self._sources, self.shards, self._settings.reading)
         description = describe(executor.description, self._corpus, sources)
         if earlier is None:
@@ -181,10 +181,10 @@ class Job:
             raise
         end = self._stored.shard + self.shards
         numbers = [number for number in range(self._stored.shard, end) if _is_of(share, number)]
-        lost = sum(number not in writer.committed for number in numbers)
-        if lost:
+        missing = sum(number not in writer.committed for number in numbers)
+        if missing:
             raise DatasetError(
-                f"{lost} of {len(numbers)} shards weren't committed; start the same command again"
+                f"{missing} of {len(numbers)} shards are missing; start the same command again to make them"
             )
         stored_end = self._stored.shard + len(self._stored.texts)
         extra = [n for n in writer.committed if n >= end and (n < stored_end or n >= writer.base)]
@@ -193,7 +193,7 @@ class Job:
         if extra:
             texts = sum(writer.committed[n].texts for n in extra)
             raise DatasetError(
-                f"the source gives {self.texts:,} texts now and {self.texts + texts:,} are in the dataset; "
+                f"the source has {self.texts:,} texts now and the dataset has {self.texts + texts:,}; "
                 f"use another {argument('out')}"
             )
 
@@ -242,9 +242,9 @@ class Job:
         if texts > len(examples) or digest(examples[:texts]) != record.input:
             where = first_difference(self._stored_texts(shard), examples)
             if shard >= writer.base > 0:
-                raise self._other_source(f"{where} isn't what stands in", shard)
+                raise self._other_source(f"{where} differs from", shard)
             raise DatasetError(
-                f"{where} isn't what it was when shard {shard} was written; put the source back as it was, or use "
+                f"{where} has changed since shard {shard} was written; restore the source, or use "
                 f"another {argument('out')}"
             )
         if texts == len(examples):
@@ -273,33 +273,36 @@ class Job:
                 self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(schema)], folder.root)
             except DatasetError as error:
                 raise DatasetError(
-                    f"{error}, from {examples[0].where} on; make its values alike, or use another {argument('out')}"
+                    f"{error}, from {examples[0].where} on; convert its values to the earlier type, "
+                    f"or use another {argument('out')}"
                 ) from None
 
     def _stored_texts(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))
 
     def _other_source(self, what: str, shard: int) -> DatasetError:
-        """Return the error that a shard which is being added stands where something else is to be added."""
+        """Return the error that a shard of an unfinished addition isn't of the source that is to be added now."""
         source = self._stored_texts(shard)["source"][0].as_py()
         return DatasetError(
-            f"{what} shard {shard}, which an unfinished {argument('append')} of {source} made; give that source, as it was, "
-            f"to go on with it, or remove {Folder(self.recipe.out).work} to give it up"
+            f"{what} shard {shard}, which an unfinished {argument('append')} of {source} made; give that source, "
+            f"unchanged, to continue it, or remove {Folder(self.recipe.out).work} to cancel it"
         )
 
     def _grown(self, example: Example, writer: DatasetWriter) -> DatasetError:
+        """Return the error that the source has a text, `example`, which can't be added in its place."""
         if not self._stored.last:
             return DatasetError(
-                f"{example.where} is new, and texts of another source stand behind this one's in the dataset; "
-                f"put what is new in a file of its own and give that with {argument('append', True)}"
+                f"{example.where} is new, and can't be inserted: texts of another source follow this source in the dataset; "
+                f"put the new texts into a separate file and give that file with {argument('append', True)}"
             )
         if writer.finished:
             return DatasetError(
                 f"the source has grown since the dataset was finished: {example.where} is new; "
-                f"give {argument('append', True)} to add what is new, or use another {argument('out')} for all of it"
+                f"give {argument('append', True)} to add the new texts, or another {argument('out')} to extract all texts"
             )
         return DatasetError(
-            f"{example.where} is new where other texts follow; put the source back as it was, or use another {argument('out')}"
+            f"{example.where} is new, and texts after it are in the dataset already; "
+            f"restore the source, or use another {argument('out')}"
         )
 
 
@@ -307,16 +310,15 @@ def _is_of(share: tuple[int, int], number: int) -> bool:
     return number % share[1] == share[0]
 
 
-def _begins_anew(out: Path) -> str:
+def _new_dataset_notice(out: Path) -> str:
     return (
-        f"no dataset stands at {out}, so {argument('append', True)} makes a new one; if {argument('out')} is mistyped, "
-        "remove that one and give "
-        "the right one"
+        f"there is no dataset at {out}, so {argument('append', True)} makes a new one; if {argument('out')} is mistyped, "
+        "remove the new dataset and give the right path"
     )
 
 
 def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
-    """Return the place of the first text that isn't the one that is stored."""
+    """Return where the first text is that differs from the stored one."""
     for row, example in zip(stored.to_pylist(), examples, strict=False):
         values: dict[str, Any] = {
             "id": example.id,
@@ -336,13 +338,14 @@ def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
 def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:
     if keep and not no_text:
         raise RequestError(
-            f"{argument('keep', list(keep))} goes with {argument('no_text', True)}; leave it out, as everything is kept"
+            f"{argument('keep', list(keep))} goes with {argument('no_text', True)}; leave it out, because all columns are kept"
         )
     columns = carried_columns(examples)
     names = columns["text"] + columns["word"]
     for name in keep:
         if name not in names:
-            # Not which there are: with --no-text nothing of the source is shown.
-            raise RequestError(
-                f"{argument('keep', name)}: no such column is carried; there are {len(names)} others, give the name of one"
-            )
+            # The columns aren't named: with --no-text no message shows anything of the source.
+            remedy = f"carried columns: {len(names)}, give the name of one of them"
+            if not names:
+                remedy = f"no column is carried at all, leave {argument('keep')} out"
+            raise RequestError(f"{argument('keep', name)}: no such column is carried; {remedy}")

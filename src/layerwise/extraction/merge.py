@@ -1,4 +1,4 @@
-"""Merging datasets that were made in the same way: their tensors are copied, their texts numbered anew."""
+"""Merging datasets that were made in the same way: their tensors are copied, their texts are renumbered."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from layerwise.store.shard_copy import copy_shard
 from layerwise.store.staging import difference
 from layerwise.store.tables import joint_schema
 
-# What may differ: it says how texts came to be there, and leaves their vectors alone.
+# The settings that may differ: they describe how texts were read, and change no vector.
 _FREE = ("reading", "shard", "merged")
 
 
@@ -55,7 +55,7 @@ def _copy(several: Sequence[LayerDataset], writer: DatasetWriter, target: Folder
 
 
 def _shards(several: Sequence[LayerDataset]) -> tuple[range, list[str]]:
-    """Return numbers for all shards of datasets, and what to call each."""
+    """Return the numbers of all shards after merging, and a name of each for the display of progress."""
     names = [
         f"shard {number} of {dataset.path}"
         for dataset in several
@@ -70,7 +70,7 @@ def _check_same(first: LayerDataset, other: LayerDataset) -> None:
         name, first_value, second_value = differing
         raise DatasetError(
             f"{first.path} and {other.path} were made with different settings: {name} is {first_value} in the first "
-            f"and {second_value} in the second; extract one of them anew"
+            f"and {second_value} in the second; extract one of them again, with the settings of the other"
         )
 
 
@@ -84,7 +84,7 @@ def _check_columns(several: Sequence[LayerDataset], out: Path) -> None:
 def _bound(settings: Settings) -> dict[str, Any]:
     """Return the settings that have to be the same."""
     bound = {name: value for name, value in settings.to_json().items() if name not in _FREE}
-    # The two texts of a pair have an even number and the next; an odd number of texts before would part them.
+    # Texts 2n and 2n + 1 are a pair. After an odd number of single texts that would no longer be true.
     bound["pairs"] = settings.reading.paired
     if settings.derived is not None:
         bound["derived"] = {"level": settings.derived.level, "pool": settings.derived.pool}
@@ -95,7 +95,7 @@ def _description(several: Sequence[LayerDataset], merged: tuple[MergedDataset, .
     manifests = [dataset.manifest for dataset in several]
     return replace(
         manifests[0].part(Description),
-        # Where the error was measured, that of the dataset that is furthest off.
+        # Where the error was measured (int8): the tolerance of the dataset with the largest one.
         tolerance=max((manifest.tolerance for manifest in manifests), key=lambda each: each.value),
         skipped=tuple(record for manifest in manifests for record in manifest.skipped),
         notices=tuple(dict.fromkeys(notice for manifest in manifests for notice in manifest.notices)),

@@ -11,11 +11,11 @@ import numpy as np
 from layerwise.example import Example
 
 if TYPE_CHECKING:
+    from layerwise.array_types import F32
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.request import Request
-    from layerwise.states import F32
 
-LONGEST = 100_000  # characters: a text beyond this would take longer than all others that are compared
+LONGEST = 100_000  # characters: one longer text would take longer than all other texts of a comparison
 _MEASURED = 32  # texts on which the error of int8 is measured
 
 
@@ -45,7 +45,7 @@ def worst(parities: Sequence[Parity]) -> Parity:
     """Return the worst of each measure."""
     if not parities:
         return Parity(0.0, 0.0, 1.0)
-    # By numpy, whose largest number of several is NaN where one is.
+    # With numpy, because its maximum and minimum are NaN if any of the numbers is NaN.
     return Parity(
         float(np.max([p.max_abs for p in parities])),
         float(np.max([p.max_rel for p in parities])),
@@ -69,7 +69,7 @@ def measured(
 
 
 def spread(lengths: Sequence[int]) -> list[int]:
-    """Return the numbers of a few texts of these lengths, from short to long: short ones are rounded worst."""
+    """Return the numbers of a few texts of all lengths, because the rounding error depends on the length."""
     order = sorted(
         (number for number, length in enumerate(lengths) if length <= LONGEST), key=lengths.__getitem__
     )

@@ -27,7 +27,7 @@ _FINER = {"word": ("token",), "text": ("token", "word")}
 
 @dataclass(frozen=True)
 class _PoolRequest:
-    """What a row stands for: what `rows_of` needs of an encoder's request."""
+    """The options of an encoder's request that `rows_of` needs."""
 
     level: str
     pool: str | None
@@ -37,7 +37,7 @@ class _PoolRequest:
     def cls_place(tokens: Tokens) -> int:
         if not tokens.prefix:
             raise RequestError(
-                "pool 'cls' needs a classification token in front, and these texts have none; use mean"
+                "pool 'cls' needs a classification token at the beginning, and these texts have none; use mean"
             )
         return 0
 
@@ -52,7 +52,7 @@ def pool_dataset(
     dtype: str | None,
     track: Tracker,
 ) -> LayerDataset:
-    """Write the dataset that pooling the rows of `finer` gives; see `api.pool`."""
+    """Pool the rows of `finer`, and write them to the dataset `out`; see `api.pool`."""
     request = _check(finer, level, pool, special_tokens)
     dtype = choices.one_of("dtype", dtype or finer.dtype, choices.DTYPES)
     derived = Derived(manifest=finer.sha256, level=finer.level, pool=finer.pool)
@@ -81,7 +81,7 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
     choices.fit_special(level, request.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(
-            f"level {level!r} can't be made from level {finer.level!r}; it takes a dataset of level "
+            f"level {level!r} can't be made from level {finer.level!r}; it needs a dataset of level "
             f"{' or '.join(_FINER[level])}"
         )
     needed = {"cls": "classification", "eos": "last special"}.get(request.pool or "")
@@ -153,7 +153,7 @@ def _description(finer: LayerDataset, request: _PoolRequest, dtype: str, derived
 
 
 def _loosened(tolerance: Tolerance, rounding: float) -> Tolerance:
-    """Return a tolerance with the rounding of being stored once more."""
+    """Return a tolerance plus the rounding error of storing the rows a second time."""
     layers = tolerance.layers
     if layers is not None:
         layers = {name: value + rounding for name, value in layers.items()}

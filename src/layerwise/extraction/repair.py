@@ -39,7 +39,7 @@ class Repair(Result):
 
     Attributes:
         shards: the numbers of the shards that were made again.
-        changed: of these, the ones whose bytes differ now, as machine or versions aren't those of then.
+        changed: those of them whose bytes differ from before, because the machine or a version is another one.
         foreign: files in the dataset's folders that aren't part of it; they are left alone.
     """
 
@@ -48,7 +48,7 @@ class Repair(Result):
     foreign: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON holds it."""
+        """Return all fields as JSON values."""
         return {"shards": list(self.shards), "changed": list(self.changed), "foreign": list(self.foreign)}
 
     def _lines(self) -> Sequence[str]:
@@ -58,7 +58,7 @@ class Repair(Result):
             if self.shards
             else "Repair: every shard is as it was written",
             f"with other bytes than before: {', '.join(map(str, self.changed))}" if self.changed else "",
-            f"no part of the dataset: {', '.join(self.foreign)}" if self.foreign else "",
+            f"not part of the dataset: {', '.join(self.foreign)}" if self.foreign else "",
         ]
 
     def _table(self) -> Table:
@@ -72,7 +72,7 @@ def repair_dataset(
     loading: Mapping[str, Any],
     track: Tracker,
 ) -> Repair:
-    """Make the shards of a dataset again whose files aren't what was written; see `api.repair`.
+    """Make every shard of a dataset again of which a file is damaged or missing; see `api.repair`.
 
     Args:
         loading: `device`, `allow_pickle` and `trust_remote_code` of `load_encoder`.
@@ -91,7 +91,7 @@ def _repaired(
     track: Tracker,
 ) -> Repair | None:
     """Repair a dataset; return `None` when its manifest changed before its lock was acquired."""
-    # Hashing all files, reading the source, making shards again: which takes longest can't be known beforehand.
+    # Hashing all files, reading the source, making shards again: which of these takes longest isn't known in advance.
     checking, reading, making = track.split(1, 1, 2)
     numbers, foreign = _damaged(path, checking)
     dataset = open_dataset(path)
@@ -141,7 +141,7 @@ def _damaged(path: Path, track: Tracker) -> tuple[list[int], tuple[str, ...]]:
 def _tasks(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path] | None, numbers: Sequence[int]
 ) -> Iterator[Task]:
-    """Yield the damaged shards with their texts, which are read again and must be those of then."""
+    """Read the texts of the damaged shards again, check that they haven't changed, and yield a task per shard."""
     records = list(dataset.shards)
     first = doc = 0
     concerned = []
@@ -176,8 +176,8 @@ def _of_entry(
     manifest, settings = dataset.manifest, dataset.manifest.settings
     if STDIN in files:
         raise DatasetError(
-            f"the texts of {dataset.path} came through standard input or from memory; give a file with the "
-            f"same texts as {argument('source')}"
+            f"the texts of {dataset.path} came through standard input or from memory; use "
+            f"{argument('source')} to give a file with the same texts"
         )
     corpus = reopened(manifest, entry, files)
     names = list(zip(map(str, files), entry.files, strict=True))
@@ -186,12 +186,12 @@ def _of_entry(
     left = [record.number for record in records if record.number in numbers]
     for record, examples in zip(records, stream, strict=False):
         if record.number in numbers:
-            # The name of the file is part of what was read; it may stand elsewhere now.
+            # The hash includes the name of the file, which may be in another place now.
             renamed = [_renamed(example, names, is_id=corpus.format == "docs") for example in examples]
             if digest(renamed) != record.input:
                 raise DatasetError(
-                    f"what stands from {examples[0].where} to {examples[-1].where} isn't what it was when shard "
-                    f"{record.number} was written; put the source back, or name the right one with {argument('source')}"
+                    f"the texts from {examples[0].where} to {examples[-1].where} have changed since shard "
+                    f"{record.number} was written; restore the source, or give the right one with {argument('source')}"
                 )
             kept = (*settings.keep, PART) if corpus.paired else settings.keep
             carried = Carried(corpus.types, settings.no_text, kept)
@@ -201,12 +201,12 @@ def _of_entry(
                 return
         doc += record.texts
     raise DatasetError(
-        f"the source ends before shard {left[0]}; put it back as it was, or give {argument('source')}"
+        f"the source ends before shard {left[0]}; restore it, or give the right one with {argument('source')}"
     )
 
 
 def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:
-    """Return an example under the name that its file had; `is_id`: the name may be the id as well."""
+    """Return an example with the earlier name of its file; `is_id`: whether the name may also be the id of a text."""
     for now, then in names:
         now_stem, then_stem = _stem(now), _stem(then)
         is_within = now_stem != now and then_stem != then and str(example.source).startswith(now_stem)
@@ -218,7 +218,7 @@ def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool)
 
 
 def _stem(pattern: str) -> str:
-    """Return the folder that all files of a glob, or of a folder in a store, stand in; of any other name the name.
+    """Return the folder of all files of a glob, or of a URL; return any other name as it is.
 
     >>> _stem("data/part-*/[ab].txt")
     'data/'
@@ -233,7 +233,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     """Return a maker of shards with the settings of the dataset.
 
     Raises:
-        DatasetError: the settings can't be the same here.
+        DatasetError: the model, or this machine, gives other settings.
     """
     settings = dataset.manifest.settings
     request = {name: getattr(settings, name) for name in _REQUEST}
@@ -247,7 +247,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     if differing is not None:
         what, stored_value, value = differing
         raise DatasetError(
-            f"{dataset.path} can't be repaired here: {what} is {stored_value} there and {value} here; "
-            f"name the right model with {argument('model')}, or extract it anew"
+            f"{dataset.path} can't be repaired here: {what} is {stored_value} in the dataset and {value} here; "
+            f"give the right model with {argument('model')}, or extract it again"
         )
     return maker

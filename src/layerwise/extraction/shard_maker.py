@@ -33,7 +33,7 @@ class Task:
     Attributes:
         number, first_doc: its number, and that of its first text.
         examples, carried: its texts, and how their columns are carried.
-        before, behind: the shares of the source that end before the shard and behind it; `None` when not known.
+        before, behind: the shares of the source that are read before the shard, and with it; `None` when not known.
         measured: whether int8's error is measured on its texts.
     """
 
@@ -53,7 +53,7 @@ class WorkerDescription:
     Attributes:
         settings: those that the encoder determines.
         model: the model's entry in the manifest; its `blocks` and `width` are the dataset's.
-        notes: what the user is told about the model.
+        notes: what the user should know about the model.
     """
 
     settings: EncoderSettings
@@ -82,13 +82,13 @@ class ShardRecipe:
     together: bool = False
 
     def start(self, index: int, count: int) -> ShardMaker:
-        """Load the encoder, on one of the devices where there are several."""
+        """Load the encoder, and return a maker of shards; of several devices each process gets one."""
         if isinstance(self.model, encode.encoder.Encoder):
             encoder = self.model
         else:
             device = encode.devices.choose_device(self.loading["device"], index if self.together else None)
             loading = encode.request.Loading(**{**self.loading, "device": device})
-            # Of several processes each would repeat the notes, which the manifest has.
+            # Each of several processes would repeat the notes; the manifest has them.
             encoder = (
                 encode.load.load_quietly(self.model, loading)
                 if self.together
@@ -214,7 +214,7 @@ class ShardMaker:
 
 
 def _stored_columns(examples: Sequence[Example], shard: PlannedShard) -> ColumnNames:
-    """Return the carried columns that are stored: where texts are left out, those of text aren't even named."""
+    """Return the names of the carried columns that are stored; columns that aren't kept aren't even named."""
     stored = {*shard.index.column_names, *shard.texts.column_names}
     columns = carried_columns(examples)
     return ColumnNames(

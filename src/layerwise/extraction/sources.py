@@ -1,6 +1,6 @@
 """The sources of a dataset: which of its shards come from which, and how each is read again.
 
-The first extraction has one; `--append` adds more, and a merged dataset has those of all that it was made of.
+The first extraction has one; `--append` adds more, and a merged dataset has the sources of all its parts.
 """
 
 import glob
@@ -14,9 +14,8 @@ from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.read import Corpus, open_corpus
 from layerwise.read.record import listed
-from layerwise.store import open_dataset
 from layerwise.store.layout import Folder
-from layerwise.store.manifest import Manifest, Reading, Settings, SourceEntry
+from layerwise.store.manifest import Manifest, Reading, Settings, SourceEntry, read_manifest
 from layerwise.store.records import Records
 
 STDIN = "-"
@@ -30,8 +29,8 @@ class StoredSource:
         shard, doc: the numbers of its first shard and of the first text in it.
         texts: how many texts each of its finished shards has.
         entry: its place among the manifest's sources, or how many there are.
-        entries: how many of them it makes up; a list of sources may have been added one by one.
-        last: nothing follows it, so that more of it can be added.
+        entries: how many of the manifest's sources it consists of; a list of files may have been added one by one.
+        last: whether no other source follows it, so that more of its texts can be added.
     """
 
     shard: int = 0
@@ -47,12 +46,12 @@ def stored_source(
 ) -> StoredSource:
     """Return the part of a finished dataset that comes from a source.
 
-    A source is recognised by the names of its files as they were given; more may follow them. Another one is new where
-    it is to be appended, else it is taken to be the first: a file may have been renamed. What came through standard
-    input can't be recognised.
+    A source is recognised by the names of its files as they were given; further files may follow them. A source that
+    isn't recognised is a new one if `append`; otherwise it is treated as the first one, whose file may have been
+    renamed. Standard input is never recognised.
 
     Raises:
-        DatasetError: a file to be appended is in the dataset under another name, or behind another one.
+        DatasetError: a file to be appended is in the dataset under another name, or after another file.
     """
     if manifest is None or records is None:
         return StoredSource()
@@ -79,7 +78,7 @@ def stored_source(
 
 
 def _matching(entries: Sequence[SourceEntry], sources: Sequence[str]) -> int:
-    """Return how many of the entries, from the first on, have together the files that `sources` begin with."""
+    """Return how many entries, counted from the first, have together the files with which `sources` begins."""
     files: list[str] = []
     for count, entry in enumerate(entries):
         files = [*files, *entry.files]
@@ -89,7 +88,7 @@ def _matching(entries: Sequence[SourceEntry], sources: Sequence[str]) -> int:
 
 
 def _refuse_stored(entries: Sequence[SourceEntry], sources: Sequence[str]) -> None:
-    """Check that nothing of these sources is in the dataset: its texts would be added once more."""
+    """Check that no file of these sources is in the dataset, because its texts would be added twice."""
     stored = {path: file for entry in entries for file in entry.files for path in _paths(file)}
     beneath = {folder: file for path, file in stored.items() for folder in path.parents}
     for source in sources:
@@ -98,13 +97,13 @@ def _refuse_stored(entries: Sequence[SourceEntry], sources: Sequence[str]) -> No
             name = next(above, beneath.get(path))
             if name is not None:
                 raise DatasetError(
-                    f"{source} has what stands in the dataset as {name}; name it alone and like that to add what is "
-                    "new in it, or name only what is new"
+                    f"{source} has texts that are in the dataset as {name}; give only {name} to add its new texts, "
+                    "or only files that aren't in the dataset"
                 )
 
 
 def _paths(source: str) -> list[PurePath]:
-    """Return the files and folders that a source means, in one spelling; of a URL only itself."""
+    """Return the files and folders that a source names, as absolute paths; for a URL the URL itself."""
     if source == STDIN:
         return []
     if is_url(source):
@@ -116,7 +115,7 @@ def _paths(source: str) -> list[PurePath]:
 def with_source(
     manifest: Manifest | None, at: StoredSource, sources: Sequence[str], shards: int, reading: Reading
 ) -> tuple[SourceEntry, ...]:
-    """Return the list of sources with one of so many shards in its place; what is read in another way says how."""
+    """Return the manifest's sources with one of `shards` shards in the place `at`; `reading` is kept where it differs."""
     entries = () if manifest is None else manifest.sources
     differs = manifest is not None and (
         manifest.settings.merged is not None or reading != manifest.settings.reading
@@ -131,7 +130,7 @@ def reading_of(settings: Settings, entry: SourceEntry) -> Reading:
 
 
 def reopened(manifest: Manifest, entry: SourceEntry, files: Sequence[str | Path]) -> Corpus:
-    """Return the texts of a source of a dataset, read as they were read then."""
+    """Return the texts of a source of a dataset, read in the same way as before."""
     settings = manifest.settings
     reading = reading_of(settings, entry).to_json()
     return open_corpus(files, **reading, skip_bad=bool(manifest.skipped), quote=not settings.no_text)
@@ -146,11 +145,11 @@ def located(
 
     Args:
         entries: all sources of a dataset.
-        numbers: of those that are needed.
-        source: where the files of all of them, or of those that are needed, are now; `None`: where they were.
+        numbers: the numbers of the sources that are needed.
+        source: where the files of all sources, or of the needed ones, are now; `None` if they haven't moved.
 
     Raises:
-        RequestError: the number of `source` fits neither.
+        RequestError: `source` has another number of files.
     """
     if source is None:
         return [list(entries[number].files) for number in numbers]
@@ -164,20 +163,22 @@ def located(
             return [current[number] for number in numbers]
     names = [name for number in numbers for name in entries[number].files]
     raise RequestError(
-        f"{argument('source')} names {len(files)} files or globs, and what is needed came from {len(names)}: "
-        f"{listed(names)}; name where those are now, one for each, in this order, with a glob in quotes"
+        f"{argument('source')} names {len(files)} files or globs, and the needed texts came from {len(names)}: "
+        f"{listed(names)}; give the present path of each of these, in this order, with a glob in quotes"
     )
 
 
 def settings_at(out: Path, settings: Settings, sources: Sequence[str], *, append: bool) -> Settings:
-    """Return the settings of an extraction as the dataset that it goes to has them.
+    """Return the settings of an extraction, with `reading` and `merged` of the finished dataset that it adds to.
 
-    They are the same, but that each source may be read in a way of its own; only pairs and single texts don't
-    mix. A merged dataset says in its settings what it was made of.
+    `reading` may differ, because each source may be read in another way; only pairs and single texts can't be mixed.
+    `merged` lists the parts of a merged dataset.
     """
-    if not Folder(out).manifest.exists():
+    folder = Folder(out)
+    if not folder.manifest.exists():
         return settings
-    manifest = open_dataset(out).manifest
+    # Only the manifest: without the lock, another process may replace the file of the records at the same time.
+    manifest = read_manifest(folder)
     stored, entries = manifest.settings, manifest.sources
     entry = next((entry for n, entry in enumerate(entries) if _matching(entries[n:], sources)), None)
     if entry is not None:

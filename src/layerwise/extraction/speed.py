@@ -1,4 +1,4 @@
-"""How fast this machine gives every layer, by several ways in one run on the same texts."""
+"""Measure how fast several ways give every layer, in one run on the same texts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _ROUGH = {BF16: "bf16", TEXT_BF16: "bf16", INT8: "int8"}
 
 @dataclass(frozen=True)
 class Speed:
-    """One way: median tokens per second, that against the loop's, and its share of the ceiling.
+    """The speed of one way: median tokens per second, its ratio to that of the loop, and its share of the ceiling.
 
-    The share counts the products that the way needs: of `FIRST_LAYER` those of one block.
+    The share counts only the products that the way needs: for `FIRST_LAYER` those of one block.
     """
 
     tokens_per_s: float
@@ -110,7 +110,7 @@ def check_request(model: str | Path, shape: str | None, texts: int, rounds: int)
         raise RequestError(f"{argument('shape', shape)} isn't known; there is {', '.join(SHAPES)}")
     if shape is not None and str(model) != "minilm":
         raise RequestError(
-            f"{argument('shape', shape)} has random weights and {argument('model', model)} its own; give one of them"
+            f"{argument('shape', shape)} has random weights and {argument('model', model)} has trained ones; give one of them"
         )
 
 
@@ -159,7 +159,6 @@ def _race(
     field: _Field, texts: Sequence[str], rounds: int, track: Tracker
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return each way's median tokens per second, and the best matrix product per precision."""
-
     for run in field.ways.values():
         run(texts[:8])
     seconds: dict[str, list[float]] = {method: [] for method in field.ways}
@@ -185,11 +184,10 @@ def _texts(source: str | Path | Sequence[str | Path] | None, number: int) -> lis
 
 @contextlib.contextmanager
 def _model(model: str | Path, shape: str | None) -> Iterator[str]:
-    """Give the name of a model; one with random weights is written to a folder that goes afterwards."""
+    """Yield the name of a model; one with random weights is written to a temporary folder first."""
     if shape is None:
         yield str(model)
         return
-
     with TemporaryFolder() as folder:
         encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"))
         yield str(folder.path)
@@ -197,7 +195,7 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch have so many threads, as users of other libraries do: theirs wait as torch lets them."""
+    """Set torch's number of threads until the end of the block, as users of other libraries do."""
     import torch
 
     before = torch.get_num_threads()
@@ -211,7 +209,6 @@ def _torch_threads(number: int | None) -> Iterator[None]:
 def _field(
     name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
 ) -> _Field:
-
     encoder = encode.load.load_encoder(name, device=device)
     plain = encode.plain_loop.PlainLoop(encoder.checkpoint, encoder.device)
     left_out: dict[str, str] = {}
@@ -241,8 +238,9 @@ def _field(
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # their progress bars
                 label, run = make(encoder)
-        except (ImportError, AttributeError, TypeError) as error:  # made for other versions of what it uses
-            left_out[package] = f"installed, and doesn't run beside these versions: {error}"
+        # Raised by a package that was made for other versions of its dependencies.
+        except (ImportError, AttributeError, TypeError) as error:
+            left_out[package] = f"installed, but it doesn't run with these versions: {error}"
         else:
             ways[label] = run
     tokens = int(encoder.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
@@ -251,7 +249,7 @@ def _field(
 
 
 def _by_threads(run: Encode, threads: int | None) -> Encode:
-    """Return the same way, computing with so many threads."""
+    """Return a function that calls `run` with this number of threads."""
 
     def run_with_threads(texts: Sequence[str]) -> Any:
         with computing(threads):

@@ -28,7 +28,7 @@ class StoredText:
 
 
 def places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDataset, int, int]]:
-    """Yield the part that holds each text, its number, and its row among the part's texts; `docs` ascend."""
+    """Yield the part that holds each text, its number, and its row among the part's texts; `docs` must ascend."""
     begin = 0
     left = list(reversed(docs))
     for part in dataset.parts():
@@ -58,8 +58,8 @@ def stored_columns(part: LayerDataset) -> Columns:
     for name in columns["word"]:
         if not pa.types.is_list(part.texts[name].type) and not pa.types.is_null(part.texts[name].type):
             raise DatasetError(
-                f"{part.path}: column {name!r} of words is {part.texts[name].type} and no list: damaged, see "
-                "`layerwise verify`"
+                f"{part.path}: column {name!r} of words is {part.texts[name].type} and no list, so it is damaged; "
+                "run `layerwise verify`"
             )
     return columns
 
@@ -79,7 +79,7 @@ def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
     for name in _ALWAYS:
         if name not in part.texts.column_names:
             raise DatasetError(
-                f"the texts of {part.path} have no column {name!r}: damaged, see `layerwise verify`"
+                f"the texts of {part.path} have no column {name!r}, so they are damaged; run `layerwise verify`"
             )
     docs = part.index["doc"].to_numpy()
     begins = np.searchsorted(docs, part.texts["doc"].to_numpy())

@@ -13,8 +13,9 @@ from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
+    from layerwise.array_types import I64
     from layerwise.encode.encoder import Encoder
-    from layerwise.states import I64, Layered, LayerStates
+    from layerwise.states import Layered, LayerStates
 
 SEEDS = 3
 
@@ -38,22 +39,22 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
 
     Raises:
         RequestError: rows in memory, rows pooled from words, or texts that aren't stored.
-        ModelError: a model that isn't here any more, or another one under its name.
+        ModelError: a model that doesn't exist any more, another one under its name, or one with code of its own.
     """
     if not isinstance(dataset, LayerDataset):
         raise RequestError(
-            f"{argument('random_model', True)} encodes the texts once more, so it needs a dataset on disk, which says with "
-            "which model and how; these are rows in memory"
+            f"{argument('random_model', True)} encodes the texts again, so it needs a dataset on disk, which records the "
+            "model and the settings; these are rows in memory"
         )
     derived = dataset.manifest.derived
     if derived is not None and derived.level == "word":
         raise RequestError(
-            f"{argument('random_model', True)} can't pool words to texts once more; probe a dataset that `extract` made, "
+            f"{argument('random_model', True)} can't pool words to texts again; probe a dataset that `extract` made, "
             "or leave it out"
         )
     if not has_texts(dataset):
         raise RequestError(
-            f"{argument('random_model', True)} encodes the texts once more, and this dataset holds none; leave it out, or "
+            f"{argument('random_model', True)} encodes the texts again, and this dataset holds none; leave it out, or "
             f"extract without {argument('no_text', True)}"
         )
     _load(dataset, seed)  # before anything takes long
@@ -61,5 +62,11 @@ def untrained(dataset: Layered, seed: int) -> list[Untrained]:
 
 
 def _load(dataset: LayerDataset, seed: int) -> Encoder:
-    remedy = f"put that one back, or leave {argument('random_model', True)} out"
-    return load_stored_model(dataset, remedy=remedy, hashes=("tokenizer", "config"), random=seed)
+    leave_out = f"leave {argument('random_model', True)} out"
+    return load_stored_model(
+        dataset,
+        remedy=f"restore that model, or {leave_out}",
+        code_remedy=leave_out,
+        hashes=("tokenizer", "config"),
+        random=seed,
+    )

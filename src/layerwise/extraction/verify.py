@@ -135,7 +135,7 @@ def verify_dataset(
         )
         other = _other_shape(dataset, encoder)
         if other is not None:
-            return _uncompared((*problems, other), "no row was compared, as the model is another one")
+            return _uncompared((*problems, other), "no row was compared, because the model is another one")
         errors = _compared(dataset, encoder, docs, examples, comparing)
     verification = _judge(dataset, errors, len(docs) - len(errors))
     return replace(verification, problems=(*problems, *verification.problems))
@@ -150,10 +150,10 @@ def _not_comparable(
 ) -> str | None:
     """Return why no row of a dataset can be compared; `None` when some can."""
     if not docs:
-        return f"no row was compared, as {'there is none' if sample else 'none was asked for'}"
+        return f"no row was compared, because {'there is none' if sample else 'the sample is 0'}"
     derived = dataset.manifest.derived
     if derived is not None and derived.level == "word":
-        return "no row was compared, as these are pools of word rows; verify the dataset of words"
+        return "no row was compared, because the rows were pooled from words; verify the dataset of words"
     if source is None and not has_texts(dataset):
         return f"the dataset holds no texts; give {argument('source')} to compare rows as well"
     return None
@@ -178,7 +178,7 @@ def _compared(
 
 
 def _judge(dataset: LayerDataset, errors: Sequence[dict[str, Parity]], long: int) -> Verification:
-    """Compare the measured errors with what precision and stored type allow, whatever the manifest says."""
+    """Compare the measured errors with what precision and stored type allow, even if the manifest states more."""
     note = f"{long} sampled texts of more than {LONGEST:,} characters were left out" if long else None
     if not errors:
         return Verification((), None, None, 0, note)
@@ -212,7 +212,7 @@ def _limit(manifest: Manifest, layer: str) -> float:
     """Return how far the rows of a layer may be off.
 
     It follows from precision and stored type. Where it was measured (int8), or depends on what rows were pooled
-    from, what the manifest says may be less, and never more.
+    from, the manifest may state less, but never more.
     """
     most, stated = _most(manifest), manifest.tolerance
     if manifest.settings.precision != "int8" and manifest.derived is None:
@@ -221,7 +221,7 @@ def _limit(manifest: Manifest, layer: str) -> float:
 
 
 def _loose(dataset: LayerDataset) -> tuple[Problem, ...]:
-    """Return the problem that a manifest states a larger tolerance than its precision and stored type have."""
+    """Return the problem that a manifest states a larger tolerance than precision and stored type allow."""
     manifest = dataset.manifest
     most = _most(manifest)
     worst = max([manifest.tolerance.value, *(manifest.tolerance.layers or {}).values()])
@@ -255,7 +255,7 @@ def _from_source(
         first = end
     if len(examples) < len(docs):
         raise DatasetError(
-            f"the source gives fewer texts than the {manifest.totals.texts} of the dataset; is it another one?"
+            f"the source gives fewer texts than the {manifest.totals.texts} of the dataset; give the one that it was made from"
         )
     return examples
 
@@ -275,7 +275,7 @@ def _compare(
     rows = dataset.where(doc=doc)
     if len(rows) != len(expected):
         raise DatasetError(
-            f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; is the source another one?"
+            f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; check that source and model haven't changed"
         )
     if not len(rows):
         return {}

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures import canvas
 
-F64 = NDArray[np.float64]
 _KINDS = (
     (canvas.BLUE, "o"),
     (canvas.VERMILLION, "s"),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
@@ -17,7 +17,6 @@ from layerwise.figures.series import lines
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
 
-F64 = NDArray[np.float64]
 _SIDE_MOST, _CELL_MOST, _CELL_LEAST = 5.4, 0.36, 0.15  # inches
 _LEGIBLE = 4.6  # the smallest size of words in a cell, in points
 _NAME_MOST = 8

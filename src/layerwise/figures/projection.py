@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
@@ -18,7 +19,6 @@ from layerwise.figures.series import lines
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
 
-F64 = NDArray[np.float64]
 _RASTER_FROM = 5000  # points on the page
 _LABEL_MOST, _NAME_MOST = 24, 16
 _TITLE_MOST = 200

@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.display import number, text
 from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
+from layerwise.array_types import F64
 from layerwise.results import NamedResult, Table
 
 if TYPE_CHECKING:
     from layerwise._util.pandas import PandasFrame
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -67,7 +65,7 @@ class Analysis(NamedResult[Measured]):
         label: the column of classes, or `None`.
         measures: by name.
         dimensions: `rogue` and, with labels, `classes`: for each layer the dimensions with the largest values.
-        notes: sentences for people: what isn't defined, and why.
+        notes: sentences for the reader: what isn't defined, and why.
         provenance: versions, date, and the dataset.
     """
 

@@ -92,9 +92,9 @@ _ALWAYS = (
             "share of the mean cosine",
             TIMKEY,
             _rogue(n),
-            f"Of the dimension in place {n}.",
+            f"Of the dimension with the {rank} share.",
         )
-        for n in (1, 2, 3)
+        for n, rank in ((1, "largest"), (2, "second largest"), (3, "third largest"))
     ),
     LayerMeasure(
         "effective_rank",
@@ -105,7 +105,7 @@ _ALWAYS = (
     ),
     LayerMeasure(
         "dataset_entropy",
-        "share of the most there can be",
+        "share of the maximum",
         TEXTS,
         lambda x, _: shape.dataset_entropy(x),
         "Depends on the number of rows; compare only layers with equal numbers of rows.",
@@ -120,7 +120,7 @@ _IN_TEXTS = (
     ),
     LayerMeasure(
         "intra_text_similarity_adjusted",
-        "mean cosine with the text's mean, less anisotropy",
+        "mean cosine with the text's mean, minus anisotropy",
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted,
     ),
@@ -132,7 +132,7 @@ _IN_TEXTS = (
     ),
     LayerMeasure(
         "prompt_entropy",
-        "share of the most there can be",
+        "share of the maximum",
         TEXTS,
         lambda x, info: shape.prompt_entropy(x, info.docs),
     ),
@@ -143,7 +143,7 @@ _OF_WORDS = (
     ),
     LayerMeasure(
         "self_similarity_adjusted",
-        "mean cosine of two occurrences, less anisotropy",
+        "mean cosine of two occurrences, minus anisotropy",
         ETHAYARAJH,
         lambda x, info: _self(x, info).adjusted,
     ),

@@ -24,7 +24,7 @@ def two_nn() -> Callable[[Rows], float]:
     """
     check_settings("intrinsic_dimension")
     try:
-        with silenced():  # it makes Python ignore all warnings of the process, for good, when it is imported
+        with silenced():  # importing it makes Python ignore all later warnings of the process
             from skdim.id import TwoNN
     except ImportError:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""Intervals of measures that are taken on a sample of texts: the delete-a-group jackknife.
+"""Intervals of measures that are computed on a sample of texts: the delete-a-group jackknife.
 
 Rows of one text depend on each other, so a formula for independent rows would give intervals that are too short.
 Whole groups of texts are left out instead, one after the other, and the spread of the results gives the interval.
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F64, I64
 from layerwise.geometry.analysis import Measured
-from layerwise.states import I64
 
-F64 = NDArray[np.float64]
 GROUPS = 10
 FEW = 5  # groups for slow measures
 RowMask = NDArray[np.bool_] | None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from layerwise._util.progress import Tracker
 from layerwise._util.threads import spread
 from layerwise.arguments import argument
+from layerwise.array_types import F32, I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry import depth, retrieval, separation, shape, similarity
@@ -24,7 +25,7 @@ from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import centred, finite
 from layerwise.geometry.sample import Sample, pick
 from layerwise.geometry.similarity import MEASURES, Measure
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 Jobs = dict[str, Callable[[Tracker], Measured]]
 """Functions that compute a measure, by the name of the measure; they report their progress to the tracker."""
@@ -128,7 +129,7 @@ class SampledLayers:
         return dimensions
 
     def health(self) -> list[str]:
-        """Return notes for people on problems of the rows."""
+        """Return notes on problems of the rows."""
         rows = len(self.layers[0])
         problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
         for name, layer in zip(self.names, self.layers, strict=True):
@@ -167,12 +168,12 @@ def retrieval_jobs(
     pairs, alone = retrieval.pair_rows(dataset, column, sides)
     if alone:
         notes.append(
-            f"{alone:,} texts have no partner, or more than one, by column {column!r}, and were left out."
+            f"{alone:,} texts without a partner, or with several, in column {column!r} were left out."
         )
     if sides is None and not (column == "part" and is_paired(dataset)):
         notes.append(
-            f"Without {argument('sides')} a pair's earlier row is a and its later one b: centring subtracts "
-            "the mean of the earlier rows and of the later rows, not of each language."
+            f"Without {argument('sides')}, side a is the earlier row of each pair, and side b the later row: centring "
+            "subtracts the means of these sides, not of each language."
         )
     total = len(pairs)
     if total > limit:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from layerwise.array_types import F64, I64
 from layerwise.errors import RequestError
-from layerwise.geometry.rows import F64, I64
 
 Labels = npt.ArrayLike  # integers or strings, one per row
 

@@ -1,6 +1,6 @@
 """Geometry and similarity of the layers of a dataset, measured on a sample of whole texts.
 
-All measures are taken on the same sample, with all of its layers in memory. Sampling single rows instead of whole texts
+All measures are computed on the same sample, with all of its layers in memory. Sampling single rows instead of whole texts
 would change the measures that compare rows of a text.
 """
 
@@ -44,17 +44,17 @@ def analyze(
         label: a column of classes, for class separation and the dimensions that separate classes best.
         against: another dataset of the same texts, compared layer by layer.
         pairs: a column whose equal values make two texts a pair, for retrieval; `part` for a dataset of pairs.
-        sides: with `pairs`, a column of two values, such as languages, that says which side a text is;
+        sides: with `pairs`, a column of two values, such as languages, that gives the side of a text;
             when left out, the earlier row is side a.
-        sample: the largest number of rows to measure, drawn as whole texts, and of pairs.
+        sample: the largest number of rows to measure, and of pairs; whole texts are sampled.
         seed: seed of the sample and of the groups of the jackknife.
-        measures: names of the measures to take; all when left out.
+        measures: names of the measures to compute; all when left out.
         intervals: which intervals to compute where rows were sampled: `quick` (all but those of svcca, pwcca and
             procrustes, which take longest), `all` or `none`.
         track: progress of the measures and their repeats.
 
     Raises:
-        RequestError: a column, a measure or a choice that doesn't exist, no rows, or an `against` dataset
+        RequestError: a column, a measure or an option value that doesn't exist, no rows, or an `against` dataset
             of other texts.
     """
     one_of("intervals", intervals, INTERVALS)
@@ -67,7 +67,7 @@ def analyze(
     sampled = SampledLayers(rows, info, seed, intervals)
     if not rows.all and len(np.unique(rows.docs)) == 1:
         notes.append(
-            "All sampled rows are the first ones of a single text, so there are no intervals; "
+            "The sample is the first rows of a single text, so there are no intervals; "
             f"{argument('max_rows')} sets how many."
         )
     jobs = sampled.jobs(notes)

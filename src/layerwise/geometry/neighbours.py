@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.states import F32, I64, Layered
+from layerwise.array_types import F32, I64
+from layerwise.states import Layered
 
 # Cosines in memory at once (64 MiB).
 _CELLS = 1 << 24

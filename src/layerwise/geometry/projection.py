@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.geometry.rows import F64, Rows, centred, finite, standardise
+from layerwise.array_types import F32, F64
+from layerwise.geometry.rows import Rows, centred, finite, standardise
 
-F32 = NDArray[np.float32]
 Reducer = Callable[[F64, F64 | None], F64]
 """Function of standardised rows (n, d) and their coordinates in the layer before (n, 2) to coordinates (n, 2)."""
 

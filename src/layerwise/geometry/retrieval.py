@@ -1,4 +1,4 @@
-"""Retrieval among pairs of texts, such as translations: is a text's partner the nearest of all?"""
+"""Retrieval among pairs of texts, such as translations: how often is the partner of a text its nearest neighbour?"""
 
 import sys
 from collections.abc import Iterator
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry.rows import I64, SAME, Rows, finite, unit_rows
+from layerwise.geometry.rows import SAME, Rows, finite, unit_rows
 from layerwise.states import Layered
 
 DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")

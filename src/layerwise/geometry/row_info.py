@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample
-from layerwise.states import I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class RowInfo:
 
 
 def rows_info(sample: Sample, label: str | None) -> tuple[RowInfo, list[str]]:
-    """Return the metadata of sampled rows, and notes for people on what is missing.
+    """Return the metadata of sampled rows, and notes on what is missing.
 
     Raises:
         RequestError: there is no column `label`.
@@ -44,7 +44,9 @@ def rows_info(sample: Sample, label: str | None) -> tuple[RowInfo, list[str]]:
     if sample.level != "text" and "text" in sample.index.column_names:
         words = _numbers(sample.index["text"].to_pylist())
     elif sample.level != "text":
-        notes.append("self_similarity compares occurrences of the same word, and the dataset has no texts.")
+        notes.append(
+            "self_similarity isn't available: it compares occurrences of a word, and the dataset stores no texts."
+        )
     if label is not None:
         labels = _labels(sample, label, notes)
     return RowInfo(sample.docs, words, labels), notes

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-F64 = npt.NDArray[np.float64]
-I64 = npt.NDArray[np.int64]
+from layerwise.array_types import F64
+
 Rows = npt.NDArray[np.float32] | F64
 # Relative rounding error of a float64 product of a few thousand rows.
 SAME = 1e-12

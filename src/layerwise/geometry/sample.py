@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 
 class Sample(Layered):
@@ -100,7 +101,8 @@ class Sample(Layered):
 def draw(dataset: Layered, most: int, seed: int, *, option: str = "max_rows") -> Sample:
     """Return at most `most` rows, drawn by whole texts; all rows where there aren't more. No special tokens.
 
-    If the first text drawn has more rows than that, its first rows. The tables of one shard at a time are in memory.
+    If the first text drawn has more rows than that, only its first rows are returned. The tables of one shard at a
+    time are in memory.
 
     Args:
         dataset: the rows to draw from.
@@ -112,10 +114,10 @@ def draw(dataset: Layered, most: int, seed: int, *, option: str = "max_rows") ->
         RequestError: `most` below 1, or a seed out of range.
     """
     if most < 1:
-        raise RequestError(f"{argument(option, most)} is too small; take at least 1")
+        raise RequestError(f"{argument(option, most)} is too small; give at least 1")
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise RequestError(
-            f"{argument('seed', seed)} is out of range; take a whole number from 0 to {(1 << 32) - 1}"
+            f"{argument('seed', seed)} is out of range; give a whole number from 0 to {(1 << 32) - 1}"
         )
     count = dataset.text_count
     if dataset.rows <= most:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.array_types import F64, I64
 from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of
-from layerwise.geometry.rows import F64, I64, SAME, Rows, finite, standardise
+from layerwise.geometry.rows import SAME, Rows, finite, standardise
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from layerwise.array_types import F64, I64
 from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of, thinned
-from layerwise.geometry.rows import F64, I64, SAME, Rows, centred, finite, row_lengths, unit_rows
+from layerwise.geometry.rows import SAME, Rows, centred, finite, row_lengths, unit_rows
 
 
 @dataclass(frozen=True, slots=True)

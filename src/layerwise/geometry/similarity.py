@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from layerwise._util.threads import spread
+from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
 from layerwise.geometry.neighbours import largest_mask
-from layerwise.geometry.rows import F64, I64, Rows, centred, finite, unit_rows
+from layerwise.geometry.rows import Rows, centred, finite, unit_rows
 
-F32 = npt.NDArray[np.float32]
 P = TypeVar("P")
 # Cosines and correlations are rounded to this many decimals before comparison, so that equal rows tie.
 _DECIMALS = 12

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.array_types import F32
 from layerwise.geometry.neighbours import units
 from layerwise.geometry.projection import project
-from layerwise.states import F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,10 +4,10 @@ import numpy as np
 
 from layerwise._util.silence import silenced
 from layerwise.arguments import argument
+from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
 from layerwise.geometry.projection import Reducer
-from layerwise.geometry.rows import F64
 
 
 def umap(seed: int) -> Reducer:

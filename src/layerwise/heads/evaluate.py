@@ -14,6 +14,7 @@ from layerwise._util.display import number
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
+from layerwise.array_types import F32
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
 from layerwise.heads.head import HeadData, TaskHead
@@ -21,7 +22,7 @@ from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_sour
 from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.results import NamedResult, Result, Table
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class TaskEvaluation(Result):
     classes: Sequence[Mapping[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the name as JSON holds it."""
+        """Return all fields except the name as JSON values."""
         return {
             "task": self.task,
             "label": self.label,
@@ -93,7 +94,7 @@ class Evaluation(NamedResult[TaskEvaluation]):
     tasks: Mapping[str, TaskEvaluation]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores of each task as JSON holds them, by its name."""
+        """Return the scores of each task as JSON values, by its name."""
         return {name: task.to_json() for name, task in self.tasks.items()}
 
     def _entries(self) -> Mapping[str, TaskEvaluation]:
@@ -251,7 +252,7 @@ def _check_columns(columns: Collection[str], labels: Sequence[tuple[str, str]]) 
     for name, column in labels:
         if column not in columns:
             raise RequestError(
-                f"there is no column {column!r} with the labels of task {name!r} in the source; give one that has it"
+                f"the source has no column {column!r}, which holds the labels of task {name!r}; give a source with it"
             )
 
 

@@ -15,7 +15,7 @@ def head_facts(folder: Path) -> Facts:
     """Return the content of `head.json` with the path of the head, after checking its tensors too.
 
     Raises:
-        HeadError: a damaged head, or one of a newer format.
+        HeadError: a damaged head, or one of another format version.
     """
     heads.storage.read_head(folder)
     content = {"kind": "head", "path": str(folder), **heads.storage.describe_head(folder)}

@@ -1,7 +1,7 @@
 """Fit the heads of all tasks: choose the regularisation on held-out rows, then fit again on all training rows.
 
 A head that is fitted with too little regularisation, or for too many epochs, fits the training rows and fails on
-new ones. So the held-out rows choose, depending on the kind of head:
+new ones. So one of these is chosen on the held-out rows, depending on the kind of head:
 
 - a linear head on a fixed mix: `C`, with one scikit-learn fit per value of a grid;
 - a linear head on a learned mix: `C`, with one run of the gradient loop per value of a grid;
@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32
 from layerwise.heads.head import Fitted, TaskHead, apply
 from layerwise.heads.layer_importance import explain_head
 from layerwise.heads.learned_mix import LearnedMix
@@ -34,7 +35,7 @@ from layerwise.labels.plan import SplitPlan, Target
 from layerwise.labels.scorers import Score, predicted_labels, score
 from layerwise.mixes import layer_stats
 from layerwise.options import TrainOptions
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 
 _ENOUGH_ROWS = 2000  # with so many held-out rows a lower score is hardly due to chance
 Heads = tuple[TaskHead, ...]  # of the tasks of a group, fitted together
@@ -49,8 +50,8 @@ def fit_heads(
 
     Returns:
         the heads, and the record of the training of each task by its name, as JSON values: numbers of rows,
-        what the held-out rows chose, and scores. Held-out scores are of a head that was fitted without the held-out
-        rows, and so is `learned`, the explanation of a learned mix.
+        what was chosen on the held-out rows, and scores. Held-out scores, and `learned` (the explanation of a
+        learned mix), are of a head that was fitted without the held-out rows.
     """
     reading_track, fitting_track = track.split(1, 9)
     reading_track.named("reading the layers")
@@ -102,7 +103,7 @@ def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_TrainingRows", track: T
 def _alone(
     plan: SplitPlan, rows: "_TrainingRows", number: int, options: TrainOptions, track: Tracker
 ) -> dict[str, Any] | None:
-    """Return the held-out scores of a task that is fitted without those with which it shares a hidden layer."""
+    """Return the held-out scores of a task that is fitted without the other tasks that share its hidden layer."""
     _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
     return _json(_scores(plan, rows, number, head, plan.held_out))
 
@@ -120,7 +121,7 @@ def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:
 
 
 def _choice(head: TaskHead, hyperparameters: Hyperparameters) -> dict[str, Any]:
-    """Return what the held-out rows chose, and the weights of a learned mix by layer."""
+    """Return what was chosen on the held-out rows, and the weights of a learned mix by layer."""
     weights = dict(zip(head.mix.layers, head.fitted.mix_weights.tolist(), strict=False))
     return {
         **regularisation(head.task, hyperparameters.C),

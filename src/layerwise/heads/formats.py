@@ -32,16 +32,18 @@ def check_format(head: HeadData, to: str) -> str:
     level = head.rows["level"]
     if to == "conll" and (level != "word" or any(t.multi or t.task == "regress" for t in head.task_heads)):
         raise RequestError(
-            f"{argument('to', to)} needs a head that gives every word one label or tag; take jsonl or csv"
+            f"{argument('to', to)} needs a head that gives every word one label or tag; use jsonl or csv"
         )
     broken = [c for t in head.task_heads for c in t.classes if not c.strip() or c != c.translate(_BREAKS)]
     if to == "conll" and broken:
         raise RequestError(
             f"{argument('to', to)} can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in "
-            "it; take jsonl or csv"
+            "it; use jsonl or csv"
         )
     if to == "csv" and level != "text" and len(head.task_heads) > 1:
-        raise RequestError(f"{argument('to', to)} takes one task where a text has many rows; take jsonl")
+        raise RequestError(
+            f"{argument('to', to)} can hold only one task where a text has many rows; use jsonl"
+        )
     return to
 
 

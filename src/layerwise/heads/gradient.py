@@ -1,7 +1,7 @@
 """The gradient loop: fit heads, each with a fixed or a learned mix of layers.
 
-A learned mix is the scalar mix of Peters et al. (2018, "Deep contextualized word representations"): of
-standardised layers x_l a head sees scale · Σ softmax(logits)_l · x_l. scikit-learn's linear
+A learned mix is the scalar mix of Peters et al. (2018, "Deep contextualized word representations"): the input of
+a head is scale · Σ softmax(logits)_l · x_l, where x_l are the standardised layers. scikit-learn's linear
 models can fit neither such a mix nor hidden layers that tasks share. The solver depends on the head:
 
 - linear heads: L-BFGS over all rows, from zero, to the optimum, or to the best held-out loss before it.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.heads.head import Fitted
 from layerwise.heads.loop_tasks import (
@@ -59,7 +60,7 @@ def fit(
 
     Raises:
         RequestError: shapes that don't agree, a task without rows to train on, an option out of range, or
-            tasks of different widths that are to share a hidden layer.
+            tasks of different widths that share a hidden layer.
     """
     options.check()
     for task in tasks:
@@ -73,7 +74,7 @@ def fit(
     if len(widths) > 1:
         raise RequestError(
             f"tasks with mixes of widths {', '.join(map(str, widths))} can't share a hidden layer; "
-            "give all the same width, or leave the shared layer out"
+            f"give all the same width, or leave {argument('shared_hidden')} out"
         )
     return _fit_adamw(tasks, dev, options, track)
 
@@ -124,7 +125,7 @@ def _fit_lbfgs(task: LoopTask, dev: NDArray[np.bool_], options: LoopOptions, tra
         if best.stop(epoch, held_out, head.all()) or slow or epoch == options.epochs:
             break
         if loss >= past_losses[-1]:
-            # The stored curvature misled the step: forget it, so that the next step follows the gradient.
+            # The stored curvature gave a bad step: reset it, so that the next step follows the gradient.
             optimizer = objective.lbfgs()
         past_losses.append(loss)
         optimizer.step(objective)  # type: ignore[no-untyped-call]

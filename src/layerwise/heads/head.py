@@ -1,6 +1,6 @@
-"""A head as it is stored: the weights and the mix of each task, and how its rows are made of texts.
+"""A head as it is stored: the weights and the mix of each task, and how its rows are made from texts.
 
-`predict.Head` adds what it does with texts, which needs the model.
+`predict.Head` adds the methods on texts, which need the model.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ import numpy as np
 from scipy.special import erf
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.mixing import Norms, Read, planes, standardise
 from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix
-from layerwise.states import F32
 
 ACTIVATIONS = ("gelu", "relu")
 # Numbers in a block of rows: few enough to stay in the cache, many enough to keep the overhead small.
@@ -58,7 +58,7 @@ def apply(fitted: Fitted, x: F32) -> F32:
         x: (layers, rows, width), standardised in the same way as the training rows.
 
     Raises:
-        RequestError: another number of layers, or another width; scores beyond float32.
+        RequestError: a different number of layers, or a different width; scores beyond float32.
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     expected = (len(fitted.mix_weights), len(first))
@@ -78,7 +78,7 @@ def apply(fitted: Fitted, x: F32) -> F32:
         row = int(np.argmin(np.isfinite(out).all(axis=1)))
         raise RequestError(
             f"the scores of row {row} of {len(out):,} are beyond float32: its numbers, or the weights of the head, are "
-            "too large; leave it out, or train another head"
+            "too large; leave the row out, or train another head"
         )
     return out
 
@@ -105,7 +105,7 @@ class TaskHead:
         name: the name of the task.
         task: `classify`, `regress` or `tag`.
         label: the column that it was fitted to.
-        mix: the mix of layers that it takes.
+        mix: the mix of layers that it uses.
         classes: the names of its outputs; none for `regress`.
         multi: whether a row may have several labels.
         label_separator: the string between the labels of a row in the label column, or `None`.
@@ -141,7 +141,7 @@ class HeadData:
 
     Attributes:
         model: `id`, `revision`, `family`, `blocks`, `width`, and the hashes `weights`, `tokenizer`, `config`.
-        rows: how rows are made of texts: `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`,
+        rows: how rows are made from texts: `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`,
             `precision`, and `words_pool`, which is set where texts are pools of word rows.
         pairs: the names of the two texts of a record, or `None`.
         task_heads: the fitted head of each task.
@@ -173,7 +173,7 @@ class HeadData:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the mixes take, the deepest last; texts are encoded up to that layer."""
+        """The layers that the mixes use, the deepest last; texts are encoded up to that layer."""
         names = {name for task in self.task_heads for name in task.mix.layers}
         return tuple(sorted(names, key=depth))
 
@@ -181,12 +181,12 @@ class HeadData:
         """Check that a model is the one that the head was trained on.
 
         Raises:
-            HeadError: another model; the message names what differs.
+            HeadError: a different model; the message names what differs.
         """
         for part in ("weights", "tokenizer", "config"):
             if hashes[part] != self.model[part]:
                 raise HeadError(
                     f"the head was trained on {self.model['id']!r} ({part} {self.model[part][:12]}…) and model "
-                    f"{name!r} is another one ({part} {hashes[part][:12]}…); give the same model in {argument('model')}, "
+                    f"{name!r} is a different model ({part} {hashes[part][:12]}…); give the same model in {argument('model')}, "
                     "or train a head on this one"
                 )

@@ -72,7 +72,7 @@ def load_model(
         **options: `device`, `allow_pickle`, `trust_remote_code` of `load_encoder`.
 
     Raises:
-        HeadError: another model than the head's.
+        HeadError: not the model of the head.
         ModelError: a model that can't be found or loaded.
     """
     name = model if model is not None else str(head.model["id"])
@@ -145,7 +145,7 @@ def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Exam
     is_list_of_strings = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
     if pairs is not None:
         if not is_list_of_strings or len(text) != 2:
-            raise RequestError(f"text {number} is {text!r:.60}; the head takes pairs of two strings")
+            raise RequestError(f"text {number} is {text!r:.60}; the head takes pairs of strings")
         return tuple(
             Example(clean(part), columns={PART: name}) for part, name in zip(text, pairs, strict=True)
         )
@@ -202,7 +202,7 @@ def check_paired(head: HeadData, paired: bool) -> None:
     if head.pairs is not None and not paired:
         names = ",".join(head.pairs)
         raise RequestError(
-            f"the head was trained on pairs of texts ({names}) and these are single ones; "
+            f"the head was trained on pairs of texts ({names}) and these are single texts; "
             f"name the two columns, such as {argument('text', names)}"
         )
     if head.pairs is None and paired:
@@ -221,7 +221,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
     """Check that the rows of a dataset are of the kind that a head was trained on.
 
     Raises:
-        HeadError: another model, level, pool or handling of special tokens.
+        HeadError: a different model, level, pool or handling of special tokens.
         RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
     head.check_model(dataset.manifest.model.to_json(), str(dataset.path))

@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import encode
+from layerwise.array_types import F32
 from layerwise.errors import ModelError, RequestError
 from layerwise.heads.layer_mix import mix_feature_names
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
-from layerwise.states import F32, LayerStates
+from layerwise.states import LayerStates
 from layerwise.texts import listed
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     A row is a text at level `text`, as a pipeline with one label per text needs. At level `word` and `token`
     there are more rows than texts, in the order of the texts, and of words or tokens within a text, as
-    `encoder.encode(texts, level=…).index` lists them: `y` then has a label per row, and cross-validation, which
-    cuts lists of texts, can't be used on top. A word of a pre-split text always gives one row.
+    `encoder.encode(texts, level=…).index` lists them: `y` then has a label per row, and cross-validation can't be
+    used, because it splits lists of texts. A word of a pre-split text always gives one row.
 
     Args:
         model: a name or a folder, as for `lw.load_encoder`, or an encoder. A named model is loaded once
@@ -117,7 +118,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         check_is_fitted(self, "mix_")
         encoder = self._encoder()
         if encoder.hashes != self.hashes_:
-            raise ModelError(f"{encoder!r} isn't the model that was fitted with: its files differ; fit again")
+            raise ModelError(f"{encoder!r} isn't the model that was used in fit: its files differ; fit again")
         return self._mixed(encoder, listed(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -131,7 +132,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _resolve(self, texts: Sequence[Any]) -> Encoder:
         if self.level == "span":
             raise RequestError(
-                "level 'span' needs spans, which a pipeline can't pass; take text, word or token"
+                "level 'span' needs spans, which a pipeline can't pass; use text, word or token"
             )
         if not texts:
             raise RequestError("there is no text to fit on; give at least one")
@@ -147,7 +148,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         if isinstance(self.model, encode.encoder.Encoder):
             return self.model
         if not isinstance(self.model, str | Path):
-            raise RequestError(f"model {self.model!r:.60} is no model; give a name, a folder or an encoder")
+            raise RequestError(f"model {self.model!r:.60} isn't a model; give a name, a folder or an encoder")
         return encode.load.shared_encoder(self.model)
 
     def _encode(self, encoder: Encoder, texts: Sequence[Any]) -> LayerStates:

@@ -1,4 +1,4 @@
-"""Explain the learned mix of a trained head: how sure its weights are, and what each layer contributes.
+"""Explain the learned mix of a trained head: how certain its weights are, and what each layer contributes.
 
 One fit gives weights without intervals, and doesn't show what the head would score without a layer. So the head is
 refitted on the training rows: on groups resampled with replacement, for the intervals, and once without each layer. That
@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.arguments import argument
+from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import Fitted, TaskHead, apply
 from layerwise.heads.learned_mix import (
-    F64,
     INTERVAL,
     LearnedMix,
     LeftOut,
@@ -32,7 +33,6 @@ from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import SplitPlan
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer
 from layerwise.options import TrainOptions
-from layerwise.states import F32, I64
 
 _SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
     "classify": ClassScorer,
@@ -177,7 +177,7 @@ def logit_shares(fitted: Fitted, x: F32, weight: F64, *, softmax: bool) -> F64:
         fitted: a head on a learned mix.
         x: (layers, rows, width), standardised.
         weight: float64 (rows,), how often each row counts.
-        softmax: logits compete, so that only their differences within a row matter: they are centred.
+        softmax: whether only the differences of logits within a row matter; the logits are then centred.
     """
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     softmax = softmax and fitted.hidden is None
@@ -193,7 +193,9 @@ def _check(names: Sequence[str], task: LoopTask, held_out: Mask, groups: I64, dr
         got = f"{len(names)} names, a mask of {len(held_out)}, groups of {len(groups)}"
         raise RequestError(f"{got} don't fit (layers, rows) = {shape}; give one per layer and per row")
     if draws < 0:
-        raise RequestError(f"draws can't be {draws}; give 0 for no intervals, or 20 and more")
+        raise RequestError(
+            f"{argument('draws', draws)} is out of range; give 0 for no intervals, or 20 or more"
+        )
 
 
 def _refit(task: LoopTask, options: LoopOptions, track: Tracker) -> Fitted:

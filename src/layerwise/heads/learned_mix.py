@@ -1,4 +1,4 @@
-"""What is reported of a learned mix: its weights, what each layer contributes and adds, and which layers are alike.
+"""What is reported about a learned mix: its weights, what each layer contributes and adds, and which layers are alike.
 
 The weights of a learned mix are easily misread. Similar layers share weight, so a small weight doesn't mean that a layer
 holds little; and a weight means little if the scores hardly depend on it. So each layer also gets its share of the
@@ -11,12 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerwise.array_types import F32, F64, I64
 from layerwise.heads.head import blocks
-from layerwise.states import F32, I64
 
-F64 = NDArray[np.float64]
 INTERVAL = (0.025, 0.975)
 _ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
 
@@ -74,7 +72,7 @@ class LearnedMix:
         """A warning about how to read the weights, as text."""
         return (
             "Layers that resemble each other share weight, so a small weight doesn't mean that a layer holds "
-            f"little information; most alike are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
+            f"little information; the most similar layers are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
         )
 
     def to_json(self) -> dict[str, Any]:

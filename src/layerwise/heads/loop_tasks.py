@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.heads.head import ACTIVATIONS, Fitted, blocks
-from layerwise.states import F32
 
 KINDS = ("classify", "multilabel", "regress")
 
@@ -111,12 +112,12 @@ class LoopOptions:
         minimum |= dict.fromkeys(("epochs", "patience", "batch"), 1.0)
         for name, low in minimum.items():
             if not low <= getattr(self, name) < float("inf"):
-                got = f"{name.replace('_', ' ')} can't be {getattr(self, name)}"
+                got = f"{argument(name, getattr(self, name))} is out of range"
                 raise RequestError(f"{got}; it must be at least {low:g}, and finite")
         for name in ("dropout", "layer_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                got = f"{name.replace('_', ' ')} can't be {getattr(self, name)}"
-                raise RequestError(f"{got}; it is a share, from 0 to below 1")
+                got = f"{argument(name, getattr(self, name))} is out of range"
+                raise RequestError(f"{got}; it must be at least 0 and below 1")
         if self.activation not in ACTIVATIONS:
             got = f"no activation is called {self.activation!r}"
             raise RequestError(f"{got}; there are {', '.join(ACTIVATIONS)}")
@@ -152,7 +153,7 @@ class TaskRows:
         return list(blocks(rows, self.x.shape[0] * self.x.shape[2]))
 
     def drop_unused(self) -> "TaskRows":
-        """Return the rows without those of weight 0, if a copy of the others costs less than to process all."""
+        """Return the rows without those of weight 0, if copying the others costs less than processing all."""
         is_used = self.train + self.held_out > 0
         if is_used.float().mean() > 0.5:
             return self

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import F32, I64
 from layerwise.layers import depth
 from layerwise.mixes import LayerStats, Mix, Mixer, apply_mix, layer_stats, within_float32
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 Read = Callable[[str], F32]
 Norms = Mapping[str, LayerStats]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
+from layerwise.array_types import F32, I64
 from layerwise.encode.computing import computing
 from layerwise.example import Example
 from layerwise.heads.evaluate import Evaluation, evaluate
@@ -30,7 +31,7 @@ from layerwise.heads.storage import read_head, write_head
 from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import spans
 from layerwise.read.shards import shards
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Head(HeadData):
     """
 
     def __init__(self, data: HeadData, **loading: Any) -> None:
-        """Take a stored head; `loading` are the arguments of `inputs.load_model`."""
+        """Store the data of a head; `loading` are the arguments of `inputs.load_model`."""
         super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.provenance)
         self._loading = loading
         self._encoder: Encoder | None = None
@@ -79,7 +80,7 @@ class Head(HeadData):
         """The model, loaded at first use.
 
         Raises:
-            HeadError: the model of that name isn't the one of the training.
+            HeadError: the model isn't the one that the head was trained on.
             ModelError: the model can't be found or loaded.
         """
         with self._loading_lock:  # otherwise two threads would load it twice
@@ -205,7 +206,7 @@ def load_head(
             if `model` is given, it is loaded and compared at once.
 
     Raises:
-        HeadError: no head, a damaged one, one of a newer format, or another model.
+        HeadError: no head, a damaged one, one of another format version, or a different model.
     """
     head = Head(
         read_head(path),

@@ -17,13 +17,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.silence import silenced
+from layerwise.array_types import F32, I64
 from layerwise.heads.gradient import fit
 from layerwise.heads.head import Fitted
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
 from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import Target
 from layerwise.options import TrainOptions
-from layerwise.states import F32, I64
 
 CS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 RIDGE_CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

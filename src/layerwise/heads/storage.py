@@ -104,7 +104,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     """Return the checked content of `head.json`.
 
     Raises:
-        HeadError: no head, a damaged one, or one of a newer format.
+        HeadError: no head, a damaged one, or one of another format version.
     """
     folder = Path(path)
     file = folder / JSON
@@ -120,7 +120,9 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise HeadError(f"{file} is damaged, it holds no JSON ({error}); restore it from a copy") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise HeadError(f"{file} isn't of a layerwise head; a head is a folder that `layerwise train` writes")
+        raise HeadError(
+            f"{file} doesn't describe a layerwise head; a head is a folder that `layerwise train` writes"
+        )
     version = value.get("version")
     if type(version) is int and 0 < version < VERSION:
         raise HeadError(
@@ -144,7 +146,7 @@ def read_head(path: str | Path) -> HeadData:
     """Return the head in a folder; its versions, shapes and hash are checked.
 
     Raises:
-        HeadError: no head, a damaged one, or one of a newer format.
+        HeadError: no head, a damaged one, or one of another format version.
     """
     value = describe_head(path)
     mixes = _mixes(Path(path) / JSON, value)

@@ -43,7 +43,7 @@ def train_head(
     if not isinstance(dataset, LayerDataset | str | Path):
         raise RequestError(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
-            "dataset; write one with lw.extract"
+            "dataset; write one with `extract`"
         )
     opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
@@ -95,7 +95,7 @@ def _read_tasks(
     else:
         if label is not None:
             raise RequestError(
-                f"{argument('label', label)} goes with one task; several are named as NAME=TASK:COL, "
+                f"{argument('label', label)} only applies to a single task; give each of several tasks as NAME=TASK:COL, "
                 "such as topic=classify:topic"
             )
         kind_and_column = {name: _kind_and_column(name, pair) for name, pair in tasks.items()}
@@ -147,31 +147,31 @@ def _default_mix(layers: Sequence[str]) -> str:
 
 
 def _check_options(options: TrainOptions, specs: Sequence[TaskSpec]) -> None:
-    """Raise RequestError for options out of range, or that don't go together."""
+    """Raise RequestError for options out of range, or that can't be combined."""
     one_of("head_type", options.head_type, HEAD_TYPES)
     if options.class_weight is not None:
         one_of("class_weight", options.class_weight, CLASS_WEIGHTS)
     for name in ("hidden", "shared_hidden"):
         width = getattr(options, name)
         if width is not None and width < 1:
-            raise RequestError(f"{argument(name, width)} is too small; take at least 1")
+            raise RequestError(f"{argument(name, width)} is too small; give at least 1")
     if options.hidden is not None and options.head_type != "mlp":
         raise RequestError(
-            f"{argument('hidden', options.hidden)} goes with {argument('head_type', 'mlp')}; "
-            "add that, or leave it out"
+            f"{argument('hidden', options.hidden)} needs {argument('head_type', 'mlp')}; "
+            f"add that, or leave {argument('hidden')} out"
         )
     if options.shared_hidden is not None and len(specs) < 2:
         raise RequestError(
-            f"{argument('shared_hidden', options.shared_hidden)} goes with several tasks; "
-            f"for one take {argument('head_type', 'mlp')} and {argument('hidden')}"
+            f"{argument('shared_hidden', options.shared_hidden)} only applies to several tasks; "
+            f"for a single task use {argument('head_type', 'mlp')} and {argument('hidden')}"
         )
     if options.layer_dropout and not any(spec.mix.how == "learned" for spec in specs):
         raise RequestError(
-            f"{argument('layer_dropout', options.layer_dropout)} goes with a mix such as learned(all); "
-            "take one, or leave it out"
+            f"{argument('layer_dropout', options.layer_dropout)} needs a learned mix; "
+            f"use a mix such as learned(all), or leave {argument('layer_dropout')} out"
         )
     if not 0 <= options.seed < 1 << 32:
-        raise RequestError(f"{argument('seed', options.seed)} is out of range; take 0 to {(1 << 32) - 1}")
+        raise RequestError(f"{argument('seed', options.seed)} is out of range; give 0 to {(1 << 32) - 1}")
     loop_options(options, Hyperparameters(), 1).check()
 
 
@@ -184,5 +184,5 @@ def _check_class_weight(plan: SplitPlan, options: TrainOptions) -> None:
                 argument("task", "regress") if regress else "several labels per row and a fitted mix or MLP"
             )
             raise RequestError(
-                f"{argument('class_weight', options.class_weight)} doesn't go with {kind}; leave it out"
+                f"{argument('class_weight', options.class_weight)} can't be used with {kind}; leave it out"
             )

@@ -1,1 +1,1 @@
-"""Everything that uses labels: reading and checks, tag schemes, groups, folds, plans of trainings, metrics, scorers."""
+"""Labels: reading and checks, tag schemes, groups, folds, plans of trainings, metrics, scorers."""

@@ -1,4 +1,4 @@
-"""Groups of rows, their parts in a split, and folds: training and probing cut rows here, by whole groups of texts.
+"""Groups of rows, their parts in a split, and folds: training and probing split rows here, by whole groups of texts.
 
 If the same text, or two texts of one author or document, were in the training and in the test part, a head could
 score well by remembering them. So rows are linked into groups, and a group is never split.
@@ -12,10 +12,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.labels.labelled import Mask, read_column
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 ROLES = {
     "train": "train",
@@ -131,17 +132,18 @@ def check_groups(count: int, folds: int) -> None:
     if count < folds:
         groups = argument("groups")
         raise RequestError(
-            f"{count} groups of texts can't be cut into {folds} folds: identical texts, the texts of a pair and equal "
-            f"values of {groups} stay together; give more texts, finer {groups}, or your own {argument('split')}"
+            f"{count} groups of texts can't be split into {folds} folds: identical texts, the texts of a pair and "
+            f"texts with equal values of {groups} stay together; give more texts, finer {groups}, a larger "
+            f"{argument('max_rows')}, or your own {argument('split')}"
         )
 
 
 def stratified_folds(groups: I64, classes: I64 | None, folds: int, seed: int) -> list[Mask]:
     """Return the rows that each of `folds` folds holds out, bool (n,); whole groups, classes spread evenly.
 
-    Shuffled groups, the largest first, go to the fold that has the fewest rows of their commonest class,
-    then the fewest rows. (scikit-learn's StratifiedGroupKFold spreads classes in a similar way, but takes seconds
-    when thousands of groups are split many times.)
+    The groups are shuffled, then sorted, the largest first. Each goes to the fold with the fewest rows of its
+    commonest class; of several such folds, to the one with the fewest rows. (scikit-learn's StratifiedGroupKFold spreads
+    classes in a similar way, but takes seconds when thousands of groups are split many times.)
 
     Args:
         groups: the group of each row (n,).
@@ -190,6 +192,7 @@ def holdout(groups: I64, classes: I64 | None, share: float, seed: int) -> Mask:
     folds = max(2, min(round(1 / share), count))
     if count < 2:
         raise RequestError(
-            f"all rows belong to one group, so nothing can be held out; give more texts or other {argument('groups')}"
+            "all rows belong to one group, so nothing can be held out; give more texts, or another column for "
+            f"{argument('groups')}"
         )
     return stratified_folds(groups, classes, folds, seed)[0]

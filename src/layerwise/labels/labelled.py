@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
 from layerwise.columns import column_values, is_paired, is_present
 from layerwise.errors import RequestError
 from layerwise.labels.tags import convert, cut, scheme_of
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 Mask = NDArray[np.bool_]
 
@@ -25,7 +26,7 @@ class Labelled:
     """The rows of a dataset that have a label.
 
     Attributes:
-        rows: their numbers, int64 (n,), ascending; for pairs of texts (n, 2).
+        rows: the numbers of the rows, int64 (n,), ascending; for pairs of texts (n, 2).
         docs: the text of each row, int64 (n,); the first text of a pair.
         values: strings (n,) as objects; float64 (n,) for `regress`; tuples of strings where `multi`; tags in IOB2.
         dropped: the number of rows (pairs) without a label.
@@ -79,7 +80,7 @@ def read_labels(
     if task == "tag" and dataset.level != "word":
         raise RequestError(
             f"{argument('task', 'tag')} needs rows that are words, and these are of level {dataset.level!r}; "
-            f"extract with {argument('level', 'word')}, or derive words with `layerwise pool`"
+            f"extract with {argument('level', 'word')}, or derive words from tokens with `pool`"
         )
     docs, values = _rows_of(dataset, column)
     rows: NDArray[np.int64] = np.arange(len(docs))
@@ -177,8 +178,8 @@ def _number(column: str, value: Any) -> float:
         number = float("nan")
     if not np.isfinite(number):
         raise RequestError(
-            f"column {column!r} holds {value!r:.60}, which is no finite number; "
-            f"{argument('task', 'regress')} reads numbers: correct it, or use {argument('task', 'classify')}"
+            f"column {column!r} holds {value!r:.60}, which isn't a finite number; "
+            f"{argument('task', 'regress')} needs numbers: correct it, or use {argument('task', 'classify')}"
         )
     return number
 
@@ -234,8 +235,8 @@ def _check_separator(task: str, label_separator: str | None) -> None:
         )
     if label_separator is not None and task != "classify":
         raise RequestError(
-            f"{argument('label_separator', label_separator)} goes with {argument('task', 'classify')}, "
-            f"not {argument('task', task)}; leave it out"
+            f"{argument('label_separator', label_separator)} only applies to {argument('task', 'classify')}, "
+            f"not to {argument('task', task)}; leave it out"
         )
 
 
@@ -248,7 +249,7 @@ def check_labelled(rows: int, columns: Sequence[str], *, part: str = "") -> None
         names = ", ".join(map(repr, columns))
         raise RequestError(
             f"no {part + ' ' if part else ''}row has a label in column {names}; give rows with labels, "
-            f"or take another column for {argument('label')}"
+            f"or use another column for {argument('label')}"
         )
 
 
@@ -257,7 +258,7 @@ def check_numbers(values: NDArray[np.float64], column: str) -> None:
     if values.std() == 0:
         raise RequestError(
             f"column {column!r}: all {len(values):,} numbers are {values[0]:g}, so there is nothing to learn; "
-            f"take another column for {argument('label')}"
+            f"use another column for {argument('label')}"
         )
 
 

@@ -15,10 +15,10 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import r2_score
 
 from layerwise._util.silence import silenced
+from layerwise.array_types import F64, I64
 from layerwise.errors import RequestError
-from layerwise.labels.tags import I64, f1_of_counts, spans
+from layerwise.labels.tags import f1_of_counts, spans
 
-F64 = NDArray[np.float64]
 _ROUNDING = 1e-12  # share of a sum of squares: a smaller variation is the rounding error of a constant
 
 

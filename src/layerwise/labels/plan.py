@@ -1,6 +1,6 @@
 """The plan of a training: the targets of its tasks, and the role of each labelled row.
 
-One task or several share the rows that have a label in any of them. Each row is for training, held out, or for testing.
+All tasks share the rows that have a label for at least one task. Each row is for training, held out, or for testing.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import holdout, leak_note, split_roles, text_groups
 from layerwise.labels.labelled import (
@@ -23,7 +24,7 @@ from layerwise.labels.labelled import (
     read_labels,
 )
 from layerwise.mixes import Mix
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 HELD_OUT = 0.2  # share of the groups that is held out if the user names no dev part
 
@@ -180,7 +181,7 @@ def _check_target(target: Target, train: Mask) -> None:
     if target.multi:
         if not target.classes:
             raise RequestError(
-                f"no row has a label in the lists of column {spec.label!r}; give some that have"
+                f"column {spec.label!r}: the list of labels of every training row is empty; give rows with labels"
             )
         return
     present = np.unique(target.y[train])

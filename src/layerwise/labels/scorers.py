@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import F32, F64, I64
 from layerwise.labels import metrics
 from layerwise.labels.tags import cut, f1_of_counts, lengths, span_counts_of_codes
 from layerwise.labels.viterbi import decode
-from layerwise.states import F32, I64
 
-F64 = NDArray[np.float64]
 Predicted = NDArray[np.float32] | NDArray[np.bool_] | I64
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
 
-I64 = NDArray[np.int64]
 # IOB is used if no other scheme fits: tags of B, I and O in which both B and I begin spans.
 SCHEMES = {"IOB2": "BIO", "IOB1": "BIO", "IO": "IO", "IOBES": "BIESO", "IOE": "IEO", "IOB": "BIO"}
 _NO_LABEL = "_"

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
-from layerwise.labels.tags import I64, inside_partners
+from layerwise.labels.tags import inside_partners
 
 _Bool = NDArray[np.bool_]
 # A decoded block holds at most about this many scores.

@@ -17,7 +17,8 @@ from layerwise.page import content
 from layerwise.page.report import page_data
 
 if TYPE_CHECKING:
-    from layerwise.states import I64, Layered
+    from layerwise.array_types import I64
+    from layerwise.states import Layered
 
 POINTS = 50_000
 _HITS = 1000  # most rows that a search returns

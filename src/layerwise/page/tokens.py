@@ -21,9 +21,10 @@ from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
+    from layerwise.array_types import F32
     from layerwise.encode.encoder import Encoder
     from layerwise.example import Example
-    from layerwise.states import F32, Layered
+    from layerwise.states import Layered
 
 MOST = 64  # most tokens of a text that are shown
 TEXTS = 6

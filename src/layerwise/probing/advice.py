@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from layerwise.array_types import F64
 from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.results import Advice, Estimate
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +56,8 @@ def advise(
             f"No cheaper candidate lies within one {_error_name(comparison)} of it (a rule of thumb)."
         )
     lines.append(
-        f"A choice by this procedure scores {METRICS[metric]} {_interval(chosen.score, chosen.low, chosen.high)} "
-        "on texts that had no part in the choice."
+        f"A candidate that this procedure chooses scores {METRICS[metric]} "
+        f"{_interval(chosen.score, chosen.low, chosen.high)} on texts that weren't used for the choice."
     )
     if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
         lines.append("(mean and sum of the same layers are the same here, as features are standardised.)")
@@ -78,21 +76,21 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
     text = f"Best: {name}, {METRICS[metric]} {score:.3f}"
     if not rivals:
         other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
-        return f"{text}; it can be distinguished from {other_names}."
+        return f"{text}; it differs significantly from {other_names}."
     names = ", ".join(candidates[i].name for i in rivals)
     if worse:
-        return f"{text}; it can be distinguished from {len(worse)} of the others, and not from {names}."
+        return f"{text}; it differs significantly from {len(worse)} of the others, but not from {names}."
     first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
     return (
-        f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it can't be distinguished from any other; "
-        f"{candidates[first].name} and {candidates[second].name} can be from each other."
+        f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it doesn't differ significantly from any other; "
+        f"{candidates[first].name} and {candidates[second].name} differ significantly."
     )
 
 
 def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
     best = comparison.best
     last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
-    start = "No candidate can be distinguished from another with these texts"
+    start = "No two candidates differ significantly on these texts"
     gap, half = (
         comparison.scores[best] - comparison.scores[last],
         comparison.critical * comparison.error[best, last],
@@ -104,7 +102,7 @@ def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Ca
         f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
         f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
         "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
-        "may distinguish them."
+        "may show a difference."
     )
 
 

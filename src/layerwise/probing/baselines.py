@@ -10,9 +10,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.labels.scorers import F64, Predicted, Scorer
+from layerwise.array_types import F32, F64, I64
+from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
-from layerwise.states import F32, I64
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
 _MAX_FEATURES = 20_000  # the most frequent entries of the vocabulary

@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from layerwise.array_types import F32, I64
 from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
 from layerwise.probing.lbfgs import minimise
-from layerwise.states import F32, I64
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
@@ -143,7 +143,7 @@ class Solver:
         """Fit every training set at every C, from strong to weak regularisation, each from the last solution.
 
         Weak regularisation takes longest and seldom helps: after each C, `may_stop` is called with each family
-        and says whether its path may end there; `last` is the position of the last C. `on_begin` is called
+        and returns whether its path may end there; `last` is the position of the last C. `on_begin` is called
         when fits begin at a C.
         """
         for batch in self._batches(fits):

@@ -1,24 +1,27 @@
 """The candidates of a probe: every layer alone, and mixes of layers."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.heads.mixing import halves, read_planes
 from layerwise.layers import depth
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 DEFAULTS = ("mean(1:)", "mean(-4:)", "concat(-4:)", "concat(all)", "learned(all)")
+_COLON = re.compile(r"\A([A-Za-z_]+)\s*:\s*(.*)", re.DOTALL)  # HOW:LAYERS
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A mix with its name: the mix string as the user, or `DEFAULTS`, writes it."""
+    """A mix with its name: the mix string of the user, or of `DEFAULTS`, with brackets (`mean(1:)`)."""
 
     name: str
     mix: Mix
@@ -53,11 +56,11 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
     Raises:
         RequestError: a broken mix string, or a mix of a layer that isn't stored.
     """
-    out = [_candidate(name, name, dataset) for name in dataset.layers]
+    out = [_candidate(name, dataset) for name in dataset.layers]
     keys = {_key(candidate.mix) for candidate in out}
     for text in DEFAULTS if mixes is None else mixes:
         try:
-            candidate = _candidate(text, text, dataset)
+            candidate = _candidate(text, dataset)
         except RequestError:
             if mixes is not None:
                 raise
@@ -68,8 +71,9 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
     return out
 
 
-def _candidate(name: str, text: str, dataset: Layered) -> Candidate:
-    return Candidate(name, parse_mix(text, dataset.blocks, dataset.layers), dataset.blocks)
+def _candidate(text: str | int, dataset: Layered) -> Candidate:
+    mix = parse_mix(text, dataset.blocks, dataset.layers)
+    return Candidate(_COLON.sub(r"\1(\2)", str(text).strip()), mix, dataset.blocks)
 
 
 def _key(mix: Mix) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layerwise.states import I64
+from layerwise.array_types import I64
 
 
 def control_labels(words: Sequence[str], classes: I64, count: int, seed: int) -> I64:

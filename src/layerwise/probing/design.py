@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import stratified_folds
 from layerwise.labels.labelled import Mask
 from layerwise.probing.batched_solver import Fits
-from layerwise.states import I64
 
 INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough
 _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -91,7 +91,7 @@ class DesignBuilder:
     """Collects training sets and numbers them."""
 
     def __init__(self, groups: I64, targets: NDArray[np.float32] | I64, count: int, *, spread: bool) -> None:
-        """Take the group and the target of each row; with `spread`, each fold gets about the same share of each class."""
+        """Store the group and the target of each row; with `spread`, each fold gets about the same share of each class."""
         self.groups, self.count = groups, count
         self.targets: list[NDArray[np.float32] | I64] = [targets]
         self.classes = np.asarray(targets, np.int64) if spread else None
@@ -146,7 +146,7 @@ def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, control
             outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed)
-    text = f"{repeats} × {folds}-fold cross-validation, {INNER} inner folds choose"
+    text = f"{repeats} × {folds}-fold cross-validation, C chosen on {INNER} inner folds"
     return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 
@@ -159,7 +159,7 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     train, dev, test = (roles == name for name in ("train", "dev", "test"))
     if not test.any():
         raise RequestError(
-            f"the column of {argument('split')} has no labelled row with the value test, on which to score; "
+            f"no row with a label has the value test in the column of {argument('split')}, so there is nothing to score; "
             "name another column, or leave it out for cross-validation"
         )
     builder.targets += controls
@@ -171,11 +171,16 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     else:
         outer = builder.nested(train, test, 0, _seed(seed, 0))
     controlled = tuple((0, number + 1) for number in range(len(controls)))
-    chosen = "dev chooses" if dev.any() else f"{INNER} inner folds of train choose"
+    chosen = "dev" if dev.any() else f"{INNER} inner folds of train"
     counts = f"{train.sum():,} train, {dev.sum():,} dev, {test.sum():,} test"
     orders = _orders(builder, train, seed)
     return Design(
-        builder.fits(), (outer,), controlled, orders, True, f"your own split ({counts} rows): {chosen}"
+        builder.fits(),
+        (outer,),
+        controlled,
+        orders,
+        True,
+        f"your own split ({counts} rows), C chosen on {chosen}",
     )
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32, F64, I64
 from layerwise.heads.solve import CS
-from layerwise.labels.scorers import F64, Predicted, Scorer
+from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.batched_solver import BeginCallback, Scores
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
-from layerwise.states import F32, I64
 
 _FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by
 
@@ -176,7 +176,7 @@ def control_scores(
 
     Args:
         fitter: the solver of the candidate.
-        design: says which outer fits are repeated, with which random labels.
+        design: its `controls` name the outer fits to repeat, and their random labels.
         scorers: one for each set of random labels.
         chosen: the position of C for each outer fit.
         track: progress over the Cs.

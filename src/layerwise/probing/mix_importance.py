@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32, I64
 from layerwise.heads.learned_mix import (
     LearnedMix,
     LeftOut,
@@ -21,7 +22,7 @@ from layerwise.probing.candidates import Candidate, beside
 from layerwise.probing.design import Design
 from layerwise.probing.evaluate import c_of
 from layerwise.probing.problem import ProbeProblem
-from layerwise.states import F32, I64, Layered
+from layerwise.states import Layered
 
 _DRAWS = 1000  # bootstrap samples of the outer test rows
 

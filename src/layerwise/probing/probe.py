@@ -31,7 +31,7 @@ def probe(
 ) -> ProbeResult:
     """Score every layer and mix of a dataset for a label, with intervals, tests, baselines and advice.
 
-    By nested cross-validation, repeated with several seeds, or by the user's own split. See `ProbeResult`.
+    Scores come from nested cross-validation, repeated with several seeds, or from the user's own split.
 
     Args:
         dataset: rows on disk or in memory; one layer of the used rows is in memory at a time, and for a mix
@@ -52,10 +52,10 @@ def probe(
     """
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise RequestError(
-            f"{argument('seed', seed)} is out of range; take a whole number from 0 to {(1 << 32) - 1}"
+            f"{argument('seed', seed)} is out of range; give a whole number from 0 to {(1 << 32) - 1}"
         )
     if max_rows < 1:
-        raise RequestError(f"{argument('max_rows', max_rows)} is too small; take at least 1")
+        raise RequestError(f"{argument('max_rows', max_rows)} is too small; give at least 1")
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")

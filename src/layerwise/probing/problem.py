@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import check_groups, leak_note, split_roles, text_groups
 from layerwise.labels.labelled import (
@@ -24,9 +25,7 @@ from layerwise.labels.labelled import (
 )
 from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
-from layerwise.states import I64, Layered
-
-F64 = NDArray[np.float64]
+from layerwise.states import Layered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +85,8 @@ def gather(
     labelled = read_labels(dataset, task, label)
     if labelled.multi:
         raise RequestError(
-            f"column {label!r} has several labels per row; probe takes one, `layerwise train` takes several"
+            f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
+            "which takes several"
         )
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
@@ -155,7 +155,7 @@ def _sampled(
         sampled[np.flatnonzero(part)[chosen[group_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
-            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, drawn by whole texts with "
+            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, sampled by whole texts with "
             f"seed {seed}; {argument('max_rows')} sets how many."
         )
     return sampled

@@ -81,16 +81,16 @@ class ProbeResult(NamedResult[CandidateResult]):
     `bits_per_label`, `compression`, `cost`, `bytes_per_row`; see `CandidateResult`.
 
     Attributes:
-        task, label, metric, rows: the question, the metric of all scores, and the number of rows with a label.
+        task, label, metric, rows: the task, its column, the metric of all scores, and the number of rows used.
         classes: the names of the classes; none for `regress`.
-        design: the folds, in words.
+        design: a description of the folds.
         candidates: single layers and mixes, in order of depth.
-        chosen: the score of following the advice.
-        baselines: scores without any layer chosen, by name.
-        advice: which mix to take.
-        notes: sentences for people: what was left out, and why.
+        chosen: the score of the candidates that the inner folds choose, on texts that weren't used for the choice.
+        baselines: scores to compare with, by name.
+        advice: which mix to use.
+        notes: sentences for the reader: what was left out, and why.
         seed: the seed of folds and samples.
-        learned: what the learned mix weighs, or `None`.
+        learned: the layer weights of the learned mix and their importance, or `None`.
         provenance: versions, date, and the dataset.
     """
 

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.labels.scorers import F64, ClassScorer, Predicted, Scorer
+from layerwise.array_types import F64, I64
+from layerwise.labels.scorers import ClassScorer, Predicted, Scorer
 from layerwise.probing import stats
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
 from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
 from layerwise.probing.problem import ProbeProblem
 from layerwise.probing.results import Estimate
-from layerwise.states import I64, Layered
+from layerwise.states import Layered
 
 FOLDS = 5
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
@@ -47,7 +48,9 @@ class ProbeRun:
         if self.dataset.level not in ("token", "word") or not self.problem.names:
             return False
         if self.problem.words is None:
-            self.notes.append("There is no control task, as it goes by words and texts aren't stored.")
+            self.notes.append(
+                "There is no control task, because it needs words and the dataset stores no texts."
+            )
             return False
         return True
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-F64 = npt.NDArray[np.float64]
+from layerwise.array_types import F64
+
 Metric = Callable[[F64], F64]
 # Scores are of the order of 1: smaller differences are rounding.
 _SAME = 1e-12

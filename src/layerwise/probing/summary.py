@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise._util.progress import Tracker
+from layerwise.array_types import F64
 from layerwise.heads.solve import regularisation
-from layerwise.labels.scorers import F64, Predicted
+from layerwise.labels.scorers import Predicted
 from layerwise.probing import baselines, stats
 from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate, time_of
@@ -199,7 +200,7 @@ class ResultBuilder:
             estimates_by_name["emb"] = estimates[names.index("emb")]
         words = run.problem.words
         if words is None:
-            run.notes.append("There is no bag of words, as texts aren't stored.")
+            run.notes.append("There is no bag of words, because the dataset stores no texts.")
             return estimates_by_name
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
@@ -223,8 +224,8 @@ class ResultBuilder:
             predicted = self.run.evaluate_on(model, best, step_track).predicted
             scores.append(float(self.run.folds(predicted).mean()))
         self.run.notes.append(
-            f"random_model is {best.name} of the same architecture with random weights, "
-            f"{len(scores)} seeds; its interval is the lowest and the highest."
+            f"random_model is {best.name} of a model with the same architecture and random weights, "
+            f"{len(scores)} seeds; its interval is from the lowest to the highest score."
         )
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
 

@@ -52,7 +52,7 @@ class Loopback:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             raise RequestError(
-                f"{argument('port', port)}: {why}; take another, or 0 for a free one"
+                f"{argument('port', port)}: {why}; give another, or 0 for a free one"
             ) from None
 
     @property

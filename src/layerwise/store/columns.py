@@ -1,4 +1,4 @@
-"""Checking the columns of a dataset's tables when they are read, so that others can rely on their types."""
+"""Checking the columns of a dataset's tables when they are read, so that other code can rely on their types."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from layerwise.errors import DatasetError
 
-# The types of the columns that layerwise writes, where they exist; some may be nulls throughout.
+# The types of the columns that layerwise writes, where they exist; some may be null in all rows.
 _TYPES = {
     "doc": pa.int64(),
     "source": pa.string(),
@@ -57,7 +57,7 @@ def check_columns(table: pa.Table, path: Path, kind: str, level: str, first: int
     if kind == "texts" and not np.array_equal(docs, np.arange(first, first + texts)):
         raise _damaged(path, f"its texts aren't numbered from {first} on")
     if len(docs) and ((np.diff(docs) < 0).any() or docs[0] < first or docs[-1] >= first + texts):
-        raise _damaged(path, f"its rows aren't, in order, those of texts {first} to {first + texts - 1}")
+        raise _damaged(path, f"its rows aren't those of texts {first} to {first + texts - 1} in order")
 
 
 def _fits(column: pa.ChunkedArray, name: str, expected: pa.DataType) -> bool:

@@ -26,7 +26,7 @@ from layerwise.errors import OutputError
 _CURES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space in your quota",
-    errno.EROFS: "take a place that can be written to",
+    errno.EROFS: "choose a place that can be written to",
     errno.EACCES: "make it writable",
     errno.EPERM: "make it writable",
     errno.ELOOP: "remove the link in its place",
@@ -37,9 +37,9 @@ KEPT = f"what was committed is kept; {AGAIN}"
 
 
 def reached(event: str, path: Path) -> None:
-    """Do nothing: called before each `sync`, `rename` and `remove`.
+    """Do nothing; called before each `sync`, `rename` and `remove`.
 
-    Crash tests put a function of their own in its place, to count these points and to stop at one.
+    Crash tests replace this function, to count these points and to stop at one of them.
     """
 
 
@@ -49,7 +49,7 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
     try:
         yield
     except faults() as error:
-        cure = _CURES.get(getattr(error, "errno", None) or 0, "mend that")
+        cure = _CURES.get(getattr(error, "errno", None) or 0, "correct this")
         raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
 
 
@@ -64,7 +64,7 @@ def aside(path: Path, *, private: bool = False) -> Path:
 
 @functools.cache
 def _upload_folder(url: str) -> Path:
-    """Return a temporary folder for what will be uploaded to `url`; it is removed at exit."""
+    """Return a temporary folder for files that will be uploaded to `url`; it is removed at exit."""
     folder = TemporaryFolder()
     atexit.register(folder.close)
     return folder.path
@@ -82,7 +82,7 @@ def check_new(path: Path) -> None:
         OutputError: a file or folder exists, or the path can't be written to.
     """
     if path.exists() or path.is_symlink():
-        raise OutputError(f"{path} is there already; give a new name, or remove it first")
+        raise OutputError(f"{path} already exists; give a new name, or remove it first")
     near = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
     with writing(path, AGAIN), tempfile.TemporaryDirectory(dir=near):
         pass
@@ -105,7 +105,7 @@ def new(path: Path) -> Iterator[Path]:
             yield part
             rename(part, path)
             sync_folder(path.parent)
-        except BaseException:  # also when interrupted: nothing half-made stays
+        except BaseException:  # also when interrupted: no incomplete file stays
             _clear(part)
             for folder in above:
                 with suppress(OSError):
@@ -180,7 +180,7 @@ def write_aside(path: Path, data: bytes, *, private: bool = False) -> None:
     part = aside(path, private=private)
     try:
         write_synced(part, data, path)
-    except OSError:  # a full disk has no room for half a file
+    except OSError:  # the incomplete file would take space on a full disk
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise

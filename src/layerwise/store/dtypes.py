@@ -1,7 +1,7 @@
-"""Stored types: float32 to what stands on the disk, and back; and what that loses.
+"""Stored types: conversion of float32 to the numbers on disk and back, and the error of that.
 
 float16 and bfloat16 round to nearest, ties to even. int8 is symmetric with a scale per row and layer,
-max |v| / 127, so a code is v / scale rounded. What is written is finite, always; what is read is given as it stands.
+max |v| / 127, so a code is v / scale rounded. Written values are always finite; read values are returned without a check.
 """
 
 import os
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.arguments import argument
+from layerwise.array_types import F32
 from layerwise.choices import DTYPES, one_of
 from layerwise.errors import OutputError
 
-F32 = NDArray[np.float32]
 Codes = NDArray[Any]
 Job = tuple[F32, Codes, F32 | None]
 """Where decoded values go (rows, width), their codes (rows, width), and the scales (rows,) of int8."""
@@ -25,7 +25,7 @@ NUMPY = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "|i1"}
 SAFETENSORS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 _LARGEST = {"float16": 65504.0, "bfloat16": float(np.array(0x7F7F0000, np.uint32).view(np.float32))}
 _BLOCK = 3 << 16  # values that a core's cache holds through the passes over them
-_CHUNK = 1 << 21  # values that are worth a thread's while
+_CHUNK = 1 << 21  # values; for fewer a thread isn't worth its cost
 _SIGN_AND_REST = np.array(0x8FFFE000, np.uint32).view(np.int32)
 _REBIAS = np.float32(2.0**112)
 _ENDLESS = 65_536  # beyond the largest number of float16
@@ -63,7 +63,7 @@ def _refuse_misfits(values: F32, dtype: str, layer: str) -> None:
         return
     odd = values[~np.isfinite(values)]
     if len(odd):
-        what = f"layer {layer} holds {odd[0]}, which {argument('dtype', dtype)} can't hold, nor can any other"
+        what = f"layer {layer} holds {odd[0]}, which {argument('dtype', dtype)} can't hold, and no other stored type can"
         raise OutputError(
             f"{what}: the model itself gave it; try {argument('precision', 'fp32')} or another model"
         )
@@ -71,7 +71,7 @@ def _refuse_misfits(values: F32, dtype: str, layer: str) -> None:
     fitting = ["float32", *(["bfloat16"] if abs(worst) <= _LARGEST["bfloat16"] else [])]
     choices = " or ".join(argument("dtype", name) for name in fitting)
     what = f"layer {layer} holds {worst:.6g}, too large for {argument('dtype', dtype)} (up to {largest:.6g})"
-    raise OutputError(f"{what}; take {choices}, in another {argument('out')}")
+    raise OutputError(f"{what}; use {choices}, in another {argument('out')}")
 
 
 def _to_bfloat16(values: F32) -> Codes:
@@ -136,14 +136,14 @@ def _decode_into(out: F32, codes: Codes, scales: F32 | None, dtype: str) -> None
 
 
 def _from_float16(out: F32, codes: Codes) -> None:
-    # Faster than numpy's own conversion: move exponent and fraction into place, keep the sign, and mend the
+    # Faster than numpy's own conversion: move exponent and fraction into place, keep the sign, and correct the
     # exponent's bias by a product, which is exact for every finite value, subnormal ones included.
     bits = out.view(np.int32)
     bits[...] = codes.view("<i2")
     np.left_shift(bits, 13, out=bits)
     np.bitwise_and(bits, _SIGN_AND_REST, out=bits)
     np.multiply(out, _REBIAS, out=out)
-    # Infinity and NaN have become numbers that float16 has not.
+    # Infinity and NaN have become finite numbers beyond the range of float16.
     if out.size and max(out.max(), -out.min()) >= _ENDLESS:
         np.copyto(out, codes, where=np.abs(out) >= _ENDLESS)
 
@@ -155,8 +155,8 @@ def losses(values: F32, codes: Codes, scales: F32 | None, dtype: str) -> tuple[f
     """
     if dtype == "float32" or not values.size:
         return 0.0, 0.0
-    gone = decode(codes, scales, dtype)
-    gone -= values
-    by_row = np.maximum(gone.max(axis=1), -gone.min(axis=1))
+    differences = decode(codes, scales, dtype)
+    differences -= values
+    by_row = np.maximum(differences.max(axis=1), -differences.min(axis=1))
     sizes = np.maximum(values.max(axis=1), -values.min(axis=1))
     return float(by_row.max()), float((by_row / np.maximum(1, sizes)).max())

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
 from layerwise._util.progress import SILENT, Tracker
+from layerwise.array_types import F32
 from layerwise.choices import one_of
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import (
@@ -20,15 +21,15 @@ from layerwise.mixes import (
     parse_mix,
     warn_of_stats,
 )
-from layerwise.states import F32, Layered
+from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
 
 TARGETS = ("parquet", "npy")
-_GROUP_BYTES = 1 << 27  # of vectors, held at once for a row group
+_GROUP_BYTES = 1 << 27  # of the vectors of a row group, which are in memory at once
 
 Column = tuple[str, int, Callable[[Layered, slice], F32]]
-"""A matrix that is written: its name, its width, and what gives rows of a part, float32 (rows, width)."""
+"""A matrix that is written: its name, its width, and a function that returns rows of a part, float32 (rows, width)."""
 
 
 def export(
@@ -77,7 +78,7 @@ def _mixed(states: Layered, text: str | int | Mix) -> list[Column]:
     mix = parse_mix(text, states.blocks, states.layers)
     stats: Mapping[str, LayerStats] | None = None
     if mix.how == "learned":
-        apply_mix(mix, states.layer)  # refuses, before anything is written
+        apply_mix(mix, states.layer)  # raises its errors before anything is written
     if mix.norm:
         warn_of_stats(mix)
         stats = {name: layer_stats(part.layer(name) for part in states.parts()) for name in mix.layers}
@@ -173,7 +174,7 @@ def _write_array(
 ) -> None:
     step = max(1, _GROUP_BYTES // (4 * width))
     head = {"descr": "<f4", "fortran_order": False, "shape": (states.rows, width)}
-    with disk.create(path) as file:  # appended, not memory-mapped: a full disk kills one who writes to a map
+    with disk.create(path) as file:  # not memory-mapped: writing to a map on a full disk kills the process
         npy.write_array_header_1_0(file, head)
         for part in _parts(states, track):
             for rows in _steps(part.rows, step):

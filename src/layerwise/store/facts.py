@@ -1,4 +1,4 @@
-"""What a dataset is, as `info` shows it."""
+"""The facts about a dataset that `info` shows."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,7 @@
 """The header of a safetensors file: which tensors there are, and at which bytes.
 
 Eight bytes of length, little-endian, a JSON object padded with spaces to a multiple of 64 bytes in all, then
-the tensors without gaps: a tensor (rows, width) per layer; for int8 the scales (rows,) stand before them.
+the tensors without gaps: a tensor (rows, width) per layer; for int8 the scales (rows,) come before them.
 """
 
 import json
@@ -12,7 +12,7 @@ from layerwise._util.guarded import INT64, JSON_BYTES, TENSORS, parse_json
 from layerwise.store.dtypes import SAFETENSORS, itemsize
 
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_DIMENSIONS = 8  # of a tensor; ours have two at most
+_DIMENSIONS = 8  # of a tensor; those of a dataset have two at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def plan(layers: tuple[str, ...], rows: int, width: int, dtype: str) -> dict[str
     """Return the tensors of a shard in the order of the file, bytes counted from the end of the header."""
     spans: dict[str, Span] = {}
     end = 0
-    if dtype == "int8":  # first, so that they stand at multiples of four
+    if dtype == "int8":  # first, so that they begin at multiples of four
         for layer in layers:
             spans[scale_name(layer)] = Span("F32", (rows,), end, end + 4 * rows)
             end += 4 * rows
@@ -46,7 +46,7 @@ def plan(layers: tuple[str, ...], rows: int, width: int, dtype: str) -> dict[str
 
 
 def header(spans: dict[str, Span]) -> bytes:
-    """Return the bytes that stand before the data."""
+    """Return the bytes before the data."""
     entries = {
         name: {"dtype": span.dtype, "shape": list(span.shape), "data_offsets": [span.start, span.end]}
         for name, span in spans.items()

@@ -146,7 +146,7 @@ def _reader(annotation: Any) -> Reader:
 
 
 def _checked(kind: Any, check: json_checks.Check) -> Reader:
-    """Return a reader of values that pass a check; a scalar is itself."""
+    """Return a reader of values that pass a check; a scalar is returned as it is."""
     inner = None if kind is Any or kind in _SCALARS else _reader(kind)
 
     def read(value: Any) -> Any:

@@ -5,8 +5,8 @@ out/manifest.json.sha256    as sha256sum writes it
 out/shards-HASH.parquet     a record per shard
 out/run.json                what was measured while it was made: differs from run to run, and no hash covers it
 out/shards/00000.safetensors, 00000.index.parquet, 00000.texts.parquet
-out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard; where
-                            several write it, I-of-N.lock held by each, and I-of-N.end.json when it is through
+out/work/                   while unfinished: settings.json, and a commit record 00000.json per shard; with
+                            several writers I-of-N.lock, held by each, and I-of-N.end.json when it has finished
 out/.lock                   held by the one writer, or for a moment by each of several
 """
 
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from layerwise._util.guarded import read_json
 from layerwise._util.paths import faults, reason
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError
 from layerwise.store.json_object import JsonObject, WrongEntryError
 
@@ -72,7 +73,7 @@ class Folder:
         return self.work / f"{share[0]}-of-{share[1]}.lock"
 
     def share_end(self, share: tuple[int, int]) -> Path:
-        """What one of several writers notes when it has been through the whole source."""
+        """What one of several writers records when it has read the whole source."""
         return self.work / f"{share[0]}-of-{share[1]}.end.json"
 
     def record(self, number: int) -> Path:
@@ -104,7 +105,7 @@ def from_json(path: Path) -> dict[str, Any]:
     try:
         value = read_json(path)
     except faults() as error:
-        raise DatasetError(f"can't read {path}: {reason(error)}; mend that and try again") from error
+        raise DatasetError(f"can't read {path}: {reason(error)}; correct this and run again") from error
     except ValueError as error:
         raise DatasetError(f"{path} is damaged, it holds no JSON: {error}; restore it from a copy") from error
     if not isinstance(value, dict):
@@ -116,7 +117,7 @@ def parsed(kind: type[Object], value: Any, path: Path) -> Object:
     """Return the object that a JSON value in a file of a dataset stands for.
 
     Raises:
-        DatasetError: naming the file and the first entry that makes no sense.
+        DatasetError: naming the file and its first invalid entry.
     """
     try:
         return kind.from_json(value)
@@ -125,16 +126,16 @@ def parsed(kind: type[Object], value: Any, path: Path) -> Object:
 
 
 def damaged(path: Path, what: str) -> DatasetError:
-    """Return the error that a file of a dataset isn't what was written; `what` is wrong with it."""
+    """Return the error that a file of a dataset is damaged; `what` says how."""
     return DatasetError(f"{path} is damaged: {what}; restore it from a copy")
 
 
 def check_version(value: dict[str, Any], path: Path) -> None:
-    """Check that a manifest or settings file is of layerwise, in the version that this one reads.
+    """Check that a manifest or settings file is one of layerwise, of the format version that this layerwise reads.
 
     Raises:
         ForeignFormatError: when it is of another program, or of another version.
-        DatasetError: a version that makes no sense.
+        DatasetError: an invalid version.
     """
     if value.get("format") != FORMAT:
         raise ForeignFormatError(
@@ -145,7 +146,11 @@ def check_version(value: dict[str, Any], path: Path) -> None:
         raise damaged(path, f"its version is {version!r:.60}")
     if version < VERSION:
         what = f"{path} has format version {version}, of an older layerwise, and this one reads {VERSION}"
-        raise ForeignFormatError(f"{what}; make the dataset again with `layerwise extract`")
+        # The same command with the same folder would be refused again.
+        root = path.parent.parent if path.name == "settings.json" else path.parent
+        raise ForeignFormatError(
+            f"{what}; remove {root}, or give another {argument('out')}, and extract again"
+        )
     if version > VERSION:
         what = f"{path} has format version {version}, this layerwise reads {VERSION}"
         raise ForeignFormatError(f"{what}; update layerwise (pip install -U layerwise)")

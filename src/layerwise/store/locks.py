@@ -34,7 +34,7 @@ def lock_of(path: Path) -> Lock:
 
 
 def hold_share(folder: Folder, share: tuple[int, int]) -> Lock:
-    """Acquire and return the lock of one of several writers; it is held until it is released or freed.
+    """Acquire and return the lock of one of several writers; it is held until it is released or deleted.
 
     Raises:
         DatasetError: another process holds it.
@@ -55,14 +55,14 @@ def acquire(folder: Folder, lock: Lock, who: str, timeout: float = 0) -> None:
             lock.acquire(timeout=timeout)
         except filelock.Timeout:
             what = f"{folder.root} is in use: {who} is writing it"
-            raise DatasetError(f"{what}; wait for it, or take another output folder") from None
+            raise DatasetError(f"{what}; wait until it ends, or give another output folder") from None
 
 
 def check_alone(folder: Folder, count: int = 0) -> None:
-    """Check that none of several writers is at work, except those that are `count` in all; the caller holds the lock.
+    """Check that no worker is writing, except one of `count` workers; the caller holds the lock of the dataset.
 
     Raises:
-        DatasetError: another one is at work.
+        DatasetError: another worker is writing.
     """
     for path in sorted(folder.work.glob("*-of-*.lock")):
         if path.stem.endswith(f"-of-{count}"):

@@ -1,4 +1,4 @@
-"""The manifest: what a dataset is, where it comes from, and when it is one. The prose of it is `docs/format.md`."""
+"""The manifest: what a dataset holds and where it comes from. `docs/format.md` describes it in prose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ Dtype = Annotated[str, json_checks.one_of(DTYPES)]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelHashes(JsonObject):
-    """What tells a model from another: the SHA-256 of its weights, its tokenizer, and all else that changes a vector."""
+    """What identifies a model: the SHA-256 of its weights, its tokenizer, and everything else that changes a vector."""
 
     weights: Hash
     tokenizer: Hash
@@ -55,7 +55,7 @@ class ModelHashes(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class UnusedFiles(JsonObject):
-    """What of a model's folder nothing reads: tensors of the weights, and files of weights."""
+    """The parts of a model's folder that nothing reads: tensors of the weights, and files of weights."""
 
     tensors: tuple[str, ...]
     files: tuple[str, ...]
@@ -80,7 +80,7 @@ class ModelEntry(ModelHashes):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(JsonObject):
-    """How a source is read: what `open_corpus` takes; an entry that it doesn't know would give other texts."""
+    """How a source is read: arguments of `open_corpus`. Unknown ones are refused, as they may change the texts."""
 
     closed: ClassVar[bool] = True
     format: str
@@ -159,7 +159,7 @@ class Settings(EncoderSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance(JsonObject):
-    """How far rows may be from a plain forward: `rule` in words; with int8 per layer, and the error it follows from."""
+    """How far rows may be from a plain forward: `rule` in words; for int8 also per layer, with the measured error."""
 
     rule: str
     value: Positive
@@ -169,7 +169,7 @@ class Tolerance(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedRecord(JsonObject):
-    """A bad record of a source that was skipped: where it stands, and what is wrong with it."""
+    """A bad record of a source that was skipped: where it is, and what is wrong with it."""
 
     source: str
     line: int | None
@@ -195,7 +195,7 @@ class Machine(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class Description(JsonObject):
-    """What a manifest says that doesn't follow from settings and shards; a verb makes it, and the writer the rest."""
+    """The part of a manifest that doesn't follow from settings and shards; a verb makes it, the writer adds the rest."""
 
     layers: Layers
     level: Level
@@ -227,7 +227,7 @@ class Manifest(Description):
     error: Mapping[str, StorageError]
 
 
-# Entries that repeat another, so that readers of either read the same.
+# Entries that must be equal, because a reader may use either of them.
 _REPEATED = {
     **{f"settings.{name}": name for name in ("layers", "level", "pool", "dtype", "derived")},
     **{f"settings.model.{name}": f"model.{name}" for name in ("weights", "tokenizer", "config")},
@@ -260,21 +260,23 @@ def _tolerance(description: Description, records: Sequence[ShardRecord]) -> Tole
     errors = [as_json(record.int8_error) for record in records if record.int8_error]
     if not errors:
         return description.tolerance
-    # A merged dataset has several: that of the part that is furthest off.
+    # A merged dataset has several: the one of the part with the largest error counts.
     measured = [Tolerance.from_json(measured_tolerance(error, description.dtype)) for error in errors]
     return max(measured, key=lambda tolerance: tolerance.value)
 
 
 def read_manifest(folder: Folder) -> Manifest:
-    """Return the manifest of a finished dataset, checked for sense; its hash isn't (see `verify`).
+    """Return the manifest of a finished dataset, with all entries checked; its hash isn't checked (see `verify`).
 
     Raises:
-        DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
+        DatasetError: no dataset, an unfinished one, another format version, or a damaged manifest.
     """
     try:
         _check_exists(folder)
     except faults() as error:
-        raise DatasetError(f"can't read {folder.root}: {reason(error)}; mend that and try again") from error
+        raise DatasetError(
+            f"can't read {folder.root}: {reason(error)}; correct this and run again"
+        ) from error
     return parse_manifest(from_json(folder.manifest), folder.manifest)
 
 
@@ -286,15 +288,17 @@ def _check_exists(folder: Folder) -> None:
     if not folder.manifest.exists():
         if folder.settings.exists():
             what = f"{root} is unfinished: it has no manifest yet"
-            raise DatasetError(f"{what}; start the same `layerwise extract` command again to go on")
-        raise DatasetError(f"{root} is no dataset: it has no {folder.manifest.name}; is it another folder?")
+            raise DatasetError(f"{what}; start the same `layerwise extract` command again to continue")
+        raise DatasetError(
+            f"{root} is no dataset: it has no {folder.manifest.name}; give the folder of a dataset"
+        )
 
 
 def parse_manifest(value: dict[str, Any], path: Path) -> Manifest:
     """Return the manifest that a JSON object stands for, which is or will be at `path`.
 
     Raises:
-        DatasetError: another format or version; or naming the first entry that makes no sense or contradicts another.
+        DatasetError: another format or version; or naming the first entry that is invalid or contradicts another one.
     """
     check_version(value, path)
     manifest = parsed(Manifest, value, path)

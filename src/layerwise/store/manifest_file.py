@@ -1,8 +1,8 @@
 """The manifest and its hash on disk, replaced so that a crash leaves the old pair, or one that can be completed.
 
 Two files can't be replaced at once. The next manifest is written aside first, then the hash is replaced, then the
-manifest. Killed in between, the hash is that of the manifest that stands aside, which is how such a state is recognised;
-the old manifest is whole all the time.
+manifest. If the process is killed in between, the hash is that of the next manifest, which shows this state; the old
+manifest stays complete all the time.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ def checksum_line(folder: Folder, data: bytes) -> bytes:
 
 
 def next_manifest(folder: Folder) -> Path:
-    """Return where the next manifest stands before it replaces the one before."""
+    """Return the path of the next manifest until it replaces the old one."""
     return folder.work / folder.manifest.name if is_remote(folder.root) else disk.aside(folder.manifest)
 
 

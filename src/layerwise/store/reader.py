@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from layerwise._util.guarded import read_bytes
 from layerwise._util.paths import place
+from layerwise.array_types import F32, I64
 from layerwise.errors import DatasetError, LayerwiseError, RequestError
-from layerwise.states import I64, Layered, Rows, select_rows
+from layerwise.row_selection import Rows, select_rows
+from layerwise.states import Layered
 from layerwise.store.columns import check_columns
-from layerwise.store.dtypes import F32, NUMPY, Codes, Job, decode, decode_all
+from layerwise.store.dtypes import NUMPY, Codes, Job, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, read_manifest
@@ -28,7 +30,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
     """Open a finished dataset; reads its manifest and nothing else.
 
     Raises:
-        DatasetError: no dataset, an unfinished one, a newer format, or a damaged manifest.
+        DatasetError: no dataset, an unfinished one, another format version, or a damaged manifest.
     """
     folder = Folder(place(path))
     manifest = read_manifest(folder)
@@ -36,7 +38,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
 
 
 def open_rows(rows: Layered | str | Path) -> Layered:
-    """Return the rows of a dataset, of its folder, or in memory; reading stored ones that aren't finite raises an error."""
+    """Return the rows of a dataset, of its folder, or in memory; reading stored values that aren't finite raises an error."""
     opened = open_dataset(rows) if isinstance(rows, str | Path) else rows
     return opened.checked() if isinstance(opened, LayerDataset) else opened
 
@@ -89,7 +91,7 @@ class LayerDataset(Layered):
     """Rows on disk, with the interface of rows in memory; one layer is read without touching the others."""
 
     def __init__(self, folder: Folder, manifest: Manifest, records: Records, only: int | None = None) -> None:
-        """Made by `open_dataset`, and by `parts` for `only` one shard."""
+        """Called by `open_dataset`, and by `parts` with the number of the `only` shard."""
         self._folder, self._manifest, self._records = folder, manifest, records
         self._numbers = range(len(records)) if only is None else range(only, only + 1)
 
@@ -119,7 +121,7 @@ class LayerDataset(Layered):
 
     @property
     def sha256(self) -> str:
-        """The hash of the manifest, which holds those of all files: what tells datasets apart."""
+        """The hash of the manifest, which holds those of all files, and so identifies the dataset."""
         return hashlib.sha256(read_bytes(self._folder.manifest)).hexdigest()
 
     @property
@@ -191,7 +193,7 @@ class LayerDataset(Layered):
         """Return the scales that the int8 codes of a layer are multiplied by: float32 of shape (rows,).
 
         Raises:
-            RequestError: a stored type without scales, or a layer or row that isn't there.
+            RequestError: a stored type without scales, or a layer or row that doesn't exist.
         """
         if self.dtype != "int8":
             raise RequestError(f"{self.path} is stored as {self.dtype}; only int8 has scales")
@@ -205,7 +207,7 @@ class LayerDataset(Layered):
     def _refusal(self, layer: str, row: int, value: str) -> LayerwiseError:
         number = row + int(self._records.rows[: self._numbers.start].sum())
         return DatasetError(
-            f"{self.path}: layer {layer}, row {number} holds {value}, as no vector may; see `layerwise verify`, and make its "
+            f"{self.path}: layer {layer}, row {number} holds {value}, which isn't finite; run `layerwise verify`, then make its "
             "shard again with `layerwise repair`, or leave the layer out"
         )
 

@@ -1,4 +1,4 @@
-"""The records of a dataset's shards: what is known of each, in one table, so that ten thousand shards open at once."""
+"""The records of a dataset's shards: one table for all shards, so that a dataset of ten thousand shards opens quickly."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from layerwise._util import json_checks
 from layerwise._util.guarded import SHARDS, parse_json
+from layerwise.array_types import I64
 from layerwise.errors import DatasetError
-from layerwise.states import I64
 from layerwise.store.json_object import JsonObject, WrongEntryError
 from layerwise.store.layout import KINDS, Folder
 from layerwise.store.tables import read_table, table_bytes
@@ -62,7 +62,7 @@ class ShardFiles(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class Counts(JsonObject):
-    """What became of the tokens and words of some texts; `docs/format.md` says what is counted."""
+    """Numbers of tokens, and of tokens and words that were cut off or dropped; `docs/format.md` explains each."""
 
     tokens: int
     windows: int
@@ -140,7 +140,7 @@ def shard_record(value: Any, number: int) -> ShardRecord:
     """Return the record that a JSON value stands for, of the shard of this number.
 
     Raises:
-        WrongEntryError: naming the first entry that makes no sense.
+        WrongEntryError: naming the first invalid entry.
     """
     record = ShardRecord.from_json(value)
     if record.number != number:
@@ -154,7 +154,7 @@ def shard_record(value: Any, number: int) -> ShardRecord:
 
 
 def records_bytes(records: Sequence[ShardRecord]) -> tuple[bytes, RecordsFile]:
-    """Return the file of some records, in order, and its entry in the manifest; what was measured is left out."""
+    """Return the file of some records, in order, and its entry in the manifest; without the measured seconds."""
     written = [json.dumps(_unmeasured(record), sort_keys=True) for record in records]
     columns: dict[str, Any] = {
         "texts": pa.array([record.texts for record in records], pa.int64()),
@@ -163,7 +163,7 @@ def records_bytes(records: Sequence[ShardRecord]) -> tuple[bytes, RecordsFile]:
     }
     data = table_bytes(pa.table(columns))
     digest = hashlib.sha256(data).hexdigest()
-    # By its hash: another version of a dataset has another file, so that the old one is whole to the end.
+    # Named by its hash: another version of a dataset has another file, so the old one stays complete to the end.
     entry = RecordsFile(name=records_name(digest), count=len(records), bytes=len(data), sha256=digest)
     return data, entry
 
@@ -178,7 +178,7 @@ def records_name(sha256: str) -> str:
 
 
 class Records:
-    """The records of a finished dataset, in order; they are read when they are asked for.
+    """The records of a finished dataset, in order; they are read when they are needed.
 
     Attributes:
         path: the file.
@@ -201,7 +201,7 @@ class Records:
         if any(table[name].type != pa.int64() or table[name].null_count for name in _COUNTED):
             raise self._damaged()
         counted: dict[str, I64] = {name: table[name].to_numpy() for name in _COUNTED}
-        # Each by itself, as sums of numbers beyond it might run over.
+        # Each number has a limit, so that the sum of all can't overflow.
         if any(
             ((values < 0) | (values > json_checks.MOST // self.count)).any() for values in counted.values()
         ):
@@ -228,7 +228,7 @@ class Records:
         """Return one record.
 
         Raises:
-            DatasetError: one that makes no sense.
+            DatasetError: the record is invalid.
         """
         written = self._table["record"][number].as_py()
         try:
@@ -252,7 +252,7 @@ def totals_of(records: Sequence[ShardRecord]) -> Totals:
     """Return the sums over all shards.
 
     Raises:
-        DatasetError: counts that are beyond belief together.
+        DatasetError: a sum that is too large.
     """
     counts = [item.name for item in fields(Counts) if item.name != "others"]
     sums = dict.fromkeys(("texts", "rows", "bytes", *counts), 0)

@@ -26,7 +26,7 @@ def provenance_of(dataset: Layered) -> dict[str, Any]:
 
 
 def fingerprint(dataset: Layered) -> str:
-    """Return what tells rows from other rows: the hash of a dataset's manifest, of states that of their deepest layer."""
+    """Return a hash that identifies rows: of the manifest of a dataset, or of the deepest layer of states in memory."""
     if isinstance(dataset, LayerDataset):
         return dataset.sha256
     shape = f"{dataset.layers} {dataset.rows} {dataset.level} {dataset.pool}"

@@ -1,6 +1,6 @@
 """What was measured while a dataset was made, in a file of its own: all other files are the same in every run.
 
-Nothing depends on it: no hash covers it, and a dataset from which it is missing, or whose is damaged, opens as ever.
+Nothing depends on it: no hash covers it, and a dataset opens also if it is missing or damaged.
 """
 
 import platform
@@ -53,9 +53,9 @@ def read_run(folder: Folder, count: int) -> Run:
     except DatasetError as error:
         is_missing = isinstance(error.__cause__, FileNotFoundError)
         return Run(problem=f"{folder.run} is missing" if is_missing else str(error))
-    if len(entries.seconds) < count:  # it may have more, of an addition that was cut off
+    if len(entries.seconds) < count:  # it may have more, of an addition that was interrupted
         return Run(
-            problem=f"{folder.run} is of another dataset: it has {len(entries.seconds):,} shards and not {count:,}"
+            problem=f"{folder.run} is of another dataset: it has {len(entries.seconds):,} shards instead of {count:,}"
         )
     return Run(entries.finished, entries.host, dict(enumerate(entries.seconds[:count])))
 

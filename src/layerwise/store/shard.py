@@ -1,4 +1,4 @@
-"""Writing one shard: its files aside, then in their places, then its record, which commits it."""
+"""Writing one shard: its files under temporary names, then renamed, then its record, which commits it."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from layerwise._util.guarded import digest_regular
 from layerwise._util.paths import is_remote
+from layerwise.array_types import F32
 from layerwise.errors import DatasetError
 from layerwise.store import disk
-from layerwise.store.dtypes import F32
 from layerwise.store.json_object import WrongEntryError
 from layerwise.store.layout import KINDS, Folder, damaged, from_json, to_json
 from layerwise.store.manifest import read_manifest
@@ -89,11 +89,11 @@ class ShardWriter:
         self._closed(None)
         paths = [self._folder.shard(self.number, kind) for kind in KINDS]
         leftovers = [disk.aside(path, private=True) for path in paths]
-        # Interrupted in the last moment of its commit; and in an object store others may be about to commit it.
+        # An interrupted commit may be complete; and in an object store others may be about to commit the shard.
         if not is_remote(self._folder.root) and not self._is_recorded():
             leftovers += paths
         for path in leftovers:
-            with suppress(OSError):  # what stays is swept up when the work is continued
+            with suppress(OSError):  # what stays is removed when the work is continued
                 disk.remove(path)
 
     def _is_recorded(self) -> bool:
@@ -113,7 +113,9 @@ def commit_shard(
     facts: ShardFacts,
     error: Mapping[str, StorageError],
 ) -> ShardRecord:
-    """Put a shard in its place and commit it, its tensors standing aside whole and synced; returns its record.
+    """Rename the files of a shard to their final names, and commit it; returns its record.
+
+    The file of its tensors must be complete and synced, under its temporary name.
 
     Args:
         folder, number: of the shard.
@@ -149,10 +151,11 @@ def commit_shard(
 def _settled(folder: Folder, record: ShardRecord) -> ShardRecord:
     """Return the record of a shard that another process has committed at the same time.
 
-    On another kind of machine its bytes are others. Where ours stand in their place, `record` replaces its record.
+    On another kind of machine it writes other bytes. If the files are those of this process, `record` replaces its
+    record.
 
     Raises:
-        DatasetError: some files are its and some ours.
+        DatasetError: some files are of the other process, and some of this one.
     """
     path = folder.record(record.number)
     try:

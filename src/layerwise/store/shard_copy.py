@@ -1,4 +1,4 @@
-"""Shards of other datasets as shards of one: their tensors byte for byte, their texts numbered anew."""
+"""Shards of other datasets as shards of one: their tensors byte for byte, their texts are renumbered."""
 
 import hashlib
 from pathlib import Path
@@ -21,12 +21,12 @@ def copy_shard(source: Folder, record: ShardRecord, target: Folder, number: int,
     """Copy a shard under another number; returns its new record.
 
     Args:
-        source, record: the dataset that it stands in, and its record there.
-        target, number: where it goes.
-        docs: how much higher its texts are numbered there.
+        source, record: the dataset of the shard, and its record.
+        target, number: the dataset that it is copied to, and its number there.
+        docs: what is added to the numbers of its texts.
 
     Raises:
-        DatasetError: a file that isn't what its record says.
+        DatasetError: a file that has changed since it was written.
         OutputError: a place that can't be written to.
     """
     aside = disk.aside(target.shard(number, "tensors"), private=True)
@@ -44,7 +44,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
     """Copy a file, synced; return its bytes and its SHA-256."""
     state, size = hashlib.sha256(), 0
     try:
-        file = open_regular(source)  # its errors aren't those of writing
+        file = open_regular(source)  # before `disk.writing`, because its errors aren't errors of writing
     except faults() as error:
         raise _unreadable(source, error) from error
     with file, disk.writing(target), disk.create(target) as into:
@@ -73,9 +73,9 @@ def _moved(source: Folder, record: ShardRecord, kind: str, docs: int) -> pa.Tabl
 
 
 def _unreadable(path: Path, error: BaseException) -> DatasetError:
-    return DatasetError(f"can't read {path}: {reason(error)}; see `layerwise verify`")
+    return DatasetError(f"can't read {path}: {reason(error)}; run `layerwise verify {path.parent.parent}`")
 
 
 def _changed(source: Folder, record: ShardRecord, kind: str) -> DatasetError:
     path = source.shard(record.number, kind)
-    return DatasetError(f"{path} isn't the file that was written; see `layerwise verify {source.root}`")
+    return DatasetError(f"{path} has changed since it was written; run `layerwise verify {source.root}`")

@@ -1,10 +1,10 @@
-"""Staging: what stands in a dataset's folder while it is being written, so that a killed run is continued.
+"""Staging: the files of unfinished work in a dataset's folder, from which a killed run is continued.
 
-An extraction takes hours and may be killed at any moment; without a record of what is whole, the next run would have to
-start anew, or would take half-written files for rows. So a finished shard leaves a record in `work/`, beside the
-settings that it was made with, and only a shard with a record counts. The functions here begin such work, read it
-again, refuse what doesn't fit it, and remove what a crash left. `docs/format.md`, "How it is written", has the order
-of the steps; `DatasetWriter` calls them, holding the lock.
+An extraction takes hours and may be killed at any moment; without a record of the complete shards, the next run would
+have to start from the beginning, or would read incomplete files. So a finished shard leaves a record in `work/`,
+beside the settings that it was made with, and only a shard with a record counts. The functions here create these
+files, read them again, refuse settings that don't fit them, and remove what a crash left. `docs/format.md`, "How it is
+written", has the order of the steps; `DatasetWriter` calls them, holding the lock.
 """
 
 import re
@@ -49,7 +49,7 @@ class StagedSettings(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class ShareEnd(JsonObject):
-    """What one of several writers notes when it has been through the whole source.
+    """What one of several writers records when it has read the whole source.
 
     Attributes:
         share: its index, and how many writers there are.
@@ -106,7 +106,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def begin(folder: Folder, settings: Settings, adding: Sequence[str] | None = None) -> None:
-    """Create the folders, and write the settings; where shards are being added, also from what sources."""
+    """Create the folders, and write the settings; where shards are being added, also the names of their sources."""
     for path in (folder.shards, folder.work):
         disk.make_folder(path)
     disk.sync_folder(folder.root)
@@ -118,20 +118,20 @@ def begin(folder: Folder, settings: Settings, adding: Sequence[str] | None = Non
     if adding is None or (earlier is not None and "adding" not in earlier):
         disk.write_file(folder.settings, data)
     elif not disk.write_new(folder.settings, data):
-        check_adding(folder, adding)  # in a store, which has no locks, this is what keeps others away
+        check_adding(folder, adding)  # in an object store, which has no locks, this refuses a second writer
 
 
 def check_adding(folder: Folder, sources: Sequence[str]) -> None:
-    """Check that an unfinished addition is of the sources that are to be added now; more may follow these.
+    """Check that `sources` begins with the sources of the unfinished addition, if there is one.
 
     Raises:
-        DatasetError: it is of other sources.
+        DatasetError: it begins with others.
     """
     earlier = _staged(folder.settings).adding if folder.settings.exists() else None
     if earlier is not None and tuple(sources[: len(earlier)]) != earlier:
         raise DatasetError(
-            f"{folder.root} holds an unfinished {argument('append')} of {' '.join(earlier)}; give that source, as it was, to "
-            f"continue it, or remove {folder.work} to give it up"
+            f"{folder.root} holds an unfinished {argument('append')} of {' '.join(earlier)}; give that source, unchanged, "
+            f"to continue it, or remove {folder.work} to cancel it"
         )
 
 
@@ -146,18 +146,18 @@ def check_settings(folder: Folder, stored: Settings, settings: Settings) -> None
         return
     if stored.merged is not None and settings.merged is None:
         raise DatasetError(
-            f"what stands in {folder.root} was begun by `layerwise merge`; start that again to finish it, or give "
+            f"the dataset in {folder.root} was started by `layerwise merge`; run that command again to finish it, or give "
             "another output folder"
         )
     name, stored_value, value = differing
-    what = f"{folder.root} holds a dataset made with other settings: {name} is {stored_value} there and {value} here"
+    what = f"{folder.root} holds a dataset made with other settings: {name} is {stored_value} in it and {value} here"
     raise DatasetError(f"{what}; give the same settings, or another output folder")
 
 
 def difference(stored: Any, value: Any, name: str = "") -> tuple[str, str, str] | None:
     """Return the first setting, by name, that differs, with both values as text; `None` when none does."""
     if isinstance(stored, dict) and isinstance(value, dict):
-        # Another model or precision changes much else; its name says most.
+        # Another model or precision changes other settings as well, so it is named first.
         for key in sorted({*stored, *value}, key=lambda key: (key != "model", key != "precision", key)):
             path = f"{name}.{key}" if name else key
             if key not in stored or key not in value:
@@ -187,8 +187,8 @@ def numbers(folder: Folder, least: int = 0) -> list[int]:
 def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILENT) -> dict[int, ShardRecord]:
     """Return the commit records of unfinished work by their numbers, in order, of the shards that `is_own` selects.
 
-    There may be gaps where there were several writers, or where a shard isn't whole, in a file or its record:
-    then the record is removed, so that the shard is made again.
+    Numbers may be missing between them: shards of other writers, and shards of which a file or the record is
+    incomplete. The record of such a shard is removed, so that the shard is made again.
     """
     records = {}
     selected = list(filter(is_own, numbers(folder)))
@@ -202,7 +202,7 @@ def take_up(folder: Folder, is_own: Callable[[int], bool], track: Tracker = SILE
 
 
 def _whole_record(folder: Folder, number: int) -> ShardRecord | None:
-    """Return the commit record of a shard; `None` when it is damaged, or a file hasn't the size that it gives."""
+    """Return the commit record of a shard; `None` when it is damaged, or a file doesn't have the size that it states."""
     try:
         record = shard_record(read_json(folder.record(number)), number)
         sizes = {kind: folder.shard(number, kind).stat().st_size for kind in KINDS}
@@ -231,7 +231,7 @@ def _staged(path: Path) -> StagedSettings:
 
 
 def read_ends(folder: Folder) -> list[ShareEnd]:
-    """Return what several writers noted when they were through the source."""
+    """Return what several writers recorded when they had read the source."""
     return [parsed(ShareEnd, from_json(path), path) for path in sorted(folder.work.glob(_END))]
 
 
@@ -253,7 +253,7 @@ def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: 
 
 
 def clear_ends(folder: Folder, count: int) -> None:
-    """Remove the ends of writers of which there weren't `count`: the source may have been another one then."""
+    """Remove the `ShareEnd` files of runs with another number of writers: the source may have been another one."""
     for path in folder.work.glob(_END):
         if not path.name.endswith(f"-of-{count}.end.json"):
             disk.remove(path)
@@ -270,8 +270,8 @@ def sweep(
         is_own: selects the shards of this writer; nothing that belongs to others is removed.
         alone: whether it is the only writer.
 
-    In an object store, which has no locks, nothing is removed: another writer may be about to commit it, and what nobody
-    commits is written over.
+    In an object store, which has no locks, nothing is removed: another writer may be about to commit a file. A file that
+    nobody commits is overwritten later.
     """
     if is_remote(folder.root):
         return
@@ -306,7 +306,7 @@ def remove_empty(folder: Folder) -> None:
 
 
 def clear_work(folder: Folder) -> None:
-    """Remove the folder of unfinished work, the settings last; nothing depends on its being removed."""
+    """Remove the folder of unfinished work, the settings last; a failure is ignored, because the folder does no harm."""
     with suppress(OSError):
         for path in _files(folder.work):
             numbered = path.suffix == ".json" and path.stem.isdigit()
@@ -323,7 +323,7 @@ def clear_work(folder: Folder) -> None:
 
 
 def clear_records(folder: Folder, name: str) -> None:
-    """Remove the files of records of earlier versions of a dataset; that called `name` stays."""
+    """Remove the files of records of earlier versions of a dataset; the file `name` stays."""
     with suppress(OSError):
         for path in _files(folder.root):
             if path.name != name and path.name.startswith("shards-") and _belongs(path.name):

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "store_schema": True,
 }
 _ROW_GROUP = 1 << 16
-_SMALL = 1 << 26  # bytes of a table that is read at once, whatever stands in its dictionaries
+_SMALL = 1 << 26  # bytes; a table that can't be larger is read without looking at its dictionaries first
 
 
 def table_bytes(table: pa.Table) -> bytes:
@@ -40,7 +40,7 @@ def table_bytes(table: pa.Table) -> bytes:
 def _raw(path: Path) -> Any:
     """Return a file of Arrow's; of an object store one in Arrow's own memory.
 
-    Not one of Python's: a thread of Arrow's that lets go of one while the interpreter ends aborts the process.
+    Not a file of Python: if a thread of Arrow releases one while the interpreter ends, the process aborts.
     """
     if not is_remote(path):
         check_regular(path)
@@ -64,8 +64,8 @@ def read_table(path: Path, rows: int | None = None, columns: Collection[str] | N
     """Return the table in a Parquet file, or some columns of it.
 
     Raises:
-        DatasetError: a file that is missing, damaged, lacks a column, hasn't the number of `rows` that it should
-            have, or becomes too large.
+        DatasetError: a file that is missing, damaged, lacks a column, doesn't have the number of `rows` that
+            it should have, or becomes too large.
     """
     # Not pq.read_table, which takes folders called a=b in the path for columns.
     with _readable(path), _raw(path) as raw, pq.ParquetFile(raw) as file:
@@ -77,7 +77,9 @@ def read_table(path: Path, rows: int | None = None, columns: Collection[str] | N
         table = _bounded(raw, file, columns)
         table.validate(full=True)  # strings that aren't UTF-8, numbers that a dictionary doesn't have
     if rows is not None and table.num_rows != rows:
-        raise DatasetError(f"{path} has {table.num_rows} rows and says {rows}; restore it from a copy")
+        raise DatasetError(
+            f"{path} has {table.num_rows} rows and its metadata states {rows}; restore it from a copy"
+        )
     return table
 
 
@@ -116,7 +118,9 @@ def joint_schema(paths: Iterable[Path], where: Path) -> pa.Schema:
         try:
             joined = join_schemas([joined, schema], where)
         except DatasetError as error:
-            raise DatasetError(f"{error}, from {path} on; extract that anew, with values alike") from None
+            raise DatasetError(
+                f"{error}, from {path} on; extract that dataset again, with values of one type"
+            ) from None
     return joined
 
 
@@ -133,7 +137,7 @@ def written_table(path: Path) -> pa.Table:
     """Return the table in a Parquet file with the schema that it was written with; reading renames the items of lists.
 
     Raises:
-        DatasetError: as `read_table`, or a file that isn't one of ours.
+        DatasetError: as `read_table`, or a file that layerwise didn't write.
     """
     table = read_table(path)
     with _readable(path), _raw(path) as raw, pq.ParquetFile(raw) as file:

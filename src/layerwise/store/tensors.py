@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from layerwise._util.guarded import JSON_BYTES, check_regular, open_regular
 from layerwise._util.paths import faults, is_remote, read_range, reason
+from layerwise.array_types import F32
 from layerwise.errors import DatasetError
 from layerwise.store import disk
-from layerwise.store.dtypes import F32, Codes, encode, losses
+from layerwise.store.dtypes import Codes, encode, losses
 from layerwise.store.header import Span, header, plan, read_header, scale_name
 
 _HEAD = 1 << 14  # bytes that hold most headers
@@ -206,4 +207,6 @@ class TensorFile:
         try:
             return read_range(self.path, self.data_start + span.start, self.data_start + span.end)
         except faults() as error:
-            raise DatasetError(f"can't read {self.path}: {reason(error)}; does it still exist?") from error
+            raise DatasetError(
+                f"can't read {self.path}: {reason(error)}; check that it still exists"
+            ) from error

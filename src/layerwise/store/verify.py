@@ -12,7 +12,7 @@ from layerwise._util.paths import faults, place, reason
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
 from layerwise.mixes import block_slices
-from layerwise.states import odd_row
+from layerwise.row_selection import odd_row
 from layerwise.store import manifest_file, staging
 from layerwise.store.dtypes import decode
 from layerwise.store.json_object import as_json
@@ -32,14 +32,14 @@ class Problem:
 
 
 def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
-    """Compare every file of a finished dataset with its manifest; an empty list says that all is right.
+    """Compare every file of a finished dataset with its manifest; an empty list means that no file has a fault.
 
     Args:
         path: the folder of the dataset.
         track: reports the shards that are checked.
 
     Raises:
-        DatasetError: there is no finished dataset to check, or one of a newer format. A manifest that is
+        DatasetError: there is no finished dataset to check, or one of another format version. A manifest that is
             damaged is a problem, not an error.
     """
     folder = Folder(place(path))
@@ -55,7 +55,7 @@ def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
     entry = manifest.shards
     difference = _compare(folder.root / entry.name, entry)
     if difference:
-        return [*problems, Problem(entry.name, f"{difference}; what it says of the shards can't be used")]
+        return [*problems, Problem(entry.name, f"{difference}; the records of the shards can't be used")]
     try:
         records = Records(folder, entry)
         schemas: dict[str, pa.Schema] = {}
@@ -71,7 +71,7 @@ def check_files(path: str | Path, track: Tracker = SILENT) -> list[Problem]:
 def _check_manifest(folder: Folder) -> Iterator[Problem]:
     if not folder.manifest.exists():
         if folder.checksum.exists():
-            yield Problem(folder.manifest.name, f"is missing, and {folder.checksum.name} is there")
+            yield Problem(folder.manifest.name, f"is missing, and {folder.checksum.name} exists")
         return
     try:
         line = manifest_file.checksum_line(folder, read_bytes(folder.manifest))
@@ -93,7 +93,7 @@ def _check_shard(shard: StoredShard, schemas: dict[str, pa.Schema]) -> Iterator[
         if what:
             whole = False
             yield Problem(_name(shard.folder, path), what)
-    if whole:  # what isn't the file that was written needn't fit the manifest
+    if whole:  # of a changed file there is nothing more to report
         yield from _check_vectors(shard)
         yield from _check_tables(shard, schemas)
 
@@ -119,14 +119,14 @@ def _check_vectors(shard: StoredShard) -> Iterator[Problem]:
             odd = _odd_row(shard, layer)
             if odd is not None:
                 yield Problem(
-                    name, f"layer {layer} holds {odd[1]} in row {odd[0]} of the shard, as no vector may"
+                    name, f"layer {layer} holds {odd[1]} in row {odd[0]} of the shard, which isn't finite"
                 )
     except DatasetError as error:
         yield Problem(name, str(error))
 
 
 def _odd_row(shard: StoredShard, layer: str) -> tuple[int, float] | None:
-    """Return the first row of a layer that isn't finite, and what it holds; goes by blocks of some MiB."""
+    """Return the first row of a layer that isn't finite, and its first such value; reads the layer in blocks of a few MiB."""
     codes, scales = shard.codes(layer), shard.scales(layer)
     for rows in block_slices(*codes.shape):
         values = decode(codes[rows], None if scales is None else scales[rows], shard.manifest.dtype)
@@ -137,7 +137,7 @@ def _odd_row(shard: StoredShard, layer: str) -> tuple[int, float] | None:
 
 
 def _check_sums(folder: Folder, manifest: Manifest, records: Sequence[ShardRecord]) -> Iterator[Problem]:
-    """Check that what the manifest says of all shards together is what their records come to."""
+    """Check that the totals and errors in the manifest follow from the records of its shards."""
     totals, errors = totals_of(records).to_json(), as_json(errors_of(records, manifest.layers))
     for name, expected, stored in (
         ("totals", totals, manifest.totals.to_json()),

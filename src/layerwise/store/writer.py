@@ -32,7 +32,7 @@ from layerwise.store.run import read_run, run_file
 from layerwise.store.shard import ShardWriter
 
 Share = tuple[int, int]
-_PATIENCE = 20.0  # seconds that one of several writers waits for the others to look at the folder
+_PATIENCE = 20.0  # seconds that one of several writers waits for the lock of the dataset
 
 
 class DatasetWriter:
@@ -49,7 +49,7 @@ class DatasetWriter:
     committed: dict[int, ShardRecord]
     manifest: Manifest | None = None
     records: Records | None = None
-    _others_wait = False  # while shards are repaired: others, which are being added, wait in work/
+    _others_wait = False  # whether shards of an unfinished addition stay in work/ while others are repaired
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class DatasetWriter:
         """Open `out`, new, unfinished or finished.
 
         Args:
-            out: the folder of the dataset; made when it isn't there.
+            out: the folder of the dataset; created if it doesn't exist.
             settings: everything that can change a stored byte.
             share: (index, count) of one of several writers that work at the same time, each on the shards
                 whose number has the remainder `index` by `count`; without it there is only one writer.
-            adding: open a finished dataset so that shards of these sources can be added; it is whole until
-                `finish`.
+            adding: open a finished dataset so that shards of these sources can be added; it stays
+                unchanged until `finish`.
             mend: open a finished dataset, files of which are damaged, so that shards can be made again.
             track: reports which shards of unfinished work are looked at.
 
         Raises:
             OutputError: a file or a foreign folder, or a place that can't be written to.
-            DatasetError: in use, made with other settings, of a newer format, or damaged; or shards of other
+            DatasetError: in use, made with other settings, of another format version, or damaged; or shards of other
                 sources are being added.
         """
         self._folder = Folder(place(out))
@@ -119,8 +119,8 @@ class DatasetWriter:
         if not self._mend:
             cure = "restore it from a copy, or make it again with `layerwise repair`"
             staging.check_files_exist(self._folder, self.committed, cure)
-        # Killed between its last two steps; nobody needs it any more, unless shards are being added. In an object
-        # store, which has no locks, others may be about to.
+        # The folder work/ is left of a writer that was killed between its last two steps. It isn't needed, unless
+        # shards are being added. In an object store, which has no locks, it may be that of another writer.
         has_work = self._folder.work.exists() and not is_remote(self._folder.root)
         if has_work and not staging.numbers(self._folder, len(self.committed)):
             with suppress(OSError), self._lock.acquire(timeout=0):
@@ -149,7 +149,7 @@ class DatasetWriter:
 
     def _look_at_unfinished(self) -> None:
         if self._folder.manifest.exists():
-            # To be added to, or finished by another process since we looked.
+            # Shards are to be added, or another process has just finished it.
             (self._look_at_reopened if self._reopens else self._look_at_finished)()
             return
         self.finished = False
@@ -169,9 +169,9 @@ class DatasetWriter:
         staging.check_settings(self._folder, staging.stored_settings(self._folder), self._settings)
 
     def _look_at_share(self, share: Share) -> None:
-        """Take the lock of one of several writers for that of all, which others wait for."""
+        """Acquire the lock of one of several writers, then release that of the dataset, for which others wait."""
         locks.check_alone(self._folder, share[1])
-        lock = locks.hold_share(self._folder, share)  # before anything of it is looked at or swept up
+        lock = locks.hold_share(self._folder, share)  # before its files are read or removed
         try:
             if self._folder.settings.exists():
                 self._check_staged()
@@ -225,7 +225,7 @@ class DatasetWriter:
         return self.committed.pop(number)
 
     def end_share(self, end: staging.ShareEnd) -> None:
-        """Note, for `finish`, what one of several writers knows when it has been through the whole source."""
+        """Note, for `finish`, what one of several writers knows after it has read the whole source."""
         assert self._share is not None
         path = self._folder.share_end(self._share)
         with disk.writing(path):
@@ -233,7 +233,7 @@ class DatasetWriter:
             staging.clear_ends(self._folder, self._share[1])
 
     def finish(self, description: Description) -> Manifest:
-        """Write the manifest, which makes a dataset of the shards; returns it.
+        """Write the manifest, which completes the dataset; returns it.
 
         Args:
             description: what the manifest says besides settings, and what follows from the records of the shards.
@@ -245,7 +245,7 @@ class DatasetWriter:
             raise ValueError("the dataset is finished, or a shard is still open")
         folder, earlier = self._folder, self.manifest
         if sorted(self.committed) != list(range(len(self.committed))):
-            raise ValueError(f"the shards aren't whole: {sorted(self.committed)}")
+            raise ValueError(f"shards are missing; committed are {sorted(self.committed)}")
         records = [self.committed[number] for number in sorted(self.committed)]
         table, entry = records_bytes(records)
         if earlier is not None and read_manifest(folder) != earlier:
@@ -264,13 +264,13 @@ class DatasetWriter:
         return manifest
 
     def _check_readable(self, data: bytes) -> None:
-        """Refuse to write a manifest that nobody could read, such as one that lists very many skipped records."""
+        """Refuse to write a manifest that is too large to be read, such as one that lists very many skipped records."""
         try:
             value = parse_json(data)
         except ValueError as error:
             what = f"the manifest of {self._folder.root} can't be written: {error}"
             raise OutputError(
-                f"{what}; mend the source, so that fewer records are skipped, and start anew"
+                f"{what}; correct the source, so that fewer records are skipped, and start again in a new folder"
             ) from None
         parse_manifest(value, self._folder.manifest)
 
@@ -290,13 +290,13 @@ class DatasetWriter:
     def _committed_nothing(self) -> bool:
         if self.finished or self._share is not None or len(self.committed) != self.base:
             return False
-        # A process that writes on our behalf may have committed what we don't know of yet.
+        # A process that writes for this writer may have committed a shard which it hasn't reported yet.
         return not staging.numbers(self._folder, self.base)
 
     def _undo(self) -> None:
         """Remove what opening the writer created."""
         if is_remote(self._folder.root):
-            # It has no locks: what else stands there may be another's.
+            # It has no locks: the other files may be those of another writer.
             if self._adding is not None:
                 with suppress(*faults()):
                     disk.remove(self._folder.settings)
