@@ -343,7 +343,7 @@ def test_two_vocabularies_of_which_either_may_be_read_are_refused(folder: Path) 
     with_vocabulary(folder)
     for name in ("tekken.json", "tokenizer.model"):
         (folder / name).write_text("{}")
-    with pytest.raises(ModelError, match="'tekken.json', 'tokenizer.model', and transformers takes"):
+    with pytest.raises(ModelError, match="'tekken.json', 'tokenizer.model', and transformers reads"):
         lw.load_encoder(folder, device="cpu")
 
 

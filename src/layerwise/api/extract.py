@@ -74,8 +74,8 @@ def extract(
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens: see `Encoder.request`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
-        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
-            classes: see `read.ReaderOptions`.
+        format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
+        separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
         shard_texts: texts per shard.

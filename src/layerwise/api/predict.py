@@ -48,8 +48,8 @@ def predict(
         to: `jsonl`, `csv` or `conll`.
         model, revision, device, allow_pickle, trust_remote_code: see `load_head`.
         batch_tokens: see `Encoder.request`.
-        format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
-            classes: see `read.ReaderOptions`.
+        format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
+        separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 

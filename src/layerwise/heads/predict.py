@@ -150,8 +150,8 @@ class Head(HeadData):
         Args:
             source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in
                 training.
-            format, text, words, id, columns, encoding, skip_bad, limit, separator, na, sentence_id, join,
-                classes: see `read.ReaderOptions`; for texts.
+            format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`; for texts.
+            separator, na, sentence_id, join, classes: see `read.ReaderOptions`; for texts.
             progress: called with the progress; see `lw.Progress`.
             threads: number of threads to compute with; see `lw.extract`.
 
