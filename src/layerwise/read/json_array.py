@@ -1,4 +1,4 @@
-"""A JSON array of records, read piece by piece: no more than one record is in memory.
+"""A JSON array of records, read in chunks: no more than one record is in memory.
 
 A file of JSON lines is often named .json too; it is read as such.
 """
@@ -17,7 +17,7 @@ from layerwise.read.lines import LONGEST, open_text
 from layerwise.read.options import line_codec
 from layerwise.read.record import BadRecordError, Record, Skipped, quoted, shown
 
-_PIECE = 1 << 16
+_CHUNK = 1 << 16
 _BLANK = re.compile(r"[ \t\r\n]*+")
 _DECODER = json.JSONDecoder()
 # An error so near to the end of what has been read may be the end of a value that continues.
@@ -57,7 +57,7 @@ class _Text:
 
     def __init__(self, file: File, encoding: str) -> None:
         self._file = file
-        self._pieces = self._decoded(encoding)
+        self._chunks = self._decoded(encoding)
         self._text = ""
         self._position = 0
         self._line = 1
@@ -65,39 +65,39 @@ class _Text:
 
     def close(self) -> None:
         """Close the file."""
-        self._pieces.close()
+        self._chunks.close()
 
     def _decoded(self, encoding: str) -> Any:
         with open_text(self._file, encoding) as (stream, start):
             decoder = codecs.getincrementaldecoder(line_codec(encoding, start[:4]))()
-            piece = stream.read(_PIECE)
+            chunk = stream.read(_CHUNK)
             first = True
             while True:
                 try:
-                    text = decoder.decode(piece, not piece)
+                    text = decoder.decode(chunk, not chunk)
                 except UnicodeError as error:
                     raise SourceError(f"{self._file.label}: {_not_decoded(error)}") from error
                 yield text.removeprefix("\ufeff") if first else text
                 first = first and not text
-                if not piece:
+                if not chunk:
                     return
-                self._file.done += 0 if self._file.compressed else len(piece)
-                piece = stream.read(_PIECE)
+                self._file.done += 0 if self._file.compressed else len(chunk)
+                chunk = stream.read(_CHUNK)
 
     def _more(self) -> bool:
-        """Read another piece, as long as what is in memory; return whether there was one."""
-        size = max(_PIECE, len(self._text) - self._position)
-        pieces = [self._text[self._position :]]
+        """Read another chunk, as long as what is in memory; return whether there was one."""
+        size = max(_CHUNK, len(self._text) - self._position)
+        chunks = [self._text[self._position :]]
         self._line += self._text.count("\n", 0, self._position)
         self._position = 0
         while size > 0 and not self._is_whole:
-            piece = next(self._pieces, None)
-            if piece is None:
+            chunk = next(self._chunks, None)
+            if chunk is None:
                 self._is_whole = True
                 break
-            pieces.append(piece)
-            size -= len(piece)
-        self._text = "".join(pieces)
+            chunks.append(chunk)
+            size -= len(chunk)
+        self._text = "".join(chunks)
         if len(self._text) > LONGEST:
             raise SourceError(
                 f"{self._file.label}: a record has more than {LONGEST:,} characters; is it a file of texts?"
@@ -150,7 +150,7 @@ class _Text:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._position)
-                # A number may continue in the next piece.
+                # A number may continue in the next chunk.
                 if end < len(self._text) or self._is_whole:
                     self._position = end
                     return value
