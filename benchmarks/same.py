@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", type=Path, required=True, metavar="CHECKOUT")
     parser.add_argument("--renamed", nargs="*", default=[], metavar="OLD=NEW")
+    parser.add_argument("--rows", type=int, default=ROWS, help="texts of each corpus")
     parser.add_argument("--only", nargs="+", choices=list(CORPORA), default=list(CORPORA))
     args = parser.parse_args()
     heading("Results of two checkouts")
@@ -54,7 +55,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="same-") as folder:
         for corpus in args.only:
             before, now = (
-                _run(source / "src", corpus, Path(folder) / corpus / which)
+                _run(source / "src", corpus, args.rows, Path(folder) / corpus / which)
                 for which, source in (("before", args.before.resolve()), ("now", ROOT))
             )
             for name in sorted({*before, *now}):
@@ -67,7 +68,7 @@ def main() -> int:
     return 1 if differences else 0
 
 
-def _run(source: Path, corpus: str, out: Path) -> dict[str, Any]:
+def _run(source: Path, corpus: str, rows: int, out: Path) -> dict[str, Any]:
     """Return all that one checkout makes of a corpus: bytes of vectors and weights, content of results."""
     out.mkdir(parents=True)
     file, reading, task = CORPORA[corpus]
@@ -78,7 +79,7 @@ def _run(source: Path, corpus: str, out: Path) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "2"}
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
-    layerwise("extract", str(texts), *reading, "--limit", str(ROWS), "--out", str(dataset))
+    layerwise("extract", str(texts), *reading, "--limit", str(rows), "--out", str(dataset))
     layerwise("probe", str(dataset), *task, "--quick", "--out", str(out / "probe"))
     layerwise("analyze", str(dataset), "--out", str(out / "analysis"))
     made: dict[str, Any] = {
