@@ -532,7 +532,8 @@ def test_lines_are_cut_from_what_was_fetched_once(bucket: str, monkeypatch: pyte
         return data
 
     monkeypatch.setattr(kind, "read", counted)
-    texts = [example.text for example in open_corpus(str(source))]
+    # With format auto, the beginning of the file is read before, to recognise CoNLL.
+    texts = [example.text for example in open_corpus(str(source), format="txt")]
     assert texts == [f"line {n}" for n in range(20_000)]
     assert handed == source.stat().st_size, f"{handed:,} bytes were handed out of {source.stat().st_size:,}"
 

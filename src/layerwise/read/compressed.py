@@ -1,6 +1,6 @@
 """Decompress files as they are read: gzip, bzip2, xz and Zstandard, recognised by their first bytes.
 
-Memory is bounded whatever a file claims: decompression goes piece by piece, and dictionaries are limited.
+Memory is bounded whatever a file claims: decompression goes in chunks, and dictionaries are limited.
 """
 
 import bz2
@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple, cast
 from layerwise.errors import SourceError
 from layerwise.read.file import File
 
-_PIECE = 1 << 16
+_CHUNK = 1 << 16
 _XZ_MEMORY = 1 << 28
 # A file that becomes larger may become at most `_MOST_TIMES` as large as it is.
 _LARGE, _MOST_TIMES = 1 << 28, 1_000
@@ -56,13 +56,13 @@ class _Xz:
             if self._decompressor is None:
                 # Between the parts of a file there may be zeros.
                 while not self._rest.lstrip(b"\0"):
-                    self._rest = self._stream.read(_PIECE)
+                    self._rest = self._stream.read(_CHUNK)
                     if not self._rest:
                         return b""
                 self._rest = self._rest.lstrip(b"\0")
                 self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
             if self._decompressor.needs_input and not self._rest:
-                self._rest = self._stream.read(_PIECE)
+                self._rest = self._stream.read(_CHUNK)
                 if not self._rest:
                     raise EOFError("the file ends too early")
             data = self._decompressor.decompress(self._rest, size)
@@ -142,7 +142,7 @@ def decompressed(stream: IO[bytes], file: File) -> IO[bytes]:
     if kind is None:
         return stream
     raw = _Decompressed(kind.open(_Counted(stream, file)), kind, file)
-    return cast(IO[bytes], io.BufferedReader(raw, _PIECE))
+    return cast(IO[bytes], io.BufferedReader(raw, _CHUNK))
 
 
 def refuse_compressed(stream: IO[bytes]) -> None:
