@@ -532,10 +532,11 @@ def test_lines_are_cut_from_what_was_fetched_once(bucket: str, monkeypatch: pyte
         return data
 
     monkeypatch.setattr(kind, "read", counted)
-    # With format auto, the beginning of the file is read before, to recognise CoNLL.
     texts = [example.text for example in open_corpus(str(source), format="txt")]
     assert texts == [f"line {n}" for n in range(20_000)]
-    assert handed == source.stat().st_size, f"{handed:,} bytes were handed out of {source.stat().st_size:,}"
+    # The beginning is looked at once more, for a compression or another encoding.
+    most = source.stat().st_size + (1 << 16)
+    assert handed <= most, f"{handed:,} bytes were handed out of {source.stat().st_size:,}"
 
 
 def test_a_store_that_never_answers_is_asked_again(
