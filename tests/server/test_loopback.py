@@ -189,7 +189,7 @@ class TestOfLittlePatience:
 
 def test_a_port_that_is_taken(server: Loopback) -> None:
     port = port_of(server)
-    with pytest.raises(RequestError, match=f"port={port}: .*take another"):
+    with pytest.raises(RequestError, match=f"port={port}: .*give another"):
         Loopback("", answer, port)
     with pytest.raises(RequestError, match="port=99999"):
         Loopback("", answer, 99999)
