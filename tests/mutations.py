@@ -303,7 +303,7 @@ REFUSED = {
     ("dataset", "text"): {5},
     ("dataset", "token"): {10},
     ("dataset", "word"): {4, 8, 10},
-    ("source", "wide.txt"): {0},
+    ("source", "wide.txt"): {0, 1},
 }
 
 
