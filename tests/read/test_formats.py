@@ -250,12 +250,12 @@ def test_faulty_arrays(content: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_arrays_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     from layerwise.read import json_array
 
     records = [{"text": "é" * length, "n": length * 10**12, "deep": [[{"k": None}]]} for length in range(40)]
     for piece in (1, 2, 7, 64):
-        monkeypatch.setattr(json_array, "_PIECE", piece)
+        monkeypatch.setattr(json_array, "_CHUNK", piece)
         for indent in (None, 1):
             name = put("a.json", json.dumps(records, indent=indent, ensure_ascii=False).encode())
             assert [(e.text, e.columns["n"], e.line) for e in open_corpus(name)] == [
