@@ -44,6 +44,11 @@ class _Table:
         return _Table(self._data, position + struct.unpack_from("<I", self._data, position)[0])
 
     def structs(self, field: int, form: str) -> list[tuple[int, ...]]:
+        """Return the structs of a vector field, each laid out as `form` (see `struct`); empty if it is absent.
+
+        Raises:
+            ValueError: the vector is longer than the header.
+        """
         position = self._at(field)
         if position is None:
             return []

@@ -52,6 +52,11 @@ class _Xz:
         self._rest = b""
 
     def read(self, size: int) -> bytes:
+        """Return at most `size` decompressed bytes; none at the end.
+
+        Raises:
+            EOFError: the file ends too early.
+        """
         while True:
             if self._decompressor is None:
                 # Between the parts of a file there may be zeros.
@@ -103,6 +108,11 @@ class _Decompressed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with decompressed bytes; return how many.
+
+        Raises:
+            OSError: damaged data, or a file that becomes implausibly large.
+        """
         try:
             data = self._stream.read(len(buffer))
         except (EOFError, zlib.error, lzma.LZMAError, ValueError, OSError) as error:
