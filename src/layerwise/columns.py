@@ -1,9 +1,9 @@
 """Read columns as one value per row, whether they belong to the rows or to their texts."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from layerwise.states import Layered
@@ -52,13 +52,7 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 
 
 def is_present(value: Any) -> bool:
-    """Return whether a label is present: not missing, not empty, not NaN."""
-    return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
-
-
-def label_names(rows: Layered, column: str | None) -> list[str | None] | None:
-    """Return the label of each row as text, `None` where it is missing; `None` without a column or without rows."""
-    if column is None:
-        return None
-    values, _ = column_values(rows, column)
-    return [str(value) if is_present(value) else None for value in values] or None
+    """Return whether a label is present: not missing, not empty or blank, not NaN."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and not (isinstance(value, float | Decimal) and value != value)

@@ -122,6 +122,7 @@ def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
         lines += [
             f"{output.visible(source, 200)}: {output.visible(name)}{unlabelled}",
             *_scored("evaluated", task),
+            *(f"  {note}" for note in task["notes"]),
         ]
     return lines
 

@@ -21,6 +21,7 @@ from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
 from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
 from layerwise.labels.scorers import predicted_labels, score
+from layerwise.labels.unknown import labels_to_score, unknown_note
 from layerwise.results import NamedResult, Result, Table
 from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
@@ -45,6 +46,8 @@ class TaskEvaluation(Result):
         rows: the number of rows that were scored.
         scores: by name of the metric, the primary one first.
         classes: `label`, `precision`, `recall`, `f1` and `support` of each class or type of span.
+        unknown_labels: the number of each label that the head has never seen.
+        notes: messages for the user.
     """
 
     name: str
@@ -54,6 +57,8 @@ class TaskEvaluation(Result):
     rows: int
     scores: Mapping[str, float]
     classes: Sequence[Mapping[str, Any]]
+    unknown_labels: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields except the name as JSON values."""
@@ -64,6 +69,8 @@ class TaskEvaluation(Result):
             "rows": self.rows,
             "scores": dict(self.scores),
             "classes": list(self.classes),
+            "unknown_labels": dict(self.unknown_labels),
+            "notes": list(self.notes),
         }
 
     def _line(self) -> str:
@@ -124,6 +131,7 @@ class _TaskScores:
     docs: list[NDArray[np.int64]] = field(default_factory=list)
     scores: list[F32] = field(default_factory=list)
     dropped: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def evaluate(
@@ -207,6 +215,7 @@ class _LabelledScores:
             task_scores.docs.append(labels.docs + first_doc)
             task_scores.scores.append(_scores(task, rows, labels, part))
             task_scores.dropped += labels.dropped
+            task_scores.notes += labels.notes
 
 
 def _check_multi(task: TaskHead, labels: Labelled) -> None:
@@ -280,8 +289,20 @@ def _score_task(task: TaskHead, task_scores: _TaskScores) -> TaskEvaluation:
         dropped += int((~keep).sum())
         docs, scores = docs[keep], scores[keep]
     check_labelled(len(gold), [task.label])
+    notes, unknown = list(dict.fromkeys(task_scores.notes)), {}
+    if task.classes:
+        gold, unknown = labels_to_score(task.label, gold, task.classes, multi=task.multi)
+        notes += [unknown_note(unknown, len(gold))] if unknown else []
     predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
     result = score(task.task, task.multi, gold, predictions, docs)
     return TaskEvaluation(
-        task.name, task.task, task.label, dropped, result.rows, result.scores, result.classes
+        task.name,
+        task.task,
+        task.label,
+        dropped,
+        result.rows,
+        result.scores,
+        result.classes,
+        unknown,
+        tuple(notes),
     )

@@ -23,6 +23,7 @@ from layerwise.labels.labelled import (
     encode,
     read_labels,
 )
+from layerwise.labels.unknown import match_classes, unknown_note
 from layerwise.mixes import Mix
 from layerwise.states import Layered
 
@@ -125,7 +126,8 @@ def make_plan(
     )
     for target in targets:
         _check_target(target, train[target.has])
-    notes: list[str] = []
+    notes = [note for task_labels in labelled for note in task_labels.notes]
+    notes += [note for target in targets for note in _unseen_in_test(target, test)]
     refit = not held_out.any()
     if refit:
         held_out = _choose_held_out(targets, row_groups, train, seed)
@@ -192,6 +194,15 @@ def _check_target(target: Target, train: Mask) -> None:
             f"column {spec.label!r}: all {rows} training rows have the label {name!r:.60}; "
             f"{spec.task} needs two or more classes"
         )
+
+
+def _unseen_in_test(target: Target, test: Mask) -> list[str]:
+    """Return a note on the labels of test rows, bool (n,), that no training row has."""
+    gold = target.gold[test[target.has]]
+    if not len(gold) or not target.classes:
+        return []
+    _, unknown = match_classes(gold, target.classes, multi=target.multi)
+    return [unknown_note(unknown, len(gold))] if unknown else []
 
 
 def _union(labelled: Sequence[Labelled]) -> tuple[I64, I64]:
