@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from layerwise.errors import RequestError
@@ -74,6 +74,7 @@ def test_a_class_that_may_be_a_missing_label_is_named() -> None:
     assert "'NA' is a class here" in spell(["pos", "NA"]).notes[0]
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.one_of(
         st.text(), st.integers(), st.floats(allow_nan=False), st.booleans(), st.decimals(allow_nan=False)
