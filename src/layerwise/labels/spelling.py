@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LONGEST_NUMBER = 400  # characters
 _LARGEST_EXPONENT = 2000
 _FRACTIONS = 1 << 24  # float32 has none from here on
-_DIGITS = 9  # enough to write a float32
+_PANDAS_DIGITS = 10  # decimals that to_json of pandas writes
 _WHOLE = re.compile(r"[+-]?\d+\.0*", re.ASCII)
 _BOOLEANS = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 _NOT_AVAILABLE = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
@@ -96,14 +96,11 @@ def _number(number: int | float | Decimal) -> int | str:
     if number == int(number):
         return int(number)
     value = float(number)
-    if value.is_integer():  # a decimal with more digits than a float
-        return int(value)
-    digits = repr(value).partition("e")[0].replace(".", "").strip("-0")
-    if len(digits) <= _DIGITS or abs(value) >= _FRACTIONS:
-        return repr(value)
-    # A column of float32 gives 0.10000000149011612, or 0.1000000015, for the number that other formats write as 0.1.
-    single = np.float32(value)
-    return int(single) if single == int(single) else str(single)
+    # A column of float32 gives 0.10000000149011612, or 0.1000000015 in JSON, for what other formats write as 0.1.
+    single = np.float32(value) if abs(value) < _FRACTIONS else np.float32(0)
+    if value in (float(single), round(float(single), _PANDAS_DIGITS)):
+        value = float(str(single))
+    return int(value) if value.is_integer() else repr(value)
 
 
 def spell(labels: Iterable[Any], classes: Sequence[str] = ()) -> Spelling:
