@@ -76,3 +76,12 @@ def _cut(line: str) -> str:
         total += widths[count]
         count += 1
     return f"{line[:count]}…"
+
+
+def sentence(message: str) -> str:
+    """Return a message as a sentence: with a capital letter and a full stop.
+
+    >>> sentence("2 rows have no label")
+    '2 rows have no label.'
+    """
+    return f"{message[:1].upper()}{message[1:]}."

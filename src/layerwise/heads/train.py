@@ -18,6 +18,7 @@ from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
+from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
 from layerwise.mixes import parse_mix
@@ -46,16 +47,19 @@ def train_head(
             "dataset; write one with `extract`"
         )
     opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    attached = with_labels(opened, options.labels_from, label, task=task)
+    label = attached.label if tasks is None else label
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
     _check_options(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
-    plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
+    plan = make_plan(attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed)
     _check_class_weight(plan, options)
     task_heads, records = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
         "refitted": bool(plan.refit and plan.held_out.any()),
-        "notes": list(plan.notes),
+        "labels_from": attached.record,
+        "notes": [*attached.notes, *plan.notes],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import sentence
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.errors import RequestError
@@ -82,7 +83,7 @@ def gather(
         RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
     """
     labelled = read_labels(dataset, task, label)
-    notes = [f"{note[0].upper()}{note[1:]}." for note in labelled.notes]
+    notes = [*map(sentence, labelled.notes)]
     if labelled.multi:
         raise RequestError(
             f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
