@@ -16,6 +16,7 @@ from layerwise.cli.main import main
 from layerwise.errors import RequestError, SourceError
 from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import read_labels
+from layerwise.page.report import page_data
 from planted import noise, states_of, words_of
 
 COUNT = 30
@@ -67,7 +68,12 @@ def test_files_of_every_format_join_by_id(ending: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [TABLE, pl.from_pandas(TABLE), pa.Table.from_pandas(TABLE), TABLE.to_dict("records")],
+    [
+        TABLE,
+        pl.from_pandas(TABLE),
+        pa.Table.from_pandas(TABLE, preserve_index=False),
+        TABLE.to_dict("records"),
+    ],
     ids=lambda source: type(source).__name__,
 )
 def test_tables_in_memory_join_by_id(source: Any) -> None:
@@ -278,8 +284,11 @@ def test_an_analysis_and_a_page_have_the_labels(extracted: Path, tmp_path: Path)
     expected = lw.analyze(extracted / "whole.lw", label="label", measure=["class_separation"])
     assert np.array_equal(analysis["class_separation"].values, expected["class_separation"].values)
     assert json.loads((tmp_path / "analysis" / "analysis.json").read_text())["labels_from"]["source"] == gold
-    page = lw.report(extracted / "plain.lw", tmp_path / "page.html", labels_from=gold, texts=[0])
-    assert '"warm"' in page.read_text()
+    columns = page_data(lw.open_dataset(extracted / "plain.lw"), labels_from=gold, texts=[0])["points"][
+        "columns"
+    ]
+    assert (columns[0]["name"], columns[0]["values"]) == ("label", ["cold", "warm"])
+    assert [columns[0]["values"][code] for code in columns[0]["codes"]] == KINDS
     TABLE.iloc[:20].to_csv(tmp_path / "some.csv", index=False)
     with pytest.warns(UserWarning, match="10 of 30 texts have no label"):
         lw.report(

@@ -3,8 +3,9 @@
 Labels, groups and roles are those of training, see `labels`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from layerwise.labels.labelled import (
     encode,
     read_labels,
 )
-from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
+from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
 from layerwise.states import Layered
 
@@ -36,7 +37,8 @@ class ProbeProblem:
     Attributes:
         labelled: the rows, and their labels as the dataset has them.
         groups: (n,), group of each row; rows of one group are never split between training and test.
-        targets: (n,), class numbers, or standardised values for regression.
+        targets: (n,), class numbers, or standardised values for regression; for several labels per row 1 for each label,
+            else 0, float32 (n, K).
         names: the classes, in the order of their numbers; empty for regression.
         scorer: scores predictions.
         roles: the part (train, dev, test) of each row in the user's own split, or `None`.
@@ -71,6 +73,7 @@ def gather(
     task: str,
     label: str,
     *,
+    label_separator: str | None = None,
     groups: str | None,
     split: str | None,
     folds: int,
@@ -80,15 +83,10 @@ def gather(
     """Return the rows of a dataset that a probe uses, with targets, groups and scorer.
 
     Raises:
-        RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
+        RequestError: no labels, fewer than two classes, more classes than rows.
     """
-    labelled = read_labels(dataset, task, label)
+    labelled = read_labels(dataset, task, label, label_separator)
     notes = [*map(sentence, labelled.notes)]
-    if labelled.multi:
-        raise RequestError(
-            f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
-            "which takes several"
-        )
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
@@ -102,7 +100,9 @@ def gather(
         )
     if roles is None:
         check_groups(len(np.unique(row_groups)), folds)
-    if task == "classify":
+    if labelled.multi:
+        labelled = _without_rare_labels(labelled, row_groups, roles, folds, notes)
+    elif task == "classify":
         check_classes(len(set(labelled.values)), len(labelled), label)
         keep &= _big_enough(labelled, row_groups, roles, folds, notes)
     keep &= _sampled(row_groups, keep, roles, max_rows, seed, notes)
@@ -131,11 +131,40 @@ def _big_enough(
             keep &= ~rows
             small.append((str(name), int(rows.sum())))
     if small:
-        what = f"texts than the {folds} folds" if roles is None else "training rows than one"
-        listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
-        rest = f" and {len(small) - 10} more" if len(small) > 10 else ""
-        notes.append(f"Classes with fewer {what} were left out, with their rows: {listed}{rest}.")
+        notes.append(_left_out_note("Classes", small, roles, folds, "with their rows"))
     return keep
+
+
+def _without_rare_labels(
+    labelled: Labelled, groups: I64, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+) -> Labelled:
+    """Return rows with several labels without the labels that `_big_enough` would leave out; no row is left out."""
+    training = np.ones(len(labelled), bool) if roles is None else roles == "train"
+    groups_of: dict[str, set[int]] = {}
+    rows_of: Counter[str] = Counter()
+    for labels, group, is_training in zip(labelled.values, groups.tolist(), training, strict=True):
+        rows_of.update(labels)
+        for label in labels if is_training else ():
+            groups_of.setdefault(label, set()).add(group)
+    least = folds if roles is None else 1
+    rare = [(name, rows_of[name]) for name in sorted(rows_of) if len(groups_of.get(name, ())) < least]
+    if not rare:
+        return labelled
+    notes.append(_left_out_note("Labels", rare, roles, folds, "rows keep their other labels"))
+    names = {name for name, _ in rare}
+    values = labelled.values.copy()
+    for row, labels in enumerate(values):
+        values[row] = tuple(label for label in labels if label not in names)
+    return replace(labelled, values=values)
+
+
+def _left_out_note(
+    what: str, small: Sequence[tuple[str, int]], roles: NDArray[np.str_] | None, folds: int, rest: str
+) -> str:
+    least = f"texts than the {folds} folds" if roles is None else "training rows than one"
+    listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
+    more = f" and {len(small) - 10} more" if len(small) > 10 else ""
+    return f"{what} with fewer {least} were left out, {rest}: {listed}{more}."
 
 
 def _sampled(
@@ -170,7 +199,10 @@ def _targets(
         check_numbers(values, label)
         scaled = (values - values.mean()) / values.std()
         return scaled.astype(np.float32), (), NumberScorer(scaled)
-    classes = class_names(labelled.values)
+    classes = class_names(labelled.values, labelled.multi)
+    if labelled.multi and classes:
+        has_label = encode(labelled.values, classes, multi=True)
+        return has_label, classes, LabelsScorer(has_label)
     if len(classes) < 2:
         present = f"only {classes[0]!r:.60}" if classes else "none"
         left_out = f" ({notes[-1]})" if notes else ""
