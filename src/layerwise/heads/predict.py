@@ -16,7 +16,8 @@ from layerwise._util.threads import choose
 from layerwise.array_types import F32, I64
 from layerwise.encode.computing import computing
 from layerwise.example import Example
-from layerwise.heads.evaluate import Evaluation, evaluate
+from layerwise.heads.evaluate import evaluate
+from layerwise.heads.evaluation import Evaluation
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import (
     CHARACTERS,
@@ -32,7 +33,6 @@ from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import spans
 from layerwise.read.shards import shards
 from layerwise.states import Layered
-from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -127,7 +127,7 @@ class Head(HeadData):
 
     def evaluate(
         self,
-        source: str | Path | LayerDataset | Sequence[str | Path],
+        source: Any,
         *,
         format: str = "auto",
         text: str | Sequence[str] | None = None,
@@ -156,7 +156,7 @@ class Head(HeadData):
             threads: number of threads to compute with; see `lw.extract`.
 
         Raises:
-            LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
+            LayerwiseError: missing or unknown labels, texts that can't be read, or rows of another kind.
         """
         reading: dict[str, Any] = {
             "format": format,
