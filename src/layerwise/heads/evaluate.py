@@ -17,7 +17,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
-from layerwise.heads.evaluate_task import TaskRows, evaluate_task
+from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
@@ -112,7 +112,7 @@ class _LabelledScores:
 
     def __init__(self, head: HeadData) -> None:
         self.head = head
-        self.scores_of_tasks = [(task, TaskRows()) for task in head.task_heads]
+        self.scores_of_tasks = [(task, ScoredRows()) for task in head.task_heads]
         self.notes: list[str] = []
 
     def add_texts(

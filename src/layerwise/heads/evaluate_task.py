@@ -24,7 +24,7 @@ _SHOWN = 5  # labels that a message lists
 
 
 @dataclass
-class TaskRows:
+class ScoredRows:
     """The labels of one task collected so far, and the scores of the same rows."""
 
     gold: list[NDArray[Any]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class TaskRows:
     dropped: int = 0
 
 
-def evaluate_task(task: TaskHead, task_rows: TaskRows, notes: Sequence[str]) -> TaskEvaluation:
+def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -> TaskEvaluation:
     """Return the scores of a task.
 
     Args:

@@ -86,10 +86,10 @@ class TaskEvaluation(Result):
             "notes": list(self.notes),
         }
 
-    def _scores_line(self) -> str:
+    def _scores_line(self, most: int | None = None) -> str:
+        shown = list(self.scores.items())[:most]
         return ", ".join(
-            f"{metric} {number(score.score)}{interval(score.low, score.high)}"
-            for metric, score in self.scores.items()
+            f"{metric} {number(score.score)}{interval(score.low, score.high)}" for metric, score in shown
         )
 
     def _lines(self) -> Sequence[str]:
@@ -170,7 +170,7 @@ class Evaluation(NamedResult[TaskEvaluation]):
         if len(self.tasks) == 1:
             title, *others = self.single._lines()
             return [title.replace("TaskEvaluation", "Evaluation", 1), *others]
-        lines = (f"{name}: {task.rows:,} rows, {task._scores_line()}" for name, task in self.tasks.items())
+        lines = (f"{name}: {task.rows:,} rows, {task._scores_line(1)}" for name, task in self.tasks.items())
         return ["Evaluation by task:", *lines]
 
     def _table(self) -> Table:
