@@ -19,6 +19,7 @@ from layerwise.example import Example
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.evaluation import Evaluation
 from layerwise.heads.head import HeadData, TaskHead
+from layerwise.heads.head_mix import HeadMix, fitted_mix
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
@@ -174,6 +175,18 @@ class Head(HeadData):
             "classes": classes,
         }
         return evaluate(self, source, lambda: self.encoder, progress=progress, threads=threads, **reading)
+
+    def fitted_mix(self, task: str | None = None, hidden: bool = False) -> HeadMix:
+        """Return the mix of one task, which `dataset.mix(head)` and `lw.export` apply to rows.
+
+        Args:
+            task: the name of the task, for a head of several.
+            hidden: give the output of the hidden layer of an MLP.
+
+        Raises:
+            RequestError: no such task, several tasks and no name, or no hidden layer.
+        """
+        return fitted_mix(self, task, hidden)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.
