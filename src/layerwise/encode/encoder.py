@@ -1,7 +1,6 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, run_plan
+from layerwise.encode.identity import ModelIdentity
 from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
@@ -58,6 +58,7 @@ class Encoder:
         engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
         self.checkpoint, self.loading = checkpoint, loading
+        self.identity = ModelIdentity(checkpoint)
         # An absolute folder, because the working directory may have changed when the encoder is unpickled.
         self.home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, self.precision = str(loading.device), loading.precision
@@ -94,14 +95,14 @@ class Encoder:
         """How batches are made and products computed, for manifests."""
         return {"packing": self._engine.packing, "products": self._engine.products}
 
-    @cached_property
+    @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of weights, tokenizer and configuration, which together identify the model.
 
         Raises:
             ModelError: the files have changed since they were loaded.
         """
-        return self.checkpoint.hashes()
+        return self.identity.hashes
 
     @property
     def description(self) -> dict[str, Any]:
@@ -245,6 +246,7 @@ class Encoder:
             blocks=self.blocks,
             index=shard.index,
             texts=shard.texts,
+            model=self.identity,
         )
 
     def attention(self, text: str | Sequence[str]) -> F32:

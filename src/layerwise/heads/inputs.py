@@ -129,6 +129,7 @@ def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
         blocks=states.blocks,
         level="text",
         pool=pool,
+        model=states.model,
     )
 
 

@@ -6,7 +6,7 @@ row or text adds, which may be weighted or resampled; there an undefined score i
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -90,6 +90,27 @@ def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> li
         ClassScore(label=name, precision=float(p), recall=float(r), f1=float(f), support=int(n))
         for name, p, r, f, n in zip(names, precision, recall, f1, counts[:, 2], strict=True)
     ]
+
+
+def confusion(gold: Any, predicted: Any, order: Sequence[str]) -> tuple[list[str], I64]:
+    """Return the labels that occur, and how many rows of each (first axis) are predicted as each (second axis).
+
+    Args:
+        gold, predicted: labels (rows,), one per row.
+        order: labels in the order of the result; others follow, sorted.
+
+    Returns:
+        the labels, and int64 (labels, labels).
+    """
+    counter = Counter(zip(gold, predicted, strict=True))
+    present = {label for pair in counter for label in pair}
+    labels = [label for label in order if label in present]
+    labels += sorted(present - set(labels))
+    number = {label: position for position, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for (label, prediction), rows in counter.items():
+        counts[number[label], number[prediction]] = rows
+    return labels, counts
 
 
 def span_scores(counts: NDArray[Any], right_words: int, words: int) -> dict[str, float]:

@@ -6,16 +6,7 @@ from typing import Any, ClassVar
 
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
-from layerwise.results import NamedResult, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A score with the ends of its 95% interval; the ends are `None` if there is only one score."""
-
-    score: float
-    low: float | None
-    high: float | None
+from layerwise.results import Estimate, NamedResult, Table
 
 
 @dataclass(frozen=True, slots=True, repr=False)
