@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -14,21 +13,7 @@ from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
 from layerwise.probing.run import FOLDS, ProbeRun
 from layerwise.states import LayerStates
-from planted import states_of
-
-DOCUMENTS, EACH, WIDTH = 24, 12, 48
-
-
-def leaking(seed: int = 3) -> tuple[LayerStates, NDArray[Any], NDArray[Any]]:
-    """Texts whose vectors tell their document and nothing else; all texts of a document have one label."""
-    rng = np.random.default_rng(seed)
-    document = np.repeat(np.arange(DOCUMENTS), EACH)
-    label = rng.permutation(np.arange(DOCUMENTS) % 2)[document]
-    vectors = 2 * rng.normal(size=(DOCUMENTS, WIDTH))[document] + rng.normal(size=(len(document), WIDTH))
-    order = rng.permutation(len(document))
-    document, label, vectors = document[order], label[order], vectors[order]
-    columns = {"y": label.astype(str), "document": [f"news {number}" for number in document]}
-    return states_of([vectors], columns), label, document
+from planted import leaking_documents, states_of
 
 
 def scores_of(rows: LayerStates, **options: Any) -> tuple[float, Any]:
@@ -37,7 +22,7 @@ def scores_of(rows: LayerStates, **options: Any) -> tuple[float, Any]:
 
 
 def test_a_document_that_leaks_the_label_is_no_help() -> None:
-    rows, label, document = leaking()
+    rows, label, document = leaking_documents()
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     by_text = cross_val_score(
         classifier, rows.layer("emb"), label, cv=KFold(5, shuffle=True, random_state=0)
@@ -58,7 +43,7 @@ def test_a_document_that_leaks_the_label_is_no_help() -> None:
 
 
 def test_no_document_is_in_training_and_test() -> None:
-    rows, _, document = leaking()
+    rows, _, document = leaking_documents()
     problem = gather(rows, "classify", "y", groups=None, split=None, folds=FOLDS, max_rows=20_000, seed=0)
     design = ProbeRun(rows, problem, 2, 0).design
     for outer in design.outers:
@@ -73,7 +58,7 @@ def test_no_document_is_in_training_and_test() -> None:
 
 
 def test_few_documents_are_told() -> None:
-    rows, label, document = leaking()
+    rows, label, document = leaking_documents()
     few = states_of([rows.layer("emb")], {"y": label.astype(str), "document": (document // 4).astype(str)})
     score, result = scores_of(few)
     assert result.groups is None
@@ -85,7 +70,7 @@ def test_few_documents_are_told() -> None:
 
 def test_large_documents_are_sampled_by_texts() -> None:
     """Whole documents would leave too few of them for folds."""
-    rows, _, document = leaking()
+    rows, _, document = leaking_documents()
     problem = gather(rows, "classify", "y", groups=None, split=None, folds=FOLDS, max_rows=40, seed=0)
     assert len(problem.labelled) == 40
     assert len(set(document[problem.labelled.rows])) > 15
@@ -93,7 +78,7 @@ def test_large_documents_are_sampled_by_texts() -> None:
 
 
 def test_classes_of_too_few_documents_are_left_out() -> None:
-    rows, label, document = leaking()
+    rows, label, document = leaking_documents()
     named = np.where(document < 3, "rare", label.astype(str))
     _, result = scores_of(states_of([rows.layer("emb")], {"y": named, "document": document}))
     assert result.classes == ("0", "1")
@@ -104,8 +89,8 @@ def test_classes_of_too_few_documents_are_left_out() -> None:
 
 
 def test_a_users_split_is_resampled_by_document() -> None:
-    rows, label, document = leaking()
-    part = np.where(document < 12, "train", "test")
+    rows, label, document = leaking_documents()
+    part = np.where(document < 10, "train", np.where(document < 12, "dev", "test"))
     columns = {"y": label.astype(str), "part": part}
     by_document = states_of([rows.layer("emb")], {**columns, "document": document})
     _, result = scores_of(by_document, split="part")
@@ -117,7 +102,7 @@ def test_a_users_split_is_resampled_by_document() -> None:
 
 
 def test_a_users_split_that_divides_documents_is_told() -> None:
-    rows, label, document = leaking()
+    rows, label, document = leaking_documents()
     part = np.where(np.arange(len(label)) % 2, "train", "test")
     columns = {"y": label.astype(str), "part": part, "document": document}
     _, result = scores_of(states_of([rows.layer("emb")], columns), split="part")
