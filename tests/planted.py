@@ -58,5 +58,5 @@ def leaking_documents(seed: int = 3) -> tuple[LayerStates, NDArray[Any], NDArray
     vectors = 2 * rng.normal(size=(documents, width))[document] + rng.normal(size=(len(document), width))
     order = rng.permutation(len(document))
     document, label, vectors = document[order], label[order], vectors[order]
-    columns = {"y": label.astype(str), "document": [f"news {number}" for number in document]}
-    return states_of([vectors], columns), label, document
+    names = [f"news {number}" for number in document]
+    return states_of([vectors], {"y": label.astype(str), "document": names}), label, document
