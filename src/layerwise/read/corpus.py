@@ -11,7 +11,7 @@ from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
 from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
-from layerwise.read.example_builder import ExampleBuilder
+from layerwise.read.example_builder import PART, ExampleBuilder
 from layerwise.read.file import File
 from layerwise.read.files import find_files, source_names
 from layerwise.read.in_memory import ObjectReader
@@ -140,6 +140,14 @@ class Corpus:
         options = self._reader.options
         names = ("separator", "na", "sentence_id", "join", "classes")
         return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The carried columns that are stored without texts too, since they hold nothing of their contents.
+
+        Without the column `part` the two texts of a pair can't be distinguished.
+        """
+        return (*self._reader.kept, *((PART,) if self.paired else ()))
 
     @property
     def paired(self) -> bool:

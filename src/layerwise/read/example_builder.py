@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.errors import SourceError
-from layerwise.example import Example, clean
+from layerwise.example import DOCUMENT, Example, clean
 from layerwise.read.column_types import ColumnTypes
 from layerwise.read.file import File
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, quoted, shown
+from layerwise.read.record import BadRecordError, Record, listed, quoted, shown
 
 _OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "windows", "truncated")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
@@ -103,6 +103,8 @@ class ExampleBuilder:
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
         roles = self._reader.roles
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
+        if DOCUMENT in carried and (self._reader.word_per_row or self._reader.sentence_id):
+            carried[DOCUMENT] = _document(carried[DOCUMENT])
         count = None if words is None else len(words)
         levels = self._column_types.levels(carried, count)
         # Undecided columns (`None`) have no value in this record, so they are left out.
@@ -139,6 +141,23 @@ def clean_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean_all(key): clean_all(item) for key, item in value.items()}
     return value
+
+
+def _document(value: Any) -> Any:
+    """Return the document of a sentence whose words may each name it.
+
+    Raises:
+        BadRecordError: they name several.
+    """
+    if not isinstance(value, list):
+        return value
+    names = dict.fromkeys(name for name in value if name not in (None, ""))
+    if len(names) > 1:
+        raise BadRecordError(
+            f"the words of a sentence are in several documents ({quoted(listed(map(str, names)))}); correct the rows, or "
+            f"rename the column {DOCUMENT!r} if it holds something else"
+        )
+    return next(iter(names), None)
 
 
 def _describe(value: object) -> str:

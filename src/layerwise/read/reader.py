@@ -18,11 +18,13 @@ class Reader(ABC):
 
     `texts`, `words`, `id` and `sentence_id` are names of columns; `words` is `None` for raw text, and `texts` then holds one
     name, or two where every record is a pair. `unit` is what messages count (line or row); `watched` says that
-    the type of a column may change within a file. `notices` are messages for the user, each once.
+    the type of a column may change within a file, `word_per_row` that every row of the format is a word.
+    `notices` are messages for the user, each once.
     """
 
     unit: ClassVar[str] = "line"
     watched: bool = False
+    word_per_row: ClassVar[bool] = False
 
     def __init__(self, options: ReaderOptions) -> None:
         self.options = options
@@ -60,6 +62,11 @@ class Reader(ABC):
     def paired(self) -> bool:
         """Whether every record holds two texts."""
         return len(self.texts) == 2 and self.options.join is None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The carried columns that the reader adds; they are stored without texts too."""
+        return ()
 
     @property
     def roles(self) -> tuple[str, ...]:
