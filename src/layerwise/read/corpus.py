@@ -62,7 +62,7 @@ def open_corpus(
     reading = ReaderOptions.of(**options)
     check_options(reading, format)
     corpus = Corpus(format, files, _READERS[format](reading))
-    corpus.names = source_names(sources)
+    corpus.names = source_names(sources, format)
     return corpus
 
 
