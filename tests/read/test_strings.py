@@ -131,7 +131,7 @@ def test_other_objects_are_refused(source: Any) -> None:
     ("source", "message"),
     [
         ([1, 2], "the list, row 1: 1 where a text or a record is needed"),
-        (["a b", None], "the list, row 2: None where a text .*leave it out with skip_bad=True$"),
+        (["a b", None], "the list, row 2: None where a text .*; correct it$"),
         (
             [["a", "b"]],
             r"row 1: the list \['a', 'b'\] where a text or a record .*\{'words': \[…\]\}, with words='words'$",

@@ -154,8 +154,7 @@ def _fields(item: Any) -> dict[str, Any]:
         )
     if not isinstance(item, Mapping):
         raise BadRecordError(
-            f"{quoted(shown(item))} where a text or a record is needed, such as {{'text': '…'}}; correct it, or leave it "
-            f"out with {argument('skip_bad', True)}"
+            f"{quoted(shown(item))} where a text or a record is needed, such as {{'text': '…'}}; correct it"
         )
     return {str(key): _plain(value) for key, value in item.items()}
 

@@ -7,7 +7,6 @@ lines are skipped.
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from layerwise.arguments import argument
@@ -19,10 +18,8 @@ from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
-from layerwise.read.sentences import numbers_sentences, sentence_column, word_column
 from layerwise.read.tsv import tsv_rows
 
-_SAMPLE = 50  # rows that are looked at before the first is read
 _NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -31,12 +28,8 @@ class TableReader(Reader):
     """One record per row; a subclass splits a file into rows."""
 
     def check(self, file: File) -> None:
-        """Check the header, and that a row isn't a single word."""
-        rows = self.rows(file)
-        names = self._names(file, rows)
-        if self.options.sentence_id is None and sentence_column(names) is not None:
-            sample = [row for row in islice(rows, _SAMPLE) if isinstance(row, Row)]
-            self._refuse_words(file, names, sample)
+        """Check the header."""
+        self._names(file, self.rows(file))
         file.done = 0
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
@@ -69,9 +62,9 @@ class TableReader(Reader):
                 f"if its cells are separated by {_SEPARATORS[separator]}, give {self._separator_argument(separator)}"
             )
         message = super().missing(column, names)
-        if (sentence := sentence_column(names)) is not None and not self.options.sentence_id:
-            message += f"; where a row is a word, {self._sentence_advice(sentence, names)}"
-        elif len(names) > 1 and is_tag(names[-1]):
+        if self.numbering(names) is not None:
+            return message
+        if len(names) > 1 and is_tag(names[-1]):
             message += f"; if each line is a word with its tag, give {argument('format', 'conll')}"
         elif self.options.columns is None:
             message += f"; if the file has no header, name all its columns with {argument('columns')}"
@@ -80,25 +73,6 @@ class TableReader(Reader):
     @abstractmethod
     def _separator_argument(self, separator: str) -> str:
         """Return what to give for a file with another separator."""
-
-    def _refuse_words(self, file: File, names: tuple[str, ...], sample: list[Row]) -> None:
-        """Refuse a file with a word per row, whose words would become texts of one word each."""
-        texts = self.words or self.texts[0]
-        sentence = sentence_column(name for name in names if name not in self.roles)
-        rows = [row.cells for row in sample if len(row.cells) == len(names)]
-        if sentence is None or len(rows) < 2:
-            return
-        column, number = names.index(texts), names.index(sentence)
-        single = all(len(cells[column].split()) < 2 for cells in rows)
-        if single and numbers_sentences([cells[number] for cells in rows]):
-            raise SourceError(
-                f"{file.label} has a word per row, and its column {quoted(repr(sentence))} numbers the sentences; "
-                f"{self._sentence_advice(sentence, names)}"
-            )
-
-    def _sentence_advice(self, sentence: str, names: tuple[str, ...]) -> str:
-        words = self.words or word_column(names) or self.texts[0]
-        return f"give {argument('sentence_id', sentence)} and {argument('words', words)}"
 
     def _names(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
         names = self.options.columns or self._header(file, rows)
