@@ -7,6 +7,7 @@ lines are skipped.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from layerwise.arguments import argument
@@ -14,11 +15,12 @@ from layerwise.errors import SourceError
 from layerwise.read.csv_rows import RereadLines, Row, csv_rows
 from layerwise.read.file import File
 from layerwise.read.lines import read_lines
+from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
-from layerwise.read.tsv import tsv_rows
+from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
 
 _NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
@@ -126,6 +128,22 @@ class CsvReader(TableReader):
 class TsvReader(TableReader):
     """A record per row of cells with tabs between them."""
 
+    def __init__(self, options: ReaderOptions) -> None:
+        super().__init__(options)
+        self._quotes: dict[File, Quotes] = {}
+
+    def check(self, file: File) -> None:
+        """Decide which quotes aren't text, and check the header."""
+        quotes = quotes_of(RereadLines(read_lines(file, self.options.encoding)), self._width)
+        self._quotes[file] = quotes
+        if quotes.why:
+            self.notices.append(f"{file.label}: the quotes around cells are taken off, since {quotes.why}")
+        super().check(file)
+
+    @property
+    def _width(self) -> int | None:
+        return None if self.options.columns is None else len(self.options.columns)
+
     def _separator_argument(self, separator: str) -> str:
         table = argument("format", "csv")
         return table if separator == "," else f"{table} and {argument('separator', separator)}"
@@ -133,9 +151,20 @@ class TsvReader(TableReader):
     def rows(self, file: File) -> Iterator[Row | Skipped]:
         """Yield the rows of a file, header included, without empty lines."""
         lines = RereadLines(read_lines(file, self.options.encoding))
-        columns = self.options.columns
-        width = None if columns is None else len(columns)
-        yield from tsv_rows(file.label, lines, width, again=self.options.skip_bad)
+        quotes = self._quotes.get(file, Quotes())
+        again = self.options.skip_bad
+        yield from tsv_rows(
+            file.label, lines, self._width, quotes, partial(self._note_quotes, file), again=again
+        )
+
+    def _note_quotes(self, file: File, line: int) -> None:
+        if file.label not in self._noted:
+            self._noted.add(file.label)
+            separator = argument("separator", r"\t")
+            self.notices.append(
+                f"{file.label}, line {line}: the quotes around a cell are kept as text; if the file is quoted as CSV is, give "
+                f"{argument('format', 'csv')} and {separator}"
+            )
 
 
 class _ListColumns:
