@@ -6,14 +6,16 @@ lines are skipped.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.csv_rows import RereadLines, Row, csv_rows
 from layerwise.read.file import File
+from layerwise.read.headers import ROW, are_row_names, complete, unused
 from layerwise.read.lines import read_lines
 from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
@@ -22,6 +24,7 @@ from layerwise.read.recognise import is_tag
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
 from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
 
+_SAMPLE = 50  # rows that may begin with their names
 _NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -31,13 +34,12 @@ class TableReader(Reader):
 
     def check(self, file: File) -> None:
         """Check the header."""
-        self._names(file, self.rows(file))
+        self._start(file)
         file.done = 0
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row that isn't blank."""
-        rows = self.rows(file)
-        names = self._names(file, rows)
+        names, rows = self._start(file)
         lists = _ListColumns(self.words if self.options.sentence_id is None else None)
         for row in rows:
             if isinstance(row, Skipped):
@@ -49,8 +51,7 @@ class TableReader(Reader):
                 except BadRecordError as error:
                     yield Skipped(file.label, row.line, str(error))
             elif "".join(row.cells).strip() or len(row.cells) > 1:
-                why = f"{len(row.cells)} cells where there are {len(names)} columns"
-                yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); correct the row")
+                yield Skipped(file.label, row.line, self._uneven(row, names))
 
     @abstractmethod
     def rows(self, file: File) -> Iterator[Row | Skipped]:
@@ -76,12 +77,39 @@ class TableReader(Reader):
     def _separator_argument(self, separator: str) -> str:
         """Return what to give for a file with another separator."""
 
-    def _names(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
-        names = self.options.columns or self._header(file, rows)
-        self.agree(file, Columns(names, frozenset(names)))
-        return names
+    def _uneven(self, row: Row, names: tuple[str, ...]) -> str:
+        why = f"{len(row.cells)} cells where there are {len(names)} columns ({quoted(listed(names))}); "
+        if len(row.cells) == len(names) + 1 and self.options.columns is None:
+            why += "quote cells that hold a separator, or if each row begins with its name, as R writes it, name that column too"
+            return why
+        return f"{why}correct the row"
 
-    def _header(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
+    def _start(self, file: File) -> tuple[tuple[str, ...], Iterator[Row | Skipped]]:
+        """Return the names of the columns, and an iterator over the rows below the header."""
+        rows = self.rows(file)
+        names = self.options.columns
+        if names is None:
+            header = self._header(file, rows)
+            sample = list(_up_to_other_width(rows, len(header) + 1))
+            rows = chain(sample, rows)
+            names = complete(header)
+            if are_row_names([row for row in sample if isinstance(row, Row)], len(header)):
+                names = (unused(ROW, names), *names)
+            self._note_new_names(file, header, names)
+        self.agree(file, Columns(names, frozenset(names)))
+        return names, rows
+
+    def _note_new_names(self, file: File, header: Sequence[str], names: tuple[str, ...]) -> None:
+        new = [name for name in names if name not in header]
+        if not new or f"header of {file.label}" in self._noted:
+            return
+        self._noted.add(f"header of {file.label}")
+        first = ", the first as R and pandas write row names" if new[0] == names[0] else ""
+        self.notices.append(
+            f"{file.label}: the header has no name for {len(new)} of {len(names)} columns{first}; called {listed(new)} here"
+        )
+
+    def _header(self, file: File, rows: Iterator[Row | Skipped]) -> list[str]:
         row = next(rows, None)
         if row is None:
             raise SourceError(
@@ -89,13 +117,13 @@ class TableReader(Reader):
             )
         if isinstance(row, Skipped):
             raise SourceError(f"{file.label}, line {row.line}: {row.why}")
-        duplicates = sorted({name for name in row.cells if row.cells.count(name) > 1})
+        duplicates = sorted({name for name in row.cells if name.strip() and row.cells.count(name) > 1})
         if duplicates:
             raise SourceError(
                 f"{file.label}, line {row.line}: the header names {quoted(listed(duplicates))} twice; rename one, "
                 f"or give {argument('columns')} when the file has no header"
             )
-        return tuple(row.cells)
+        return row.cells
 
     def _filled(self, names: tuple[str, ...], cells: list[str]) -> list[str]:
         """Return the cells, with empty ones in place of those that `na` says are missing; note R's NA otherwise."""
@@ -165,6 +193,14 @@ class TsvReader(TableReader):
                 f"{file.label}, line {line}: the quotes around a cell are kept as text; if the file is quoted as CSV is, give "
                 f"{argument('format', 'csv')} and {separator}"
             )
+
+
+def _up_to_other_width(rows: Iterator[Row | Skipped], width: int) -> Iterator[Row | Skipped]:
+    """Yield the first rows, up to one that hasn't `width` cells."""
+    for row in islice(rows, _SAMPLE):
+        yield row
+        if isinstance(row, Row) and len(row.cells) != width:
+            return
 
 
 class _ListColumns:

@@ -147,7 +147,8 @@ def _has_quoted_header(lines: RereadLines) -> bool:
     lines.put_back(passed)
     if not passed or passed[-1].wrong is not None:
         return False
-    return all(_is_quoted(cell) for cell in without_end(passed[-1].text).split("\t"))
+    cells = without_end(passed[-1].text).split("\t")
+    return any(map(_is_quoted, cells)) and all(cell == '""' or _is_quoted(cell) for cell in cells)
 
 
 def _split(lines: RereadLines, width: int | None) -> Iterator[tuple[Line, list[str], bool]]:
