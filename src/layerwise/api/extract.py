@@ -68,7 +68,8 @@ def extract(
 
     Args:
         source: files, globs, a folder (with `format="docs"`, or of `save_to_disk`), or `-` for stdin; or a data frame,
-            an Arrow table, a `datasets.Dataset`, a list of records or of texts.
+            an Arrow table, a `datasets.Dataset`, a list of records or of texts. Strings in a list are names where they
+            name files, and texts where none of them does; paths (`pathlib.Path`) are always names.
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
