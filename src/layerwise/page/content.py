@@ -27,7 +27,7 @@ _FEW = 12  # numeric columns with at most so many different values are categorie
 # Columns that layerwise writes itself; all others are the user's.
 _STANDARD_COLUMNS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
-    *("id", "source", "line", "windows", "truncated", "words", "special_only"),
+    *("id", "source", "line", "unknown", "windows", "truncated", "words", "special_only"),
 }
 
 
