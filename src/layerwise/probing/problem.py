@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from layerwise.arguments import argument
 from layerwise.array_types import I64
+from layerwise.columns import in_order
 from layerwise.errors import RequestError
 from layerwise.labels.folds import check_groups, leak_note, split_roles, text_groups
 from layerwise.labels.labelled import (
@@ -123,12 +124,12 @@ def _big_enough(
     keep = np.ones(len(labelled), bool)
     values = labelled.values.astype(str)
     small = []
-    for name in np.unique(values):
+    for name in in_order(set(values.tolist())):
         rows = values == name
         where = rows if roles is None else rows & (roles == "train")
         if len(np.unique(groups[where])) < (folds if roles is None else 1):
             keep &= ~rows
-            small.append((str(name), int(rows.sum())))
+            small.append((name, int(rows.sum())))
     if small:
         what = f"texts than the {folds} folds" if roles is None else "training rows than one"
         listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
