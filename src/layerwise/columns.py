@@ -1,6 +1,7 @@
 """Read columns as one value per row, whether they belong to the rows or to their texts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,24 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 def is_present(value: Any) -> bool:
     """Return whether a label is present: not missing, not empty, not NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of classes in the order in which they are listed: numbers by their value, then other names.
+
+    >>> in_order(["10", "b", "2", "-0.5"])
+    ['-0.5', '2', '10', 'b']
+    """
+    return sorted(names, key=place_of)
+
+
+def place_of(name: str) -> tuple[float, str]:
+    """Return the sort key of a class: its number, or infinity for a name that isn't a finite number."""
+    try:
+        number = float(name) if name.isascii() and "_" not in name else math.inf
+    except ValueError:
+        number = math.inf
+    return (number if math.isfinite(number) else math.inf, name)
 
 
 def label_names(rows: Layered, column: str | None) -> list[str | None] | None:

@@ -11,6 +11,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
+from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare
 from layerwise.layers import LayerSpec
@@ -138,7 +139,9 @@ def extract(
         start_executor(job.recipe, workers, cluster, threads, track) as executor,
     ):
         job.run(executor, track, append=append)
-    return open_dataset(out)
+    dataset = open_dataset(out)
+    tell_unknown(dataset.manifest)
+    return dataset
 
 
 def extract_share(

@@ -54,7 +54,10 @@ def plan_shard(
         rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
         rows.append(rows_of_text.rows)
-        coverage.append(Coverage(len(cut.tokens), len(cut.windows), cut.truncated, rows_of_text.special_only))
+        unknown = tokenizer.unknown_count(cut.tokens)
+        coverage.append(
+            Coverage(len(cut.tokens), unknown, len(cut.windows), cut.truncated, rows_of_text.special_only)
+        )
         text_rows.count(counts, coverage[-1], rows_of_text)
     return PlannedShard(
         make_plan(planned, types=tokenizer.takes_types),

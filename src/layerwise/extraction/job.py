@@ -253,7 +253,7 @@ class Job:
 
     def _check_fits(self, examples: Sequence[Example], base: int) -> None:
         """Check, before new texts are added, that their tables can be joined to those of the first `base` shards."""
-        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
+        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0, 0)] * len(examples)
         fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
         new = {"texts": fields}
         if self.recipe.request["level"] == "word":

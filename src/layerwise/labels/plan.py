@@ -171,11 +171,11 @@ def _target(spec: TaskSpec, labelled: Labelled, rows: I64, in_training: Mask) ->
 
 
 def _classes(task: str, labelled: Labelled, in_training: Mask) -> tuple[str, ...]:
-    """Return the classes of the training rows, sorted; among tags O comes first."""
+    """Return the classes of the training rows, in order; among tags O comes first."""
     if task == "regress":
         return ()
     names = class_names(labelled.values[in_training], labelled.multi)
-    return tuple(sorted(names, key=lambda name: (task == "tag" and name != "O", name)))
+    return tuple(sorted(names, key=lambda name: task == "tag" and name != "O"))
 
 
 def _check_target(target: Target, train: Mask) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from layerwise.arguments import argument
 from layerwise.array_types import I64
+from layerwise.columns import in_order
 from layerwise.errors import RequestError
 from layerwise.labels.folds import check_groups, split_roles
 from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
@@ -140,12 +141,12 @@ def _big_enough(
     keep = np.ones(len(labelled), bool)
     values = labelled.values.astype(str)
     small = []
-    for name in np.unique(values):
+    for name in in_order(set(values.tolist())):
         rows = values == name
         where = rows if roles is None else rows & (roles == "train")
         if len(np.unique(grouping.groups[where])) < (folds if roles is None else 1):
             keep &= ~rows
-            small.append((str(name), int(rows.sum())))
+            small.append((name, int(rows.sum())))
     if small:
         unit = "text" if grouping.column is None else grouping.unit
         what = f"{unit}s than the {folds} folds" if roles is None else "training rows than one"

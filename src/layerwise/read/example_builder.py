@@ -12,7 +12,7 @@ from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, listed, quoted, shown
 from layerwise.read.sentences import is_missing
 
-_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "windows", "truncated")
+_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "unknown", "windows", "truncated")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
 RESERVED = (*_OF_TEXTS, *_OF_ROWS)
 PART = "part"
