@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from layerwise.states import Layered
@@ -53,8 +53,10 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 
 
 def is_present(value: Any) -> bool:
-    """Return whether a label is present: not missing, not empty, not NaN."""
-    return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
+    """Return whether a label is present: not missing, not empty or blank, not NaN."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and not (isinstance(value, float | Decimal) and value != value)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -73,11 +75,3 @@ def place_of(name: str) -> tuple[float, str]:
     except ValueError:
         number = math.inf
     return (number if math.isfinite(number) else math.inf, name)
-
-
-def label_names(rows: Layered, column: str | None) -> list[str | None] | None:
-    """Return the label of each row as text, `None` where it is missing; `None` without a column or without rows."""
-    if column is None:
-        return None
-    values, _ = column_values(rows, column)
-    return [str(value) if is_present(value) else None for value in values] or None

@@ -24,6 +24,7 @@ from layerwise.labels.labelled import (
     encode,
     read_labels,
 )
+from layerwise.labels.unknown import match_classes, unknown_note
 from layerwise.mixes import Mix
 from layerwise.states import Layered
 
@@ -130,6 +131,8 @@ def make_plan(
     )
     for target in targets:
         _check_target(target, train[target.has])
+    notes = [note for task_labels in labelled for note in task_labels.notes]
+    notes += [note for target in targets for note in _unseen_in_test(target, test)]
     refit = not held_out.any()
     division = Division(
         (train, held_out),
@@ -137,7 +140,7 @@ def make_plan(
         labels=[_classes_of_rows(target, train) for target in targets if _has_one_class(target)],
     )
     grouping = group_rows(dataset, docs, groups, division)
-    notes = list(grouping.notes)
+    notes += grouping.notes
     if refit:
         held_out = _choose_held_out(targets, grouping.groups, train, seed)
         train = train & ~held_out
@@ -203,6 +206,15 @@ def _check_target(target: Target, train: Mask) -> None:
             f"column {spec.label!r}: all {rows} training rows have the label {name!r:.60}; "
             f"{spec.task} needs two or more classes"
         )
+
+
+def _unseen_in_test(target: Target, test: Mask) -> list[str]:
+    """Return a note on the labels of test rows, bool (n,), that no training row has."""
+    gold = target.gold[test[target.has]]
+    if not len(gold) or not target.classes:
+        return []
+    _, unknown = match_classes(gold, target.classes, multi=target.multi)
+    return [unknown_note(unknown, len(gold))] if unknown else []
 
 
 def _union(labelled: Sequence[Labelled]) -> tuple[I64, I64]:

@@ -12,6 +12,7 @@ from layerwise.columns import column_values, in_order, is_present
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
+from layerwise.labels.spelling import class_of_each
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
         return {"name": name, "kind": "number", "values": numbers}
     if not present or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
         return None
-    texts = [_text(value) for value in values]
+    texts = [name or "" for name in class_of_each(values)]
     names = in_order(set(texts) - {""})
     numbered = {name: number for number, name in enumerate(names)} | {"": _MISSING}
     codes = np.array([numbered[text] for text in texts])
@@ -168,10 +169,6 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
         "values": names,
         "codes": codes.astype(np.uint16),
     }
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if is_present(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:

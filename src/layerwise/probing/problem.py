@@ -85,8 +85,8 @@ def gather(
     Raises:
         RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
     """
-    notes: list[str] = []
     labelled = read_labels(dataset, task, label)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in labelled.notes]
     if labelled.multi:
         raise RequestError(
             f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "

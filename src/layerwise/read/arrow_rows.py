@@ -128,7 +128,12 @@ def _values(column: Any) -> list[Any]:
 def _storage_type(kind: Any) -> Any:
     import pyarrow as pa
 
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    # Of a category of polars, pyarrow makes no array from values.
+    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+        return pa.dictionary(kind.index_type, pa.string())
+    return kind
 
 
 def _holds_numbers(kind: Any) -> bool:
