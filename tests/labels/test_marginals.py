@@ -1,7 +1,7 @@
 """The probability of a span, against the sum over every tag sequence that there is."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ TAGS = [
     ("O", "B", "I"),
     ("B-A", "I-A"),
     ("O", "B-A", "B-B"),
+    ("O", "I-A", "B-B", "I-B"),  # no B-A, so no I-A
 ]
 
 
@@ -27,7 +28,7 @@ def by_hand(scores: Any, tags: Sequence[str]) -> tuple[dict[tuple[str, int, int]
     weight_of: dict[tuple[str, int, int], float] = {}
     total = 0.0
     for path in product(range(len(tags)), repeat=len(scores)):
-        if not start[path[0]] or not all(follows[a, b] for a, b in zip(path, path[1:], strict=False)):
+        if not start[path[0]] or not all(follows[a, b] for a, b in pairwise(path)):
             continue
         weight = float(np.exp(sum(scores[word, tag] for word, tag in enumerate(path))))
         total += weight

@@ -65,34 +65,30 @@ class _Chain:
 
     def __init__(self, values: F64, first_words: I64, lengths: I64, tags: Sequence[str]) -> None:
         order = np.argsort(-lengths, kind="stable")
-        self._values, self._first, self._lengths = values, first_words[order], lengths[order]
+        self._values, self._first = values, first_words[order]
+        # The number of sentences that have a word at each place.
+        self._counts = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left").tolist()
         is_inside = np.array([tag.partition("-")[0] == "I" for tag in tags], dtype=bool)
         self._bound, self._free = np.flatnonzero(is_inside), np.flatnonzero(~is_inside)
         self._partners = inside_partners(tags)
-        self._place_of = {int(tag): place for place, tag in enumerate(self._bound)}
 
     def before(self) -> F64:
         """Return the logarithm of the weight of all that may precede each word, (words,); 0 for a first word."""
         out = np.zeros(len(self._values))
+        number_of = {int(partner): tag for tag, partner in enumerate(self._partners) if tag != partner}
+        # An I-X without B-X among the tags is preceded by nothing but itself.
+        begins = np.array([number_of.get(int(tag), tag) for tag in self._bound], dtype=np.int64)
         weights = np.zeros((0, self._values.shape[1]))
         for step, words in self._steps():
-            scores = self._values[words]
-            if step:
-                earlier = weights[: len(words)]
-                out[words] = _log_sums(earlier)
-                weights = out[words][:, None] + scores
-                weights[:, self._bound] = self._into_inside(earlier) + scores[:, self._bound]
-            else:
+            earlier, scores = weights[: len(words)], self._values[words]
+            if not step:
                 weights = scores
                 weights[:, self._bound] = -np.inf
-        return out
-
-    def _into_inside(self, weights: F64) -> F64:
-        """Return the sums over the tags that may precede each I-X: B-X and I-X, (sentences, bound)."""
-        out = np.full((len(weights), len(self._bound)), -np.inf)
-        for tag in np.flatnonzero(self._partners >= 0):
-            place = self._place_of[int(self._partners[tag])]
-            out[:, place] = np.logaddexp(out[:, place], weights[:, tag])
+                continue
+            out[words] = _log_sums(earlier)
+            weights = out[words][:, None] + scores
+            inside = np.logaddexp(earlier[:, self._bound], earlier[:, begins])
+            weights[:, self._bound] = inside + scores[:, self._bound]
         return out
 
     def unbound(self) -> F64:
@@ -104,7 +100,7 @@ class _Chain:
         # Those of the next word of each sentence; where there is none, nothing follows but the end.
         unbound, inside = np.zeros(len(self._first)), np.full((len(self._first), len(self._bound)), -np.inf)
         followed = np.flatnonzero(self._partners >= 0)
-        places = [self._place_of[int(self._partners[tag])] for tag in followed]
+        places = np.searchsorted(self._bound, self._partners[followed])
         for _, words in reversed(list(self._steps())):
             count = len(words)
             behind = np.repeat(unbound[:count, None], self._values.shape[1], axis=1)
@@ -116,9 +112,8 @@ class _Chain:
 
     def _steps(self) -> Iterator[tuple[int, I64]]:
         """Yield each place in a sentence with the words there, those of longer sentences first."""
-        for step in range(int(self._lengths[0])):
-            active = int(np.searchsorted(-self._lengths, -step, side="left"))
-            yield step, self._first[:active] + step
+        for step, count in enumerate(self._counts):
+            yield step, self._first[:count] + step
 
 
 def _log_sums(logarithms: F64) -> F64:
