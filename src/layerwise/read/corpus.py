@@ -170,6 +170,11 @@ class Corpus:
         """The current file: its name for messages, its number from 1, and the number of files."""
         return self._current.label, self._number, len(self._files)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next record hasn't arrived yet: standard input and pipes."""
+        return self._current.waits
+
     def __iter__(self) -> Iterator[Example]:
         return chain.from_iterable(self.records())
 
