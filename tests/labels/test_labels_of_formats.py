@@ -103,7 +103,7 @@ def test_labels_of_a_type_across_formats(kind: str, encoder_of: Callable[[str], 
     for format, score in scores.items():
         assert score.rows == kept, format
         assert score.scores["accuracy"].score == 1, format
-        assert [entry["label"] for entry in score.classes] == list(head.classes["label"]), format
+        assert list(score.per_label) == list(head.classes["label"]), format
 
 
 def test_a_dataset_is_evaluated_with_labels_of_another_type(

@@ -57,7 +57,7 @@ def test_heads_evaluations_and_info(
     (answer, *_) = head.predict(["layer 1"])
     assert list(answer["probabilities"]) == CLASSES
     (evaluated,) = head.evaluate(dataset).tasks.values()
-    assert [entry["label"] for entry in evaluated.classes] == CLASSES
+    assert list(evaluated.per_label) == CLASSES
     capsys.readouterr()
     assert main(["info", str(tmp_path / "n.head")]) == 0
     assert f"12: {', '.join(CLASSES)}" in capsys.readouterr().out
