@@ -1,6 +1,7 @@
 """Read columns as one value per row, whether they belong to the rows or to their texts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -56,3 +57,21 @@ def is_present(value: Any) -> bool:
     if isinstance(value, str):
         return bool(value.strip())
     return value is not None and not (isinstance(value, float | Decimal) and value != value)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of classes in the order in which they are listed: numbers by their value, then other names.
+
+    >>> in_order(["10", "b", "2", "-0.5"])
+    ['-0.5', '2', '10', 'b']
+    """
+    return sorted(names, key=place_of)
+
+
+def place_of(name: str) -> tuple[float, str]:
+    """Return the sort key of a class: its number, or infinity for a name that isn't a finite number."""
+    try:
+        number = float(name) if name.isascii() and "_" not in name else math.inf
+    except ValueError:
+        number = math.inf
+    return (number if math.isfinite(number) else math.inf, name)

@@ -102,8 +102,8 @@ def test_labels_of_a_type_across_formats(kind: str, encoder_of: Callable[[str], 
     scores = {format: head.evaluate(sources[format])["label"] for format in formats}
     for format, score in scores.items():
         assert score.rows == kept, format
-        assert score.scores["accuracy"] == 1, format
-        assert [entry["label"] for entry in score.classes] == list(head.classes["label"]), format
+        assert score.scores["accuracy"].score == 1, format
+        assert list(score.per_label) == list(head.classes["label"]), format
 
 
 def test_a_dataset_is_evaluated_with_labels_of_another_type(
@@ -119,7 +119,7 @@ def test_a_dataset_is_evaluated_with_labels_of_another_type(
     )
     head = lw.train(train, task="classify", label="label", mix="1", out=tmp_path / "head")
     assert head.classes["label"] == ("0", "1")
-    assert lw.load_head(tmp_path / "head").evaluate(test)["label"].scores["accuracy"] == 1
+    assert lw.load_head(tmp_path / "head").evaluate(test)["label"].scores["accuracy"].score == 1
 
 
 def test_labels_that_a_head_has_never_seen(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_labels_that_a_head_has_never_seen(encoder_of: Callable[[str], Any], tmp
     labels = ["mixed", "mixed ", *TYPES["string"]["label"][2:]]
     result = head.evaluate(frame(labels))["label"]
     assert result.unknown_labels == {"mixed": 2}
-    assert "'mixed' (2)" in " ".join(result.notes)
+    assert "never seen 'mixed' (2 rows)" in " ".join(result.notes)
     assert "'mixed' and 'mixed ' are one class" in " ".join(result.notes)
-    assert result.scores["accuracy"] == pytest.approx((COUNT - 2) / COUNT)
+    assert result.scores["accuracy"].score == pytest.approx((COUNT - 2) / COUNT)
     with pytest.raises(
-        RequestError, match="the head knows none of its labels, '1', '2'; it was trained on 'neg'"
+        RequestError, match="has seen none of the labels in column 'label': '1', '2'; it knows 'neg'"
     ):
         head.evaluate(frame([1 + kind for kind in KINDS]))
 
@@ -168,7 +168,7 @@ def test_the_cases(train: str, test: str, tmp_path: Path) -> None:
     dataset = lw.extract(cases / train, tmp_path / "train.lw")
     head = lw.train(dataset, task="classify", label="label")
     assert len(head.classes["label"]) == 2
-    assert head.evaluate(cases / test)["label"].scores["accuracy"] == 1
+    assert head.evaluate(cases / test)["label"].scores["accuracy"].score == 1
 
 
 def test_records_with_labels_of_several_types_are_refused(tmp_path: Path) -> None:

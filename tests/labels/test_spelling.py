@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layerwise.errors import RequestError
 from layerwise.labels.spelling import class_of_each, key_of, spell
-from layerwise.labels.unknown import labels_to_score, match_classes
+from layerwise.labels.unknown import match_classes
 
 SAME = [
     ("pos", "pos ", "\tpos", "\u00a0pos\n"),
@@ -104,11 +103,3 @@ def test_several_labels_take_the_names_of_a_head() -> None:
     gold, unknown = match_classes(objects([("1.0", "x"), (), ("1",)]), ["1"], multi=True)
     assert gold.tolist() == [("1", "x"), (), ("1",)]
     assert unknown == {"x": 1}
-
-
-def test_labels_that_are_all_unknown_are_refused() -> None:
-    with pytest.raises(RequestError, match=r"'a', 'b'; it was trained on 'c', 'd'"):
-        labels_to_score("y", objects(["a", "b"]), ["c", "d"])
-    with pytest.raises(RequestError, match="knows none"):
-        labels_to_score("y", objects(["O", "B-X"]), ["O", "B-Y"])
-    assert labels_to_score("y", objects(["O", "O"]), ["O", "B-Y"])[1] == {}

@@ -54,7 +54,8 @@ def probe(
         label: the column of the labels; a column of lists has several labels per row.
         mix: mix strings to score besides the single layers; a few common ones by default.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
-        groups: a column; texts with equal values are never split between training and test.
+        groups: a column; texts with equal values are never split between training and test; by default documents
+            (`docs/probe.md`), where there are ten or more.
         split: a column of `train`, `dev` and `test`.
         label_separator: the text between the labels of a cell that holds several, such as `;`.
         labels_from: a file of labels, or `FILE:COL`; or in memory a data frame or a list. They are joined to the texts by

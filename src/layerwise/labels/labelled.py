@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
-from layerwise.columns import column_values, is_paired, is_present
+from layerwise.columns import column_values, in_order, is_paired, is_present
 from layerwise.errors import RequestError
 from layerwise.labels.spelling import spell
 from layerwise.labels.tags import convert, cut, scheme_of
@@ -263,8 +263,8 @@ def _no_column(dataset: Layered, column: str) -> RequestError:
 
 
 def class_names(values: NDArray[Any], multi: bool = False) -> tuple[str, ...]:
-    """Return the classes among labels (n,), sorted; with `multi` each value holds several labels."""
-    return tuple(sorted({label for labels in values for label in labels} if multi else set(values)))
+    """Return the classes among labels (n,), in order; with `multi` each value holds several labels."""
+    return tuple(in_order({label for labels in values for label in labels} if multi else set(values)))
 
 
 def encode(values: NDArray[Any], classes: Sequence[str], multi: bool = False) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Labels that a head has never seen: they are counted, and refused where there are no others."""
+"""Labels under the names of the classes of a head, and the labels that it has never seen."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.errors import RequestError
 from layerwise.labels.spelling import shortened, spell
-
-_OUTSIDE = "O"  # the tag of words in no span, which every tagger knows
 
 
 def match_classes(
@@ -29,24 +26,6 @@ def match_classes(
         matched[row] = tuple(dict.fromkeys(map(spelling.name, label))) if multi else spelling.name(label)
     counts = Counter(_labels(matched, multi))
     return matched, {label: counts[label] for label in sorted(counts.keys() - set(classes))}
-
-
-def labels_to_score(
-    column: str, gold: NDArray[Any], classes: Sequence[str], *, multi: bool = False
-) -> tuple[NDArray[Any], dict[str, int]]:
-    """Return the result of `match_classes` for the labels that a head is scored on, from `column`.
-
-    Raises:
-        RequestError: the head knows none of the labels.
-    """
-    matched, unknown = match_classes(gold, classes, multi=multi)
-    labels = {*_labels(matched, multi)} - {_OUTSIDE}
-    if unknown and len(unknown) == len(labels):
-        raise RequestError(
-            f"column {column!r}: the head knows none of its labels, {shortened(list(map(repr, unknown)))}; it was trained on "
-            f"{shortened(list(map(repr, classes)))}; give labels as in the training"
-        )
-    return matched, unknown
 
 
 def unknown_note(unknown: dict[str, int], rows: int) -> str:

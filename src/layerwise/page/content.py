@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
-from layerwise.columns import column_values, is_present
+from layerwise.columns import column_values, in_order, is_present
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
@@ -28,7 +28,7 @@ _FEW = 12  # numeric columns with at most so many different values are categorie
 # Columns that layerwise writes itself; all others are the user's.
 _STANDARD_COLUMNS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
-    *("id", "source", "line", "windows", "truncated", "words", "special_only"),
+    *("id", "source", "line", "unknown", "windows", "truncated", "words", "special_only"),
 }
 
 
@@ -160,7 +160,7 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
     if not present or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
         return None
     texts = [name or "" for name in class_of_each(values)]
-    names = sorted(set(texts) - {""})
+    names = in_order(set(texts) - {""})
     numbered = {name: number for number, name in enumerate(names)} | {"": _MISSING}
     codes = np.array([numbered[text] for text in texts])
     return {

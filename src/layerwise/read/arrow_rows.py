@@ -34,7 +34,8 @@ class TypedReader(Reader):
             if not (_is_text(kind) if self.sentence_id else _is_list(kind) and _is_text(kind.value_type)):
                 raise SourceError(
                     f"{file.label}: column {self.words!r} is {quoted(str(kind))} where {needed} needed; "
-                    f"name a column of words with {argument('words')}"
+                    f"name a column of words with {argument('words')}, or where a row is a word the column that numbers the "
+                    f"sentences with {argument('sentence_id')}"
                 )
         for text in self.texts:
             if not _is_text(schema.field(text).type):
