@@ -15,6 +15,7 @@ from layerwise.choices import CLASS_WEIGHTS, HEAD_TYPES, one_of
 from layerwise.errors import RequestError
 from layerwise.heads.fit import fit_heads
 from layerwise.heads.head import HeadData
+from layerwise.heads.held_out_intervals import few_units_notes
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
@@ -60,7 +61,7 @@ def train_head(
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
-        "notes": [*attached.notes, *plan.notes],
+        "notes": [*attached.notes, *plan.notes, *few_units_notes(records)],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))

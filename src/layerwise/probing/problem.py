@@ -15,6 +15,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import in_order
 from layerwise.errors import RequestError
+from layerwise.labels.conflicts import conflict_note
 from layerwise.labels.folds import check_groups, split_roles
 from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
 from layerwise.labels.labelled import (
@@ -98,6 +99,8 @@ def gather(
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
     grouping = group_rows(dataset, labelled.docs, groups, _division(task, labelled, roles, folds))
     notes += [sentence(note) for note in grouping.notes]
+    conflicts = conflict_note(dataset, labelled.docs, labelled.values)
+    notes += [sentence(conflicts)] if conflicts else []
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
         notes.append(
