@@ -106,7 +106,7 @@ def _alone(
 ) -> dict[str, Any] | None:
     """Return the held-out scores of a task that is fitted without the other tasks that share its hidden layer."""
     _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
-    return _json(_scores(plan, rows, number, head, plan.held_out))
+    return _with_intervals(plan, rows, number, head, plan.held_out)
 
 
 def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:
