@@ -219,6 +219,26 @@ def test_a_label_per_word(ending: str, tmp_path: Path) -> None:
         assert labels(with_labels(word_rows(), source, None)) == [tag for tags in TAGS for tag in tags]
 
 
+@pytest.mark.parametrize("name", ["seq.out", "seq.txt"])
+def test_lines_of_equally_many_tags_are_no_words(name: str, tmp_path: Path) -> None:
+    """Such a file looks like CoNLL: each line has two cells, and the last is a tag."""
+    path = tmp_path / name
+    path.write_text("B-P O\nO O\nO B-P\n")
+    sentences = [["Ann", "went"], ["no", "name"], ["to", "Bob"]]
+    states = words_of(noise(6, 4, 2), sentences, {"word": [0, 1] * 3})
+    assert labels(with_labels(states, path, None, task="tag"), "tag") == ["B-P", "O", "O", "O", "O", "B-P"]
+
+
+def test_a_file_without_an_ending_has_a_label_per_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_text("".join(f"{kind}\n" for kind in KINDS))
+    assert labels(with_labels(rows(), path, None)) == KINDS
+    path.write_text(PER_WORD["conll"])
+    assert labels(with_labels(word_rows(), f"{path}:tag", None, task="tag"), "tag") == [
+        tag for tags in TAGS for tag in tags
+    ]
+
+
 def test_a_label_per_text_is_one_for_each_of_its_words() -> None:
     attached = with_labels(word_rows(), ["x y", "z", "x y"], "y")
     assert labels(attached) == ["x y"] * 3 + ["z"] * 2 + ["x y"] * 2

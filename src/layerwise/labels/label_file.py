@@ -12,6 +12,9 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
 from layerwise.labels.spelling import shortened
 from layerwise.read.corpus import read_fields
+from layerwise.read.endings import has_known_ending
+from layerwise.read.files import find_files
+from layerwise.read.recognise import holds_conll
 
 ID = "id"
 
@@ -55,7 +58,7 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
     source, column = _split(labels_from)
     values, ids, places = [], [], []
     try:
-        for record_place, fields in read_fields(_records_of(source)):
+        for record_place, fields in read_fields(_records_of(source), format=_format(source)):
             column = column if values else _column(labels_from, column, label, list(fields))
             values.append(fields.get(column or ""))
             ids.append(id_text(fields.get(ID)))
@@ -99,6 +102,14 @@ def _records_of(source: Any) -> Any:
     if isinstance(items, list | tuple) and items and not isinstance(items[0], Mapping):
         return [{"label": label} for label in items]
     return items
+
+
+def _format(source: Any) -> str:
+    """Return the format of a file: one without a known ending has a label per line, unless it is CoNLL."""
+    if not isinstance(source, str | Path) or has_known_ending(str(source)) or not Path(source).is_file():
+        return "auto"
+    _, files = find_files(source, "txt")
+    return "auto" if holds_conll(files[0]) else "txt"
 
 
 def _column(labels_from: Any, column: str | None, label: str | None, names: Sequence[str]) -> str:
