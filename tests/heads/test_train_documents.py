@@ -21,6 +21,11 @@ from layerwise.states import LayerStates
 from planted import leaking_documents
 
 
+def notes_of(head: Any) -> list[str]:
+    """The notes of a training, without that on the few held-out rows of a small corpus."""
+    return [note for note in head.training["notes"] if "can't tell how good a head is" not in note]
+
+
 def planned(rows: LayerStates, **options: Any) -> tuple[SplitPlan, float]:
     """The plan of a training, and the accuracy on the rows that it holds out."""
     plan = make_plan(rows, [TaskSpec("y", "classify", "y", parse_mix("emb", 0))], **options)
@@ -78,7 +83,7 @@ def test_the_head_says_what_was_kept_together(
     assert told in capsys.readouterr().err
     assert json.loads((out / "head.json").read_text(encoding="utf-8"))["training"]["groups"] == "document"
     head = lw.train(dataset, task="tag", label="tag", mix="1", groups="doc")
-    assert (head.training["groups"], head.training["notes"]) == ("doc", [])
+    assert (head.training["groups"], notes_of(head)) == ("doc", [])
 
 
 def test_few_documents_and_files_are_told(words: Any) -> None:
@@ -88,7 +93,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
         label="tag",
     )
     assert head.training["groups"] is None
-    [note] = head.training["notes"]
+    [note] = notes_of(head)
     assert note.startswith(
         "4 documents (column 'document') are fewer than 10, so they aren't kept together: texts of one"
     )
@@ -97,7 +102,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
 def test_files_are_documents(words: Any) -> None:
     head = lw.train(words([sentences(3, 3 * n) for n in range(10)]), task="tag", label="tag")
     assert head.training["groups"] == "source"
-    [note] = head.training["notes"]
+    [note] = notes_of(head)
     assert note.startswith(
         "10 files (taken for documents, column 'source') are each on one side of every split"
     )

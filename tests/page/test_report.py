@@ -120,7 +120,7 @@ def test_numbers_among_which_one_is_infinite() -> None:
     numbers, few = found["points"]["columns"]
     assert numbers["values"][:3].tolist() == [0, 1, 2]
     assert np.isnan(numbers["values"][-1])
-    assert few["values"] == ["1.0"], "NaN is no class"
+    assert few["values"] == ["1"], "NaN is no class, and a whole number is shown as one"
 
 
 def test_the_label_that_was_asked_for_comes_first() -> None:
