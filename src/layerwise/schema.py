@@ -34,7 +34,7 @@ class Rows:
 class Coverage:
     """Counts of one text: tokens, those of them that are unknown, windows, and truncated tokens.
 
-    `special_only` is set where a text has only special tokens.
+    `empty` says that a text has only special tokens; `special_only` that its row is made of them, against the request.
     """
 
     tokens: int
@@ -42,6 +42,7 @@ class Coverage:
     windows: int
     truncated: int
     special_only: bool = False
+    empty: bool = False
 
 
 def share_unknown(unknown: int, tokens: int) -> str:
