@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     for record in facts["skipped"]:
         output.print_note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        output.print_json({"out": args.out, "already_finished": already_finished, **_summary(facts)})
+        heading = {"out": args.out, "already_finished": already_finished}
+        output.print_json({**heading, **_summary(facts), "notices": facts["notices"]})
     else:
         output.print_lines(*_report(args.out, facts, already_finished))
     return 0
