@@ -6,7 +6,7 @@ from typing import Any
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.options import LoadOptions
-from layerwise.schema import share_unknown
+from layerwise.unknown import share_unknown
 
 HELP = "describe a model, a dataset or a head"
 EXAMPLES = """\
