@@ -22,10 +22,10 @@ from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
-from layerwise.schema import unknown_note
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
 from layerwise.texts import listed, refuse
+from layerwise.unknown import unknown_note
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -146,7 +146,7 @@ class UnknownTally:
         self._tokens += int(states.texts["tokens"].to_numpy().sum())
         self._unknown += int(states.texts["unknown"].to_numpy().sum())
 
-    def tell(self, head: HeadData) -> None:
+    def log_note(self, head: HeadData) -> None:
         """Log a note if more than one token in ten is unknown to the model of a head."""
         remedy = "use a head of a model that was made for their language or script"
         note = unknown_note(self._unknown, self._tokens, str(head.model["id"]), remedy)

@@ -283,7 +283,7 @@ def _stream(
         for example, answer in zip(examples[::step], chunk_answers, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1
-    unknown.tell(head)
+    unknown.log_note(head)
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:

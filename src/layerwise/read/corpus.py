@@ -202,8 +202,10 @@ class Corpus:
                     self._count += 1
                     yield examples
                     if self._count == self._reader.options.limit:
+                        self._reader.end()
                         return
             self._finished, file.done = self._finished + file.done, 0
+        self._reader.end()
         if not self._count:
             raise self._empty()
 

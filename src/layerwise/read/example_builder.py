@@ -1,5 +1,6 @@
 """Turn a record into its example, or two for a pair: text or words, id, and carried columns."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,16 +61,21 @@ class ExampleBuilder:
         join = self._reader.options.join
         if join is None:
             return [self._text(fields, column) for column in self._reader.texts]
-        present = [column for column in self._reader.texts if fields.get(column, "") is not None]
+        present = [column for column in self._reader.texts if clean_all(fields.get(column, "")) is not None]
         return [join.join(filter(None, (self._text(fields, column) for column in present)))]
 
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
-        value = self._field(fields, column)
+        value = clean_all(self._field(fields, column))
+        if value is None:
+            raise BadRecordError(
+                f"column {column!r} holds null where a text is needed; give it a text, or leave such records out with "
+                f"{argument('skip_bad', True)}"
+            )
         if not isinstance(value, str):
             raise BadRecordError(
                 f"column {column!r} holds {_describe(value)} where a text is needed; {_advice(value, 'text')}"
             )
-        return clean(value)
+        return value
 
     def _words(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         column = str(self._reader.words)
@@ -137,9 +143,11 @@ class ExampleBuilder:
 
 
 def clean_all(value: Any) -> Any:
-    """Return a value with `clean` applied to every string in it."""
+    """Return a value with `clean` applied to every string in it, and `None` in place of NaN, which says that it is missing."""
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, list):
         return [clean_all(item) for item in value]
     if isinstance(value, dict):

@@ -42,7 +42,6 @@ class Reader(ABC):
         self.classes: dict[str, tuple[str, ...]] = {}
         self._classes_settled = options.classes is None
         self.notices: list[str] = []
-        self._noted: set[str] = set()
         self._from = ""
 
     @abstractmethod
@@ -60,6 +59,10 @@ class Reader(ABC):
         Raises:
             SourceError: an error of the file as a whole.
         """
+
+    def end(self) -> None:
+        """Add the notices of what was counted in a pass over all files."""
+        return
 
     @property
     def paired(self) -> bool:
