@@ -397,7 +397,7 @@ def test_skipped_records_and_too_few_texts_are_told(run: Run, place: Path, mood:
     assert ended.code == 0
     assert "skipped " in ended.err
     assert "bad.jsonl, line 2: " in ended.err
-    assert "2 texts can't tell how good a head is; give at least 20" in ended.err
+    assert "2 texts can't tell how good a head is; give at least 30" in ended.err
 
 
 def test_train_eval_is_the_same_code(run: Run, place: Path, texts: Any, mood: lw.Head) -> None:

@@ -58,6 +58,15 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" ({number(low)} to {number(high)})"
 
 
+def sentence(message: str) -> str:
+    """Return a message as a sentence: with a capital letter and a full stop.
+
+    >>> sentence("2 rows have no label")
+    '2 rows have no label.'
+    """
+    return f"{message[:1].upper()}{message[1:]}."
+
+
 def printable(line: str) -> str:
     """Return text in which the replacement character stands for all that isn't printable, and for surrogates."""
     return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "\ufffd" for c in line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose, limited
@@ -26,6 +27,7 @@ def train(
     split: str | None = None,
     class_weight: str | None = None,
     label_separator: str | None = None,
+    labels_from: Any = None,
     hidden: int | None = None,
     shared_hidden: int | None = None,
     layer_dropout: float = 0.0,
@@ -56,6 +58,8 @@ def train(
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weights rows so that every class has the same total weight.
         label_separator: the text between the labels of a cell that holds several, such as `;`.
+        labels_from: a file of labels, or `FILE:COL`; or in memory a data frame or a list. They are joined to the texts by
+            the column `id` if both have one, else by order. The column is `label`, or the only one besides `id`.
         hidden: the width of an MLP's hidden layer; 128 by default.
         shared_hidden: the width of one hidden layer that all tasks share.
         layer_dropout: for `learned` mixes, the probability that a layer is left out of a step.
@@ -80,6 +84,7 @@ def train(
         split=split,
         class_weight=class_weight,
         label_separator=label_separator,
+        labels_from=labels_from,
         head_type=head_type,
         hidden=hidden,
         shared_hidden=shared_hidden,

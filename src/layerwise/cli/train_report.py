@@ -53,10 +53,21 @@ def _fit_settings(training: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _interval(scored: dict[str, Any]) -> str:
+    """Return the line of the 95% interval of each score."""
+    ends = (
+        f"{METRICS.get(name, name)} {low:.4f} to {high:.4f}"
+        for name, (low, high) in scored["intervals"].items()
+        if low is not None
+    )
+    plural = "s" * (scored["units"] != 1)
+    return f"    95% intervals, of {scored['units']:,} {scored['unit']}{plural}: {', '.join(ends) or 'none'}"
+
+
 def _scored(what: str, scored: dict[str, Any]) -> list[str]:
     """Return a line of scores, and a table with a line per class."""
     scores = "  ".join(f"{METRICS.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
-    lines = [f"  {scored['rows']:,} {what} rows: {scores}"]
+    lines = [f"  {scored['rows']:,} {what} rows: {scores}", _interval(scored)]
     if scored["classes"]:
         lines += [f"    {line}" for line in _classes(scored["classes"])]
     return lines

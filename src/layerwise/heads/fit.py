@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32
 from layerwise.heads.head import Fitted, TaskHead, apply
+from layerwise.heads.held_out_intervals import interval_record
 from layerwise.heads.layer_importance import explain_head
 from layerwise.heads.learned_mix import LearnedMix
 from layerwise.heads.mixing import Planes, read_planes, standardise
@@ -78,8 +79,8 @@ def fit_heads(
             records[head.name] = {
                 **_counts(plan, plan.targets[number]),
                 **_choice(head, hyperparameters),
-                "held_out": _json(_scores(plan, rows, number, trial_head, plan.held_out)),
-                "test": _json(_scores(plan, final_rows, number, head, plan.test)),
+                "held_out": _with_intervals(plan, rows, number, trial_head, plan.held_out),
+                "test": _with_intervals(plan, final_rows, number, head, plan.test),
                 "alone": _alone(plan, rows, number, options, task_track) if len(group) > 1 else None,
                 "learned": _json(
                     explain_head(
@@ -105,7 +106,7 @@ def _alone(
 ) -> dict[str, Any] | None:
     """Return the held-out scores of a task that is fitted without the other tasks that share its hidden layer."""
     _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
-    return _json(_scores(plan, rows, number, head, plan.held_out))
+    return _with_intervals(plan, rows, number, head, plan.held_out)
 
 
 def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:
@@ -129,6 +130,14 @@ def _choice(head: TaskHead, hyperparameters: Hyperparameters) -> dict[str, Any]:
         "converged": head.fitted.converged,
         "mix_weights": weights if head.mix.how == "learned" else None,
     }
+
+
+def _with_intervals(
+    plan: SplitPlan, rows: "_TrainingRows", number: int, head: TaskHead, which: Mask
+) -> dict[str, Any] | None:
+    """Return the scores of a head on some rows, and how certain they are."""
+    scored = _json(_scores(plan, rows, number, head, which))
+    return scored and scored | interval_record(plan, number, rows.x[number], head, which)
 
 
 def _json(result: Score | LearnedMix | None) -> dict[str, Any] | None:

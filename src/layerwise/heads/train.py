@@ -15,9 +15,11 @@ from layerwise.choices import CLASS_WEIGHTS, HEAD_TYPES, one_of
 from layerwise.errors import RequestError
 from layerwise.heads.fit import fit_heads
 from layerwise.heads.head import HeadData
+from layerwise.heads.held_out_intervals import few_units_notes
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
+from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
 from layerwise.mixes import parse_mix
@@ -46,17 +48,20 @@ def train_head(
             "dataset; write one with `extract`"
         )
     opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
+    attached = with_labels(opened, options.labels_from, label, task=task)
+    label = attached.label if tasks is None else label
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
     _check_options(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
-    plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
+    plan = make_plan(attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed)
     _check_class_weight(plan, options)
     task_heads, records = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
-        "notes": list(plan.notes),
+        "labels_from": attached.record,
+        "notes": [*attached.notes, *plan.notes, *few_units_notes(records)],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))

@@ -96,7 +96,7 @@ def group_rows(
     Raises:
         RequestError: the column doesn't exist.
     """
-    texts = _components([_keys(docs.tolist())], _text_labels(dataset, docs))
+    texts = _components([_keys(docs.tolist())], text_numbers(dataset, docs))
     if column is not None:
         values, _ = _numbered(read_column(dataset, docs, column), docs)
         return Grouping(_components([texts], [values]), texts, values, column)
@@ -242,7 +242,7 @@ def _hashable(value: Any) -> Hashable:
     return str(value) if isinstance(value, list | dict) else value
 
 
-def _text_labels(dataset: Layered, docs: I64) -> list[I64]:
+def text_numbers(dataset: Layered, docs: I64) -> list[I64]:
     """Return a number per row that is equal for identical texts, once for each text of a pair.
 
     Without stored texts, each text has its own number.

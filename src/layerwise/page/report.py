@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise._util.display import sentence
 from layerwise._util.guarded import read_json
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
@@ -13,6 +15,7 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
+from layerwise.labels.attached import with_labels
 from layerwise.page import content
 from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
@@ -37,6 +40,7 @@ def page_data(
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
+    labels_from: Any = None,
     near: bool = True,
     track: Tracker = SILENT,
 ) -> dict[str, Any]:
@@ -46,15 +50,19 @@ def page_data(
         near: include the nearest neighbours of every point among the points.
         track: progress of the steps.
     """
+    attached = with_labels(dataset, labels_from, None)
+    for note in attached.notes:
+        warnings.warn(note, stacklevel=2)
     results = {
         "probe": _result(probe, "probe", dataset),
         "analysis": _result(analysis, "analysis", dataset),
     }
     flat = by_umap(seed) if umap else None
-    sample = draw(dataset, points, seed, option="points")
+    sample = draw(attached.dataset, points, seed, option="points")
     if not len(sample):
         raise RequestError("the dataset has no rows to show; extract some texts first")
-    labels = [
+    labels = [attached.label] if attached.label is not None else []
+    labels += [
         result["label"] for result in results.values() if result and isinstance(result.get("label"), str)
     ]
     map_track, token_track = track.split(3, 1)
@@ -72,7 +80,7 @@ def page_data(
         "tokens": tokens,
         "tokens_note": why,
         "versions": versions(),
-        "notes": [],
+        "notes": [*map(sentence, attached.notes)],
     }
 
 

@@ -23,7 +23,10 @@ def majority(design: Design, scorer: Scorer) -> list[Predicted]:
     out = []
     for outer in design.outers:
         targets = design.fits.targets[0][design.fits.train[outer.fit]]
-        if design.fits.count == 1:
+        if design.fits.several:
+            share = targets.mean(axis=0, dtype=np.float64)[:, None]
+            out.append(scorer.decide(np.repeat(share - 0.5, len(outer.test), axis=1), outer.test))
+        elif design.fits.count == 1:
             out.append(scorer.decide(np.full((1, len(outer.test)), targets.mean(), np.float32), outer.test))
         else:
             shares = np.bincount(targets, minlength=design.fits.count).astype(np.float32)
@@ -95,12 +98,20 @@ def _fit(
     out = []
     for C, scored_rows in zip(Cs, held_out, strict=True):
         features = vectorizer.transform(rows[scored_rows])
-        if design.fits.count == 1:
+        if design.fits.several:
+            values = np.concatenate([_fit_label(x, y, features, C) for y in targets.T])
+        elif design.fits.count == 1:
             values = Ridge(alpha=1 / C).fit(x, targets).predict(features)[None]
         else:
             values = _fit_classes(x, targets, features, C, design.fits.count)
         out.append(values.astype(np.float32))
     return out
+
+
+def _fit_label(x: Any, has_label: F32, features: Any, C: float) -> F64:
+    """Return the score of a label, above 0 where it is predicted, (1, n)."""
+    logs = _fit_classes(x, has_label.astype(np.int64), features, C, 2)
+    return np.asarray(logs[1:] - logs[:1])
 
 
 def _fit_classes(x: Any, targets: I64, features: Any, C: float, count: int) -> F64:

@@ -66,6 +66,25 @@ def open_corpus(
     return corpus
 
 
+def read_fields(
+    sources: Any, *, format: str = "auto", **options: Any
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place of each record for messages, such as `gold.csv, line 3`, and its fields.
+
+    No column has a role: none is needed, and all fields stay as they are. Arguments and errors are those of
+    `open_corpus`.
+    """
+    format, files = find_files(sources, format)
+    reader = _READERS[format](ReaderOptions.of(**options))
+    reader.texts = ()
+    for file in files:
+        for item in reader.records(file):
+            place = f"{file.label}, {reader.unit} {item.line}" if item.line is not None else file.label
+            if isinstance(item, Skipped):
+                raise SourceError(without_marks(f"{place}: {item.why}", quote=True))
+            yield place, reader.named(item.fields)
+
+
 class Corpus:
     """An iterable of `Example`; each pass reads the files again, and holds a whole file only for `docs`.
 

@@ -34,6 +34,8 @@ def holds_conll(file: File) -> bool:
     if len(rows) < 3 or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return False
     numbered = len(rows[0]) == 10 and all(_WORD_NUMBER.fullmatch(row[0]) for row in rows)
+    if all(is_tag(row[0]) for row in rows):
+        return False  # the tags of a text per line, in a file without its words
     return numbered or all(is_tag(row[-1]) for row in rows)
 
 
