@@ -136,7 +136,7 @@ def test_a_dataset_is_scored_without_a_forward(
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("the model is loaded")
 
-    monkeypatch.setattr(lw.heads.predict, "load_model", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(lw.heads.predict, "load_model", refuse)
     assert lw.evaluate(place / "mood.head", texts).rows == len(texts)
 
 

@@ -14,7 +14,7 @@ _PAIRS = 10  # pairs of confused labels that are listed where the table is too w
 
 def evaluation_lines(source: str, evaluation: Any) -> list[str]:
     """Return the lines about the scores on a source, a block per task."""
-    lines = []
+    lines: list[str] = []
     for task in evaluation.tasks.values():
         lines += ["", *_task(source, task)] if lines else _task(source, task)
     return lines
@@ -44,7 +44,7 @@ def _scores(scores: Any) -> list[str]:
 
 
 def _labels(per_label: Any) -> list[str]:
-    rows = [("label", "precision", "recall", "F1", "rows")]
+    rows: list[tuple[str, ...]] = [("label", "precision", "recall", "F1", "rows")]
     for label, values in per_label.items():
         shares = (_number(values[name]) for name in ("precision", "recall", "f1"))
         rows.append((_visible(label, _LABEL), *shares, f"{values['support']:,}"))
