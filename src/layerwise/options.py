@@ -269,7 +269,8 @@ class TrainOptions:
 
     groups: str | None = option(
         None,
-        "column; rows with equal values are never split between training and held-out rows",
+        "column; rows with equal values are never split between training and held-out rows (default: documents, where there "
+        "are ten or more)",
         metavar="COL",
     )
     split: str | None = option(
@@ -319,7 +320,10 @@ class ProbeOptions:
     """How candidates are compared."""
 
     groups: str | None = option(
-        None, "column; texts with equal values are never split between training and test", metavar="COL"
+        None,
+        "column; texts with equal values are never split between training and test (default: documents, where there are ten "
+        "or more)",
+        metavar="COL",
     )
     split: str | None = option(
         None, "your own split: column with the values train, dev and test", metavar="COL"

@@ -150,6 +150,7 @@ class _LabelledScores:
             task_scores.documents.append(_documents(rows, labels))
             task_scores.scores.append(_scores(task, rows, labels, part))
             task_scores.dropped += labels.dropped
+            task_scores.notes += labels.notes
 
     def evaluations(self) -> dict[str, TaskEvaluation]:
         """Return the scores of each task by its name."""

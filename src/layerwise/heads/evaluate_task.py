@@ -16,11 +16,12 @@ from layerwise.labels.intervals import score_intervals, unit_numbers
 from layerwise.labels.labelled import check_labelled, complete_tags
 from layerwise.labels.metrics import confusion
 from layerwise.labels.scorers import predicted_labels, score
+from layerwise.labels.spelling import shortened
+from layerwise.labels.unknown import match_classes
 from layerwise.results import Estimate
 
 _ENOUGH_DOCUMENTS = 10  # with fewer, the texts are the units of intervals
 _ENOUGH_UNITS = 20  # with fewer, a note says that the scores mean little
-_SHOWN = 5  # labels that a message lists
 
 
 @dataclass
@@ -32,6 +33,7 @@ class ScoredRows:
     documents: list[list[str | None]] = field(default_factory=list)
     scores: list[F32] = field(default_factory=list)
     dropped: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -> TaskEvaluation:
@@ -56,6 +58,8 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
         docs, scores = docs[keep], scores[keep]
         documents = [document for document, kept in zip(documents, keep, strict=True) if kept]
     check_labelled(len(gold), [task.label])
+    if task.classes:
+        gold, _ = match_classes(gold, task.classes, multi=task.multi)
     unknown = unknown_labels(task, gold)
     predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
     result = score(task.task, task.multi, gold, predictions, docs)
@@ -73,7 +77,11 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
         unknown_labels=unknown,
         per_label=_per_label(task, result.classes),
         confusion=_confusion(task, gold, predictions),
-        notes=(*notes, *_notes(task, gold, unknown, len(np.unique(units)), unit)),
+        notes=(
+            *notes,
+            *dict.fromkeys(task_rows.notes),
+            *_notes(task, gold, unknown, len(np.unique(units)), unit),
+        ),
     )
 
 
@@ -136,8 +144,7 @@ def _type_of(tag: str) -> str:
 
 
 def _listed(labels: Collection[str]) -> str:
-    names = [f"{label!r:.40}" for label in labels]
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+    return shortened([f"{label!r:.40}" for label in labels])
 
 
 def _notes(

@@ -23,6 +23,7 @@ from layerwise.heads.head_mix import HeadMix, fitted_mix
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
+    UnknownTally,
     chunks,
     encode_rows,
     examples_of,
@@ -273,13 +274,16 @@ def _stream(
 ) -> Iterator[Prediction]:
     step = 1 if head.pairs is None else 2
     doc = 0
+    unknown = UnknownTally()
     for examples, track in parts:
         with computing(threads):  # not around `yield`: the limit must not hold in the caller's code
             states = encode_rows(head, head.encoder, examples, batch_tokens, track)
             chunk_answers = list(answers(head, states))
+        unknown.add(states)
         for example, answer in zip(examples[::step], chunk_answers, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1
+    unknown.tell(head)
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:

@@ -16,6 +16,7 @@ from sklearn.metrics import r2_score
 
 from layerwise._util.silence import silenced
 from layerwise.array_types import F64, I64
+from layerwise.columns import in_order
 from layerwise.errors import RequestError
 from layerwise.labels.tags import f1_of_counts, spans
 
@@ -76,7 +77,7 @@ def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[st
 
 
 def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> list[ClassScore]:
-    """Return precision, recall, F1 and support (the number of gold rows) of each class, sorted by name.
+    """Return precision, recall, F1 and support (the number of gold rows) of each class, in order (`columns.in_order`).
 
     Arguments and errors are those of `scores`. Each class in `gold` or `predicted` has an entry: labels for
     `classify`, types of strict spans for `tag`; `regress` has none.
@@ -206,7 +207,7 @@ def _check(gold: Any, predicted: Any) -> None:
 
 
 def _counts(task: str, gold: Any, predicted: Any, multi: bool) -> tuple[list[str], I64]:
-    """Return the classes that occur, sorted, and their counts (classes, 3); each row is compared as a set."""
+    """Return the classes that occur, in order, and their counts (classes, 3); each row is compared as a set."""
     if task == "tag":
         have, got = ([set(spans(tags)) for tags in side] for side in (gold, predicted))
         return _tally(have, got, lambda span: span[0])
@@ -221,7 +222,7 @@ def _tally(
     """Count by name the items that are in both sets, predicted, and gold."""
     right = (g & p for g, p in zip(gold, predicted, strict=True))
     counters = [Counter(name(item) for row in rows for item in row) for rows in (right, predicted, gold)]
-    names = sorted(set().union(*counters))
+    names = in_order(set().union(*counters))
     counts = np.array([[counter[label] for counter in counters] for label in names], dtype=np.int64)
     return names, counts.reshape(-1, 3)
 

@@ -81,6 +81,8 @@ class ProbeResult(NamedResult[CandidateResult]):
         advice: which mix to use.
         notes: sentences for the reader: what was left out, and why.
         seed: the seed of folds and samples.
+        groups: the column whose equal values are never split between training and test, the user's or that of documents;
+            `None` where only texts are kept together.
         learned: the layer weights of the learned mix and their importance, or `None`.
         provenance: versions, date, and the dataset.
     """
@@ -99,6 +101,7 @@ class ProbeResult(NamedResult[CandidateResult]):
     advice: Advice
     notes: tuple[str, ...]
     seed: int
+    groups: str | None = None
     learned: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

@@ -86,6 +86,7 @@ class ResultBuilder:
             advice,
             tuple(self.run.notes),
             run.seed,
+            run.problem.group_column,
             importance,
         )
 
