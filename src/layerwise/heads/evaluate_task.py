@@ -74,7 +74,7 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
             name: Estimate(value, *ends.get(name, (None, None))) for name, value in result.scores.items()
         },
         unknown_labels=unknown,
-        per_label=_per_label(result.classes),
+        per_label=_per_label(task, result.classes),
         confusion=_confusion(task, gold, predictions),
         notes=(
             *notes,
@@ -84,9 +84,12 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
     )
 
 
-def _per_label(classes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def _per_label(task: TaskHead, classes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the scores of each label, in the order of the head's classes; others follow, sorted."""
     names = ("precision", "recall", "f1", "support")
-    return {entry["label"]: {name: entry[name] for name in names} for entry in classes}
+    places = {label: place for place, label in enumerate(task.classes)}
+    ordered = sorted(classes, key=lambda entry: places.get(entry["label"], len(places)))
+    return {entry["label"]: {name: entry[name] for name in names} for entry in ordered}
 
 
 def _confusion(task: TaskHead, gold: NDArray[Any], predictions: NDArray[Any]) -> Confusion | None:

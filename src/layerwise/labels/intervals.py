@@ -64,7 +64,7 @@ def _right(gold: NDArray[Any], predicted: NDArray[Any], multi: bool) -> F64:
     return np.array([set(a) == set(b) if multi else a == b for a, b in pairs], np.float64)
 
 
-def share_interval(right: F64, units: I64) -> Ends:
+def share_interval(right: F64, units: I64) -> tuple[float, float]:
     """Return Wilson's interval of the share of rows that are right, for the effective number of rows.
 
     Args:
