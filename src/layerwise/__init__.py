@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from layerwise.api.info import info
     from layerwise.api.merge import merge
     from layerwise.api.pool import pool
+    from layerwise.api.predict import predict
     from layerwise.api.probe import probe
     from layerwise.api.repair import repair
     from layerwise.api.report import report
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
+    from layerwise.heads.predictions import Predictions
     from layerwise.page.backend import NotebookPage
     from layerwise.probing.results import ProbeResult
     from layerwise.results import Facts
@@ -72,6 +74,7 @@ _MODULES = {
     "Facts": "results",
     "NotebookPage": "page.backend",
     "Overview": "encode.overview",
+    "Predictions": "heads.predictions",
     "ProbeResult": "probing.results",
     "Repair": "extraction.repair",
     "Verification": "extraction.verify",
@@ -89,6 +92,7 @@ _MODULES = {
     "merge": "api.merge",
     "repair": "api.repair",
     "pool": "api.pool",
+    "predict": "api.predict",
     "load_head": "heads.predict",
     "probe": "api.probe",
     "report": "api.report",
@@ -120,6 +124,7 @@ __all__ = [
     "NotebookPage",
     "OutputError",
     "Overview",
+    "Predictions",
     "ProbeResult",
     "Progress",
     "Repair",
@@ -140,6 +145,7 @@ __all__ = [
     "open_dataset",
     "plots",
     "pool",
+    "predict",
     "probe",
     "repair",
     "report",
