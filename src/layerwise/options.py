@@ -240,6 +240,27 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictOptions(ReadOptions, LoadOptions):
+    """How heads are applied to a source."""
+
+    heads: Sequence[Any] = option(
+        (), "further heads of the same model, applied in the same forward", metavar="HEAD", kind="several"
+    )
+    keep: Sequence[str] = option(
+        (), "columns of the source to write beside each answer", metavar="COL", kind="several"
+    )
+    model: Any = option(
+        None, "where the model of the head is now (default: where it was)", metavar="MODEL", kind="path"
+    )
+    batch_tokens: int | None = option(
+        None,
+        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
+        metavar="N",
+        kind="integer",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How a verb runs."""
 
@@ -442,6 +463,7 @@ __all__ = [
     "ModelOptions",
     "PageOptions",
     "PoolOptions",
+    "PredictOptions",
     "ProbeOptions",
     "ReadOptions",
     "RowOptions",

@@ -190,6 +190,24 @@ class Corpus:
         return self._current.label, self._number, len(self._files)
 
     @property
+    def reading_notices(self) -> list[str]:
+        """The notices without those that tell how columns are named in a dataset."""
+        return [notice for notice in self.notices if notice not in self._builder.renamings]
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the columns in the files; of JSON lines those of the first records, `None` while unknown."""
+        return None if self._reader.columns is None else self._reader.columns.names
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that aren't carried, each with what it is: `text`, `words` or `id` (final as `text`)."""
+        reader = self._reader
+        names = {"words": reader.words, "id": reader.id}
+        roles = {name: role for role, name in names.items() if name is not None}
+        return {**dict.fromkeys(reader.texts, "text"), **roles}
+
+    @property
     def waits(self) -> bool:
         """Whether the next record hasn't arrived yet: standard input and pipes."""
         return self._current.waits

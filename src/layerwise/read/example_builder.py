@@ -20,12 +20,16 @@ PART = "part"
 
 
 class ExampleBuilder:
-    """Builds the examples of one corpus; keeps the inferred types of columns until `restart`."""
+    """Builds the examples of one corpus; keeps the inferred types of columns until `restart`.
+
+    `renamings` are those of the notices that tell of columns with other names.
+    """
 
     def __init__(self, reader: Reader, notices: list[str]) -> None:
         self._reader = reader
         self._notices = notices
         self._names: dict[str, str] = {}
+        self.renamings: set[str] = set()
         self.restart()
 
     def restart(self) -> None:
@@ -135,9 +139,9 @@ class ExampleBuilder:
                     f"two columns would be carried as {quoted(repr(carried))}; rename one of them"
                 )
             if reserved:
-                self._notices.append(
-                    f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
-                )
+                notice = f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
+                self._notices.append(notice)
+                self.renamings.add(notice)
             self._names[name] = carried
         return self._names[name]
 
