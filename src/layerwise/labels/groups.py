@@ -220,7 +220,7 @@ def _files(sources: Sequence[Any], table: pa.Table) -> list[Any]:
     """Return the sources that are files of several texts; `None` for a file that is one text, or a cut of a table."""
     lines = table["line"].to_pylist() if "line" in table.column_names else [None] * len(sources)
     return [
-        None if line is None or source is None or _SHARD.search(source) else source
+        None if line is None or not isinstance(source, str) or _SHARD.search(source) else source
         for source, line in zip(sources, lines, strict=True)
     ]
 
