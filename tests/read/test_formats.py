@@ -144,12 +144,14 @@ def test_a_cut_compressed_file_is_told(ending: str) -> None:
 
 
 def test_other_compressed_files_are_refused() -> None:
-    with pytest.raises(SourceError, match=r"a\.zip is a zip archive; unpack it"):
+    with pytest.raises(SourceError, match=r"a\.zip is a zip archive.*, not text; unpack it"):
         open_corpus(put("a.zip", b"PK\x03\x04 and more"), format="txt")
-    with pytest.raises(SourceError, match=r"a\.tar\.gz: the ending '\.tar' names no format"):
+    with pytest.raises(SourceError, match=r"a\.tar\.gz: files that end in \.tar can't be read; unpack"):
         open_corpus(put("a.tar.gz", gzip.compress(b"x")))
     for name in ("a.parquet", "a.arrow"):
-        with pytest.raises(SourceError, match=r"it is compressed \(gzip\), and only files of text"):
+        with pytest.raises(
+            SourceError, match=r"is compressed \(gzip\), and only files of text .*; decompress it$"
+        ):
             open_corpus(put(name, gzip.compress(BINARY["a.parquet"])))
 
 

@@ -41,7 +41,7 @@ class TypedReader(Reader):
             if not _is_text(schema.field(text).type):
                 raise SourceError(
                     f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
-                    f"name the column of the text with {argument('text')}; there are {quoted(listed(schema.names))}"
+                    f"write it as strings, or name another column with {argument('text')}: {quoted(listed(schema.names))}"
                 )
 
     def columns_of(self, file: File, schema: Any) -> Columns:
