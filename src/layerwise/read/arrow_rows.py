@@ -126,9 +126,27 @@ def _values(column: Any) -> list[Any]:
 
 
 def _storage_type(kind: Any) -> Any:
+    """Return the type that stores values of a type: of an extension, and in place of views, which few functions take."""
     import pyarrow as pa
+    from pyarrow import types
 
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if isinstance(kind, pa.BaseExtensionType):
+        return _storage_type(kind.storage_type)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _storage_type(kind.value_type), kind.ordered)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_storage_type(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(_storage_type(kind.value_type))
+    if types.is_list(kind) or types.is_list_view(kind):
+        return pa.list_(_storage_type(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(field.name, _storage_type(field.type)) for field in kind])
+    return kind
 
 
 def _holds_numbers(kind: Any) -> bool:
