@@ -124,11 +124,14 @@ def of_lines(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPath
     return fingerprint(lw.extract(source.data, folder / "out.lw", model=encoder_of("bert"), shard_texts=4))
 
 
-@pytest.mark.parametrize("kind", {**FILES, **OBJECTS})
+ALL_KINDS = {**FILES, **OBJECTS}
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_every_kind_of_source_gives_the_same_dataset(
     kind: str, of_lines: dict[str, Any], extract: Any, tmp_path: Path
 ) -> None:
-    source = {**FILES, **OBJECTS}[kind](FRAME, tmp_path)
+    source = ALL_KINDS[kind](FRAME, tmp_path)
     dataset = extract(source.data, **source.options)
     assert fingerprint(dataset) == of_lines
     assert of_lines["texts"]["label"] == ["pos", "neg", "", "pos", "neg", "neg"]

@@ -16,6 +16,7 @@ import pytest
 
 from layerwise.errors import SourceError
 from layerwise.read import open_corpus
+from source_kinds import COMPRESSIONS
 
 TABLE = pa.table({"text": ["a", "b"]})
 CSV = b"text,label\na,b\n"
@@ -101,12 +102,10 @@ def test_compressed_twice() -> None:
             list(open_corpus(put(name, content)))
 
 
-@pytest.mark.parametrize("ending", [".gz", ".zst", ".bz2", ".xz"])
+@pytest.mark.parametrize("ending", COMPRESSIONS)
 def test_nothing_under_a_compressed_name(ending: str) -> None:
     """Zero bytes, a compressed nothing, and plain text under a name of compression."""
-    none = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(
-        ending, lambda data: pa.compress(data, codec="zstd", asbytes=True)
-    )(b"")
+    none = COMPRESSIONS[ending](b"")
     for content in (b"", none):
         with pytest.raises(SourceError, match=r"is empty; its first line must name the columns"):
             open_corpus(put(f"a.csv{ending}", content))
