@@ -58,10 +58,14 @@ def open_corpus(
         RequestError: options that don't exist, contradict each other, or don't fit the format.
         SourceError: files that are missing, can't be opened, or lack the columns.
     """
+    is_guess = format == "auto"
     format, files = find_files(sources, format)
     reading = ReaderOptions.of(**options)
     check_options(reading, format)
-    corpus = Corpus(format, files, _READERS[format](reading))
+    reader = _READERS[format](reading)
+    if isinstance(reader, TxtReader):
+        reader.is_guess = is_guess
+    corpus = Corpus(format, files, reader)
     corpus.names = source_names(sources, format)
     return corpus
 

@@ -22,7 +22,7 @@ from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
-from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
+from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted, shown
 from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
 
 _SAMPLE = 50  # rows that may begin with their names
@@ -69,6 +69,11 @@ class TableReader(Reader):
             return (
                 f"the header is one column, {quoted(repr(names[0][:60]))}, and there is no column {column!r}; "
                 f"if its cells are separated by {_SEPARATORS[separator]}, give {self._separator_argument(separator)}"
+            )
+        if names and names[0].lstrip().startswith("{"):
+            return (
+                f"the header is {quoted(shown(','.join(names)))}, and there is no column {column!r}; "
+                f"if each line is a JSON object, give {argument('format', 'jsonl')}"
             )
         message = super().missing(column, names)
         if self.numbering(names) is not None:
