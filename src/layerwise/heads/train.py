@@ -51,11 +51,11 @@ def train_head(
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(opened, specs, groups=options.groups, split=options.split, seed=options.seed)
     _check_class_weight(plan, options)
-    task_heads, records = fit_heads(opened, plan, options, track)
+    task_heads, records, notes = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
         "refitted": bool(plan.refit and plan.held_out.any()),
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *notes],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
