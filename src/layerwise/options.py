@@ -261,6 +261,12 @@ class WorkerOptions:
 class TrainOptions:
     """How a head is trained."""
 
+    mix_from: Any = option(
+        None,
+        "use the mix that `layerwise probe --out` advised: the cheapest that is nearly as good as the best",
+        metavar="PROBE",
+        kind="path",
+    )
     groups: str | None = option(
         None,
         "column; rows with equal values are never split between training and held-out rows",

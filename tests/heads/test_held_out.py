@@ -244,6 +244,8 @@ def test_train_prints_all_of_it(tmp_path: Any, capsys: pytest.CaptureFixture[str
     assert main([*command, "--out", str(tmp_path / "a.head")]) == 0
     shown = capsys.readouterr()
     assert "(chosen by macro-F1 on held-out rows)" in shown.out
-    assert "always the most frequent answer of the training rows: accuracy 0.8750  macro-F1 0.4667" in shown.out
+    assert (
+        "always the most frequent answer of the training rows: accuracy 0.8750  macro-F1 0.4667" in shown.out
+    )
     assert "try --class-weight balanced, another --mix, or more texts" in shown.err
     assert lw.load_head(tmp_path / "a.head").training["tasks"]["label"]["chosen_by"] == "macro_f1"
