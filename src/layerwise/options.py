@@ -371,7 +371,8 @@ class AnalyzeOptions:
     seed: int = option(0, "seed of the sample", metavar="N", kind="count")
     measure: Sequence[str] | None = option(
         None,
-        "compute only this measure; repeat the flag for several (default: all)",
+        "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
+        "several (default: all)",
         metavar="NAME",
         kind="repeated",
     )
