@@ -293,6 +293,12 @@ class WorkerOptions:
 class TrainOptions:
     """How a head is trained."""
 
+    mix_from: Any = option(
+        None,
+        "use the mix that `layerwise probe --out` advised: the cheapest that is nearly as good as the best",
+        metavar="PROBE",
+        kind="path",
+    )
     groups: str | None = option(
         None,
         "column; rows with equal values are never split between training and held-out rows (default: documents, where there "
@@ -403,7 +409,8 @@ class AnalyzeOptions:
     seed: int = option(0, "seed of the sample", metavar="N", kind="count")
     measure: Sequence[str] | None = option(
         None,
-        "compute only this measure; repeat the flag for several (default: all)",
+        "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
+        "several (default: all)",
         metavar="NAME",
         kind="repeated",
     )

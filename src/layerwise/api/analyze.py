@@ -55,7 +55,8 @@ def analyze(
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
         max_rows: the largest number of rows to use; whole texts are sampled.
-        measure: names of the measures to compute; all by default.
+        measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all by
+            default.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
         seed: seed of the sample.

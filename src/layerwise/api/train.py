@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose, limited
@@ -13,6 +13,9 @@ from layerwise.heads.train import train_head
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset, disk
 
+if TYPE_CHECKING:
+    from layerwise.probing.results import ProbeResult
+
 
 def train(
     dataset: LayerDataset | str | Path,
@@ -20,6 +23,7 @@ def train(
     task: str | None = None,
     label: str | None = None,
     mix: str | int | Mapping[str, str | int] | None = None,
+    mix_from: ProbeResult | Mapping[str, Any] | str | Path | None = None,
     head_type: str = "linear",
     out: str | Path | None = None,
     tasks: Mapping[str, str | Sequence[str]] | None = None,
@@ -50,6 +54,8 @@ def train(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels; a column of lists has several labels per row.
         mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
+        mix_from: in place of `mix`: what `probe` returned, or the folder that it wrote; the mix is the cheapest
+            that its advice calls nearly as good as the best.
         head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
@@ -80,6 +86,7 @@ def train(
     if out is not None:
         disk.check_new(Path(out))
     options = TrainOptions(
+        mix_from=mix_from,
         groups=groups,
         split=split,
         class_weight=class_weight,
