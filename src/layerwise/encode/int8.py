@@ -54,7 +54,7 @@ def available() -> bool:
 
 @functools.cache
 def refusal() -> str | None:
-    """Return why int8 can't be computed in this process, to follow the words "precision 'int8'"; None if it can.
+    """Return why int8 can't be computed in this process, to follow the name of the option; None if it can.
 
     Checks the operators and the processor's instructions (VNNI), then computes a few products, because the environment
     may allow oneDNN less than the processor has (ONEDNN_MAX_CPU_ISA).
