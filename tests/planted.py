@@ -44,3 +44,19 @@ def words_of(
     names = ["emb", *map(str, range(1, len(layers)))]
     vectors = {name: np.asarray(v, np.float32) for name, v in zip(names, layers, strict=True)}
     return LayerStates(vectors, index=index, texts=texts, blocks=len(layers) - 1, level="word", pool="mean")
+
+
+def leaking_documents(seed: int = 3) -> tuple[LayerStates, NDArray[Any], NDArray[Any]]:
+    """24 documents of 12 texts, whose vectors tell their document and nothing else; a document has one label.
+
+    Returns the rows, with the columns `y` and `document`, and per row its label and the number of its document.
+    """
+    documents, texts, width = 24, 12, 48
+    rng = np.random.default_rng(seed)
+    document = np.repeat(np.arange(documents), texts)
+    label = rng.permutation(np.arange(documents) % 2)[document]
+    vectors = 2 * rng.normal(size=(documents, width))[document] + rng.normal(size=(len(document), width))
+    order = rng.permutation(len(document))
+    document, label, vectors = document[order], label[order], vectors[order]
+    names = [f"news {number}" for number in document]
+    return states_of([vectors], {"y": label.astype(str), "document": names}), label, document

@@ -60,6 +60,7 @@ def facts(tokens: int = 0, input: str | None = None) -> ShardFacts:
         tokens=tokens,
         windows=0,
         windowed_texts=0,
+        unknown=0,
         truncated_tokens=0,
         truncated_texts=0,
         dropped_words=0,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerwise.api.analyze import analyze
     from layerwise.api.bench import bench
     from layerwise.api.env import env
+    from layerwise.api.evaluate import evaluate
     from layerwise.api.explore import explore
     from layerwise.api.export import export
     from layerwise.api.extract import extract
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from layerwise.extraction.verify import Verification
     from layerwise.figures import plots
     from layerwise.geometry.analysis import Analysis
-    from layerwise.heads.evaluate import Evaluation
+    from layerwise.heads.evaluation import Evaluation
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
@@ -68,7 +69,7 @@ _MODULES = {
     "Progress": "_util.progress",
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
-    "Evaluation": "heads.evaluate",
+    "Evaluation": "heads.evaluation",
     "Facts": "results",
     "NotebookPage": "page.backend",
     "Overview": "encode.overview",
@@ -82,6 +83,7 @@ _MODULES = {
     "env": "api.env",
     "info": "api.info",
     "show": "api.show",
+    "evaluate": "api.evaluate",
     "explore": "api.explore",
     "export": "api.export",
     "extract": "api.extract",
@@ -129,6 +131,7 @@ __all__ = [
     "analyze",
     "bench",
     "env",
+    "evaluate",
     "explore",
     "export",
     "extract",

@@ -1,9 +1,10 @@
 """Read columns as one value per row, whether they belong to the rows or to their texts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from layerwise.states import Layered
@@ -52,13 +53,25 @@ def _of_word(values: Sequence[Any] | None, word: int | None) -> Any:
 
 
 def is_present(value: Any) -> bool:
-    """Return whether a label is present: not missing, not empty, not NaN."""
-    return value is not None and value != "" and not (isinstance(value, float) and np.isnan(value))
+    """Return whether a label is present: not missing, not empty or blank, not NaN."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and not (isinstance(value, float | Decimal) and value != value)
 
 
-def label_names(rows: Layered, column: str | None) -> list[str | None] | None:
-    """Return the label of each row as text, `None` where it is missing; `None` without a column or without rows."""
-    if column is None:
-        return None
-    values, _ = column_values(rows, column)
-    return [str(value) if is_present(value) else None for value in values] or None
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of classes in the order in which they are listed: numbers by their value, then other names.
+
+    >>> in_order(["10", "b", "2", "-0.5"])
+    ['-0.5', '2', '10', 'b']
+    """
+    return sorted(names, key=place_of)
+
+
+def place_of(name: str) -> tuple[float, str]:
+    """Return the sort key of a class: its number, or infinity for a name that isn't a finite number."""
+    try:
+        number = float(name) if name.isascii() and "_" not in name else math.inf
+    except ValueError:
+        number = math.inf
+    return (number if math.isfinite(number) else math.inf, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+DOCUMENT = "document"  # the column of the document that a text is part of
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -151,6 +151,18 @@ def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None =
     return Mix(how, layers, weights, norm)
 
 
+def looks_like_mix(text: str) -> bool:
+    """Return whether a string has the form of a mix string: `HOW(…)`, `HOW:…`, or a single layer.
+
+    >>> looks_like_mix("mean:all"), looks_like_mix("-1"), looks_like_mix("sentiment.head")
+    (True, True, False)
+    """
+    stripped = text.strip()
+    match = _CALL.fullmatch(stripped)
+    is_layer = stripped == "emb" or stripped.removeprefix("-").isdecimal()
+    return match[1] in HOWS if match else is_layer
+
+
 def _options(options: Sequence[str], how: str, count: int) -> tuple[tuple[float, ...] | None, str | None]:
     weights: tuple[float, ...] | None = None
     norm: str | None = None
@@ -268,15 +280,15 @@ class Mixer:
         return out
 
 
-def refuse_learned(mix: Mix) -> None:
-    """Reject a mix that has no fixed weights.
+def refuse_learned(mix: Mix, use: str = "give the head in place of the mix string") -> None:
+    """Reject a mix that has no fixed weights; `use` says how the mix of a head is used instead.
 
     Raises:
         RequestError: for `learned`, whose weights are fitted with a head.
     """
     if mix.how == "learned":
         raise RequestError(
-            f"mix {str(mix)!r} is fitted with a head; train one with {argument('mix', str(mix))}, or "
+            f"mix {str(mix)!r} is fitted with a head; train one with {argument('mix', str(mix))} and {use}, or "
             f"use fixed weights, such as mean({','.join(mix.layers)})"
         )
 

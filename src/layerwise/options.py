@@ -152,8 +152,14 @@ class ExportOptions:
     to: str = option("parquet", "format of the export", choices=("parquet", "npy"))
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
     mix: str | None = option(
-        None, "export one mix of layers instead of single layers, such as 'mean(-4:)'", metavar="MIX"
+        None,
+        "export one mix of layers instead of single layers, such as 'mean(-4:)', or the trained mix of a head (its folder)",
+        metavar="MIX|HEAD",
     )
+    task: str | None = option(
+        None, "for --mix HEAD with several tasks: name of the task whose mix is exported", metavar="NAME"
+    )
+    hidden: bool = option(False, "for --mix HEAD with a hidden layer: export the output of this layer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +269,8 @@ class TrainOptions:
 
     groups: str | None = option(
         None,
-        "column; rows with equal values are never split between training and held-out rows",
+        "column; rows with equal values are never split between training and held-out rows (default: documents, where there "
+        "are ten or more)",
         metavar="COL",
     )
     split: str | None = option(
@@ -313,7 +320,10 @@ class ProbeOptions:
     """How candidates are compared."""
 
     groups: str | None = option(
-        None, "column; texts with equal values are never split between training and test", metavar="COL"
+        None,
+        "column; texts with equal values are never split between training and test (default: documents, where there are ten "
+        "or more)",
+        metavar="COL",
     )
     split: str | None = option(
         None, "your own split: column with the values train, dev and test", metavar="COL"

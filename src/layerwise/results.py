@@ -22,6 +22,19 @@ Table = Mapping[str, Sequence[Any]]
 """The values of each column, by its name; all columns have the same length."""
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score with the ends of its 95% interval; the ends are `None` where there is no interval."""
+
+    score: float
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return `score`, `low` and `high`."""
+        return {"score": self.score, "low": self.low, "high": self.high}
+
+
 class Result(ABC):
     """A result: `repr` has at most five lines, a notebook shows a table, `to_pandas` returns it."""
 

@@ -32,12 +32,34 @@ class Rows:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts of one text: tokens, windows and truncated tokens; `special_only` where it has only special tokens."""
+    """Counts of one text: tokens, those of them that are unknown, windows, and truncated tokens.
+
+    `special_only` is set where a text has only special tokens.
+    """
 
     tokens: int
+    unknown: int
     windows: int
     truncated: int
     special_only: bool = False
+
+
+def share_unknown(unknown: int, tokens: int) -> str:
+    """Return how many tokens are unknown, in words, such as `3 of 12 tokens (25.0%)`."""
+    return f"{unknown:,} of {tokens:,} tokens ({unknown / max(tokens, 1):.1%})"
+
+
+def unknown_note(unknown: int, tokens: int, model: str, remedy: str) -> str | None:
+    """Return a note for the user where more than one token in ten is unknown to a model, else `None`.
+
+    `tokens` is the number of all tokens, special ones included; `remedy` says what to do.
+    """
+    if 10 * unknown <= tokens:
+        return None
+    return (
+        f"{share_unknown(unknown, tokens)} are unknown to the model {model!r}, which reads all of them as the same "
+        f"token; {remedy}"
+    )
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ class Carried:
 def texts_table(
     examples: Sequence[Example], coverage: Sequence[Coverage], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
-    """Return the texts: doc, id, source, line, text, words, tokens, windows, truncated, and carried columns."""
+    """Return the texts: doc, id, source, line, text, words, counts of tokens (see `Coverage`), and carried columns."""
     docs = np.arange(first_doc, first_doc + len(examples))
     columns: dict[str, pa.Array[Any]] = {
         "doc": pa.array(docs, pa.int64()),
@@ -88,7 +110,7 @@ def texts_table(
     }
     if any(e.words is not None for e in examples):
         columns["words"] = pa.array([e.words for e in examples], pa.list_(pa.string()))
-    for name in ("tokens", "windows", "truncated"):
+    for name in ("tokens", "unknown", "windows", "truncated"):
         columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
     if any(c.special_only for c in coverage):
         columns["special_only"] = pa.array([c.special_only for c in coverage])

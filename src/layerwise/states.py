@@ -6,9 +6,9 @@ column `doc` joins the two.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from layerwise._util.display import html
 from layerwise._util.pandas import pandas_rows
 from layerwise._util.polars import polars_rows
+from layerwise.arguments import argument
 from layerwise.array_types import F32, I64
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
@@ -24,6 +25,7 @@ from layerwise.mixes import (
     LayerStats,
     Mix,
     apply_mix,
+    block_slices,
     layer_stats,
     parse_mix,
     refuse_learned,
@@ -35,6 +37,47 @@ if TYPE_CHECKING:
 
     from layerwise._util.pandas import PandasFrame
     from layerwise._util.polars import PolarsFrame
+
+
+@runtime_checkable
+class FittedMix(Protocol):
+    """What `Layered.mix` needs of the mix of a trained head, which is a `heads.head_mix.HeadMix`."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that are mixed."""
+
+    @property
+    def width(self) -> int:
+        """The number of dimensions of a vector."""
+
+    @property
+    def rows_per_vector(self) -> int:
+        """The number of consecutive rows that make one vector."""
+
+    def check(self, rows: "Layered") -> None:
+        """Check that rows are of the kind that the head was trained on."""
+
+    def __call__(self, read: Callable[[str], F32]) -> F32:
+        """Return the vectors of rows; `read` returns one layer of them by its name."""
+
+
+@runtime_checkable
+class HasFittedMix(Protocol):
+    """A trained head, which is a `lw.Head`."""
+
+    def fitted_mix(self, task: str | None = None, hidden: bool = False) -> FittedMix:
+        """Return the mix of one of its tasks."""
+
+
+class ModelName(Protocol):
+    """Which model rows come from, which is an `encode.identity.ModelIdentity`."""
+
+    name: str
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the model's files."""
 
 
 class Layered(ABC):
@@ -181,22 +224,45 @@ class Layered(ABC):
         columns = [f"source.{name}" if name in names else name for name in index.column_names]
         return index.rename_columns(columns), self.layer(layer, rows), names
 
-    def mix(self, text: str | int | Mix, *, stats: Mapping[str, LayerStats] | None = None) -> F32:
+    def mix(
+        self,
+        text: str | int | Mix | HasFittedMix,
+        *,
+        stats: Mapping[str, LayerStats] | None = None,
+        task: str | None = None,
+        hidden: bool = False,
+    ) -> F32:
         """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
+
+        A head gives the vectors of its trained mix, standardised as in its training: what its classifier sees. They are
+        as wide as the mix, or as the hidden layer with `hidden`; a head of pairs of texts gives one vector per pair.
 
         Each layer is read once. Memory holds the result and one block of rows; with `norm=layer` and no `stats`
         one whole layer, because its statistics are those of all rows.
 
         Args:
-            text: a mix string, a layer number, or a mix.
+            text: a mix string, a layer number, a mix, or a head.
             stats: for `norm=layer`, the statistics of other rows, such as `mix_stats` returns. By default
                 those of these rows, with a UserWarning.
+            task: the name of the task whose mix is used, for a head of several tasks.
+            hidden: for a head with a hidden layer, the output of this layer.
 
         Raises:
             RequestError: a broken mix string, a layer that isn't stored, `learned`, which needs a head, or
-                statistics that lack a layer; vectors in memory that aren't finite.
+                statistics that lack a layer; vectors in memory that aren't finite; a head of several tasks without
+                `task`; `hidden` for a linear head.
+            HeadError: a head that was trained on rows of another model, level or pool.
             DatasetError: vectors on disk that aren't finite.
         """
+        if isinstance(text, HasFittedMix):
+            if stats is not None:
+                raise RequestError(
+                    "stats are for mix strings; a head has statistics of its own, so leave them out"
+                )
+            fitted = text.fitted_mix(task, hidden)
+            fitted.check(self)
+            return fitted_rows(fitted, slice(0, self.rows), self.width, self._finite)
+        refuse_head_options(task, hidden)
         mix = parse_mix(text, self.blocks, self.layers)
         if mix.norm and stats is None:
             return apply_mix(mix, lambda name: self._finite(name, slice(0, self.rows)))
@@ -300,8 +366,11 @@ class LayerStates(Layered):
         blocks: int,
         level: str,
         pool: str | None = None,
+        model: ModelName | None = None,
     ) -> None:
         """Keep `vectors`, a float32 array (rows, width) per layer name; `index` has one row for each of their rows.
+
+        `model` says which model they come from, where that is known.
 
         Raises:
             RequestError: no layer, an unknown layer, or shapes that don't agree.
@@ -309,6 +378,7 @@ class LayerStates(Layered):
         self._vectors = {name: np.asarray(values, np.float32) for name, values in vectors.items()}
         self._index, self._texts = index, texts
         self._blocks, self._level, self._pool = blocks, level, pool
+        self.model = model
         unknown = set(self._vectors) - set(layer_names(blocks))
         if unknown or not self._vectors:
             raise RequestError(f"layers {sorted(unknown)} aren't among emb, 1 … {blocks}; give one that is")
@@ -360,6 +430,40 @@ class LayerStates(Layered):
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
         return self._vectors[name][rows]
+
+
+def fitted_rows(mix: FittedMix, rows: slice, width: int, read: Callable[[str, slice], F32]) -> F32:
+    """Return the vectors of the mix of a head, float32 (rows / rows per vector, width of the mix), block by block.
+
+    Args:
+        mix: the mix, which fits the rows.
+        rows: the numbers of the rows, of step 1.
+        width: the width of a layer.
+        read: returns some rows of one layer by its name, float32 (rows, width).
+    """
+    step = mix.rows_per_vector
+    out = np.empty(((rows.stop - rows.start) // step, mix.width), np.float32)
+    for block in block_slices(len(out), step * width * len(mix.layers)):
+        chosen = slice(rows.start + block.start * step, rows.start + block.stop * step)
+        out[block] = mix(partial(_read_rows, read, chosen))
+    return out
+
+
+def _read_rows(read: Callable[[str, slice], F32], rows: slice, name: str) -> F32:
+    return read(name, rows)
+
+
+def refuse_head_options(task: str | None, hidden: bool) -> None:
+    """Reject options of a head's mix where the mix isn't that of a head.
+
+    Raises:
+        RequestError: `task` or `hidden`.
+    """
+    name, value = ("task", task) if task is not None else ("hidden", hidden)
+    if value:
+        raise RequestError(
+            f"{argument(name, value)} is for the trained mix of a head; give a head in {argument('mix')}, or leave it out"
+        )
 
 
 def dimension_names(width: int) -> list[str]:

@@ -13,8 +13,19 @@ NAMES = [
     *("Analysis", "Benchmark", "DatasetError", "Encoder", "Evaluation", "Facts", "Head", "HeadError"),
     *("LayerDataset", "LayerFeatures", "LayerMix", "LayerStates", "LayerwiseError", "ModelError"),
     *("NotebookPage", "OutputError", "Overview", "ProbeResult", "Progress", "Repair", "RequestError"),
-    *("SourceError", "Verification", "analyze", "bench", "env", "explore", "export", "extract", "finish"),
-    *("info", "load_encoder", "load_head", "merge", "open_dataset", "plots", "pool", "probe", "repair"),
+    *("SourceError", "Verification", "analyze", "bench", "env", "evaluate", "explore", "export", "extract"),
+    *(
+        "finish",
+        "info",
+        "load_encoder",
+        "load_head",
+        "merge",
+        "open_dataset",
+        "plots",
+        "pool",
+        "probe",
+        "repair",
+    ),
     *("report", "show", "train", "verify"),
 ]
 VERBS = [
@@ -22,6 +33,7 @@ VERBS = [
         "analyze",
         "bench",
         "env",
+        "evaluate",
         "explore",
         "export",
         "extract",
@@ -38,6 +50,7 @@ FIRST = {
     **dict.fromkeys(VERBS, "dataset"),
     "bench": None,
     "env": None,
+    "evaluate": "head",
     "extract": "source",
     "info": "name",
     "merge": "datasets",
@@ -85,7 +98,7 @@ def test_a_verb_takes_its_subject_first_and_options_by_name(verb: str) -> None:
     parameters = list(inspect.signature(getattr(lw, verb)).parameters.values())
     positional = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     assert positional[:1] == [name for name in [FIRST[verb]] if name]
-    assert positional[1:] in ([], ["out"])
+    assert positional[1:] in ([], ["out"], ["source"] * (verb == "evaluate"))
 
 
 @pytest.mark.parametrize("verb", verbs())

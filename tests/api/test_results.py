@@ -109,7 +109,12 @@ def test_results_become_data_frames(results: Mapping[str, Any]) -> None:
     assert frames["verification"].columns.tolist() == ["layer", "max_abs", "max_rel", "cosine"]
     assert len(frames["unread"]) == len(frames["repair"]) == 0
     assert frames["repair"].columns.tolist() == ["shard", "changed"]
-    assert frames["evaluation"].columns.tolist() == ["name", "task", "label", "rows", "metric", "score"]
+    assert frames["evaluation"].columns.tolist() == [
+        *("name", "task", "label", "rows", "metric", "score", "low", "high")
+    ]
+    confusion = results["evaluation"].confusion.to_pandas()
+    assert confusion.columns.tolist() == ["label", "predicted", "rows"]
+    assert confusion["rows"].sum() == 24
     classes = results["evaluation"]["<y>"].to_pandas()
     assert classes["label"].tolist() == ["x", "y"]
     assert frames["benchmark"]["tokens_per_s"].tolist() == [1000.0] * 5
@@ -132,7 +137,8 @@ def test_names_are_looked_up_listed_and_found(results: Mapping[str, Any]) -> Non
         for entry in result:
             assert len(repr(result[entry]).splitlines()) <= 5
     assert list(results["evaluation"]) == ["<y>"]
-    assert 0 <= results["evaluation"]["<y>"].scores["accuracy"] <= 1
+    accuracy = results["evaluation"]["<y>"].scores["accuracy"]
+    assert 0 <= accuracy.low <= accuracy.score <= accuracy.high <= 1
 
 
 def test_an_overview_is_a_sequence_of_vectors(results: Mapping[str, Any]) -> None:
@@ -158,13 +164,8 @@ def test_json_is_what_commands_print(results: Mapping[str, Any]) -> None:
         content = result.to_json()
         assert json.loads(json.dumps(content)) == content or name in ("probe", "analysis"), name
     assert list(results["verification"].to_json()) == ["ok", "problems", "compared", "parity", "note"]
-    assert list(results["evaluation"].to_json()["<y>"]) == [
-        "task",
-        "label",
-        "dropped",
-        "rows",
-        "scores",
-        "classes",
+    assert list(results["evaluation"].to_json()) == [
+        *("rows", "scores", "unknown_labels", "per_label", "confusion", "task", "label", "dropped", "notes")
     ]
 
 

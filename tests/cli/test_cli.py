@@ -32,6 +32,7 @@ COMMANDS = (
     "pool",
     "train",
     "predict",
+    "evaluate",
     "probe",
     "export",
     "bench",

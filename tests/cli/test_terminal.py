@@ -92,6 +92,8 @@ def test_names_and_labels(run: Callable[..., list[str]]) -> None:
     )
     run("info", f"head {EVIL}")
     run("predict", f"head {EVIL}", source, "--skip-bad")
+    run("evaluate", f"head {EVIL}", source, "--skip-bad")
+    run("evaluate", f"two {EVIL}", out)
     run("probe", out, "--task", "classify", "--label", label, "--quick", "--out", f"probe {EVIL}")
     run("analyze", out, "--label", label, "--measure", "norm", "--out", f"analysis {EVIL}")
     run("report", out, "--probe", f"probe {EVIL}", "--texts", "0", "--out", f"page {EVIL}.html")

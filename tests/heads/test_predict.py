@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from seqeval.metrics import f1_score
-from seqeval.scheme import IOB2
-from sklearn.metrics import f1_score as class_f1
 
 import layerwise as lw
 from conftest import CORPUS, make_model
@@ -289,9 +286,11 @@ def test_pairs(place: Path, encoder_of: Callable[[str], Any], mix: str, tmp_path
     assert values == pytest.approx([one["value"] for one in head.predict_rows(dataset)], abs=1e-4)
     same = np.array([line["same"] for line in lines], float)
     assert values[same == 1].mean() > values[same == 0].mean()
-    scores = head.evaluate(source)["same"]
-    assert scores.rows == 16
-    assert scores.scores == pytest.approx(head.evaluate(dataset)["same"].scores, abs=1e-4)
+    scores, of_rows = (
+        [score.score for score in head.evaluate(each).scores.values()] for each in (source, dataset)
+    )
+    assert head.evaluate(source).rows == 16
+    assert scores == pytest.approx(of_rows, abs=1e-4)
     with pytest.raises(RequestError, match="the head takes pairs of strings"):
         head.predict(["alone"])
     write(tmp_path / "plain.jsonl", [{"text": "a"}])
@@ -311,65 +310,6 @@ def test_texts_that_a_head_cannot_take(mood: lw.Head) -> None:
     with pytest.raises(RequestError, match="text 1 is int; give a string or a list of words"):
         mood.predict(["a", 3])  # type: ignore[list-item]
     assert mood.predict([]) == []
-
-
-# --- evaluation -------------------------------------------------------------------------------------------
-
-
-def test_evaluation_is_that_of_scikit_learn(texts: Any, mood: lw.Head, place: Path) -> None:
-    said = [one["label"] for one in mood.predict_rows(texts)]
-    gold = texts.texts["label"].to_pylist()
-    for source in (texts, place / "texts.lw", place / "texts.jsonl"):
-        result = mood.evaluate(source)["label"]
-        assert result.scores["accuracy"] == pytest.approx(
-            np.mean([a == b for a, b in zip(gold, said, strict=True)])
-        )
-        assert result.scores["macro_f1"] == pytest.approx(class_f1(gold, said, average="macro"))
-        assert (result.rows, result.dropped) == (len(gold), 0)
-        assert [one["label"] for one in result.classes] == ["a", "b", "c"]
-
-
-def test_evaluation_of_tags_is_that_of_seqeval(
-    tagger: lw.Head, words: Any, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Chunk by chunk, and though no chunk alone shows which scheme the tags are in."""
-    from layerwise.labels.tags import to_iob2
-
-    weak = lw.train(words, task="tag", label="tag", mix="emb", class_weight="balanced")
-    monkeypatch.setattr(inputs, "TEXTS", 3)
-    for head in (tagger, weak):
-        said = []
-        for (sentence, _), one in zip(SENTENCES, head.predict([list(w) for w, _ in SENTENCES]), strict=True):
-            ends = np.cumsum([len(word) + 1 for word in sentence])
-            tags = ["O"] * len(sentence)
-            for span in one["spans"]:
-                inside = [n for n, e in enumerate(ends) if span["start"] < e <= span["end"] + 1]
-                for n in inside:
-                    tags[n] = ("B-" if n == inside[0] else "I-") + span["label"]
-            said.append(tags)
-        expected = f1_score([to_iob2(tags) for _, tags in SENTENCES], said, mode="strict", scheme=IOB2)
-        several: list[tuple[Any, dict[str, Any]]] = [(words, {}), (place / "words.jsonl", {"words": "words"})]
-        for source, options in several:
-            assert head.evaluate(source, **options)["tag"].scores["span_f1"] == pytest.approx(expected)
-
-
-def test_what_cannot_be_evaluated(
-    mood: lw.Head, words: Any, place: Path, encoder_of: Callable[[str], Any]
-) -> None:
-    with pytest.raises(HeadError, match="trained on rows of level 'text' and .* has 'word'"):
-        mood.evaluate(words)
-    write(place / "bare.jsonl", [{"text": "a", "other": "b"}])
-    with pytest.raises(RequestError, match="the source has no column 'label', which holds the labels"):
-        mood.evaluate(place / "bare.jsonl")
-    write(place / "none.jsonl", [{"text": "a", "label": None}])
-    with pytest.raises(RequestError, match="no row has a label in column 'label'"):
-        mood.evaluate(place / "none.jsonl")
-    few = lw.extract(place / "texts.jsonl", place / "few.lw", model=encoder_of("bert"), layers="3", limit=3)
-    with pytest.raises(RequestError, match="lacks the layers 1, 2 of the head's mix; there are 3"):
-        mood.evaluate(few)
-    other = lw.extract(place / "texts.jsonl", place / "other.lw", model=encoder_of("electra"), limit=3)
-    with pytest.raises(HeadError, match="the head was trained on .* is a different model"):
-        mood.evaluate(other)
 
 
 # --- the model --------------------------------------------------------------------------------------------
@@ -572,8 +512,8 @@ def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, t
     )
     assert (code, err) == (0, "")
     assert "held-out rows: accuracy" in out
-    assert out.count("evaluated rows") == 2
-    assert "class  precision  recall" in out
+    assert out.count(": label, 32 rows") == 2
+    assert "label  precision  recall" in out
     code, out, _ = run("info", tmp_path / "h")
     assert code == 0
     assert "classify of label on concat(2,3), linear" in out
@@ -585,7 +525,7 @@ def test_train_and_info_on_the_command_line(place: Path, texts: Any, run: Any, t
     code, out, _ = run(*argv, "--out", tmp_path / "j", "--json", "--eval", texts.path)
     printed = json.loads(out)
     assert printed["training"]["tasks"]["label"]["rows"] == 32
-    assert printed["eval"][str(texts.path)]["label"]["rows"] == 32
+    assert printed["eval"][str(texts.path)]["rows"] == 32
 
 
 def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import layerwise as lw
-from layerwise.labels.folds import holdout, split_roles, stratified_folds, text_groups
+from layerwise.labels.folds import holdout, split_roles, stratified_folds
+from layerwise.labels.groups import group_rows
 from layerwise.labels.labelled import read_labels
 from planted import noise, states_of, words_of
 
@@ -37,10 +38,10 @@ def test_identical_texts_and_equal_groups_are_one() -> None:
     texts = ["a", "b", "a", "c", "d", "e"]
     states = states_of(noise(6, 2, 1), {"who": ["x", "y", "z", "y", None, None]}, texts)
     docs = np.arange(6)
-    assert text_groups(states, docs).tolist() == [0, 1, 0, 2, 3, 4]
-    assert text_groups(states, docs, "who").tolist() == [0, 1, 0, 1, 2, 3]
+    assert group_rows(states, docs).groups.tolist() == [0, 1, 0, 2, 3, 4]
+    assert group_rows(states, docs, "who").groups.tolist() == [0, 1, 0, 1, 2, 3]
     with pytest.raises(lw.RequestError, match="no column 'nobody'"):
-        text_groups(states, docs, "nobody")
+        group_rows(states, docs, "nobody")
 
 
 def test_labels_are_read_and_missing_ones_counted() -> None:

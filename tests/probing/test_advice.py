@@ -6,7 +6,8 @@ import pytest
 from layerwise.mixes import parse_mix
 from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate
-from layerwise.probing.results import Advice, Estimate
+from layerwise.probing.results import Advice
+from layerwise.results import Estimate
 
 
 def compared(

@@ -56,7 +56,9 @@ def test_names_of_the_metadata(name: str) -> None:
     assert labels(corpus) == ["pos", "neg", None]
     assert labels(corpus, "n") == [1, 2, 3]
     assert corpus.types == {"label": pa.string(), "n": pa.int64()}
-    stored = texts_table(list(corpus), [Coverage(0, 0, 0)] * 3, 0, "text", Carried(corpus.types, False, ()))
+    stored = texts_table(
+        list(corpus), [Coverage(0, 0, 0, 0)] * 3, 0, "text", Carried(corpus.types, False, ())
+    )
     assert stored["label"].to_pylist() == ["pos", "neg", None]
     assert labels(open_corpus(table)) == ["pos", "neg", None]
     assert labels(open_corpus(name, classes="bad,good")) == ["good", "bad", None]

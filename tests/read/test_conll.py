@@ -62,6 +62,50 @@ def test_docstart_lines_arent_words() -> None:
     assert [(e.text, e.line, e.word_columns["ner"]) for e in found] == [("EU", 3, ("B",))]
 
 
+def test_marks_of_documents_give_a_column() -> None:
+    content = "a O\n\n-DOCSTART- O\n\nb O\n\nc O\n-DOCSTART-\n\n-DOCSTART- -X- O O\nd O\n"
+    assert [e.columns for e in read(content)] == [
+        {},
+        *({"document": f"a.conll:{number}"} for number in (1, 1, 3)),
+    ]
+    Path("b.conll").write_text("-DOCSTART- O\n\nx O\n", encoding="utf-8")
+    documents = [e.columns.get("document") for e in open_corpus(["b.conll", "a.conll"])]
+    assert documents == ["b.conll:1", None, "a.conll:1", "a.conll:1", "a.conll:3"], "unique over the files"
+    assert read("a O\n\nb O\n")[0].columns == {}, "no mark, no column"
+
+
+def test_newdoc_names_a_document() -> None:
+    content = "".join(
+        f"{mark}# sent_id = {number}\n{universal(('1', 'x'))}\n"
+        for number, mark in enumerate(
+            ("# newdoc id = weblog 1\n", "", "# newpar\n", "#newdoc\n", "# newdoc id =\n", "# newdocument\n")
+        )
+    )
+    expected = [*["weblog 1"] * 3, "a.conll:2", "a.conll:3", "a.conll:3"]
+    assert [e.columns["document"] for e in read(content)] == expected
+    assert words("# newdoc\na O\n# newdoc\nb O\n") == ["a", "b"], "a document ends the sentence before it"
+    assert [e.columns for e in read("# newdoc\na O\n")] == [{"document": "a.conll:1"}]
+
+
+def test_a_column_of_documents_of_the_users_own() -> None:
+
+    content = "-DOCSTART- O X\n\nr1 a O\nr1 b B\n\nr2 c O\n"
+    columns = ["document", "token", "tag"]
+    examples = read(content, columns=columns)
+    assert [e.columns for e in examples] == [{"document": "r1"}, {"document": "r2"}]
+    assert list(examples[0].word_columns) == ["tag"]
+    with pytest.raises(SourceError, match=r"a\.conll, line 1: .* in several documents \('r1', 'r2'\)"):
+        read("r1 a O\nr2 b O\n", columns=columns)
+
+
+def test_a_mark_that_cannot_be_decoded_makes_the_next_sentence_bad() -> None:
+    Path("a.conll").write_bytes(b"# newdoc id = x\na O\n\n# newdoc id = y\xff\nb O\n\nc O\n")
+    with pytest.raises(SourceError, match=r"a\.conll, line 4: byte 16"):
+        list(open_corpus("a.conll"))
+    corpus = open_corpus("a.conll", skip_bad=True)
+    assert [e.columns["document"] for e in corpus] == ["x", "y\ufffd"]
+
+
 def test_a_hash_is_a_word_where_it_has_its_columns() -> None:
     content = "# a comment\nHi\tO\n#tag\tB\n#\tO\n# another comment\n# id = 3\n##\tO\n"
     assert words(content) == ["Hi #tag # ##"]

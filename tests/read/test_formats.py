@@ -330,20 +330,6 @@ def test_texts_in_memory(kind: Callable[[Any], Any]) -> None:
     assert [(e.text, e.line) for e in open_corpus(data)] == [(texts[0], 1), (texts[1], 2)]
 
 
-def test_names_of_files_are_no_texts() -> None:
-    with pytest.raises(SourceError, match=r"my film\.csv doesn't exist"):
-        open_corpus(["my film.csv", "b.csv"])
-    with pytest.raises(SourceError, match="good doesn't exist"):
-        open_corpus(["good", "bad"])
-    assert [e.text for e in open_corpus(["see example.com", "*** 5.0 *** wow"])] == [
-        "see example.com",
-        "*** 5.0 *** wow",
-    ]
-    put("one.txt", b"a line\n")
-    assert [e.text for e in open_corpus(np.array(["one.txt"]))] == ["a line"]
-    assert [e.text for e in open_corpus(pd.Series(["one.txt"]))] == ["a line"]
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -369,6 +355,18 @@ def test_faulty_records_in_memory() -> None:
         open_corpus(TABLE, format="csv")
     with pytest.raises(SourceError, match="no column 'text', only 'label', 'n'"):
         open_corpus(TABLE.drop_columns(["text"]))
+
+
+def test_the_index_of_a_data_frame() -> None:
+    frame = pd.DataFrame({"text": ["a", "b"], "key": ["x", "y"], "n": [1, 2]})
+    for index in ("key", ["key", "n"]):
+        examples = list(open_corpus(frame.set_index(index)))
+        assert [dict(e.columns) for e in examples] == [{"key": "x", "n": 1}, {"key": "y", "n": 2}]
+    assert list(next(iter(open_corpus(frame.set_index("key", drop=False)))).columns) == ["key", "n"]
+    assert list(next(iter(open_corpus(frame.sample(frac=1, random_state=0)))).columns) == ["key", "n"]
+    frame.columns = ["text", "text", "n"]
+    with pytest.raises(SourceError, match="the DataFrame has two columns 'text'; rename one of them"):
+        open_corpus(frame)
 
 
 def test_pairs_and_words_in_memory() -> None:

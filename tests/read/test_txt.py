@@ -129,12 +129,25 @@ def test_docs_of_a_folder(folder: str) -> None:
     assert [e.id for e in found] == ["a.txt", "a/b/c", "a/z.md", "b.txt"]
     assert {(e.source, e.line) for e in found} == {("docs", None)}
     assert found[0].text == "a.txt\r\nsecond\n"
+    assert [e.columns for e in found] == [{"folder": name} for name in ("docs", "b", "a", "docs")]
     assert [e.source for e in open_corpus("docs/", format="docs", limit=1)] == ["docs/"]
 
 
 def test_docs_of_globs_and_files(folder: str) -> None:
     found = list(open_corpus(["docs/*.txt", "docs/a/z.md"], format="docs"))
     assert [(e.id, e.source) for e in found] == [(p, p) for p in ("docs/a.txt", "docs/b.txt", "docs/a/z.md")]
+    assert [e.columns["folder"] for e in found] == ["docs", "docs", "a"]
+
+
+def test_a_folder_that_the_path_does_not_name(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that depends on the working directory would differ between the workers of one dataset."""
+    monkeypatch.chdir("docs")
+    for sources in ("a.txt", "./a.txt", "*.txt"):
+        assert "folder" not in next(iter(open_corpus(sources, format="docs"))).columns
+    assert [e.columns for e in open_corpus(".", format="docs")] == [{}, {"folder": "b"}, {"folder": "a"}, {}]
+    monkeypatch.chdir("a")
+    assert [e.columns for e in open_corpus("../b.txt", format="docs")] == [{}]
+    assert [e.columns for e in open_corpus("../a/z.md", format="docs")] == [{"folder": "a"}]
 
 
 def test_docs_keep_empty_files_and_drop_marks() -> None:

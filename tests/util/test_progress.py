@@ -41,7 +41,9 @@ pytestmark = pytest.mark.usefixtures("quick_ceilings", "quick_workers")
 
 Events = list[Progress]
 Call = Callable[..., Any]
-COMPUTES = ("extract", "probe", "train", "analyze", "report", "explore", "pool", "verify", "repair")
+COMPUTES = (
+    *("extract", "probe", "train", "evaluate", "analyze", "report", "explore", "pool", "verify", "repair"),
+)
 COPIES = ("merge", "finish", "export")
 LONG_COMMANDS = (*COMPUTES, *COPIES, "predict", "bench")
 
@@ -536,7 +538,7 @@ def test_every_long_verb_takes_progress_and_threads() -> None:
         "Head.predict": lw.Head.predict,
         "Head.evaluate": lw.Head.evaluate,
         "predict_source": predict_source,
-        "evaluate": evaluate,
+        "evaluate_head": evaluate,
         "served": served,
         "extract_share": extract_share,
         "bench": bench,

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,6 @@ import pytest
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
-from layerwise.read.docstrings import paragraphs
 from warm import Python
 
 ROOT = Path(__file__).parents[2]
@@ -39,16 +39,7 @@ def test_the_readme_works_from_top_to_bottom(
     python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    demo = (
-        tmp_path / "build" / "demo" / "docstrings.jsonl"
-    )  # as `make demo` leaves it, of four packages alone
-    demo.parent.mkdir(parents=True)
-    packages: dict[str, list[str]] = {}
-    for package, text in paragraphs():
-        packages.setdefault(package, []).append(text)
-    most = sorted(packages, key=lambda package: len(packages[package]), reverse=True)[:4]
-    lines = [{"text": text, "package": package} for package in most for text in packages[package][:55]]
-    demo.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     script = tmp_path / "bin" / "layerwise"
     script.parent.mkdir()
     real, warm = shlex.quote(str(Path(sys.executable).parent / "layerwise")), python("-m", "layerwise")

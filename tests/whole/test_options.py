@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
     "predict": ((options.ReadOptions, options.LoadOptions, options.RunOptions), set()),
+    "evaluate": ((options.ReadOptions, options.LoadOptions, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -39,6 +40,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
+BESIDES["evaluate"] = {"head", "model", "batch_tokens"}
 BESIDES |= {"verify": {"model"}, "repair": {"model"}, "predict": {"head", "to", "model", "batch_tokens"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes

@@ -66,13 +66,25 @@ def _cell(value: Any, most: int = _CELL) -> str:
     return escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
 
 
-def _cut(line: str) -> str:
-    """Return a line that takes at most `COLUMNS` columns; Chinese characters, for example, take two each."""
-    widths = [2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line]
-    if sum(widths) <= COLUMNS:
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes; Chinese characters, for example, take two each."""
+    return sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(line: str, columns: int) -> str:
+    """Return a line that takes at most so many columns of a terminal; `…` stands for what was left out."""
+    if columns_of(line) <= columns:
         return line
     count = total = 0
-    while total + widths[count] < COLUMNS:
-        total += widths[count]
+    while total + _columns_of(line[count]) < columns:
+        total += _columns_of(line[count])
         count += 1
     return f"{line[:count]}…"
+
+
+def _cut(line: str) -> str:
+    return cut(line, COLUMNS)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
-from layerwise.columns import label_names
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
+from layerwise.labels.spelling import row_names
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.store.reader import open_rows
@@ -91,7 +91,7 @@ def analyze(
             drawing.named("drawing the figures")
             sample = draw(opened, max_rows, seed)
             plane = project([sample.layer(name) for name in sample.layers])
-            labels = label_names(sample, result.label)
+            labels = row_names(sample, result.label)
             with result_folder(target) as folder:
                 notes = save_analysis_figures(result.to_json(), folder, plane.coords, plane.explained, labels)
                 result = replace(result, notes=(*result.notes, *notes))

@@ -1,12 +1,111 @@
-"""evaluate: score a head against labels that it wasn't trained on."""
+"""evaluate: score a head on labels that it wasn't trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from layerwise.heads.evaluate import check_labels
+from layerwise._util.progress import Callback
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
+from layerwise.heads.evaluate import check_labels, dataset_of
+from layerwise.heads.evaluate import evaluate as evaluate_head
+from layerwise.heads.evaluation import Evaluation
 from layerwise.heads.inputs import describe_pairs
+from layerwise.heads.predict import Head, load_head
 from layerwise.options import ReadOptions, part
 from layerwise.store import open_dataset
+
+
+def evaluate(
+    head: Head | str | Path,
+    source: Any,
+    *,
+    model: str | Path | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    batch_tokens: int | None = None,
+    format: str = "auto",
+    text: str | Sequence[str] | None = None,
+    words: str | None = None,
+    id: str | None = None,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    skip_bad: bool = False,
+    limit: int | None = None,
+    separator: str | None = None,
+    na: Sequence[str] = (),
+    sentence_id: str | None = None,
+    join: str | None = None,
+    classes: Sequence[str] | None = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """Return the scores of a head on labelled texts or on a labelled dataset, with 95% intervals.
+
+    The labels are read from the columns that the head was trained on. A dataset made by the same model, with the same
+    kind of rows, is scored without running the model.
+
+    Args:
+        head: a head, or its folder.
+        source: texts with labels (see `lw.extract`), or a dataset, or its folder.
+        model, revision, device, allow_pickle, trust_remote_code: see `load_head`; for the folder of a head.
+        batch_tokens: see `Encoder.request`; for texts.
+        format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`; for texts.
+        separator, na, sentence_id, join, classes: see `read.ReaderOptions`; for texts.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Raises:
+        LayerwiseError: in one line, what can't be done and what to do.
+    """
+    loading: dict[str, Any] = {
+        "model": model,
+        "revision": revision,
+        "device": device,
+        "allow_pickle": allow_pickle,
+        "trust_remote_code": trust_remote_code,
+    }
+    opened = _opened(head, loading)
+    return evaluate_head(
+        opened,
+        source,
+        lambda: opened.encoder,
+        batch_tokens=batch_tokens,
+        progress=progress,
+        threads=threads,
+        format=format,
+        text=text,
+        words=words,
+        id=id,
+        columns=columns,
+        encoding=encoding,
+        skip_bad=skip_bad,
+        limit=limit,
+        separator=separator,
+        na=na,
+        sentence_id=sentence_id,
+        join=join,
+        classes=classes,
+    )
+
+
+def _opened(head: Head | str | Path, loading: Mapping[str, Any]) -> Head:
+    if not isinstance(head, Head):
+        return load_head(head, **loading)
+    for name, value in loading.items():
+        if value:
+            raise RequestError(
+                f"{argument(name, value)} says how the model of a head's folder is loaded, and this head is open already; "
+                f"give it to load_head"
+            )
+    return head
+
+
+def reading_options(source: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options that say how texts are read; none for a dataset, whose rows are read as they are."""
+    return {} if dataset_of(source) is not None else options
 
 
 def check_sources(

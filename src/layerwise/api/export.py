@@ -6,7 +6,10 @@ from layerwise import store
 from layerwise._util.progress import Callback, tracking
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
+from layerwise.heads.predict import Head, load_head
+from layerwise.heads.storage import is_head_folder
 from layerwise.layers import LayerSpec
+from layerwise.states import FittedMix, refuse_head_options
 from layerwise.store import LayerDataset, open_dataset
 
 
@@ -16,7 +19,9 @@ def export(
     *,
     to: str = "parquet",
     layers: LayerSpec = "all",
-    mix: str | int | None = None,
+    mix: str | int | Head | Path | None = None,
+    task: str | None = None,
+    hidden: bool = False,
     progress: Callback | None = None,
 ) -> Path:
     """Write a dataset, or some layers or a mix of it, as one Parquet file or as a folder of npy files.
@@ -26,14 +31,19 @@ def export(
         out: the file (`parquet`) or folder (`npy`); it must not exist.
         to: `parquet` or `npy`.
         layers: the layers to write; not together with `mix`.
-        mix: a mix string, or a layer number, written instead of layers.
+        mix: a mix string, a layer number, or a head or its folder, whose trained mix is used; written instead of layers.
+            The folder of a head whose name is a mix string as well is given with its path, such as `./6`.
+        task: the name of the task whose mix is written, for a head of several tasks.
+        hidden: for a head with a hidden layer, write the output of this layer.
         progress: called with the progress; see `lw.Progress`.
 
     Returns:
         the path that was written.
 
     Raises:
-        RequestError: an unknown format, a layer or mix that doesn't exist, or layers together with a mix.
+        RequestError: an unknown format, a layer or mix that doesn't exist, or layers together with a mix; a head of
+            several tasks without `task`, or `hidden` for a linear head.
+        HeadError: no head, or one that was trained on rows of another model, level or pool.
         DatasetError: no dataset, or a damaged one.
         OutputError: `out` exists, or can't be written to.
     """
@@ -41,6 +51,19 @@ def export(
         raise RequestError(
             f"{argument('layers', layers)} and {argument('mix', mix)} exclude each other; leave one of them out"
         )
+    chosen = _fitted_mix(mix, task, hidden)
     opened = (dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)).checked()
     with tracking(progress) as track:
-        return store.export(opened, to=to, out=Path(out), layers=layers, mix=mix, track=track)
+        return store.export(opened, to=to, out=Path(out), layers=layers, mix=chosen, track=track)
+
+
+def _fitted_mix(
+    mix: str | int | Head | Path | None, task: str | None, hidden: bool
+) -> str | int | FittedMix | None:
+    """Return the mix of a head, or the mix string."""
+    if isinstance(mix, Path) or (isinstance(mix, str) and is_head_folder(mix)):
+        mix = load_head(mix)
+    if isinstance(mix, Head):
+        return mix.fitted_mix(task, hidden)
+    refuse_head_options(task, hidden)
+    return mix

@@ -11,6 +11,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
+from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare
 from layerwise.layers import LayerSpec
@@ -68,7 +69,8 @@ def extract(
 
     Args:
         source: files, globs, a folder (with `format="docs"`, or of `save_to_disk`), or `-` for stdin; or a data frame,
-            an Arrow table, a `datasets.Dataset`, a list of records or of texts.
+            an Arrow table, a `datasets.Dataset`, a list of records or of texts. Strings in a list are names where they
+            name files, and texts where none of them does; paths (`pathlib.Path`) are always names.
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
@@ -137,7 +139,9 @@ def extract(
         start_executor(job.recipe, workers, cluster, threads, track) as executor,
     ):
         job.run(executor, track, append=append)
-    return open_dataset(out)
+    dataset = open_dataset(out)
+    tell_unknown(dataset.manifest)
+    return dataset
 
 
 def extract_share(

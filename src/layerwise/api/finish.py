@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
+from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.finish import finish_dataset
 from layerwise.store import LayerDataset
 from layerwise.store.dataset_path import path_of
@@ -24,4 +25,6 @@ def finish(dataset: LayerDataset | str | Path, *, progress: Callback | None = No
         DatasetError: shards or workers are missing (the message names them), or a worker is still running.
     """
     with tracking(progress) as track:
-        return finish_dataset(path_of(dataset), track)
+        finished = finish_dataset(path_of(dataset), track)
+    tell_unknown(finished.manifest)
+    return finished

@@ -48,7 +48,8 @@ def probe(
         label: the column of the labels.
         mix: mix strings to score besides the single layers; a few common ones by default.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
-        groups: a column; texts with equal values are never split between training and test.
+        groups: a column; texts with equal values are never split between training and test; by default documents
+            (`docs/probe.md`), where there are ten or more.
         split: a column of `train`, `dev` and `test`.
         quick: 1 × 5 folds instead of 5 × 5.
         max_rows: the largest number of rows to use; whole texts are sampled.

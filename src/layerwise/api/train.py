@@ -51,7 +51,8 @@ def train(
         head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
-        groups: a column; rows with equal values are never split between training and test.
+        groups: a column; rows with equal values are never split between training and test; by default documents
+            (`docs/probe.md`), where there are ten or more.
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weights rows so that every class has the same total weight.
         label_separator: the text between the labels of a cell that holds several, such as `;`.

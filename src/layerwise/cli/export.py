@@ -1,4 +1,4 @@
-"""Write a dataset, some of its layers, or one mix of layers as Parquet or npy."""
+"""Write a dataset, some of its layers, one mix of layers, or the trained mix of a head as Parquet or npy."""
 
 import argparse
 
@@ -12,6 +12,7 @@ EXAMPLES = """\
   layerwise export reviews.lw --to parquet --out reviews.parquet
   layerwise export reviews.lw --to npy --layers 1: --out reviews-npy
   layerwise export reviews.lw --to parquet --mix 'mean(-4:)' --out mean.parquet
+  layerwise export reviews.lw --to npy --mix sentiment.head --out sentiment-npy
 """
 
 

@@ -174,6 +174,7 @@ def _coverage(sums: dict[str, Any]) -> list[str]:
     lines = {
         "windowed_texts": "long texts, encoded in overlapping windows: {windowed_texts:,} ({windows:,} windows)",
         "truncated_texts": "truncated texts: {truncated_texts:,} ({truncated_tokens:,} tokens are not stored)",
+        "unknown": "tokens that the model doesn't know, each read as its unknown token: {unknown:,}",
         "dropped_words": "words that the tokenizer drops, encoded as the unknown token: {dropped_words:,}",
         "lost_words": "words without any token, which have no row: {lost_words:,}",
         "special_only_texts": "texts with only special tokens: {special_only_texts:,}",

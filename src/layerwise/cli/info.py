@@ -6,6 +6,7 @@ from typing import Any
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.options import LoadOptions
+from layerwise.schema import share_unknown
 
 HELP = "describe a model, a dataset or a head"
 EXAMPLES = """\
@@ -67,6 +68,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{facts['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
         ("texts", f"{totals['texts']:,}, with {totals['tokens']:,} tokens"),
+        ("unknown", share_unknown(totals["unknown"], totals["tokens"])),
         ("long texts", _long(settings, totals)),
         (
             "words",

@@ -29,6 +29,7 @@ _COMMANDS = (
     "pool",
     "train",
     "predict",
+    "evaluate",
     "probe",
     "analyze",
     "report",

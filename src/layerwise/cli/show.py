@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     output.print_lines(
         f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.tokens} tokens"
+        + f", {shown.unknown} of them unknown" * bool(shown.unknown)
     )
     rows = [("layer", "token", "norm", "first numbers")]
     for row in shown.rows:

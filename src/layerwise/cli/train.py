@@ -13,9 +13,10 @@ from typing import Any
 import layerwise
 from layerwise import api
 from layerwise.cli import flags, output
+from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
 from layerwise.cli.tasks import TaskArguments, named_tasks
-from layerwise.cli.train_report import evaluation, report
+from layerwise.cli.train_report import report
 from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
 
 HELP = "train a head: a classifier, a regressor or a tagger"
@@ -113,11 +114,14 @@ def run(args: argparse.Namespace) -> int:
         )
         for source in args.eval:
             with progress_display(args) as progress:
+                reading = api.evaluate.reading_options(source, flags.values(args, ReadOptions))
                 evaluations[source] = saved.evaluate(
-                    source, progress=progress, threads=args.threads, **flags.values(args, ReadOptions)
+                    source, progress=progress, threads=args.threads, **reading
                 )
+            for task in evaluations[source].tasks.values():
+                output.print_notes(task.notes)
             if not args.json:
-                output.print_lines("", *evaluation(source, evaluations[source].to_json()))
+                output.print_lines("", *evaluation_lines(source, evaluations[source]))
     if args.json:
         output.print_json(
             {

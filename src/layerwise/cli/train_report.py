@@ -114,18 +114,6 @@ def _together(trainings: dict[str, Any]) -> list[str]:
     return [*output.table(rows, right=(2, 3)), *remark]
 
 
-def evaluation(source: str, scores: dict[str, Any]) -> list[str]:
-    """Return the lines about the scores on a source: for each task a line of scores, and a table per class."""
-    lines = []
-    for name, task in scores.items():
-        unlabelled = f", {task['dropped']:,} rows without a label not used" if task["dropped"] else ""
-        lines += [
-            f"{output.visible(source, 200)}: {output.visible(name)}{unlabelled}",
-            *_scored("evaluated", task),
-        ]
-    return lines
-
-
 def _ends(estimate: dict[str, Any]) -> str:
     return "" if estimate["low"] is None else f"{estimate['low']:.3f} to {estimate['high']:.3f}"
 

@@ -1,7 +1,6 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
-from layerwise.encode.gather import Memory, OnBatch, run_plan
+from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
+from layerwise.encode.identity import ModelIdentity
 from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.shard_plan import PlannedShard, plan_shard
+from layerwise.encode.shard_plan import PlannedShard, plan_shard, plan_tokens, tokenised
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
@@ -58,6 +58,7 @@ class Encoder:
         engine: type[Engine | PlainEngine] = Engine,
     ) -> None:
         self.checkpoint, self.loading = checkpoint, loading
+        self.identity = ModelIdentity(checkpoint)
         # An absolute folder, because the working directory may have changed when the encoder is unpickled.
         self.home = str(checkpoints.local_folder(checkpoint.name) or checkpoint.name)
         self.device, self.precision = str(loading.device), loading.precision
@@ -94,14 +95,14 @@ class Encoder:
         """How batches are made and products computed, for manifests."""
         return {"packing": self._engine.packing, "products": self._engine.products}
 
-    @cached_property
+    @property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of weights, tokenizer and configuration, which together identify the model.
 
         Raises:
             ModelError: the files have changed since they were loaded.
         """
-        return self.checkpoint.hashes()
+        return self.identity.hashes
 
     @property
     def description(self) -> dict[str, Any]:
@@ -234,17 +235,46 @@ class Encoder:
         on_batch: OnBatch | None = None,
     ) -> LayerStates:
         """Return the requested layers of `examples`, in memory; `on_batch` as in `run`."""
-        shard = self.plan(examples, request, spans=spans)
-        memory = Memory(request.layers, shard.rows, self.width)
-        self.run(shard, memory, on_batch)
-        return LayerStates(
-            memory.layers,
-            level=request.level,
-            pool=request.pool,
-            blocks=self.blocks,
-            index=shard.index,
-            texts=shard.texts,
-        )
+        return self._states([self.plan(examples, request, spans=spans)], on_batch)[0]
+
+    def states_of_requests(
+        self, examples: Sequence[Example], requests: Sequence[Request], *, on_batch: OnBatch | None = None
+    ) -> list[LayerStates]:
+        """Return the layers of `examples` for each request, all from one forward; the same bits as of `states`.
+
+        Args:
+            examples: the texts.
+            requests: may differ in their layers, level, pool and special tokens, and in nothing else.
+            on_batch: as in `run`.
+
+        Raises:
+            RequestError: as in `encode`, or requests that read texts in different ways.
+        """
+        if len({(r.long, r.max_length, r.overlap, r.batch_tokens) for r in requests}) > 1:
+            raise RequestError(
+                "the requests have different windows or batches, and one forward has one kind; encode them one by one"
+            )
+        tokens = tokenised(self.tokenizer, examples, requests)
+        shards = [
+            plan_tokens(self.tokenizer, examples, tokens, request, 0, Carried(), None) for request in requests
+        ]
+        return self._states(shards, on_batch)
+
+    def _states(self, shards: Sequence[PlannedShard], on_batch: OnBatch | None) -> list[LayerStates]:
+        memories = [Memory(shard.request.layers, shard.rows, self.width) for shard in shards]
+        self._run(shards, memories, on_batch)
+        return [
+            LayerStates(
+                memory.layers,
+                level=shard.request.level,
+                pool=shard.request.pool,
+                blocks=self.blocks,
+                index=shard.index,
+                texts=shard.texts,
+                model=self.identity,
+            )
+            for shard, memory in zip(shards, memories, strict=True)
+        ]
 
     def attention(self, text: str | Sequence[str]) -> F32:
         """Return the attention weights of one text: float32 of shape (blocks, heads, tokens, tokens).
@@ -298,9 +328,17 @@ class Encoder:
         Raises:
             ModelError: the model is on a GPU that the parent of this forked process uses.
         """
+        self._run([shard], [sink], on_batch)
+
+    def _run(
+        self, shards: Sequence[PlannedShard], sinks: Sequence[Sink], on_batch: OnBatch | None = None
+    ) -> None:
+        planned = [
+            PlannedRows(shard.plan, shard.request, sink) for shard, sink in zip(shards, sinks, strict=True)
+        ]
         check_process(self.device, self.checkpoint.name)
         with computing():
-            run_plan(self._engine, shard.plan, shard.request, self.layers, sink, on_batch)
+            run_plan(self._engine, planned, self.layers, on_batch)
 
     def _length(self, max_length: int | None) -> int:
         length = self.max_length if max_length is None else choices.whole_number("max_length", max_length, 1)

@@ -6,6 +6,7 @@ text) is complete only after the last of them: its partial sums or maxima stay o
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,67 +17,93 @@ from layerwise.encode.batches import Batch
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.plan import Plan, RowTokens
 from layerwise.encode.request import Request
+from layerwise.encode.taps import OnLayer
 from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
 from layerwise.errors import ModelError
 
 OnBatch = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class PlannedRows:
+    """The rows of one level and pool that a forward gives: their plan, the request, and the sink that takes them."""
+
+    plan: Plan
+    request: Request
+    sink: Sink
+
+
 def run_plan(
     engine: Engine | PlainEngine,
-    plan: Plan,
-    request: Request,
+    planned: Sequence[PlannedRows],
     layers: Sequence[str],
-    sink: Sink,
     on_batch: OnBatch | None = None,
 ) -> None:
-    """Run the model over a plan, and pass every row of every requested layer to `sink` once.
+    """Run the model once over some windows, and pass every row of every requested layer to its sink once.
 
     Args:
-        engine: runs the model.
-        plan: the windows and rows.
-        request: which layers, and how tokens become a row.
+        engine: runs the model, up to the deepest layer that is planned.
+        planned: the rows of each request; all plans have the same windows, and all requests the same batches.
         layers: the names of all layers of the model, in order.
-        sink: takes the rows.
         on_batch: called after each batch with its numbers of tokens and of windows.
     """
-    names = {layers.index(name): name for name in request.layers}
-    how = pooling.reduction(request.pool)
     # Not every version of torch has embedding_bag on MPS.
     device = torch.device("cpu") if engine.device.type == "mps" else engine.device
-    split = _SplitRows(plan, request.layers, engine.width, device, how)
-    outgoing = Outgoing(sink, len(names) if asynchronous(device) else 0)
-    for batch in engine.batches(plan.sequences, request.batch_tokens):
-        _run_batch(engine, plan, batch, names, how if request.level != "token" else None, outgoing, split)
+    gatherers = [_Gatherer(rows, layers, engine.width, device) for rows in planned]
+    positions = frozenset().union(*(gatherer.names for gatherer in gatherers))
+    sequences = planned[0].plan.sequences
+    for batch in engine.batches(sequences, planned[0].request.batch_tokens):
+        begins = engine.begins(batch)
+        receivers = [gatherer.receiver(batch, begins) for gatherer in gatherers]
+
+        def on_layer(position: int, hidden: torch.Tensor, receivers: Sequence[OnLayer] = receivers) -> None:
+            hidden = hidden.to(device)
+            for receive in receivers:
+                receive(position, hidden)
+
+        engine.run(sequences, batch, positions, on_layer)
         if on_batch is not None:
             on_batch(int(batch.lengths.sum()), len(batch.windows))
-    split.finish(outgoing)
-    outgoing.finish()
+    for gatherer in gatherers:
+        gatherer.finish()
 
 
-def _run_batch(
-    engine: Engine | PlainEngine,
-    plan: Plan,
-    batch: Batch,
-    names: dict[int, str],
-    how: pooling.Reduce | None,
-    outgoing: Outgoing,
-    split: "_SplitRows",
-) -> None:
-    """Run one batch; `names` are the requested layers by position, and `how` is None at token level."""
-    begins = engine.begins(batch)
-    whole = _OnDevice(plan.whole.in_batch(batch.windows, begins), split.device)
-    parts = _OnDevice(plan.parts.in_batch(batch.windows, begins), split.device)
+class _Gatherer:
+    """Turns the layers of each batch into the rows of one request.
 
-    def on_layer(position: int, hidden: torch.Tensor) -> None:
-        hidden = hidden.to(split.device)
-        if len(whole.rows):
-            values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
-            outgoing.put(names[position], whole.rows, values)
-        if len(parts.rows):
-            split.add(names[position], parts.rows, parts.reduce(hidden, split.partial))
+    `names` are the requested layers by their position in the model.
+    """
 
-    engine.run(plan.sequences, batch, frozenset(names), on_layer)
+    def __init__(self, rows: PlannedRows, layers: Sequence[str], width: int, device: torch.device) -> None:
+        self._plan, request = rows.plan, rows.request
+        self.names = {layers.index(name): name for name in request.layers}
+        how = pooling.reduction(request.pool)
+        self._how = how if request.level != "token" else None
+        self._split = _SplitRows(self._plan, request.layers, width, device, how)
+        self._outgoing = Outgoing(rows.sink, len(self.names) if asynchronous(device) else 0)
+
+    def receiver(self, batch: Batch, begins: npt.NDArray[np.int64]) -> OnLayer:
+        """Return the function that takes the layers of a batch, whose windows begin at `begins`."""
+        split, how = self._split, self._how
+        whole = _OnDevice(self._plan.whole.in_batch(batch.windows, begins), split.device)
+        parts = _OnDevice(self._plan.parts.in_batch(batch.windows, begins), split.device)
+
+        def receive(position: int, hidden: torch.Tensor) -> None:
+            if position not in self.names:
+                return
+            name = self.names[position]
+            if len(whole.rows):
+                values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
+                self._outgoing.put(name, whole.rows, values)
+            if len(parts.rows):
+                split.add(name, parts.rows, parts.reduce(hidden, split.partial))
+
+        return receive
+
+    def finish(self) -> None:
+        """Send the rows of several windows, and wait until all rows have arrived."""
+        self._split.finish(self._outgoing)
+        self._outgoing.finish()
 
 
 class Memory:

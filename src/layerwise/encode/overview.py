@@ -43,7 +43,7 @@ class Overview(Result):
         model: the name of the model.
         layers: the number of layers.
         width: the number of dimensions of a vector.
-        tokens: the number of tokens of the text.
+        tokens, unknown: the number of tokens of the text, and of those that the model doesn't know.
         rows: the vectors.
     """
 
@@ -51,6 +51,7 @@ class Overview(Result):
     layers: int
     width: int
     tokens: int
+    unknown: int
     rows: tuple[OverviewRow, ...]
 
     def __len__(self) -> int:
@@ -70,14 +71,15 @@ class Overview(Result):
             "layers": self.layers,
             "width": self.width,
             "tokens": self.tokens,
+            "unknown": self.unknown,
             "rows": rows,
         }
 
     def _lines(self) -> Sequence[str]:
         norms = ", ".join(f"{row.layer} {number(row.norm)}" for row in self.rows[: self.layers])
         return [
-            f"Overview: {self.layers} layers of width {self.width} by {self.model}, {self.tokens} tokens, "
-            f"{len(self.rows):,} vectors",
+            f"Overview: {self.layers} layers of width {self.width} by {self.model}, {self.tokens} tokens "
+            f"({self.unknown} unknown), {len(self.rows):,} vectors",
             f"norms of {self.rows[0].text}: {norms}" if self.rows else "",
         ]
 
@@ -112,6 +114,5 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
         for row, text in enumerate(texts)
         for position, layer in enumerate(states.layers)
     )
-    return Overview(
-        encoder.checkpoint.name, len(states.layers), encoder.width, states.texts["tokens"][0].as_py(), rows
-    )
+    tokens, unknown = (states.texts[name][0].as_py() for name in ("tokens", "unknown"))
+    return Overview(encoder.checkpoint.name, len(states.layers), encoder.width, tokens, unknown, rows)

@@ -45,6 +45,7 @@ Where = Callable[[], str]  # returns the name of a text, for an error
 
 COUNTS = (
     "tokens",
+    "unknown",
     "windows",
     "windowed_texts",
     "truncated_tokens",
@@ -147,6 +148,7 @@ def rows_of(
 def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
     """Add one text to the counts of its shard, in place."""
     counts["tokens"] += coverage.tokens
+    counts["unknown"] += coverage.unknown
     counts["windows"] += coverage.windows
     counts["windowed_texts"] += coverage.windows > 1
     counts["truncated_tokens"] += coverage.truncated

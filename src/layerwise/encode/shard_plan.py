@@ -40,13 +40,32 @@ def plan_shard(
     spans: Sequence[Sequence[tuple[int, int]]] | None,
 ) -> PlannedShard:
     """Return the plan of a shard; arguments and errors as of `Encoder.plan`."""
+    return plan_tokens(
+        tokenizer, examples, tokenised(tokenizer, examples, [request]), request, first_doc, carried, spans
+    )
+
+
+def tokenised(tokenizer: Tokenizer, examples: Sequence[Example], requests: Sequence[Request]) -> list[Tokens]:
+    """Return the tokens of each text, with all that the rows of these requests need."""
+    # At text level no row needs the offsets of its tokens.
+    return _tokens(tokenizer, examples, located=any(request.level != "text" for request in requests))
+
+
+def plan_tokens(
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    tokens_of_texts: Sequence[Tokens],
+    request: Request,
+    first_doc: int,
+    carried: Carried,
+    spans: Sequence[Sequence[tuple[int, int]]] | None,
+) -> PlannedShard:
+    """Return the plan of a shard whose texts are `tokenised`; the other arguments and errors as of `Encoder.plan`."""
     capacity = request.max_length - tokenizer.special
     planned = []
     coverage: list[Coverage] = []
     rows = []
     counts = dict.fromkeys(text_rows.COUNTS, 0)
-    # At text level no row needs the offsets of its tokens.
-    tokens_of_texts = _tokens(tokenizer, examples, located=request.level != "text")
     for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
         where = partial(_where, first_doc + number, example)
         cut = text_rows.cut(tokens, request, capacity, where, keep_end=tokenizer.keeps_end)
@@ -54,7 +73,10 @@ def plan_shard(
         rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
         rows.append(rows_of_text.rows)
-        coverage.append(Coverage(len(cut.tokens), len(cut.windows), cut.truncated, rows_of_text.special_only))
+        unknown = tokenizer.unknown_count(cut.tokens)
+        coverage.append(
+            Coverage(len(cut.tokens), unknown, len(cut.windows), cut.truncated, rows_of_text.special_only)
+        )
         text_rows.count(counts, coverage[-1], rows_of_text)
     return PlannedShard(
         make_plan(planned, types=tokenizer.takes_types),

@@ -77,6 +77,9 @@ class Tokenizer:
         # Their steps can be nested; the text of a tokenizer's parts names all of them.
         steps = repr(self._backend.pre_tokenizer) + repr(self._backend.decoder)
         self._space = _BYTE_LEVEL if "ByteLevel" in steps else _SENTENCEPIECE
+        # Byte-level tokenizers know every text; many call the token between texts their unknown token.
+        between = (loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id)
+        self._marks_unknown = "ByteLevel" not in steps or self._unknown not in between
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
         self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
@@ -123,6 +126,13 @@ class Tokenizer:
     def names(self, ids: Sequence[int]) -> list[str]:
         """Return the strings of tokens, as in the vocabulary: `[CLS]`, `##ing`."""
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
+
+    def unknown_count(self, tokens: Tokens) -> int:
+        """Return how many tokens of a text, special ones aside, are the unknown token."""
+        if self._unknown is None or not self._marks_unknown:
+            return len(tokens.dropped)
+        body = tokens.ids[tokens.prefix : len(tokens) - tokens.suffix]
+        return int(np.count_nonzero(body == self._unknown))
 
     def cls_place(self, tokens: Tokens) -> int:
         """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""

@@ -25,7 +25,6 @@ from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOp
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
-from layerwise.read.example_builder import PART
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
@@ -79,8 +78,6 @@ def prepare(
         **corpus.further_options,
     )
     settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
-    # Without the column `part` the two texts of a pair can't be distinguished. It holds nothing of their contents.
-    kept = (*options.keep, PART) if corpus.paired else tuple(options.keep)
     recipe = ShardRecipe(
         place(out),
         options.model,
@@ -89,7 +86,7 @@ def prepare(
         options.dtype,
         together,
     )
-    carried = Carried(corpus.types, options.no_text, kept)
+    carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
@@ -256,7 +253,7 @@ class Job:
 
     def _check_fits(self, examples: Sequence[Example], base: int) -> None:
         """Check, before new texts are added, that their tables can be joined to those of the first `base` shards."""
-        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0)] * len(examples)
+        folder, nothing = Folder(self.recipe.out), [Coverage(0, 0, 0, 0)] * len(examples)
         fields = list(texts_table(examples, nothing, 0, "token", self._carried).schema)
         new = {"texts": fields}
         if self.recipe.request["level"] == "word":

@@ -14,13 +14,13 @@ from layerwise._util.paths import is_url, place
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError
-from layerwise.example import Example, digest
+from layerwise.example import DOCUMENT, Example, digest
 from layerwise.extraction.shard_maker import ShardMaker, ShardRecipe, Task, summed
 from layerwise.extraction.sources import STDIN, located, reopened
 from layerwise.extraction.stored_model import model_name
 from layerwise.parallel.executor import Steps
-from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
+from layerwise.read.txt import folder_column
 from layerwise.results import Result, Table
 from layerwise.schema import Carried
 from layerwise.store import DatasetWriter, LayerDataset, check_files, open_dataset
@@ -187,14 +187,13 @@ def _of_entry(
     for record, examples in zip(records, stream, strict=False):
         if record.number in numbers:
             # The hash includes the name of the file, which may be in another place now.
-            renamed = [_renamed(example, names, is_id=corpus.format == "docs") for example in examples]
+            renamed = [_renamed(example, names, corpus.format) for example in examples]
             if digest(renamed) != record.input:
                 raise DatasetError(
                     f"the texts from {examples[0].where} to {examples[-1].where} have changed since shard "
                     f"{record.number} was written; restore the source, or give the right one with {argument('source')}"
                 )
-            kept = (*settings.keep, PART) if corpus.paired else settings.keep
-            carried = Carried(corpus.types, settings.no_text, kept)
+            carried = Carried(corpus.types, settings.no_text, (*settings.keep, *corpus.kept))
             yield Task(record.number, doc, renamed, carried, measured=bool(record.int8_error))
             left.remove(record.number)
             if not left:
@@ -205,16 +204,28 @@ def _of_entry(
     )
 
 
-def _renamed(example: Example, names: Sequence[tuple[str, str]], *, is_id: bool) -> Example:
-    """Return an example with the earlier name of its file; `is_id`: whether the name may also be the id of a text."""
+def _renamed(example: Example, names: Sequence[tuple[str, str]], format: str) -> Example:
+    """Return an example with the earlier name of its file, also in the values that are made of this name."""
     for now, then in names:
         now_stem, then_stem = _stem(now), _stem(then)
         is_within = now_stem != now and then_stem != then and str(example.source).startswith(now_stem)
         if example.source == now or is_within:
             source = then if example.source == now else then_stem + str(example.source)[len(now_stem) :]
-            id = source if is_id and example.id == example.source else example.id
-            return replace(example, source=source, id=id)
+            return _of_source(example, source, format)
     return example
+
+
+def _of_source(example: Example, source: str, format: str) -> Example:
+    before, columns = str(example.source), dict(example.columns)
+    if format == "conll" and str(columns.get(DOCUMENT)).startswith(f"{before}:"):
+        columns[DOCUMENT] = source + str(columns[DOCUMENT])[len(before) :]
+    if format != "docs":
+        return replace(example, source=source, columns=columns)
+    id = source if example.id == before else str(example.id)
+    is_whole_path = id == source or before.endswith(f"/{id}")
+    return replace(
+        example, source=source, id=id, columns=folder_column(source if is_whole_path else f"{source}/{id}")
+    )
 
 
 def _stem(pattern: str) -> str:

@@ -15,7 +15,7 @@ from layerwise.schema import Carried, Coverage
 from layerwise.store import LayerDataset
 
 Columns = dict[str, list[str]]
-_ALWAYS = ("doc", "id", "source", "line", "tokens", "windows", "truncated")
+_ALWAYS = ("doc", "id", "source", "line", "tokens", "unknown", "windows", "truncated")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
         StoredText(
             _example(text, columns),
             _tokens({name: values[begin:end] for name, values in rows.items()}),
-            Coverage(text["tokens"], text["windows"], text["truncated"]),
+            Coverage(text["tokens"], text["unknown"], text["windows"], text["truncated"]),
         )
         for text, begin, end in zip(part.texts.to_pylist(), begins, [*begins[1:], len(docs)], strict=True)
     ]

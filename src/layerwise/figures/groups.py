@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.array_types import F64
+from layerwise.columns import place_of
 from layerwise.errors import RequestError
 from layerwise.figures import canvas
 
@@ -61,7 +62,7 @@ def _groups(names: Sequence[str | None]) -> list[Group]:
     """Return the groups in order of frequency, then the remaining labels and the points without a label, if any."""
     labels = np.array(names, object)
     counts = Counter(name for name in names if name is not None)
-    order = sorted(counts, key=lambda name: (-counts[name], name))
+    order = sorted(counts, key=lambda name: (-counts[name], place_of(name)))
     groups = [
         Group(name or "(empty)", colour, shape, labels == name)
         for name, (colour, shape) in zip(order, _KINDS, strict=False)

@@ -10,6 +10,7 @@ from layerwise.array_types import I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample
+from layerwise.labels.spelling import spell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +59,15 @@ def _labels(sample: Sample, label: str, notes: list[str]) -> I64:
     if not exists:
         names = dict.fromkeys([*sample.index.column_names, *sample.texts.column_names])
         raise RequestError(f"there is no column {label!r} in the dataset; there are {', '.join(names)}")
+    if any(isinstance(value, list) for value in values):
+        notes.append(f"Column {label!r} has several labels per row: separation isn't defined.")
+        return np.full(len(values), -1)
+    spelling = spell(values)
+    notes += [f"{note[0].upper()}{note[1:]}." for note in spelling.notes]
     missing = [not is_present(value) for value in values]
     if any(missing):
         notes.append(f"{sum(missing):,} of {len(values):,} sampled rows have no label {label!r}.")
-    codes = _numbers([str(value) for value in values])
+    codes = _numbers([spelling.name(value) for value in values])
     codes[missing] = -1
     classes = len(np.unique(codes[codes >= 0]))
     if classes < 2 or classes == (codes >= 0).sum():

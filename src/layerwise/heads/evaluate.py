@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise._util.display import number
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Callback, Tracker, tracking
 from layerwise._util.threads import choose, limited
+from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.encode.computing import computing
 from layerwise.errors import RequestError
+from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
+from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
-from layerwise.labels.labelled import Labelled, check_labelled, complete_tags, read_labels
-from layerwise.labels.scorers import predicted_labels, score
-from layerwise.results import NamedResult, Result, Table
+from layerwise.labels.labelled import Labelled, read_column, read_labels
+from layerwise.options import ReadOptions
 from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
 
@@ -31,106 +32,15 @@ if TYPE_CHECKING:
     from layerwise.read.corpus import Corpus
 
 _BLOCK = 65_536  # rows of a dataset that are scored at a time
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TaskEvaluation(Result):
-    """The scores of a head on one task; `to_pandas()` has a row per class, or per type of span.
-
-    Attributes:
-        name: the name of the task.
-        task: `classify`, `regress` or `tag`.
-        label: the column of the labels.
-        dropped: the number of rows without a label.
-        rows: the number of rows that were scored.
-        scores: by name of the metric, the primary one first.
-        classes: `label`, `precision`, `recall`, `f1` and `support` of each class or type of span.
-    """
-
-    name: str
-    task: str
-    label: str
-    dropped: int
-    rows: int
-    scores: Mapping[str, float]
-    classes: Sequence[Mapping[str, Any]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields except the name as JSON values."""
-        return {
-            "task": self.task,
-            "label": self.label,
-            "dropped": self.dropped,
-            "rows": self.rows,
-            "scores": dict(self.scores),
-            "classes": list(self.classes),
-        }
-
-    def _line(self) -> str:
-        scores = ", ".join(f"{metric} {number(score)}" for metric, score in self.scores.items())
-        return f"{self.name}: {self.task} of {self.label}, {self.rows:,} rows, {scores}"
-
-    def _lines(self) -> Sequence[str]:
-        return [f"TaskEvaluation: {self._line()}"]
-
-    def _table(self) -> Table:
-        names = list(self.classes[0]) if self.classes else []
-        return {name: [entry[name] for entry in self.classes] for name in names}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Evaluation(NamedResult[TaskEvaluation]):
-    """The scores of a head on labelled data; returned by `Head.evaluate`.
-
-    `evaluation["sentiment"].scores["accuracy"]` is a score of a task. `to_pandas()` has a row per task and metric:
-    `name`, `task`, `label`, `rows`, `metric`, `score`.
-
-    Attributes:
-        tasks: the scores of each task, by its name.
-    """
-
-    _noun: ClassVar[str] = "task"
-
-    tasks: Mapping[str, TaskEvaluation]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the scores of each task as JSON values, by its name."""
-        return {name: task.to_json() for name, task in self.tasks.items()}
-
-    def _entries(self) -> Mapping[str, TaskEvaluation]:
-        return self.tasks
-
-    def _lines(self) -> Sequence[str]:
-        return ["Evaluation by task:", *(task._line() for task in self.tasks.values())]
-
-    def _table(self) -> Table:
-        rows = [
-            (task.name, task.task, task.label, task.rows, metric, score)
-            for task in self.tasks.values()
-            for metric, score in task.scores.items()
-        ]
-        columns = zip(*rows, strict=True) if rows else [()] * 6
-        return dict(zip(("name", "task", "label", "rows", "metric", "score"), columns, strict=True))
-
-    def _note(self) -> str:
-        return ""
-
-
-@dataclass
-class _TaskScores:
-    """The labels of one task collected so far, and the scores of the same rows."""
-
-    gold: list[NDArray[Any]] = field(default_factory=list)
-    docs: list[NDArray[np.int64]] = field(default_factory=list)
-    scores: list[F32] = field(default_factory=list)
-    dropped: int = 0
+_DOCUMENT = "document"  # the column that says which texts belong together
 
 
 def evaluate(
     head: HeadData,
-    source: str | Path | LayerDataset | Sequence[str | Path],
+    source: Any,
     encoder: Callable[[], Encoder],
     *,
+    batch_tokens: int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
     **options: Any,
@@ -141,36 +51,60 @@ def evaluate(
         head: the head; labels are read from the columns that it was trained on.
         source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in training.
         encoder: returns the encoder of the head; it is called only for texts.
+        batch_tokens: the number of tokens per batch, for texts.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
         **options: options of `read.open_corpus`, for texts.
 
     Raises:
-        LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
+        LayerwiseError: missing labels, labels that the head has never seen in every row, texts that can't be read, rows
+            of another kind, or options for texts with a dataset.
     """
     choose(threads)
     collected = _LabelledScores(head)
     with tracking(progress) as track:
         scoring_track, judging_track = track.split(99, 1)
-        dataset = _dataset_of(source)
+        dataset = dataset_of(source)
         if dataset is not None:
+            _check_no_reading(dataset, {**options, "batch_tokens": batch_tokens})
             with limited(threads):
                 collected.add(open_dataset(dataset).checked(), 0, scoring_track)
         else:
             corpus = open_source(head.pairs, source, **options)
-            collected.add_texts(corpus, encoder, threads, scoring_track)
+            collected.add_texts(corpus, encoder, batch_tokens, threads, scoring_track)
         judging_track.named("scores")
-        return Evaluation(
-            {task.name: _score_task(task, scores) for task, scores in collected.scores_of_tasks}
-        )
+        return Evaluation(collected.evaluations())
 
 
-def _dataset_of(source: Any) -> str | Path | None:
-    """Return the folder of a dataset; `None` if the source is texts."""
+def dataset_of(source: Any) -> Path | None:
+    """Return the folder of a dataset; `None` if the source is texts.
+
+    Raises:
+        RequestError: a dataset among several sources.
+    """
     if isinstance(source, LayerDataset):
         return source.path
-    is_dataset = isinstance(source, str | Path) and (place(source) / "manifest.json").is_file()
-    return source if is_dataset else None
+    is_list = isinstance(source, list | tuple)
+    paths = [path for path in (source if is_list else [source]) if isinstance(path, str | Path)]
+    folders = [place(path) for path in paths if path != "-"]
+    datasets = [folder for folder in folders if (folder / "manifest.json").is_file()]
+    if datasets and is_list and len(source) > 1:
+        raise RequestError(
+            f"{datasets[0]} is a dataset, and there are {len(source)} sources; evaluate the dataset alone"
+        )
+    return datasets[0] if datasets else None
+
+
+def _check_no_reading(dataset: Path, options: Mapping[str, Any]) -> None:
+    """Raise RequestError for an option that says how texts are read or encoded: a dataset has its rows already."""
+    defaults = {option.name: option.default for option in fields(ReadOptions)}
+    for name, value in options.items():
+        default = defaults.get(name)
+        if value != default and not (default == () and not value):
+            raise RequestError(
+                f"{argument(name, value)} is for texts, and {dataset} is a dataset, whose rows are read as they are; "
+                "leave it out, or give the texts"
+            )
 
 
 class _LabelledScores:
@@ -178,22 +112,30 @@ class _LabelledScores:
 
     def __init__(self, head: HeadData) -> None:
         self.head = head
-        self.scores_of_tasks = [(task, _TaskScores()) for task in head.task_heads]
+        self.scores_of_tasks = [(task, ScoredRows()) for task in head.task_heads]
+        self.notes: list[str] = []
 
     def add_texts(
-        self, corpus: Corpus, encoder: Callable[[], Encoder], threads: int | None, track: Tracker
+        self,
+        corpus: Corpus,
+        encoder: Callable[[], Encoder],
+        batch_tokens: int | None,
+        threads: int | None,
+        track: Tracker,
     ) -> None:
         """Encode labelled texts in chunks of bounded size, and add their rows."""
         first_doc = 0
         labels = [task.label for task in self.head.task_heads]
-        for examples, part in tracked(chunks(self.head, corpus, labels), track, corpus):
+        for examples, part in tracked(chunks(self.head, corpus, [*labels, _DOCUMENT]), track, corpus):
             if not first_doc:
                 _check_columns(
                     _columns_of(examples), [(task.name, task.label) for task in self.head.task_heads]
                 )
             with computing(threads):
-                self.add(encode_rows(self.head, encoder(), examples, track=part), first_doc)
+                self.add(encode_rows(self.head, encoder(), examples, batch_tokens, part), first_doc)
             first_doc += len(examples)
+        self.notes += corpus.notices
+        self.notes += [f"skipped {bad.source}, line {bad.line}: {bad.why}" for bad in corpus.skipped]
 
     def add(self, rows: Layered, first_doc: int, track: Tracker = SILENT) -> None:
         """Add the labelled rows of a dataset or of a chunk of texts, whose first text has the number `first_doc`."""
@@ -205,8 +147,23 @@ class _LabelledScores:
             _check_multi(task, labels)
             task_scores.gold.append(labels.values)
             task_scores.docs.append(labels.docs + first_doc)
+            task_scores.documents.append(_documents(rows, labels))
             task_scores.scores.append(_scores(task, rows, labels, part))
             task_scores.dropped += labels.dropped
+            task_scores.notes += labels.notes
+
+    def evaluations(self) -> dict[str, TaskEvaluation]:
+        """Return the scores of each task by its name."""
+        return {task.name: evaluate_task(task, scores, self.notes) for task, scores in self.scores_of_tasks}
+
+
+def _documents(rows: Layered, labels: Labelled) -> list[str | None]:
+    """Return the document of each labelled row; `None` where there is none."""
+    try:
+        values = read_column(rows, labels.docs, _DOCUMENT)
+    except RequestError:
+        return [None] * len(labels)
+    return [None if value is None else str(value) for value in values]
 
 
 def _check_multi(task: TaskHead, labels: Labelled) -> None:
@@ -268,20 +225,3 @@ def _scores(task: TaskHead, rows: Layered, labels: Labelled, track: Tracker) -> 
 
         out.append(task.scores(read, labels.pairs))
     return np.concatenate(out)
-
-
-def _score_task(task: TaskHead, task_scores: _TaskScores) -> TaskEvaluation:
-    gold, docs, scores = (
-        np.concatenate(parts) for parts in (task_scores.gold, task_scores.docs, task_scores.scores)
-    )
-    dropped = task_scores.dropped
-    if task.task == "tag":  # the scheme of the tags can be recognised only now that all texts are read
-        keep, gold, _ = complete_tags(docs, gold)
-        dropped += int((~keep).sum())
-        docs, scores = docs[keep], scores[keep]
-    check_labelled(len(gold), [task.label])
-    predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
-    result = score(task.task, task.multi, gold, predictions, docs)
-    return TaskEvaluation(
-        task.name, task.task, task.label, dropped, result.rows, result.scores, result.classes
-    )

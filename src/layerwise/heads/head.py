@@ -60,27 +60,61 @@ def apply(fitted: Fitted, x: F32) -> F32:
     Raises:
         RequestError: a different number of layers, or a different width; scores beyond float32.
     """
+    _check_shape(fitted, x)
+    out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+        for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
+            np.matmul(_mixed(fitted, x[:, rows], fitted.hidden is not None), fitted.weight, out=out[rows])
+        out += fitted.bias
+    return _finite(out, "scores")
+
+
+def mixed_rows(fitted: Fitted, x: F32, hidden: bool) -> F32:
+    """Return the mixed rows of a head, float32 (rows, inputs): the input of its first matrix.
+
+    Args:
+        fitted: the head.
+        x: (layers, rows, width), standardised in the same way as the training rows.
+        hidden: return the output of the hidden layer instead, (rows, hidden), the input of the last matrix.
+
+    Raises:
+        RequestError: a different number of layers, or a different width; numbers beyond float32.
+    """
+    _check_shape(fitted, x)
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+        return _finite(_mixed(fitted, x, hidden), "mixed numbers")
+
+
+def _check_shape(fitted: Fitted, x: F32) -> None:
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     expected = (len(fitted.mix_weights), len(first))
     if x.ndim != 3 or (x.shape[0], x.shape[2]) != expected:
         raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}")
-    out = np.empty((x.shape[1], len(fitted.bias)), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
-        for rows in blocks(x.shape[1], x.shape[0] * x.shape[2]):
-            mixed = np.zeros(x[0, rows].shape, np.float32)
-            for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
-                mixed += weight * layer[rows]
-            if fitted.hidden is not None:
-                mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
-            np.matmul(mixed, fitted.weight, out=out[rows])
-        out += fitted.bias
-    if not np.isfinite(out).all():
-        row = int(np.argmin(np.isfinite(out).all(axis=1)))
+
+
+def _mixed(fitted: Fitted, x: F32, hidden: bool) -> F32:
+    """Return the weighted sum of `x` (layers, rows, width), or the output of the hidden layer for it."""
+    mixed = np.zeros(x.shape[1:], np.float32)
+    for weight, layer in zip(fitted.mix_weights * np.float32(fitted.scale), x, strict=True):
+        mixed += weight * layer
+    if hidden and fitted.hidden is not None:
+        mixed = _activate(fitted.activation, mixed @ fitted.hidden[0] + fitted.hidden[1])
+    return mixed
+
+
+def _finite(values: F32, what: str) -> F32:
+    """Return `values` (rows, …) after checking that all are finite.
+
+    Raises:
+        RequestError: with the first row that has numbers beyond float32; `what` says which numbers.
+    """
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values).all(axis=1)))
         raise RequestError(
-            f"the scores of row {row} of {len(out):,} are beyond float32: its numbers, or the weights of the head, are "
+            f"the {what} of row {row} of {len(values):,} are beyond float32: its numbers, or the weights of the head, are "
             "too large; leave the row out, or train another head"
         )
-    return out
+    return values
 
 
 def blocks(rows: int, numbers: int) -> Iterator[slice]:
@@ -132,7 +166,14 @@ class TaskHead:
             read: returns one layer by its name, float32 (rows, width).
             paired: whether each two consecutive rows are a pair.
         """
-        return apply(self.fitted, standardise(planes(self.mix, read, self.norms, paired), self.stats))
+        return apply(self.fitted, self._standardised(read, paired))
+
+    def mixed(self, read: Read, paired: bool, hidden: bool = False) -> F32:
+        """Return the mixed rows that the classifier sees; see `mixed_rows`, and `scores` for the arguments."""
+        return mixed_rows(self.fitted, self._standardised(read, paired), hidden)
+
+    def _standardised(self, read: Read, paired: bool) -> F32:
+        return standardise(planes(self.mix, read, self.norms, paired), self.stats)
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
+from layerwise.schema import unknown_note
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
 from layerwise.texts import listed, refuse
@@ -129,7 +131,27 @@ def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
         blocks=states.blocks,
         level="text",
         pool=pool,
+        model=states.model,
     )
+
+
+class UnknownTally:
+    """Counts the tokens of encoded texts, and those of them that the model doesn't know."""
+
+    def __init__(self) -> None:
+        self._tokens = self._unknown = 0
+
+    def add(self, states: LayerStates) -> None:
+        """Count the tokens of some texts."""
+        self._tokens += int(states.texts["tokens"].to_numpy().sum())
+        self._unknown += int(states.texts["unknown"].to_numpy().sum())
+
+    def tell(self, head: HeadData) -> None:
+        """Log a note if more than one token in ten is unknown to the model of a head."""
+        remedy = "use a head of a model that was made for their language or script"
+        note = unknown_note(self._unknown, self._tokens, str(head.model["id"]), remedy)
+        if note is not None:
+            logging.getLogger("layerwise").warning("%s", note)
 
 
 def examples_of(texts: Iterable[Any], pairs: tuple[str, str] | None) -> list[tuple[Example, ...]]:

@@ -13,11 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from layerwise import encode
 from layerwise.array_types import F32
-from layerwise.errors import ModelError, RequestError
+from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.heads.head_mix import HeadMix
+from layerwise.heads.inputs import encode_rows, examples_of
 from layerwise.heads.layer_mix import mix_feature_names
+from layerwise.heads.predict import Head
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
-from layerwise.states import LayerStates
+from layerwise.states import LayerStates, dimension_names, fitted_rows, refuse_head_options
 from layerwise.texts import listed
 
 if TYPE_CHECKING:
@@ -45,15 +48,19 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
             per process and shared by all clones and candidates of a search, as an encoder is.
         layers: the layers that `all` in the mix stands for, and that it may name. Which of them are encoded
             depends only on the mix.
-        mix: a mix string, a layer number, or a mix; `learned` is refused, as it is fitted with its head.
-        level: the unit of a row: `text`, `word` or `token`.
-        pool: how tokens become a row; the model's own at text level, else `mean`.
-        options: more options of `Encoder.encode`, such as `{"max_length": 128, "special_tokens": False}`.
+        mix: a mix string, a layer number, a mix, or a head (`lw.load_head`), which gives the vectors of its trained
+            mix, standardised as in its training. A `learned` mix string is refused, as it is fitted with its head.
+        level: the unit of a row: `text`, `word` or `token`; for a head that of its training.
+        pool: how tokens become a row; the model's own at text level, else `mean`; for a head that of its training.
+        options: more options of `Encoder.encode`, such as `{"max_length": 128, "special_tokens": False}`; for a head
+            those of its training are used.
+        task: the name of the task whose mix is used, for a head of several tasks.
+        hidden: for a head with a hidden layer, give the output of this layer.
 
     Attributes:
         mix_: the mix, its layers resolved.
         width_, blocks_: the width of a layer, and the number of blocks of the model.
-        stats_: mean and deviation per layer of the mix; `None` without `norm=layer`.
+        stats_: mean and deviation per layer of the mix; `None` without `norm=layer`, and for a head.
         hashes_: SHA-256 of the model's weights, tokenizer and configuration; another model is refused.
 
     Example:
@@ -67,11 +74,13 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self,
         model: str | Path | Encoder = "minilm",
         layers: LayerSpec = "all",
-        mix: str | int | Mix = "-1",
+        mix: str | int | Mix | Head = "-1",
         level: str = "text",
         pool: str | None = None,
         *,
         options: Mapping[str, Any] | None = None,
+        task: str | None = None,
+        hidden: bool = False,
     ) -> None:
         self.model = model
         self.layers = layers
@@ -79,6 +88,8 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.level = level
         self.pool = pool
         self.options = options
+        self.task = task
+        self.hidden = hidden
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check the parameters against the model; encode X only if `norm=layer` needs statistics.
@@ -90,6 +101,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         Raises:
             RequestError: a mix, layer, level, pool or option that is invalid for the model, or no list of
                 texts; a RequestError is a ValueError.
+            HeadError: a head of another model, level or pool, or with other options.
             ModelError: a model that can't be loaded.
         """
         texts = listed(X)
@@ -127,6 +139,10 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         `input_features` is ignored: texts have no columns.
         """
         check_is_fitted(self, "mix_")
+        if self.hidden:
+            return np.array(
+                [f"hidden_{name}" for name in dimension_names(self.head_mix_.width)], dtype=object
+            )
         return mix_feature_names(self.mix_, self.width_, self.blocks_)
 
     def _resolve(self, texts: Sequence[Any]) -> Encoder:
@@ -137,12 +153,37 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         if not texts:
             raise RequestError("there is no text to fit on; give at least one")
         encoder = self._encoder()
-        mix = parse_mix(self.mix, encoder.blocks, resolve_layers(self.layers, encoder.blocks))
-        refuse_learned(mix)
-        encoder.request(mix.layers, self.level, self.pool, **(self.options or {}))
-        self.mix_, self.stats_ = mix, None
+        self.head_mix_, self.stats_ = None, None
+        if isinstance(self.mix, Head):
+            self.head_mix_ = self._head_mix(self.mix, encoder)
+            mix = self.head_mix_.task.mix
+        else:
+            refuse_head_options(self.task, self.hidden)
+            mix = parse_mix(self.mix, encoder.blocks, resolve_layers(self.layers, encoder.blocks))
+            refuse_learned(mix)
+            encoder.request(mix.layers, self.level, self.pool, **(self.options or {}))
+        self.mix_ = mix
         self.width_, self.blocks_, self.hashes_ = encoder.width, encoder.blocks, encoder.hashes
         return encoder
+
+    def _head_mix(self, head: Head, encoder: Encoder) -> HeadMix:
+        """Return the mix of a head, after checking that the parameters agree with its training."""
+        mix = head.fitted_mix(self.task, self.hidden)
+        head.check_model(encoder.hashes, encoder.checkpoint.name)
+        if mix.rows_per_vector > 1:
+            raise RequestError(
+                "the head mixes pairs of texts, and a pipeline takes single texts; give another head"
+            )
+        params = {"level": self.level, **(self.options or {}), **({"pool": self.pool} if self.pool else {})}
+        for name, value in params.items():
+            if head.rows.get(name, value) != value or name not in (*head.rows, "batch_tokens"):
+                raise HeadError(
+                    f"{name}={value!r} isn't what the head was trained with ({name} {head.rows.get(name)!r}); give that, or "
+                    "another head"
+                )
+        if not (isinstance(self.layers, str) and self.layers == "all"):
+            raise RequestError(f"layers={self.layers!r:.60} has no effect on the mix of a head; leave it out")
+        return mix
 
     def _encoder(self) -> Encoder:
         if isinstance(self.model, encode.encoder.Encoder):
@@ -156,9 +197,18 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def _mixed(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
         parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
-        mixed = [self._encode(encoder, part).mix(self.mix_, stats=self.stats_) for part in parts]
-        empty = np.zeros((0, self.mix_.out_width(self.width_)), np.float32)
+        mixed = [self._mixed_part(encoder, part) for part in parts]
+        width = self.mix_.out_width(self.width_) if self.head_mix_ is None else self.head_mix_.width
+        empty = np.zeros((0, width), np.float32)
         return mixed[0] if len(mixed) == 1 else np.concatenate([empty, *mixed])
+
+    def _mixed_part(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
+        if self.head_mix_ is None:
+            return self._encode(encoder, texts).mix(self.mix_, stats=self.stats_)
+        examples = [example for record in examples_of(texts, None) for example in record]
+        batch_tokens = (self.options or {}).get("batch_tokens")
+        states = encode_rows(self.head_mix_.head, encoder, examples, batch_tokens).checked()
+        return fitted_rows(self.head_mix_, slice(0, states.rows), states.width, states.layer)
 
     def __sklearn_tags__(self) -> Any:
         """Return the tags for scikit-learn: the input is texts, the output float32."""

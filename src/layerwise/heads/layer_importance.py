@@ -2,7 +2,7 @@
 
 One fit gives weights without intervals, and doesn't show what the head would score without a layer. So the head is
 refitted on the training rows: on groups resampled with replacement, for the intervals, and once without each layer. That
-is tens of refits, so large datasets are sampled by whole groups first. Rows of one group (the words of a text) resemble
+is tens of refits, so large datasets are sampled by whole texts first. Rows of one group (the words of a text) resemble
 each other: resampling single rows would give intervals that are too narrow.
 """
 
@@ -54,7 +54,7 @@ def explain_head(
 ) -> LearnedMix | None:
     """Return the explanation of the learned mix of task `number`; `None` if it has no learned mix.
 
-    Large datasets are sampled by whole groups, and the head is first fitted to the sample, so that all results
+    Large datasets are sampled by whole texts, and the head is first fitted to the sample, so that all results
     are about the same rows.
 
     Args:
@@ -69,7 +69,9 @@ def explain_head(
     if not is_learned(target) or len(target.spec.mix.layers) < 2:
         return None
     labelled = target.has & (plan.train | plan.held_out)
-    chosen = _sample_groups(plan.groups, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed)
+    chosen = _sample_texts(
+        plan.grouping.texts, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed
+    )
     task = loop_task(target, x, plan.train, plan.held_out, options)
     task = replace(
         task,
@@ -91,12 +93,12 @@ def explain_head(
     )
 
 
-def _sample_groups(groups: I64, labelled: Mask, max_rows: int, seed: int) -> I64:
-    """Return numbers of labelled rows, ascending: all, or whole groups of about `max_rows` rows in total."""
-    names, group_of_row = np.unique(groups[labelled], return_inverse=True)
+def _sample_texts(texts: I64, labelled: Mask, max_rows: int, seed: int) -> I64:
+    """Return numbers of labelled rows, ascending: all, or whole texts of about `max_rows` rows in total."""
+    names, text_of_row = np.unique(texts[labelled], return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(names))
-    rows_before = np.cumsum(np.bincount(group_of_row)[order]) - np.bincount(group_of_row)[order]
-    return np.flatnonzero(labelled)[np.isin(group_of_row, order[rows_before < max_rows])]
+    rows_before = np.cumsum(np.bincount(text_of_row)[order]) - np.bincount(text_of_row)[order]
+    return np.flatnonzero(labelled)[np.isin(text_of_row, order[rows_before < max_rows])]
 
 
 def explain(

@@ -104,7 +104,7 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             raise RequestError(f"n_layers={count!r} isn't a number of layers; give blocks + 1, such as 13")
         layers = resolve_layers(self.layers, self._blocks())
         mix = parse_mix(self.mix, self._blocks(), layers)
-        refuse_learned(mix)
+        refuse_learned(mix, "mix a dataset with it (dataset.mix(head)), or texts (LayerFeatures(mix=head))")
         if count is None and mix.how != "layer":
             raise RequestError(f"mix {str(self.mix)!r}: n_layers is missing; give the model's blocks + 1")
         return mix, layers

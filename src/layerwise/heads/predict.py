@@ -16,11 +16,14 @@ from layerwise._util.threads import choose
 from layerwise.array_types import F32, I64
 from layerwise.encode.computing import computing
 from layerwise.example import Example
-from layerwise.heads.evaluate import Evaluation, evaluate
+from layerwise.heads.evaluate import evaluate
+from layerwise.heads.evaluation import Evaluation
 from layerwise.heads.head import HeadData, TaskHead
+from layerwise.heads.head_mix import HeadMix, fitted_mix
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
+    UnknownTally,
     chunks,
     encode_rows,
     examples_of,
@@ -32,7 +35,6 @@ from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import spans
 from layerwise.read.shards import shards
 from layerwise.states import Layered
-from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -127,7 +129,7 @@ class Head(HeadData):
 
     def evaluate(
         self,
-        source: str | Path | LayerDataset | Sequence[str | Path],
+        source: Any,
         *,
         format: str = "auto",
         text: str | Sequence[str] | None = None,
@@ -156,7 +158,7 @@ class Head(HeadData):
             threads: number of threads to compute with; see `lw.extract`.
 
         Raises:
-            LayerwiseError: missing labels, texts that can't be read, or rows of another kind.
+            LayerwiseError: missing or unknown labels, texts that can't be read, or rows of another kind.
         """
         reading: dict[str, Any] = {
             "format": format,
@@ -174,6 +176,18 @@ class Head(HeadData):
             "classes": classes,
         }
         return evaluate(self, source, lambda: self.encoder, progress=progress, threads=threads, **reading)
+
+    def fitted_mix(self, task: str | None = None, hidden: bool = False) -> HeadMix:
+        """Return the mix of one task, which `dataset.mix(head)` and `lw.export` apply to rows.
+
+        Args:
+            task: the name of the task, for a head of several.
+            hidden: give the output of the hidden layer of an MLP.
+
+        Raises:
+            RequestError: no such task, several tasks and no name, or no hidden layer.
+        """
+        return fitted_mix(self, task, hidden)
 
     def save(self, out: str | Path) -> None:
         """Write the head to the folder `out`.
@@ -260,13 +274,16 @@ def _stream(
 ) -> Iterator[Prediction]:
     step = 1 if head.pairs is None else 2
     doc = 0
+    unknown = UnknownTally()
     for examples, track in parts:
         with computing(threads):  # not around `yield`: the limit must not hold in the caller's code
             states = encode_rows(head, head.encoder, examples, batch_tokens, track)
             chunk_answers = list(answers(head, states))
+        unknown.add(states)
         for example, answer in zip(examples[::step], chunk_answers, strict=True):
             yield Prediction(doc, example, answer)
             doc += 1
+    unknown.tell(head)
 
 
 def answers(head: HeadData, states: Layered) -> list[Answer]:

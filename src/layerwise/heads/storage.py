@@ -30,7 +30,7 @@ from layerwise.errors import HeadError, RequestError
 from layerwise.heads.head import Fitted, HeadData, TaskHead
 from layerwise.heads.mixing import Norms, input_width
 from layerwise.heads.storage_checks import check_head
-from layerwise.mixes import LayerStats, Mix, parse_mix
+from layerwise.mixes import LayerStats, Mix, looks_like_mix, parse_mix
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 
@@ -98,6 +98,14 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
+
+
+def is_head_folder(text: str) -> bool:
+    """Return whether a mix is meant as the folder of a head, by its form, or because there is such a folder."""
+    if looks_like_mix(text):
+        return False
+    folder = Path(text)
+    return len(folder.parts) > 1 or text.startswith(".") or folder.suffix == ".head" or folder.is_dir()
 
 
 def describe_head(path: str | Path) -> dict[str, Any]:

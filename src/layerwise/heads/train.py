@@ -26,7 +26,7 @@ from layerwise.store import LayerDataset, open_dataset
 
 _RESERVED = ("doc", "id")  # names of other entries of a prediction
 # The options that are recorded with a head.
-_KEPT = ("head_type", "class_weight", "groups", "split", "shared_hidden", "layer_dropout", "seed")
+_KEPT = ("head_type", "class_weight", "split", "shared_hidden", "layer_dropout", "seed")
 
 
 def train_head(
@@ -54,6 +54,7 @@ def train_head(
     task_heads, records = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
+        "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "notes": list(plan.notes),
         "tasks": records,

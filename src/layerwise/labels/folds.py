@@ -1,19 +1,12 @@
-"""Groups of rows, their parts in a split, and folds: training and probing split rows here, by whole groups of texts.
-
-If the same text, or two texts of one author or document, were in the training and in the test part, a head could
-score well by remembering them. So rows are linked into groups, and a group is never split.
-"""
+"""The parts of a user's split, and folds: training and probing divide rows here, by whole groups (`labels/groups.py`)."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from layerwise.arguments import argument
 from layerwise.array_types import I64
-from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.labels.labelled import Mask, read_column
 from layerwise.states import Layered
@@ -27,62 +20,6 @@ ROLES = {
     "val": "dev",
     "test": "test",
 }
-
-
-def text_groups(dataset: Layered, docs: I64, column: str | None = None) -> I64:
-    """Return the group of each row, int64 (n,); a group is never split.
-
-    The rows of a text are one group; so are identical texts, the two texts of a pair, and texts with equal values
-    of `column`. Groups that share a row are joined.
-
-    Raises:
-        RequestError: the column doesn't exist.
-    """
-    text_labels = _text_labels(dataset, docs)
-    labels: list[list[NDArray[np.int64]]] = [[_keys(docs.tolist())], text_labels]
-    if column is not None:
-        values = read_column(dataset, docs, column)
-        values_or_docs = [
-            f"missing {doc}" if value is None else value for doc, value in zip(docs, values, strict=True)
-        ]
-        labels.append([_keys([str(value) for value in values_or_docs])])
-    return _components(len(docs), labels)
-
-
-def _text_labels(dataset: Layered, docs: I64) -> list[NDArray[np.int64]]:
-    """Return a number per row that is equal for identical texts, once for each text of a pair.
-
-    Without stored texts, each text has its own number.
-    """
-    text_of_doc: dict[int, Any] = {}
-    for part in dataset.parts():
-        texts = part.texts
-        numbers = texts["doc"].to_pylist()
-        text_of_doc.update(
-            zip(numbers, texts["text"].to_pylist() if "text" in texts.column_names else numbers, strict=True)
-        )
-    docs_of_parts = [docs, docs + 1] if is_paired(dataset) else [docs]
-    keys = _keys([text_of_doc[int(doc)] for part_docs in docs_of_parts for doc in part_docs])
-    return np.split(keys, len(docs_of_parts))
-
-
-def _keys(values: list[Any]) -> NDArray[np.int64]:
-    numbers: dict[Any, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
-
-
-def _components(count: int, labels: list[list[NDArray[np.int64]]]) -> I64:
-    """Return the connected components of rows that share a label; each list in `labels` has its own namespace."""
-    rows, columns, offset = [], [], count
-    for kind in labels:
-        for label in kind:
-            rows.append(np.arange(count))
-            columns.append(label + offset)
-        offset += 1 + max(int(label.max(initial=-1)) for label in kind)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_array((np.ones(len(row), bool), (row, column)), shape=(offset, offset))
-    components = connected_components(graph, directed=False)[1][:count]
-    return _keys(components.tolist())
 
 
 def split_roles(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
@@ -108,23 +45,6 @@ def split_roles(dataset: Layered, docs: I64, column: str) -> NDArray[Any]:
             f"{argument('split', column)}: no row is 'train'; the values are train, dev and test"
         )
     return out
-
-
-def leak_note(groups: I64, test: Mask, other_parts: Mask) -> str | None:
-    """Return a note on the test rows whose group is in another part of the user's split as well; `None` without any.
-
-    Args:
-        groups: the group of each row, int64 (n,); identical texts are in one group.
-        test: the rows of the test part, bool (n,).
-        other_parts: the rows of the parts that the head is fitted to, or chosen by, bool (n,).
-    """
-    leaked = int(np.isin(groups[test], groups[other_parts]).sum())
-    if not leaked:
-        return None
-    return (
-        f"{leaked:,} test rows are in the training part as well (the same text, or the same group): your split "
-        "was kept, so the test scores may be too high"
-    )
 
 
 def check_groups(count: int, folds: int) -> None:

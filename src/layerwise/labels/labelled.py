@@ -3,7 +3,7 @@
 Training, probing and evaluation read labels here, so that the same column means the same in each of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
-from layerwise.columns import column_values, is_paired, is_present
+from layerwise.columns import column_values, in_order, is_paired, is_present
 from layerwise.errors import RequestError
+from layerwise.labels.spelling import spell
 from layerwise.labels.tags import convert, cut, scheme_of
+from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.states import Layered
 
 Mask = NDArray[np.bool_]
@@ -32,6 +34,7 @@ class Labelled:
         dropped: the number of rows (pairs) without a label.
         multi: whether a row may have several labels.
         scheme: the scheme of the tags in the dataset.
+        notes: messages for the user, such as which spellings are one class.
     """
 
     rows: I64
@@ -40,6 +43,7 @@ class Labelled:
     dropped: int
     multi: bool = False
     scheme: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,8 +64,8 @@ def read_labels(
     """Return the labels of the rows of a dataset from `column`.
 
     A column of the index has a value per row; a column of the texts applies to every row of its text; at token
-    level a token has the label of its word. A missing label is `None` or an empty string. A text with an untagged
-    word is left out as a whole.
+    level a token has the label of its word. A missing label is `None`, NaN or a blank string. Labels are
+    the names of their classes, see `spelling`. A text with an untagged word is left out as a whole.
 
     Args:
         dataset: rows on disk or in memory.
@@ -87,19 +91,48 @@ def read_labels(
     if is_paired(dataset):
         rows = rows.reshape(-1, 2)
         docs, values = docs[::2], values[::2]
-    convert_value, multi = _converter(task, column, values, label_separator)
+    labelled = Labelled(rows, docs, _objects(values), 0)
+    if task == "regress":
+        return _numbers(labelled, column)
     if task == "tag":
-        tags = _objects([_text(value) for value in values])
-        if not iob2:
-            return Labelled(rows, docs, tags, 0)
-        keep, tags, scheme = complete_tags(docs, tags)
-        return Labelled(rows[keep], docs[keep], tags, int((~keep).sum()), scheme=scheme)
-    has_label = np.array([is_present(value) for value in values], bool)
-    converted = [
-        convert_value(value) for value, is_labelled in zip(values, has_label, strict=True) if is_labelled
-    ]
-    out = np.array(converted, np.float64) if task == "regress" else _objects(converted)
-    return Labelled(rows[has_label], docs[has_label], out, int(len(has_label) - has_label.sum()), multi)
+        return _tags(labelled, column, iob2=iob2)
+    return _classes(labelled, column, label_separator)
+
+
+def _numbers(labelled: Labelled, column: str) -> Labelled:
+    has_label = np.array([is_present(value) for value in labelled.values], bool)
+    rest = labelled.take(np.flatnonzero(has_label))
+    numbers = np.array([_number(column, value) for value in rest.values], np.float64)
+    return replace(rest, values=numbers, dropped=int((~has_label).sum()))
+
+
+def _tags(labelled: Labelled, column: str, *, iob2: bool) -> Labelled:
+    label_lists("tag", column, labelled.values)
+    spelling = spell(labelled.values)
+    tags = _objects([spelling.name(value) for value in labelled.values])
+    labelled = replace(labelled, values=tags, notes=tuple(spelling.notes))
+    if not iob2:
+        return labelled
+    keep, tags, scheme = complete_tags(labelled.docs, tags)
+    kept = labelled.take(np.flatnonzero(keep))
+    return replace(kept, values=tags, dropped=int((~keep).sum()), scheme=scheme)
+
+
+def _classes(labelled: Labelled, column: str, label_separator: str | None) -> Labelled:
+    lists, notes = label_lists("classify", column, labelled.values, label_separator)
+    multi = lists is not None
+    cells = labelled.values if lists is None else _objects(lists)
+    spelling = spell(label for cell in cells for label in _items(cell))
+    names = [tuple(dict.fromkeys(map(spelling.name, _items(cell)))) for cell in cells]
+    has_label = np.array([is_present(cell) for cell in cells], bool)
+    values = _objects(names if multi else [name[0] if name else "" for name in names])
+    rest = replace(labelled, values=values).take(np.flatnonzero(has_label))
+    return replace(rest, dropped=int((~has_label).sum()), multi=multi, notes=(*notes, *spelling.notes))
+
+
+def _items(cell: Any) -> list[Any]:
+    """Return the labels of a row that aren't missing."""
+    return [label for label in (cell if isinstance(cell, list) else [cell]) if is_present(label)]
 
 
 def complete_tags(docs: I64, tags: NDArray[Any]) -> tuple[Mask, NDArray[Any], str]:
@@ -151,24 +184,55 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
     return np.concatenate([np.zeros(0, np.int64), *docs]), values
 
 
-def _converter(
-    task: str, column: str, values: Sequence[Any], label_separator: str | None
-) -> tuple[Callable[[Any], Any], bool]:
-    lists = any(isinstance(value, list) for value in values)
-    if task == "regress":
-        return lambda value: _number(column, value), False
-    if label_separator is not None and not lists:
-        return lambda value: tuple(
-            dict.fromkeys(p.strip() for p in value.split(label_separator) if p.strip())
-        ), True
-    if lists:
+def label_lists(
+    task: str, column: str, values: Sequence[Any], label_separator: str | None = None
+) -> tuple[list[Any] | None, list[str]]:
+    """Return the labels of each row as lists, `None` where a row has one label; and notes for the user.
+
+    Lists, printed lists (`['a', 'b']`), and strings that a separator divides are several labels.
+
+    Raises:
+        RequestError: lists where each row needs one tag, or a printed list that is broken.
+    """
+    if any(isinstance(value, list) for value in values):
         if task == "tag":
             raise RequestError(
                 f"column {column!r} holds lists and {argument('task', 'tag')} needs one tag per word; "
                 "name another column"
             )
-        return lambda value: tuple(dict.fromkeys(_text(v) for v in value if is_present(v))), True
-    return _text, False
+        return list(values), []
+    if label_separator is not None:
+        return [str(value).split(label_separator) if is_present(value) else None for value in values], []
+    return printed_lists(column, values) if task == "classify" else (None, [])
+
+
+def printed_lists(column: str, values: Sequence[Any]) -> tuple[list[Any] | None, list[str]]:
+    """Return the lists that strings print, `None` unless all that aren't missing do; and a note if only some do.
+
+    Raises:
+        RequestError: a printed list that is broken.
+    """
+    first = next((value for value in values if is_present(value)), None)
+    if _parsed(column, first) is None:
+        return None, []
+    lists = [_parsed(column, value) for value in values]
+    others = sum(is_present(value) for value, items in zip(values, lists, strict=True) if items is None)
+    if not others:
+        return lists, []
+    return None, [
+        f"column {column!r} holds printed lists, such as {first!r:.60}, and {others:,} cells that are none, so each cell "
+        "is read as one label"
+    ]
+
+
+def _parsed(column: str, cell: Any) -> list[Any] | None:
+    """Return the items of a printed list; `None` for anything else."""
+    try:
+        return parse_list(cell) if isinstance(cell, str) and is_present(cell) else None
+    except BrokenListError as error:
+        raise RequestError(
+            f"column {column!r} holds {cell!r:.60}, a printed list that can't be read ({error}); correct the cell"
+        ) from None
 
 
 def _number(column: str, value: Any) -> float:
@@ -182,10 +246,6 @@ def _number(column: str, value: Any) -> float:
             f"{argument('task', 'regress')} needs numbers: correct it, or use {argument('task', 'classify')}"
         )
     return number
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
@@ -203,8 +263,8 @@ def _no_column(dataset: Layered, column: str) -> RequestError:
 
 
 def class_names(values: NDArray[Any], multi: bool = False) -> tuple[str, ...]:
-    """Return the classes among labels (n,), sorted; with `multi` each value holds several labels."""
-    return tuple(sorted({label for labels in values for label in labels} if multi else set(values)))
+    """Return the classes among labels (n,), in order; with `multi` each value holds several labels."""
+    return tuple(in_order({label for labels in values for label in labels} if multi else set(values)))
 
 
 def encode(values: NDArray[Any], classes: Sequence[str], multi: bool = False) -> NDArray[Any]:

@@ -6,7 +6,7 @@ row or text adds, which may be weighted or resampled; there an undefined score i
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.metrics import r2_score
 
 from layerwise._util.silence import silenced
 from layerwise.array_types import F64, I64
+from layerwise.columns import in_order
 from layerwise.errors import RequestError
 from layerwise.labels.tags import f1_of_counts, spans
 
@@ -76,7 +77,7 @@ def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[st
 
 
 def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> list[ClassScore]:
-    """Return precision, recall, F1 and support (the number of gold rows) of each class, sorted by name.
+    """Return precision, recall, F1 and support (the number of gold rows) of each class, in order (`columns.in_order`).
 
     Arguments and errors are those of `scores`. Each class in `gold` or `predicted` has an entry: labels for
     `classify`, types of strict spans for `tag`; `regress` has none.
@@ -90,6 +91,27 @@ def score_table(task: str, gold: Any, predicted: Any, multi: bool = False) -> li
         ClassScore(label=name, precision=float(p), recall=float(r), f1=float(f), support=int(n))
         for name, p, r, f, n in zip(names, precision, recall, f1, counts[:, 2], strict=True)
     ]
+
+
+def confusion(gold: Any, predicted: Any, order: Sequence[str]) -> tuple[list[str], I64]:
+    """Return the labels that occur, and how many rows of each (first axis) are predicted as each (second axis).
+
+    Args:
+        gold, predicted: labels (rows,), one per row.
+        order: labels in the order of the result; others follow, sorted.
+
+    Returns:
+        the labels, and int64 (labels, labels).
+    """
+    counter = Counter(zip(gold, predicted, strict=True))
+    present = {label for pair in counter for label in pair}
+    labels = [label for label in order if label in present]
+    labels += sorted(present - set(labels))
+    number = {label: position for position, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for (label, prediction), rows in counter.items():
+        counts[number[label], number[prediction]] = rows
+    return labels, counts
 
 
 def span_scores(counts: NDArray[Any], right_words: int, words: int) -> dict[str, float]:
@@ -185,7 +207,7 @@ def _check(gold: Any, predicted: Any) -> None:
 
 
 def _counts(task: str, gold: Any, predicted: Any, multi: bool) -> tuple[list[str], I64]:
-    """Return the classes that occur, sorted, and their counts (classes, 3); each row is compared as a set."""
+    """Return the classes that occur, in order, and their counts (classes, 3); each row is compared as a set."""
     if task == "tag":
         have, got = ([set(spans(tags)) for tags in side] for side in (gold, predicted))
         return _tally(have, got, lambda span: span[0])
@@ -200,7 +222,7 @@ def _tally(
     """Count by name the items that are in both sets, predicted, and gold."""
     right = (g & p for g, p in zip(gold, predicted, strict=True))
     counters = [Counter(name(item) for row in rows for item in row) for rows in (right, predicted, gold)]
-    names = sorted(set().union(*counters))
+    names = in_order(set().union(*counters))
     counts = np.array([[counter[label] for counter in counters] for label in names], dtype=np.int64)
     return names, counts.reshape(-1, 3)
 

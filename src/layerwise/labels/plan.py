@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from layerwise.array_types import I64
 from layerwise.errors import RequestError
-from layerwise.labels.folds import holdout, leak_note, split_roles, text_groups
+from layerwise.labels.folds import holdout, split_roles
+from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
 from layerwise.labels.labelled import (
     Labelled,
     Mask,
@@ -23,6 +24,7 @@ from layerwise.labels.labelled import (
     encode,
     read_labels,
 )
+from layerwise.labels.unknown import match_classes, unknown_note
 from layerwise.mixes import Mix
 from layerwise.states import Layered
 
@@ -77,20 +79,25 @@ class Target:
 class SplitPlan:
     """The labelled rows of a training and their roles.
 
-    `rows` are their numbers in the dataset, int64 (n,), or (n, 2) for pairs; rows with the same number in
-    `groups` (n,) have the same role, unless a column gives the roles. `train`, `held_out` and `test` are masks (n,):
+    `rows` are their numbers in the dataset, int64 (n,), or (n, 2) for pairs; rows of one group of `grouping`
+    have the same role, unless a column gives the roles. `train`, `held_out` and `test` are masks (n,):
     held-out rows choose the regularisation and the number of epochs. If `refit` is set, they are training rows
     as well, and the saved head is fitted on both.
     """
 
     rows: I64
-    groups: I64
+    grouping: Grouping
     targets: tuple[Target, ...]
     train: Mask
     held_out: Mask
     test: Mask
     refit: bool
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> I64:
+        """The group of each row, int64 (n,)."""
+        return self.grouping.groups
 
 
 def make_plan(
@@ -106,7 +113,7 @@ def make_plan(
     Args:
         dataset: the dataset with the labels.
         specs: the tasks.
-        groups: a column; rows with equal values, as well as identical texts, stay together.
+        groups: a column; rows with equal values, as well as identical texts, stay together. Documents do without it.
         split: a column of `train`, `dev` and `test`; without `dev` a part of `train` is held out.
         seed: the seed of the choice of held-out rows.
 
@@ -116,7 +123,6 @@ def make_plan(
     labelled = [read_labels(dataset, spec.task, spec.label, spec.label_separator) for spec in specs]
     rows, docs = _union(labelled)
     check_labelled(len(rows), [spec.label for spec in specs])
-    row_groups = text_groups(dataset, docs, groups)
     roles = split_roles(dataset, docs, split) if split is not None else np.full(len(docs), "train")
     train, held_out, test = roles == "train", roles == "dev", roles == "test"
     targets = tuple(
@@ -125,20 +131,28 @@ def make_plan(
     )
     for target in targets:
         _check_target(target, train[target.has])
-    notes: list[str] = []
+    notes = [note for task_labels in labelled for note in task_labels.notes]
+    notes += [note for target in targets for note in _unseen_in_test(target, test)]
     refit = not held_out.any()
+    division = Division(
+        (train, held_out),
+        automatic=refit,
+        labels=[_classes_of_rows(target, train) for target in targets if _has_one_class(target)],
+    )
+    grouping = group_rows(dataset, docs, groups, division)
+    notes += grouping.notes
     if refit:
-        held_out = _choose_held_out(targets, row_groups, train, seed)
+        held_out = _choose_held_out(targets, grouping.groups, train, seed)
         train = train & ~held_out
     if refit and not held_out.any():
-        count = len(np.unique(row_groups[roles == "train"]))
+        count = len(np.unique(grouping.groups[roles == "train"]))
         notes.append(
             f"too few texts to hold some out ({count} groups), so no option is chosen and no score computed on "
             "held-out rows"
         )
-    leak = leak_note(row_groups, test, train | held_out)
+    leak = leak_note(grouping, test, train | held_out)
     notes += [leak] if leak else []
-    return SplitPlan(rows, row_groups, targets, train, held_out, test, refit, notes)
+    return SplitPlan(rows, grouping, targets, train, held_out, test, refit, notes)
 
 
 def _target(spec: TaskSpec, labelled: Labelled, rows: I64, in_training: Mask) -> Target:
@@ -160,11 +174,11 @@ def _target(spec: TaskSpec, labelled: Labelled, rows: I64, in_training: Mask) ->
 
 
 def _classes(task: str, labelled: Labelled, in_training: Mask) -> tuple[str, ...]:
-    """Return the classes of the training rows, sorted; among tags O comes first."""
+    """Return the classes of the training rows, in order; among tags O comes first."""
     if task == "regress":
         return ()
     names = class_names(labelled.values[in_training], labelled.multi)
-    return tuple(sorted(names, key=lambda name: (task == "tag" and name != "O", name)))
+    return tuple(sorted(names, key=lambda name: task == "tag" and name != "O"))
 
 
 def _check_target(target: Target, train: Mask) -> None:
@@ -192,6 +206,15 @@ def _check_target(target: Target, train: Mask) -> None:
             f"column {spec.label!r}: all {rows} training rows have the label {name!r:.60}; "
             f"{spec.task} needs two or more classes"
         )
+
+
+def _unseen_in_test(target: Target, test: Mask) -> list[str]:
+    """Return a note on the labels of test rows, bool (n,), that no training row has."""
+    gold = target.gold[test[target.has]]
+    if not len(gold) or not target.classes:
+        return []
+    _, unknown = match_classes(gold, target.classes, multi=target.multi)
+    return [unknown_note(unknown, len(gold))] if unknown else []
 
 
 def _union(labelled: Sequence[Labelled]) -> tuple[I64, I64]:
@@ -223,6 +246,18 @@ def _choose_held_out(targets: Sequence[Target], groups: I64, train: Mask, seed: 
         ):
             return np.zeros(len(train), bool)
     return held_out
+
+
+def _has_one_class(target: Target) -> bool:
+    return target.spec.task == "classify" and not target.multi
+
+
+def _classes_of_rows(target: Target, rows: Mask) -> NDArray[Any]:
+    """Return the label of each of `rows`, bool (n,), as objects (n,); `None` for others and for rows without a label."""
+    labels = np.full(len(rows), None, object)
+    labels[target.has] = target.gold
+    labels[~rows] = None
+    return labels
 
 
 def _class_of_row(target: Target) -> I64:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
-from layerwise.columns import column_values, is_present
+from layerwise.columns import column_values, in_order, is_present
 from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
+from layerwise.labels.spelling import class_of_each
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _FEW = 12  # numeric columns with at most so many different values are categorie
 # Columns that layerwise writes itself; all others are the user's.
 _STANDARD_COLUMNS = {
     *("doc", "start", "end", "text", "token_id", "word", "special", "dropped"),
-    *("id", "source", "line", "windows", "truncated", "words", "special_only"),
+    *("id", "source", "line", "unknown", "windows", "truncated", "words", "special_only"),
 }
 
 
@@ -158,8 +159,8 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
         return {"name": name, "kind": "number", "values": numbers}
     if not present or different > min(_CATEGORIES, max(_FEW, len(values) // 2)):
         return None
-    texts = [_text(value) for value in values]
-    names = sorted(set(texts) - {""})
+    texts = [name or "" for name in class_of_each(values)]
+    names = in_order(set(texts) - {""})
     numbered = {name: number for number, name in enumerate(names)} | {"": _MISSING}
     codes = np.array([numbered[text] for text in texts])
     return {
@@ -168,10 +169,6 @@ def _column(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
         "values": names,
         "codes": codes.astype(np.uint16),
     }
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) if is_present(value) else ""
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray[Any, Any] | None:

@@ -7,7 +7,8 @@ import numpy as np
 from layerwise.array_types import F64
 from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
-from layerwise.probing.results import Advice, Estimate
+from layerwise.probing.results import Advice
+from layerwise.results import Estimate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

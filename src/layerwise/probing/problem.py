@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from layerwise.arguments import argument
 from layerwise.array_types import I64
+from layerwise.columns import in_order
 from layerwise.errors import RequestError
-from layerwise.labels.folds import check_groups, leak_note, split_roles, text_groups
+from layerwise.labels.folds import check_groups, split_roles
+from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
 from layerwise.labels.labelled import (
     Labelled,
     Mask,
@@ -35,6 +37,7 @@ class ProbeProblem:
     Attributes:
         labelled: the rows, and their labels as the dataset has them.
         groups: (n,), group of each row; rows of one group are never split between training and test.
+        group_column: the column that makes the groups, or `None` where they are texts.
         targets: (n,), class numbers, or standardised values for regression.
         names: the classes, in the order of their numbers; empty for regression.
         scorer: scores predictions.
@@ -45,6 +48,7 @@ class ProbeProblem:
 
     labelled: Labelled
     groups: I64
+    group_column: str | None
     targets: I64 | NDArray[np.float32]
     names: tuple[str, ...]
     scorer: Scorer
@@ -81,8 +85,8 @@ def gather(
     Raises:
         RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
     """
-    notes: list[str] = []
     labelled = read_labels(dataset, task, label)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in labelled.notes]
     if labelled.multi:
         raise RequestError(
             f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
@@ -92,45 +96,60 @@ def gather(
         why = "of texts with an untagged word" if task == "tag" else "without a label"
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
     check_labelled(len(labelled), [label])
-    row_groups = text_groups(dataset, labelled.docs, groups)
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
+    grouping = group_rows(dataset, labelled.docs, groups, _division(task, labelled, roles, folds))
+    notes += [_sentence(note) for note in grouping.notes]
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
         notes.append(
             f"{int((~keep).sum()):,} rows that are in no part of {argument('split', split)} were left out."
         )
     if roles is None:
-        check_groups(len(np.unique(row_groups)), folds)
+        check_groups(len(np.unique(grouping.groups)), folds)
     if task == "classify":
         check_classes(len(set(labelled.values)), len(labelled), label)
-        keep &= _big_enough(labelled, row_groups, roles, folds, notes)
-    keep &= _sampled(row_groups, keep, roles, max_rows, seed, notes)
-    places = np.flatnonzero(keep)
-    labelled, row_groups = labelled.take(places), row_groups[places]
-    roles = roles[places] if roles is not None else None
+        keep &= _big_enough(labelled, grouping, roles, folds, notes)
+    keep &= _sampled(grouping.texts, keep, roles, max_rows, seed, notes)
     if roles is not None:
-        leak = leak_note(row_groups, roles == "test", np.isin(roles, ("train", "dev")))
-        notes += [f"{leak}."] if leak else []
+        leak = leak_note(grouping, keep & (roles == "test"), keep & np.isin(roles, ("train", "dev")))
+        notes += [_sentence(leak)] if leak else []
+    places = np.flatnonzero(keep)
+    labelled = labelled.take(places)
+    roles = roles[places] if roles is not None else None
     targets, names, scorer = _targets(task, label, labelled, notes)
     words = row_texts(dataset, labelled.rows)
-    return ProbeProblem(labelled, row_groups, targets, names, scorer, roles, words, notes)
+    return ProbeProblem(
+        labelled, grouping.groups[places], grouping.column, targets, names, scorer, roles, words, notes
+    )
+
+
+def _division(task: str, labelled: Labelled, roles: NDArray[np.str_] | None, folds: int) -> Division:
+    """Return how the rows will be divided: in folds, or by the user's split, whose train and test rows are resampled."""
+    if roles is None:
+        return Division(labels=[labelled.values] if task == "classify" else [], groups_per_class=folds)
+    return Division([roles == "train", roles == "test"], automatic=False)
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def _big_enough(
-    labelled: Labelled, groups: I64, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
 ) -> Mask:
     """Return which rows have a class with at least as many groups as folds (with a split: one in training)."""
     keep = np.ones(len(labelled), bool)
     values = labelled.values.astype(str)
     small = []
-    for name in np.unique(values):
+    for name in in_order(set(values.tolist())):
         rows = values == name
         where = rows if roles is None else rows & (roles == "train")
-        if len(np.unique(groups[where])) < (folds if roles is None else 1):
+        if len(np.unique(grouping.groups[where])) < (folds if roles is None else 1):
             keep &= ~rows
-            small.append((str(name), int(rows.sum())))
+            small.append((name, int(rows.sum())))
     if small:
-        what = f"texts than the {folds} folds" if roles is None else "training rows than one"
+        unit = "text" if grouping.column is None else grouping.unit
+        what = f"{unit}s than the {folds} folds" if roles is None else "training rows than one"
         listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
         rest = f" and {len(small) - 10} more" if len(small) > 10 else ""
         notes.append(f"Classes with fewer {what} were left out, with their rows: {listed}{rest}.")
@@ -138,21 +157,21 @@ def _big_enough(
 
 
 def _sampled(
-    groups: I64, keep: Mask, roles: NDArray[np.str_] | None, max_rows: int, seed: int, notes: list[str]
+    texts: I64, keep: Mask, roles: NDArray[np.str_] | None, max_rows: int, seed: int, notes: list[str]
 ) -> Mask:
-    """Return a random sample of whole groups with about `max_rows` rows at most (per part of a split)."""
-    sampled = np.zeros(len(groups), bool)
+    """Return a random sample of whole texts with about `max_rows` rows at most (per part of a split)."""
+    sampled = np.zeros(len(texts), bool)
     for role in np.unique(roles) if roles is not None else [None]:
         part = keep if role is None else keep & (roles == role)
         total = int(part.sum())
         if total <= max_rows:
             sampled |= part
             continue
-        names, group_index, sizes = np.unique(groups[part], return_inverse=True, return_counts=True)
+        names, text_index, sizes = np.unique(texts[part], return_inverse=True, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(names))
         chosen = np.zeros(len(names), bool)
         chosen[order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), max_rows, side="right")))]] = True
-        sampled[np.flatnonzero(part)[chosen[group_index]]] = True
+        sampled[np.flatnonzero(part)[chosen[text_index]]] = True
         name = f" of part {role}" if role else ""
         notes.append(
             f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, sampled by whole texts with "

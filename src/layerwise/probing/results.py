@@ -6,16 +6,7 @@ from typing import Any, ClassVar
 
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
-from layerwise.results import NamedResult, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A score with the ends of its 95% interval; the ends are `None` if there is only one score."""
-
-    score: float
-    low: float | None
-    high: float | None
+from layerwise.results import Estimate, NamedResult, Table
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,6 +81,8 @@ class ProbeResult(NamedResult[CandidateResult]):
         advice: which mix to use.
         notes: sentences for the reader: what was left out, and why.
         seed: the seed of folds and samples.
+        groups: the column whose equal values are never split between training and test, the user's or that of documents;
+            `None` where only texts are kept together.
         learned: the layer weights of the learned mix and their importance, or `None`.
         provenance: versions, date, and the dataset.
     """
@@ -108,6 +101,7 @@ class ProbeResult(NamedResult[CandidateResult]):
     advice: Advice
     notes: tuple[str, ...]
     seed: int
+    groups: str | None = None
     learned: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

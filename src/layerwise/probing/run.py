@@ -15,7 +15,7 @@ from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
 from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
 from layerwise.probing.problem import ProbeProblem
-from layerwise.probing.results import Estimate
+from layerwise.results import Estimate
 from layerwise.states import Layered
 
 FOLDS = 5

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import special
 
 from layerwise.array_types import F64
+from layerwise.labels.intervals import resample
 
 Metric = Callable[[F64], F64]
 # Scores are of the order of 1: smaller differences are rounding.
@@ -143,7 +144,7 @@ def paired_bootstrap(
     step = max(1, _CELLS // units)
     for at in range(0, draws, step):
         size = min(step, draws - at)
-        samples[at : at + size] = metric((_times(rng, size, units) @ flat).reshape(size, candidates, k))
+        samples[at : at + size] = metric((resample(rng, size, units) @ flat).reshape(size, candidates, k))
     low, high = _percentiles(samples, level)
     return Bootstrap(metric(counts.sum(axis=1, dtype=np.float64)), low, high, samples, level)
 
@@ -207,13 +208,6 @@ def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:
     order = np.argsort(unit_index, kind="stable")
     starts = np.flatnonzero(np.diff(unit_index[order], prepend=-1))
     return np.add.reduceat(values[:, order], starts, axis=1)
-
-
-def _times(rng: np.random.Generator, draws: int, units: int) -> F64:
-    """Return how often each unit is drawn, (draws, units): a multinomial sample, by counting random unit numbers."""
-    numbers = rng.integers(0, units, size=(draws, units))
-    numbers += np.arange(draws)[:, None] * units
-    return np.bincount(numbers.ravel(), minlength=draws * units).reshape(draws, units).astype(np.float64)
 
 
 def _percentiles(samples: F64, level: float) -> F64:

@@ -19,8 +19,9 @@ from layerwise.probing.advice import CandidateComparison, advise
 from layerwise.probing.candidates import Candidate, time_of
 from layerwise.probing.evaluate import CandidateScores
 from layerwise.probing.mix_importance import mix_importance
-from layerwise.probing.results import CandidateResult, Estimate, ProbeResult
+from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
+from layerwise.results import Estimate
 from layerwise.states import Layered
 
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
@@ -85,6 +86,7 @@ class ResultBuilder:
             advice,
             tuple(self.run.notes),
             run.seed,
+            run.problem.group_column,
             importance,
         )
 

@@ -34,7 +34,8 @@ class TypedReader(Reader):
             if not (_is_text(kind) if self.sentence_id else _is_list(kind) and _is_text(kind.value_type)):
                 raise SourceError(
                     f"{file.label}: column {self.words!r} is {quoted(str(kind))} where {needed} needed; "
-                    f"name a column of words with {argument('words')}"
+                    f"name a column of words with {argument('words')}, or where a row is a word the column that numbers the "
+                    f"sentences with {argument('sentence_id')}"
                 )
         for text in self.texts:
             if not _is_text(schema.field(text).type):
@@ -127,7 +128,12 @@ def _values(column: Any) -> list[Any]:
 def _storage_type(kind: Any) -> Any:
     import pyarrow as pa
 
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    # Of a category of polars, pyarrow makes no array from values.
+    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+        return pa.dictionary(kind.index_type, pa.string())
+    return kind
 
 
 def _holds_numbers(kind: Any) -> bool:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
+from layerwise.example import DOCUMENT, clean
 from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines, without_end
 from layerwise.read.reader import Reader
@@ -15,6 +16,8 @@ from layerwise.read.record import Columns, Record, Skipped, listed, quoted, show
 _TWO = ("token", "tag")
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _NO_WORD = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a range of words, an empty node
+_DOCSTART = "-DOCSTART-"
+_NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=(.*)|\s*)")
 
 
 class RowFormat(NamedTuple):
@@ -38,7 +41,19 @@ class RowFormat(NamedTuple):
 
 
 class ConllReader(Reader):
-    """One record per sentence; each of its columns is a list with one item per word."""
+    """One record per sentence; each of its columns is a list with one item per word.
+
+    Where a line begins a document (`-DOCSTART-`, `# newdoc`), the sentences after it have a column `document`: its id, or
+    the name of the file with the number of the document in it, such as `news.conll:3`. A column of that name in the
+    rows themselves is used instead.
+    """
+
+    word_per_row = True
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The document, which is an id, unless it is a column of the rows."""
+        return () if DOCUMENT in (self.options.columns or ()) else (DOCUMENT,)
 
     def check(self, file: File) -> None:
         """Check the first row."""
@@ -53,12 +68,19 @@ class ConllReader(Reader):
             return
         rows: list[tuple[int, list[str]]] = []
         bad: Skipped | None = None
+        document: str | None = None
+        documents = 0
         for line in chain(lines, [Line(0, "")]):  # a blank line at the end closes the last sentence
             text = without_end(line.text)
-            if not text.strip(" \t\r") or text.startswith("-DOCSTART-"):
+            is_mark = _begins_document(text)
+            if not text.strip(" \t\r") or is_mark:
                 if bad or rows:
-                    yield bad or _sentence(row_format, rows)
+                    yield bad or _sentence(row_format, rows, document)
                 rows, bad = [], None
+                if is_mark:
+                    documents += 1
+                    document = _document_id(text) or f"{file.source}:{documents}"
+                    bad = Skipped(file.label, line.number, line.wrong) if line.wrong else None
             elif line.wrong is not None:
                 bad = bad or Skipped(file.label, line.number, line.wrong)
             elif not row_format.is_comment(text):
@@ -122,14 +144,27 @@ def _cells(text: str, *, tabs: bool = False) -> list[str]:
 
 
 def _is_row(text: str) -> bool:
-    return bool(text.strip(" \t\r\n")) and not text.startswith(("#", "-DOCSTART-"))
+    return bool(text.strip(" \t\r\n")) and not text.startswith(("#", _DOCSTART))
 
 
-def _sentence(row_format: RowFormat, rows: list[tuple[int, list[str]]]) -> Record:
+def _begins_document(text: str) -> bool:
+    return text.startswith(_DOCSTART) or _NEWDOC.fullmatch(text.strip()) is not None
+
+
+def _document_id(text: str) -> str | None:
+    """Return the id in a line that begins a document; `None` or an empty string without one."""
+    match = _NEWDOC.fullmatch(text.strip())
+    return clean((match[1] or "").strip()) if match else None
+
+
+def _sentence(row_format: RowFormat, rows: list[tuple[int, list[str]]], document: str | None) -> Record:
     columns = zip(*(cells for _, cells in rows), strict=True)
-    return Record(
-        rows[0][0], {name: list(cells) for name, cells in zip(row_format.names, columns, strict=True)}
-    )
+    fields: dict[str, Any] = {
+        name: list(cells) for name, cells in zip(row_format.names, columns, strict=True)
+    }
+    if document is not None:
+        fields.setdefault(DOCUMENT, document)
+    return Record(rows[0][0], fields)
 
 
 def _uneven(file: File, line: int, cells: list[str], row_format: RowFormat) -> Skipped:

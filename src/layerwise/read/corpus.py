@@ -11,7 +11,7 @@ from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
 from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
-from layerwise.read.example_builder import ExampleBuilder
+from layerwise.read.example_builder import PART, ExampleBuilder
 from layerwise.read.file import File
 from layerwise.read.files import find_files, source_names
 from layerwise.read.in_memory import ObjectReader
@@ -62,7 +62,7 @@ def open_corpus(
     reading = ReaderOptions.of(**options)
     check_options(reading, format)
     corpus = Corpus(format, files, _READERS[format](reading))
-    corpus.names = source_names(sources)
+    corpus.names = source_names(sources, format)
     return corpus
 
 
@@ -100,6 +100,7 @@ class Corpus:
         for file in self._files:
             if not file.once:
                 self._reader.check(file)
+                self._reader.check_words(file)
         self.notices += [
             f"{file.label} is read as {self.format}, since each of its lines is a word with its tag; "
             f"give {argument('format', 'txt')} to make each line a text"
@@ -142,6 +143,14 @@ class Corpus:
         return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """The carried columns that are stored without texts too, since they hold nothing of their contents.
+
+        Without the column `part` the two texts of a pair can't be distinguished.
+        """
+        return (*self._reader.kept, *((PART,) if self.paired else ()))
+
+    @property
     def paired(self) -> bool:
         """Whether every record gives two texts (final once a record was read)."""
         return self._reader.paired
@@ -160,6 +169,11 @@ class Corpus:
     def position(self) -> tuple[str, int, int]:
         """The current file: its name for messages, its number from 1, and the number of files."""
         return self._current.label, self._number, len(self._files)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next record hasn't arrived yet: standard input and pipes."""
+        return self._current.waits
 
     def __iter__(self) -> Iterator[Example]:
         return chain.from_iterable(self.records())
@@ -194,18 +208,24 @@ class Corpus:
             raise self._empty()
 
     def _items(self, file: File) -> Iterator[Record | Skipped]:
-        records, column = self._reader.records(file), self._reader.sentence_id
-        return records if column is None else sentences(records, column, (column, self._reader.id))
+        column = self._reader.sentence_id
+        if column is not None:
+            return sentences(self._reader.records(file), column, (column, self._reader.id))
+        # Other files were checked when the corpus was opened.
+        return self._reader.checked(file) if file.once else self._reader.records(file)
 
     def _examples(self, file: File, item: Record | Skipped) -> tuple[Example, ...]:
+        if isinstance(item, Skipped):
+            return self._skip(replace(item, why=self._without_marks(item.why)), "")
         try:
-            if isinstance(item, Record):
-                return self._builder.examples(file, item)
-            bad = replace(item, why=self._without_marks(item.why))
+            return self._builder.examples(file, item)
         except BadRecordError as error:
-            bad = Skipped(file.label, item.line, self._without_marks(str(error)))
+            advice = f", or leave such records out with {argument('skip_bad', True)}"
+            return self._skip(Skipped(file.label, item.line, self._without_marks(str(error))), advice)
+
+    def _skip(self, bad: Skipped, advice: str) -> tuple[Example, ...]:
         if not self._reader.options.skip_bad:
-            raise SourceError(self._message(bad))
+            raise SourceError(self._message(bad) + advice)
         self.skipped.append(bad)
         return ()
 

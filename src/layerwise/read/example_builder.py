@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
-from layerwise.example import Example, clean
+from layerwise.example import DOCUMENT, Example, clean
 from layerwise.read.column_types import ColumnTypes
 from layerwise.read.file import File
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, quoted, shown
+from layerwise.read.record import BadRecordError, Record, listed, quoted, shown
+from layerwise.read.sentences import is_missing
 
-_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "windows", "truncated")
+_OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "unknown", "windows", "truncated")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
 RESERVED = (*_OF_TEXTS, *_OF_ROWS)
 PART = "part"
@@ -64,7 +66,9 @@ class ExampleBuilder:
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
         value = self._field(fields, column)
         if not isinstance(value, str):
-            raise BadRecordError(f"column {column!r} holds {_describe(value)} where a text is needed")
+            raise BadRecordError(
+                f"column {column!r} holds {_describe(value)} where a text is needed; {_advice(value, 'text')}"
+            )
         return clean(value)
 
     def _words(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,12 +76,12 @@ class ExampleBuilder:
         value = self._field(fields, column)
         if not isinstance(value, list):
             raise BadRecordError(
-                f"column {column!r} holds {_describe(value)} where a list of words is needed"
+                f"column {column!r} holds {_describe(value)} where a list of words is needed; {_advice(value, 'words')}"
             )
         for item in value:
             if not isinstance(item, str):
                 raise BadRecordError(
-                    f"column {column!r} holds {_describe(item)} among its words; words are strings"
+                    f"column {column!r} holds {_describe(item)} among its words; words are strings; write it as one"
                 )
         return tuple(map(clean, value))
 
@@ -95,7 +99,7 @@ class ExampleBuilder:
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
         raise BadRecordError(
-            f"column {self._reader.id!r} holds {_describe(value)} where an id is needed, a string or an integer"
+            f"column {self._reader.id!r} holds {_describe(value)} where an id is needed; write a string or an integer"
         )
 
     def _carry(
@@ -103,6 +107,8 @@ class ExampleBuilder:
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
         roles = self._reader.roles
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
+        if DOCUMENT in carried and (self._reader.word_per_row or self._reader.sentence_id):
+            carried[DOCUMENT] = _document(carried[DOCUMENT])
         count = None if words is None else len(words)
         levels = self._column_types.levels(carried, count)
         # Undecided columns (`None`) have no value in this record, so they are left out.
@@ -139,6 +145,31 @@ def clean_all(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean_all(key): clean_all(item) for key, item in value.items()}
     return value
+
+
+def _document(value: Any) -> Any:
+    """Return the document of a sentence whose words may each name it.
+
+    Raises:
+        BadRecordError: they name several.
+    """
+    if not isinstance(value, list):
+        return value
+    names = dict.fromkeys(name for name in value if name not in (None, ""))
+    if len(names) > 1:
+        raise BadRecordError(
+            f"the words of a sentence are in several documents ({quoted(listed(map(str, names)))}); correct the rows, or "
+            f"rename the column {DOCUMENT!r} if it holds something else"
+        )
+    return next(iter(names), None)
+
+
+def _advice(value: object, role: str) -> str:
+    if is_missing(value):
+        return "fill it in"
+    if role == "words" and isinstance(value, str):
+        return f"where a record is a word, name the column that numbers the sentences with {argument('sentence_id')}"
+    return f"name another column with {argument(role)}"
 
 
 def _describe(value: object) -> str:

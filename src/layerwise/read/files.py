@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util.paths import faults, is_remote, is_url, matches, place, reason
-from layerwise.arguments import argument
+from layerwise.arguments import are_flags, argument
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
 from layerwise.read.endings import COMPRESSED, FORMAT_OF
 from layerwise.read.file import File
-from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory
+from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory, items_of
 from layerwise.read.recognise import holds_conll
 from layerwise.read.record import shown
 from layerwise.read.saved import saved_files
@@ -24,31 +24,31 @@ STDIN = "-"
 _CHOICES = ", ".join(FORMATS[1:])
 
 
-def source_names(sources: Any) -> list[str]:
+def source_names(sources: Any, format: str) -> list[str]:
     """Return the names of sources, as they were given; `-` for data in memory, which can't be found again."""
-    if is_in_memory(sources):
+    if format == IN_MEMORY:
         return [STDIN]
-    return [str(name) for name in ([sources] if isinstance(sources, str | Path) else sources)]
+    return [str(name) for name in ([sources] if isinstance(sources, str | Path) else items_of(sources))]
 
 
 def find_files(sources: Any, format: str) -> tuple[str, list[File]]:
     """Return the format and the files that `sources` name, in argument order, globs sorted.
 
     Raises:
-        RequestError: no source, an unknown format, a format that can't come from standard input.
+        RequestError: no source, an object that is none, an unknown format, a format that can't come from standard input.
         SourceError: a missing file, a glob without a match, a folder with another format than `docs`, an
             extension of no known format, files of several formats.
     """
-    if format == IN_MEMORY and not is_in_memory(sources):
-        format = "auto"  # a dataset of data in memory, whose texts are in files now
-    if is_in_memory(sources):
+    if is_in_memory(sources, format):
         if format not in ("auto", IN_MEMORY):
             raise RequestError(
                 f"{argument('format', format)} is for files, and the source is data in memory; leave it out"
             )
         return IN_MEMORY, [in_memory_file(sources)]
+    if format == IN_MEMORY:
+        format = "auto"  # a dataset of data in memory, whose texts are in files now
     one_of("format", format, FORMATS)
-    names = [sources] if isinstance(sources, str | Path) else list(sources)
+    names = [sources] if isinstance(sources, str | Path) else list(items_of(sources))
     if not names:
         raise RequestError(
             f"there is no source; name files, a folder with {argument('format', 'docs')}, or - for stdin"
@@ -132,9 +132,10 @@ def _glob_of(name: str) -> str:
 
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
+        in_python = "" if are_flags() else f"; a text stands in a list: [{shown(clean(pattern))}]"
         raise SourceError(
             f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob, "
-            f"a folder with {argument('format', 'docs')}, or - for stdin"
+            f"a folder with {argument('format', 'docs')}, or - for stdin{in_python}"
         )
     paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
     files = [path for path in paths if not Path(path).is_dir()]

@@ -6,35 +6,46 @@ DuckDB), `iloc` (pandas), `with_format` and `features` (`datasets`).
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from layerwise._util.paths import is_url
+from layerwise.arguments import are_flags, argument
 from layerwise.errors import RequestError, SourceError
 from layerwise.read.arrow_rows import BATCH_ROWS, TypedReader, counted, records_of
 from layerwise.read.class_names import names_in_schema, names_of
-from layerwise.read.endings import has_known_ending
 from layerwise.read.file import File
 from layerwise.read.jsonl import PEEK_RECORDS, columns_of
 from layerwise.read.record import BadRecordError, Record, Skipped, listed, quoted, shown
+from layerwise.read.strings import are_names
 
 IN_MEMORY = "python"
 _DEEPEST = 64
-_LONGEST_NAME = 4096
 
 
-def is_in_memory(sources: Any) -> bool:
-    """Return whether sources are data, not names of files."""
+def is_in_memory(sources: Any, format: str) -> bool:
+    """Return whether sources are data, not names of files.
+
+    Strings in a list are names on the command line, and where a format of files is given.
+
+    Raises:
+        RequestError: neither of the two, or a list of both.
+    """
     if isinstance(sources, str | Path):
         return False
-    if isinstance(sources, Mapping) or _is_table(sources) or hasattr(sources, "collect"):
+    if isinstance(sources, Mapping) or _is_table(sources) or _is_iterable_of_records(sources):
         return True
-    if _is_column(sources):
-        return not _is_path(next(iter(_items(sources)), None))
-    if not isinstance(sources, list | tuple):
-        return _is_iterable_of_records(sources)
-    return bool(sources) and (isinstance(sources[0], Mapping) or _are_texts(sources))
+    if hasattr(sources, "collect"):
+        return True
+    items = items_of(sources)
+    if isinstance(items, str | bytes) or not isinstance(items, Sequence):
+        raise RequestError(
+            f"got a {type(sources).__name__} for a source; give a name, a list of names, texts or records, or a table "
+            "such as pandas.DataFrame(…)"
+        )
+    if not all(isinstance(item, str | Path) for item in items):
+        return True
+    is_command = are_flags() or format != "auto" or any(isinstance(item, Path) for item in items)
+    return not is_command and not are_names(items)
 
 
 def in_memory_file(data: Any) -> File:
@@ -73,6 +84,10 @@ class ObjectReader(TypedReader):
             columns = columns_of(self._untyped(file), lambda: False)
             file.done = 0
             if columns is not None:
+                if isinstance(file.data, list | tuple) and _are_single_words(file.data[:PEEK_RECORDS]):
+                    self.notices.append(
+                        f"the strings of {file.label} are texts, since none of them names a file"
+                    )
                 self.agree(file, replace(columns, classes=names_of(getattr(file.data, "features", None))))
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
@@ -97,7 +112,7 @@ class ObjectReader(TypedReader):
         return names_of(getattr(file.data, "features", None)) or names_in_schema(schema)
 
     def _untyped(self, file: File) -> Iterator[Record | Skipped]:
-        for number, item in enumerate(_items(file.data), 1):
+        for number, item in enumerate(items_of(file.data), 1):
             file.done += 1
             try:
                 fields = {"text": item} if isinstance(item, str) else _fields(item)
@@ -117,7 +132,8 @@ def _is_table(data: Any) -> bool:
     return not _is_column(data) and (is_batch or any(hasattr(data, name) for name in names))
 
 
-def _items(data: Any) -> Any:
+def items_of(data: Any) -> Any:
+    """Return the items of a list or column as Python's objects."""
     name = next((name for name in ("to_pylist", "to_list", "tolist") if hasattr(data, name)), None)
     return data if name is None else getattr(data, name)()
 
@@ -126,31 +142,19 @@ def _is_iterable_of_records(data: Any) -> bool:
     return hasattr(data, "features") and hasattr(data, "__iter__")
 
 
-def _are_texts(items: Sequence[Any]) -> bool:
-    """Return whether strings are texts: none names a file, and one has several words."""
-    if not all(isinstance(item, str) for item in items):
-        return False
-    sample = list(islice(items, PEEK_RECORDS))
-    return any(len(item.split()) > 1 for item in sample) and not any(map(_may_be_a_name, sample))
-
-
-def _may_be_a_name(item: str) -> bool:
-    return item == "-" or is_url(item) or has_known_ending(item) or _is_path(item)
-
-
-def _is_path(item: Any) -> bool:
-    if not isinstance(item, str) or not item or len(item) > _LONGEST_NAME or "\0" in item:
-        return False
-    try:
-        return Path(item).exists()
-    except OSError:  # a part of it is too long
-        return False
+def _are_single_words(items: Sequence[Any]) -> bool:
+    return all(isinstance(item, str) and len(item.split()) < 2 for item in items)
 
 
 def _fields(item: Any) -> dict[str, Any]:
+    if isinstance(item, list | tuple):
+        words = argument("words", "words")
+        raise BadRecordError(
+            f"the list {quoted(shown(item))} where a text or a record is needed; give words as {{'words': […]}}, with {words}"
+        )
     if not isinstance(item, Mapping):
         raise BadRecordError(
-            f"{quoted(shown(item))} where a text or a record is needed, such as {{'text': '…'}}"
+            f"{quoted(shown(item))} where a text or a record is needed, such as {{'text': '…'}}; correct it"
         )
     return {str(key): _plain(value) for key, value in item.items()}
 
@@ -188,7 +192,7 @@ def _arrow(file: File) -> Any:
     data = file.data
     try:
         if hasattr(data, "iloc"):
-            return pa.Table.from_pandas(data, preserve_index=False)
+            return _from_pandas(file)
         if hasattr(data, "with_format"):
             return data.with_format("arrow")
         if hasattr(data, "__arrow_c_stream__") and not hasattr(data, "read_next_batch"):
@@ -199,6 +203,18 @@ def _arrow(file: File) -> Any:
             f"{file.label} can't be read: {quoted(why)}; make the values of each column one type"
         ) from error
     return data
+
+
+def _from_pandas(file: File) -> Any:
+    """Return a data frame of pandas as a table; an index with a name is a column too."""
+    import pyarrow as pa
+
+    frame = file.data
+    duplicates = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+    if duplicates:
+        raise SourceError(f"{file.label} has two columns {quoted(listed(duplicates))}; rename one of them")
+    names = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return pa.Table.from_pandas(frame.reset_index(names) if names else frame, preserve_index=False)
 
 
 def _schema(file: File) -> Any:

@@ -11,6 +11,7 @@ from typing import IO, NamedTuple, cast
 from layerwise._util.paths import faults, is_remote, reason
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
+from layerwise.read.arrivals import WatchedInput
 from layerwise.read.compressed import decompressed, peek
 from layerwise.read.encodings import wide_encoding
 from layerwise.read.file import File
@@ -46,7 +47,10 @@ def open_bytes(file: File) -> Iterator[IO[bytes]]:
     file.spent = True
     try:
         if file.path is None:
-            yield decompressed(_stdin(), file)
+            yield decompressed(_stdin(file), file)
+        elif file.once:
+            with file.path.open("rb", buffering=0) as pipe:
+                yield decompressed(_watched(pipe, file), file)
         else:
             with file.path.open("rb") as stream:
                 # Without a buffer, a stream of an object store would copy all fetched bytes for each line.
@@ -70,15 +74,20 @@ def open_text(file: File, encoding: str) -> Iterator[tuple[IO[bytes], bytes]]:
         yield stream, start
 
 
-def _stdin() -> IO[bytes]:
+def _stdin(file: File) -> IO[bytes]:
     stream: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise SourceError("stdin isn't available; name a file")
     try:
         # A second reader: Python can't exit while a thread waits for input in sys.stdin itself.
-        return open(stream.fileno(), "rb", closefd=False)
+        return _watched(open(stream.fileno(), "rb", buffering=0, closefd=False), file)
     except OSError:  # sys.stdin was replaced by an object without a file descriptor
         return stream
+
+
+def _watched(stream: io.FileIO, file: File) -> IO[bytes]:
+    file.input = WatchedInput(stream)
+    return io.BufferedReader(file.input, _CHUNK)
 
 
 def read_lines(file: File, encoding: str) -> Iterator[Line]:
@@ -151,7 +160,8 @@ def _cut_units(stream: IO[bytes], start: bytes, end: bytes) -> Iterator[bytes]:
     # A newline counts only at the start of a code unit: other characters (U+0A00 U+0D0A) contain its bytes too.
     width = len(end)
     buffer, position = bytearray(), 0
-    for chunk in chain([start], iter(lambda: stream.read(_CHUNK), b"")):
+    read = getattr(stream, "read1", stream.read)  # what has arrived, without waiting for a whole chunk
+    for chunk in chain([start], iter(lambda: read(_CHUNK), b"")):
         buffer += chunk
         begin = 0
         while (position := buffer.find(end, position)) >= 0:

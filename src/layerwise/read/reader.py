@@ -1,7 +1,8 @@
 """Base of the readers of all formats: the columns they need, and the check that all files have the same."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, ClassVar
 
 from layerwise.arguments import argument
@@ -10,7 +11,9 @@ from layerwise.read.class_names import column_and_names, holds_classes, is_label
 from layerwise.read.file import File
 from layerwise.read.options import ReaderOptions, joined_names, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
-from layerwise.read.sentences import word_column
+from layerwise.read.sentences import is_single, numbers_sentences, sentence_column, word_column
+
+_SAMPLE = 50  # records that are looked at before the first is passed on
 
 
 class Reader(ABC):
@@ -18,11 +21,13 @@ class Reader(ABC):
 
     `texts`, `words`, `id` and `sentence_id` are names of columns; `words` is `None` for raw text, and `texts` then holds one
     name, or two where every record is a pair. `unit` is what messages count (line or row); `watched` says that
-    the type of a column may change within a file. `notices` are messages for the user, each once.
+    the type of a column may change within a file, `word_per_row` that every row of the format is a word.
+    `notices` are messages for the user, each once.
     """
 
     unit: ClassVar[str] = "line"
     watched: bool = False
+    word_per_row: ClassVar[bool] = False
 
     def __init__(self, options: ReaderOptions) -> None:
         self.options = options
@@ -60,6 +65,11 @@ class Reader(ABC):
     def paired(self) -> bool:
         """Whether every record holds two texts."""
         return len(self.texts) == 2 and self.options.join is None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The carried columns that the reader adds; they are stored without texts too."""
+        return ()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -160,7 +170,63 @@ class Reader(ABC):
             advice = f"name the columns of the two texts with {argument('text')}, such as a,b"
         else:
             advice = f"name the column of the text with {argument('text')}, or a column of words with {argument('words')}"
+        if self.numbering(names) is not None:
+            advice += f"; where a row is a word, {self._sentence_advice(names)}"
         return f"there is no column {column!r}, only {quoted(listed(names))}; {advice}"
+
+    def check_words(self, file: File) -> None:
+        """Check that the rows of a file aren't single words, if a column may number their sentences; errors as `texts`."""
+        if self.columns is not None and self.numbering(self.columns.names) is not None:
+            next(self.checked(file), None)
+            file.done = 0
+
+    def checked(self, file: File) -> Iterator[Record | Skipped]:
+        """Yield the records of a file.
+
+        Raises:
+            SourceError: as `records`, or the first ones are words, which would become texts of one word each.
+        """
+        items = self.records(file)
+        sample = list(self._up_to_a_text(items))
+        self._refuse_words(file, [item for item in sample if isinstance(item, Record)])
+        yield from chain(sample, items)
+
+    def _up_to_a_text(self, items: Iterator[Record | Skipped]) -> Iterator[Record | Skipped]:
+        for item in islice(items, _SAMPLE):
+            yield item
+            if isinstance(item, Record) and not self._may_be_word(item):
+                return
+
+    def _may_be_word(self, record: Record) -> bool:
+        self.settle(record.fields)
+        column = self.words or self.texts[0]
+        return (
+            column in record.fields
+            and is_single(record.fields[column])
+            and self.numbering(record.fields) is not None
+        )
+
+    def _refuse_words(self, file: File, records: Sequence[Record]) -> None:
+        if not records or not all(map(self._may_be_word, records)):
+            return
+        names = tuple(records[0].fields)
+        sentence = self.numbering(names)
+        if numbers_sentences([record.fields.get(str(sentence)) for record in records]):
+            raise SourceError(
+                f"{file.label} has a word per row, and its column {quoted(repr(sentence))} numbers the sentences; "
+                f"{self._sentence_advice(names)}"
+            )
+
+    def numbering(self, names: Iterable[str]) -> str | None:
+        """Return the column that numbers sentences by its name, unless it has a role already."""
+        if self.sentence_id is not None:
+            return None
+        return sentence_column(name for name in names if name not in self.roles)
+
+    def _sentence_advice(self, names: Sequence[str]) -> str:
+        sentence = argument("sentence_id", self.numbering(names))
+        words = self.words or word_column(names) or next(iter(self.texts), "word")
+        return f"give {sentence} and {argument('words', words)}"
 
     def _check_roles(self, file: File) -> None:
         names = self.columns.names if self.columns else ()

@@ -22,8 +22,19 @@ def word_column(names: Iterable[str]) -> str | None:
 
 
 def numbers_sentences(values: Sequence[Any]) -> bool:
-    """Return whether values stand for sentences of several rows: repeated in the next row, or empty below the first."""
-    return any(value in ("", None, before) for before, value in itertools.pairwise(values))
+    """Return whether values stand for sentences of several rows: repeated in the next row, or missing below the first."""
+    return any(is_missing(value) or value == before for before, value in itertools.pairwise(values))
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value is empty, null or NaN."""
+    return value is None or value == "" or value != value
+
+
+def is_single(value: Any) -> bool:
+    """Return whether a text has at most one word, or a list at most one item; a missing value is none."""
+    words = value.split() if isinstance(value, str) else value
+    return is_missing(words) or (isinstance(words, list) and len(words) < 2)
 
 
 def sentences(
@@ -44,10 +55,10 @@ def sentences(
             bad = bad or item
             continue
         number = item.fields.get(column)
-        if number not in ("", None) and number != current and (rows or bad):
+        if not is_missing(number) and number != current and (rows or bad):
             yield bad or _sentence(rows, column, current, whole)
             rows, bad = [], None
-        current = current if number in ("", None) else number
+        current = current if is_missing(number) else number
         rows.append(item)
     if rows or bad:
         yield bad or _sentence(rows, column, current, whole)

@@ -6,23 +6,25 @@ lines are skipped.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.csv_rows import RereadLines, Row, csv_rows
 from layerwise.read.file import File
+from layerwise.read.headers import ROW, are_row_names, complete, unused
 from layerwise.read.lines import read_lines
+from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
 from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
-from layerwise.read.sentences import numbers_sentences, sentence_column, word_column
-from layerwise.read.tsv import tsv_rows
+from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
 
-_SAMPLE = 50  # rows that are looked at before the first is read
+_SAMPLE = 50  # rows that may begin with their names
 _NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -31,18 +33,13 @@ class TableReader(Reader):
     """One record per row; a subclass splits a file into rows."""
 
     def check(self, file: File) -> None:
-        """Check the header, and that a row isn't a single word."""
-        rows = self.rows(file)
-        names = self._names(file, rows)
-        if self.options.sentence_id is None and sentence_column(names) is not None:
-            sample = [row for row in islice(rows, _SAMPLE) if isinstance(row, Row)]
-            self._refuse_words(file, names, sample)
+        """Check the header."""
+        self._start(file)
         file.done = 0
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per row that isn't blank."""
-        rows = self.rows(file)
-        names = self._names(file, rows)
+        names, rows = self._start(file)
         lists = _ListColumns(self.words if self.options.sentence_id is None else None)
         for row in rows:
             if isinstance(row, Skipped):
@@ -54,8 +51,7 @@ class TableReader(Reader):
                 except BadRecordError as error:
                     yield Skipped(file.label, row.line, str(error))
             elif "".join(row.cells).strip() or len(row.cells) > 1:
-                why = f"{len(row.cells)} cells where there are {len(names)} columns"
-                yield Skipped(file.label, row.line, f"{why} ({quoted(listed(names))}); correct the row")
+                yield Skipped(file.label, row.line, self._uneven(row, names))
 
     @abstractmethod
     def rows(self, file: File) -> Iterator[Row | Skipped]:
@@ -69,9 +65,9 @@ class TableReader(Reader):
                 f"if its cells are separated by {_SEPARATORS[separator]}, give {self._separator_argument(separator)}"
             )
         message = super().missing(column, names)
-        if (sentence := sentence_column(names)) is not None and not self.options.sentence_id:
-            message += f"; where a row is a word, {self._sentence_advice(sentence, names)}"
-        elif len(names) > 1 and is_tag(names[-1]):
+        if self.numbering(names) is not None:
+            return message
+        if len(names) > 1 and is_tag(names[-1]):
             message += f"; if each line is a word with its tag, give {argument('format', 'conll')}"
         elif self.options.columns is None:
             message += f"; if the file has no header, name all its columns with {argument('columns')}"
@@ -81,31 +77,39 @@ class TableReader(Reader):
     def _separator_argument(self, separator: str) -> str:
         """Return what to give for a file with another separator."""
 
-    def _refuse_words(self, file: File, names: tuple[str, ...], sample: list[Row]) -> None:
-        """Refuse a file with a word per row, whose words would become texts of one word each."""
-        texts = self.words or self.texts[0]
-        sentence = sentence_column(name for name in names if name not in self.roles)
-        rows = [row.cells for row in sample if len(row.cells) == len(names)]
-        if sentence is None or len(rows) < 2:
-            return
-        column, number = names.index(texts), names.index(sentence)
-        single = all(len(cells[column].split()) < 2 for cells in rows)
-        if single and numbers_sentences([cells[number] for cells in rows]):
-            raise SourceError(
-                f"{file.label} has a word per row, and its column {quoted(repr(sentence))} numbers the sentences; "
-                f"{self._sentence_advice(sentence, names)}"
-            )
+    def _uneven(self, row: Row, names: tuple[str, ...]) -> str:
+        why = f"{len(row.cells)} cells where there are {len(names)} columns ({quoted(listed(names))}); "
+        if len(row.cells) == len(names) + 1 and self.options.columns is None:
+            why += "quote cells that hold a separator, or if each row begins with its name, as R writes it, name that column too"
+            return why
+        return f"{why}correct the row"
 
-    def _sentence_advice(self, sentence: str, names: tuple[str, ...]) -> str:
-        words = self.words or word_column(names) or self.texts[0]
-        return f"give {argument('sentence_id', sentence)} and {argument('words', words)}"
-
-    def _names(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
-        names = self.options.columns or self._header(file, rows)
+    def _start(self, file: File) -> tuple[tuple[str, ...], Iterator[Row | Skipped]]:
+        """Return the names of the columns, and an iterator over the rows below the header."""
+        rows = self.rows(file)
+        names = self.options.columns
+        if names is None:
+            header = self._header(file, rows)
+            sample = list(_up_to_other_width(rows, len(header) + 1))
+            rows = chain(sample, rows)
+            names = complete(header)
+            if are_row_names([row for row in sample if isinstance(row, Row)], len(header)):
+                names = (unused(ROW, names), *names)
+            self._note_new_names(file, header, names)
         self.agree(file, Columns(names, frozenset(names)))
-        return names
+        return names, rows
 
-    def _header(self, file: File, rows: Iterator[Row | Skipped]) -> tuple[str, ...]:
+    def _note_new_names(self, file: File, header: Sequence[str], names: tuple[str, ...]) -> None:
+        new = [name for name in names if name not in header]
+        if not new or f"header of {file.label}" in self._noted:
+            return
+        self._noted.add(f"header of {file.label}")
+        first = ", the first as R and pandas write row names" if new[0] == names[0] else ""
+        self.notices.append(
+            f"{file.label}: the header has no name for {len(new)} of {len(names)} columns{first}; called {listed(new)} here"
+        )
+
+    def _header(self, file: File, rows: Iterator[Row | Skipped]) -> list[str]:
         row = next(rows, None)
         if row is None:
             raise SourceError(
@@ -113,13 +117,13 @@ class TableReader(Reader):
             )
         if isinstance(row, Skipped):
             raise SourceError(f"{file.label}, line {row.line}: {row.why}")
-        duplicates = sorted({name for name in row.cells if row.cells.count(name) > 1})
+        duplicates = sorted({name for name in row.cells if name.strip() and row.cells.count(name) > 1})
         if duplicates:
             raise SourceError(
                 f"{file.label}, line {row.line}: the header names {quoted(listed(duplicates))} twice; rename one, "
                 f"or give {argument('columns')} when the file has no header"
             )
-        return tuple(row.cells)
+        return row.cells
 
     def _filled(self, names: tuple[str, ...], cells: list[str]) -> list[str]:
         """Return the cells, with empty ones in place of those that `na` says are missing; note R's NA otherwise."""
@@ -152,6 +156,22 @@ class CsvReader(TableReader):
 class TsvReader(TableReader):
     """A record per row of cells with tabs between them."""
 
+    def __init__(self, options: ReaderOptions) -> None:
+        super().__init__(options)
+        self._quotes: dict[File, Quotes] = {}
+
+    def check(self, file: File) -> None:
+        """Decide which quotes aren't text, and check the header."""
+        quotes = quotes_of(RereadLines(read_lines(file, self.options.encoding)), self._width)
+        self._quotes[file] = quotes
+        if quotes.why:
+            self.notices.append(f"{file.label}: the quotes around cells are taken off, since {quotes.why}")
+        super().check(file)
+
+    @property
+    def _width(self) -> int | None:
+        return None if self.options.columns is None else len(self.options.columns)
+
     def _separator_argument(self, separator: str) -> str:
         table = argument("format", "csv")
         return table if separator == "," else f"{table} and {argument('separator', separator)}"
@@ -159,9 +179,28 @@ class TsvReader(TableReader):
     def rows(self, file: File) -> Iterator[Row | Skipped]:
         """Yield the rows of a file, header included, without empty lines."""
         lines = RereadLines(read_lines(file, self.options.encoding))
-        columns = self.options.columns
-        width = None if columns is None else len(columns)
-        yield from tsv_rows(file.label, lines, width, again=self.options.skip_bad)
+        quotes = self._quotes.get(file, Quotes())
+        again = self.options.skip_bad
+        yield from tsv_rows(
+            file.label, lines, self._width, quotes, partial(self._note_quotes, file), again=again
+        )
+
+    def _note_quotes(self, file: File, line: int) -> None:
+        if file.label not in self._noted:
+            self._noted.add(file.label)
+            separator = argument("separator", r"\t")
+            self.notices.append(
+                f"{file.label}, line {line}: the quotes around a cell are kept as text; if the file is quoted as CSV is, give "
+                f"{argument('format', 'csv')} and {separator}"
+            )
+
+
+def _up_to_other_width(rows: Iterator[Row | Skipped], width: int) -> Iterator[Row | Skipped]:
+    """Yield the first rows, up to one that hasn't `width` cells."""
+    for row in islice(rows, _SAMPLE):
+        yield row
+        if isinstance(row, Row) and len(row.cells) != width:
+            return
 
 
 class _ListColumns:

@@ -1,5 +1,6 @@
 """Plain text: one text per line, or one text per file."""
 
+import posixpath
 from collections.abc import Iterator
 
 from layerwise.read.file import File
@@ -7,6 +8,8 @@ from layerwise.read.lines import open_text, read_lines, read_whole, without_end
 from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
 from layerwise.read.record import Record, Skipped
+
+FOLDER = "folder"
 
 
 class TxtReader(Reader):
@@ -27,11 +30,16 @@ class TxtReader(Reader):
 
 
 class DocsReader(Reader):
-    """One text per file, with its path as `id`; the text keeps its line ends."""
+    """One text per file, with its path as `id` and the name of its folder; the text keeps its line ends."""
 
     def __init__(self, options: ReaderOptions) -> None:
         super().__init__(options)
         self.id = "id"
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The folder, which is a part of the path."""
+        return (FOLDER,)
 
     def check(self, file: File) -> None:
         """Do nothing: the file exists, and there may be very many."""
@@ -40,6 +48,16 @@ class DocsReader(Reader):
         """Yield one record."""
         whole = read_whole(file, self.options.encoding)
         if whole.wrong is None:
-            yield Record(None, {"text": whole.text, "id": file.id})
+            yield Record(None, {"text": whole.text, "id": file.id, **folder_column(file.label)})
         else:
             yield Skipped(file.label, whole.number, whole.wrong)
+
+
+def folder_column(path: str) -> dict[str, str]:
+    """Return the name of the folder of a file, as a column; none where the path, as it was named, doesn't tell it.
+
+    >>> folder_column("reviews/pos/17.txt"), folder_column("./17.txt")
+    ({'folder': 'pos'}, {})
+    """
+    name = posixpath.basename(posixpath.normpath(posixpath.dirname(path)))
+    return {} if name in ("", ".", "..") else {FOLDER: name}

@@ -21,11 +21,12 @@ _TYPES = {
     "special": pa.bool_(),
     "dropped": pa.bool_(),
     "tokens": pa.int32(),
+    "unknown": pa.int32(),
     "windows": pa.int32(),
     "truncated": pa.int32(),
     "special_only": pa.bool_(),
 }
-_EVERYWHERE = ("doc", "special", "tokens", "windows", "truncated")
+_EVERYWHERE = ("doc", "special", "tokens", "unknown", "windows", "truncated")
 _OF_ROWS = {
     "token": ("start", "end", "word", "special"),
     "word": ("start", "end", "word"),

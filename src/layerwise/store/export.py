@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32
 from layerwise.choices import one_of
+from layerwise.errors import RequestError
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import (
     LayerStats,
@@ -21,7 +22,7 @@ from layerwise.mixes import (
     parse_mix,
     warn_of_stats,
 )
-from layerwise.states import Layered
+from layerwise.states import FittedMix, Layered, fitted_rows
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
 
@@ -37,7 +38,7 @@ def export(
     to: str,
     out: str | Path,
     layers: LayerSpec = "all",
-    mix: str | int | Mix | None = None,
+    mix: str | int | Mix | FittedMix | None = None,
     track: Tracker = SILENT,
 ) -> Path:
     """Write some layers, or one mix of them, and the index, to `out`; returns its path.
@@ -51,11 +52,12 @@ def export(
         to: `parquet` or `npy`.
         out: the file or folder to write; it must not exist yet.
         layers: which layers, when no mix is asked for.
-        mix: a mix string; its `norm=layer` takes the statistics of all rows.
+        mix: a mix string, whose `norm=layer` takes the statistics of all rows, or the mix of a head.
         track: reports which layer, and which part of the rows, is written.
 
     Raises:
         RequestError: an unknown format, or a layer or mix that isn't stored.
+        HeadError: a head that was trained on other rows.
         OutputError: something exists at `out`, or it can't be written to.
     """
     one_of("to", to, TARGETS)
@@ -74,7 +76,23 @@ def _layers(states: Layered, layers: LayerSpec) -> list[Column]:
     return [(name, states.width, reader(name)) for name in names]
 
 
-def _mixed(states: Layered, text: str | int | Mix) -> list[Column]:
+def _fitted(states: Layered, mix: FittedMix) -> list[Column]:
+    mix.check(states)
+    if mix.rows_per_vector > 1:
+        raise RequestError(
+            "the head mixes the two texts of a pair into one vector, and an export has a row per text; use dataset.mix(head) "
+            "in Python"
+        )
+
+    def read(part: Layered, rows: slice) -> F32:
+        return fitted_rows(mix, rows, states.width, part.layer)
+
+    return [("mix", mix.width, read)]
+
+
+def _mixed(states: Layered, text: str | int | Mix | FittedMix) -> list[Column]:
+    if isinstance(text, FittedMix):
+        return _fitted(states, text)
     mix = parse_mix(text, states.blocks, states.layers)
     stats: Mapping[str, LayerStats] | None = None
     if mix.how == "learned":

@@ -39,7 +39,8 @@ def _summary(content: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{totals['rows']:,} rows × {len(layers)} layers × {content['width']}, level {content['level']}{pool}, "
         f"stored as {content['dtype']}",
-        f"{totals['texts']:,} texts of {totals['tokens']:,} tokens, in {content['shards']:,} shards",
+        f"{totals['texts']:,} texts of {totals['tokens']:,} tokens ({totals['unknown']:,} unknown), "
+        f"in {content['shards']:,} shards",
         f"layers {', '.join(layers)}",
         f"model {model['id']} ({model['family']}, {model['blocks']} blocks)",
     )

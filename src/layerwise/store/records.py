@@ -65,6 +65,7 @@ class Counts(JsonObject):
     """Numbers of tokens, and of tokens and words that were cut off or dropped; `docs/format.md` explains each."""
 
     tokens: int
+    unknown: int
     windows: int
     windowed_texts: int
     truncated_tokens: int
