@@ -1,5 +1,7 @@
 """The device that a model runs on."""
 
+from typing import Any
+
 import torch
 
 from layerwise.arguments import argument
@@ -31,7 +33,7 @@ def check_process(device: str, model_name: str) -> None:
         )
 
 
-def _checked(device: str | None) -> str:
+def _checked(device: Any) -> str:
     present = ["cpu"]
     if torch.cuda.is_available():
         present.insert(0, "cuda")

@@ -240,11 +240,11 @@ def read_ends(folder: Folder) -> list[ShareEnd]:
     return [parsed(ShareEnd, from_json(path), path) for path in sorted(folder.work.glob(_END))]
 
 
-def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: str) -> None:
+def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], remedy: str) -> None:
     """Check that every file of these shards exists and has its size; the contents aren't read.
 
     Raises:
-        DatasetError: naming the first that doesn't, and `cure`, what to do about it.
+        DatasetError: naming the first that doesn't, and `remedy`, what to do about it.
     """
     for number, record in records.items():
         for kind in KINDS:
@@ -252,9 +252,9 @@ def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: 
             try:
                 got = path.stat().st_size
             except OSError as error:
-                raise DatasetError(f"{path} is missing ({error.strerror}); {cure}") from error
+                raise DatasetError(f"{path} is missing ({error.strerror}); {remedy}") from error
             if got != size:
-                raise DatasetError(f"{path} has {got:,} bytes where {size:,} were written; {cure}")
+                raise DatasetError(f"{path} has {got:,} bytes where {size:,} were written; {remedy}")
 
 
 def clear_ends(folder: Folder, count: int) -> None:
