@@ -16,7 +16,7 @@ from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LONG, 
 if TYPE_CHECKING:
     from layerwise.layers import LayerSpec
 
-Kind = Literal["text", "path", "integer", "count", "number", "names", "counts", "repeated", "several"]
+FlagKind = Literal["text", "path", "integer", "count", "number", "names", "counts", "repeated", "several"]
 """How the value of a flag is read: a string · a path or name · a whole number · a whole number of 0 or more · a number ·
 names separated by commas · whole numbers separated by commas · a flag that may be repeated · a flag that takes several
 values."""
@@ -31,7 +31,12 @@ _LAYERS = "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a s
 
 
 def option(
-    default: Any, text: str, *, metavar: str | None = None, choices: Sequence[str] = (), kind: Kind = "text"
+    default: Any,
+    text: str,
+    *,
+    metavar: str | None = None,
+    choices: Sequence[str] = (),
+    kind: FlagKind = "text",
 ) -> Any:
     """Return a field with the help of its flag; `cli/flags.py` adds the default to the help unless it is `None`."""
     placeholder = "{" + ",".join(choices) + "}" if choices and metavar is None else metavar

@@ -19,7 +19,7 @@ TEXT_COLUMNS = ("text", "words", "token_id")
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowColumns:
     """The rows of one text: start and end of each (code points), and the other index columns of its level."""
 
     starts: Ints
@@ -105,7 +105,7 @@ def texts_table(
 
 
 def index_table(
-    examples: Sequence[Example], rows: Sequence[Rows], first_doc: int, level: str, carried: Carried
+    examples: Sequence[Example], rows: Sequence[RowColumns], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
     """Return the index: doc, then start, end, text and the columns of the level; at text level the carried columns."""
     counts = [len(r) for r in rows]
@@ -158,7 +158,7 @@ def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa
 
 
 def _word_columns(
-    examples: Sequence[Example], rows: Sequence[Rows], carried: Carried
+    examples: Sequence[Example], rows: Sequence[RowColumns], carried: Carried
 ) -> dict[str, pa.Array[Any]]:
     """Return one value per row for columns with one value per word."""
     columns = {}

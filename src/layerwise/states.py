@@ -361,7 +361,7 @@ class Layered(ABC):
         number: Any = spec
         if isinstance(number, np.integer):
             number = int(number)
-        return resolve_layers(number, self.blocks, self.layers, single=True)[0]
+        return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
         shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"

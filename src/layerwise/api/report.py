@@ -8,7 +8,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import page
 from layerwise.page.content import STEPS
-from layerwise.page.report import POINTS, Result, page_data
+from layerwise.page.report import POINTS, ResultSource, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.reader import open_rows
@@ -18,8 +18,8 @@ def report(
     dataset: Layered | str | Path,
     out: str | Path,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,

@@ -96,7 +96,7 @@ def analyze(
         label=label,
         measures=measured,
         dimensions=sampled.dimensions(),
-        notes=(*notes, *sampled.health(), *_undefined(rows.layers, measured)),
+        notes=(*notes, *sampled.notes(), *_undefined(rows.layers, measured)),
     )
 
 

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from layerwise.states import Layered
 
 POINTS = 5000
-Result = Any
+ResultSource = Any
 """A result in memory, the folder or file that it was written to, or `None`."""
 
 
 def page_data(
     dataset: Layered,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     points: int = POINTS,
     seed: int = 0,
     umap: bool = False,
@@ -87,7 +87,7 @@ def title(dataset: Layered) -> str:
     return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else "states in memory"
 
 
-def _result(result: Result, name: str, dataset: Layered) -> Mapping[str, Any] | None:
+def _result(result: ResultSource, name: str, dataset: Layered) -> Mapping[str, Any] | None:
     """Return the JSON content of a result, after checking that it is of this dataset."""
     if result is None:
         return None

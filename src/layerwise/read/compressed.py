@@ -22,7 +22,7 @@ _XZ_MEMORY = 1 << 28
 _LARGE, _MOST_TIMES = 1 << 28, 1_000
 
 
-class _Kind(NamedTuple):
+class _Compression(NamedTuple):
     name: str
     magic: re.Pattern[bytes]
     open: Callable[[Any], Any]
@@ -86,17 +86,19 @@ def _zstandard(stream: _Counted) -> Any:
 
 
 _KINDS = (
-    _Kind("gzip", re.compile(rb"\x1f\x8b\x08"), lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
-    _Kind("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _zstandard),
-    _Kind("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
-    _Kind("xz", re.compile(rb"\xfd7zXZ\x00"), _Xz),
+    _Compression(
+        "gzip", re.compile(rb"\x1f\x8b\x08"), lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")
+    ),
+    _Compression("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _zstandard),
+    _Compression("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
+    _Compression("xz", re.compile(rb"\xfd7zXZ\x00"), _Xz),
 )
 
 
 class _Decompressed(io.RawIOBase):
     """The bytes of a compressed file, decompressed; its errors are `OSError`."""
 
-    def __init__(self, stream: Any, kind: _Kind, file: File) -> None:
+    def __init__(self, stream: Any, kind: _Compression, file: File) -> None:
         self._stream, self._kind, self._file = stream, kind, file
         self._size = 0
 
