@@ -245,10 +245,10 @@ def _choose(
         if _is_past_best(rankings, int((plan.held_out & target.has).sum())):
             break
         trial = _fit(plan, rows, group, Hyperparameters(C), options, part, stop=True)
-        epochs = max(1, trial[0].fitted.epochs) if is_learned(target) else None
+        refit_epochs = max(1, trial[0].fitted.epochs) if is_learned(target) else None
         x, head = rows.x[group[0]], trial[0]
         rankings.append(rank(target, x, head, plan.train, plan.held_out, metric, options.class_weight))
-        trials.append((Hyperparameters(C, epochs, metric), trial))
+        trials.append((Hyperparameters(C, refit_epochs, metric), trial))
     return trials[best(rankings, metric)]
 
 

@@ -56,7 +56,9 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
         RequestError: no label, or it isn't clear in which column they are.
     """
     source, column = _split(labels_from)
-    values, ids, places = [], [], []
+    values: list[Any] = []
+    ids: list[Any] = []
+    places: list[Any] = []
     try:
         for record_place, fields in read_fields(_records_of(source), format=_format(source)):
             column = column if values else _column(labels_from, column, label, list(fields))

@@ -185,7 +185,7 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
 
 
 def label_lists(
-    task: str, column: str, values: Sequence[Any], label_separator: str | None = None
+    task: str, column: str, values: Sequence[Any] | NDArray[Any], label_separator: str | None = None
 ) -> tuple[list[Any] | None, list[str]]:
     """Return the labels of each row as lists, `None` where a row has one label; and notes for the user.
 

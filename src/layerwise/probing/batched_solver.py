@@ -273,11 +273,14 @@ class _FitBatch:
         scores = (weights.flatten(0, 1) @ rows.T).view(*bias.shape, -1)
         return scores.add_(bias[..., None])
 
+    def _residual_of(self) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+        if self.fits.several:
+            return _logistic
+        return _squared if self.fits.count == 1 else _cross_entropy
+
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self._scores(which, x, self.x)
-        residual_of = _squared if self.fits.count == 1 else _cross_entropy
-        residual_of = _logistic if self.fits.several else residual_of
-        loss, residual = residual_of(scores, self.targets[which], self.share[which])
+        loss, residual = self._residual_of()(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))

@@ -157,7 +157,7 @@ def decompressed(stream: IO[bytes], file: File) -> IO[bytes]:
     return stream
 
 
-def _kind_of(start: bytes) -> _Kind | None:
+def _kind_of(start: bytes) -> _Compression | None:
     return next((kind for kind in _KINDS if kind.magic.match(start)), None)
 
 

@@ -42,6 +42,7 @@ class Reader(ABC):
         self.classes: dict[str, tuple[str, ...]] = {}
         self._classes_settled = options.classes is None
         self.notices: list[str] = []
+        self._noted: set[str] = set()  # what a notice was given about
         self._from = ""
 
     @abstractmethod
