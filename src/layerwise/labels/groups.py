@@ -23,6 +23,7 @@ from layerwise.labels.labelled import Mask, read_column
 from layerwise.states import Layered
 
 MIN_DOCUMENTS = 10  # with fewer, a part of a split has too few of them
+_MOST_JOINED = 0.1  # share of the rows in documents that identical texts join: half a fold
 _SOURCE = "source"
 _SHARD = re.compile(r"-\d+-of-\d+\b")  # a file of a table that was cut for storage, not for its contents
 
@@ -158,13 +159,13 @@ def _by_document(texts: I64, documents: _Documents, division: Division) -> Group
 def _linked(texts: I64, documents: _Documents) -> tuple[I64, tuple[str, ...]]:
     """Return groups of whole documents, int64 (n,), and a note on texts that couldn't be kept together.
 
-    Documents with an identical text are joined, unless most would hang together by short texts that many documents have.
+    Documents with an identical text are joined, unless too many would hang together by short texts that many of them have.
     """
     numbers, inside = documents.numbers, documents.inside
     joined = _components([texts], [numbers])
     apart = np.unique(np.where(inside, numbers, numbers.max() + 1 + texts), return_inverse=True)[1]
     sizes, sizes_apart = np.bincount(joined), np.bincount(apart)
-    if len(sizes) >= MIN_DOCUMENTS and sizes.max() <= max(len(texts) / 5, sizes_apart.max()):
+    if len(sizes) >= MIN_DOCUMENTS and sizes.max() <= max(_MOST_JOINED * len(texts), sizes_apart.max()):
         return joined, ()
     pairs = np.unique(np.stack([texts, apart]), axis=1)
     shared = int((np.bincount(pairs[0])[texts] > 1).sum())
