@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.columns import label_names
 from layerwise.figures.result_figures import save_analysis_figures
@@ -70,7 +71,7 @@ def analyze(
     if target is not None:
         disk.check_new(target)
     opened, other = open_rows(dataset), None if against is None else open_rows(against)
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
         result = measure_layers(
             opened,

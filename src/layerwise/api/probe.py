@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.extraction.untrained import untrained
 from layerwise.figures.markdown import probe_markdown
@@ -70,7 +71,7 @@ def probe(
     if target is not None:
         disk.check_new(target)
     opened = open_rows(dataset).checked()
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         result = score_candidates(
             opened,
             task,
