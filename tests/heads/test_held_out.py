@@ -249,3 +249,17 @@ def test_train_prints_all_of_it(tmp_path: Any, capsys: pytest.CaptureFixture[str
     )
     assert "try --class-weight balanced, another --mix, or more texts" in shown.err
     assert lw.load_head(tmp_path / "a.head").training["tasks"]["label"]["chosen_by"] == "macro_f1"
+
+
+def test_a_librarys_note_comes_once(encoder_of: Any, tmp_path: Any) -> None:
+    """25 classes for 40 training rows: scikit-learn warns of that in every fit."""
+    source = tmp_path / "rows.csv"
+    part = ["train"] * 40 + ["dev"] * 10 + ["test"] * 10
+    source.write_text("text,label,role\n" + "".join(f"text {n},c{n % 25},{part[n]}\n" for n in range(60)))
+    dataset = lw.extract(source, tmp_path / "rows.lw", model=encoder_of("bert"), dtype="float32")
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("default")
+        lw.train(dataset, task="classify", label="label", mix="2", split="role")
+        lw.probe(dataset, task="classify", label="label", mix=[], split="role", quick=True)
+    texts = [str(warning.message) for warning in record]
+    assert len(texts) == len(set(texts)) <= 1

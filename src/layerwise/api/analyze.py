@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
@@ -76,7 +77,7 @@ def analyze(
         disk.check_new(target)
     opened, other = open_rows(dataset), None if against is None else open_rows(against)
     attached = with_labels(opened, labels_from, label)
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
         result = measure_layers(
             attached.dataset,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -85,7 +86,7 @@ def probe(
         raise RequestError(
             f"{argument('task', task)} needs the column of its labels; name it in {argument('label')}"
         )
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         result = score_candidates(
             attached.dataset,
             task,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import choose, limited
 from layerwise.heads.predict import Head
 from layerwise.heads.train import train_head
@@ -101,7 +102,7 @@ def train(
         draws=draws,
         seed=seed,
     )
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         trained = train_head(
             dataset, task=task, label=label, mix=mix, tasks=tasks, options=options, track=track
         )

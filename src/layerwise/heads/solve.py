@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
@@ -179,7 +178,8 @@ def fit_values(x: F32, y: NDArray[np.float64], C: float) -> Fitted:
 
 def _logistic(x: F32, y: I64, C: float, balance: Balance) -> tuple[Any, bool]:
     model = LogisticRegression(C=C, class_weight=balance, max_iter=_MAX_STEPS)
-    with silenced(ConvergenceWarning):  # `converged` reports it
+    # Of steps that didn't suffice, which `converged` reports, and of many classes, which may well be meant.
+    with silenced(UserWarning):
         model.fit(x, y)
     return model, int(np.max(model.n_iter_)) < _MAX_STEPS
 
