@@ -243,6 +243,12 @@ def test_a_column_called_id_is_the_id(room: Path, run: Any, tmp_path: Path) -> N
     assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["7", "8"]
     _, out, _ = run("predict", room / "mood.head", source, "--to", "csv")
     assert [line.split(",")[1] for line in out.splitlines()] == ["id", "7", "8"]
+    write(source, [{"id": None, "text": "a", "key": None}, {"id": 8, "text": "b", "key": "l"}])
+    _, out, _ = run("predict", room / "mood.head", source, "--to", "csv")
+    assert [line.split(",")[1] for line in out.splitlines()] == ["id", "", "8"]
+    answers = lw.predict(room / "mood.head", source, id="key", keep="key")
+    assert [row.get("id") for row in answers] == [None, "l"], "the option decides, for every text"
+    assert [row["key"] for row in answers] == [None, "l"]
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "one.txt").write_text("a text")
     _, out, _ = run("predict", room / "mood.head", tmp_path / "folder", "--format", "docs")
@@ -388,4 +394,6 @@ def test_options_that_a_loaded_head_does_not_take(room: Path) -> None:
     head = lw.load_head(room / "mood.head")
     with pytest.raises(RequestError, match="device='cpu' has no effect on a head that is loaded"):
         lw.predict(head, ["a text"], device="cpu")
+    with pytest.raises(RequestError, match="is a dataset, which holds vectors; give the source of its texts"):
+        lw.predict(head, lw.open_dataset(room / "t.lw"))
     assert list(lw.predict(head, ["a text", "b text"])) == head.predict(["a text", "b text"])
