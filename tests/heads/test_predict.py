@@ -142,7 +142,7 @@ def test_text_gives_what_stored_rows_give(texts: Any, mix: str, kind: str) -> No
 
 
 def test_only_the_layers_of_the_mix_are_encoded(mood: lw.Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[tuple[str, ...]] = []
     encoder = mood.encoder
     states = type(encoder).states_of_requests
 

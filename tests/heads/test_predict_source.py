@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from itertools import product
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -39,7 +40,9 @@ def write(path: Path, records: list[dict[str, Any]]) -> Path:
 def room(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> Path:
     """A head of texts, one of tags, and one of labels of words."""
     room, model = tmp_path_factory.mktemp("source"), encoder_of("bert")
-    lines = [{"text": f"{text} {n}", "label": "ab"[n % 2]} for n in range(4) for text in TEXTS]
+    lines: list[dict[str, Any]] = [
+        {"text": f"{text} {n}", "label": "ab"[n % 2]} for n in range(4) for text in TEXTS
+    ]
     dataset = lw.extract(write(room / "t.jsonl", lines), room / "t.lw", model=model)
     lw.train(dataset, task="classify", label="label", mix="mean(1,2)", out=room / "mood.head")
     lines = [
@@ -169,7 +172,7 @@ def test_columns_of_stdin(python: Python, room: Path, format: str, data: str, sa
 
 
 def test_conll_has_columns_of_words_and_comments(room: Path, run: Any, tmp_path: Path) -> None:
-    records = [
+    records: list[dict[str, Any]] = [
         {"key": f"k\n{n}", "words": text.split(), "gold": tags.split(), "n": n}
         for n, (text, tags) in enumerate(zip(TEXTS, TAGS, strict=True))
         if text
@@ -186,7 +189,7 @@ def test_conll_has_columns_of_words_and_comments(room: Path, run: Any, tmp_path:
     (tmp_path / "out.conll").write_text(out)
     back = list(open_corpus(tmp_path / "out.conll", columns="token,gold,tag"))
     assert [list(example.words or ()) for example in back] == [record["words"] for record in records]
-    gold = [[tag or "_" for tag in record["gold"]] for record in records]  # type: ignore[union-attr,attr-defined]
+    gold = [[tag or "_" for tag in record["gold"]] for record in records]
     assert [list(example.word_columns["gold"]) for example in back] == gold
     answers = lw.predict(room / "tag.head", source, words="words", keep=["gold", "words"])
     assert [row["gold"] for row in answers] == [record["gold"] for record in records]
@@ -196,7 +199,7 @@ def test_conll_has_columns_of_words_and_comments(room: Path, run: Any, tmp_path:
 
 
 def test_csv_of_words_and_spans_has_the_values_of_each(room: Path, run: Any, tmp_path: Path) -> None:
-    records = [
+    records: list[dict[str, Any]] = [
         {"words": text.split(), "gold": [f"g{n}{word}" for word in text.split()], "n": n}
         for n, text in enumerate(TEXTS)
     ]
@@ -205,7 +208,7 @@ def test_csv_of_words_and_spans_has_the_values_of_each(room: Path, run: Any, tmp
     _, out, _ = run("predict", room / "pos.head", source, *options)
     result = list(csv.DictReader(io.StringIO(out)))
     assert list(result[0]) == ["doc", "n", "gold", "start", "end", "label", "probability"]
-    assert [row["gold"] for row in result] == [value for record in records for value in record["gold"]]  # type: ignore[attr-defined]
+    assert [row["gold"] for row in result] == [value for record in records for value in record["gold"]]
     answers = lw.predict(room / "pos.head", source, words="words")
     words = [word for row in answers for word in row["words"]]
     assert [float(row["probability"]) for row in result] == [word["probability"] for word in words]
@@ -240,6 +243,12 @@ def test_a_column_called_id_is_the_id(room: Path, run: Any, tmp_path: Path) -> N
     assert [line.split(",")[2] for line in out.splitlines()[1:]] == ["7", "8"]
     _, out, _ = run("predict", room / "mood.head", source, "--to", "csv")
     assert [line.split(",")[1] for line in out.splitlines()] == ["id", "7", "8"]
+    write(source, [{"id": None, "text": "a", "key": None}, {"id": 8, "text": "b", "key": "l"}])
+    _, out, _ = run("predict", room / "mood.head", source, "--to", "csv")
+    assert [line.split(",")[1] for line in out.splitlines()] == ["id", "", "8"]
+    answers = lw.predict(room / "mood.head", source, id="key", keep="key")
+    assert [row.get("id") for row in answers] == [None, "l"], "the option decides, for every text"
+    assert [row["key"] for row in answers] == [None, "l"]
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "one.txt").write_text("a text")
     _, out, _ = run("predict", room / "mood.head", tmp_path / "folder", "--format", "docs")
@@ -322,7 +331,7 @@ def test_a_line_is_answered_before_the_next_is_written(
 ) -> None:
     """A dialogue with a real process over pipes: reading would never end if an answer were kept back."""
     head = room / ("tag.head" if "conll" in options else "mood.head")
-    command = [os.sys.executable, "-m", "layerwise", "predict", str(head), "-", "--device", "cpu", *options]  # type: ignore[attr-defined]
+    command = [sys.executable, "-m", "layerwise", "predict", str(head), "-", "--device", "cpu", *options]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -385,4 +394,6 @@ def test_options_that_a_loaded_head_does_not_take(room: Path) -> None:
     head = lw.load_head(room / "mood.head")
     with pytest.raises(RequestError, match="device='cpu' has no effect on a head that is loaded"):
         lw.predict(head, ["a text"], device="cpu")
+    with pytest.raises(RequestError, match="is a dataset, which holds vectors; give the source of its texts"):
+        lw.predict(head, lw.open_dataset(room / "t.lw"))
     assert list(lw.predict(head, ["a text", "b text"])) == head.predict(["a text", "b text"])

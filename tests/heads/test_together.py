@@ -39,9 +39,9 @@ def room(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], A
     source = write(room / "texts.jsonl", texts)
     sentences = []
     for text in WORDS * 2:
-        words = [*text.split(), "."]
-        tags = [*["B-X", "I-X", "O", "B-Y"][: len(words) - 1], "O"]
-        sentences.append({"words": words, "tag": tags, "pos": list("abcde"[: len(words)])})
+        split_text = [*text.split(), "."]
+        tags = [*["B-X", "I-X", "O", "B-Y"][: len(split_text) - 1], "O"]
+        sentences.append({"words": split_text, "tag": tags, "pos": list("abcde"[: len(split_text)])})
     split = write(room / "words.jsonl", sentences)
     kinds: dict[str, dict[str, Any]] = {
         "mean": {},

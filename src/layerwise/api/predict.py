@@ -16,6 +16,7 @@ from layerwise.heads.predictions import Predictions
 from layerwise.heads.together import HeadGroup
 from layerwise.options import LoadOptions, PredictOptions, ReadOptions, part
 from layerwise.read import Corpus
+from layerwise.store import LayerDataset
 
 
 def predict(
@@ -120,7 +121,7 @@ def predict_lines(
     group = _group(head, options)
     check_format(group.heads, to)
     corpus, predictions = _predictions(group, source, options, progress=progress, threads=threads)
-    return lines(group.heads, to, predictions), corpus
+    return lines(group.heads, to, predictions, has_ids=corpus.has_ids), corpus
 
 
 def _group(head: str | Path | Head, options: PredictOptions) -> HeadGroup:
@@ -138,6 +139,10 @@ def _group(head: str | Path | Head, options: PredictOptions) -> HeadGroup:
 def _predictions(
     group: HeadGroup, source: Any, options: PredictOptions, **running: Any
 ) -> tuple[Corpus, Iterator[Prediction]]:
+    if isinstance(source, LayerDataset):
+        raise RequestError(
+            f"{source.path} is a dataset, which holds vectors; give the source of its texts, or use head.predict_rows(dataset)"
+        )
     corpus = open_source(group.pairs, source, **part(options, ReadOptions))
     predictions = predict_source(
         group, corpus, keep=options.keep, batch_tokens=options.batch_tokens, **running

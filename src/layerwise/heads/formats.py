@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from layerwise.arguments import argument
@@ -57,17 +57,23 @@ def _check_conll(heads: Heads, tasks: Sequence[TaskHead]) -> None:
         )
 
 
-def lines(heads: Heads, to: str, predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield predictions in a format, line by line, without line ends."""
-    writers: dict[str, Callable[[Heads, Iterable[Prediction]], Iterator[str]]] = {
-        "jsonl": _jsonl,
-        "csv": _csv,
-        "conll": _conll,
-    }
-    return writers[to](heads, predictions)
+def lines(
+    heads: Heads, to: str, predictions: Iterable[Prediction], *, has_ids: bool = False
+) -> Iterator[str]:
+    """Yield predictions in a format, line by line, without line ends.
+
+    Args:
+        heads: the heads that made them.
+        to: one of `FORMATS`.
+        predictions: the predictions, in order.
+        has_ids: whether texts have ids; without it the first text decides for CSV.
+    """
+    if to == "csv":
+        return _csv(heads, predictions, has_ids=has_ids)
+    return _conll(heads, predictions) if to == "conll" else _jsonl(predictions)
 
 
-def _jsonl(heads: Heads, predictions: Iterable[Prediction]) -> Iterator[str]:
+def _jsonl(predictions: Iterable[Prediction]) -> Iterator[str]:
     return (json.dumps(prediction.to_json()) for prediction in predictions)
 
 
@@ -79,14 +85,15 @@ def _task_answers(heads: Heads, prediction: Prediction) -> Iterator[tuple[TaskHe
             yield task, answer[task.name] if len(head.task_heads) > 1 else answer
 
 
-def _csv(heads: Heads, predictions: Iterable[Prediction]) -> Iterator[str]:
+def _csv(heads: Heads, predictions: Iterable[Prediction], *, has_ids: bool) -> Iterator[str]:
     """Yield a header, then a row per text, or per word or span below text level; the text isn't written."""
     is_per_text = all(head.rows["level"] == "text" for head in heads.values())
     columns: list[str] | None = None
     for prediction in predictions:
         kept = {**prediction.kept.of_text, **prediction.kept.of_words}
-        if columns is None:  # the first text shows whether texts have ids
-            columns = ["doc", *(["id"] if prediction.id is not None and "id" not in kept else []), *kept]
+        if columns is None:
+            has_ids = (has_ids or prediction.id is not None) and "id" not in kept
+            columns = ["doc", *(["id"] if has_ids else []), *kept]
             yield _row([*columns, *_text_columns(heads)] if is_per_text else [*columns, *_row_columns(heads)])
         values = {"doc": prediction.doc, "id": prediction.id, **kept}
         if is_per_text:

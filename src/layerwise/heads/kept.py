@@ -45,7 +45,8 @@ class KeptColumns:
         """
         self._corpus = corpus
         self._used = frozenset(used) - {"id"}  # a column `id` is the id of its text
-        self._outputs = {name: self._output(name) for name in dict.fromkeys(names)}
+        unique = dict.fromkeys([names] if isinstance(names, str) else names)
+        self._outputs = {name: self._output(name) for name in unique}
         self._missing = set(self._outputs)
         self._is_checked = False
         outputs = list(self._outputs.values())
@@ -94,6 +95,12 @@ class KeptColumns:
             else:
                 of_words[output] = as_json(values)
         return KeptValues(of_text, of_words)
+
+    def id(self, example: Example) -> Any:
+        """Return the user's own id of a text: of the column that the options name, else of a column `id`."""
+        if "id" in self._corpus.roles.values():
+            return example.id
+        return as_json(example.columns.get("source.id"))
 
     def _check_first(self, example: Example) -> None:
         if self._is_checked or (self._corpus.columns is None and self._corpus.format in _ANY_KEYS):

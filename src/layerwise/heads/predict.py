@@ -28,7 +28,7 @@ from layerwise.heads.inputs import (
     slim,
     tracked,
 )
-from layerwise.heads.kept import KeptColumns, KeptValues, as_json
+from layerwise.heads.kept import KeptColumns, KeptValues
 from layerwise.heads.storage import head_name, read_head, write_head
 from layerwise.heads.together import HeadGroup
 from layerwise.read.example_builder import PART
@@ -143,12 +143,13 @@ class Head(HeadData):
             parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
             return [prediction.to_json() for prediction in _stream(group, parts, batch_tokens, threads)]
 
-    def group(self, others: Sequence[str | Path | Head] = ()) -> HeadGroup:
+    def group(self, others: str | Path | Head | Sequence[str | Path | Head] = ()) -> HeadGroup:
         """Return this head, with some others of the same model, to apply them together.
 
         Errors are those of `load_head` and of `HeadGroup`.
         """
-        heads = [self, *(self._with_same_model(other) for other in others)]
+        named = [others] if isinstance(others, str | Path | Head) else others
+        heads = [self, *map(self._with_same_model, named)]
         # The first head of each precision has the model for all of it.
         owners = {head.rows["precision"]: head for head in reversed(heads)}
         return HeadGroup(heads, [partial(_encoder_of, owners[head.rows["precision"]]) for head in heads])
@@ -350,11 +351,6 @@ def _stream(
         chunk_answers = group.answers(slimmed, batch_tokens, threads, track, unknown)
         for record, answer, values in zip(records, chunk_answers, kept_values, strict=True):
             is_empty = not all(example.text.strip() for example in record)
-            yield Prediction(doc, record[0], answer, _id(record[0]), values, is_empty)
+            yield Prediction(doc, record[0], answer, kept.id(record[0]) if kept else None, values, is_empty)
             doc += 1
     unknown.log_note(group.first)
-
-
-def _id(example: Example) -> Any:
-    """Return the user's own id of a text: of the column that the options name, else of a column `id`."""
-    return example.id if example.id is not None else as_json(example.columns.get("source.id"))

@@ -212,6 +212,12 @@ class Corpus:
         return {**dict.fromkeys(reader.texts, "text"), **roles}
 
     @property
+    def has_ids(self) -> bool:
+        """Whether a column holds the user's own ids, named by the option or called `id`; of JSON lines as `columns`."""
+        is_of_words = self.format == "conll"  # the column `id` of CoNLL-U numbers words
+        return "id" in self.roles.values() or (not is_of_words and "id" in (self.columns or ()))
+
+    @property
     def waits(self) -> bool:
         """Whether the next record hasn't arrived yet: standard input and pipes."""
         return self._current.waits
