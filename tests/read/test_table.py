@@ -153,6 +153,22 @@ def test_a_header_with_another_separator_names_it(name: str, header: str, advice
         read(f"{header}\n1\n", name)
 
 
+@pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=|"])
+def test_a_line_that_tells_excel_the_separator(line: str) -> None:
+    with pytest.raises(
+        SourceError, match=r"'(sep|SEP)=.?', names no column 'text': .*Excel the separator; take it off"
+    ):
+        read(f"{line}\ntext;n\na;1\n")
+
+
+def test_backslashes_before_quotes_are_told() -> None:
+    """R's write.table escapes quotes so by default."""
+    with pytest.raises(
+        SourceError, match=r"line 2: .*double the quotes in it, which have backslashes before them"
+    ):
+        read('"text","n"\n"he said \\"no\\"",1\n')
+
+
 def test_separator_and_na_go_with_tables() -> None:
     with pytest.raises(RequestError, match="separator doesn't fit format 'tsv': only CSV"):
         read("text\n", "a.tsv", separator=";")

@@ -65,6 +65,11 @@ class TableReader(Reader):
 
     def missing(self, column: str, names: tuple[str, ...]) -> str:
         """Return the message for a missing column: another separator, words, or no header may be the reason."""
+        if names and (first := names[0].lower()).startswith("sep=") and len(first) < 6:
+            return (
+                f"the first line, {quoted(repr(names[0]))}, names no column {column!r}: it tells Excel the separator; take it "
+                f"off, and give {argument('separator')} if that isn't a comma"
+            )
         if len(names) == 1 and (separator := next((s for s in _SEPARATORS if s in names[0]), None)):
             return (
                 f"the header is one column, {quoted(repr(names[0][:60]))}, and there is no column {column!r}; "
