@@ -10,7 +10,7 @@ A unit is a document where there are enough of them, else a text.
   score of 0 or 1, Wilson's interval for the number of units, because a draw can't show errors that didn't occur.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,21 +104,22 @@ def _grouped(units: I64, numbers: int) -> tuple[I64, int]:
 def _class_counts(gold: NDArray[Any], predicted: NDArray[Any], multi: bool, units: I64) -> _UnitCounts:
     """Return the counts (groups, classes, 3) of true positives, predicted and gold rows of each class."""
     number: dict[Any, int] = {}
-
-    def pairs(values: NDArray[Any]) -> set[tuple[int, int]]:
-        labels = values if multi else ((value,) for value in values)
-        return {
-            (row, number.setdefault(label, len(number))) for row, many in enumerate(labels) for label in many
-        }
-
-    have, got = pairs(gold), pairs(predicted)
-    groups, count = _grouped(units, 3 * max(1, len(number)))
-    out = np.zeros((count, max(1, len(number)), 3))
-    for column, items in enumerate((have & got, got, have)):
-        if items:
-            rows, classes = np.array(list(items)).T
-            np.add.at(out[..., column], (groups[rows], classes), 1.0)
+    sides = [_pairs(values, multi, number) for values in (gold, predicted)]
+    classes = max(1, len(number))
+    have, got = (np.unique(rows * classes + labels) for rows, labels in sides)
+    groups, count = _grouped(units, 3 * classes)
+    out = np.zeros((count, classes, 3))
+    for column, codes in enumerate((np.intersect1d(have, got), got, have)):
+        np.add.at(out[..., column], (groups[codes // classes], codes % classes), 1.0)
     return _UnitCounts(out, int(units.max()) + 1)
+
+
+def _pairs(values: NDArray[Any], multi: bool, number: dict[Any, int]) -> tuple[I64, I64]:
+    """Return the row and the number of each label, int64 (labels,) both; new labels are added to `number`."""
+    labels = list(values) if multi else [(value,) for value in values]
+    rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
+    numbers = [number.setdefault(label, len(number)) for row in labels for label in row]
+    return rows, np.array(numbers, np.int64)
 
 
 def _of_tags(gold: NDArray[Any], predicted: NDArray[Any], docs: I64, units: I64) -> dict[str, Ends]:
@@ -241,9 +242,3 @@ def _defined(values: F64, counts: F64) -> F64:
     """Return values (…), NaN where a count is 0."""
     result: F64 = np.where(counts > 0, values, np.nan)
     return result
-
-
-def unit_numbers(values: Sequence[Any]) -> I64:
-    """Return a number per value, equal for equal values, int64 (n,)."""
-    numbers: dict[Any, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
