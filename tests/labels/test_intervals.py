@@ -174,3 +174,17 @@ def test_very_many_units_are_put_together(monkeypatch: pytest.MonkeyPatch) -> No
     together = score_intervals("classify", False, gold, predicted, docs, docs)
     assert together["macro_f1"] == pytest.approx(alone["macro_f1"], abs=0.005)
     assert together["accuracy"] == alone["accuracy"]
+
+
+def test_ranks_of_very_many_rows_are_those_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(7)
+    gold = chance.normal(size=4000)
+    predicted = gold + chance.normal(size=4000)
+    docs = np.arange(4000)
+    every = score_intervals("regress", False, gold, predicted, docs, docs)["spearman"]
+    monkeypatch.setattr(intervals, "_RANKED", 1000)
+    sampled = score_intervals("regress", False, gold, predicted, docs, docs)["spearman"]
+    assert sampled != every
+    assert sampled == pytest.approx(every, abs=0.006)
+    middle = spearmanr(gold, predicted).statistic
+    assert sampled[0] < middle < sampled[1]  # type: ignore[operator]
