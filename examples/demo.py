@@ -62,7 +62,11 @@ def all_layers() -> None:
 def train(name: str, source: str, reading: list[str], task: str, label: str) -> None:
     """Compare the layers for one task, train a head on the one that the comparison advises, and score it."""
     dataset, probe, head = (FOLDER / f"{name}.{ending}" for ending in ("lw", "probe", "head"))
-    for folder in (dataset, probe, head):  # the corpora are small, and may have been edited since the last run
+    for folder in (
+        dataset,
+        probe,
+        head,
+    ):  # the corpora are small, and may have been edited since the last run
         shutil.rmtree(folder, ignore_errors=True)
     labels = ("--task", task, "--label", label)
     test = Path(source).with_stem(f"{Path(source).stem}_test")

@@ -228,7 +228,7 @@ def test_many_files_of_several_texts_are_documents(place: Path, mood: lw.Head, l
     files = [write(place / f"part{n}.jsonl", lines[2 * n : 2 * n + 2]) for n in range(16)]
     whole = write(place / "whole.jsonl", lines)
     notes = lw.evaluate(mood, files)["label"].notes
-    assert notes == ("task 'label': 16 files can't tell how good a head is; give at least 20",)
+    assert notes == ("task 'label': 16 files can't tell how good a head is; give at least 30",)
     alone, together = (lw.evaluate(mood, source).scores["macro_f1"] for source in (whole, files))
     assert alone.score == together.score
     assert (alone.low, alone.high) != (together.low, together.high)
@@ -426,7 +426,7 @@ def test_skipped_records_and_too_few_texts_are_told(run: Run, place: Path, mood:
     assert ended.code == 0
     assert "skipped " in ended.err
     assert "bad.jsonl, line 2: " in ended.err
-    assert "2 texts can't tell how good a head is; give at least 20" in ended.err
+    assert "2 texts can't tell how good a head is; give at least 30" in ended.err
 
 
 def test_train_eval_is_the_same_code(run: Run, place: Path, texts: Any, mood: lw.Head) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
@@ -9,7 +10,7 @@ from layerwise.figures.page import as_json, page
 from layerwise.options import PageOptions, part
 from layerwise.page.backend import NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
-from layerwise.page.report import POINTS, Result, page_data, title
+from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
 
@@ -17,11 +18,12 @@ from layerwise.store.reader import open_rows
 def explore(
     dataset: Layered | str | Path,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
+    labels_from: Any = None,
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
@@ -32,7 +34,7 @@ def explore(
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        probe, analysis, lang, points, seed, umap, texts, attention: see `lw.report`.
+        probe, analysis, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -51,6 +53,7 @@ def explore(
             analysis=analysis,
             points=points,
             seed=seed,
+            labels_from=labels_from,
             umap=umap,
             texts=texts,
             attention=attention,

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import page
 from layerwise.page.content import STEPS
-from layerwise.page.report import POINTS, Result, page_data
+from layerwise.page.report import POINTS, ResultSource, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.reader import open_rows
@@ -17,11 +18,12 @@ def report(
     dataset: Layered | str | Path,
     out: str | Path,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
+    labels_from: Any = None,
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
@@ -37,6 +39,8 @@ def report(
         lang: `en` or `zh`.
         points: the largest number of rows on the map; whole texts are sampled.
         seed: seed of the sample, and of UMAP.
+        labels_from: a file of labels that colour the points, or `FILE:COL`; or in memory a data frame or a list. They are
+            joined to the texts by the column `id` if both have one, else by order.
         umap: project layers by UMAP instead of PCA (needs the extra `umap`).
         texts: numbers of the texts whose tokens are shown; a few by default.
         attention: show attention maps of these texts, with at most a million numbers: for deep models or many
@@ -64,6 +68,7 @@ def report(
             analysis=analysis,
             points=points,
             seed=seed,
+            labels_from=labels_from,
             umap=umap,
             texts=texts,
             attention=attention,

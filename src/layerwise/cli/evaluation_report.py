@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from layerwise._util.display import columns_of, cut
+from layerwise._util.display import clipped, width
 from layerwise.choices import METRICS
 from layerwise.cli import output
 
@@ -65,7 +65,7 @@ def _confusion(confusion: Any) -> list[str]:
         (label, *(f"{count:,}" for count in row)) for label, row in zip(labels, confusion.counts, strict=True)
     ]
     table = output.table(rows, right=range(1, len(labels) + 1))
-    if max(map(columns_of, table)) <= _COLUMNS - 2:
+    if max(map(width, table)) <= _COLUMNS - 2:
         return table
     return _confused(confusion)
 
@@ -92,7 +92,7 @@ def _confused(confusion: Any) -> list[str]:
 
 
 def _visible(label: str, columns: int) -> str:
-    return cut(output.visible(label, columns), columns)
+    return clipped(output.visible(label, columns), columns)
 
 
 def _number(value: float) -> str:

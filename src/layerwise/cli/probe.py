@@ -16,6 +16,7 @@ HELP = "find the best layer or mix for your labels"
 EXAMPLES = """\
   layerwise probe reviews.lw --task classify --label label --out probe
   layerwise probe words.lw --task tag --label ner --split part --out probe
+  layerwise probe news.lw --task classify --labels-from gold.csv:topic --out probe
   layerwise probe pairs.lw --task regress --label score --mix -1 --mix mean:-4: --quick --out probe
 """
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="{classify,regress,tag}",
         help="classify: classes; regress: numbers; tag: one tag per word",
     )
-    parser.add_argument("--label", required=True, metavar="COL", help="column that holds the labels")
+    parser.add_argument("--label", metavar="COL", help="column that holds the labels")
     parser.add_argument(
         "--out",
         required=True,

@@ -13,15 +13,13 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluation import Confusion, TaskEvaluation
 from layerwise.heads.head import TaskHead
 from layerwise.labels.groups import DOCUMENT_COLUMNS, MIN_DOCUMENTS, find_documents
-from layerwise.labels.intervals import score_intervals
+from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
 from layerwise.labels.labelled import check_labelled, complete_tags
 from layerwise.labels.metrics import confusion
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.labels.spelling import shortened
 from layerwise.labels.unknown import match_classes
 from layerwise.results import Estimate
-
-_ENOUGH_UNITS = 20  # with fewer, a note says that the scores mean little
 
 
 @dataclass
@@ -161,8 +159,8 @@ def _notes(
             f"task {task.name!r}: the head has never seen {_listed(unknown)} ({sum(unknown.values()):,} {what}), which count "
             "as errors; correct these labels, or train the head on them"
         )
-    if units < _ENOUGH_UNITS:
+    if units < ENOUGH_UNITS:
         plural = "s" * (units > 1)
-        yield f"task {task.name!r}: {units} {unit}{plural} can't tell how good a head is; give at least {_ENOUGH_UNITS}"
+        yield f"task {task.name!r}: {units} {unit}{plural} can't tell how good a head is; give at least {ENOUGH_UNITS}"
     if task.task == "tag" and not any(tag.startswith("B") for tag in gold):
         yield f"task {task.name!r}: no word is in a span, so the scores of spans are undefined and shown as 0"

@@ -38,10 +38,14 @@ Balance = str | None
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What is chosen on held-out rows: `C`, the inverse of the L2 penalty, and `epochs` of the gradient loop."""
+    """What is chosen on held-out rows: `C`, the inverse of the L2 penalty, and `epochs` of the gradient loop.
+
+    `chosen_by` is the metric of the choice; `None` if nothing was held out.
+    """
 
     C: float | None = None
     epochs: int | None = None
+    chosen_by: str | None = None
 
 
 def grid(target: Target) -> Sequence[float]:

@@ -97,7 +97,7 @@ def group_rows(
     Raises:
         RequestError: the column doesn't exist.
     """
-    texts = _components([_keys(docs.tolist())], _text_labels(dataset, docs))
+    texts = _components([_keys(docs.tolist())], text_numbers(dataset, docs))
     if column is not None:
         values, _ = _numbered(read_column(dataset, docs, column), docs)
         return Grouping(_components([texts], [values]), texts, values, column)
@@ -225,7 +225,7 @@ def _files(sources: Sequence[Any], table: pa.Table) -> list[Any]:
     """Return the sources that are files of several texts; `None` for a file that is one text, or a cut of a table."""
     lines = table["line"].to_pylist() if "line" in table.column_names else [None] * len(sources)
     return [
-        None if line is None or source is None or _SHARD.search(source) else source
+        None if line is None or not isinstance(source, str) or _SHARD.search(source) else source
         for source, line in zip(sources, lines, strict=True)
     ]
 
@@ -247,7 +247,7 @@ def _hashable(value: Any) -> Hashable:
     return str(value) if isinstance(value, list | dict) else value
 
 
-def _text_labels(dataset: Layered, docs: I64) -> list[I64]:
+def text_numbers(dataset: Layered, docs: I64) -> list[I64]:
     """Return a number per row that is equal for identical texts, once for each text of a pair.
 
     Without stored texts, each text has its own number.

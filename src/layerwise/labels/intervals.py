@@ -24,6 +24,9 @@ from layerwise.labels.tags import cut, f1_of_counts, spans
 Ends = tuple[float, float] | tuple[None, None]
 """The lower and the upper end of an interval; `None` where there is none."""
 
+ENOUGH_UNITS = (
+    30  # with fewer, the interval of an accuracy of a half is wider than 0.35, and a score says little
+)
 _Z = 1.959963984540054  # 97.5% of a normal distribution
 _DRAWS = 2000
 _LEAST_DRAWS = 200

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.arguments import argument
-from layerwise.errors import RequestError
+from layerwise.choices import whole_number
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
@@ -23,6 +22,7 @@ def probe(
     mixes: Sequence[str] | None = None,
     groups: str | None = None,
     split: str | None = None,
+    label_separator: str | None = None,
     quick: bool = False,
     seed: int = 0,
     max_rows: int = 20_000,
@@ -41,6 +41,7 @@ def probe(
         mixes: mix strings besides the single layers; `candidates.DEFAULTS` if not given.
         groups: a column of the texts; texts with equal values are never split between training and test.
         split: a column of the texts with `train`, `dev` and `test`.
+        label_separator: the text between the labels of a string with several labels.
         quick: 1 × 5 folds instead of 5 × 5.
         seed: seed of folds, orders, samples and resamples.
         max_rows: about the largest number of rows to use; whole texts are sampled.
@@ -50,17 +51,21 @@ def probe(
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
-    if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise RequestError(
-            f"{argument('seed', seed)} is out of range; give a whole number from 0 to {(1 << 32) - 1}"
-        )
-    if max_rows < 1:
-        raise RequestError(f"{argument('max_rows', max_rows)} is too small; give at least 1")
+    whole_number("seed", seed, 0, (1 << 32) - 1)
+    whole_number("max_rows", max_rows, 1)
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
     problem = gather(
-        dataset, task, label, groups=groups, split=split, folds=FOLDS, max_rows=max_rows, seed=seed
+        dataset,
+        task,
+        label,
+        label_separator=label_separator,
+        groups=groups,
+        split=split,
+        folds=FOLDS,
+        max_rows=max_rows,
+        seed=seed,
     )
     run = ProbeRun(dataset, problem, 1 if quick else _REPEATS, seed)
     names = (f"candidate {candidate.name}" for candidate in all_candidates)

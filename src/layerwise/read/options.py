@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.arguments import argument
+from layerwise.choices import whole_number
 from layerwise.errors import RequestError
 from layerwise.example import clean
 from layerwise.read.record import listed
@@ -159,8 +160,8 @@ def check_options(options: ReaderOptions, format: str) -> None:
             f"consists of words; name their column with {argument('words')}"
         )
     _check_separator(options.separator)
-    if options.limit is not None and options.limit < 1:
-        raise RequestError(f"{argument('limit', options.limit)} leaves nothing to read; give 1 or more")
+    if options.limit is not None:
+        whole_number("limit", options.limit, 1)
     _check_encoding(options.encoding)
 
 

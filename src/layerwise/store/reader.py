@@ -16,7 +16,7 @@ from layerwise.errors import DatasetError, LayerwiseError, RequestError
 from layerwise.row_selection import Rows, select_rows
 from layerwise.states import Layered
 from layerwise.store.columns import check_columns
-from layerwise.store.dtypes import NUMPY, Codes, Job, decode, decode_all
+from layerwise.store.dtypes import NUMPY, Codes, DecodeJob, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, read_manifest
@@ -180,13 +180,16 @@ class LayerDataset(Layered):
         return self._table("texts")
 
     def _table(self, kind: str) -> pa.Table:
-        return join_tables([shard.table(kind) for shard in self._shards], self.path)
+        table = join_tables([shard.table(kind) for shard in self._shards], self.path)
+        counts = self._records.rows if kind == "index" else self._records.texts
+        first = int(counts[: self._numbers.start].sum())
+        return self._with_added(table, of_rows=kind == "index", first=first)
 
     def parts(self) -> Iterator["LayerDataset"]:
         """Yield the dataset shard by shard; what a part has read is freed with it."""
         for number in self._numbers:
             part = LayerDataset(self._folder, self._manifest, self._records, number)
-            part._checked = self._checked
+            part._checked, part._added = self._checked, self._added
             yield part
 
     def scales(self, spec: str | int, rows: Rows = None) -> F32:
@@ -223,7 +226,7 @@ class LayerDataset(Layered):
             return shard.codes(name)[shard_rows]
         kind = NUMPY[self.dtype] if raw else np.float32
         out = np.empty((stop - start, self.width), kind)
-        jobs: list[Job] = []
+        jobs: list[DecodeJob] = []
         for shard, shard_rows, out_rows in slices:
             scales = None if raw else shard.scales(name)
             scales = None if scales is None else scales[shard_rows]
