@@ -224,6 +224,28 @@ def test_documents_are_the_units_of_intervals(words: Any, place: Path) -> None:
     assert "12 documents can't tell" in " ".join(result["mark"].notes)
 
 
+def test_many_files_of_several_texts_are_documents(place: Path, mood: lw.Head, lines: Lines) -> None:
+    files = [write(place / f"part{n}.jsonl", lines[2 * n : 2 * n + 2]) for n in range(16)]
+    whole = write(place / "whole.jsonl", lines)
+    notes = lw.evaluate(mood, files)["label"].notes
+    assert notes == ("task 'label': 16 files can't tell how good a head is; give at least 30",)
+    alone, together = (lw.evaluate(mood, source).scores["macro_f1"] for source in (whole, files))
+    assert alone.score == together.score
+    assert (alone.low, alone.high) != (together.low, together.high)
+
+
+def test_labels_meet_whatever_wrote_them(place: Path, encoder_of: Callable[[str], Any]) -> None:
+    """Trained on a column with a gap, as pandas writes it; evaluated on whole numbers."""
+    rows = [f"text {n},{float(n % 2) if n else ''}" for n in range(40)]
+    (place / "gap.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    dataset = lw.extract(place / "gap.csv", place / "gap.lw", model=encoder_of("bert"), dtype="float32")
+    head = lw.train(dataset, task="classify", label="label", mix="3")
+    integers = write(place / "integers.jsonl", [{"text": f"text {n}", "label": n % 2} for n in range(1, 40)])
+    result = lw.evaluate(head, integers)
+    assert result.unknown_labels == {}
+    assert values(result) == pytest.approx(values(lw.evaluate(head, dataset)), abs=0.03)
+
+
 # --- labels that the head has never seen ---------------------------------------------------------------------
 
 
@@ -278,6 +300,12 @@ def test_unknown_labels_among_several(place: Path, texts: Any) -> None:
 
 
 # --- what can't be evaluated -----------------------------------------------------------------------------------
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_one_line(mood: lw.Head) -> None:
+    with pytest.raises(lw.LayerwiseError) as refusal:
+        lw.evaluate(mood, "x" * 5000)
+    assert "\n" not in str(refusal.value)
 
 
 def test_what_cannot_be_evaluated(
