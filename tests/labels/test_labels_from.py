@@ -121,7 +121,7 @@ def test_ids_on_one_side_are_counted(tmp_path: Path) -> None:
     attached = with_labels(rows(), path, None)
     assert labels(attached) == [kind for number, kind in enumerate(KINDS) if number not in (3, 4)]
     first, second = attached.notes
-    assert first == f"2 of 30 texts have no label in {path}: text 3, text 4"
+    assert first == f"2 of 30 texts have no label in {path}: 't03', 't04'"
     assert second.startswith(f"2 of 30 ids of {path} are of no text: ")
     assert attached.record is not None
     assert (attached.record["texts_without_label"], attached.record["unused_labels"]) == (2, 2)

@@ -39,11 +39,12 @@ class AttachedLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _JoinedLabels:
-    """The label of each text, and its place in the file."""
+    """The label of each text, and its place in the file; the ids of texts without a label, and of labels without a text."""
 
     values: list[Any]
     places: list[str]
     joined_by: str
+    missing: list[str | None]
     unused: list[str]
 
 
@@ -126,6 +127,7 @@ def _by_id(ids: Sequence[str | None], file: LabelFile) -> _JoinedLabels:
         [None if number is None else file.values[number] for number in places],
         ["" if number is None else file.places[number] for number in places],
         "id",
+        [text_id for text_id, number in zip(ids, places, strict=True) if number is None],
         [text_id for text_id in position if text_id in unused],
     )
 
@@ -147,6 +149,7 @@ def _by_order(dataset: Layered, file: LabelFile, ids: Sequence[str | None] | Non
         [place for place in file.places for _ in range(step)],
         "order",
         [],
+        [],
     )
 
 
@@ -154,11 +157,12 @@ def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) 
     notes = []
     if joined.joined_by == "order":
         notes.append(f"the {len(file):,} labels of {file.source} are joined to the texts by their order")
-    missing = [doc for doc, place in enumerate(joined.places) if not place]
-    if missing:
-        examples = shortened([f"text {doc}" for doc in missing])
+    if joined.missing:
+        examples = shortened(
+            ["a text without id" if text_id is None else repr(text_id) for text_id in joined.missing]
+        )
         notes.append(
-            f"{len(missing):,} of {len(joined.places):,} texts have no label in {file.source}: {examples}"
+            f"{len(joined.missing):,} of {len(joined.places):,} texts have no label in {file.source}: {examples}"
         )
     if joined.unused:
         examples = shortened([*map(repr, joined.unused)])

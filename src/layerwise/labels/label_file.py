@@ -57,8 +57,8 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
     """
     source, column = _split(labels_from)
     values: list[Any] = []
-    ids: list[Any] = []
-    places: list[Any] = []
+    ids: list[str | None] = []
+    places: list[str] = []
     try:
         for record_place, fields in read_fields(_records_of(source), format=_format(source)):
             column = column if values else _column(labels_from, column, label, list(fields))

@@ -34,6 +34,8 @@ from layerwise.probing.lbfgs import minimise
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(scores (f, columns, n), targets, shares of rows (f, n)) -> losses (f,), their derivatives by the scores"""
 _ARRAYS = ("values", "mix", "weights")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
 
@@ -273,14 +275,9 @@ class _FitBatch:
         scores = (weights.flatten(0, 1) @ rows.T).view(*bias.shape, -1)
         return scores.add_(bias[..., None])
 
-    def _residual_of(self) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-        if self.fits.several:
-            return _logistic
-        return _squared if self.fits.count == 1 else _cross_entropy
-
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self._scores(which, x, self.x)
-        loss, residual = self._residual_of()(scores, self.targets[which], self.share[which])
+        loss, residual = self._loss_of()(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
@@ -297,6 +294,11 @@ class _FitBatch:
             parts.append(mix * (mix_slope - (mix * mix_slope).sum(1, keepdim=True)))
         parts[0] = parts[0] + slope
         return loss, torch.cat([part.flatten(1) for part in parts], 1)
+
+    def _loss_of(self) -> Loss:
+        if self.fits.several:
+            return _logistic
+        return _squared if self.fits.count == 1 else _cross_entropy
 
     def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
         """Divide by the approximate curvature of the loss along each principal direction of the features.
