@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose, limited
 from layerwise.heads.predict import Head
@@ -74,7 +75,7 @@ def train(
     """
     choose(threads)
     if out is not None:
-        disk.check_new(Path(out))
+        disk.check_new(local_path(out))
     options = TrainOptions(
         groups=groups,
         split=split,

@@ -1,0 +1,91 @@
+"""Arguments of a wrong type: an error of layerwise that names the argument, whatever the type."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from planted import noise, states_of
+
+
+class Thing:
+    """A value of a type that no argument has."""
+
+
+NO_PATHS = [None, 3, 1.5, [], {}, Thing(), np.array([1, 2]), b"x", "a\0b"]
+VERBS_OF_A_DATASET: list[Callable[..., Any]] = [
+    *(lw.open_dataset, lw.load_head, lw.info, lw.finish, lw.verify, lw.repair),
+    lambda value: lw.pool(value, "out"),
+    lambda value: lw.export(value, "out"),
+    lambda value: lw.report(value, "out"),
+    lambda value: lw.analyze(value),
+    lambda value: lw.probe(value, task="classify", label="label"),
+    lambda value: lw.train(value, task="classify", label="label"),
+    lambda value: lw.merge([value, value], "out"),
+]
+
+
+@pytest.mark.parametrize("value", NO_PATHS, ids=repr)
+def test_what_is_no_path_of_a_dataset_or_head(
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in VERBS_OF_A_DATASET:
+        with pytest.raises(
+            lw.RequestError, match="is no path|which no path has|takes a dataset or its folder"
+        ):
+            verb(value)
+
+
+@pytest.mark.parametrize("value", [3, [], Thing(), "a\0b", "s3://bucket/out"], ids=repr)
+def test_what_is_no_path_of_a_result(value: Any) -> None:
+    states = states_of(noise(8, 4, 2), {"label": list("ab") * 4})
+    verbs: list[Callable[[], Any]] = [
+        lambda: lw.probe(states, task="classify", label="label", out=value),
+        lambda: lw.analyze(states, out=value),
+        lambda: lw.report(states, value),
+    ]
+    for verb in verbs:
+        with pytest.raises(lw.RequestError, match="is no path|which no path has|is a URL"):
+            verb()
+
+
+@pytest.mark.parametrize("value", ["a.lw", 3, None])
+def test_one_dataset_is_no_list_of_datasets(value: Any) -> None:
+    with pytest.raises(lw.RequestError, match="^datasets .* is no list; give at least two datasets"):
+        lw.merge(value, "out")
+
+
+@pytest.mark.parametrize("value", [3, "bar", True, []])
+def test_a_callback_must_be_a_function(value: Any) -> None:
+    with pytest.raises(
+        lw.RequestError, match="^progress=.* can't be called; give a function of one lw.Progress"
+    ):
+        lw.analyze(states_of(noise(8, 4, 2), {"label": list("ab") * 4}), measure=["norm"], progress=value)
+
+
+@pytest.mark.parametrize("value", ["128", 1.5, [], np.array([1, 2]), True])
+def test_a_number_of_another_type(value: Any, encoder_of: Callable[[str], Any]) -> None:
+    encoder = encoder_of("bert")
+    for name in ("max_length", "overlap", "batch_tokens"):
+        with pytest.raises(lw.RequestError, match=f"^{name}=.* is not a whole number"):
+            encoder.encode(["text"], **{name: value})
+    for name in ("level", "pool", "long"):
+        with pytest.raises(lw.RequestError, match=f"^{name} .* doesn't exist; choose one of"):
+            encoder.encode(["text"], **{name: value})
+    with pytest.raises(lw.RequestError, match="^device .* isn't on this machine"):
+        lw.load_encoder("minilm", device=value)
+
+
+def test_numbers_of_numpy_are_numbers(encoder_of: Callable[[str], Any]) -> None:
+    states = encoder_of("bert").encode(["a longer text"], max_length=np.int64(8), batch_tokens=np.int64(64))
+    assert states.rows == 1
+    lw.analyze(
+        states_of(noise(8, 4, 2), {"label": list("ab") * 4}),
+        measure=["norm"],
+        max_rows=np.int64(6),
+        seed=np.int64(1),
+    )
