@@ -7,11 +7,14 @@ of these classes. `cli/flags.py` makes the flags. A test compares the three. Not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
+from layerwise.arguments import argument
 from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LONG, POOLS, PRECISIONS
+from layerwise.errors import RequestError
 
 if TYPE_CHECKING:
     from layerwise.layers import LayerSpec
@@ -44,8 +47,53 @@ def part(options: Any, of: type) -> dict[str, Any]:
     return {option.name: getattr(options, option.name) for option in fields(of)}
 
 
+def check_types(options: type, values: Mapping[str, Any]) -> None:
+    """Check that values have the types of their options, which flags have by themselves and parameters may not.
+
+    Args:
+        options: a class of this module.
+        values: values by the names of options; other names are ignored.
+
+    Raises:
+        RequestError: with the first option whose value has another type.
+    """
+    for item in fields(options):
+        value = values.get(item.name, item.default)
+        problem = None if value is None and item.default is None else _wrong_type(item, value)
+        if problem is not None:
+            raise RequestError(f"{argument(item.name)} is {value!r:.60}, {problem}")
+
+
+def _wrong_type(item: Field[Any], value: Any) -> str | None:
+    """Return what is wrong with the type of a value, and what to give; `None` if nothing is, or any type is allowed."""
+    kind, is_flag = item.metadata["kind"], isinstance(value, bool)
+    if isinstance(item.default, bool):
+        return None if is_flag or type(value).__name__ == "bool" else "no truth value; give True or False"
+    if kind in ("integer", "count"):
+        return None if isinstance(value, Integral) and not is_flag else "no whole number; give one"
+    if kind == "number":
+        return None if isinstance(value, Real) and not is_flag else "no number; give one"
+    if item.type in ("str", "str | None"):
+        return None if isinstance(value, str) else "no string; give one"
+    if item.type in ("Sequence[str]", "Sequence[str] | None"):
+        is_list = isinstance(value, str) or (
+            isinstance(value, Iterable)
+            and hasattr(value, "__len__")
+            and all(isinstance(v, str) for v in value)
+        )
+        return None if is_list else "no list of strings; give one"
+    return None
+
+
+class _Checked:
+    """Options whose types are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        check_types(type(self), vars(self))
+
+
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
+class ReadOptions(_Checked):
     """How a source of texts is read."""
 
     format: str = option(
@@ -269,7 +317,7 @@ class WorkerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(_Checked):
     """How a head is trained."""
 
     groups: str | None = option(
@@ -441,6 +489,7 @@ __all__ = [
     "TrainOptions",
     "VerifyOptions",
     "WorkerOptions",
+    "check_types",
     "option",
     "part",
 ]

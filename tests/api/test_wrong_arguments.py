@@ -89,3 +89,50 @@ def test_numbers_of_numpy_are_numbers(encoder_of: Callable[[str], Any]) -> None:
         max_rows=np.int64(6),
         seed=np.int64(1),
     )
+
+
+WRONG_READING = {
+    "words": [3, []],
+    "id": [3],
+    "columns": [3, [None], 1.5],
+    "encoding": [None, 3, []],
+    "separator": [3, []],
+    "na": [3, [3]],
+    "sentence_id": [[], {}],
+    "join": [3],
+    "classes": [3, [None]],
+    "limit": ["3", 1.5],
+    "skip_bad": [3, "no", None],
+}
+WRONG_TRAINING = {
+    "groups": [3, np.array(["a", "b"])],
+    "split": [3],
+    "label_separator": [3, []],
+    "hidden": ["3", 1.5],
+    "shared_hidden": ["3"],
+    "layer_dropout": ["0.1", None],
+    "epochs": ["3", True],
+    "patience": [2.5],
+    "draws": ["20", None],
+    "seed": ["0", None, 1.5],
+}
+
+
+@pytest.mark.parametrize(("name", "values"), WRONG_READING.items(), ids=WRONG_READING)
+def test_options_of_reading_of_another_type(
+    name: str, values: list[Any], encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    source = tmp_path / "texts.csv"
+    source.write_text("text\na\nb\n", encoding="utf-8")
+    for value in values:
+        with pytest.raises(lw.RequestError, match=f"^{name}"):
+            lw.extract(source, tmp_path / "out", model=encoder_of("bert"), **{name: value})
+
+
+@pytest.mark.parametrize(("name", "values"), WRONG_TRAINING.items(), ids=WRONG_TRAINING)
+def test_options_of_training_of_another_type(name: str, values: list[Any], tmp_path: Path) -> None:
+    for value in values:
+        with pytest.raises(
+            lw.RequestError, match=f"^{name} is .*, no (string|whole number|number); give one$"
+        ):
+            lw.train(tmp_path, task="classify", label="label", **{name: value})
