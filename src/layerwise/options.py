@@ -150,6 +150,13 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredModelOptions:
+    """Where the model of a dataset or head is."""
+
+    model: Any = option(None, "where the model is now (default: where it was)", metavar="MODEL", kind="path")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """How a model is loaded."""
 
@@ -234,7 +241,19 @@ class BenchOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions(RowOptions):
+class BatchOptions:
+    """How many tokens go through the model together."""
+
+    batch_tokens: int | None = option(
+        None,
+        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
+        metavar="N",
+        kind="integer",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions(BatchOptions, RowOptions):
     """How each text is encoded, and which layers are kept."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -253,12 +272,6 @@ class EncodeOptions(RowOptions):
     max_length: int | None = option(
         None,
         "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
-        metavar="N",
-        kind="integer",
-    )
-    batch_tokens: int | None = option(
-        None,
-        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
         metavar="N",
         kind="integer",
     )
@@ -473,6 +486,7 @@ class VerifyOptions:
 
 __all__ = [
     "AnalyzeOptions",
+    "BatchOptions",
     "BenchOptions",
     "EncodeOptions",
     "ExportOptions",
@@ -486,6 +500,7 @@ __all__ = [
     "RowOptions",
     "RunOptions",
     "ShowOptions",
+    "StoredModelOptions",
     "TrainOptions",
     "VerifyOptions",
     "WorkerOptions",

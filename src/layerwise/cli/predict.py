@@ -9,7 +9,7 @@ import sys
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
-from layerwise.options import LoadOptions, ReadOptions, RunOptions
+from layerwise.options import BatchOptions, LoadOptions, ReadOptions, RunOptions, StoredModelOptions
 
 HELP = "apply a head to new texts"
 EXAMPLES = """\
@@ -35,16 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="{jsonl,csv,conll}",
         help="format of the results on stdout (default: jsonl)",
     )
-    parser.add_argument(
-        "--model", type=flags.path, help="where the model of the head is now (default: where it was)"
-    )
+    flags.add(parser, StoredModelOptions)
     flags.add(parser, LoadOptions)
-    parser.add_argument(
-        "--batch-tokens",
-        type=flags.integer,
-        metavar="N",
-        help="largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
-    )
+    flags.add(parser, BatchOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)

@@ -17,7 +17,7 @@ from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
 from layerwise.cli.tasks import TaskArguments, named_tasks
 from layerwise.cli.train_report import report
-from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
+from layerwise.options import LoadOptions, ReadOptions, RunOptions, StoredModelOptions, TrainOptions
 
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also score the head on labelled texts or on a dataset; repeat the flag for several. The options below are for "
         "these texts",
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
+    flags.add(parser, StoredModelOptions)
     flags.add(parser, LoadOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
