@@ -10,7 +10,6 @@ import argparse
 import shlex
 from typing import Any
 
-import layerwise
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.evaluation_report import evaluation_lines
@@ -107,16 +106,13 @@ def run(args: argparse.Namespace) -> int:
         output.print_lines(*report(args.out, head))
     evaluations: dict[str, Any] = {}
     if args.eval:
-        saved = layerwise.load_head(
-            args.out,
-            model=args.model,
-            **flags.values(args, LoadOptions),
-        )
+        loading = flags.values(args, StoredModelOptions) | flags.values(args, LoadOptions)
+        saved = api.evaluate.open_head(args.out, loading)
         for source in args.eval:
             with progress_display(args) as progress:
                 reading = api.evaluate.reading_options(source, flags.values(args, ReadOptions))
-                evaluations[source] = saved.evaluate(
-                    source, progress=progress, threads=args.threads, **reading
+                evaluations[source] = api.evaluate.evaluate(
+                    saved, source, progress=progress, threads=args.threads, **reading
                 )
             for task in evaluations[source].tasks.values():
                 output.print_notes(task.notes)
