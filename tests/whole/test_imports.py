@@ -156,6 +156,25 @@ def test_no_function_imports_what_is_ours(path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_module_imports_the_public_names(path: Path) -> None:
+    """`import layerwise` leads to every room, past the test of what a room may import."""
+    assert "layerwise" not in imports_of_modules(path), (
+        f"{path.relative_to(ROOT)} imports layerwise as a whole"
+    )
+
+
+def imports_of_modules(path: Path) -> set[str]:
+    """The modules that a file imports by `import`, and `layerwise` where it takes one of its public names."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "layerwise":
+            names |= {"layerwise" for alias in node.names if alias.name in layerwise.__all__}
+    return names
+
+
 def test_no_imports_go_round() -> None:
     """Neither at import, nor for types, nor lazily."""
     needs = {".".join(path.relative_to(ROOT).with_suffix("").parts): ours(path) for path in modules()}

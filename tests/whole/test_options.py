@@ -14,13 +14,14 @@ from layerwise import api, options
 from layerwise.cli.main import _parser
 from layerwise.encode.encoder import Encoder
 
+STORED = (options.StoredModelOptions, options.LoadOptions)
 # The verb, its options, and which of them it hasn't.
 VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "show": ((options.ShowOptions, options.RunOptions), set()),
     "extract": ((options.ExtractOptions, options.WorkerOptions, options.RunOptions), set()),
     "info": ((options.LoadOptions,), {"device"}),
-    "verify": ((options.VerifyOptions, options.LoadOptions, options.RunOptions), {"revision"}),
-    "repair": ((options.LoadOptions, options.RunOptions), {"revision"}),
+    "verify": ((options.VerifyOptions, *STORED, options.RunOptions), {"revision"}),
+    "repair": ((*STORED, options.RunOptions), {"revision"}),
     "pool": ((options.PoolOptions, options.RunOptions), set()),
     "train": ((options.TrainOptions, options.RunOptions), set()),
     "probe": ((options.ProbeOptions, options.RunOptions), set()),
@@ -29,7 +30,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
     "predict": ((options.PredictOptions, options.RunOptions), set()),
-    "evaluate": ((options.ReadOptions, options.LoadOptions, options.RunOptions), set()),
+    "evaluate": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -40,8 +41,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
-BESIDES["evaluate"] = {"head", "model", "batch_tokens"}
-BESIDES |= {"verify": {"model"}, "repair": {"model"}, "predict": {"head"}}
+BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
@@ -72,7 +73,7 @@ def analyze(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out) if out is not None else None
+    target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
     opened, other = open_rows(dataset), None if against is None else open_rows(against)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
@@ -77,7 +78,7 @@ def probe(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out) if out is not None else None
+    target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
     opened = open_rows(dataset).checked()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import page
@@ -57,7 +58,7 @@ def report(
         ModelError: attention of a model that can't be found, or that gives none.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out)
+    target = local_path(out)
     disk.check_new(target)
     opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import choose, limited
@@ -85,7 +86,7 @@ def train(
     """
     choose(threads)
     if out is not None:
-        disk.check_new(Path(out))
+        disk.check_new(local_path(out))
     options = TrainOptions(
         mix_from=mix_from,
         groups=groups,

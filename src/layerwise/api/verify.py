@@ -44,8 +44,7 @@ def verify(
         ModelError: a model that can't be found, or a different model.
         RequestError: a negative sample or seed.
     """
-    whole_number("sample", sample, 0)
-    whole_number("seed", seed, 0)
+    sample, seed = whole_number("sample", sample, 0), whole_number("seed", seed, 0)
     choose(threads)
     loading = (model, device, allow_pickle, trust_remote_code)
     with tracking(progress) as track:

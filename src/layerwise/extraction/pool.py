@@ -54,7 +54,7 @@ def pool_dataset(
 ) -> LayerDataset:
     """Pool the rows of `finer`, and write them to the dataset `out`; see `api.pool`."""
     request = _check(finer, level, pool, special_tokens)
-    dtype = choices.one_of("dtype", dtype or finer.dtype, choices.DTYPES)
+    dtype = choices.one_of("dtype", finer.dtype if dtype is None else dtype, choices.DTYPES)
     derived = Derived(manifest=finer.sha256, level=finer.level, pool=finer.pool)
     settings = replace(
         finer.manifest.settings,

@@ -113,7 +113,7 @@ def draw(dataset: Layered, most: int, seed: int, *, option: str = "max_rows") ->
         RequestError: `most` below 1, or a seed out of range.
     """
     whole_number(option, most, 1)
-    whole_number("seed", seed, 0, (1 << 32) - 1)
+    seed = whole_number("seed", seed, 0, (1 << 32) - 1)
     count = dataset.text_count
     if dataset.rows <= most:
         return _gathered(dataset, np.arange(count), dataset.rows)

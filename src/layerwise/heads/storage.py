@@ -25,7 +25,7 @@ from layerwise._util.guarded import (
     read_bytes,
     read_json,
 )
-from layerwise._util.paths import reason
+from layerwise._util.paths import local_path, reason
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.head import Fitted, HeadData, TaskHead
 from layerwise.heads.mixing import Norms, input_width
@@ -114,7 +114,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     Raises:
         HeadError: no head, a damaged one, or one of another format version.
     """
-    folder = Path(path)
+    folder = local_path(path)
     file = folder / JSON
     if not file.is_file():
         problem = (

@@ -51,7 +51,7 @@ def probe(
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
-    whole_number("seed", seed, 0, (1 << 32) - 1)
+    seed = whole_number("seed", seed, 0, (1 << 32) - 1)
     whole_number("max_rows", max_rows, 1)
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)

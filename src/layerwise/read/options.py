@@ -9,6 +9,7 @@ from layerwise.arguments import argument
 from layerwise.choices import whole_number
 from layerwise.errors import RequestError
 from layerwise.example import clean
+from layerwise.options import ReadOptions, check_types
 from layerwise.read.record import listed
 
 _WITH_HEADER = ("jsonl", "json", "parquet", "arrow", "hf", "python")
@@ -63,7 +64,13 @@ class ReaderOptions:
         classes: Sequence[str] | None = None,
         **options: Any,
     ) -> "ReaderOptions":
-        """Return the options as a user gives them: with lists, and names in one string with commas."""
+        """Return the options as a user gives them: with lists, and names in one string with commas.
+
+        Raises:
+            RequestError: a value of another type, or `columns` that can't be the names of columns.
+        """
+        lists = {"text": text, "columns": columns, "separator": separator, "na": na or (), "classes": classes}
+        check_types(ReadOptions, {**options, **lists})
         return cls(
             text=text if text is None or isinstance(text, str) else tuple(text),
             columns=column_names(columns),

@@ -39,7 +39,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
 
 def open_rows(rows: Layered | str | Path) -> Layered:
     """Return the rows of a dataset, of its folder, or in memory; reading stored values that aren't finite raises an error."""
-    opened = open_dataset(rows) if isinstance(rows, str | Path) else rows
+    opened = rows if isinstance(rows, Layered) else open_dataset(rows)
     return opened.checked() if isinstance(opened, LayerDataset) else opened
 
 
