@@ -412,9 +412,9 @@ def test_many_long_and_wide_labels_fit_into_80_columns(
     lw.train(dataset, task="classify", label="label", mix="2", out=place / "many.head")
     ended = run("evaluate", place / "many.head", dataset.path)
     shown = ended.out.splitlines()[1:]
-    from layerwise._util.display import columns_of
+    from layerwise._util.display import width
 
-    assert max(map(columns_of, shown)) <= 80
+    assert max(map(width, shown)) <= 80
     assert "label" in ended.out
     assert "predicted as" in ended.out or "no label is confused" in ended.out
 
