@@ -352,7 +352,7 @@ class TrainOptions(_Checked):
 
     mix_from: Any = option(
         None,
-        "use the mix that `layerwise probe --out` advised: the cheapest that is nearly as good as the best",
+        "use the mix that `layerwise probe --out` advised: the best one",
         metavar="PROBE",
         kind="path",
     )

@@ -33,10 +33,10 @@ def notes_of(folder: Path, probe: Any, **options: Any) -> list[str]:
     return [*lw.train(folder / "rows.lw", mix_from=probe, **options).training["notes"]]
 
 
-def test_the_cheapest_advised_mix_is_trained(folder: Path) -> None:
+def test_the_best_mix_of_a_probe_is_trained(folder: Path) -> None:
     stored = folder / "probe" / "probe.json"
     content = json.loads(stored.read_text())
-    expected = lw.train(folder / "rows.lw", task="classify", label="label", mix=content["advice"]["cheapest"])
+    expected = lw.train(folder / "rows.lw", task="classify", label="label", mix=content["advice"]["best"])
     states = lw.open_dataset(folder / "rows.lw")
     for probe in (folder / "probe", str(stored), content):
         head = lw.train(states, task="classify", label="label", mix_from=probe)
@@ -47,7 +47,7 @@ def test_the_cheapest_advised_mix_is_trained(folder: Path) -> None:
 def test_the_result_of_probe_is_taken(folder: Path) -> None:
     result = lw.probe(folder / "rows.lw", task="regress", label="score", mix=[], quick=True)
     head = lw.train(folder / "rows.lw", task="regress", label="score", mix_from=result)
-    assert head.mixes == {"score": result.advice.cheapest}
+    assert head.mixes == {"score": result.advice.best}
 
 
 def test_the_mix_and_the_reason_are_told(folder: Path) -> None:
@@ -56,8 +56,8 @@ def test_the_mix_and_the_reason_are_told(folder: Path) -> None:
     assert note == "the mix is 2, as the probe advised (the best one)"
     cheaper = {"best": "mean(1,2,3)", "cheapest": "1"}
     (note,) = notes_of(folder, advised(folder, advice=cheaper))[:1]
-    assert "the mix is 1" in note
-    assert "the cheapest within one standard error of the best; mix='mean(1,2,3)' takes the best" in note
+    assert "the mix is mean(1,2,3), as" in note
+    assert "(the best one; mix='1' takes the cheapest within one standard error of it)" in note
 
 
 def test_a_probe_of_something_else_is_told(
@@ -107,9 +107,9 @@ def test_the_command_takes_it_and_prints_the_default(
     assert "--mix and --mix-from are both given" in capsys.readouterr().err
     assert main([*command, "--mix-from", str(folder / "probe"), "--out", str(tmp_path / "a")]) == 0
     shown = capsys.readouterr()
-    cheapest = advised(folder)["advice"]["cheapest"]
-    assert f"the mix is {cheapest}, as probe {folder / 'probe'} advised" in shown.err
-    assert f"label: classify on {cheapest}," in shown.out
+    best = advised(folder)["advice"]["best"]
+    assert f"the mix is {best}, as probe {folder / 'probe'} advised" in shown.err
+    assert f"label: classify on {best}," in shown.out
     assert main([*command, "--out", str(tmp_path / "b")]) == 0
     shown = capsys.readouterr()
     assert "the mix is mean(1,2,3), the default; --mix names another" in shown.err

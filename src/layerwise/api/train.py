@@ -56,8 +56,8 @@ def train(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels; a column of lists has several labels per row.
         mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
-        mix_from: in place of `mix`: what `probe` returned, or the folder that it wrote; the mix is the cheapest
-            that its advice calls nearly as good as the best.
+        mix_from: in place of `mix`: what `probe` returned, or the folder that it wrote; the mix is the best of its
+            advice.
         head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.

@@ -128,5 +128,6 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        out = shlex.quote(args.out)
+        output.print_lines(f"next: layerwise evaluate {out} SOURCE   ·   layerwise predict {out} SOURCE")
     return 0

@@ -15,18 +15,18 @@ from layerwise.store.stored_result import result_content
 
 @dataclass(frozen=True, slots=True)
 class MixAdvice:
-    """The advice of a probe: the mix to use, the best one, and the content of `probe.json`."""
+    """The advice of a probe: the best mix, the cheapest that is nearly as good, and the content of `probe.json`."""
 
     mix: str
-    best: str
+    cheapest: str
     probe: Mapping[str, Any]
     origin: str
 
     def notes(self, dataset: LayerDataset, specs: Sequence[TaskSpec]) -> Iterator[str]:
         """Yield which mix is used and why, and how the probe differs from what is trained."""
         why = "the best one"
-        if self.mix != self.best:
-            why = f"the cheapest within one standard error of the best; {argument('mix', self.best)} takes the best"
+        if self.mix != self.cheapest:
+            why += f"; {argument('mix', self.cheapest)} takes the cheapest within one standard error of it"
         yield f"the mix is {self.mix}, as {self.origin} advised ({why})"
         differences = [*_of_dataset(self.probe, dataset), *_of_tasks(self.probe, specs)]
         if differences:
@@ -44,7 +44,7 @@ def advised_mix(probe: Any) -> MixAdvice:
     """
     content = result_content(probe, "mix_from", "probe")
     advice = content.get("advice")
-    mixes = [advice.get(name) for name in ("cheapest", "best")] if isinstance(advice, Mapping) else []
+    mixes = [advice.get(name) for name in ("best", "cheapest")] if isinstance(advice, Mapping) else []
     if len(mixes) != 2 or not all(isinstance(mix, str) and mix for mix in mixes):
         raise RequestError(
             f"{argument('mix_from')}: the probe has no advice with 'best' and 'cheapest'; make it again with `probe`"
