@@ -57,7 +57,7 @@ LIBRARY = "/env/site-packages/sklearn/linear_model/_logistic.py"
 
 def shown(texts: list[str], filename: str, *, silences: bool = False, lineno: int = 7) -> list[str]:
     """The texts of warnings that are shown, in a block that shows each kind once."""
-    registry: dict[str, Any] = {}
+    registry: dict[Any, int] = {}
     with warnings.catch_warnings(record=True) as record:
         warnings.simplefilter("default")
         with warned_once():

@@ -43,7 +43,8 @@ class _FirstOfEachKind:
     """
 
     def __init__(self) -> None:
-        self.show, self.shown, self.active = warnings.showwarning, set[tuple[Any, ...]](), True
+        self.show: Callable[..., None] = warnings.showwarning
+        self.shown, self.active = set[tuple[Any, ...]](), True
 
     def __call__(
         self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any
@@ -60,13 +61,14 @@ class _FirstOfEachKind:
     def end(self) -> None:
         """Show all warnings again."""
         self.active = False
-        if warnings.showwarning is self:
+        current: object = warnings.showwarning
+        if current is self:
             warnings.showwarning = self.show
 
 
 def _show_first_of_each_kind() -> Callable[[], None]:
     first = _FirstOfEachKind()
-    warnings.showwarning = first
+    warnings.showwarning = first  # type: ignore[assignment]
     return first.end
 
 

@@ -21,6 +21,7 @@ from layerwise.options import LoadOptions, ReadOptions, RunOptions, StoredModelO
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
   layerwise train reviews.lw --task classify --label label --mix mean:-4: --out sentiment.head
+  layerwise train reviews.lw --task classify --label label --mix-from probe --out sentiment.head
   layerwise train words.lw --task tag --label tag --mix 5 --head-type mlp --out ner.head --eval test.conll
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head

@@ -232,9 +232,8 @@ def _choose(
     is_held_out = bool((plan.held_out & target.has).any())
     if has_hidden(options):
         trial = _fit(plan, rows, group, Hyperparameters(), options, track, stop=True)
-        chosen_by = "r2" if target.spec.task == "regress" else "log_likelihood"
-        epochs = max(1, trial[0].fitted.epochs)
-        return Hyperparameters(None, epochs, chosen_by if is_held_out else None), trial
+        stop_epoch = max(1, trial[0].fitted.epochs)
+        return Hyperparameters(None, stop_epoch, "loss" if is_held_out else None), trial
     if not is_held_out:
         hyperparameters = Hyperparameters(DEFAULT[target.spec.task])
         return hyperparameters, _fit(plan, rows, group, hyperparameters, options, track)
