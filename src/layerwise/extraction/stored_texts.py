@@ -101,8 +101,8 @@ def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
 
 
 def _coverage(text: dict[str, Any], tokens: Tokens) -> Coverage:
-    counts = (text[name] for name in ("tokens", "unknown", "windows", "truncated"))
-    return Coverage(*counts, empty=not tokens.body)
+    counts = {name: text[name] for name in ("tokens", "unknown", "windows", "truncated")}
+    return Coverage(**counts, empty=not tokens.body)
 
 
 def _example(row: dict[str, Any], columns: Columns) -> Example:
