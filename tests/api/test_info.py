@@ -63,14 +63,14 @@ def test_empty_texts_are_counted_at_every_level(
     source = tmp_path / "texts.csv"
     source.write_text("text,n\nthe word,1\n,2\n\u200d,3\n  ,4\nlast,5\n", encoding="utf-8")
     counts = []
-    for level, more in {
+    several: dict[str, dict[str, Any]] = {
         "text": {"special_tokens": False},
-        "word": {},
-        "token": {},
-        "eos": {"level": "text", "pool": "eos"},
-    }.items():
-        options: dict[str, Any] = {"model": encoder_of("bert"), "level": level, **more}
-        dataset = lw.extract(source, tmp_path / level, **options)
+        "word": {"level": "word"},
+        "token": {"level": "token"},
+        "eos": {"pool": "eos"},
+    }
+    for name, options in several.items():
+        dataset = lw.extract(source, tmp_path / name, model=encoder_of("bert"), **options)
         counts.append(dataset.manifest.totals.special_only_texts)
     pooled = lw.pool(tmp_path / "token", tmp_path / "pooled", level="text")
     assert [*counts, pooled.manifest.totals.special_only_texts] == [3] * 5

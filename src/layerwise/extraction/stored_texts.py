@@ -101,10 +101,8 @@ def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
 
 
 def _coverage(text: dict[str, Any], tokens: Tokens) -> Coverage:
-    tokens_in_all, unknown, windows, truncated = (
-        text[name] for name in ("tokens", "unknown", "windows", "truncated")
-    )
-    return Coverage(tokens_in_all, unknown, windows, truncated, empty=not tokens.body)
+    counts = {name: text[name] for name in ("tokens", "unknown", "windows", "truncated")}
+    return Coverage(**counts, empty=not tokens.body)
 
 
 def _example(row: dict[str, Any], columns: TextColumns) -> Example:
