@@ -150,7 +150,7 @@ class _LabelledScores:
                 self.add(rows, first_doc)
             unknown.add(rows)
             first_doc += len(examples)
-        unknown.tell(self.head)
+        unknown.log_note(self.head)
         self.notes += corpus.notices
         self.notes += [f"skipped {bad.source}, line {bad.line}: {bad.why}" for bad in corpus.skipped]
 
