@@ -21,6 +21,7 @@ from sklearn.metrics import f1_score as class_f1
 
 import layerwise as lw
 from conftest import CORPUS
+from layerwise._util.display import width
 from layerwise.cli.main import main
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads import inputs
@@ -412,8 +413,6 @@ def test_many_long_and_wide_labels_fit_into_80_columns(
     lw.train(dataset, task="classify", label="label", mix="2", out=place / "many.head")
     ended = run("evaluate", place / "many.head", dataset.path)
     shown = ended.out.splitlines()[1:]
-    from layerwise._util.display import width
-
     assert max(map(width, shown)) <= 80
     assert "label" in ended.out
     assert "predicted as" in ended.out or "no label is confused" in ended.out
