@@ -599,7 +599,7 @@ def test_benches_that_cannot_be(options: list[str], says: str, reviews: Path, re
 BAD_SOURCES: dict[str, tuple[str, bytes | None, list[str], list[str]]] = {
     "no such file": ("a.txt", None, [], ["a.txt doesn't exist", "--format docs"]),
     "no file of the glob": ("*.txt", None, [], ["'*.txt' matches no file"]),
-    "an ending that says nothing": ("a.doc", b"a", [], ["'.doc' names no format", "--format", "jsonl"]),
+    "an ending that says nothing": ("a.html", b"a", [], ["'.html' names no format", "--format", "jsonl"]),
     "an empty text file": ("a.txt", b"", [], ["no text in 'a.txt'"]),
     "an empty csv": ("a.csv", b"", [], ["a.csv is empty", "--columns"]),
     "a csv of a header": ("a.csv", b"text,label\n", [], ["no text in 'a.csv'"]),
