@@ -22,6 +22,7 @@ METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "micro_f1": "micro-F1",
+    "log_likelihood": "log-likelihood",
     "r2": "R²",
     "pearson": "Pearson",
     "spearman": "Spearman",

@@ -25,6 +25,11 @@ names separated by commas · whole numbers separated by commas · a flag that ma
 values."""
 
 
+_LABEL_SEPARATOR = "text between the labels of a cell that holds several, such as ';' (classify)"
+_LABELS_FROM = (
+    "file of labels, of any format or with a label per line, joined by the column id, or else by order; FILE:COL names the "
+    "column (default: that of --label, or the only one besides id)"
+)
 _LAYERS = "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a slice: 1: (without emb), -4: (the last four)"
 
 
@@ -301,6 +306,18 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictOptions(ReadOptions, BatchOptions, LoadOptions, StoredModelOptions):
+    """How heads are applied to a source."""
+
+    heads: Sequence[Any] = option(
+        (), "further heads of the same model, applied in the same forward", metavar="HEAD", kind="several"
+    )
+    keep: Sequence[str] = option(
+        (), "columns of the source to write beside each answer", metavar="COL", kind="several"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How a verb runs."""
 
@@ -333,6 +350,12 @@ class WorkerOptions:
 class TrainOptions(_Checked):
     """How a head is trained."""
 
+    mix_from: Any = option(
+        None,
+        "use the mix that `layerwise probe --out` advised: the best one",
+        metavar="PROBE",
+        kind="path",
+    )
     groups: str | None = option(
         None,
         "column; rows with equal values are never split between training and held-out rows (default: documents, where there "
@@ -345,9 +368,8 @@ class TrainOptions(_Checked):
     class_weight: str | None = option(
         None, "balanced: weight rows so that every class has the same total weight", choices=CLASS_WEIGHTS
     )
-    label_separator: str | None = option(
-        None, "text between the labels of a cell that holds several, such as ';' (classify)", metavar="C"
-    )
+    label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
+    labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     head_type: str = option(
         "linear", "kind of head: linear, or mlp with one hidden layer", choices=HEAD_TYPES
     )
@@ -394,6 +416,8 @@ class ProbeOptions:
     split: str | None = option(
         None, "your own split: column with the values train, dev and test", metavar="COL"
     )
+    label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
+    labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     mix: Sequence[str] | None = option(
         None,
         "mix to score besides the single layers; repeat the flag for several (default: mean(1:), mean(-4:), concat(-4:), "
@@ -418,6 +442,7 @@ class AnalyzeOptions:
     label: str | None = option(
         None, "column of classes: measure how well each layer separates them", metavar="COL"
     )
+    labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     against: Any = option(
         None,
         "second dataset of the same texts, for example of another model: compare layers of the same name",
@@ -441,7 +466,8 @@ class AnalyzeOptions:
     seed: int = option(0, "seed of the sample", metavar="N", kind="count")
     measure: Sequence[str] | None = option(
         None,
-        "compute only this measure; repeat the flag for several (default: all)",
+        "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
+        "several (default: all)",
         metavar="NAME",
         kind="repeated",
     )
@@ -464,6 +490,13 @@ class PageOptions:
         5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"
     )
     seed: int = option(0, "seed of the sample, and of UMAP", metavar="N", kind="count")
+    labels_from: Any = option(
+        None,
+        "file of labels that colour the points, of any format or with a label per line, joined by the column id, or else by "
+        "order; FILE:COL names the column (default: the only one besides id)",
+        metavar="FILE[:COL]",
+        kind="path",
+    )
     umap: bool = option(False, "place the points of the map by UMAP instead of PCA")
     texts: Sequence[int] | None = option(
         None,
@@ -495,6 +528,7 @@ __all__ = [
     "ModelOptions",
     "PageOptions",
     "PoolOptions",
+    "PredictOptions",
     "ProbeOptions",
     "ReadOptions",
     "RowOptions",

@@ -84,6 +84,7 @@ class Layered(ABC):
     """Rows of vectors, one vector per stored layer: the common interface of memory and disk."""
 
     _checked = False
+    _added: Mapping[str, tuple[pa.Array, bool]] = {}  # never changed, only replaced in a copy
 
     @property
     @abstractmethod
@@ -143,6 +144,28 @@ class Layered(ABC):
         checked = copy.copy(self)
         checked._checked = True
         return checked
+
+    def with_column(self, name: str, values: pa.Array, *, of_rows: bool) -> Self:
+        """Return the same rows with a column in `index` (`of_rows`) or in `texts`, in place of columns of its name.
+
+        Args:
+            name: the name of the column.
+            values: a value per row, or per text; on disk nothing changes.
+            of_rows: whether there is a value per row.
+        """
+        relabelled = copy.copy(self)
+        relabelled._added = {**self._added, name: (values, of_rows)}
+        for table in ("index", "texts"):
+            relabelled.__dict__.pop(table, None)  # tables that were read before
+        return relabelled
+
+    def _with_added(self, table: pa.Table, *, of_rows: bool, first: int = 0) -> pa.Table:
+        """Return the index or the texts with the columns that were added; `first` is the number of its first row."""
+        for name, (values, belongs_to_rows) in self._added.items():
+            table = table.drop_columns([name]) if name in table.column_names else table
+            if belongs_to_rows == of_rows:
+                table = table.append_column(name, values.slice(first, table.num_rows))
+        return table
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -421,12 +444,12 @@ class LayerStates(Layered):
     @property
     def index(self) -> pa.Table:
         """One row per vector."""
-        return self._index
+        return self._with_added(self._index, of_rows=True)
 
     @property
     def texts(self) -> pa.Table:
         """One row per text."""
-        return self._texts
+        return self._with_added(self._texts, of_rows=False)
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
         return self._vectors[name][rows]

@@ -245,7 +245,7 @@ def test_show_gives_a_line_per_layer(run: Run, tiny: list[str]) -> None:
 def test_show_json_holds_whole_vectors(run: Run, tiny: list[str], encoder_of: Callable[[str], Any]) -> None:
     got = run("show", "Hello, world!", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
-    assert set(got.json) == {"model", "layers", "width", "tokens", "rows"}
+    assert set(got.json) == {"model", "layers", "width", "tokens", "unknown", "rows"}
     states = encoder_of("bert").encode(["Hello, world!"])
     for row, layer in zip(got.json["rows"], states.layers, strict=True):
         assert (row["layer"], row["text"]) == (layer, "Hello, world!")

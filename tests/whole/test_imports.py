@@ -29,6 +29,7 @@ DOMAIN = {
     "schema",
     "states",
     "texts",
+    "unknown",
     "word_split",
 }
 # What a room may import besides itself, the domain and `_util`; `_util` imports no more of the domain than its set.

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "report": ((options.PageOptions, options.RunOptions), set()),
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
-    "predict": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
+    "predict": ((options.PredictOptions, options.RunOptions), set()),
     "evaluate": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
@@ -41,7 +41,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
-BESIDES |= {"evaluate": {"head"}, "predict": {"head", "to"}}
+BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes
 
@@ -78,7 +78,7 @@ def test_a_command_has_a_flag_for_each_option(verb: str) -> None:
         shown = (action.help or "").replace("%%", "%")
         assert shown, f"layerwise {verb}, {name}"
         assert (option.metadata["help"] in shown) != ((verb, name) in OTHER_HELP), f"layerwise {verb}, {name}"
-        flag = f"--{'no-' if option.default is True else ''}{name.replace('_', '-')}"
+        flag = f"--{'no-' if option.default is True else ''}{'head' if name == 'heads' else name.replace('_', '-')}"
         assert action.option_strings == [flag]
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from layerwise._util.display import sentence
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
+from layerwise.labels.attached import with_labels
 from layerwise.labels.spelling import row_names
 from layerwise.store import disk
 from layerwise.store.layout import to_json
@@ -30,6 +33,7 @@ def analyze(
     dataset: Layered | str | Path,
     *,
     label: str | None = None,
+    labels_from: Any = None,
     out: str | Path | None = None,
     against: Layered | str | Path | None = None,
     pairs: str | None = None,
@@ -46,12 +50,15 @@ def analyze(
     Args:
         dataset: a dataset, its folder, or states in memory.
         label: a column of classes, for how far each layer separates them.
+        labels_from: a file of these classes, or `FILE:COL`; or in memory a data frame or a list. They are joined to the
+            texts by the column `id` if both have one, else by order.
         out: a folder for analysis.json and figures (SVG and PNG); it must not exist.
         against: another dataset of the same texts, its folder, or states in memory, compared layer by layer.
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
         max_rows: the largest number of rows to use; whole texts are sampled.
-        measure: names of the measures to compute; all by default.
+        measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all by
+            default.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
         seed: seed of the sample.
@@ -70,11 +77,12 @@ def analyze(
     if target is not None:
         disk.check_new(target)
     opened, other = open_rows(dataset), None if against is None else open_rows(against)
-    with limited(threads), tracking(progress) as track:
+    attached = with_labels(opened, labels_from, label)
+    with warned_once(), limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
         result = measure_layers(
-            opened,
-            label=label,
+            attached.dataset,
+            label=attached.label,
             against=other,
             pairs=pairs,
             sides=sides,
@@ -84,17 +92,20 @@ def analyze(
             intervals=intervals,
             track=measuring,
         )
-        provenance = provenance_of(opened)
+        provenance = provenance_of(opened) | {"labels_from": attached.record}
         if other is not None:
             provenance["against"] = provenance_of(other).get("dataset", {})
-        result = replace(result, provenance=provenance)
+        notes = (*map(sentence, attached.notes), *result.notes)
+        result = replace(result, notes=notes, provenance=provenance)
         if target is not None:
             drawing.named("drawing the figures")
-            sample = draw(opened, max_rows, seed)
+            sample = draw(attached.dataset, max_rows, seed)
             plane = project([sample.layer(name) for name in sample.layers])
             labels = row_names(sample, result.label)
             with result_folder(target) as folder:
-                notes = save_analysis_figures(result.to_json(), folder, plane.coords, plane.explained, labels)
-                result = replace(result, notes=(*result.notes, *notes))
+                figure_notes = save_analysis_figures(
+                    result.to_json(), folder, plane.coords, plane.explained, labels
+                )
+                result = replace(result, notes=(*result.notes, *figure_notes))
                 disk.write_file(folder / "analysis.json", to_json(result.to_json()))
     return result

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
@@ -22,6 +23,7 @@ def explore(
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
+    labels_from: Any = None,
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
@@ -32,7 +34,7 @@ def explore(
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        probe, analysis, lang, points, seed, umap, texts, attention: see `lw.report`.
+        probe, analysis, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -51,6 +53,7 @@ def explore(
             analysis=analysis,
             points=points,
             seed=seed,
+            labels_from=labels_from,
             umap=umap,
             texts=texts,
             attention=attention,

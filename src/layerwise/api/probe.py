@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from layerwise._util.display import sentence
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
 from layerwise.extraction.untrained import untrained
 from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.result_figures import save_probe_figures
+from layerwise.labels.attached import with_labels
 from layerwise.probing.probe import probe as score_candidates
 from layerwise.store import disk
 from layerwise.store.layout import to_json
@@ -29,11 +34,13 @@ def probe(
     dataset: Layered | str | Path,
     *,
     task: str,
-    label: str,
+    label: str | None = None,
     mix: Sequence[str] | None = None,
     out: str | Path | None = None,
     groups: str | None = None,
     split: str | None = None,
+    label_separator: str | None = None,
+    labels_from: Any = None,
     quick: bool = False,
     max_rows: int = 20_000,
     random_model: bool = False,
@@ -46,12 +53,15 @@ def probe(
     Args:
         dataset: a dataset, its folder, or states in memory.
         task: `classify`, `regress` or `tag`.
-        label: the column of the labels.
+        label: the column of the labels; a column of lists has several labels per row.
         mix: mix strings to score besides the single layers; a few common ones by default.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
         groups: a column; texts with equal values are never split between training and test; by default documents
             (`docs/probe.md`), where there are ten or more.
         split: a column of `train`, `dev` and `test`.
+        label_separator: the text between the labels of a cell that holds several, such as `;`.
+        labels_from: a file of labels, or `FILE:COL`; or in memory a data frame or a list. They are joined to the texts by
+            the column `id` if both have one, else by order. The column is `label`, or the only one besides `id`.
         quick: 1 × 5 folds instead of 5 × 5.
         max_rows: the largest number of rows to use; whole texts are sampled.
         random_model: also score the best candidate on the same architecture with random weights, for three
@@ -72,21 +82,31 @@ def probe(
     if target is not None:
         disk.check_new(target)
     opened = open_rows(dataset).checked()
-    with limited(threads), tracking(progress) as track:
+    attached = with_labels(opened, labels_from, label, task=task)
+    if attached.label is None:
+        raise RequestError(
+            f"{argument('task', task)} needs the column of its labels; name it in {argument('label')}"
+        )
+    with warned_once(), limited(threads), tracking(progress) as track:
         result = score_candidates(
-            opened,
+            attached.dataset,
             task,
-            label,
+            attached.label,
             mixes=mix,
             groups=groups,
             split=split,
+            label_separator=label_separator,
             quick=quick,
             seed=seed,
             max_rows=max_rows,
             random_models=untrained(opened, seed) if random_model else (),
             track=track,
         )
-        result = replace(result, provenance=provenance_of(opened))
+        result = replace(
+            result,
+            notes=(*map(sentence, attached.notes), *result.notes),
+            provenance=provenance_of(opened) | {"labels_from": attached.record},
+        )
         if target is not None:
             with result_folder(target) as folder:
                 notes = save_probe_figures(result.to_json(), folder)

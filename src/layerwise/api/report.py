@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
@@ -23,6 +24,7 @@ def report(
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
+    labels_from: Any = None,
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
@@ -38,6 +40,8 @@ def report(
         lang: `en` or `zh`.
         points: the largest number of rows on the map; whole texts are sampled.
         seed: seed of the sample, and of UMAP.
+        labels_from: a file of labels that colour the points, or `FILE:COL`; or in memory a data frame or a list. They are
+            joined to the texts by the column `id` if both have one, else by order.
         umap: project layers by UMAP instead of PCA (needs the extra `umap`).
         texts: numbers of the texts whose tokens are shown; a few by default.
         attention: show attention maps of these texts, with at most a million numbers: for deep models or many
@@ -65,6 +69,7 @@ def report(
             analysis=analysis,
             points=points,
             seed=seed,
+            labels_from=labels_from,
             umap=umap,
             texts=texts,
             attention=attention,

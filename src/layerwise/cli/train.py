@@ -21,6 +21,7 @@ from layerwise.options import LoadOptions, ReadOptions, RunOptions, StoredModelO
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
   layerwise train reviews.lw --task classify --label label --mix mean:-4: --out sentiment.head
+  layerwise train reviews.lw --task classify --label label --mix-from probe --out sentiment.head
   layerwise train words.lw --task tag --label tag --mix 5 --head-type mlp --out ner.head --eval test.conll
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head
@@ -128,5 +129,6 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        out = shlex.quote(args.out)
+        output.print_lines(f"next: layerwise evaluate {out} SOURCE   ·   layerwise predict {out} SOURCE")
     return 0

@@ -155,7 +155,7 @@ def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
     counts["truncated_texts"] += coverage.truncated > 0
     counts["dropped_words"] += rows.dropped_words
     counts["lost_words"] += rows.lost_words
-    counts["special_only_texts"] += rows.special_only
+    counts["special_only_texts"] += coverage.empty
 
 
 def _tokens(example: Example, tokens: Tokens) -> TextRows:

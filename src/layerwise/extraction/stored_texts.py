@@ -90,14 +90,21 @@ def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
         "special": _numbers(part.index, "special", 0),
         "dropped": _numbers(part.index, "dropped", 0),
     }
-    return [
-        StoredText(
-            _example(text, columns),
-            _tokens({name: values[begin:end] for name, values in rows.items()}),
-            Coverage(text["tokens"], text["unknown"], text["windows"], text["truncated"]),
-        )
-        for text, begin, end in zip(part.texts.to_pylist(), begins, [*begins[1:], len(docs)], strict=True)
+    tokens_of_texts = [
+        _tokens({name: values[begin:end] for name, values in rows.items()})
+        for begin, end in zip(begins, [*begins[1:], len(docs)], strict=True)
     ]
+    return [
+        StoredText(_example(text, columns), tokens, _coverage(text, tokens))
+        for text, tokens in zip(part.texts.to_pylist(), tokens_of_texts, strict=True)
+    ]
+
+
+def _coverage(text: dict[str, Any], tokens: Tokens) -> Coverage:
+    tokens_in_all, unknown, windows, truncated = (
+        text[name] for name in ("tokens", "unknown", "windows", "truncated")
+    )
+    return Coverage(tokens_in_all, unknown, windows, truncated, empty=not tokens.body)
 
 
 def _example(row: dict[str, Any], columns: TextColumns) -> Example:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from layerwise.arguments import argument
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import RowArray, standardise
@@ -55,6 +56,17 @@ def measures(level: str, info: RowInfo, dimension: Callable[[RowArray], float] |
     if info.labels is not None:
         depths.append(_SEPARATION)
     return depths
+
+
+def needs() -> dict[str, str]:
+    """Return what the measures that don't apply to every dataset need, by the name of the measure."""
+    level = f"rows of {argument('level', 'word')} or token"
+    return {
+        "intrinsic_dimension": "pip install 'layerwise[dimension]'",
+        **{measure.name: level for measure in _IN_TEXTS},
+        **{measure.name: f"{level} with their texts" for measure in _OF_WORDS},
+        _SEPARATION.name: argument("label"),
+    }
 
 
 def _rogue(place: int) -> Callable[[RowArray, RowInfo], float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import sentence
 from layerwise.array_types import I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
@@ -63,7 +64,7 @@ def _labels(sample: Sample, label: str, notes: list[str]) -> I64:
         notes.append(f"Column {label!r} has several labels per row: separation isn't defined.")
         return np.full(len(values), -1)
     spelling = spell(values)
-    notes += [f"{note[0].upper()}{note[1:]}." for note in spelling.notes]
+    notes += map(sentence, spelling.notes)
     missing = [not is_present(value) for value in values]
     if any(missing):
         notes.append(f"{sum(missing):,} of {len(values):,} sampled rows have no label {label!r}.")

@@ -65,12 +65,12 @@ class Sample(Layered):
     @property
     def index(self) -> pa.Table:
         """The index of the sampled rows."""
-        return self._index
+        return self._with_added(self._index, of_rows=True)
 
     @property
     def texts(self) -> pa.Table:
         """The texts that the sampled rows belong to."""
-        return self._texts
+        return self._with_added(self._texts, of_rows=False)
 
     @property
     def docs(self) -> I64:

@@ -183,7 +183,14 @@ def read_head(path: str | Path) -> HeadData:
     pairs = value.get("pairs")
     provenance = {name: value.get(name) for name in ("versions", "made")}
     both = None if pairs is None else (pairs[0], pairs[1])
-    return HeadData(value["model"], value["rows"], both, tuple(tasks), value["training"], provenance)
+    model, rows, training = value["model"], value["rows"], value["training"]
+    return HeadData(model, rows, both, tuple(tasks), training, provenance, head_name(path))
+
+
+def head_name(path: str | Path) -> str:
+    """Return the name of a head: that of its folder, without the ending."""
+    folder = Path(path)
+    return (folder if folder.name not in ("", "..") else folder.resolve()).stem
 
 
 def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:

@@ -107,7 +107,7 @@ def _numbers(labelled: Labelled, column: str) -> Labelled:
 
 
 def _tags(labelled: Labelled, column: str, *, iob2: bool) -> Labelled:
-    label_lists("tag", column, labelled.values)
+    label_lists("tag", column, labelled.values.tolist())
     spelling = spell(labelled.values)
     tags = _objects([spelling.name(value) for value in labelled.values])
     labelled = replace(labelled, values=tags, notes=tuple(spelling.notes))
@@ -119,7 +119,7 @@ def _tags(labelled: Labelled, column: str, *, iob2: bool) -> Labelled:
 
 
 def _classes(labelled: Labelled, column: str, label_separator: str | None) -> Labelled:
-    lists, notes = label_lists("classify", column, labelled.values, label_separator)
+    lists, notes = label_lists("classify", column, labelled.values.tolist(), label_separator)
     multi = lists is not None
     cells = labelled.values if lists is None else _objects(lists)
     spelling = spell(label for cell in cells for label in _items(cell))

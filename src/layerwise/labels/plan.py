@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from layerwise.array_types import I64
 from layerwise.errors import RequestError
+from layerwise.labels.conflicts import conflict_note
 from layerwise.labels.folds import holdout, split_roles
 from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
 from layerwise.labels.labelled import (
@@ -133,6 +134,8 @@ def make_plan(
         _check_target(target, train[target.has])
     notes = [note for task_labels in labelled for note in task_labels.notes]
     notes += [note for target in targets for note in _unseen_in_test(target, test)]
+    conflicts = (conflict_note(dataset, target.docs, target.gold) for target in targets)
+    notes += [note for note in conflicts if note is not None]
     refit = not held_out.any()
     division = Division(
         (train, held_out),

@@ -28,12 +28,6 @@ class Score:
     scores: dict[str, float]
     classes: list[Any]
 
-    def main(self, balance: str | None = None) -> float:
-        """Return the score that selects heads: the primary one, or macro-F1 if classes are balanced."""
-        if balance == "balanced" and "macro_f1" in self.scores:
-            return self.scores["macro_f1"]
-        return next(iter(self.scores.values()))
-
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON values."""
         return {"rows": self.rows, "scores": self.scores, "classes": self.classes}
@@ -146,7 +140,9 @@ class ClassScorer(Scorer):
 
 
 class LabelsScorer(Scorer):
-    """Several labels per row: micro F1. `gold` is 1 (n, K) for each label of a row, else 0."""
+    """Several labels per row: micro F1; further metrics: macro-F1, and the share of rows with exactly the right labels.
+
+    `gold` is 1 (n, K) for each label of a row, else 0."""
 
     metric = metrics.primary("classify", multi=True)
 
@@ -168,8 +164,11 @@ class LabelsScorer(Scorer):
         return f1_of_counts(sums)
 
     def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Return no further metric."""
-        return {}
+        """Return macro-F1, and the share of rows whose labels are exactly the gold labels."""
+        guessed, gold = np.asarray(predicted, bool).T, self.gold[rows]
+        counts = np.stack([(guessed & gold).sum(0), guessed.sum(0), gold.sum(0)], axis=1)
+        exact = (guessed == gold).all(axis=1)
+        return {"macro_f1": float(metrics.macro_f1_of_counts(counts)), "accuracy": float(exact.mean())}
 
 
 class NumberScorer(Scorer):

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise._util.guarded import read_json
+from layerwise._util.display import sentence
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
+from layerwise.labels.attached import with_labels
 from layerwise.page import content
 from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
+from layerwise.store.stored_result import VERBS, result_content
 
 if TYPE_CHECKING:
     from layerwise.states import Layered
 
 POINTS = 5000
-_VERBS = {"probe": "probe", "analysis": "analyze"}
 ResultSource = Any
 """A result in memory, the folder or file that it was written to, or `None`."""
 
@@ -37,6 +38,7 @@ def page_data(
     umap: bool = False,
     texts: Sequence[int] | None = None,
     attention: bool = False,
+    labels_from: Any = None,
     near: bool = True,
     track: Tracker = SILENT,
 ) -> dict[str, Any]:
@@ -46,15 +48,19 @@ def page_data(
         near: include the nearest neighbours of every point among the points.
         track: progress of the steps.
     """
+    attached = with_labels(dataset, labels_from, None)
+    for note in attached.notes:
+        warnings.warn(note, stacklevel=2)
     results = {
         "probe": _result(probe, "probe", dataset),
         "analysis": _result(analysis, "analysis", dataset),
     }
     flat = by_umap(seed) if umap else None
-    sample = draw(dataset, points, seed, option="points")
+    sample = draw(attached.dataset, points, seed, option="points")
     if not len(sample):
         raise RequestError("the dataset has no rows to show; extract some texts first")
-    labels = [
+    labels = [attached.label] if attached.label is not None else []
+    labels += [
         result["label"] for result in results.values() if result and isinstance(result.get("label"), str)
     ]
     map_track, token_track = track.split(3, 1)
@@ -72,7 +78,7 @@ def page_data(
         "tokens": tokens,
         "tokens_note": why,
         "versions": versions(),
-        "notes": [],
+        "notes": [*map(sentence, attached.notes)],
     }
 
 
@@ -85,61 +91,12 @@ def _result(result: ResultSource, name: str, dataset: Layered) -> Mapping[str, A
     """Return the JSON content of a result, after checking that it is of this dataset."""
     if result is None:
         return None
-    if isinstance(result, str | Path):
-        data = _read(Path(result), name)
-    else:
-        data = dict(result) if isinstance(result, Mapping) else _content(result, name)
-    _check_kind(data, name, name)
+    data = result_content(result, name, name)
     source = data.get("dataset")
     source = source if isinstance(source, dict) else {}
     if source.get("sha256") != fingerprint(dataset):
         raise RequestError(
             f"{argument(name)} is of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since "
-            f"changed), not of this one; make it again with `{_VERBS[name]}`"
+            f"changed), not of this one; make it again with `{VERBS[name]}`"
         )
     return data
-
-
-def _content(result: Any, name: str) -> dict[str, Any]:
-    if not hasattr(result, "to_json"):
-        raise RequestError(f"{argument(name)} can't be {result!r:.60}; give a result, or the folder of one")
-    data: dict[str, Any] = result.to_json()
-    return data
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    file = folder / f"{name}.json" if folder.is_dir() else folder
-    try:
-        data = read_json(file)
-    except OSError as error:
-        what = error.strerror or error
-        raise RequestError(
-            f"{argument(name, str(folder))}: {what}; give the folder that `{_VERBS[name]}` wrote"
-        ) from None
-    except ValueError as error:
-        raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
-    _check_kind(data, name, str(file))
-    return dict(data)
-
-
-def _check_kind(data: Any, name: str, where: str) -> None:
-    """Raise RequestError unless the content is a complete result of the kind `name`."""
-    if name == "probe":
-        valid = isinstance(data, Mapping) and isinstance(data.get("candidates"), list | tuple)
-    else:
-        valid = (
-            isinstance(data, Mapping)
-            and isinstance(data.get("measures"), Mapping)
-            and isinstance(data.get("layers"), list | tuple)
-            and bool(data["layers"])
-        )
-        valid = valid and all(
-            isinstance(measure, Mapping)
-            and isinstance(measure.get("values"), list | tuple)
-            and len(measure["values"]) == len(data["layers"])
-            for measure in data["measures"].values()
-        )
-    if not valid:
-        raise RequestError(
-            f"{where} contains no {name}, or a damaged one; make it again with `{_VERBS[name]}`"
-        )

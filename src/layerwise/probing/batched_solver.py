@@ -11,6 +11,8 @@ What would go wrong otherwise: with the statistics of all rows, test rows would 
 C would take most of their steps twice, so each C starts from the solution of the stronger one; a family of fits that
 select their C together ends there as soon as weaker regularisation no longer helps.
 
+Several labels per row are as many logistic regressions, one against the rest, with one C.
+
 The minimum is that of scikit-learn: C · Σ loss + ½ ‖W‖², bias without penalty, W on standardised features; two
 classes have one vector of weights (a sigmoid), more have one per class. Regression minimises half the squared
 error of the standardised target, which is ridge regression with alpha = 1 / C.
@@ -32,6 +34,8 @@ from layerwise.probing.lbfgs import minimise
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(scores (f, columns, n), targets, shares of rows (f, n)) -> losses (f,), their derivatives by the scores"""
 _ARRAYS = ("values", "mix", "weights")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
 
@@ -42,9 +46,10 @@ class Fits:
 
     Attributes:
         train: which rows each fit trains on, bool (fits, n), or how often each row counts, int64.
-        targets: (label sets, n): class numbers, int64, or standardised values, float32.
+        targets: (label sets, n): class numbers, int64, or standardised values, float32; for several labels per row
+            (label sets, n, K), 1 for each label of a row, else 0, float32.
         labels: the label set that each fit learns, int64 (fits,).
-        count: the number of classes, K; 1 for regression.
+        count: the number of classes or labels, K; 1 for regression.
         family: int64 (fits,), ascending: fits of one family end their paths together, so one batch solves them.
     """
 
@@ -55,9 +60,14 @@ class Fits:
     family: I64
 
     @property
+    def several(self) -> bool:
+        """Whether a row may have several labels; each label then has a regression of its own."""
+        return self.targets.ndim == 3
+
+    @property
     def columns(self) -> int:
         """How many columns of weights a fit has."""
-        return 1 if self.count == 2 else self.count
+        return 1 if self.count == 2 and not self.several else self.count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +77,8 @@ class Scores:
     Attributes:
         c_index: position of C in the grid `CS`.
         fits: int64 (f,), the numbers of these fits.
-        values: float32 (f, K, n), logarithms (natural) of probabilities, or predicted numbers (f, 1, n).
+        values: float32 (f, K, n), logarithms (natural) of probabilities, or predicted numbers (f, 1, n); for several
+            labels per row the logit of each.
         mix: softmax weights (f, layers) of a learned mix, else `None`.
         weights: (f, columns, layers * width) of a learned mix, which map `Solver.features` to logits, else `None`.
     """
@@ -192,6 +203,8 @@ class _FitBatch:
         self.count = train.sum(1).clamp_min(1.0)
         self.share = train / self.count[:, None]
         self.targets = torch.from_numpy(fits.targets[fits.labels[batch.numpy()]])[:, used]
+        if fits.several:
+            self.targets = self.targets.transpose(1, 2)
         self.mean = self.share @ x
         spread = (self.share @ (x * x) - self.mean**2).clamp_min(0.0).sqrt()
         self.scale = torch.where(spread > 1e-5, 1.0 / spread, 0.0)
@@ -203,17 +216,16 @@ class _FitBatch:
 
     def _set_biases(self) -> Tensor:
         """Set the biases from the class frequencies; return the curvature of the loss there (f, columns)."""
-        if self.fits.count == 1:
+        if self.fits.several:
+            shares = (self.share[:, None] * self.targets).sum(2)
+        elif self.fits.count == 1:
             return torch.ones(len(self.batch), 1, dtype=torch.float32)
-        first = 1 if self.columns == 1 else 0
-        classes = torch.arange(first, self.fits.count)
-        shares = [(self.share * (self.targets == number)).sum(1) for number in classes]
-        share = (
-            torch.stack(shares, 1)
-            .clamp_min(0.5 / self.count[:, None])
-            .clamp_max(1 - 0.5 / self.count[:, None])
-        )
-        biases = torch.log(share / (1 - share)) if self.columns == 1 else share.log()
+        else:
+            classes = torch.arange(1 if self.columns == 1 else 0, self.fits.count)
+            shares = torch.stack([(self.share * (self.targets == number)).sum(1) for number in classes], 1)
+        share = shares.clamp_min(0.5 / self.count[:, None]).clamp_max(1 - 0.5 / self.count[:, None])
+        is_softmax = self.columns > 1 and not self.fits.several
+        biases = share.log() if is_softmax else torch.log(share / (1 - share))
         self.parameters[:, self.columns * self.width : self.columns * (self.width + 1)] = biases
         return share * (1 - share)
 
@@ -236,7 +248,7 @@ class _FitBatch:
         scores = self._scores(every, self.parameters, self.shared._x)
         mix = self._mix(self.parameters).numpy() if self.learns_mix else None
         weights = self._effective(every, self.parameters)[0].numpy() if self.learns_mix else None
-        if self.fits.count > 1:
+        if self.fits.count > 1 and not self.fits.several:
             scores = _log_probabilities(scores)
         return Scores(c_index, self.batch.numpy(), scores.numpy(), mix, weights)
 
@@ -265,8 +277,7 @@ class _FitBatch:
 
     def _evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         scores = self._scores(which, x, self.x)
-        residual_of = _squared if self.fits.count == 1 else _cross_entropy
-        loss, residual = residual_of(scores, self.targets[which], self.share[which])
+        loss, residual = self._loss_of()(scores, self.targets[which], self.share[which])
         weights, _ = self._weights(x)
         penalty = self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
@@ -283,6 +294,11 @@ class _FitBatch:
             parts.append(mix * (mix_slope - (mix * mix_slope).sum(1, keepdim=True)))
         parts[0] = parts[0] + slope
         return loss, torch.cat([part.flatten(1) for part in parts], 1)
+
+    def _loss_of(self) -> Loss:
+        if self.fits.several:
+            return _logistic
+        return _squared if self.fits.count == 1 else _cross_entropy
 
     def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
         """Divide by the approximate curvature of the loss along each principal direction of the features.
@@ -317,6 +333,13 @@ def _cross_entropy(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tens
     scores.mul_(share[:, None] / total)
     scores.scatter_add_(1, picked, -share[:, None])
     return loss, scores
+
+
+def _logistic(scores: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean loss, summed over labels (f,), and its derivative by the scores (f, K, n)."""
+    weight = share[:, None]
+    loss = (weight * (torch.nn.functional.softplus(scores) - labels * scores)).sum((1, 2))
+    return loss, (torch.sigmoid(scores) - labels) * weight
 
 
 def _squared(scores: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

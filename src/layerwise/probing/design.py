@@ -1,6 +1,7 @@
 """The design of a probe: training and test rows of every fit, the same for every candidate."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class DesignBuilder:
         """Store the group and the target of each row; with `spread`, each fold gets about the same share of each class."""
         self.groups, self.count = groups, count
         self.targets: list[NDArray[np.float32] | I64] = [targets]
-        self.classes = np.asarray(targets, np.int64) if spread else None
+        self.classes = _classes_to_spread(targets) if spread else None
         self._train: list[Mask] = []
         self._family: list[int] = []
         self._families = 0
@@ -134,6 +135,14 @@ class DesignBuilder:
             for held_out in self.folds(train, INNER, seed)
         )
         return OuterFit(self.fit(train), np.flatnonzero(test), inner, repeat)
+
+
+def _classes_to_spread(targets: NDArray[Any]) -> I64:
+    """Return a number per row (n,): its class, or which labels it has."""
+    if targets.ndim == 1:
+        return np.asarray(targets, np.int64)
+    classes: I64 = np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+    return classes
 
 
 def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64]) -> Design:
@@ -185,7 +194,7 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
 
 
 def _orders(builder: DesignBuilder, mask: Mask, seed: int) -> tuple[tuple[CodeBlock, ...], ...]:
-    if builder.count < 2:
+    if builder.count < 2 or builder.targets[0].ndim == 2:
         return ()
     orders = []
     for order in range(_ORDERS):

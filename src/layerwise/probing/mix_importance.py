@@ -75,7 +75,7 @@ def mix_importance(
             layers,
             weights.reshape(len(weights), count, -1).transpose(1, 2, 0),
             times.astype(np.float64),
-            softmax=len(weights) > 1,
+            softmax=len(weights) > 1 and not design.fits.several,
         )
         for weights, times in zip(scores.weights, samples, strict=True)
     ]

@@ -22,6 +22,7 @@ def probe(
     mixes: Sequence[str] | None = None,
     groups: str | None = None,
     split: str | None = None,
+    label_separator: str | None = None,
     quick: bool = False,
     seed: int = 0,
     max_rows: int = 20_000,
@@ -40,6 +41,7 @@ def probe(
         mixes: mix strings besides the single layers; `candidates.DEFAULTS` if not given.
         groups: a column of the texts; texts with equal values are never split between training and test.
         split: a column of the texts with `train`, `dev` and `test`.
+        label_separator: the text between the labels of a string with several labels.
         quick: 1 × 5 folds instead of 5 × 5.
         seed: seed of folds, orders, samples and resamples.
         max_rows: about the largest number of rows to use; whole texts are sampled.
@@ -55,7 +57,15 @@ def probe(
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
     problem = gather(
-        dataset, task, label, groups=groups, split=split, folds=FOLDS, max_rows=max_rows, seed=seed
+        dataset,
+        task,
+        label,
+        label_separator=label_separator,
+        groups=groups,
+        split=split,
+        folds=FOLDS,
+        max_rows=max_rows,
+        seed=seed,
     )
     run = ProbeRun(dataset, problem, 1 if quick else _REPEATS, seed)
     names = (f"candidate {candidate.name}" for candidate in all_candidates)

@@ -3,16 +3,19 @@
 Labels, groups and roles are those of training, see `labels`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import sentence
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import in_order
 from layerwise.errors import RequestError
+from layerwise.labels.conflicts import conflict_note
 from layerwise.labels.folds import check_groups, split_roles
 from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
 from layerwise.labels.labelled import (
@@ -25,7 +28,7 @@ from layerwise.labels.labelled import (
     encode,
     read_labels,
 )
-from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
+from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
 from layerwise.states import Layered
 
@@ -38,7 +41,8 @@ class ProbeProblem:
         labelled: the rows, and their labels as the dataset has them.
         groups: (n,), group of each row; rows of one group are never split between training and test.
         group_column: the column that makes the groups, or `None` where they are texts.
-        targets: (n,), class numbers, or standardised values for regression.
+        targets: (n,), class numbers, or standardised values for regression; for several labels per row 1 for each label,
+            else 0, float32 (n, K).
         names: the classes, in the order of their numbers; empty for regression.
         scorer: scores predictions.
         roles: the part (train, dev, test) of each row in the user's own split, or `None`.
@@ -74,6 +78,7 @@ def gather(
     task: str,
     label: str,
     *,
+    label_separator: str | None = None,
     groups: str | None,
     split: str | None,
     folds: int,
@@ -83,22 +88,19 @@ def gather(
     """Return the rows of a dataset that a probe uses, with targets, groups and scorer.
 
     Raises:
-        RequestError: no labels, fewer than two classes, more classes than rows, several labels per row.
+        RequestError: no labels, fewer than two classes, more classes than rows.
     """
-    labelled = read_labels(dataset, task, label)
-    notes = [f"{note[0].upper()}{note[1:]}." for note in labelled.notes]
-    if labelled.multi:
-        raise RequestError(
-            f"column {label!r} has several labels per row and probe needs one; name another column, or use `train`, "
-            "which takes several"
-        )
+    labelled = read_labels(dataset, task, label, label_separator)
+    notes = [*map(sentence, labelled.notes)]
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
     check_labelled(len(labelled), [label])
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
     grouping = group_rows(dataset, labelled.docs, groups, _division(task, labelled, roles, folds))
-    notes += [_sentence(note) for note in grouping.notes]
+    notes += [sentence(note) for note in grouping.notes]
+    conflicts = conflict_note(dataset, labelled.docs, labelled.values)
+    notes += [sentence(conflicts)] if conflicts else []
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
         notes.append(
@@ -106,13 +108,15 @@ def gather(
         )
     if roles is None:
         check_groups(len(np.unique(grouping.groups)), folds)
-    if task == "classify":
+    if labelled.multi:
+        labelled = _without_rare_labels(labelled, grouping, roles, folds, notes)
+    elif task == "classify":
         check_classes(len(set(labelled.values)), len(labelled), label)
         keep &= _big_enough(labelled, grouping, roles, folds, notes)
     keep &= _sampled(grouping.texts, keep, roles, max_rows, seed, notes)
     if roles is not None:
         leak = leak_note(grouping, keep & (roles == "test"), keep & np.isin(roles, ("train", "dev")))
-        notes += [_sentence(leak)] if leak else []
+        notes += [sentence(leak)] if leak else []
     places = np.flatnonzero(keep)
     labelled = labelled.take(places)
     roles = roles[places] if roles is not None else None
@@ -126,12 +130,9 @@ def gather(
 def _division(task: str, labelled: Labelled, roles: NDArray[np.str_] | None, folds: int) -> Division:
     """Return how the rows will be divided: in folds, or by the user's split, whose train and test rows are resampled."""
     if roles is None:
-        return Division(labels=[labelled.values] if task == "classify" else [], groups_per_class=folds)
+        has_one_class = task == "classify" and not labelled.multi
+        return Division(labels=[labelled.values] if has_one_class else [], groups_per_class=folds)
     return Division([roles == "train", roles == "test"], automatic=False)
-
-
-def _sentence(note: str) -> str:
-    return f"{note[0].upper()}{note[1:]}."
 
 
 def _big_enough(
@@ -140,20 +141,49 @@ def _big_enough(
     """Return which rows have a class with at least as many groups as folds (with a split: one in training)."""
     keep = np.ones(len(labelled), bool)
     values = labelled.values.astype(str)
-    small = []
+    least, small = folds if roles is None else 1, []
     for name in in_order(set(values.tolist())):
         rows = values == name
         where = rows if roles is None else rows & (roles == "train")
-        if len(np.unique(grouping.groups[where])) < (folds if roles is None else 1):
+        if len(np.unique(grouping.groups[where])) < least:
             keep &= ~rows
             small.append((name, int(rows.sum())))
     if small:
-        unit = "text" if grouping.column is None else grouping.unit
-        what = f"{unit}s than the {folds} folds" if roles is None else "training rows than one"
-        listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
-        rest = f" and {len(small) - 10} more" if len(small) > 10 else ""
-        notes.append(f"Classes with fewer {what} were left out, with their rows: {listed}{rest}.")
+        notes.append(_left_out_note("Classes", small, grouping, least, "with their rows"))
     return keep
+
+
+def _without_rare_labels(
+    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+) -> Labelled:
+    """Return rows with several labels without the labels that `_big_enough` would leave out; no row is left out."""
+    training = np.ones(len(labelled), bool) if roles is None else roles == "train"
+    groups_of: dict[str, set[int]] = {}
+    rows_of: Counter[str] = Counter()
+    for labels, group, is_training in zip(labelled.values, grouping.groups.tolist(), training, strict=True):
+        rows_of.update(labels)
+        for label in labels if is_training else ():
+            groups_of.setdefault(label, set()).add(group)
+    least = folds if roles is None else 1
+    rare = [(name, rows_of[name]) for name in in_order(rows_of) if len(groups_of.get(name, ())) < least]
+    if not rare:
+        return labelled
+    notes.append(_left_out_note("Labels", rare, grouping, least, "and rows keep their other labels"))
+    names = {name for name, _ in rare}
+    values = labelled.values.copy()
+    for row, labels in enumerate(values):
+        values[row] = tuple(label for label in labels if label not in names)
+    return replace(labelled, values=values)
+
+
+def _left_out_note(
+    what: str, small: Sequence[tuple[str, int]], grouping: Grouping, least: int, rest: str
+) -> str:
+    unit = "text" if grouping.column is None else grouping.unit
+    few = f"{unit}s than the {least} folds" if least > 1 else "training rows than one"
+    listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
+    more = f" and {len(small) - 10} more" if len(small) > 10 else ""
+    return f"{what} with fewer {few} were left out, {rest}: {listed}{more}."
 
 
 def _sampled(
@@ -188,7 +218,10 @@ def _targets(
         check_numbers(values, label)
         scaled = (values - values.mean()) / values.std()
         return scaled.astype(np.float32), (), NumberScorer(scaled)
-    classes = class_names(labelled.values)
+    classes = class_names(labelled.values, labelled.multi)
+    if labelled.multi and classes:
+        has_label = encode(labelled.values, classes, multi=True)
+        return has_label, classes, LabelsScorer(has_label)
     if len(classes) < 2:
         present = f"only {classes[0]!r:.60}" if classes else "none"
         left_out = f" ({notes[-1]})" if notes else ""

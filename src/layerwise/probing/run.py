@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F64, I64
-from layerwise.labels.scorers import ClassScorer, Predicted, Scorer
+from layerwise.labels.scorers import ClassScorer, LabelsScorer, Predicted, Scorer
 from layerwise.probing import stats
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
@@ -34,7 +34,7 @@ class ProbeRun:
     def __init__(self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int) -> None:
         self.dataset, self.problem, self.seed = dataset, problem, seed
         self.notes = list(problem.notes)
-        spread = isinstance(problem.scorer, ClassScorer)
+        spread = isinstance(problem.scorer, ClassScorer | LabelsScorer)
         builder = DesignBuilder(problem.groups, problem.targets, problem.count, spread=spread)
         fixed = problem.roles is not None
         seeds = range(seed, seed + (_CONTROLS if fixed else min(_CONTROLS, repeats)))
@@ -45,7 +45,8 @@ class ProbeRun:
             self.design = crossed(builder, repeats, FOLDS, seed, labels)
 
     def _has_control(self) -> bool:
-        if self.dataset.level not in ("token", "word") or not self.problem.names:
+        is_control = self.dataset.level in ("token", "word") and bool(self.problem.names)
+        if not is_control or self.problem.labelled.multi:
             return False
         if self.problem.words is None:
             self.notes.append(

@@ -180,13 +180,16 @@ class LayerDataset(Layered):
         return self._table("texts")
 
     def _table(self, kind: str) -> pa.Table:
-        return join_tables([shard.table(kind) for shard in self._shards], self.path)
+        table = join_tables([shard.table(kind) for shard in self._shards], self.path)
+        counts = self._records.rows if kind == "index" else self._records.texts
+        first = int(counts[: self._numbers.start].sum())
+        return self._with_added(table, of_rows=kind == "index", first=first)
 
     def parts(self) -> Iterator["LayerDataset"]:
         """Yield the dataset shard by shard; what a part has read is freed with it."""
         for number in self._numbers:
             part = LayerDataset(self._folder, self._manifest, self._records, number)
-            part._checked = self._checked
+            part._checked, part._added = self._checked, self._added
             yield part
 
     def scales(self, spec: str | int, rows: Rows = None) -> F32:

@@ -1,0 +1,47 @@
+"""Identical texts with different labels, which no head can all get right."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.array_types import I64
+from layerwise.labels.groups import text_numbers
+from layerwise.labels.tags import cut
+from layerwise.states import Layered
+
+
+def conflict_note(dataset: Layered, docs: I64, values: NDArray[Any]) -> str | None:
+    """Return a note on the texts that occur with different labels; `None` without any, or without stored texts.
+
+    A pair conflicts with a pair of the same two texts; where rows are words, all labels of a text are compared.
+
+    Args:
+        dataset: holds the texts.
+        docs: the text of each row, int64 (n,), sorted; the first text of a pair.
+        values: the labels (n,).
+    """
+    if not len(docs):
+        return None
+    first_rows = np.flatnonzero(np.diff(docs, prepend=docs[0] - 1))
+    unique_docs = docs[first_rows]
+    numbers = np.unique(np.stack(text_numbers(dataset, unique_docs)), axis=1, return_inverse=True)[1].reshape(
+        -1
+    )
+    labels = values.tolist() if len(unique_docs) == len(docs) else [tuple(part) for part in cut(values, docs)]
+    first_doc: dict[int, tuple[int, Any]] = {}
+    conflicts: dict[int, tuple[int, Any]] = {}
+    for number, doc, label in zip(numbers.tolist(), unique_docs.tolist(), labels, strict=True):
+        if first_doc.setdefault(number, (doc, label))[1] != label:
+            conflicts.setdefault(number, (doc, label))
+    if not conflicts:
+        return None
+    rows = int(np.isin(numbers, list(conflicts)).sum())
+    number, (doc, label) = next(iter(conflicts.items()))
+    other_doc, other_label = first_doc[number]
+    shown = f": {other_label!r:.40} and {label!r:.40}" if len(unique_docs) == len(docs) else ""
+    what = "1 text occurs" if len(conflicts) == 1 else f"{len(conflicts):,} texts occur"
+    return (
+        f"{what} with different labels, {rows:,} times in all (texts {other_doc} and {doc}{shown}), and no head can be right "
+        "about all of these; correct the labels, or expect lower scores"
+    )
