@@ -206,6 +206,19 @@ def test_a_library_is_known_in_one_place(library: str) -> None:
     assert users <= SOLE_TENANTS[library], f"{library} is imported in {sorted(users)}"
 
 
+def test_modules_are_imported_by_name_in_one_place() -> None:
+    """A string hides from these tests what a file needs; `layerwise/__init__.py` and `_util/lazy.py` are the mechanism."""
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.Attribute)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("import_module", "__import__")
+    }
+    # The command's own modules, and the package of minilm.
+    assert users == {"_util/lazy.py", "cli/main.py", "encode/checkpoint.py"}
+
+
 def test_torch_stays_where_vectors_are_made() -> None:
     # Pooling works on tensors as well, on a GPU; states hand a layer over as a tensor.
     for path in modules():
