@@ -142,7 +142,7 @@ def test_training_tells_what_it_merges(encoder_of: Callable[[str], Any], tmp_pat
     dataset = lw.extract(frame(labels), tmp_path / "rows.lw", model=encoder_of("bert"), layers="1")
     head = lw.train(dataset, task="classify", label="label", mix="1")
     assert head.classes["label"] == ("neg", "pos")
-    assert head.training["notes"] == ["'pos' and 'pos ' are one class"]
+    assert head.training["notes"][0] == "'pos' and 'pos ' are one class"
     probed = lw.probe(dataset, task="classify", label="label", mix=[], quick=True)
     assert probed.classes == ("neg", "pos")
     assert "'pos' and 'pos ' are one class." in probed.notes

@@ -141,6 +141,22 @@ def test_several_labels_in_every_form_are_the_same(how: str) -> None:
     assert [c.folds for c in result.candidates] == [c.folds for c in expected.candidates]
 
 
+def test_a_separator_without_effect_is_told() -> None:
+    layers, y = planted(100)
+    cells = ["a;b" if row[0] else "c" for row in y]
+    result = probe(
+        states_of(layers, {"y": cells}), "classify", "y", label_separator="|", mixes=[], quick=True
+    )
+    assert (
+        "No cell of column 'y' is divided by label_separator='|', so no row has several labels"
+        in result.notes[0]
+    )
+    result = probe(
+        states_of(layers, {"y": lists(y)}), "classify", "y", label_separator=";", mixes=[], quick=True
+    )
+    assert result.notes[0] == "Column 'y' holds lists, so label_separator isn't applied."
+
+
 def test_rare_labels_are_left_out_and_named() -> None:
     layers, y = planted(100)
     labels = [[*row, "rare"] if number < 3 else row for number, row in enumerate(lists(y))]

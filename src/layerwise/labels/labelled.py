@@ -200,10 +200,23 @@ def label_lists(
                 f"column {column!r} holds lists and {argument('task', 'tag')} needs one tag per word; "
                 "name another column"
             )
-        return list(values), []
+        unused = label_separator is not None
+        return list(values), [
+            f"column {column!r} holds lists, so {argument('label_separator')} isn't applied"
+        ] * unused
     if label_separator is not None:
         return [str(value).split(label_separator) if is_present(value) else None for value in values], []
     return printed_lists(column, values) if task == "classify" else (None, [])
+
+
+def separator_note(labelled: Labelled, column: str, label_separator: str | None) -> str | None:
+    """Return a note if a separator divides no cell of the column; `None` otherwise."""
+    if label_separator is None or not len(labelled) or max(map(len, labelled.values)) > 1:
+        return None
+    return (
+        f"no cell of column {column!r} is divided by {argument('label_separator', label_separator)}, so no row has several "
+        "labels; correct it, or leave it out"
+    )
 
 
 def printed_lists(column: str, values: Sequence[Any]) -> tuple[list[Any] | None, list[str]]:

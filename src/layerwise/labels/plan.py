@@ -24,6 +24,7 @@ from layerwise.labels.labelled import (
     class_names,
     encode,
     read_labels,
+    separator_note,
 )
 from layerwise.labels.unknown import match_classes, unknown_note
 from layerwise.mixes import Mix
@@ -133,6 +134,11 @@ def make_plan(
     for target in targets:
         _check_target(target, train[target.has])
     notes = [note for task_labels in labelled for note in task_labels.notes]
+    separators = (
+        separator_note(task_labels, spec.label, spec.label_separator)
+        for spec, task_labels in zip(specs, labelled, strict=True)
+    )
+    notes += [note for note in separators if note is not None]
     notes += [note for target in targets for note in _unseen_in_test(target, test)]
     conflicts = (conflict_note(dataset, target.docs, target.gold) for target in targets)
     notes += [note for note in conflicts if note is not None]

@@ -27,6 +27,7 @@ from layerwise.labels.labelled import (
     class_names,
     encode,
     read_labels,
+    separator_note,
 )
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
@@ -91,7 +92,8 @@ def gather(
         RequestError: no labels, fewer than two classes, more classes than rows.
     """
     labelled = read_labels(dataset, task, label, label_separator)
-    notes = [*map(sentence, labelled.notes)]
+    note = separator_note(labelled, label, label_separator)
+    notes = [*map(sentence, (*labelled.notes, *([note] if note else [])))]
     if labelled.dropped:
         why = "of texts with an untagged word" if task == "tag" else "without a label"
         notes.append(f"{labelled.dropped:,} rows {why} were left out.")
