@@ -15,7 +15,7 @@ class Thing:
     """A value of a type that no argument has."""
 
 
-NO_PATHS = [None, 3, 1.5, [], {}, Thing(), np.array([1, 2]), b"x", "a\0b"]
+NO_PATHS: list[Any] = [None, 3, 1.5, [], {}, Thing(), np.array([1, 2]), b"x", "a\0b"]
 VERBS_OF_A_DATASET: list[Callable[..., Any]] = [
     *(lw.open_dataset, lw.load_head, lw.info, lw.finish, lw.verify, lw.repair),
     lambda value: lw.pool(value, "out"),
@@ -83,12 +83,8 @@ def test_a_number_of_another_type(value: Any, encoder_of: Callable[[str], Any]) 
 def test_numbers_of_numpy_are_numbers(encoder_of: Callable[[str], Any]) -> None:
     states = encoder_of("bert").encode(["a longer text"], max_length=np.int64(8), batch_tokens=np.int64(64))
     assert states.rows == 1
-    lw.analyze(
-        states_of(noise(8, 4, 2), {"label": list("ab") * 4}),
-        measure=["norm"],
-        max_rows=np.int64(6),
-        seed=np.int64(1),
-    )
+    numbers: dict[str, Any] = {"max_rows": np.int64(6), "seed": np.int64(1)}
+    lw.analyze(states_of(noise(8, 4, 2), {"label": list("ab") * 4}), measure=["norm"], **numbers)
 
 
 WRONG_READING = {

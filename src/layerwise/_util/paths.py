@@ -25,7 +25,7 @@ _FAULTS = {
 }
 
 
-def is_url(name: str | Path) -> bool:
+def is_url(name: str | os.PathLike[str]) -> bool:
     """Return whether this is the URL of an object store."""
     return isinstance(name, str) and "://" in name
 
@@ -93,7 +93,7 @@ def _options(kind: str) -> dict[str, Any]:
     return {"use_listings_cache": False}
 
 
-def is_remote(path: str | Path) -> bool:
+def is_remote(path: object) -> bool:
     """Return whether a path is in an object store."""
     return not isinstance(path, str | PurePath) and hasattr(path, "fs")  # what a path of fsspec has
 
