@@ -53,12 +53,12 @@ def local_path(name: Any) -> Path:
     """
     if not isinstance(name, str | os.PathLike):
         raise RequestError(f"{type(name).__name__} {name!r:.60} is no path; give a string or a pathlib.Path")
-    text = os.fspath(name)
+    text = os.fsdecode(name)
     if "\0" in text:
         raise RequestError(f"path {text!r:.60} holds a NUL character, which no path has; remove it")
-    if is_url(name):
-        raise RequestError(f"{name} is a URL; give a path on this machine")
-    return Path(name)
+    if is_url(text):
+        raise RequestError(f"{text} is a URL; give a path on this machine")
+    return name if isinstance(name, Path) else Path(text)
 
 
 def _remote(name: str) -> Path:
@@ -93,7 +93,7 @@ def _options(kind: str) -> dict[str, Any]:
     return {"use_listings_cache": False}
 
 
-def is_remote(path: str | Path) -> bool:
+def is_remote(path: Any) -> bool:
     """Return whether a path is in an object store."""
     return not isinstance(path, str | PurePath) and hasattr(path, "fs")  # what a path of fsspec has
 

@@ -31,7 +31,7 @@ def _named(jobs: Jobs, name: str) -> list[str]:
     available = _matching(jobs, name)
     if available:
         return available
-    needs = {known: need for known, need in _needs().items() if known not in jobs}
+    needs = {measure: need for measure, need in _needs().items() if measure not in jobs}
     lacking = _matching(needs, name)
     if lacking:
         raise RequestError(
@@ -39,8 +39,8 @@ def _named(jobs: Jobs, name: str) -> list[str]:
             f"choose from {', '.join(_closest(name, list(jobs)))}"
         )
     listed = [
-        f"{known} (needs {needs[known]})" if known in needs else known
-        for known in _closest(name, [*jobs, *needs])
+        f"{measure} (needs {needs[measure]})" if measure in needs else measure
+        for measure in _closest(name, [*jobs, *needs])
     ]
     raise RequestError(
         f"{argument('measure', name)} doesn't exist; choose from these, the closest first: {', '.join(listed)}"
@@ -49,8 +49,8 @@ def _named(jobs: Jobs, name: str) -> list[str]:
 
 def _matching(known_names: Iterable[str], name: str) -> list[str]:
     """Return the measure of this name, else those whose names contain its words, such as `retrieval`, in a row."""
-    known = list(known_names)
-    return [name] if name in known else [other for other in known if name and f"_{name}_" in f"_{other}_"]
+    names = list(known_names)
+    return [name] if name in names else [other for other in names if name and f"_{name}_" in f"_{other}_"]
 
 
 def _needs() -> Mapping[str, str]:
@@ -62,11 +62,11 @@ def _needs() -> Mapping[str, str]:
     }
 
 
-def _closest(name: str, known: Sequence[str]) -> list[str]:
+def _closest(name: str, names: Sequence[str]) -> list[str]:
     """Return names in the order of their likeness to `name`: by words in common, then by letters."""
     words = set(name.lower().replace("-", "_").split("_"))
 
     def likeness(other: str) -> tuple[int, float]:
         return len(words & set(other.split("_"))), SequenceMatcher(None, name.lower(), other).ratio()
 
-    return sorted(known, key=likeness, reverse=True)
+    return sorted(names, key=likeness, reverse=True)

@@ -59,9 +59,11 @@ def _of_dataset(probe: Mapping[str, Any], dataset: LayerDataset) -> Iterator[str
     source = source if isinstance(source, Mapping) else {}
     model = source.get("model")
     model = model if isinstance(model, Mapping) else {}
-    ours = dataset.manifest.model
-    if model and any(model.get(part) != getattr(ours, part) for part in ("weights", "tokenizer", "config")):
-        yield f"of another model ({model.get('id')!s:.60}, not {ours.id})"
+    stored_model = dataset.manifest.model
+    if model and any(
+        model.get(part) != getattr(stored_model, part) for part in ("weights", "tokenizer", "config")
+    ):
+        yield f"of another model ({model.get('id')!s:.60}, not {stored_model.id})"
     elif source.get("sha256") != fingerprint(dataset):
         yield f"of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since changed)"
     if "level" in probe and (probe["level"], probe.get("pool")) != (dataset.level, dataset.pool):

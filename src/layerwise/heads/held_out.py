@@ -142,8 +142,8 @@ def _loss(
         return float(((scores[:, 0] - y) ** 2).mean())
     if target.multi:
         return float((np.logaddexp(0, scores) - y * scores).sum(axis=1).mean())
-    known = np.isin(y, target.y[fitting[target.has]])
-    scores, y = scores[known], y[known]
+    has_class = np.isin(y, target.y[fitting[target.has]])
+    scores, y = scores[has_class], y[has_class]
     losses: F64 = logsumexp(scores, axis=1) - np.take_along_axis(scores, y[:, None], axis=1)[:, 0]
     return _mean(losses, y if class_weight is not None else np.zeros_like(y))
 
