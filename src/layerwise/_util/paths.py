@@ -53,12 +53,12 @@ def local_path(name: Any) -> Path:
     """
     if not isinstance(name, str | os.PathLike):
         raise RequestError(f"{type(name).__name__} {name!r:.60} is no path; give a string or a pathlib.Path")
-    text = os.fspath(name)
+    text = os.fsdecode(name)
     if "\0" in text:
         raise RequestError(f"path {text!r:.60} holds a NUL character, which no path has; remove it")
-    if is_url(name):
-        raise RequestError(f"{name} is a URL; give a path on this machine")
-    return Path(name)
+    if is_url(text):
+        raise RequestError(f"{text} is a URL; give a path on this machine")
+    return name if isinstance(name, Path) else Path(text)
 
 
 def _remote(name: str) -> Path:
