@@ -6,7 +6,18 @@ from pathlib import Path
 
 import history
 
-SCRIPTS = ("startup", "storage", "memory", "disk", "speed", "shares", "others", "probe", "analyze")
+SCRIPTS = (
+    "startup",
+    "storage",
+    "memory",
+    "disk",
+    "speed",
+    "shares",
+    "others",
+    "probe",
+    "analyze",
+    "together",
+)
 
 
 def main() -> int:

@@ -62,7 +62,7 @@ class Clock:
 def watch(clock: Clock) -> None:
     """Put the clock around what all models share; before they are loaded."""
     attention.packed_attention = clock.around("attention", attention.packed_attention)
-    setattr(int8._Codes, "encode", clock.around("inputs to codes", int8._Codes.encode))
+    setattr(int8._InputCodes, "encode", clock.around("inputs to codes", int8._InputCodes.encode))
     setattr(int8._Weights, "times", clock.around("products", int8._Weights.times))
     run = engine.Engine.run
 

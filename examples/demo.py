@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from layerwise.cli.main import main as layerwise
@@ -33,7 +34,14 @@ def main() -> int:
     try:
         all_layers()
         train("sentiment", "reviews.csv", ["--level", "text"], "classify", "label")
-        train("names", "names.conll", ["--words", "token", "--level", "word"], "tag", "tag")
+        train(
+            "names",
+            "names.conll",
+            ["--words", "token", "--level", "word"],
+            "tag",
+            "tag",
+            ["--max-rows", "500"],
+        )
         predict()
     except CommandFailedError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -59,8 +67,16 @@ def all_layers() -> None:
     run("verify", DATASET, "--sample", "8")
 
 
-def train(name: str, source: str, reading: list[str], task: str, label: str) -> None:
-    """Compare the layers for one task, train a head on the one that the comparison advises, and score it."""
+def train(name: str, source: str, reading: list[str], task: str, label: str, few: Sequence[str] = ()) -> None:
+    """Compare the layers for one task, train a head on the one that the comparison advises, and score it.
+
+    Args:
+        name: the name of the head.
+        source: the corpus in `examples/`; the texts that score the head are in a file beside it.
+        reading: options of `extract`.
+        task, label: options of `probe` and `train`.
+        few: options that limit the rows of `probe`.
+    """
     dataset, probe, head = (FOLDER / f"{name}.{ending}" for ending in ("lw", "probe", "head"))
     for folder in (
         dataset,
@@ -72,7 +88,7 @@ def train(name: str, source: str, reading: list[str], task: str, label: str) -> 
     test = Path(source).with_stem(f"{Path(source).stem}_test")
     print(f"\n--- {name}: which layer, and how well does it work?", flush=True)
     run("extract", EXAMPLES / source, *reading, "--out", dataset)
-    run("probe", dataset, *labels, "--quick", "--mix", "mean:1:", "--out", probe)
+    run("probe", dataset, *labels, *few, "--quick", "--mix", "mean:1:", "--out", probe)
     run("train", dataset, *labels, "--mix-from", probe, "--out", head)
     run("evaluate", head, EXAMPLES / test)
 

@@ -148,10 +148,10 @@ def kill_other(what: str, source: Path, folder: Path, encoder: Any) -> int:
     for name in ("00000.safetensors", "00002.texts.parquet"):
         (damaged / "shards" / name).write_bytes(b"damaged")
 
-    def mend(out: Path) -> None:
+    def repair_damaged(out: Path) -> None:
         repair(out, model=sys.argv[1], device="cpu")
 
-    kills = kill_job(mend, folder, damaged, set())
+    kills = kill_job(repair_damaged, folder, damaged, set())
     if shards_of(folder / "expected") != shards_of(whole):
         sys.exit("a repaired dataset has other bytes")
     return kills

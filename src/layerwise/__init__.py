@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from layerwise.api.info import info
     from layerwise.api.merge import merge
     from layerwise.api.pool import pool
+    from layerwise.api.predict import predict
     from layerwise.api.probe import probe
     from layerwise.api.repair import repair
     from layerwise.api.report import report
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
     from layerwise.heads.predict import Head, load_head
+    from layerwise.heads.predictions import Predictions
     from layerwise.page.backend import NotebookPage
     from layerwise.probing.results import ProbeResult
     from layerwise.results import Facts
@@ -73,6 +75,7 @@ _MODULES = {
     "Facts": "results",
     "NotebookPage": "page.backend",
     "Overview": "encode.overview",
+    "Predictions": "heads.predictions",
     "ProbeResult": "probing.results",
     "Repair": "extraction.repair",
     "Verification": "extraction.verify",
@@ -91,6 +94,7 @@ _MODULES = {
     "merge": "api.merge",
     "repair": "api.repair",
     "pool": "api.pool",
+    "predict": "api.predict",
     "load_head": "heads.predict",
     "probe": "api.probe",
     "report": "api.report",
@@ -122,6 +126,7 @@ __all__ = [
     "NotebookPage",
     "OutputError",
     "Overview",
+    "Predictions",
     "ProbeResult",
     "Progress",
     "Repair",
@@ -143,6 +148,7 @@ __all__ = [
     "open_dataset",
     "plots",
     "pool",
+    "predict",
     "probe",
     "repair",
     "report",

@@ -1,6 +1,6 @@
 """How a message names an argument: as Python's parameter, or as the flag of the command line.
 
-The two have one name (`max_rows`, `--max-rows`), so a message is written once, with `argument`. The command line
+The two have one name (`max_rows`, `--max-rows`; see `flag_name`), so a message is written once, with `argument`. The command line
 switches to flags by `as_flags`; without it, messages name parameters.
 """
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _NO_VALUE = object()
+_FLAGS = {"heads": "head"}  # where a verb has a parameter `head` too
 _flags = False
 
 
@@ -25,13 +26,22 @@ def argument(name: str, value: Any = _NO_VALUE) -> str:
     """
     if not _flags:
         return name if value is _NO_VALUE else f"{name}={value!r}"
-    flag = name.replace("_", "-")
+    flag = flag_name(name)
     if value is False:
         return f"--no-{flag}"
     if value is _NO_VALUE or value is True:
         return f"--{flag}"
     values = value if isinstance(value, list | tuple) else (value,)
     return " ".join([f"--{flag}", *map(_in_a_shell, map(str, values))])
+
+
+def flag_name(name: str) -> str:
+    """Return the name of a parameter's flag, without dashes.
+
+    >>> flag_name("max_rows"), flag_name("heads")
+    ('max-rows', 'head')
+    """
+    return _FLAGS.get(name, name.replace("_", "-"))
 
 
 def _in_a_shell(value: str) -> str:

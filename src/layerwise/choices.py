@@ -1,5 +1,8 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
+import operator
+from typing import Any
+
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
@@ -19,6 +22,7 @@ METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "micro_f1": "micro-F1",
+    "log_likelihood": "log-likelihood",
     "r2": "R²",
     "pearson": "Pearson",
     "spearman": "Spearman",
@@ -29,15 +33,34 @@ METRICS = {
 }
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """Return `value`, that of the argument `name`, after checking that it is one of `allowed`.
 
     Raises:
         RequestError: with the argument, its value, and the allowed values.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise RequestError(f"{argument(name)} {value!r} doesn't exist; choose one of {', '.join(allowed)}")
     return value
+
+
+def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value`, that of the argument `name`, after checking that it is a whole number from `low` to `high`.
+
+    Raises:
+        RequestError: with the argument, its value, and the range.
+    """
+    allowed = f"at least {low}" if high is None else f"a whole number from {low} to {high}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise RequestError(f"{argument(name, value)} is not a whole number; give {allowed}")
+    if number < low or (high is not None and number > high):
+        problem = "too small" if high is None else "out of range"
+        raise RequestError(f"{argument(name, value)} is {problem}; give {allowed}")
+    return number
 
 
 def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:

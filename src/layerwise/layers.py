@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
+from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
 LayerSpec = str | SupportsIndex | Iterable[str | SupportsIndex]
@@ -32,7 +33,12 @@ def depth(name: str) -> int:
 
 
 def resolve_layers(
-    spec: LayerSpec, blocks: int, stored: Sequence[str] | None = None, *, single: bool = False
+    spec: LayerSpec,
+    blocks: int,
+    stored: Sequence[str] | None = None,
+    *,
+    single: bool = False,
+    name: str = "layers",
 ) -> tuple[str, ...]:
     """Return the layer names that `spec` selects, in its order.
 
@@ -41,9 +47,24 @@ def resolve_layers(
         blocks: the number of blocks of the model, L; strings always name the model's layers.
         stored: the available layers, where these are fewer than the model's.
         single: require exactly one layer.
+        name: the argument that `spec` is the value of, for messages.
 
     Raises:
         RequestError: a layer that doesn't exist or isn't stored, a layer named twice, a broken string.
+    """
+    try:
+        return select_layers(spec, blocks, stored, single=single)
+    except RequestError as error:
+        raise RequestError(f"{argument(name)} {spec!r}: {error}") from None
+
+
+def select_layers(
+    spec: LayerSpec, blocks: int, stored: Sequence[str] | None = None, *, single: bool = False
+) -> tuple[str, ...]:
+    """Return what `resolve_layers` returns; its errors don't name the argument, as `spec` may be part of one.
+
+    Raises:
+        RequestError: as of `resolve_layers`.
     """
     available = tuple(stored) if stored is not None else layer_names(blocks)
     positions = _positions(spec, blocks, available)
@@ -51,25 +72,25 @@ def resolve_layers(
     names = tuple(model_names[p] for p in positions)
     for name in names:
         if name not in stored_names:
-            raise _refuse(spec, f"layer {name} isn't stored", available)
+            raise _refuse(f"layer {name} isn't stored", available)
     if len(set(names)) < len(names):
-        raise _refuse(spec, "a layer is named twice", available)
+        raise _refuse("a layer is named twice", available)
     if single and len(names) != 1:
         raise RequestError(
-            f"layers {spec!r} are {len(names)} layers where one is needed; give one of {', '.join(available)}"
+            f"these are {len(names)} layers where one is needed; give one of {', '.join(available)}"
         )
     return names
 
 
 def _positions(spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
     if isinstance(spec, str) or (number := _number(spec)) is not None:
-        return _named(spec if isinstance(spec, str) else str(number), spec, blocks, available)
+        return _named(spec if isinstance(spec, str) else str(number), blocks, available)
     if isinstance(spec, bytes | dict | set | frozenset) or not isinstance(spec, Iterable):
-        raise _refuse(spec, "no layer is named", available)
+        raise _refuse("no layer is named", available)
     items = [item if isinstance(item, str) else _number(item) for item in _items(spec)]
     if not items or None in items:
-        raise _refuse(spec, "no layer is named", available)
-    return [p for item in items for p in _named(str(item), spec, blocks, available)]
+        raise _refuse("no layer is named", available)
+    return [p for item in items for p in _named(str(item), blocks, available)]
 
 
 def _items(spec: Any) -> list[Any]:
@@ -77,14 +98,14 @@ def _items(spec: Any) -> list[Any]:
     return [spec.item()] if getattr(spec, "shape", None) == () else list(spec)
 
 
-def _named(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
-    """Return the positions that a string names; `spec` is the whole specification, for errors."""
+def _named(text: str, blocks: int, available: Sequence[str]) -> list[int]:
+    """Return the positions that a string names."""
     text = text.replace(" ", "")
     if text == "all":
-        return [_position(name, spec, blocks, available) for name in available]
+        return [_position(name, blocks, available) for name in available]
     if ":" in text:
-        return _slice(text, spec, blocks, available)
-    return [_position(item, spec, blocks, available) for item in text.split(",")]
+        return _slice(text, blocks, available)
+    return [_position(item, blocks, available) for item in text.split(",")]
 
 
 def _number(spec: Any) -> int | None:
@@ -102,33 +123,33 @@ def _number(spec: Any) -> int | None:
         return None
 
 
-def _position(item: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> int:
+def _position(item: str, blocks: int, available: Sequence[str]) -> int:
     if item == "emb":
         return 0
     if not _NUMBER.fullmatch(item):
-        raise _refuse(spec, f"{item!r} isn't a layer", available)
+        raise _refuse(f"{item!r} isn't a layer", available)
     number = int(item)
     if not -blocks - 1 <= number <= blocks:
-        raise _refuse(spec, f"layer {number} doesn't exist", available)
+        raise _refuse(f"layer {number} doesn't exist", available)
     return number % (blocks + 1)
 
 
-def _slice(text: str, spec: LayerSpec, blocks: int, available: Sequence[str]) -> list[int]:
+def _slice(text: str, blocks: int, available: Sequence[str]) -> list[int]:
     match = _SLICE.fullmatch(text)
     if not match:
-        raise _refuse(spec, "it isn't a slice of layers", available)
+        raise _refuse(f"{text!r} isn't a slice of layers", available)
     start, stop, step = (int(part) if part is not None else None for part in match.groups())
     if step == 0:
-        raise _refuse(spec, "a slice can't step by 0", available)
+        raise _refuse("a slice can't step by 0", available)
     if start is not None and not -blocks - 1 <= start <= blocks:
-        raise _refuse(spec, f"layer {start} doesn't exist", available)
+        raise _refuse(f"layer {start} doesn't exist", available)
     if stop is not None and not -blocks - 1 <= stop <= blocks + 1:
-        raise _refuse(spec, f"a slice can't stop at {stop}", available)
+        raise _refuse(f"a slice can't stop at {stop}", available)
     positions = list(range(blocks + 1)[slice(start, stop, step)])
     if not positions:
-        raise _refuse(spec, "the slice is empty", available)
+        raise _refuse("the slice is empty", available)
     return positions
 
 
-def _refuse(spec: LayerSpec, why: str, available: Sequence[str]) -> RequestError:
-    return RequestError(f"layers {spec!r}: {why}; there are {', '.join(available)}")
+def _refuse(why: str, available: Sequence[str]) -> RequestError:
+    return RequestError(f"{why}; there are {', '.join(available)}")

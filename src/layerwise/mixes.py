@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.errors import RequestError
-from layerwise.layers import layer_names, resolve_layers
+from layerwise.layers import layer_names, select_layers
 
 HOWS = ("sum", "mean", "max", "concat", "weighted", "learned")
 NORMS = ("layer",)
@@ -144,7 +144,7 @@ def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None =
     body = (match[2] if match[2] is not None else match[3]) if match else text
     layers_text, *options = (part.strip() for part in body.split(";"))
     try:
-        layers = resolve_layers(layers_text, blocks, available, single=not match)
+        layers = select_layers(layers_text, blocks, available, single=not match)
         weights, norm = _options(options, how, len(layers))
     except RequestError as error:
         raise _refuse(mix_string, str(error), how, available) from None
@@ -197,7 +197,7 @@ def _refuse(text: str, why: str, how: str, available: Sequence[str]) -> RequestE
         example = f"weighted({','.join(last_layers)}; {','.join(['0.5'] * len(last_layers))})"
     else:
         example = available[-1] if how == "layer" else f"{how}(all)"
-    return RequestError(f"mix {text!r}: {why}; for example {example}")
+    return RequestError(f"{argument('mix')} {text!r}: {why}; for example {example}")
 
 
 def apply_mix(

@@ -7,16 +7,19 @@ of these classes. `cli/flags.py` makes the flags. A test compares the three. Not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
+from layerwise.arguments import argument
 from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LONG, POOLS, PRECISIONS
+from layerwise.errors import RequestError
 
 if TYPE_CHECKING:
     from layerwise.layers import LayerSpec
 
-Kind = Literal["text", "path", "integer", "count", "number", "names", "counts", "repeated", "several"]
+FlagKind = Literal["text", "path", "integer", "count", "number", "names", "counts", "repeated", "several"]
 """How the value of a flag is read: a string · a path or name · a whole number · a whole number of 0 or more · a number ·
 names separated by commas · whole numbers separated by commas · a flag that may be repeated · a flag that takes several
 values."""
@@ -31,7 +34,12 @@ _LAYERS = "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a s
 
 
 def option(
-    default: Any, text: str, *, metavar: str | None = None, choices: Sequence[str] = (), kind: Kind = "text"
+    default: Any,
+    text: str,
+    *,
+    metavar: str | None = None,
+    choices: Sequence[str] = (),
+    kind: FlagKind = "text",
 ) -> Any:
     """Return a field with the help of its flag; `cli/flags.py` adds the default to the help unless it is `None`."""
     placeholder = "{" + ",".join(choices) + "}" if choices and metavar is None else metavar
@@ -44,8 +52,53 @@ def part(options: Any, of: type) -> dict[str, Any]:
     return {option.name: getattr(options, option.name) for option in fields(of)}
 
 
+def check_types(options: type, values: Mapping[str, Any]) -> None:
+    """Check that values have the types of their options, which flags have by themselves and parameters may not.
+
+    Args:
+        options: a class of this module.
+        values: values by the names of options; other names are ignored.
+
+    Raises:
+        RequestError: with the first option whose value has another type.
+    """
+    for item in fields(options):
+        value = values.get(item.name, item.default)
+        problem = None if value is None and item.default is None else _wrong_type(item, value)
+        if problem is not None:
+            raise RequestError(f"{argument(item.name)} is {value!r:.60}, {problem}")
+
+
+def _wrong_type(item: Field[Any], value: Any) -> str | None:
+    """Return what is wrong with the type of a value, and what to give; `None` if nothing is, or any type is allowed."""
+    kind, is_flag = item.metadata["kind"], isinstance(value, bool)
+    if isinstance(item.default, bool):
+        return None if is_flag or type(value).__name__ == "bool" else "no truth value; give True or False"
+    if kind in ("integer", "count"):
+        return None if isinstance(value, Integral) and not is_flag else "no whole number; give one"
+    if kind == "number":
+        return None if isinstance(value, Real) and not is_flag else "no number; give one"
+    if item.type in ("str", "str | None"):
+        return None if isinstance(value, str) else "no string; give one"
+    if item.type in ("Sequence[str]", "Sequence[str] | None"):
+        is_list = isinstance(value, str) or (
+            isinstance(value, Iterable)
+            and hasattr(value, "__len__")
+            and all(isinstance(v, str) for v in value)
+        )
+        return None if is_list else "no list of strings; give one"
+    return None
+
+
+class _Checked:
+    """Options whose types are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        check_types(type(self), vars(self))
+
+
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
+class ReadOptions(_Checked):
     """How a source of texts is read."""
 
     format: str = option(
@@ -99,6 +152,13 @@ class ModelOptions:
     model: Any = option(
         "minilm", "text model: minilm, a folder, or a Hugging Face id", metavar="MODEL", kind="path"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredModelOptions:
+    """Where the model of a dataset or head is."""
+
+    model: Any = option(None, "where the model is now (default: where it was)", metavar="MODEL", kind="path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +246,19 @@ class BenchOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions(RowOptions):
+class BatchOptions:
+    """How many tokens go through the model together."""
+
+    batch_tokens: int | None = option(
+        None,
+        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
+        metavar="N",
+        kind="integer",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions(BatchOptions, RowOptions):
     """How each text is encoded, and which layers are kept."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -205,12 +277,6 @@ class EncodeOptions(RowOptions):
     max_length: int | None = option(
         None,
         "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
-        metavar="N",
-        kind="integer",
-    )
-    batch_tokens: int | None = option(
-        None,
-        "largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
         metavar="N",
         kind="integer",
     )
@@ -236,6 +302,18 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
         "number of texts per shard, a part of the dataset on disk (default: 2048)",
         metavar="N",
         kind="integer",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(ReadOptions, BatchOptions, LoadOptions, StoredModelOptions):
+    """How heads are applied to a source."""
+
+    heads: Sequence[Any] = option(
+        (), "further heads of the same model, applied in the same forward", metavar="HEAD", kind="several"
+    )
+    keep: Sequence[str] = option(
+        (), "columns of the source to write beside each answer", metavar="COL", kind="several"
     )
 
 
@@ -269,9 +347,15 @@ class WorkerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(_Checked):
     """How a head is trained."""
 
+    mix_from: Any = option(
+        None,
+        "use the mix that `layerwise probe --out` advised: the best one",
+        metavar="PROBE",
+        kind="path",
+    )
     groups: str | None = option(
         None,
         "column; rows with equal values are never split between training and held-out rows (default: documents, where there "
@@ -382,7 +466,8 @@ class AnalyzeOptions:
     seed: int = option(0, "seed of the sample", metavar="N", kind="count")
     measure: Sequence[str] | None = option(
         None,
-        "compute only this measure; repeat the flag for several (default: all)",
+        "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
+        "several (default: all)",
         metavar="NAME",
         kind="repeated",
     )
@@ -434,6 +519,7 @@ class VerifyOptions:
 
 __all__ = [
     "AnalyzeOptions",
+    "BatchOptions",
     "BenchOptions",
     "EncodeOptions",
     "ExportOptions",
@@ -442,14 +528,17 @@ __all__ = [
     "ModelOptions",
     "PageOptions",
     "PoolOptions",
+    "PredictOptions",
     "ProbeOptions",
     "ReadOptions",
     "RowOptions",
     "RunOptions",
     "ShowOptions",
+    "StoredModelOptions",
     "TrainOptions",
     "VerifyOptions",
     "WorkerOptions",
+    "check_types",
     "option",
     "part",
 ]

@@ -19,7 +19,7 @@ TEXT_COLUMNS = ("text", "words", "token_id")
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowColumns:
     """The rows of one text: start and end of each (code points), and the other index columns of its level."""
 
     starts: Ints
@@ -34,7 +34,7 @@ class Rows:
 class Coverage:
     """Counts of one text: tokens, those of them that are unknown, windows, and truncated tokens.
 
-    `special_only` is set where a text has only special tokens.
+    `empty` says that a text has only special tokens; `special_only` that its row is made of them, against the request.
     """
 
     tokens: int
@@ -42,24 +42,7 @@ class Coverage:
     windows: int
     truncated: int
     special_only: bool = False
-
-
-def share_unknown(unknown: int, tokens: int) -> str:
-    """Return how many tokens are unknown, in words, such as `3 of 12 tokens (25.0%)`."""
-    return f"{unknown:,} of {tokens:,} tokens ({unknown / max(tokens, 1):.1%})"
-
-
-def unknown_note(unknown: int, tokens: int, model: str, remedy: str) -> str | None:
-    """Return a note for the user where more than one token in ten is unknown to a model, else `None`.
-
-    `tokens` is the number of all tokens, special ones included; `remedy` says what to do.
-    """
-    if 10 * unknown <= tokens:
-        return None
-    return (
-        f"{share_unknown(unknown, tokens)} are unknown to the model {model!r}, which reads all of them as the same "
-        f"token; {remedy}"
-    )
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +105,7 @@ def texts_table(
 
 
 def index_table(
-    examples: Sequence[Example], rows: Sequence[Rows], first_doc: int, level: str, carried: Carried
+    examples: Sequence[Example], rows: Sequence[RowColumns], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
     """Return the index: doc, then start, end, text and the columns of the level; at text level the carried columns."""
     counts = [len(r) for r in rows]
@@ -175,7 +158,7 @@ def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa
 
 
 def _word_columns(
-    examples: Sequence[Example], rows: Sequence[Rows], carried: Carried
+    examples: Sequence[Example], rows: Sequence[RowColumns], carried: Carried
 ) -> dict[str, pa.Array[Any]]:
     """Return one value per row for columns with one value per word."""
     columns = {}

@@ -171,11 +171,11 @@ class Layered(ABC):
         """Return the number of rows."""
         return self.rows
 
-    def layer(self, spec: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
+    def layer(self, layer: str | int, rows: Rows = None, raw: bool = False) -> NDArray[Any]:
         """Return one layer: float32 of shape (rows, width), a copy that the caller may change.
 
         Args:
-            spec: one layer by name or number; a negative number counts from the last layer of the model.
+            layer: one layer by name or number; a negative number counts from the last layer of the model.
             rows: a slice, a mask, or row numbers (negative ones count from the end); all by default.
             raw: return the stored type instead, possibly as a read-only view: bfloat16 as uint16 bits, int8
                 as codes, to be multiplied by their scales.
@@ -183,7 +183,7 @@ class Layered(ABC):
         Raises:
             RequestError: a layer that isn't stored, a row out of range, a mask of the wrong length.
         """
-        name, chosen = self._resolve(spec), select_rows(rows, self.rows)
+        name, chosen = self._resolve(layer), select_rows(rows, self.rows)
         values = self._read(name, chosen, raw) if raw else self._values(name, chosen)
         return values if raw or (values.base is None and values.flags.writeable) else values.copy()
 
@@ -361,7 +361,7 @@ class Layered(ABC):
         number: Any = spec
         if isinstance(number, np.integer):
             number = int(number)
-        return resolve_layers(number, self.blocks, self.layers, single=True)[0]
+        return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
         shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"

@@ -245,7 +245,7 @@ def test_show_gives_a_line_per_layer(run: Run, tiny: list[str]) -> None:
 def test_show_json_holds_whole_vectors(run: Run, tiny: list[str], encoder_of: Callable[[str], Any]) -> None:
     got = run("show", "Hello, world!", "--json", *tiny)
     assert (got.code, got.err) == (0, "")
-    assert set(got.json) == {"model", "layers", "width", "tokens", "rows"}
+    assert set(got.json) == {"model", "layers", "width", "tokens", "unknown", "rows"}
     states = encoder_of("bert").encode(["Hello, world!"])
     for row, layer in zip(got.json["rows"], states.layers, strict=True):
         assert (row["layer"], row["text"]) == (layer, "Hello, world!")
@@ -599,7 +599,7 @@ def test_benches_that_cannot_be(options: list[str], says: str, reviews: Path, re
 BAD_SOURCES: dict[str, tuple[str, bytes | None, list[str], list[str]]] = {
     "no such file": ("a.txt", None, [], ["a.txt doesn't exist", "--format docs"]),
     "no file of the glob": ("*.txt", None, [], ["'*.txt' matches no file"]),
-    "an ending that says nothing": ("a.doc", b"a", [], ["'.doc' names no format", "--format", "jsonl"]),
+    "an ending that says nothing": ("a.html", b"a", [], ["'.html' names no format", "--format", "jsonl"]),
     "an empty text file": ("a.txt", b"", [], ["no text in 'a.txt'"]),
     "an empty csv": ("a.csv", b"", [], ["a.csv is empty", "--columns"]),
     "a csv of a header": ("a.csv", b"text,label\n", [], ["no text in 'a.csv'"]),
@@ -732,8 +732,8 @@ BAD_REQUESTS = [
     ("--layers 4", "layer 4 doesn't exist; there are emb, 1, 2, 3"),
     ("--layers -5", "layer -5 doesn't exist"),
     ("--layers -5:", "layer -5 doesn't exist"),
-    ("--layers ''", "'' isn't a layer; there are emb, 1, 2, 3"),
-    ("--layers last", "'last' isn't a layer"),
+    ("--layers ''", "--layers '': '' isn't a layer; there are emb, 1, 2, 3"),
+    ("--layers last", "--layers 'last': 'last' isn't a layer"),
     ("--layers 2,2", "named twice"),
     ("--level sentence", "--level 'sentence' doesn't exist; choose one of token, word, text"),
     ("--level span", "--level 'span' doesn't exist; choose one of token, word, text"),
@@ -744,22 +744,23 @@ BAD_REQUESTS = [
     ("--pool first --no-special-tokens", "--no-special-tokens only applies to level 'text' with pool mean"),
     ("--precision fp16", "--precision 'fp16' doesn't exist; choose one of fp32, bf16"),
     ("--dtype float64", "--dtype 'float64' doesn't exist; choose one of float32,"),
-    ("--device tpu", "device 'tpu' isn't on this machine; there is"),
+    ("--device tpu", "--device 'tpu' isn't on this machine; there is"),
     ("--device cpu:x", "'cpu:x'"),
     ("--long cut", "--long 'cut' doesn't exist; choose one of window, truncate, error"),
     ("--max-length 2", "--max-length 2 doesn't fit this model; give 3 to 80"),
     ("--max-length 81", "--max-length 81 doesn't fit this model; give 3 to 80"),
     ("--overlap 78", "--overlap 78 doesn't fit: windows hold 78 tokens; give 0 to 77"),
-    ("--overlap -1", "--overlap -1 doesn't fit"),
+    ("--overlap -1", "--overlap -1 is too small; give at least 0"),
     ("--overlap 5 --long truncate", "--overlap 5 only applies to --long window, not to --long truncate"),
-    ("--batch-tokens 0", "--batch-tokens 0 is too small; it must be at least 1"),
+    ("--batch-tokens 0", "--batch-tokens 0 is too small; give at least 1"),
     ("--shard-texts 0", "--shard-texts 0 is too small; give at least 1"),
-    ("--limit 0", "--limit 0 leaves nothing to read; give 1 or more"),
+    ("--limit 0", "--limit 0 is too small; give at least 1"),
     ("--text text --words label", "--text text and --words label exclude each other"),
     ("--keep label", "--keep label goes with --no-text"),
     ("--no-text --keep stars", "--keep stars: no such column"),
     ("--columns a,a", "--columns names 'a' twice"),
     ("--revision main", "--revision 'main' doesn't fit the local folder"),
+    ("--model minilm --revision main", "--revision 'main' doesn't fit 'minilm'"),
 ]  # fmt: skip
 
 
@@ -776,7 +777,7 @@ def test_pool_cls_needs_a_classification_token(
     reviews: Path, refused: Refused, model_folder: Callable[[str], Path]
 ) -> None:
     argv = ["extract", "reviews.csv", "--out", "out", "--model", str(model_folder("t5")), "--pool", "cls"]
-    assert "pool 'cls' needs a classification token" in refused(*argv)
+    assert "--pool 'cls' needs a classification token" in refused(*argv)
     assert not Path("out").exists()
 
 

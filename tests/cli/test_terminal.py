@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from layerwise._util import display
 from layerwise.cli import output
 from layerwise.cli.main import main
 
@@ -136,3 +138,36 @@ def test_a_name_that_is_no_unicode(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_note(os.fsdecode(b"caf\xe9"))
     printed: Any = capsys.readouterr()
     assert (printed.out, printed.err) == ("caf\\udce9\n", "layerwise: caf\\udce9\n")
+
+
+@pytest.mark.parametrize("right", [(), (0,), (1,)])
+def test_tables_line_up_wide_characters(right: tuple[int, ...]) -> None:
+    words = ["plain", "天气", "nai\u0308ve", "🙂", "한국어 text", "ｆｕｌｌ"]
+    rows = [(word, f"{number}", "end") for number, word in enumerate(words, 95)]
+    lines = output.table(rows, right=right)
+    assert [line.split()[0] for line in lines] == [word.split()[0] for word in words]
+    # Where the last cell begins, by a table of the widths of these words.
+    columns = dict(zip(words, (5, 4, 5, 2, 11, 8), strict=True))
+    for (word, _, _), line in zip(rows, lines, strict=True):
+        before = line.removesuffix("end")
+        assert len(before) - len(word) + columns[word] == 11 + 2 + 3 + 2, line
+
+
+def test_show_lines_up_chinese(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "天气很好 the word 🙂 e\u0301"
+    command = ["show", text, "--model", model, "--layers", "1", "--level", "word", "--numbers", "1"]
+    assert main(command) == 0
+    _, header, *lines = capsys.readouterr().out.splitlines()
+    places = set()
+    for line in lines:
+        number = re.search(r"\d+\.\d{3}  [+-]", line)
+        assert number is not None
+        places.add(display.width(line[: number.end()]))
+    assert len(lines) == 8
+    assert places == {header.index("first numbers") + 1}
+
+
+def test_long_cells_are_cut_to_columns() -> None:
+    assert output.visible("天" * 30, 20) == "天" * 9 + "…"
+    assert output.visible("a" * 21, 20) == "a" * 19 + "…"
+    assert output.visible("e\u0301" * 20, 20) == "e\u0301" * 20

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerwise.arguments import as_flags
 from layerwise.errors import RequestError
 from layerwise.layers import depth, layer_names, resolve_layers
 
@@ -73,7 +74,7 @@ def test_slices_are_those_of_python(blocks: int, data: st.DataObject) -> None:
         ("first", "'first' isn't a layer"),
         ("1.5", "'1.5' isn't a layer"),
         ("１", "'１' isn't a layer"),
-        ("1:2:3:4", "it isn't a slice of layers"),
+        ("1:2:3:4", "'1:2:3:4' isn't a slice of layers"),
         ([], "no layer is named"),
         (None, "no layer is named"),
         (True, "no layer is named"),
@@ -107,3 +108,12 @@ def test_the_depth_of_a_layer_is_its_position() -> None:
     assert [depth(name) for name in layer_names(12)] == list(range(13))
     with pytest.raises(ValueError, match="all"):
         depth("all")
+
+
+def test_a_message_names_the_argument() -> None:
+    with pytest.raises(RequestError, match=r"^layers '7': layer 7 doesn't exist; there are"):
+        resolve_layers("7", 6)
+    with as_flags(), pytest.raises(RequestError, match=r"^--layers '7': layer 7 doesn't exist; there are"):
+        resolve_layers("7", 6)
+    with pytest.raises(RequestError, match=r"^layer '1:': these are 6 layers where one is needed; give one"):
+        resolve_layers("1:", 6, single=True, name="layer")

@@ -84,6 +84,8 @@ def test_a_broken_mix_string_is_refused_with_a_right_one(text: str, says: str) -
         parse_mix(text, BLOCKS)
     message = str(caught.value)
     assert says in message
+    assert message.startswith(f"mix {text!r}: ")
+    assert "layers '" not in message, "one argument is named"
     parse_mix(message.rpartition("for example ")[2], BLOCKS)
 
 

@@ -327,13 +327,13 @@ def test_codes_of_an_input_are_made_once_for_its_layers_and_let_go(monkeypatch: 
     with torch.inference_mode():
         int8.convert(layers, lambda: [layer(sample) for layer in layers])
         encoded_rows: list[int] = []
-        of = int8._Codes.encode
+        of = int8._InputCodes.encode
 
-        def counted(codes: int8._Codes, x: Tensor) -> Tensor:
+        def counted(codes: int8._InputCodes, x: Tensor) -> Tensor:
             encoded_rows.append(len(x))
             return of(codes, x)
 
-        monkeypatch.setattr(int8._Codes, "encode", counted)
+        monkeypatch.setattr(int8._InputCodes, "encode", counted)
         for layer in layers:
             layer(x)
         assert encoded_rows == [4]

@@ -159,3 +159,15 @@ def test_a_source_that_moved_is_repaired(
         lw.repair(dataset.path, source=now, model=str(encoder_of("bert").checkpoint.folder))
         assert shard.read_bytes() == content
         assert pa.Table.equals(lw.open_dataset(dataset.path).texts, texts)
+
+
+def test_folders_may_be_the_labels(extract: Extract) -> None:
+    for name in ("pos", "neg"):
+        Path("reviews", name).mkdir(parents=True)
+        for number in range(6):
+            Path("reviews", name, f"{number}.txt").write_text(f"{name} {number}", encoding="utf-8")
+    dataset = extract("reviews", format="docs")
+    assert dataset.texts["folder"].to_pylist() == ["neg"] * 6 + ["pos"] * 6
+    head = lw.train(dataset, task="classify", label="folder", mix="1")
+    assert head.classes["folder"] == ("neg", "pos")
+    assert (head.training["groups"], head.training["notes"]) == (None, [])

@@ -300,11 +300,15 @@ def test_other_datasets_and_foreign_folders_stay(make: Make, tmp_path: Path) -> 
     a, b = make("a"), make("b")
     before = times(a)
     for out in (a, b):
-        with pytest.raises(DatasetError, match="made with other settings: merged is "):
+        with pytest.raises(
+            DatasetError, match="holds a dataset that this command didn't make; give another output folder"
+        ):
             merge([a, b], out)
     assert times(a) == before
     merge([a, b], tmp_path / "all")
-    with pytest.raises(DatasetError, match="made with other settings: merged is "):
+    with pytest.raises(
+        DatasetError, match="holds a dataset that this command didn't make; give another output folder"
+    ):
         merge([b, a], tmp_path / "all")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").touch()

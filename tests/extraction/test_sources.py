@@ -1,17 +1,20 @@
 """Datasets of every kind of source: resumed, appended to and verified as those of plain files are."""
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
 import layerwise as lw
 from layerwise.errors import DatasetError
+from source_kinds import FILES, OBJECTS
 
 RECORDS: list[dict[str, Any]] = [
     {"text": f"record number {n}, a film", "label": "ab"[n % 2]} for n in range(10)
@@ -84,3 +87,53 @@ def test_how_a_table_was_read_is_remembered(extract: Any, tmp_path: Path) -> Non
     assert lw.verify(dataset.path, source=path).ok
     with pytest.raises(DatasetError):
         extract(path, **{**options, "na": []}, level="word")
+
+
+# --- one table, many sources ---------------------------------------------------------------------------------
+
+pd: Any = pytest.importorskip("pandas")
+FRAME = pd.DataFrame(
+    [
+        ("A good, long film", "pos", 1),
+        ('He said "no"\nand left', "neg", 2),
+        ("", "", 3),
+        ('"one", "two"', "pos", 4),
+        ("tab\tin it; 你好", "neg", 5),
+        ("last", "neg", 6),
+    ],
+    columns=["text", "label", "n"],
+)
+
+
+def fingerprint(dataset: lw.LayerDataset) -> dict[str, Any]:
+    """The stored numbers of all rows and layers by their hash, and all texts and columns as text."""
+    rows = np.stack([dataset.layer(name, raw=True) for name in dataset.layers])
+    texts = {
+        name: list(map(str, dataset.texts[name].to_pylist()))
+        for name in dataset.texts.column_names
+        if name not in ("source", "line", "row")
+    }
+    index = dataset.index.select(["doc", "text", "label"]).to_pylist()
+    return {"rows": hashlib.sha256(rows.tobytes()).hexdigest(), "texts": texts, "index": index}
+
+
+@pytest.fixture(scope="module")
+def of_lines(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("lines")
+    source = FILES["jsonl"](FRAME, folder)
+    return fingerprint(lw.extract(source.data, folder / "out.lw", model=encoder_of("bert"), shard_texts=4))
+
+
+ALL_KINDS = {**FILES, **OBJECTS}
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_every_kind_of_source_gives_the_same_dataset(
+    kind: str, of_lines: dict[str, Any], extract: Any, tmp_path: Path
+) -> None:
+    source = ALL_KINDS[kind](FRAME, tmp_path)
+    dataset = extract(source.data, **source.options)
+    assert fingerprint(dataset) == of_lines
+    assert of_lines["texts"]["label"] == ["pos", "neg", "", "pos", "neg", "neg"]
+    assert of_lines["texts"]["n"] == ["1", "2", "3", "4", "5", "6"]
+    assert dataset.where(label="neg").tolist() == [1, 4, 5]

@@ -236,9 +236,9 @@ def test_without_a_sample_it_is_said_that_no_row_was_compared(
         main(["verify", str(tmp_path / "out"), "--sample", "1", "--quiet", "--device", "cpu", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out)["compared"] == 1
-    with pytest.raises(RequestError, match="sample=-1 is out of range"):
+    with pytest.raises(RequestError, match="sample=-1 is too small; give at least 0"):
         lw.verify(tmp_path / "out", sample=-1)
-    with pytest.raises(RequestError, match="seed=-1 is out of range; it must be at least 0"):
+    with pytest.raises(RequestError, match="seed=-1 is too small; give at least 0"):
         lw.verify(tmp_path / "out", seed=-1)
 
 

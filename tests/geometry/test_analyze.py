@@ -176,6 +176,60 @@ def test_a_sample_of_one_text_has_no_intervals_and_says_so() -> None:
     assert any("The sample is the first rows of a single text" in note for note in found.notes)
 
 
+def parallel() -> Any:
+    """Twelve pairs of texts."""
+    columns = {"pair": [str(n // 2) for n in range(24)], "label": ["a", "b"] * 12}
+    return states_of(noise(24, 4, 2), columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        (
+            "retrieval",
+            {"pairs": "pair"},
+            {f"retrieval_{d}" for d in ("ab", "ba", "ab_centred", "ba_centred")},
+        ),
+        ("centred", {"pairs": "pair"}, {"retrieval_ab_centred", "retrieval_ba_centred"}),
+        ("cka", {}, {"linear_cka", "debiased_cka"}),
+        ("rogue_share", {}, {"rogue_share_1", "rogue_share_2", "rogue_share_3"}),
+        ("anisotropy", {}, {"anisotropy"}),
+        ("class", {"label": "label"}, {"class_separation"}),
+    ],
+)
+def test_a_word_stands_for_all_measures_that_have_it(name: str, options: Any, expected: set[str]) -> None:
+    assert set(lw.analyze(parallel(), measure=name, **options).measures) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("retrieval", {}, "'retrieval' isn't available for this dataset: it needs pairs; add that, or"),
+        (
+            "retrieval_ab",
+            {"label": "label"},
+            "'retrieval_ab' isn't available for this dataset: it needs pairs;",
+        ),
+        ("against_rsa", {}, "'against_rsa' isn't available for this dataset: it needs against;"),
+        ("class_separation", {"pairs": "pair"}, "'class_separation' isn't .*: it needs label;"),
+        ("curvature", {}, "'curvature' isn't .*: it needs rows of level='word' or token;"),
+        (
+            "self_similarity",
+            {},
+            "'self_similarity' isn't .*: it needs rows of level='word' or token with their",
+        ),
+        ("class_fisher", {}, r"'class_fisher' doesn't exist; .* first: class_separation \(needs label\), "),
+        ("class_fisher", {"label": "label"}, "'class_fisher' doesn't exist; .* first: class_separation, "),
+        ("linear-cka", {}, "'linear-cka' doesn't exist; choose from these, the closest first: linear_cka, "),
+        ("neighbor_overlap", {}, "'neighbor_overlap' doesn't exist; .* first: neighbour_overlap, "),
+        ("", {}, "'' doesn't exist"),
+    ],
+)
+def test_a_measure_says_what_it_needs(name: str, options: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        lw.analyze(parallel(), measure=[name], **options)
+
+
 def test_only_some_measures() -> None:
     events: list[lw.Progress] = []
     found = lw.analyze(states_of(noise(30, 4, 2), {}), measure=["rsa", "norm"], progress=events.append)
@@ -252,9 +306,9 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ({"pairs": "text", "measure": ["class_separation"], "label": None}, "exactly two texts"),
         (
             {"measure": "class_separation"},
-            r"'class_separation' isn't available for this dataset \(it needs label\)",
+            r"'class_separation' isn't available for this dataset: it needs label; add that, or choose from ",
         ),
-        ({"measure": ["nonsense"]}, "'nonsense' isn't available for this dataset; there are norm, "),
+        ({"measure": ["nonsense"]}, "'nonsense' doesn't exist; choose from these, the closest first: "),
         ({"intervals": "some"}, "choose one of quick, all, none"),
         ({"max_rows": 0}, "give at least 1"),
         ({"seed": -1}, "give a whole number"),
@@ -451,7 +505,7 @@ def test_the_command_says_json(stored: Path, tmp_path: Path, capsys: pytest.Capt
     result = json.loads(capsys.readouterr().out)
     assert result["measures"]["against_procrustes"]["values"] == pytest.approx([0, 0, 0, 0], abs=1e-6)
     assert main([*argv, "nonsense", "--out", str(tmp_path / "b")]) == 2
-    assert "there are norm" in capsys.readouterr().err
+    assert "doesn't exist; choose from these, the closest first: " in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
 

@@ -16,7 +16,7 @@ from layerwise.errors import RequestError
 from layerwise.geometry.rows import standardise
 from layerwise.geometry.separation import RankedDimensions, class_separation, ranked_dimensions
 from layerwise.geometry.shape import (
-    Norms,
+    RowNorms,
     Similarity,
     anisotropy,
     contributions,
@@ -312,7 +312,7 @@ ALL_OF: dict[str, Callable[[F64], object]] = {
 
 
 def numbers(found: object) -> list[float]:
-    if isinstance(found, Norms):
+    if isinstance(found, RowNorms):
         return [found.mean, found.median, found.low, found.high]
     if isinstance(found, Similarity):
         return [found.mean, found.adjusted]

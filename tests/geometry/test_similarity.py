@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.geometry import similarity
-from layerwise.geometry.rows import Rows, standardise
+from layerwise.geometry.rows import RowArray, standardise
 from layerwise.geometry.similarity import (
     MEASURES,
     Measure,
@@ -355,10 +355,10 @@ def test_the_planted_turn_stands_out_among_all_pairs() -> None:
 @every_measure
 def test_a_matrix_is_all_pairs(measure: Measure[Any]) -> None:
     layers = [*related(), related(seed=5)[0]]
-    prepared: list[Rows] = []
+    prepared: list[RowArray] = []
     compared: list[int] = []
 
-    def prepare(x: Rows) -> Any:
+    def prepare(x: RowArray) -> Any:
         prepared.append(x)
         return measure.prepare(x)
 

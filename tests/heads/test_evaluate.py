@@ -21,6 +21,7 @@ from sklearn.metrics import f1_score as class_f1
 
 import layerwise as lw
 from conftest import CORPUS
+from layerwise._util.display import width
 from layerwise.cli.main import main
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads import inputs
@@ -136,7 +137,7 @@ def test_a_dataset_is_scored_without_a_forward(
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("the model is loaded")
 
-    monkeypatch.setattr(lw.heads.predict, "load_model", refuse)  # type: ignore[attr-defined]
+    monkeypatch.setattr(lw.heads.predict, "load_model", refuse)
     assert lw.evaluate(place / "mood.head", texts).rows == len(texts)
 
 
@@ -224,6 +225,28 @@ def test_documents_are_the_units_of_intervals(words: Any, place: Path) -> None:
     assert "12 documents can't tell" in " ".join(result["mark"].notes)
 
 
+def test_many_files_of_several_texts_are_documents(place: Path, mood: lw.Head, lines: Lines) -> None:
+    files = [write(place / f"part{n}.jsonl", lines[2 * n : 2 * n + 2]) for n in range(16)]
+    whole = write(place / "whole.jsonl", lines)
+    notes = lw.evaluate(mood, files)["label"].notes
+    assert notes == ("task 'label': 16 files can't tell how good a head is; give at least 30",)
+    alone, together = (lw.evaluate(mood, source).scores["macro_f1"] for source in (whole, files))
+    assert alone.score == together.score
+    assert (alone.low, alone.high) != (together.low, together.high)
+
+
+def test_labels_meet_whatever_wrote_them(place: Path, encoder_of: Callable[[str], Any]) -> None:
+    """Trained on a column with a gap, as pandas writes it; evaluated on whole numbers."""
+    rows = [f"text {n},{float(n % 2) if n else ''}" for n in range(40)]
+    (place / "gap.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    dataset = lw.extract(place / "gap.csv", place / "gap.lw", model=encoder_of("bert"), dtype="float32")
+    head = lw.train(dataset, task="classify", label="label", mix="3")
+    integers = write(place / "integers.jsonl", [{"text": f"text {n}", "label": n % 2} for n in range(1, 40)])
+    result = lw.evaluate(head, integers)
+    assert result.unknown_labels == {}
+    assert values(result) == pytest.approx(values(lw.evaluate(head, dataset)), abs=0.03)
+
+
 # --- labels that the head has never seen ---------------------------------------------------------------------
 
 
@@ -278,6 +301,12 @@ def test_unknown_labels_among_several(place: Path, texts: Any) -> None:
 
 
 # --- what can't be evaluated -----------------------------------------------------------------------------------
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_one_line(mood: lw.Head) -> None:
+    with pytest.raises(lw.LayerwiseError) as refusal:
+        lw.evaluate(mood, "x" * 5000)
+    assert "\n" not in str(refusal.value)
 
 
 def test_what_cannot_be_evaluated(
@@ -357,9 +386,10 @@ def test_the_text_for_people(run: Run, place: Path, texts: Any, mood: lw.Head, t
     shown = ended.out.splitlines()
     assert shown[0].endswith("texts.jsonl: label, 32 rows")
     assert shown[1].split() == ["score", "95%", "interval"]
-    assert shown[2].startswith("  accuracy  0.")
+    assert shown[2].startswith("  accuracy   ")
+    assert shown[4].split() == ["accuracy", "of", "always", "a", f"{11 / 32:.4f}"], "11 of 32 rows are a"
     assert "  label  precision  recall      F1  rows" in shown
-    assert "  label \\ predicted  a   b  c" in shown or any("label \\ predicted" in line for line in shown)
+    assert sum("label \\ predicted" in line for line in shown) == 1
     ended = run("evaluate", place / "two.head", texts.path)
     assert "R²" in ended.out
     assert ended.out.count(", 32 rows") == 2
@@ -383,9 +413,7 @@ def test_many_long_and_wide_labels_fit_into_80_columns(
     lw.train(dataset, task="classify", label="label", mix="2", out=place / "many.head")
     ended = run("evaluate", place / "many.head", dataset.path)
     shown = ended.out.splitlines()[1:]
-    from layerwise._util.display import columns_of
-
-    assert max(map(columns_of, shown)) <= 80
+    assert max(map(width, shown)) <= 80
     assert "label" in ended.out
     assert "predicted as" in ended.out or "no label is confused" in ended.out
 

@@ -220,7 +220,7 @@ def test_a_name_that_is_a_mix_and_a_folder(
 
 
 def test_features_of_texts(texts: Any, place: Path, encoder_of: Callable[[str], Any]) -> None:
-    some = {"task": "classify", "label": "label", "epochs": 4, "draws": 0}
+    some: dict[str, Any] = {"task": "classify", "label": "label", "epochs": 4, "draws": 0}
     heads = [
         lw.train(texts, mix="learned(all)", **some),
         lw.train(texts, mix="mean(1,2)", head_type="mlp", **some),

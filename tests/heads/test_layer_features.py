@@ -207,6 +207,8 @@ def test_it_is_an_estimator_in_the_eyes_of_scikit_learn() -> None:
         "level": "text",
         "pool": None,
         "options": None,
+        "task": None,
+        "hidden": False,
     }
     assert lw.LayerFeatures is LayerFeatures
 

@@ -142,15 +142,15 @@ def test_text_gives_what_stored_rows_give(texts: Any, mix: str, kind: str) -> No
 
 
 def test_only_the_layers_of_the_mix_are_encoded(mood: lw.Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[tuple[str, ...]] = []
     encoder = mood.encoder
-    states = type(encoder).states
+    states = type(encoder).states_of_requests
 
-    def watched(self: Any, examples: Any, request: Any, **options: Any) -> Any:
-        seen.append(request.layers)
-        return states(self, examples, request, **options)
+    def watched(self: Any, examples: Any, requests: Any, **options: Any) -> Any:
+        seen.extend(request.layers for request in requests)
+        return states(self, examples, requests, **options)
 
-    monkeypatch.setattr(type(encoder), "states", watched)
+    monkeypatch.setattr(type(encoder), "states_of_requests", watched)
     mood.predict(["a"])
     assert seen == [("1", "2")]
     assert mood.layers == ("1", "2")
@@ -197,8 +197,14 @@ def test_the_reader_in_the_document_reads(texts: Any, tmp_path: Path, mix: str) 
 def test_labels_and_numbers(texts: Any) -> None:
     numbers = lw.train(texts, task="regress", label="n").predict(["a", "b"])
     assert [set(one) for one in numbers] == [{"doc", "value"}] * 2
-    several = lw.train(texts, task="classify", label="tags").predict(["a", "b"])
-    assert [set(one) for one in several] == [{"doc", "labels"}] * 2
+    head = lw.train(texts, task="classify", label="tags")
+    several = head.predict(CORPUS)
+    assert {tuple(one) for one in several if "empty" not in one} == {("doc", "labels", "probabilities")}
+    logits = head.task_heads[0].scores(head.encoder.encode(CORPUS, max_length=40).layer, paired=False)
+    expected = 1 / (1 + np.exp(-logits.astype(float)))
+    assert shares(several) == pytest.approx(expected, rel=1e-4), "one logistic function per label"
+    for one in several:
+        assert one["labels"] == [name for name, share in one["probabilities"].items() if share > 0.5]
 
 
 def test_probabilities_sum_to_one_and_the_label_is_the_likeliest(mood: lw.Head) -> None:
@@ -215,7 +221,7 @@ def test_spans_have_the_offsets_of_the_text(tagger: lw.Head) -> None:
     for (sentence, _), one in zip(SENTENCES, split, strict=True):
         text = " ".join(sentence)
         for span in one["spans"]:
-            assert set(span) == {"start", "end", "label", "text"}
+            assert list(span) == ["start", "end", "label", "text", "probability"]
             assert text[span["start"] : span["end"]] == span["text"]
     assert [span["text"] for span in split[0]["spans"]] == ["Angela Merkel", "Berlin"]
     assert [span["text"] for span in split[3]["spans"]] == ["Rome", "Paris"], "two spans side by side"
@@ -241,8 +247,12 @@ def test_words_have_labels(words: Any, place: Path) -> None:
     head = lw.train(words, task="classify", label="pos")
     one = head.predict(["Rome  sleeps"])[0]
     assert [(word["start"], word["end"]) for word in one["words"]] == [(0, 4), (6, 12)]
-    assert all(set(word) == {"start", "end", "label"} for word in one["words"])
-    assert head.predict([""]) == [{"doc": 0, "words": []}]
+    assert all(list(word) == ["start", "end", "label", "probability"] for word in one["words"])
+    assert head.predict([""]) == [{"doc": 0, "empty": True, "words": []}]
+    states = head.encoder.encode(["Rome  sleeps"], level="word")
+    logits = head.task_heads[0].scores(states.layer, paired=False).astype(float)
+    best = np.exp(logits).max(axis=1) / np.exp(logits).sum(axis=1)
+    assert [word["probability"] for word in one["words"]] == pytest.approx(best, rel=1e-4)
 
 
 def test_tokens_have_labels_but_special_ones(place: Path, encoder_of: Callable[[str], Any]) -> None:
@@ -268,7 +278,7 @@ def test_several_tasks_stand_under_their_names(texts: Any, place: Path) -> None:
     assert [set(one[name]) for name in ("mood", "n", "t")] == [
         {"label", "probabilities"},
         {"value"},
-        {"labels"},
+        {"labels", "probabilities"},
     ]
 
 
@@ -383,12 +393,13 @@ def test_csv(place: Path, texts: Any, mood: lw.Head, run: Any) -> None:
     code, out, _ = run("predict", place / "mood.head", place / "texts.jsonl", "--to", "csv", "--id", "key")
     assert code == 0
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert list(rows[0]) == ["doc", "id", "label", "p:a", "p:b", "p:c"]
+    assert list(rows[0]) == ["doc", "id", "empty", "label", "p:a", "p:b", "p:c"]
+    assert [row["empty"] for row in rows] == ["" if text.strip() else "true" for text in CORPUS * 2]
     assert [row["label"] for row in rows] == [one["label"] for one in mood.predict(CORPUS * 2)]
     lw.train(texts, tasks={"m": "classify:tags", "n": "regress:n"}, out=place / "mn.head")
     _, out, _ = run("predict", place / "mn.head", place / "texts.jsonl", "--to", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    assert list(rows[0]) == ["doc", "m.labels", "n.value"]
+    assert list(rows[0]) == ["doc", "empty", "m.labels", "m.p:x", "m.p:y", "n.value"]
     assert set(rows[0]["m.labels"].split(";")) <= {"", "x", "y"}
 
 
@@ -437,11 +448,11 @@ def test_labels_that_conll_cannot_hold(label: str) -> None:
     with pytest.raises(
         RequestError, match="to='conll' can't hold the label '.*', which is blank or"
     ) as caught:
-        check_format(head, "conll")
+        check_format({"": head}, "conll")
     assert len(str(caught.value).splitlines()) == 1
-    assert check_format(head, "jsonl") == "jsonl"
+    assert check_format({"": head}, "jsonl") == "jsonl"
     task.classes = ("fine", "two words", "B-PER")
-    assert check_format(head, "conll") == "conll"
+    assert check_format({"": head}, "conll") == "conll"
 
 
 def test_labels_of_several_lines(encoder_of: Callable[[str], Any], run: Any, tmp_path: Path) -> None:

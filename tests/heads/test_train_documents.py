@@ -29,7 +29,7 @@ def notes_of(head: Any) -> list[str]:
 def planned(rows: LayerStates, **options: Any) -> tuple[SplitPlan, float]:
     """The plan of a training, and the accuracy on the rows that it holds out."""
     plan = make_plan(rows, [TaskSpec("y", "classify", "y", parse_mix("emb", 0))], **options)
-    _, records = fit_heads(rows, plan, TrainOptions())
+    _, records, _ = fit_heads(rows, plan, TrainOptions())
     return plan, records["y"]["held_out"]["scores"]["accuracy"]
 
 

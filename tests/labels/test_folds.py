@@ -27,6 +27,15 @@ def test_classes_are_spread() -> None:
         assert np.bincount(classes[held_out]).tolist() == [60, 12, 2]
 
 
+def test_a_large_group_is_not_held_out() -> None:
+    groups = np.repeat(np.arange(12), [200, *[10] * 11])
+    held_out = holdout(groups, None, 0.2, 0)
+    assert not held_out[0]
+    assert 20 <= held_out.sum() <= 40
+    equal = np.repeat(np.arange(11), 10)
+    assert np.array_equal(holdout(equal, None, 0.2, 0), stratified_folds(equal, None, 5, 0)[0])
+
+
 def test_too_few_groups_are_refused() -> None:
     with pytest.raises(lw.RequestError, match="3 groups of texts can't be split into 5 folds"):
         stratified_folds(np.array([0, 1, 2, 2, 2]), None, 5, 0)

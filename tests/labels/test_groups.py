@@ -123,11 +123,11 @@ def test_a_column_that_is_named_is_used() -> None:
 
 
 def test_documents_with_an_identical_text_are_joined() -> None:
-    names = documents(12)
-    texts = [f"text {number}" for number in range(48)]
+    names = documents(24)
+    texts = [f"text {number}" for number in range(96)]
     texts[1] = texts[0]
     grouping = grouped(states({"document": names}, texts))
-    assert len(set(grouping.groups.tolist())) == 11
+    assert len(set(grouping.groups.tolist())) == 23
     assert grouping.groups[0] == grouping.groups[1]
 
 

@@ -513,7 +513,7 @@ def test_another_number_of_workers_over_a_source_that_grew(corpus: Path, model: 
     [
         ((2, 2), "worker_index=2 doesn't fit num_workers=2; it must be 0 to 1"),
         ((-1, 3), "worker_index=-1 doesn't fit num_workers=3; it must be 0 to 2"),
-        ((0, 0), "num_workers=0 is too small; it must be at least 1"),
+        ((0, 0), "num_workers=0 is too small; give at least 1"),
     ],
 )
 def test_a_worker_that_does_not_exist(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -371,7 +372,11 @@ def test_the_command_writes_its_files(
         str(out),
     ]
     assert main([*command, "--mix", "mean:1:", "--mix", "learned:all"]) == 0
-    assert "bag_of_words" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "bag_of_words" in shown
+    advised = shown.splitlines()[-1].removeprefix("next: layerwise ").replace("HEAD", str(tmp_path / "head"))
+    assert main(shlex.split(advised)) == 0, "the command that is named next works"
+    assert "as probe " in capsys.readouterr().err
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
     assert [candidate["mix"] for candidate in result["candidates"]] == [
         *("emb", "1", "2", "3", "mean(1:)", "learned(all)")

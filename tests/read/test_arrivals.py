@@ -89,10 +89,11 @@ def test_a_file_and_a_named_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     writer = threading.Thread(target=write)
     writer.start()
     assert next(records)[0].text == "one"
-    assert corpus.waits
+    waits = [corpus.waits]
     written.set()
     writer.join()
-    assert not corpus.waits
+    waits.append(corpus.waits)
+    assert waits == [True, False]
     assert list(records) == []
 
 

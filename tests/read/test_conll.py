@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from layerwise.errors import SourceError
@@ -173,6 +174,17 @@ def test_files_of_other_shapes_are_refused() -> None:
     with pytest.raises(SourceError, match=r"b\.conll has other columns than a\.conll"):
         open_corpus(["a.conll", "b.conll"])
     assert [e.text for e in open_corpus(["c.conll", "a.conll"])] == ["a"]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="shared/data isn't here")
+def test_the_documents_of_a_real_corpus() -> None:
+    file = DATA / "ud_english_ewt" / "en_ewt-ud-dev.conllu"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    names = [line.removeprefix("# newdoc id = ") for line in lines if line.startswith("# newdoc id = ")]
+    examples = list(open_corpus(file))
+    assert list(dict.fromkeys(example.columns["document"] for example in examples)) == names
+    marks = np.cumsum([line.startswith("# newdoc id = ") for line in lines])
+    assert all(e.columns["document"] == names[marks[(e.line or 0) - 1] - 1] for e in examples)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared/data isn't here")

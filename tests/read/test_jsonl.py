@@ -41,10 +41,28 @@ def test_lines_of_whitespace_are_passed_over_and_counted() -> None:
     assert [(e.text, e.line) for e in found] == [("a", 1), ("", 4)]
 
 
-def test_json_is_what_python_takes_for_it() -> None:
-    [example] = read('{"text": "a", "text": "b", "n": NaN, "i": -Infinity, "t": "x\u2028y\x85z"}')
+def test_json_is_what_python_takes_for_it_and_nan_is_missing() -> None:
+    [example] = read('{"text": "b", "n": NaN, "i": -Infinity, "t": "x\u2028y\x85z"}')
     assert example.text == "b"
-    assert repr(dict(example.columns)) == repr({"n": float("nan"), "i": float("-inf"), "t": "x\u2028y\x85z"})
+    assert repr(dict(example.columns)) == repr({"n": None, "i": float("-inf"), "t": "x\u2028y\x85z"})
+
+
+@pytest.mark.parametrize(
+    "fields", ['"text": "a", "text": "b"', '"text": "a", "n": [{"k": 1, "j": 2, "k": 1}]']
+)
+def test_a_key_that_stands_twice_is_told(fields: str) -> None:
+    key = "k" if "k" in fields else "text"
+    for name, content in (
+        ("a.jsonl", f'{{"text": "x"}}\n{{{fields}}}\n'),
+        ("a.json", f'[{{"text": "x"}}, {{{fields}}}]'),
+    ):
+        Path(name).write_text(content, encoding="utf-8")
+        with pytest.raises(
+            SourceError, match=rf"(line|record) 2: the key '{key}' stands twice in an object; rename"
+        ):
+            list(open_corpus(name))
+        corpus = open_corpus(name, skip_bad=True)
+        assert ([e.text for e in corpus], [bad.line for bad in corpus.skipped]) == (["x"], [2])
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,25 @@ def test_types_convert_back_exactly(kind: str) -> None:
     corpus = open_corpus(name)
     values = [example.columns["c"] for example in corpus]
     stored = pq.read_table(name)["c"].combine_chunks()
-    assert corpus.types == {"c": stored.type}
+    assert corpus.types == {"c": pa.string() if kind == "view" else stored.type}
     assert pa.array(values, corpus.types["c"]).cast(stored.type).equals(stored)
+
+
+def test_views_are_carried_as_plain_types() -> None:
+    """Views (polars writes them) have no kernel for comparisons in pyarrow."""
+    views = pa.array(
+        [[{"s": "a", "b": b"x"}], None],
+        pa.list_(pa.struct([("s", pa.string_view()), ("b", pa.binary_view())])),
+    )
+    corpus = open_corpus(
+        pa.table({"text": ["a", "b"], "c": views, "d": pa.array(["x", "y"], pa.string_view())})
+    )
+    assert corpus.types == {
+        "c": pa.list_(pa.struct([("s", pa.string()), ("b", pa.binary())])),
+        "d": pa.string(),
+    }
+    values = [example.columns["c"] for example in corpus]
+    assert pa.array(values, corpus.types["c"]).to_pylist() == views.to_pylist()
 
 
 def test_extensions_are_carried_as_what_they_store() -> None:

@@ -247,9 +247,8 @@ def test_skip_bad_lists_what_it_went_past() -> None:
     corpus = open_corpus(name, skip_bad=True)
     assert texts(corpus) == ["1", "2"]
     assert [(bad.source, bad.line) for bad in corpus.skipped] == [(name, 2), (name, 3)]
-    assert corpus.skipped[1] == Skipped(
-        name, 3, "column 'text' holds null where a text is needed; fill it in"
-    )
+    why = "column 'text' holds null where a text is needed; give it a text, or leave such records out with skip_bad=True"
+    assert corpus.skipped[1] == Skipped(name, 3, why)
     refused(SourceError, "a.jsonl, line 2", "byte 1", "with encoding", sources=name)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from layerwise.errors import RequestError, SourceError
 from layerwise.read import Example, csv_rows, open_corpus
+
+pd: Any = pytest.importorskip("pandas")
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +153,22 @@ def test_a_header_with_another_separator_names_it(name: str, header: str, advice
         read(f"{header}\n1\n", name)
 
 
+@pytest.mark.parametrize("line", ["sep=;", "sep=,", "SEP=|"])
+def test_a_line_that_tells_excel_the_separator(line: str) -> None:
+    with pytest.raises(
+        SourceError, match=r"'(sep|SEP)=.?', names no column 'text': .*Excel the separator; take it off"
+    ):
+        read(f"{line}\ntext;n\na;1\n")
+
+
+def test_backslashes_before_quotes_are_told() -> None:
+    """R's write.table escapes quotes so by default."""
+    with pytest.raises(
+        SourceError, match=r"line 2: .*double the quotes in it, which have backslashes before them"
+    ):
+        read('"text","n"\n"he said \\"no\\"",1\n')
+
+
 def test_separator_and_na_go_with_tables() -> None:
     with pytest.raises(RequestError, match="separator doesn't fit format 'tsv': only CSV"):
         read("text\n", "a.tsv", separator=";")
@@ -169,9 +188,10 @@ def test_missing_cells_are_told_or_noted() -> None:
     content = '"","text","label"\n"1","good","pos"\n"2",NA,"neg"\n"3","bad",NA\n"4","NA",NA\n'
     corpus = open_corpus(put("a.csv", content))
     assert [e.text for e in corpus] == [e.text for e in corpus] == ["good", "NA", "bad", "NA"]
-    notices = corpus.notices[1:]  # the first is about the column without a name
-    assert [note[:24] for note in notices] == ["column 'text' holds 'NA'", "column 'label' holds 'NA"]
-    assert "give na='NA'" in notices[0]
+    assert corpus.notices[1:] == [  # the first is about the column without a name
+        "cells that hold 'NA': 2 in 'text', 2 in 'label'; R, pandas or SQL write it for a missing value; "
+        "if it is missing, give na='NA'"
+    ], "counted once in two passes"
     corpus = open_corpus("a.csv", na="NA")
     assert [(e.text, e.columns["label"]) for e in corpus] == [
         ("good", "pos"),
@@ -179,8 +199,23 @@ def test_missing_cells_are_told_or_noted() -> None:
         ("bad", ""),
         ("", ""),
     ]
-    assert len(corpus.notices) == 1
+    assert corpus.notices[1:] == ["cells that hold 'NA': 2 in 'text', 2 in 'label'; they are read as missing"]
     assert [e.columns["label"] for e in read(content, na=["NA", "neg"])] == ["pos", "", "", ""]
+
+
+def test_missing_cells_are_counted_as_pandas_counts_them() -> None:
+    random = Random(0)
+    cells = [[random.choice(["NA", "NaN", "a", ""]) for _ in range(3)] for _ in range(300)]
+    put("a.csv", "text,b,c\n" + "".join(",".join(row) + "\n" for row in cells))
+    frame = pd.read_csv("a.csv", keep_default_na=False)
+    corpus = open_corpus("a.csv", na=["NA", "NaN"], limit=250)
+    assert len(list(corpus)) == 250
+    first = frame.head(250)
+    for value in ("NA", "NaN"):
+        counts = (first == value).sum()
+        (note,) = (note for note in corpus.notices if repr(value) in note)
+        assert {f"{count} in {name!r}" in note for name, count in counts.items()} == {True}
+    assert len(corpus.notices) == 2
 
 
 def test_tsv_has_no_quotes() -> None:

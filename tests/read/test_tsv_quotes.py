@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def excel(rows: list[tuple[str, ...]], *, end: str = "\r\n") -> str:
+def excel(rows: Sequence[tuple[str, ...]], *, end: str = "\r\n") -> str:
     """Write rows as Excel's "Text (Tab delimited)" and "Unicode Text"."""
 
     def cell(text: str) -> str:
@@ -33,7 +34,7 @@ def excel(rows: list[tuple[str, ...]], *, end: str = "\r\n") -> str:
     return "".join("\t".join(map(cell, row)) + end for row in rows)
 
 
-def plain(rows: list[tuple[str, ...]]) -> str:
+def plain(rows: Sequence[tuple[str, ...]]) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 

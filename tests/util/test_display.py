@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
-from layerwise._util.display import html, text
+from layerwise._util.display import clipped, html, text, width
 from planted import noise, states_of
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\ud800'\""
@@ -75,3 +75,43 @@ def test_a_long_table_is_cut() -> None:
     shown = html("t", ("n",), ((n,) for n in range(300)))
     assert shown.count("<tr>") == 201
     assert "… 100 rows more." in shown
+
+
+# The widths that the tables of Unicode give: UAX #11 for wide letters, UTS #51 for emoji.
+WIDTHS = {
+    "plain": 5,
+    "naïve": 5,
+    "nai\u0308ve": 5,
+    "天气很好": 8,
+    "ｆｕｌｌ": 8,
+    "ﾊﾝｶｸ": 4,
+    "한국": 4,
+    "\u1112\u1161\u11ab\u1100\u116e\u11a8": 4,
+    "a🙂b": 4,
+    "☀": 1,
+    "☀\ufe0f": 2,
+    "👍\U0001f3fd": 2,
+    "\U0001f1e9\U0001f1ea": 2,
+    "קָמָץ": 3,
+    "สวัสดี": 4,
+    "αβγ": 3,
+    "": 0,
+}
+
+
+def test_columns_of_a_terminal() -> None:
+    assert {line: width(line) for line in WIDTHS} == WIDTHS
+
+
+@pytest.mark.parametrize("line", WIDTHS)
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7])
+def test_a_clipped_text_fits(line: str, most: int) -> None:
+    shown = clipped(line, most)
+    assert width(shown) <= most
+    assert shown == line or shown[-1] == "…"
+    assert (shown == line) == (WIDTHS[line] <= most)
+    if shown != line:
+        kept = shown[:-1]
+        assert line.startswith(kept)
+        following = line[len(kept) : len(kept) + 1]
+        assert width(kept + following) > most - 1, "no more than needed is cut"

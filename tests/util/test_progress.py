@@ -43,9 +43,10 @@ Events = list[Progress]
 Call = Callable[..., Any]
 COMPUTES = (
     *("extract", "probe", "train", "evaluate", "analyze", "report", "explore", "pool", "verify", "repair"),
+    "predict",
 )
 COPIES = ("merge", "finish", "export")
-LONG_COMMANDS = (*COMPUTES, *COPIES, "predict", "bench")
+LONG_COMMANDS = (*COMPUTES, *COPIES, "bench")
 
 
 class Clock:
@@ -463,7 +464,8 @@ def calls(
         "finish": lambda **o: lw.finish(tmp_path / "shared.lw", **o),
         "export": lambda **o: lw.export(texts, out, to="npy", **o),
         "export parquet": lambda **o: lw.export(texts, out, **o),
-        "predict": lambda **o: head.predict(words, **o),
+        "predict": lambda **o: lw.predict(head, source, **o),
+        "head predict": lambda **o: head.predict(words, **o),
         "predict source": lambda **o: list(predict_source(head, corpus, **o)),
         "evaluate": lambda **o: head.evaluate(source, **o),
         "evaluate rows": lambda **o: head.evaluate(texts, **o),
@@ -475,8 +477,8 @@ def calls(
 
 NAMES = (
     *("extract", "probe", "train", "train two", "analyze", "report", "explore", "served", "pool", "merge"),
-    *("verify", "repair", "finish", "export", "export parquet", "predict", "predict source", "evaluate"),
-    *("evaluate rows", "bench"),
+    *("verify", "repair", "finish", "export", "export parquet", "predict", "head predict", "predict source"),
+    *("evaluate", "evaluate rows", "bench"),
 )
 
 

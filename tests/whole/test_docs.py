@@ -60,6 +60,14 @@ def test_the_readme_works_from_top_to_bottom(
     assert done.returncode == 0, done.stderr
 
 
+def test_the_example_of_sources_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [code] = blocks((ROOT / "docs" / "sources.md").read_text(encoding="utf-8"), "python")
+    checked = re.sub(r"^(\S.*?) {2,}# (\[.*\])$", r"assert (\1) == \2", code, flags=re.MULTILINE)
+    assert checked.count("assert") == 2
+    exec(compile(checked, "sources.md", "exec"), {})
+
+
 def test_the_picture_in_the_readme_is_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
     shown = blocks(README, "console")[0].partition("\n")
     assert shown[0] == '$ layerwise show "Hello, world!"'

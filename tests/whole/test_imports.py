@@ -29,6 +29,7 @@ DOMAIN = {
     "schema",
     "states",
     "texts",
+    "unknown",
     "word_split",
 }
 # What a room may import besides itself, the domain and `_util`; `_util` imports no more of the domain than its set.
@@ -155,6 +156,25 @@ def test_no_function_imports_what_is_ours(path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_module_imports_the_public_names(path: Path) -> None:
+    """`import layerwise` leads to every room, past the test of what a room may import."""
+    assert "layerwise" not in imports_of_modules(path), (
+        f"{path.relative_to(ROOT)} imports layerwise as a whole"
+    )
+
+
+def imports_of_modules(path: Path) -> set[str]:
+    """The modules that a file imports by `import`, and `layerwise` where it takes one of its public names."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "layerwise":
+            names |= {"layerwise" for alias in node.names if alias.name in layerwise.__all__}
+    return names
+
+
 def test_no_imports_go_round() -> None:
     """Neither at import, nor for types, nor lazily."""
     needs = {".".join(path.relative_to(ROOT).with_suffix("").parts): ours(path) for path in modules()}
@@ -184,6 +204,19 @@ def test_a_library_is_known_in_one_place(library: str) -> None:
         if any(n.split(".")[0] == library for n in imports(p))
     }
     assert users <= SOLE_TENANTS[library], f"{library} is imported in {sorted(users)}"
+
+
+def test_modules_are_imported_by_name_in_one_place() -> None:
+    """A string hides from these tests what a file needs; `layerwise/__init__.py` and `_util/lazy.py` are the mechanism."""
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.Attribute)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("import_module", "__import__")
+    }
+    # The command's own modules, and the package of minilm.
+    assert users == {"_util/lazy.py", "cli/main.py", "encode/checkpoint.py"}
 
 
 def test_torch_stays_where_vectors_are_made() -> None:

@@ -55,14 +55,27 @@ async def told(seen, /, held, *taken, ours=1, **theirs):
     )
 
 
+def defined_types(path: Path) -> Iterator[tuple[int, str, bool]]:
+    """The line and the name of each class and each alias of a type in a file, and whether it is a class."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node.lineno, node.name, True
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id.strip("_")
+            if name[:1].isupper() and not name.isupper():
+                yield node.lineno, name, False
+
+
 def test_no_two_classes_share_a_name() -> None:
-    """Private ones included: a reader who searches for a class gets one answer."""
+    """Private ones and aliases of types included: a reader who searches for a class gets one answer."""
     places: dict[str, list[str]] = {}
+    classes = set()
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name.strip("_"), []).append(
-                    f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
-                )
-    shared = {name: where for name, where in places.items() if len(where) > 1}
-    assert not shared, f"these names are of several classes; rename all but one: {shared}"
+        for line, name, is_class in defined_types(path):
+            places.setdefault(name.strip("_"), []).append(f"{path.relative_to(ROOT).as_posix()}:{line}")
+            if is_class:
+                classes.add(name.strip("_"))
+    shared = {name: places[name] for name in sorted(classes) if len(places[name]) > 1}
+    assert not shared, f"these names are of several classes or types; rename all but one: {shared}"

@@ -14,13 +14,14 @@ from layerwise import api, options
 from layerwise.cli.main import _parser
 from layerwise.encode.encoder import Encoder
 
+STORED = (options.StoredModelOptions, options.LoadOptions)
 # The verb, its options, and which of them it hasn't.
 VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "show": ((options.ShowOptions, options.RunOptions), set()),
     "extract": ((options.ExtractOptions, options.WorkerOptions, options.RunOptions), set()),
     "info": ((options.LoadOptions,), {"device"}),
-    "verify": ((options.VerifyOptions, options.LoadOptions, options.RunOptions), {"revision"}),
-    "repair": ((options.LoadOptions, options.RunOptions), {"revision"}),
+    "verify": ((options.VerifyOptions, *STORED, options.RunOptions), {"revision"}),
+    "repair": ((*STORED, options.RunOptions), {"revision"}),
     "pool": ((options.PoolOptions, options.RunOptions), set()),
     "train": ((options.TrainOptions, options.RunOptions), set()),
     "probe": ((options.ProbeOptions, options.RunOptions), set()),
@@ -28,8 +29,8 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "report": ((options.PageOptions, options.RunOptions), set()),
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
-    "predict": ((options.ReadOptions, options.LoadOptions, options.RunOptions), set()),
-    "evaluate": ((options.ReadOptions, options.LoadOptions, options.RunOptions), set()),
+    "predict": ((options.PredictOptions, options.RunOptions), set()),
+    "evaluate": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -40,8 +41,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
-BESIDES["evaluate"] = {"head", "model", "batch_tokens"}
-BESIDES |= {"verify": {"model"}, "repair": {"model"}, "predict": {"head", "to", "model", "batch_tokens"}}
+BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes
 
@@ -78,7 +78,7 @@ def test_a_command_has_a_flag_for_each_option(verb: str) -> None:
         shown = (action.help or "").replace("%%", "%")
         assert shown, f"layerwise {verb}, {name}"
         assert (option.metadata["help"] in shown) != ((verb, name) in OTHER_HELP), f"layerwise {verb}, {name}"
-        flag = f"--{'no-' if option.default is True else ''}{name.replace('_', '-')}"
+        flag = f"--{'no-' if option.default is True else ''}{'head' if name == 'heads' else name.replace('_', '-')}"
         assert action.option_strings == [flag]
 
 

@@ -18,7 +18,7 @@ _BLOCK = "<qi4xq"
 _MAGIC = b"ARROW1"
 
 
-class _Table:
+class _FlatTable:
     """A table of FlatBuffers."""
 
     def __init__(self, data: bytes, position: int) -> None:
@@ -37,11 +37,11 @@ class _Table:
         position = self._at(field)
         return 0 if position is None else self._data[position]
 
-    def table(self, field: int) -> "_Table | None":
+    def table(self, field: int) -> "_FlatTable | None":
         position = self._at(field)
         if position is None:
             return None
-        return _Table(self._data, position + struct.unpack_from("<I", self._data, position)[0])
+        return _FlatTable(self._data, position + struct.unpack_from("<I", self._data, position)[0])
 
     def structs(self, field: int, form: str) -> list[tuple[int, ...]]:
         """Return the structs of a vector field, each laid out as `form` (see `struct`); empty if it is absent.
@@ -99,7 +99,7 @@ def blocks(file: Any) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     file.seek(size - 10 - length)
     footer = file.read(length)
     try:
-        table = _Table(footer, struct.unpack_from("<I", footer, 0)[0])
+        table = _FlatTable(footer, struct.unpack_from("<I", footer, 0)[0])
         return table.structs(_DICTIONARIES, _BLOCK), table.structs(_BATCHES, _BLOCK)
     except struct.error as error:
         raise ValueError("its footer is damaged") from error
@@ -120,7 +120,7 @@ def _check(header: bytes, body: Any) -> None:
 
 
 def _size(header: bytes, body: Any) -> int:
-    root = _Table(header, struct.unpack_from("<I", header, 0)[0])
+    root = _FlatTable(header, struct.unpack_from("<I", header, 0)[0])
     table = root.table(_HEADER)
     if root.byte(_HEADER_TYPE) == _DICTIONARY_BATCH and table is not None:
         table = table.table(_DATA)

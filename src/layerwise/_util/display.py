@@ -3,15 +3,17 @@
 Names, labels and texts of users are shown as text: HTML is escaped, and no control character reaches a terminal.
 """
 
+import itertools
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
 COLUMNS, LINES = 100, 5  # of a text display
 _CELL = 200  # characters of a cell
 _ROWS = 200  # rows of a table
+_EMOJI_STYLE = "\ufe0f"  # shows the character before it as an emoji, in two columns
 
 
 def text(lines: Iterable[str]) -> str:
@@ -22,7 +24,7 @@ def text(lines: Iterable[str]) -> str:
     free = LINES - len(shown)
     last = textwrap.wrap(shown[-1], COLUMNS)
     wrapped = [*last[:free], *([" ".join(last[free:])] if last[free:] else [])]
-    return "\n".join(map(_cut, [*shown[:-1], *wrapped]))
+    return "\n".join(clipped(line, COLUMNS) for line in [*shown[:-1], *wrapped])
 
 
 def html(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> str:
@@ -56,36 +58,6 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" ({number(low)} to {number(high)})"
 
 
-def printable(line: str) -> str:
-    """Return text in which the replacement character stands for all that isn't printable, and for surrogates."""
-    return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "\ufffd" for c in line)
-
-
-def _cell(value: Any, most: int = _CELL) -> str:
-    shown = printable(number(value) if value is None or isinstance(value, float) else str(value))
-    return escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
-
-
-def columns_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes; Chinese characters, for example, take two each."""
-    return sum(map(_columns_of, text))
-
-
-def _columns_of(character: str) -> int:
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def cut(line: str, columns: int) -> str:
-    """Return a line that takes at most so many columns of a terminal; `…` stands for what was left out."""
-    if columns_of(line) <= columns:
-        return line
-    count = total = 0
-    while total + _columns_of(line[count]) < columns:
-        total += _columns_of(line[count])
-        count += 1
-    return f"{line[:count]}…"
-
-
 def sentence(message: str) -> str:
     """Return a message as a sentence: with a capital letter and a full stop.
 
@@ -95,5 +67,43 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def _cut(line: str) -> str:
-    return cut(line, COLUMNS)
+def printable(line: str) -> str:
+    """Return text in which the replacement character stands for all that isn't printable, and for surrogates."""
+    return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "\ufffd" for c in line)
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for each Chinese character, none for an accent.
+
+    >>> width("naïve"), width("nai\u0308ve"), width("天气"), width("☀\ufe0f")
+    (5, 5, 4, 2)
+    """
+    return len(text) if text.isascii() else sum(_widths(text))
+
+
+def clipped(text: str, most: int) -> str:
+    """Return a text that takes at most `most` columns of a terminal; where it is cut stands an ellipsis."""
+    if width(text) <= most:
+        return text
+    ends = itertools.accumulate(_widths(text))
+    return text[: sum(end < most for end in ends)] + "…"
+
+
+def _widths(text: str) -> Iterator[int]:
+    """Yield the columns that each character of a text adds, as East Asian Width (UAX #11) and emoji (UTS #51) say."""
+    before = 0
+    for character in text:
+        if character == _EMOJI_STYLE:
+            added = 1 if before == 1 else 0
+        elif unicodedata.category(character) in ("Mn", "Me") or "\u1160" <= character <= "\u11ff":
+            added = 0  # accents, and the vowels and final consonants of Hangul that is written in parts
+        elif "\U0001f3fb" <= character <= "\U0001f3ff" and before == 2:
+            added = 0  # a skin tone
+        else:
+            added = before = 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        yield added
+
+
+def _cell(value: Any, most: int = _CELL) -> str:
+    shown = printable(number(value) if value is None or isinstance(value, float) else str(value))
+    return escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")

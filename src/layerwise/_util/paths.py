@@ -25,7 +25,7 @@ _FAULTS = {
 }
 
 
-def is_url(name: str | Path) -> bool:
+def is_url(name: str | os.PathLike[str]) -> bool:
     """Return whether this is the URL of an object store."""
     return isinstance(name, str) and "://" in name
 
@@ -34,13 +34,31 @@ def place(name: str | Path) -> Path:
     """Return the path of `name`; cached listings of an object store are dropped.
 
     Raises:
-        RequestError: a URL of an unknown kind, or one that needs a package that isn't installed.
+        RequestError: no path, a URL of an unknown kind, or one that needs a package that isn't installed.
     """
+    if is_remote(name):
+        return cast(Path, name)
     if not is_url(name):
-        return name if isinstance(name, Path) or is_remote(name) else Path(name)  # type: ignore[return-value]
+        return local_path(name)
     path = _remote(str(name))
     path.fs.invalidate_cache()  # type: ignore[attr-defined]
     return path
+
+
+def local_path(name: Any) -> Path:
+    """Return the path of a file or folder on this machine.
+
+    Raises:
+        RequestError: a value that is no path, or a URL.
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise RequestError(f"{type(name).__name__} {name!r:.60} is no path; give a string or a pathlib.Path")
+    text = os.fsdecode(name)
+    if "\0" in text:
+        raise RequestError(f"path {text!r:.60} holds a NUL character, which no path has; remove it")
+    if is_url(text):
+        raise RequestError(f"{text} is a URL; give a path on this machine")
+    return name if isinstance(name, Path) else Path(text)
 
 
 def _remote(name: str) -> Path:
@@ -75,9 +93,9 @@ def _options(kind: str) -> dict[str, Any]:
     return {"use_listings_cache": False}
 
 
-def is_remote(path: str | Path) -> bool:
+def is_remote(path: object) -> bool:
     """Return whether a path is in an object store."""
-    return not isinstance(path, str | PurePath)
+    return not isinstance(path, str | PurePath) and hasattr(path, "fs")  # what a path of fsspec has
 
 
 def is_read_only(path: str | Path) -> bool:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
+
 T = TypeVar("T")
 
 
@@ -257,7 +260,14 @@ def tracking(progress: Callback | None, clock: Callable[[], float] = time.monoto
     Args:
         progress: the callback of the caller.
         clock: returns seconds.
+
+    Raises:
+        RequestError: a callback that can't be called.
     """
+    if progress is not None and not callable(progress):
+        raise RequestError(
+            f"{argument('progress', progress)} can't be called; give a function of one lw.Progress"
+        )
     call = _Call(progress, clock)
     yield Tracker(call)
     call.finish()

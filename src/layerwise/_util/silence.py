@@ -1,15 +1,18 @@
-"""Suppress warnings of other libraries that are useless to users of this one.
+"""Suppress warnings of other libraries that are useless to users of this one, and repetitions of the others.
 
 Filters belong to the whole process: when two threads use `warnings.catch_warnings` at the same time, one may restore
 the filters of the other. Here the first block saves the filters and the last one restores them.
 """
 
 import os
+import re
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 from layerwise._util.locks import Shared
 
@@ -21,6 +24,7 @@ def _save_filters() -> Callable[[], None]:
 
 
 _filters = Shared(_save_filters)
+_PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -28,6 +32,53 @@ def silenced(category: type[Warning] = Warning) -> Iterator[None]:
     """Show no warnings of a category until the end of the block (and of simultaneous blocks of other threads)."""
     with _filters.enabled():
         warnings.simplefilter("ignore", category)
+        yield
+
+
+class _FirstOfEachKind:
+    """A `warnings.showwarning` that passes on the first warning of each kind.
+
+    Of a library those are of one kind that come from the same line and differ only in numbers; all others if their
+    texts are equal. Python's own filter doesn't do this: it starts anew whenever filters change, as in `silenced`.
+    """
+
+    def __init__(self) -> None:
+        self.show: Callable[..., None] = warnings.showwarning
+        self.shown, self.active = set[tuple[Any, ...]](), True
+
+    def __call__(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any
+    ) -> None:
+        text: tuple[Any, ...] = (str(message),)
+        if "site-packages" in filename and _PACKAGE not in Path(filename).parents:
+            text = (re.sub(r"\d+", "0", str(message)), filename, lineno)
+        kind = (category, *text)
+        if self.active and kind in self.shown:
+            return
+        self.shown.add(kind)
+        self.show(message, category, filename, lineno, *rest)
+
+    def end(self) -> None:
+        """Show all warnings again."""
+        self.active = False
+        current: object = warnings.showwarning
+        if current is self:
+            warnings.showwarning = self.show
+
+
+def _show_first_of_each_kind() -> Callable[[], None]:
+    first = _FirstOfEachKind()
+    warnings.showwarning = first  # type: ignore[assignment]
+    return first.end
+
+
+_first_shown = Shared(_show_first_of_each_kind)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """Show each kind of warning once until the end of the outermost of such blocks."""
+    with _first_shown.enabled():
         yield
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
@@ -55,7 +57,8 @@ def analyze(
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
         max_rows: the largest number of rows to use; whole texts are sampled.
-        measure: names of the measures to compute; all by default.
+        measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all by
+            default.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
         seed: seed of the sample.
@@ -70,12 +73,12 @@ def analyze(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out) if out is not None else None
+    target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
     opened, other = open_rows(dataset), None if against is None else open_rows(against)
     attached = with_labels(opened, labels_from, label)
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         measuring, drawing = track.split(19, 0 if target is None else 1)
         result = measure_layers(
             attached.dataset,

@@ -67,7 +67,7 @@ def evaluate(
         "allow_pickle": allow_pickle,
         "trust_remote_code": trust_remote_code,
     }
-    opened = _opened(head, loading)
+    opened = open_head(head, loading)
     return evaluate_head(
         opened,
         source,
@@ -91,7 +91,13 @@ def evaluate(
     )
 
 
-def _opened(head: Head | str | Path, loading: Mapping[str, Any]) -> Head:
+def open_head(head: Head | str | Path, loading: Mapping[str, Any]) -> Head:
+    """Return an open head, or open its folder; `loading` are the options of `load_head`.
+
+    Raises:
+        RequestError: options for a head that is open already.
+        HeadError: no head, or a damaged one.
+    """
     if not isinstance(head, Head):
         return load_head(head, **loading)
     for name, value in loading.items():

@@ -10,7 +10,7 @@ from layerwise.figures.page import as_json, page
 from layerwise.options import PageOptions, part
 from layerwise.page.backend import NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
-from layerwise.page.report import POINTS, Result, page_data, title
+from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
 
@@ -18,8 +18,8 @@ from layerwise.store.reader import open_rows
 def explore(
     dataset: Layered | str | Path,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,

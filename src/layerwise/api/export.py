@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from layerwise import store
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -54,7 +55,7 @@ def export(
     chosen = _fitted_mix(mix, task, hidden)
     opened = (dataset if isinstance(dataset, LayerDataset) else open_dataset(dataset)).checked()
     with tracking(progress) as track:
-        return store.export(opened, to=to, out=Path(out), layers=layers, mix=chosen, track=track)
+        return store.export(opened, to=to, out=local_path(out), layers=layers, mix=chosen, track=track)
 
 
 def _fitted_mix(

@@ -128,8 +128,8 @@ def extract(
         keep=keep,
         shard_texts=shard_texts,
     )
-    if workers is not None and workers < 1:
-        raise RequestError(f"{argument('workers', workers)} is too small; it must be at least 1")
+    if workers is not None:
+        choices.whole_number("workers", workers, 1)
     if cluster is not None:
         choices.one_of("cluster", cluster, ("ray",))
     choose(threads)
@@ -171,8 +171,7 @@ def extract_share(
         LayerwiseError: in one line, what can't be done and what to do.
     """
     index, count = share
-    if count < 1:
-        raise RequestError(f"{argument('num_workers', count)} is too small; it must be at least 1")
+    choices.whole_number("num_workers", count, 1)
     if not 0 <= index < count:
         raise RequestError(
             f"{argument('worker_index', index)} doesn't fit {argument('num_workers', count)}; it must be 0 to {count - 1}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from layerwise import encode
-from layerwise._util.paths import is_url, place
+from layerwise._util.paths import is_url, local_path, place
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, ModelError, RequestError
 from layerwise.heads.facts import head_facts, is_head
@@ -44,7 +44,7 @@ def info(
         return dataset_facts(name.path)
     if is_url(name):
         return dataset_facts(place(name))
-    folder = Path(name)
+    folder = local_path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
     if folder.is_dir() and not any((folder / file).is_file() for file in _MODEL_FILES):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -76,7 +78,7 @@ def probe(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out) if out is not None else None
+    target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
     opened = open_rows(dataset).checked()
@@ -85,7 +87,7 @@ def probe(
         raise RequestError(
             f"{argument('task', task)} needs the column of its labels; name it in {argument('label')}"
         )
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         result = score_candidates(
             attached.dataset,
             task,

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import page
 from layerwise.page.content import STEPS
-from layerwise.page.report import POINTS, Result, page_data
+from layerwise.page.report import POINTS, ResultSource, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.reader import open_rows
@@ -18,8 +19,8 @@ def report(
     dataset: Layered | str | Path,
     out: str | Path,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
@@ -57,7 +58,7 @@ def report(
         ModelError: attention of a model that can't be found, or that gives none.
         OutputError: `out` exists, or can't be written to.
     """
-    target = Path(out)
+    target = local_path(out)
     disk.check_new(target)
     opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
 from layerwise._util.threads import choose, limited
 from layerwise.heads.predict import Head
 from layerwise.heads.train import train_head
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset, disk
+
+if TYPE_CHECKING:
+    from layerwise.probing.results import ProbeResult
 
 
 def train(
@@ -20,6 +25,7 @@ def train(
     task: str | None = None,
     label: str | None = None,
     mix: str | int | Mapping[str, str | int] | None = None,
+    mix_from: ProbeResult | Mapping[str, Any] | str | Path | None = None,
     head_type: str = "linear",
     out: str | Path | None = None,
     tasks: Mapping[str, str | Sequence[str]] | None = None,
@@ -50,6 +56,8 @@ def train(
         task: `classify`, `regress` or `tag`.
         label: the column of the labels; a column of lists has several labels per row.
         mix: a mix string, or one per task; by default the mean of all stored layers but `emb`.
+        mix_from: in place of `mix`: what `probe` returned, or the folder that it wrote; the mix is the best of its
+            advice.
         head_type: `linear` or `mlp`.
         out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
@@ -78,8 +86,9 @@ def train(
     """
     choose(threads)
     if out is not None:
-        disk.check_new(Path(out))
+        disk.check_new(local_path(out))
     options = TrainOptions(
+        mix_from=mix_from,
         groups=groups,
         split=split,
         class_weight=class_weight,
@@ -94,7 +103,7 @@ def train(
         draws=draws,
         seed=seed,
     )
-    with limited(threads), tracking(progress) as track:
+    with warned_once(), limited(threads), tracking(progress) as track:
         trained = train_head(
             dataset, task=task, label=label, mix=mix, tasks=tasks, options=options, track=track
         )

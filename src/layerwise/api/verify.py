@@ -5,8 +5,7 @@ from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
-from layerwise.arguments import argument
-from layerwise.errors import RequestError
+from layerwise.choices import whole_number
 from layerwise.extraction.verify import SAMPLE, Verification, verify_dataset
 from layerwise.store import LayerDataset
 from layerwise.store.dataset_path import path_of
@@ -45,10 +44,7 @@ def verify(
         ModelError: a model that can't be found, or a different model.
         RequestError: a negative sample or seed.
     """
-    if sample < 0:
-        raise RequestError(f"{argument('sample', sample)} is out of range; it must be at least 0")
-    if seed < 0:
-        raise RequestError(f"{argument('seed', seed)} is out of range; it must be at least 0")
+    sample, seed = whole_number("sample", sample, 0), whole_number("seed", seed, 0)
     choose(threads)
     loading = (model, device, allow_pickle, trust_remote_code)
     with tracking(progress) as track:

@@ -11,7 +11,7 @@ from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
-from layerwise.options import LoadOptions, ReadOptions, RunOptions
+from layerwise.options import BatchOptions, LoadOptions, ReadOptions, RunOptions, StoredModelOptions
 
 HELP = "score a head on labelled texts or on a dataset"
 EXAMPLES = """\
@@ -31,16 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts with labels: files, globs, a folder (with --format docs, or of save_to_disk), or - for stdin; or the "
         "folder of a dataset",
     )
-    parser.add_argument(
-        "--model", type=flags.path, help="where the model of the head is now (default: where it was)"
-    )
+    flags.add(parser, StoredModelOptions)
     flags.add(parser, LoadOptions)
-    parser.add_argument(
-        "--batch-tokens",
-        type=flags.integer,
-        metavar="N",
-        help="largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
-    )
+    flags.add(parser, BatchOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from layerwise._util.display import columns_of, cut
+from layerwise._util.display import clipped, width
 from layerwise.choices import METRICS
 from layerwise.cli import output
 
@@ -14,7 +14,7 @@ _PAIRS = 10  # pairs of confused labels that are listed where the table is too w
 
 def evaluation_lines(source: str, evaluation: Any) -> list[str]:
     """Return the lines about the scores on a source, a block per task."""
-    lines = []
+    lines: list[str] = []
     for task in evaluation.tasks.values():
         lines += ["", *_task(source, task)] if lines else _task(source, task)
     return lines
@@ -23,9 +23,9 @@ def evaluation_lines(source: str, evaluation: Any) -> list[str]:
 def _task(source: str, task: Any) -> list[str]:
     dropped = f", {task.dropped:,} rows without a label not used" if task.dropped else ""
     lines = [f"{output.visible(source, 200)}: {output.visible(task.name)}, {task.rows:,} rows{dropped}"]
-    lines += _indented(_scores(task.scores))
+    lines += _indented(_scores(task))
     if task.per_label:
-        lines += ["", *_indented(_labels(task.per_label))]
+        lines += ["", *_indented(_labels(task))]
     if task.confusion is not None:
         lines += ["", *_indented(_confusion(task.confusion))]
     return lines
@@ -35,17 +35,23 @@ def _indented(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def _scores(scores: Any) -> list[str]:
+def _scores(task: Any) -> list[str]:
+    """Return the table of scores; for classes with the accuracy of predicting the most frequent one everywhere."""
     rows = [("score", "", "95% interval")]
-    for name, estimate in scores.items():
+    for name, estimate in task.scores.items():
         ends = "" if estimate.low is None else f"{_number(estimate.low)} to {_number(estimate.high)}"
         rows.append((METRICS.get(name, name), _number(estimate.score), ends))
+    if task.task == "classify" and task.confusion is not None:
+        label, values = max(task.per_label.items(), key=lambda entry: entry[1]["support"])
+        name = f"accuracy of always {_visible(label, _LABEL)}"
+        rows.append((name, _number(values["support"] / task.rows), ""))
     return output.table(rows, right=(1,))
 
 
-def _labels(per_label: Any) -> list[str]:
-    rows = [("label", "precision", "recall", "F1", "rows")]
-    for label, values in per_label.items():
+def _labels(task: Any) -> list[str]:
+    unit = "spans" if task.task == "tag" else "rows"
+    rows: list[tuple[str, ...]] = [("label", "precision", "recall", "F1", unit)]
+    for label, values in task.per_label.items():
         shares = (_number(values[name]) for name in ("precision", "recall", "f1"))
         rows.append((_visible(label, _LABEL), *shares, f"{values['support']:,}"))
     return output.table(rows, right=(1, 2, 3, 4))
@@ -59,7 +65,7 @@ def _confusion(confusion: Any) -> list[str]:
         (label, *(f"{count:,}" for count in row)) for label, row in zip(labels, confusion.counts, strict=True)
     ]
     table = output.table(rows, right=range(1, len(labels) + 1))
-    if max(map(columns_of, table)) <= _COLUMNS - 2:
+    if max(map(width, table)) <= _COLUMNS - 2:
         return table
     return _confused(confusion)
 
@@ -86,7 +92,7 @@ def _confused(confusion: Any) -> list[str]:
 
 
 def _visible(label: str, columns: int) -> str:
-    return cut(output.visible(label, columns), columns)
+    return clipped(output.visible(label, columns), columns)
 
 
 def _number(value: float) -> str:

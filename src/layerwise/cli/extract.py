@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     for record in facts["skipped"]:
         output.print_note(f"skipped {record['source']}, line {record['line']}: {record['why']}")
     if args.json:
-        output.print_json({"out": args.out, "already_finished": already_finished, **_summary(facts)})
+        heading = {"out": args.out, "already_finished": already_finished}
+        output.print_json({**heading, **_summary(facts), "notices": facts["notices"]})
     else:
         output.print_lines(*_report(args.out, facts, already_finished))
     return 0
@@ -177,7 +178,7 @@ def _coverage(sums: dict[str, Any]) -> list[str]:
         "unknown": "tokens that the model doesn't know, each read as its unknown token: {unknown:,}",
         "dropped_words": "words that the tokenizer drops, encoded as the unknown token: {dropped_words:,}",
         "lost_words": "words without any token, which have no row: {lost_words:,}",
-        "special_only_texts": "texts with only special tokens: {special_only_texts:,}",
+        "special_only_texts": "empty texts, which have only special tokens: {special_only_texts:,}",
         "skipped": "records skipped, because they can't be read: {skipped:,}",
     }
     return [line.format_map(sums) for name, line in lines.items() if sums[name]]

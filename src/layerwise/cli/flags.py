@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import Field, fields
 from typing import Any
 
+from layerwise.arguments import flag_name
+
 
 def path(argument: str) -> str:
     """Return an argument that is a path or a name.
@@ -106,12 +108,12 @@ def _without(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
 
 
 def _add(parser: argparse.ArgumentParser, option: Field[Any], default: Any) -> None:
-    name = option.name.replace("_", "-")
+    name = flag_name(option.name)
     text = option.metadata["help"].replace("%", "%%")
     if default is True:
         parser.add_argument(f"--no-{name}", dest=option.name, action="store_false", help=text)
     elif default is False:
-        parser.add_argument(f"--{name}", action="store_true", help=text)
+        parser.add_argument(f"--{name}", dest=option.name, action="store_true", help=text)
     else:
         kind = option.metadata["kind"]
         settings: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
@@ -123,6 +125,7 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any], default: Any) -> N
         suffix = "" if default in (None, []) else f" (default: {default})"
         parser.add_argument(
             f"--{name}",
+            dest=option.name,
             default=default,
             metavar=option.metadata["metavar"],
             help=f"{text}{suffix}",

@@ -6,7 +6,7 @@ from typing import Any
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.options import LoadOptions
-from layerwise.schema import share_unknown
+from layerwise.unknown import share_unknown
 
 HELP = "describe a model, a dataset or a head"
 EXAMPLES = """\
@@ -78,6 +78,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "columns",
             ", ".join(facts["columns"]["text"] + facts["columns"]["word"]) or "none",
         ),
+        *_tables(facts["tables"]),
         ("tolerance", f"{facts['tolerance']['value']:.2g} · max(1, max |b|) per text and layer"),
         ("extraction", _cost(facts)),
         ("finished", facts["finished"] or f"not known: {facts['run_problem']}"),
@@ -97,6 +98,13 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _tables(tables: dict[str, list[str]] | None) -> list[tuple[str, str]]:
+    """Return the columns of each table."""
+    if tables is None:
+        return [("tables", "can't be read; run `layerwise verify`")]
+    return [(f"in the {kind}", ", ".join(names)) for kind, names in tables.items()]
 
 
 def _cost(facts: dict[str, Any]) -> str:

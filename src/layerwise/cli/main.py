@@ -14,6 +14,7 @@ from typing import NoReturn
 from layerwise import __version__
 from layerwise._util import threads
 from layerwise._util.paths import faults, reason
+from layerwise._util.silence import warned_once
 from layerwise.arguments import as_flags
 from layerwise.cli import output
 from layerwise.errors import LayerwiseError, RequestError
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
             _check_current_folder()
-            with _tokenizer_threads(args):
+            with warned_once(), _tokenizer_threads(args):
                 code: int = args.run(args)
             output.flush()
             return code

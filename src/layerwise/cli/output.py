@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from layerwise._util import display
+
 _printed_notes: set[str] = set()
 
 
@@ -61,15 +63,18 @@ def forget_notes() -> None:
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
-    """Return the lines of rows as aligned columns; the columns numbered in `right` are aligned to the right."""
+    """Return the lines of rows as aligned columns; the columns numbered in `right` are aligned to the right.
+
+    Cells are measured in columns of a terminal, of which wide characters take two.
+    """
     cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    widths = [max(display.width(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []
     for row in cells:
-        aligned = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+        aligned = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blanks = " " * (width - display.width(cell))
+            aligned.append(blanks + cell if column in right else cell + blanks)
         lines.append("  ".join(aligned).rstrip())
     return lines
 
@@ -101,8 +106,8 @@ def _escape(character: str) -> str:
 
 
 def visible(text: str, most: int = 40) -> str:
-    """Return text as a cell of a table: in one line, without control characters, cut to `most` characters."""
-    return _cut("".join(c if c.isprintable() else "·" for c in text), most)
+    """Return text as a cell of a table: in one line, without control characters, cut to `most` columns."""
+    return display.clipped("".join(c if c.isprintable() else "·" for c in text), most)
 
 
 def _cut(text: str, most: int) -> str:

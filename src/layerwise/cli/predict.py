@@ -1,6 +1,7 @@
 """Apply a trained head to new texts: print labels with probabilities, numbers, or tagged spans.
 
-Texts are encoded only up to the deepest layer of the head's mix. Results are in input order.
+Texts are encoded only up to the deepest layer of the heads' mixes. Results are in input order; those of a line from stdin
+are printed before the next line is waited for.
 """
 
 import argparse
@@ -9,13 +10,14 @@ import sys
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
-from layerwise.options import LoadOptions, ReadOptions, RunOptions
+from layerwise.options import PredictOptions, RunOptions
 
 HELP = "apply a head to new texts"
 EXAMPLES = """\
   layerwise predict sentiment.head new.csv
   layerwise predict sentiment.head new.csv --to csv --id key
   layerwise predict ner.head test.conll --words token --to conll
+  layerwise predict sentiment.head new.csv --head ner.head topic.head --keep key date
   echo "A charming and often affecting journey." | layerwise predict sentiment.head -
 """
 
@@ -35,17 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="{jsonl,csv,conll}",
         help="format of the results on stdout (default: jsonl)",
     )
-    parser.add_argument(
-        "--model", type=flags.path, help="where the model of the head is now (default: where it was)"
-    )
-    flags.add(parser, LoadOptions)
-    parser.add_argument(
-        "--batch-tokens",
-        type=flags.integer,
-        metavar="N",
-        help="largest number of tokens per batch (default: 2048 on a CPU, 32768 on CUDA, 8192 on MPS)",
-    )
-    flags.add(parser, ReadOptions)
+    flags.add(parser, PredictOptions)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)
 
@@ -54,21 +46,18 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     # On a terminal the results themselves show the progress, and a progress line would appear between them.
     with progress_display(args, quiet=sys.stdout is not None and sys.stdout.isatty()) as progress:
-        lines, corpus = api.predict.predict(
+        lines, corpus = api.predict.predict_lines(
             args.head,
             args.source,
+            PredictOptions(**flags.values(args, PredictOptions)),
             to=args.to,
-            model=args.model,
-            **flags.values(args, LoadOptions),
-            batch_tokens=args.batch_tokens,
             progress=progress,
             threads=args.threads,
-            **flags.values(args, ReadOptions),
         )
         for line in lines:
             output.print_data(line)
-    for message in corpus.notices:
-        output.print_note(message)
+            output.flush()  # whoever wrote a line to stdin may wait for its answer
+    output.print_notes(corpus.reading_notices)
     for record in corpus.skipped:
         output.print_note(f"skipped {record.source}, line {record.line}: {record.why}")
     return 0

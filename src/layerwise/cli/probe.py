@@ -5,6 +5,7 @@ layer (probe) and the weights of a learned mix (weights).
 """
 
 import argparse
+import shlex
 from typing import Any
 
 from layerwise import api
@@ -62,8 +63,16 @@ def run(args: argparse.Namespace) -> int:
         output.print_json(result)
         return 0
     summary = f"{result['rows']:,} rows, {result['design']}; all results are in {args.out}"
-    output.print_lines(*_table(result), "", result["advice"]["text"], "", summary)
+    output.print_lines(*_table(result), "", result["advice"]["text"], "", summary, f"next: {_train(args)}")
     return 0
+
+
+def _train(args: argparse.Namespace) -> str:
+    """Return the command that trains a head on the advised mix, with the same labels, groups and split."""
+    values = {name: getattr(args, name) for name in ("task", "label", "groups", "split")}
+    values["mix-from"] = args.out
+    options = [part for name, value in values.items() if value is not None for part in (f"--{name}", value)]
+    return f"layerwise train {shlex.join([args.dataset, *options])} --out HEAD"
 
 
 def _table(result: dict[str, Any]) -> list[str]:

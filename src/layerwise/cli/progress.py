@@ -5,13 +5,13 @@ import os
 import sys
 import threading
 import time
-import unicodedata
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self, TextIO
 
+from layerwise._util import display
 from layerwise._util.progress import Progress
 from layerwise.cli import output
 
@@ -79,7 +79,7 @@ class ProgressDisplay:
             self._last = now
             line = output.visible(str(self._aged(now)), 400)
             if self._terminal:
-                self._draw(_cut(line, self._columns() - 1))
+                self._draw(display.clipped(line, self._columns() - 1))
             else:
                 self._write(f"layerwise: {line}\n")
 
@@ -109,7 +109,7 @@ class ProgressDisplay:
         return 80
 
     def _draw(self, line: str) -> None:
-        width = sum(map(_cells, line))
+        width = display.width(line)
         self._write("\r" + line + " " * (self._width - width))
         self._width = width
 
@@ -128,23 +128,3 @@ class ProgressDisplay:
 def progress_display(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
     """Return the display of the progress of a command on stderr; it is silent with `--quiet` or `quiet`."""
     return ProgressDisplay(quiet=quiet or args.quiet)
-
-
-def _cells(character: str) -> int:
-    """Return the width of a character in columns of a terminal."""
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _cut(line: str, columns: int) -> str:
-    """Return the line, shortened to the columns of the terminal, so that it doesn't wrap."""
-    if sum(map(_cells, line)) <= columns:
-        return line
-    kept, width = "", 0
-    for character in line:
-        width += _cells(character)
-        if width > columns - 1:
-            break
-        kept += character
-    return kept + "…"

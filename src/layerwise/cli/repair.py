@@ -5,7 +5,7 @@ import argparse
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
-from layerwise.options import LoadOptions, RunOptions
+from layerwise.options import LoadOptions, RunOptions, StoredModelOptions
 
 HELP = "write damaged shards of a dataset again"
 EXAMPLES = """\
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", nargs="+", metavar="SOURCE", help="where the corpus is now (default: where it was)"
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
+    flags.add(parser, StoredModelOptions)
     parser.add_argument(
         "--device",
         metavar="NAME",

@@ -10,18 +10,18 @@ import argparse
 import shlex
 from typing import Any
 
-import layerwise
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
 from layerwise.cli.tasks import TaskArguments, named_tasks
 from layerwise.cli.train_report import report
-from layerwise.options import LoadOptions, ReadOptions, RunOptions, TrainOptions
+from layerwise.options import LoadOptions, ReadOptions, RunOptions, StoredModelOptions, TrainOptions
 
 HELP = "train a head: a classifier, a regressor or a tagger"
 EXAMPLES = """\
   layerwise train reviews.lw --task classify --label label --mix mean:-4: --out sentiment.head
+  layerwise train reviews.lw --task classify --label label --mix-from probe --out sentiment.head
   layerwise train words.lw --task tag --label tag --mix 5 --head-type mlp --out ner.head --eval test.conll
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also score the head on labelled texts or on a dataset; repeat the flag for several. The options below are for "
         "these texts",
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
+    flags.add(parser, StoredModelOptions)
     flags.add(parser, LoadOptions)
     flags.add(parser, ReadOptions)
     flags.add(parser, RunOptions)
@@ -107,16 +107,13 @@ def run(args: argparse.Namespace) -> int:
         output.print_lines(*report(args.out, head))
     evaluations: dict[str, Any] = {}
     if args.eval:
-        saved = layerwise.load_head(
-            args.out,
-            model=args.model,
-            **flags.values(args, LoadOptions),
-        )
+        loading = flags.values(args, StoredModelOptions) | flags.values(args, LoadOptions)
+        saved = api.evaluate.open_head(args.out, loading)
         for source in args.eval:
             with progress_display(args) as progress:
                 reading = api.evaluate.reading_options(source, flags.values(args, ReadOptions))
-                evaluations[source] = saved.evaluate(
-                    source, progress=progress, threads=args.threads, **reading
+                evaluations[source] = api.evaluate.evaluate(
+                    saved, source, progress=progress, threads=args.threads, **reading
                 )
             for task in evaluations[source].tasks.values():
                 output.print_notes(task.notes)
@@ -132,5 +129,6 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        output.print_lines(f"next: layerwise predict {shlex.quote(args.out)} SOURCE")
+        out = shlex.quote(args.out)
+        output.print_lines(f"next: layerwise evaluate {out} SOURCE   ·   layerwise predict {out} SOURCE")
     return 0

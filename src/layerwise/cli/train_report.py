@@ -48,6 +48,9 @@ def _fit_settings(training: dict[str, Any]) -> str:
         parts.append(f"alpha {training['alpha']:g}")
     if training["epochs"] is not None:
         parts.append(f"{training['epochs']} epochs")
+    if training["chosen_by"] is not None:
+        metric = training["chosen_by"]
+        parts[-1] += f" (chosen by {METRICS.get(metric, metric)} on held-out rows)"
     if not training["converged"]:
         parts.append("the solver stopped before it converged")
     return ", ".join(parts)
@@ -65,12 +68,18 @@ def _interval(scored: dict[str, Any]) -> str:
 
 
 def _scored(what: str, scored: dict[str, Any]) -> list[str]:
-    """Return a line of scores, and a table with a line per class."""
-    scores = "  ".join(f"{METRICS.get(k, k)} {_number(v)}" for k, v in scored["scores"].items())
-    lines = [f"  {scored['rows']:,} {what} rows: {scores}", _interval(scored)]
+    """Return the lines of scores, of their intervals, of the majority's scores if known, and a table of classes."""
+    lines = [f"  {scored['rows']:,} {what} rows: {_metrics(scored['scores'])}", _interval(scored)]
+    if "majority" in scored:
+        answer = "mean" if "r2" in scored["scores"] else "most frequent answer"
+        lines.append(f"    always the {answer} of the training rows: {_metrics(scored['majority'])}")
     if scored["classes"]:
         lines += [f"    {line}" for line in _classes(scored["classes"])]
     return lines
+
+
+def _metrics(scores: dict[str, float]) -> str:
+    return "  ".join(f"{METRICS.get(name, name)} {_number(value)}" for name, value in scores.items())
 
 
 def _classes(classes: list[Any]) -> list[str]:

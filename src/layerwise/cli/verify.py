@@ -9,7 +9,7 @@ import argparse
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
-from layerwise.options import LoadOptions, RunOptions, VerifyOptions
+from layerwise.options import LoadOptions, RunOptions, StoredModelOptions, VerifyOptions
 
 HELP = "check the files of a dataset, and some rows against transformers"
 EXAMPLES = """\
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", nargs="+", metavar="SOURCE", help="corpus of the dataset; needed when it stores no texts"
     )
-    parser.add_argument("--model", type=flags.path, help="where the model is now (default: where it was)")
+    flags.add(parser, StoredModelOptions)
     flags.add(parser, VerifyOptions)
     flags.add(parser, LoadOptions, without=("revision",))
     flags.add(parser, RunOptions)

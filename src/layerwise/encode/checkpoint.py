@@ -107,6 +107,10 @@ def _find_folder(name: str | Path, revision: str | None, allow_pickle: bool) -> 
     if not text.strip() or text == ".":  # Path("") is "."
         raise ModelError(f"model {text!r} is no name; give {ALIAS}, a model's folder, or a Hugging Face id")
     if text == ALIAS:
+        if revision is not None:
+            raise ModelError(
+                f"{argument('revision')} {revision!r} doesn't fit {ALIAS!r}, a package; leave it out"
+            )
         return _from_folder(text, _alias_folder(), None, allow_pickle)
     path = Path(text).expanduser()
     if path.is_dir():

@@ -1,22 +1,24 @@
 """The device that a model runs on."""
 
+from typing import Any
+
 import torch
 
 from layerwise.arguments import argument
 from layerwise.errors import ModelError, RequestError
 
 
-def choose_device(device: str | None, process: int | None = None) -> str:
+def choose_device(device: str | torch.device | None, process: int | None = None) -> str:
     """Return the name of the device to use.
 
     Args:
-        device: a name, or None for the fastest device of this machine.
+        device: a name, a device of torch, or None for the fastest device of this machine.
         process: the number of this process among several; of several GPUs each process gets one.
 
     Raises:
         RequestError: a device that this machine doesn't have.
     """
-    name = _checked(device)
+    name = _checked(str(device) if isinstance(device, torch.device) else device)
     if name == "cuda" and process is not None:
         return f"cuda:{process % torch.cuda.device_count()}"
     return name
@@ -31,7 +33,7 @@ def check_process(device: str, model_name: str) -> None:
         )
 
 
-def _checked(device: str | None) -> str:
+def _checked(device: Any) -> str:
     present = ["cpu"]
     if torch.cuda.is_available():
         present.insert(0, "cuda")
@@ -40,7 +42,7 @@ def _checked(device: str | None) -> str:
     if device is None:
         return present[0]
     numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    if device not in present and device not in numbered:
+    if not isinstance(device, str) or device not in [*present, *numbered]:
         devices = ", ".join([*present, *numbered])
-        raise RequestError(f"device {device!r} isn't on this machine; there is {devices}")
+        raise RequestError(f"{argument('device')} {device!r} isn't on this machine; there is {devices}")
     return device

@@ -154,25 +154,25 @@ class Encoder:
         """
         resolved = resolve_layers(layers, self.blocks)
         choices.one_of("long", long, choices.LONG)
+        choices.one_of("level", level, choices.LEVELS)
         if level == "text" and pool is None:
             pool = self.default_pool
         pool = choices.fit_pool(level, pool)
         choices.fit_special(level, pool, special_tokens)
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
-                f"pool 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean"
+                f"{argument('pool')} 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean"
             )
         length = self._length(max_length)
         capacity = length - self.tokenizer.special
         overlap = choices.fit_overlap(long, overlap)
-        overlap = capacity // 4 if overlap is None else overlap
-        if not 0 <= overlap < capacity:
+        overlap = capacity // 4 if overlap is None else choices.whole_number("overlap", overlap, 0)
+        if overlap >= capacity:
             raise RequestError(
                 f"{argument('overlap', overlap)} doesn't fit: windows hold {capacity} tokens; give 0 to {capacity - 1}"
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
-        if budget < 1:
-            raise RequestError(f"{argument('batch_tokens', budget)} is too small; it must be at least 1")
+        choices.whole_number("batch_tokens", budget, 1)
         return Request(resolved, level, pool, special_tokens, long, length, overlap, budget)
 
     def encode(
@@ -221,9 +221,8 @@ class Encoder:
             batch_tokens=batch_tokens,
         )
         if (spans is not None) != (level == "span"):
-            passed = "none" if spans is None else f"those of {len(spans)} texts"
             raise RequestError(
-                f"spans go with level 'span' and only with it; got level {level!r} and spans: {passed}"
+                f"spans go with level 'span' and only with it; got level {level!r} and {'no spans' if spans is None else 'spans'}"
             )
         return self.states(_examples(texts), request, spans=spans)
 
@@ -342,7 +341,7 @@ class Encoder:
             run_plan(self._engine, planned, self.layers, on_batch)
 
     def _length(self, max_length: int | None) -> int:
-        length = self.max_length if max_length is None else max_length
+        length = self.max_length if max_length is None else choices.whole_number("max_length", max_length, 1)
         shortest = self.tokenizer.special + 1
         if not shortest <= length <= self.position_limit:
             raise RequestError(

@@ -54,7 +54,7 @@ def available() -> bool:
 
 @functools.cache
 def refusal() -> str | None:
-    """Return why int8 can't be computed in this process, to follow the words "precision 'int8'"; None if it can.
+    """Return why int8 can't be computed in this process, to follow the name of the option; None if it can.
 
     Checks the operators and the processor's instructions (VNNI), then computes a few products, because the environment
     may allow oneDNN less than the processor has (ONEDNN_MAX_CPU_ISA).
@@ -83,15 +83,15 @@ def _relative_error(rows: int) -> float:
     row, channel, output = torch.arange(rows)[:, None], torch.arange(_INNER), torch.arange(_OUTER)[:, None]
     codes = 200 + (row * 31 + channel * 7) % 56
     integers = 127 * (1 - 2 * ((channel // 2 * (output + 1) // 3) % 2))
-    exact = ((codes - _Codes.zero) @ integers.T).double()
+    exact = ((codes - _InputCodes.zero) @ integers.T).double()
     largest = float(exact.abs().max())
     step, out, zero = 8 / largest, 8.2 / 240, 10
     exact_codes = (nn.functional.gelu(exact * step) / out + zero).round().clamp(0, _HIGHEST)
     try:
         weights = _Weights(integers.float(), torch.zeros(_OUTER, dtype=torch.float32))
         code_bytes = codes.to(torch.uint8)
-        product = weights.times(code_bytes, 1.0, _Codes.zero, (1.0, 0, torch.float32))
-        fused = weights.times(code_bytes, step, _Codes.zero, (out, zero, torch.uint8), gelu=True)
+        product = weights.times(code_bytes, 1.0, _InputCodes.zero, (1.0, 0, torch.float32))
+        fused = weights.times(code_bytes, step, _InputCodes.zero, (out, zero, torch.uint8), gelu=True)
     except RuntimeError:  # no such kernel on this processor
         return math.inf
     steps = float((fused.double() - exact_codes).abs().max())
@@ -202,7 +202,7 @@ class _CodeCache(threading.local):
     def __reduce__(self) -> tuple[type["_CodeCache"], tuple[()]]:
         return _CodeCache, ()
 
-    def codes(self, x: Tensor, codes: "_Codes", group: int, layers: int) -> Tensor:
+    def codes(self, x: Tensor, codes: "_InputCodes", group: int, layers: int) -> Tensor:
         """Return the codes of `x` (…, width), uint8, for one of the `layers` layers of a group with the same input."""
         if self.last is None or self.last[0] is not x or self.last[1] != group:
             self.last, self.remaining = (x, group, codes.encode(x)), layers
@@ -213,7 +213,7 @@ class _CodeCache(threading.local):
         return cached
 
 
-class _Codes:
+class _InputCodes:
     """The conversion of an input to codes: x · factor + shift, rounded and clipped to 0 … 255.
 
     A code stands for (code - `zero`) · `step` · `spread` + `center`, where `spread` and `center` are (width,).
@@ -269,7 +269,7 @@ class QuantisedLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         # Some families read the type of `weight`, none reads its numbers.
         self.weight = torch.empty(0, dtype=linear.weight.dtype)
-        self._codes, self._cache, self._group = _Codes(inputs), cache, id(inputs)
+        self._codes, self._cache, self._group = _InputCodes(inputs), cache, id(inputs)
         # `convert` doesn't replace hooked layers, so they don't use the cache.
         self._layers = sum(not layer._forward_hooks for layer in inputs.layers)
         weight = linear.weight.detach()
@@ -280,7 +280,7 @@ class QuantisedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return about `x` times the weight plus the bias."""
         codes = self._cache.codes(x, self._codes, self._group, self._layers)
-        return self._weights.times(codes, self._codes.step, _Codes.zero, (1.0, 0, torch.float32))
+        return self._weights.times(codes, self._codes.step, _InputCodes.zero, (1.0, 0, torch.float32))
 
 
 class FeedForward(nn.Module):
@@ -291,7 +291,7 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = torch.empty(0, dtype=first.weight.dtype)
-        self._codes = _Codes(before)
+        self._codes = _InputCodes(before)
         weight = first.weight.detach()
         self._first = _Weights(weight * self._codes.spread, _bias(first) + weight @ self._codes.center)
         rounded = between.high.clone()
@@ -314,7 +314,9 @@ class FeedForward(nn.Module):
         """Return about second(gelu(first(x)))."""
         flat = x.flatten(0, -2)
         out = (self._step, self._zero, torch.uint8)
-        between = self._first.times(self._codes.encode(flat), self._codes.step, _Codes.zero, out, gelu=True)
+        between = self._first.times(
+            self._codes.encode(flat), self._codes.step, _InputCodes.zero, out, gelu=True
+        )
         product = self._second.times(between, self._step, self._zero, (1.0, 0, torch.float32))
         weight, bias, second_weight = self._exact
         exact = nn.functional.gelu(nn.functional.linear(flat, weight, bias))

@@ -74,10 +74,10 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
     if precision == "int8":
         if device != "cpu":
             raise RequestError(
-                f"precision 'int8' runs on a CPU and this is {device!r}; use bf16 or {argument('device', 'cpu')}"
+                f"{argument('precision')} 'int8' runs on a CPU and this is {device!r}; use bf16 or {argument('device', 'cpu')}"
             )
         if (reason := int8.refusal()) is not None:
-            raise RequestError(f"precision 'int8' {reason}; use bf16 or fp32")
+            raise RequestError(f"{argument('precision')} 'int8' {reason}; use bf16 or fp32")
     # With random weights a pickle isn't read, so it is harmless.
     allow_pickle = loading.allow_pickle or loading.random is not None
     trust = loading.trust_remote_code

@@ -14,7 +14,7 @@ from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.example import Example
-from layerwise.schema import Coverage, Rows
+from layerwise.schema import Coverage, RowColumns
 from layerwise.word_split import split_words
 
 
@@ -80,7 +80,7 @@ class TextRows:
         lost_words: the number of words without a token, which get no row.
     """
 
-    rows: Rows
+    rows: RowColumns
     groups: Groups
     special_only: bool = False
     dropped_words: int = 0
@@ -155,7 +155,7 @@ def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
     counts["truncated_texts"] += coverage.truncated > 0
     counts["dropped_words"] += rows.dropped_words
     counts["lost_words"] += rows.lost_words
-    counts["special_only_texts"] += rows.special_only
+    counts["special_only_texts"] += coverage.empty
 
 
 def _tokens(example: Example, tokens: Tokens) -> TextRows:
@@ -169,7 +169,7 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
         )
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
-    rows = Rows(tokens.starts, tokens.ends, extra)
+    rows = RowColumns(tokens.starts, tokens.ends, extra)
     return TextRows(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
 
 
@@ -188,7 +188,7 @@ def _words(example: Example, tokens: Tokens) -> TextRows:
     has_tokens = groups.counts > 0
     numbers = np.flatnonzero(has_tokens)
     dropped = np.isin(numbers, list(tokens.dropped))
-    rows = Rows(borders[has_tokens, 0], borders[has_tokens, 1], {"word": numbers, "dropped": dropped})
+    rows = RowColumns(borders[has_tokens, 0], borders[has_tokens, 1], {"word": numbers, "dropped": dropped})
     return TextRows(
         rows,
         groups.keep(has_tokens),
@@ -208,11 +208,11 @@ def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], w
         if not token_count:
             raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token")
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
-    return TextRows(Rows(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
+    return TextRows(RowColumns(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
 
 
 def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsFinder) -> TextRows:
-    rows = Rows(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
+    rows = RowColumns(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
     dropped = len(tokens.dropped)
     if request.pool == "cls":
         place = tokenizer.cls_place(tokens)

@@ -74,9 +74,8 @@ def plan_tokens(
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
         rows.append(rows_of_text.rows)
         unknown = tokenizer.unknown_count(cut.tokens)
-        coverage.append(
-            Coverage(len(cut.tokens), unknown, len(cut.windows), cut.truncated, rows_of_text.special_only)
-        )
+        counts_of_text = (len(cut.tokens), unknown, len(cut.windows), cut.truncated)
+        coverage.append(Coverage(*counts_of_text, rows_of_text.special_only, not cut.tokens.body))
         text_rows.count(counts, coverage[-1], rows_of_text)
     return PlannedShard(
         make_plan(planned, types=tokenizer.takes_types),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.read.record import listed
-from layerwise.schema import unknown_note
 from layerwise.store.manifest import Description, Machine, Manifest, SkippedRecord, SourceEntry, Tolerance
 from layerwise.tolerance import tolerance
+from layerwise.unknown import unknown_note
 
 if TYPE_CHECKING:
     from layerwise.extraction.shard_maker import WorkerDescription

@@ -1,6 +1,6 @@
 """Merging datasets that were made in the same way: their tensors are copied, their texts are renumbered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
+from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.extraction.sources import reading_of
 from layerwise.store import DatasetWriter, LayerDataset, open_dataset
@@ -25,6 +26,10 @@ def merge_datasets(
     datasets: Sequence[LayerDataset | str | Path], out: str | Path, track: Tracker
 ) -> LayerDataset:
     """Write the rows of several datasets, one after the other, to the dataset `out`; see `api.merge`."""
+    if isinstance(datasets, str | Path | LayerDataset) or not isinstance(datasets, Iterable):
+        raise RequestError(
+            f"{argument('datasets')} {datasets!r:.60} is no list; give at least two datasets, or their folders"
+        )
     several = [open_dataset(d.path if isinstance(d, LayerDataset) else d) for d in datasets]
     if len(several) < 2:
         raise RequestError(f"merge needs at least two datasets; got {len(several)}")

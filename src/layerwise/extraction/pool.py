@@ -37,7 +37,7 @@ class _PoolRequest:
     def cls_place(tokens: Tokens) -> int:
         if not tokens.prefix:
             raise RequestError(
-                "pool 'cls' needs a classification token at the beginning, and these texts have none; use mean"
+                f"{argument('pool')} 'cls' needs a classification token at the beginning, and these texts have none; use mean"
             )
         return 0
 
@@ -54,7 +54,7 @@ def pool_dataset(
 ) -> LayerDataset:
     """Pool the rows of `finer`, and write them to the dataset `out`; see `api.pool`."""
     request = _check(finer, level, pool, special_tokens)
-    dtype = choices.one_of("dtype", dtype or finer.dtype, choices.DTYPES)
+    dtype = choices.one_of("dtype", finer.dtype if dtype is None else dtype, choices.DTYPES)
     derived = Derived(manifest=finer.sha256, level=finer.level, pool=finer.pool)
     settings = replace(
         finer.manifest.settings,
@@ -81,13 +81,13 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
     choices.fit_special(level, request.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(
-            f"level {level!r} can't be made from level {finer.level!r}; it needs a dataset of level "
+            f"{argument('level')} {level!r} can't be made from level {finer.level!r}; it needs a dataset of level "
             f"{' or '.join(_FINER[level])}"
         )
     needed = {"cls": "classification", "eos": "last special"}.get(request.pool or "")
     if finer.level == "word" and needed is not None:
         raise RequestError(
-            f"pool {request.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
+            f"{argument('pool')} {request.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
         )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(

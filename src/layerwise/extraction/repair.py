@@ -103,7 +103,7 @@ def _repaired(
     deque(_tasks(dataset, source, numbers), maxlen=0)  # checks the source before anything is changed
     changed = []
     making.named("loading the model")
-    with DatasetWriter(dataset.path, dataset.manifest.settings, mend=True) as writer:
+    with DatasetWriter(dataset.path, dataset.manifest.settings, repairs=True) as writer:
         if writer.manifest != dataset.manifest:
             return None
         maker = _maker(dataset, model, loading)

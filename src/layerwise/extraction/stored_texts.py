@@ -14,7 +14,7 @@ from layerwise.example import Example
 from layerwise.schema import Carried, Coverage
 from layerwise.store import LayerDataset
 
-Columns = dict[str, list[str]]
+TextColumns = dict[str, list[str]]
 _ALWAYS = ("doc", "id", "source", "line", "tokens", "unknown", "windows", "truncated")
 
 
@@ -49,7 +49,7 @@ def has_texts(dataset: LayerDataset) -> bool:
     return "text" in next(dataset.parts()).texts.column_names
 
 
-def stored_columns(part: LayerDataset) -> Columns:
+def stored_columns(part: LayerDataset) -> TextColumns:
     """Return the carried columns among the texts of a part: those with a value per text, and those with one per word."""
     columns = {
         kind: [name for name in names if name in part.texts.column_names]
@@ -64,13 +64,13 @@ def stored_columns(part: LayerDataset) -> Columns:
     return columns
 
 
-def carried_as_stored(part: LayerDataset, columns: Columns) -> Carried:
+def carried_as_stored(part: LayerDataset, columns: TextColumns) -> Carried:
     """Return how to carry the stored columns on: in their types, and without texts where none are stored."""
     types = {field.name: field.type for field in part.texts.schema}
     return Carried(types, "text" not in types, tuple(columns["text"] + columns["word"]))
 
 
-def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
+def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
     """Return the texts of a part of level token or word, in order.
 
     Raises:
@@ -90,17 +90,22 @@ def stored_texts(part: LayerDataset, columns: Columns) -> list[StoredText]:
         "special": _numbers(part.index, "special", 0),
         "dropped": _numbers(part.index, "dropped", 0),
     }
+    tokens_of_texts = [
+        _tokens({name: values[begin:end] for name, values in rows.items()})
+        for begin, end in zip(begins, [*begins[1:], len(docs)], strict=True)
+    ]
     return [
-        StoredText(
-            _example(text, columns),
-            _tokens({name: values[begin:end] for name, values in rows.items()}),
-            Coverage(text["tokens"], text["unknown"], text["windows"], text["truncated"]),
-        )
-        for text, begin, end in zip(part.texts.to_pylist(), begins, [*begins[1:], len(docs)], strict=True)
+        StoredText(_example(text, columns), tokens, _coverage(text, tokens))
+        for text, tokens in zip(part.texts.to_pylist(), tokens_of_texts, strict=True)
     ]
 
 
-def _example(row: dict[str, Any], columns: Columns) -> Example:
+def _coverage(text: dict[str, Any], tokens: Tokens) -> Coverage:
+    counts = {name: text[name] for name in ("tokens", "unknown", "windows", "truncated")}
+    return Coverage(**counts, empty=not tokens.body)
+
+
+def _example(row: dict[str, Any], columns: TextColumns) -> Example:
     words = row.get("words")
     return Example(
         row.get("text") or "",

@@ -20,7 +20,7 @@ from layerwise.figures.canvas import (
 )
 from layerwise.figures.display_names import UNITS, number, short_mix, words
 from layerwise.figures.label_spread import spread
-from layerwise.figures.result_access import Result, content
+from layerwise.figures.result_access import ResultJson, content
 from layerwise.layers import depth
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def layer_curve(result: Any) -> Figure:
     return figure
 
 
-def _points(result: Result) -> tuple[list[_Point], list[_Point], list[_Point]]:
+def _points(result: ResultJson) -> tuple[list[_Point], list[_Point], list[_Point]]:
     """Return the points of layers, of mixes, and of `chosen` (none or one)."""
     best = result["advice"].get("best")
     scored = [c for c in result["candidates"] if number(c.get("score")) is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, SMALL, page
 from layerwise.figures.display_names import number
-from layerwise.figures.result_access import Result, content, listed, measure_name, per_layer
+from layerwise.figures.result_access import ResultJson, content, listed, measure_name, per_layer
 from layerwise.figures.series import draw, frame, layer_values, lines
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figu
     return figure
 
 
-def _chosen(available: dict[str, Result], measures: str | Sequence[str] | None) -> dict[str, Result]:
+def _chosen(available: dict[str, ResultJson], measures: str | Sequence[str] | None) -> dict[str, ResultJson]:
     names = [measures] if isinstance(measures, str) else list(available if measures is None else measures)
     for name in names:
         if name not in available:
@@ -63,14 +63,14 @@ def _chosen(available: dict[str, Result], measures: str | Sequence[str] | None) 
     return {name: available[name] for name in names}
 
 
-def _title(analysis: Result, chosen: dict[str, Result]) -> str:
+def _title(analysis: ResultJson, chosen: dict[str, ResultJson]) -> str:
     rows = number(analysis.get("rows"))
     parts = [f"{rows:,.0f} rows"] if rows is not None else []
     parts += ["bands are 95% intervals"] if any(measure.get("low") for measure in chosen.values()) else []
     return "; ".join(parts)
 
 
-def _panel(axes: Axes, layers: Sequence[str], name: str, measure: Result, wide: float) -> None:
+def _panel(axes: Axes, layers: Sequence[str], name: str, measure: ResultJson, wide: float) -> None:
     ends = [measure.get(end) or [None] * len(layers) for end in ("low", "high")]
     items = [
         dict(zip(("value", "low", "high"), three, strict=True))

@@ -11,7 +11,7 @@ from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
-from layerwise.figures.result_access import Result, content, listed, measure_name, of_pairs
+from layerwise.figures.result_access import ResultJson, content, listed, measure_name, of_pairs
 from layerwise.figures.series import lines
 
 if TYPE_CHECKING:
@@ -124,12 +124,12 @@ def _short(value: float) -> str:
     return text.replace("0.", ".", 1).replace("-", "−") if abs(float(text)) < 1 else text.replace("-", "−")
 
 
-def _unit(measure: str, matrix: Result) -> str:
+def _unit(measure: str, matrix: ResultJson) -> str:
     name, unit = measure_name(measure), str(matrix.get("unit", ""))
     return name if not unit or unit in name else f"{name} ({unit})"
 
 
-def _title(analysis: Result, measure: str) -> str:
+def _title(analysis: ResultJson, measure: str) -> str:
     rows = number(analysis.get("rows"))
     return measure_name(measure) + (f", {rows:,.0f} rows" if rows is not None else "")
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from layerwise.figures.display_names import coded, number, short_mix, words
 
-Result = Mapping[str, Any]
-Cell = Callable[[Result], str]
+ResultJson = Mapping[str, Any]
+Cell = Callable[[ResultJson], str]
 _NONE = "–"
 # Characters that end a line, can't be encoded, or reverse the direction of text.
 _UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _CODE = re.compile(r"[\w(),:;.=+ -]+", re.ASCII)
 
 
-def probe_markdown(result: Result) -> str:
+def probe_markdown(result: ResultJson) -> str:
     """Return `probe.md` from the content of `probe.json`: advice first, then tables, then how to read them.
 
     Columns without any value are left out. Labels, mixes and notes are escaped, so that nothing in them is
@@ -28,7 +28,7 @@ def probe_markdown(result: Result) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def probe_body(result: Result, heading: str) -> str:
+def probe_body(result: ResultJson, heading: str) -> str:
     """Return the advice and the tables of a probe, each table under a heading of the level `heading` (`##`)."""
     parts = [
         escape(result["advice"]["text"]),
@@ -66,7 +66,7 @@ def _under(heading: str, parts: list[str]) -> list[str]:
     return [heading, *parts] if parts else []
 
 
-def _setting(result: Result) -> str:
+def _setting(result: ResultJson) -> str:
     rows = number(result.get("rows"))
     facts = [
         f"task {escape(result['task'])}",
@@ -78,7 +78,7 @@ def _setting(result: Result) -> str:
     return f"{line[0].upper()}{line[1:].rstrip('.')}."
 
 
-def _candidates(result: Result) -> str:
+def _candidates(result: ResultJson) -> str:
     advice, metric = result["advice"], result["metric"]
     marks = {"best": advice.get("best"), "cheapest": advice.get("cheapest")}
     further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
@@ -104,7 +104,7 @@ def _further(name: str) -> Cell:
     return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"))
 
 
-def _chosen(result: Result) -> str:
+def _chosen(result: ResultJson) -> str:
     chosen = result.get("chosen") or {}
     if number(chosen.get("score")) is None:
         return ""
@@ -113,7 +113,7 @@ def _chosen(result: Result) -> str:
     return f"Following the advice scores {_fixed(chosen['score'])}{within}: the score of `chosen`."
 
 
-def _baselines(result: Result) -> list[str]:
+def _baselines(result: ResultJson) -> list[str]:
     baselines = result.get("baselines") or {}
     header = ["baseline", escape(words(result["metric"])), "95% interval"]
     rows = [
@@ -124,7 +124,7 @@ def _baselines(result: Result) -> list[str]:
     return [table(header, rows)] if rows else []
 
 
-def _learned(result: Result) -> list[str]:
+def _learned(result: ResultJson) -> list[str]:
     learned = result.get("learned") or {}
     without = learned.get("left_out") or {}
     metric = escape(words(learned.get("metric") or "score"))
@@ -147,12 +147,12 @@ def _learned(result: Result) -> list[str]:
     return [" ".join(filter(None, sentences)), table(["layer", *columns], rows)]
 
 
-def _notes(result: Result) -> list[str]:
+def _notes(result: ResultJson) -> list[str]:
     notes = result.get("notes") or []
     return ["\n".join(f"- {escape(note)}" for note in notes)] if notes else []
 
 
-def _legend(result: Result) -> Iterable[str]:
+def _legend(result: ResultJson) -> Iterable[str]:
     candidates = result["candidates"]
     yield (
         "The interval is of one score. Whether two candidates differ is tested by p vs best: it compares "
@@ -197,14 +197,14 @@ def _legend(result: Result) -> Iterable[str]:
         )
 
 
-def _provenance(result: Result) -> str:
+def _provenance(result: ResultJson) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
     seed = result.get("seed")
     facts = [str(result.get("made") or ""), f"seed {seed}" if seed is not None else "", versions]
     return escape("; ".join(fact for fact in facts if fact))
 
 
-def _any(candidates: Sequence[Result], key: str) -> bool:
+def _any(candidates: Sequence[ResultJson], key: str) -> bool:
     return any(candidate.get(key) is not None for candidate in candidates)
 
 

@@ -23,7 +23,7 @@ _POINTS = 0x110000  # number of Unicode code points
 _TWO_BYTES = _ONE_BYTE + (255 - _ONE_BYTE) * 256
 
 
-class Packing:
+class ArrayPacker:
     """Collect arrays; `packed` appends them to the JSON that refers to them."""
 
     def __init__(self) -> None:

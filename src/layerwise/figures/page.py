@@ -58,7 +58,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.choices import one_of
-from layerwise.figures.packing import Array, Packing, letters, narrow
+from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 
 LANGS = ("en", "zh")
 # In the order in which they run: each file uses definitions of those before it.
@@ -136,7 +136,7 @@ def _packed(data: Mapping[str, Any]) -> bytes:
     short = {"texts": points["texts"] and letters(points["texts"])} if "texts" in points else {}
     if points.get("context"):
         short["context"] = points["context"] | {"texts": letters(points["context"]["texts"])}
-    packing = Packing()
+    packing = ArrayPacker()
     whole = {**data, "points": {**points, **short}} if short else data
     return packing.packed(encoded(whole, packing.array))
 

@@ -10,12 +10,12 @@ from layerwise.errors import RequestError
 from layerwise.figures.display_names import words
 from layerwise.layers import depth
 
-Result = Mapping[str, Any]
+ResultJson = Mapping[str, Any]
 _CAPITALS = {"cka": "CKA", "svcca": "SVCCA", "pwcca": "PWCCA", "rsa": "RSA", "procrustes": "Procrustes"}
 _LATER = re.compile(r" (adjusted|standardised|centred|median)\b")
 
 
-def content(result: Any, key: str, verb: str) -> Result:
+def content(result: Any, key: str, verb: str) -> ResultJson:
     """Return the JSON content of a result: the mapping itself, or `result.to_json()`.
 
     Raises:
@@ -30,12 +30,12 @@ def content(result: Any, key: str, verb: str) -> Result:
     return mapping
 
 
-def per_layer(analysis: Result) -> dict[str, Result]:
+def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:
     """Return the measures of an analysis that are a number per layer."""
     return {name: measure for name, measure in analysis["measures"].items() if not _paired(measure)}
 
 
-def of_pairs(analysis: Result) -> dict[str, Result]:
+def of_pairs(analysis: ResultJson) -> dict[str, ResultJson]:
     """Return the measures of an analysis that are a matrix, of a number per pair of layers."""
     return {name: measure for name, measure in analysis["measures"].items() if _paired(measure)}
 
@@ -63,6 +63,6 @@ def places(layers: Sequence[str]) -> list[int]:
     return depths if depths and len(set(depths)) == len(layers) else list(range(len(layers)))
 
 
-def _paired(measure: Result) -> bool:
+def _paired(measure: ResultJson) -> bool:
     values = measure["values"]
     return len(values) > 0 and isinstance(values[0], Sequence)

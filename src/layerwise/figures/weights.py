@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
 from layerwise.figures.display_names import UNITS, number, short_mix, words
-from layerwise.figures.result_access import Result, content
+from layerwise.figures.result_access import ResultJson, content
 from layerwise.figures.series import draw, frame, layer_values, lines
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def weights(result: Any) -> Figure:
     return figure
 
 
-def _sides(learned: Result) -> dict[str, Mapping[str, Any]]:
+def _sides(learned: ResultJson) -> dict[str, Mapping[str, Any]]:
     without = learned.get("left_out") or {}
     return {
         "weight (share, sums to 1)": learned["weights"],
@@ -67,7 +67,7 @@ def _sides(learned: Result) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _added(learned: Result) -> str:
+def _added(learned: ResultJson) -> str:
     metric = str(learned.get("metric") or "score")
     unit = f" ({UNITS[metric]})" if metric in UNITS else ""
     return f"{words(metric)} that the layer adds{unit}"
@@ -89,7 +89,7 @@ def _anchor(axes: Axes, at: float, *, shares: bool) -> None:
         axes.set_ylim(-0.03 * top, top)  # the margin keeps a point at 0 from being cut
 
 
-def _title(result: Result, learned: Result) -> str:
+def _title(result: ResultJson, learned: ResultJson) -> str:
     label = str(result.get("label", ""))
     label = label if len(label) <= _LABEL_MOST else f"{label[: _LABEL_MOST - 1]}…"
     return f"{label}: {short_mix(str(learned.get('mix') or 'learned mix'))}; bars are 95% intervals, dashes equal weights"

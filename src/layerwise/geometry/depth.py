@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from layerwise.arguments import argument
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
-from layerwise.geometry.rows import Rows, standardise
+from layerwise.geometry.rows import RowArray, standardise
 from layerwise.geometry.separation import class_separation
 
 TEXTS = "Skean et al. 2025"
@@ -26,14 +27,14 @@ class LayerMeasure:
     name: str
     unit: str
     source: str
-    of: Callable[[Rows, RowInfo], float]
+    of: Callable[[RowArray, RowInfo], float]
     note: str | None = None
 
 
 _BY_ROWS = "Grows with the number of rows; compare only layers with equal numbers of rows."
 
 
-def measures(level: str, info: RowInfo, dimension: Callable[[Rows], float] | None) -> list[LayerMeasure]:
+def measures(level: str, info: RowInfo, dimension: Callable[[RowArray], float] | None) -> list[LayerMeasure]:
     """Return the measures that apply to rows of a level: whole texts, or tokens and words within texts.
 
     Args:
@@ -57,20 +58,31 @@ def measures(level: str, info: RowInfo, dimension: Callable[[Rows], float] | Non
     return depths
 
 
-def _rogue(place: int) -> Callable[[Rows, RowInfo], float]:
-    def share(x: Rows, info: RowInfo) -> float:
+def needs() -> dict[str, str]:
+    """Return what the measures that don't apply to every dataset need, by the name of the measure."""
+    level = f"rows of {argument('level', 'word')} or token"
+    return {
+        "intrinsic_dimension": "pip install 'layerwise[dimension]'",
+        **{measure.name: level for measure in _IN_TEXTS},
+        **{measure.name: f"{level} with their texts" for measure in _OF_WORDS},
+        _SEPARATION.name: argument("label"),
+    }
+
+
+def _rogue(place: int) -> Callable[[RowArray, RowInfo], float]:
+    def share(x: RowArray, info: RowInfo) -> float:
         shares = shape.rogue_shares(x, place)[1]
         return float(shares[place - 1]) if len(shares) >= place else float("nan")
 
     return share
 
 
-def _self(x: Rows, info: RowInfo) -> shape.Similarity:
+def _self(x: RowArray, info: RowInfo) -> shape.Similarity:
     assert info.words is not None  # otherwise `measures` leaves this measure out
     return shape.self_similarity(x, info.words)
 
 
-def _separation(x: Rows, info: RowInfo) -> float:
+def _separation(x: RowArray, info: RowInfo) -> float:
     assert info.labels is not None
     labelled = info.labels >= 0
     return class_separation(x[labelled], info.labels[labelled])

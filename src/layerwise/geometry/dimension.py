@@ -8,10 +8,10 @@ import numpy as np
 from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
-from layerwise.geometry.rows import Rows, finite
+from layerwise.geometry.rows import RowArray, finite
 
 
-def two_nn() -> Callable[[Rows], float]:
+def two_nn() -> Callable[[RowArray], float]:
     """Return a function that estimates the intrinsic dimension of rows (n, d).
 
     TwoNN (Facco et al. 2017): μ = r₂ / r₁, the ratio of a row's distances to its first two neighbours, is Pareto
@@ -31,7 +31,7 @@ def two_nn() -> Callable[[Rows], float]:
             "intrinsic_dimension needs scikit-dimension, which isn't installed; pip install 'layerwise[dimension]'"
         ) from None
 
-    def dimension(x: Rows) -> float:
+    def dimension(x: RowArray) -> float:
         if not finite(x) or x.shape[1] < 2:
             return math.nan
         different = np.unique(np.asarray(x, np.float64), axis=0)

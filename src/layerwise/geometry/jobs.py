@@ -128,7 +128,7 @@ class SampledLayers:
             dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
         return dimensions
 
-    def health(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Return notes on problems of the rows."""
         rows = len(self.layers[0])
         problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []

@@ -13,7 +13,8 @@ from layerwise.arguments import argument
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Analysis, Measured
-from layerwise.geometry.jobs import Jobs, SampledLayers, retrieval_jobs
+from layerwise.geometry.chosen_measures import choose
+from layerwise.geometry.jobs import SampledLayers, retrieval_jobs
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
 from layerwise.geometry.sample import draw
@@ -21,7 +22,6 @@ from layerwise.states import Layered
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
-_NEEDED = {"class_": "label", "against_": "against", "retrieval_": "pairs"}  # arguments, by prefix of a name
 
 
 def analyze(
@@ -48,7 +48,7 @@ def analyze(
             when left out, the earlier row is side a.
         sample: the largest number of rows to measure, and of pairs; whole texts are sampled.
         seed: seed of the sample and of the groups of the jackknife.
-        measures: names of the measures to compute; all when left out.
+        measures: names of the measures to compute, or words of their names; all when left out.
         intervals: which intervals to compute where rows were sampled: `quick` (all but those of svcca, pwcca and
             procrustes, which take longest), `all` or `none`.
         track: progress of the measures and their repeats.
@@ -80,7 +80,7 @@ def analyze(
         )
     if pairs is not None:
         jobs |= retrieval_jobs(dataset, pairs, sides, sample, seed, intervals, notes)
-    chosen = _chosen(jobs, measures)
+    chosen = choose(jobs, measures)
     names, costs = [f"measure {name}" for name in chosen], [sampled.cost(name) for name in chosen]
     measured = {}
     for (name, job), step in measuring.each(list(chosen.items()), names, costs):
@@ -96,22 +96,8 @@ def analyze(
         label=label,
         measures=measured,
         dimensions=sampled.dimensions(),
-        notes=(*notes, *sampled.health(), *_undefined(rows.layers, measured)),
+        notes=(*notes, *sampled.notes(), *_undefined(rows.layers, measured)),
     )
-
-
-def _chosen(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
-    if names is None:
-        return jobs
-    names = [names] if isinstance(names, str) else names
-    unknown = [name for name in names if name not in jobs]
-    if unknown:
-        needed = next((option for start, option in _NEEDED.items() if unknown[0].startswith(start)), None)
-        needs = "" if needed is None else f" (it needs {argument(needed)})"
-        raise RequestError(
-            f"{argument('measure', unknown[0])} isn't available for this dataset{needs}; there are {', '.join(jobs)}"
-        )
-    return {name: job for name, job in jobs.items() if name in names}
 
 
 def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[str]:

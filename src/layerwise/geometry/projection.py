@@ -11,7 +11,7 @@ import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64
-from layerwise.geometry.rows import Rows, centred, finite, standardise
+from layerwise.geometry.rows import RowArray, centred, finite, standardise
 
 Reducer = Callable[[F64, F64 | None], F64]
 """Function of standardised rows (n, d) and their coordinates in the layer before (n, 2) to coordinates (n, 2)."""
@@ -30,7 +30,7 @@ class Projection:
     explained: F64 | None
 
 
-def project(layers: Sequence[Rows], flat: Reducer | None = None, track: Tracker = SILENT) -> Projection:
+def project(layers: Sequence[RowArray], flat: Reducer | None = None, track: Tracker = SILENT) -> Projection:
     """Return layers on a plane, by PCA of standardised dimensions or by `flat`.
 
     Dimensions are standardised because a single rogue one would dominate. A layer is rotated (and mirrored) to be

@@ -9,7 +9,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry.rows import SAME, Rows, finite, unit_rows
+from layerwise.geometry.rows import SAME, RowArray, finite, unit_rows
 from layerwise.states import Layered
 
 DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")
@@ -18,7 +18,7 @@ _CELLS = 1 << 22
 SOURCE = "nearest by cosine; centred per side as in Libovický et al. 2020"
 
 
-def accuracy(a: Rows, b: Rows, *, centred: bool = False) -> tuple[float, float]:
+def accuracy(a: RowArray, b: RowArray, *, centred: bool = False) -> tuple[float, float]:
     """Return the share of rows whose partner is the nearest row by cosine: of a among b, of b among a.
 
     Row i of a (n, d) and of b are partners. Where the partner is one of k equally near rows, a row counts 1/k,
@@ -39,7 +39,7 @@ def accuracy(a: Rows, b: Rows, *, centred: bool = False) -> tuple[float, float]:
     return _hits(first, second), _hits(second, first)
 
 
-def _hits(unit: Rows, other: Rows) -> float:
+def _hits(unit: RowArray, other: RowArray) -> float:
     """Return the share of rows of length 1 whose partner is the nearest of the others; computed in blocks."""
     hits, step = np.empty(len(unit)), max(1, _CELLS // len(unit))
     for begin in range(0, len(unit), step):

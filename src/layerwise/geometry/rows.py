@@ -10,17 +10,17 @@ import numpy.typing as npt
 
 from layerwise.array_types import F64
 
-Rows = npt.NDArray[np.float32] | F64
+RowArray = npt.NDArray[np.float32] | F64
 # Relative rounding error of a float64 product of a few thousand rows.
 SAME = 1e-12
 
 
-def finite(x: Rows) -> bool:
+def finite(x: RowArray) -> bool:
     """Return whether x isn't empty and holds only finite numbers."""
     return x.size > 0 and bool(np.isfinite(x).all())
 
 
-def centred(x: Rows) -> tuple[F64, float]:
+def centred(x: RowArray) -> tuple[F64, float]:
     """Return finite x with columns of mean 0, float64 (n, d), and the length below which a vector is rounding error.
 
     The unit is the largest absolute value, so that no square overflows. Columns whose only variance is
@@ -36,7 +36,7 @@ def centred(x: Rows) -> tuple[F64, float]:
     return values, rounding * float(np.linalg.norm(lengths[~flat]))
 
 
-def standardise(x: Rows) -> F64:
+def standardise(x: RowArray) -> F64:
     """Return x with columns of mean 0 and standard deviation 1, float64 (n, d); constant columns are 0.
 
     (x - mean) / √(Σ(x - mean)² / n), column by column: the z-scores by which Timkey and van Schijndel (2021) remove
@@ -50,7 +50,7 @@ def standardise(x: Rows) -> F64:
     return standardised
 
 
-def unit_rows(x: Rows) -> F64 | None:
+def unit_rows(x: RowArray) -> F64 | None:
     """Return rows divided by their lengths, float64 (n, d); `None` where a row is 0 or a value isn't finite."""
     if not finite(x):
         return None

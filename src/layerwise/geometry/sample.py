@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from layerwise.arguments import argument
 from layerwise.array_types import I64
-from layerwise.errors import RequestError
+from layerwise.choices import whole_number
 from layerwise.states import Layered
 
 
@@ -113,12 +112,8 @@ def draw(dataset: Layered, most: int, seed: int, *, option: str = "max_rows") ->
     Raises:
         RequestError: `most` below 1, or a seed out of range.
     """
-    if most < 1:
-        raise RequestError(f"{argument(option, most)} is too small; give at least 1")
-    if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise RequestError(
-            f"{argument('seed', seed)} is out of range; give a whole number from 0 to {(1 << 32) - 1}"
-        )
+    whole_number(option, most, 1)
+    seed = whole_number("seed", seed, 0, (1 << 32) - 1)
     count = dataset.text_count
     if dataset.rows <= most:
         return _gathered(dataset, np.arange(count), dataset.rows)

@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise.array_types import F64, I64
 from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of
-from layerwise.geometry.rows import SAME, Rows, finite, standardise
+from layerwise.geometry.rows import SAME, RowArray, finite, standardise
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class RankedDimensions:
     eta2: F64
 
 
-def class_separation(x: Rows, labels: Labels) -> float:
+def class_separation(x: RowArray, labels: Labels) -> float:
     """Return the share of the scatter of x (n, d) that lies between classes, in [0, 1].
 
     The trace of between-class scatter over that of total scatter, columns standardised: the mean of eta² over
@@ -35,7 +35,7 @@ def class_separation(x: Rows, labels: Labels) -> float:
     return mean_of(shares[~np.isnan(shares)])
 
 
-def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> RankedDimensions:
+def ranked_dimensions(x: RowArray, labels: Labels, top: int = 10) -> RankedDimensions:
     """Return the dimensions that separate classes best, by one-way analysis of variance (Fisher 1925).
 
     F = (eta² / (C - 1)) / ((1 - eta²) / (n - C)), infinite where a dimension is constant within classes.
@@ -54,7 +54,7 @@ def ranked_dimensions(x: Rows, labels: Labels, top: int = 10) -> RankedDimension
     return RankedDimensions(order, ratio * (len(x) - classes) / max(1, classes - 1), eta2)
 
 
-def _eta2(x: Rows, labels: Labels) -> tuple[F64, int]:
+def _eta2(x: RowArray, labels: Labels) -> tuple[F64, int]:
     """Return the share of each dimension's scatter between classes, (d,), NaN where undefined; and how many classes."""
     groups, values = groups_of(labels, len(x)), standardise(x)
     classes = len(groups.counts)

@@ -16,11 +16,11 @@ from scipy import special
 
 from layerwise.array_types import F64, I64
 from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of, thinned
-from layerwise.geometry.rows import SAME, Rows, centred, finite, row_lengths, unit_rows
+from layerwise.geometry.rows import SAME, RowArray, centred, finite, row_lengths, unit_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Norms:
+class RowNorms:
     """Euclidean lengths of rows, in the unit of the vectors: mean, median, 5th and 95th percentile."""
 
     mean: float
@@ -37,20 +37,20 @@ class Similarity:
     adjusted: float
 
 
-def norms(x: Rows) -> Norms:
+def norms(x: RowArray) -> RowNorms:
     """Return mean and percentiles of the Euclidean lengths √Σx² of rows of x (n, d).
 
     Percentiles are interpolated between rows, as NumPy does.
     """
     if not finite(x):
-        return Norms(math.nan, math.nan, math.nan, math.nan)
+        return RowNorms(math.nan, math.nan, math.nan, math.nan)
     unit = float(np.abs(x).max()) or 1.0
     lengths = row_lengths(np.asarray(x, np.float64) / unit)
     low, median, high = np.percentile(lengths, [5, 50, 95])
-    return Norms(*(float(value * unit) for value in (lengths.mean(), median, low, high)))
+    return RowNorms(*(float(value * unit) for value in (lengths.mean(), median, low, high)))
 
 
-def anisotropy(x: Rows) -> float:
+def anisotropy(x: RowArray) -> float:
     """Return the mean cosine of two different rows, over all pairs, in [-1 / (n - 1), 1] (Ethayarajh 2019).
 
     (‖Σu‖² - n) / (n (n - 1)), u being the n rows at length 1. 0 where directions are spread evenly; near 0
@@ -59,7 +59,7 @@ def anisotropy(x: Rows) -> float:
     return float(contributions(x).sum())
 
 
-def contributions(x: Rows) -> F64:
+def contributions(x: RowArray) -> F64:
     """Return what each dimension adds to the mean cosine of two different rows, float64 (d,); the sum is `anisotropy`.
 
     ((Σu_i)² - Σu_i²) / (n (n - 1)) for dimension i: as Timkey and van Schijndel (2021), but over all pairs.
@@ -72,7 +72,7 @@ def contributions(x: Rows) -> F64:
     return parts
 
 
-def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
+def rogue_shares(x: RowArray, top: int = 3) -> tuple[I64, F64]:
     """Return the dimensions that add most to the mean cosine (k,), and their shares of it (k,), the largest first.
 
     Shares of all dimensions sum to 1; one may exceed 1 where others are below 0. Even shares are 1/d. Empty
@@ -86,7 +86,7 @@ def rogue_shares(x: Rows, top: int = 3) -> tuple[I64, F64]:
     return order, parts[order] / total
 
 
-def effective_rank(x: Rows) -> float:
+def effective_rank(x: RowArray) -> float:
     """Return how many directions the rows of x (n, d) use, in [1, min(n - 1, d)] (Roy and Vetterli 2007).
 
     exp(-Σ p log p), p being the singular values of the centred rows divided by their sum.
@@ -100,7 +100,7 @@ def effective_rank(x: Rows) -> float:
     return math.exp(special.entr(singular / singular.sum()).sum())
 
 
-def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
+def intra_text_similarity(x: RowArray, docs: Labels) -> Similarity:
     """Return the mean cosine of a row with the mean row of its text, averaged over texts (Ethayarajh 2019).
 
     A row is part of its text's mean: m unrelated rows still give about 1/√m. Texts of one row,
@@ -121,7 +121,7 @@ def intra_text_similarity(x: Rows, docs: Labels) -> Similarity:
     return _adjusted(cosines / length[defined] / groups.counts[defined], x)
 
 
-def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
+def self_similarity(x: RowArray, words: Labels, most: int = 1000) -> Similarity:
     """Return the mean cosine of two occurrences of a word type, averaged over types (Ethayarajh 2019).
 
     (‖Σu‖² - m) / (m (m - 1)) for a type of m occurrences, u being their rows at length 1. Types that occur
@@ -142,7 +142,7 @@ def self_similarity(x: Rows, words: Labels, most: int = 1000) -> Similarity:
     return _adjusted(((squares - counts)[repeated] / (counts * (counts - 1))[repeated]), x)
 
 
-def curvature(x: Rows, docs: Labels) -> float:
+def curvature(x: RowArray, docs: Labels) -> float:
     """Return the mean angle between a text's successive steps from row to row, averaged over texts, radians in [0, π].
 
     The angle of x_{t+1} - x_t and x_{t+2} - x_{t+1} (Hosseini and Fedorenko 2023; Skean et al. 2025, whose
@@ -169,7 +169,7 @@ def curvature(x: Rows, docs: Labels) -> float:
     return mean_of(sums[angle_counts > 0] / angle_counts[angle_counts > 0])
 
 
-def prompt_entropy(x: Rows, docs: Labels) -> float:
+def prompt_entropy(x: RowArray, docs: Labels) -> float:
     """Return how evenly the rows of a text are spread over directions, averaged over texts, in [0, 1] (Skean et al. 2025).
 
     `dataset_entropy` of each text: 0 where its rows are parallel, 1 where they are orthogonal. Texts of one
@@ -186,7 +186,7 @@ def prompt_entropy(x: Rows, docs: Labels) -> float:
     return mean_of(np.array([_entropy(text) for text in texts if len(text) > 1]))
 
 
-def dataset_entropy(x: Rows) -> float:
+def dataset_entropy(x: RowArray) -> float:
     """Return how evenly the rows of x (n, d), such as one per text, are spread over directions, in [0, 1].
 
     The matrix-based entropy in its limit α = 1 (von Neumann), -Σ p log p, p being the eigenvalues of UUᵀ / n
@@ -197,7 +197,7 @@ def dataset_entropy(x: Rows) -> float:
     return math.nan if unit is None or min(unit.shape) < 2 else _entropy(unit)
 
 
-def _adjusted(cosines: F64, x: Rows) -> Similarity:
+def _adjusted(cosines: F64, x: RowArray) -> Similarity:
     mean = mean_of(cosines)
     return Similarity(mean, mean - anisotropy(x))
 

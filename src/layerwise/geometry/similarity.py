@@ -23,7 +23,7 @@ from layerwise._util.threads import spread
 from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
 from layerwise.geometry.neighbours import largest_mask
-from layerwise.geometry.rows import Rows, centred, finite, unit_rows
+from layerwise.geometry.rows import RowArray, centred, finite, unit_rows
 
 P = TypeVar("P")
 # Cosines and correlations are rounded to this many decimals before comparison, so that equal rows tie.
@@ -53,12 +53,12 @@ class Measure(Generic[P]):
     unit: str
     source: str
     alike: float
-    prepare: Callable[[Rows], P | None]
+    prepare: Callable[[RowArray], P | None]
     compare: Callable[[P | None, P | None], float]
     symmetric: bool = True
 
 
-def matrix(measure: Measure[Any], layers: Sequence[Rows]) -> F64:
+def matrix(measure: Measure[Any], layers: Sequence[RowArray]) -> F64:
     """Return a measure of all pairs of layers, float64 (L, L); the row is the first of a pair.
 
     All prepared layers are in memory at once: float64 (n, d) of each, but float32 (n (n - 1) / 2,) for RSA and
@@ -81,7 +81,7 @@ def matrix(measure: Measure[Any], layers: Sequence[Rows]) -> F64:
     return values
 
 
-def linear_cka(x: Rows, y: Rows) -> float:
+def linear_cka(x: RowArray, y: RowArray) -> float:
     """Return linear centred kernel alignment, in [0, 1] (Kornblith et al. 2019).
 
     ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius norms, columns centred. Invariant to rotation, scaling and
@@ -90,7 +90,7 @@ def linear_cka(x: Rows, y: Rows) -> float:
     return _both(_aligned, _cka, x, y)
 
 
-def debiased_cka(x: Rows, y: Rows) -> float:
+def debiased_cka(x: RowArray, y: RowArray) -> float:
     """Return linear CKA by unbiased HSIC, in [-1, 1], about 0 for unrelated layers for any n and d.
 
     HSIC(X, Y) / √(HSIC(X, X) HSIC(Y, Y)), each by the unbiased estimate of Song et al. (2012), as Nguyen et al.
@@ -101,7 +101,7 @@ def debiased_cka(x: Rows, y: Rows) -> float:
     return _both(_unbiased, _unbiased_cka, x, y)
 
 
-def svcca(x: Rows, y: Rows, kept: float = 0.99) -> float:
+def svcca(x: RowArray, y: RowArray, kept: float = 0.99) -> float:
     """Return the mean canonical correlation of the main directions of two layers, in [0, 1] (Raghu et al. 2017).
 
     From each centred layer the fewest singular directions are kept whose squared singular values sum to a share
@@ -111,7 +111,7 @@ def svcca(x: Rows, y: Rows, kept: float = 0.99) -> float:
     return _both(partial(_directions, kept=kept), _mean_correlation, x, y)
 
 
-def pwcca(x: Rows, y: Rows) -> float:
+def pwcca(x: RowArray, y: RowArray) -> float:
     """Return the projection-weighted mean canonical correlation, in [0, 1] (Morcos et al. 2018).
 
     Σ α_i ρ_i / Σ α_i over as many correlations ρ as the smaller side has directions. x gives the weights: α_i is
@@ -121,7 +121,7 @@ def pwcca(x: Rows, y: Rows) -> float:
     return _both(_directions, _weighted_correlation, x, y)
 
 
-def rsa(x: Rows, y: Rows) -> float:
+def rsa(x: RowArray, y: RowArray) -> float:
     """Return representational similarity, in [-1, 1] (Kriegeskorte et al. 2008).
 
     Spearman's correlation over all n (n - 1) / 2 pairs of rows of their dissimilarities in x and in y: 1 minus
@@ -131,7 +131,7 @@ def rsa(x: Rows, y: Rows) -> float:
     return _both(_dissimilarities, _rank_correlation, x, y)
 
 
-def procrustes(x: Rows, y: Rows) -> float:
+def procrustes(x: RowArray, y: RowArray) -> float:
     """Return the squared orthogonal Procrustes distance, in [0, 2] (Schönemann 1966; Ding et al. 2021).
 
     d² = min ‖X - YQ‖² over orthogonal Q = 2 - 2 ‖XᵀY‖_* (nuclear norm) of centred layers of Frobenius norm 1.
@@ -141,7 +141,7 @@ def procrustes(x: Rows, y: Rows) -> float:
     return _both(_of_norm_1, _procrustes, x, y)
 
 
-def neighbour_overlap(x: Rows, y: Rows, k: int = 10) -> float:
+def neighbour_overlap(x: RowArray, y: RowArray, k: int = 10) -> float:
     """Return the mean share of a row's k nearest neighbours that two layers have in common, in [0, 1].
 
     Nearest by plain cosine (Huh et al. 2024, mutual nearest neighbours). By chance it is k / (n - 1). Among
@@ -166,14 +166,17 @@ class _Directions(NamedTuple):
     columns: F64
 
 
-def _check_rows(layers: Sequence[Rows]) -> None:
+def _check_rows(layers: Sequence[RowArray]) -> None:
     rows = sorted({len(layer) for layer in layers})
     if len(rows) > 1:
         raise RequestError(f"layers have {', '.join(map(str, rows))} rows; give the same rows of each")
 
 
 def _both(
-    prepare: Callable[[Rows], P | None], compare: Callable[[P | None, P | None], float], x: Rows, y: Rows
+    prepare: Callable[[RowArray], P | None],
+    compare: Callable[[P | None, P | None], float],
+    x: RowArray,
+    y: RowArray,
 ) -> float:
     _check_rows([x, y])
     return compare(prepare(x), prepare(y))
@@ -187,7 +190,7 @@ def _defined(compare: Callable[[P, P], float]) -> Callable[[P | None, P | None],
     return compared
 
 
-def _varying(x: Rows) -> tuple[F64, float] | None:
+def _varying(x: RowArray) -> tuple[F64, float] | None:
     """Return centred rows (n, d) and the length below which a vector is rounding error; `None` if undefined."""
     if len(x) < 4 or not finite(x):
         return None
@@ -195,12 +198,12 @@ def _varying(x: Rows) -> tuple[F64, float] | None:
     return (values, rounding) if values.any() else None
 
 
-def _of_norm_1(x: Rows) -> F64 | None:
+def _of_norm_1(x: RowArray) -> F64 | None:
     varying = _varying(x)
     return None if varying is None else np.divide(varying[0], np.linalg.norm(varying[0]))
 
 
-def _aligned(x: Rows) -> F64 | None:
+def _aligned(x: RowArray) -> F64 | None:
     """Return centred rows (n, d), scaled so that ‖XᵀX‖ = 1."""
     rows = _of_norm_1(x)
     return None if rows is None else np.divide(rows, math.sqrt(np.linalg.norm(rows.T @ rows)))
@@ -211,7 +214,7 @@ def _cka(x: F64, y: F64) -> float:
     return min(float(np.linalg.norm(x.T @ y)) ** 2, 1.0)
 
 
-def _unbiased(x: Rows) -> _Unbiased | None:
+def _unbiased(x: RowArray) -> _Unbiased | None:
     rows = _of_norm_1(x)
     if rows is None:
         return None
@@ -233,7 +236,7 @@ def _unbiased_cka(x: _Unbiased, y: _Unbiased) -> float:
     return max(-1.0, min(value, 1.0))
 
 
-def _directions(x: Rows, kept: float = 1.0) -> _Directions | None:
+def _directions(x: RowArray, kept: float = 1.0) -> _Directions | None:
     """Return the fewest singular directions with a share `kept` of the variance, without those of rounding error."""
     varying = _varying(x)
     if varying is None:
@@ -262,7 +265,7 @@ def _weighted_correlation(x: _Directions, y: _Directions) -> float:
     return float(weights @ correlations / weights.sum())
 
 
-def _dissimilarities(x: Rows) -> F32 | None:
+def _dissimilarities(x: RowArray) -> F32 | None:
     """Return centred ranks, of length 1, of Pearson's correlation of all pairs of rows, float32 (n (n - 1) / 2,).
 
     Ranks of 1 - Pearson are the same in reverse for both layers, which doesn't change their correlation.
@@ -288,7 +291,7 @@ def _procrustes(x: F64, y: F64) -> float:
     return max(0.0, 2 - 2 * float(np.linalg.svd(x.T @ y, compute_uv=False).sum()))
 
 
-def _neighbours(x: Rows, k: int) -> I64 | None:
+def _neighbours(x: RowArray, k: int) -> I64 | None:
     """Return each row's k nearest neighbours as numbers row · n + neighbour, ascending: int64 (n k,)."""
     n, unit = len(x), None if _varying(x) is None else unit_rows(x)
     if unit is None or not 1 <= k < n:

@@ -20,8 +20,16 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
-from layerwise.heads.inputs import check_dataset, chunks, encode_rows, open_source, tracked
-from layerwise.labels.labelled import Labelled, read_column, read_labels
+from layerwise.heads.inputs import (
+    UnknownTally,
+    check_dataset,
+    chunks,
+    encode_rows,
+    open_source,
+    tracked,
+)
+from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
+from layerwise.labels.labelled import Labelled, read_labels
 from layerwise.options import ReadOptions
 from layerwise.states import Layered
 from layerwise.store import LayerDataset, open_dataset
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
     from layerwise.read.corpus import Corpus
 
 _BLOCK = 65_536  # rows of a dataset that are scored at a time
-_DOCUMENT = "document"  # the column that says which texts belong together
 
 
 def evaluate(
@@ -87,12 +94,19 @@ def dataset_of(source: Any) -> Path | None:
     is_list = isinstance(source, list | tuple)
     paths = [path for path in (source if is_list else [source]) if isinstance(path, str | Path)]
     folders = [place(path) for path in paths if path != "-"]
-    datasets = [folder for folder in folders if (folder / "manifest.json").is_file()]
+    datasets = [folder for folder in folders if _holds_manifest(folder)]
     if datasets and is_list and len(source) > 1:
         raise RequestError(
             f"{datasets[0]} is a dataset, and there are {len(source)} sources; evaluate the dataset alone"
         )
     return datasets[0] if datasets else None
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        return (folder / "manifest.json").is_file()
+    except (OSError, ValueError):  # no name of a file: the reader of texts says what is wrong with it
+        return False
 
 
 def _check_no_reading(dataset: Path, options: Mapping[str, Any]) -> None:
@@ -124,16 +138,19 @@ class _LabelledScores:
         track: Tracker,
     ) -> None:
         """Encode labelled texts in chunks of bounded size, and add their rows."""
-        first_doc = 0
+        first_doc, unknown = 0, UnknownTally()
         labels = [task.label for task in self.head.task_heads]
-        for examples, part in tracked(chunks(self.head, corpus, [*labels, _DOCUMENT]), track, corpus):
+        for examples, part in tracked(chunks(self.head, corpus, [*labels, *DOCUMENT_COLUMNS]), track, corpus):
             if not first_doc:
                 _check_columns(
                     _columns_of(examples), [(task.name, task.label) for task in self.head.task_heads]
                 )
             with computing(threads):
-                self.add(encode_rows(self.head, encoder(), examples, batch_tokens, part), first_doc)
+                rows = encode_rows(self.head, encoder(), examples, batch_tokens, part)
+                self.add(rows, first_doc)
+            unknown.add(rows)
             first_doc += len(examples)
+        unknown.log_note(self.head)
         self.notes += corpus.notices
         self.notes += [f"skipped {bad.source}, line {bad.line}: {bad.why}" for bad in corpus.skipped]
 
@@ -157,13 +174,10 @@ class _LabelledScores:
         return {task.name: evaluate_task(task, scores, self.notes) for task, scores in self.scores_of_tasks}
 
 
-def _documents(rows: Layered, labels: Labelled) -> list[str | None]:
-    """Return the document of each labelled row; `None` where there is none."""
-    try:
-        values = read_column(rows, labels.docs, _DOCUMENT)
-    except RequestError:
-        return [None] * len(labels)
-    return [None if value is None else str(value) for value in values]
+def _documents(rows: Layered, labels: Labelled) -> dict[str, NDArray[Any]]:
+    """Return the values of the columns that tell documents for each labelled row, as objects (n,)."""
+    texts, text_of_row = np.unique(labels.docs, return_inverse=True)
+    return {column: document_values(rows, texts, column)[text_of_row] for column in DOCUMENT_COLUMNS}
 
 
 def _check_multi(task: TaskHead, labels: Labelled) -> None:

@@ -12,7 +12,8 @@ from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.heads.evaluation import Confusion, TaskEvaluation
 from layerwise.heads.head import TaskHead
-from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals, unit_numbers
+from layerwise.labels.groups import DOCUMENT_COLUMNS, MIN_DOCUMENTS, find_documents
+from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
 from layerwise.labels.labelled import check_labelled, complete_tags
 from layerwise.labels.metrics import confusion
 from layerwise.labels.scorers import predicted_labels, score
@@ -20,16 +21,17 @@ from layerwise.labels.spelling import shortened
 from layerwise.labels.unknown import match_classes
 from layerwise.results import Estimate
 
-_ENOUGH_DOCUMENTS = 10  # with fewer, the texts are the units of intervals
-
 
 @dataclass
 class ScoredRows:
-    """The labels of one task collected so far, and the scores of the same rows."""
+    """The labels of one task collected so far, and the scores of the same rows.
+
+    `documents` holds the values of the columns that tell documents (`DOCUMENT_COLUMNS`), as objects (n,).
+    """
 
     gold: list[NDArray[Any]] = field(default_factory=list)
     docs: list[NDArray[np.int64]] = field(default_factory=list)
-    documents: list[list[str | None]] = field(default_factory=list)
+    documents: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     scores: list[F32] = field(default_factory=list)
     dropped: int = 0
     notes: list[str] = field(default_factory=list)
@@ -49,13 +51,15 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
     gold, docs, scores = (
         np.concatenate(parts) for parts in (task_rows.gold, task_rows.docs, task_rows.scores)
     )
-    documents = [document for part in task_rows.documents for document in part]
+    documents = {
+        column: np.concatenate([part[column] for part in task_rows.documents]) for column in DOCUMENT_COLUMNS
+    }
     dropped = task_rows.dropped
     if task.task == "tag":  # the scheme of the tags can be recognised only now that all texts are read
         keep, gold, _ = complete_tags(docs, gold)
         dropped += int((~keep).sum())
         docs, scores = docs[keep], scores[keep]
-        documents = [document for document, kept in zip(documents, keep, strict=True) if kept]
+        documents = {column: values[keep] for column, values in documents.items()}
     check_labelled(len(gold), [task.label])
     if task.classes:
         gold, _ = match_classes(gold, task.classes, multi=task.multi)
@@ -74,7 +78,7 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
             name: Estimate(value, *ends.get(name, (None, None))) for name, value in result.scores.items()
         },
         unknown_labels=unknown,
-        per_label=_per_label(result.classes),
+        per_label=_per_label(task, result.classes),
         confusion=_confusion(task, gold, predictions),
         notes=(
             *notes,
@@ -84,9 +88,12 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
     )
 
 
-def _per_label(classes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def _per_label(task: TaskHead, classes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the scores of each label, in the order of the head's classes; others follow, sorted."""
     names = ("precision", "recall", "f1", "support")
-    return {entry["label"]: {name: entry[name] for name in names} for entry in classes}
+    places = {label: place for place, label in enumerate(task.classes)}
+    ordered = sorted(classes, key=lambda entry: places.get(entry["label"], len(places)))
+    return {entry["label"]: {name: entry[name] for name in names} for entry in ordered}
 
 
 def _confusion(task: TaskHead, gold: NDArray[Any], predictions: NDArray[Any]) -> Confusion | None:
@@ -96,14 +103,13 @@ def _confusion(task: TaskHead, gold: NDArray[Any], predictions: NDArray[Any]) ->
     return Confusion(labels, counts.tolist())
 
 
-def _units(docs: I64, documents: Sequence[str | None]) -> tuple[I64, str]:
+def _units(docs: I64, documents: Mapping[str, NDArray[Any]]) -> tuple[I64, str]:
     """Return the unit of each row that intervals take for independent, int64 (n,), and what a unit is."""
-    if len({document for document in documents if document is not None}) < _ENOUGH_DOCUMENTS:
+    first_rows = np.unique(docs, return_index=True)[1]
+    by_document = find_documents(docs, lambda _, column: documents[column][first_rows])
+    if by_document is None or by_document.count(np.ones(len(docs), bool)) < MIN_DOCUMENTS:
         return docs, "text"
-    pairs = zip(docs.tolist(), documents, strict=True)
-    return unit_numbers(
-        [("text", doc) if name is None else ("document", name) for doc, name in pairs]
-    ), "document"
+    return by_document.numbers, "file" if by_document.column == "source" else "document"
 
 
 def unknown_labels(task: TaskHead, gold: NDArray[Any]) -> dict[str, int]:

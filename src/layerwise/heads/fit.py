@@ -13,11 +13,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32
-from layerwise.heads.head import Fitted, TaskHead, apply
+from layerwise.heads.head import Fitted, TaskHead
+from layerwise.heads.held_out import (
+    Ranking,
+    best,
+    constant_note,
+    majority_scores,
+    rank,
+    score_head,
+    selection_metric,
+)
 from layerwise.heads.held_out_intervals import interval_record
 from layerwise.heads.layer_importance import explain_head
 from layerwise.heads.learned_mix import LearnedMix
@@ -33,7 +41,6 @@ from layerwise.heads.solve import (
 )
 from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import SplitPlan, Target
-from layerwise.labels.scorers import Score, predicted_labels, score
 from layerwise.mixes import layer_stats
 from layerwise.options import TrainOptions
 from layerwise.states import Layered
@@ -44,7 +51,7 @@ Heads = tuple[TaskHead, ...]  # of the tasks of a group, fitted together
 
 def fit_heads(
     dataset: Layered, plan: SplitPlan, options: TrainOptions, track: Tracker = SILENT
-) -> tuple[Heads, dict[str, dict[str, Any]]]:
+) -> tuple[Heads, dict[str, dict[str, Any]], list[str]]:
     """Fit one head per task of `plan` to the rows of `dataset`; each layer is read once for all tasks.
 
     With `norm=layer` the layers are read once more for the final fit, since the statistics then come from more rows.
@@ -52,7 +59,8 @@ def fit_heads(
     Returns:
         the heads, and the record of the training of each task by its name, as JSON values: numbers of rows,
         what was chosen on the held-out rows, and scores. Held-out scores, and `learned` (the explanation of a
-        learned mix), are of a head that was fitted without the held-out rows.
+        learned mix), are of a head that was fitted without the held-out rows. Last, notes on heads whose answers
+        are nearly constant.
     """
     reading_track, fitting_track = track.split(1, 9)
     reading_track.named("reading the layers")
@@ -67,6 +75,7 @@ def fit_heads(
     final_rows = _all_rows(dataset, plan, rows, rereading_track)
     heads: dict[int, TaskHead] = {}
     records: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
     work = list(zip(groups, chosen, strict=True))
     for (group, (hyperparameters, trial)), part in refitting_track.each(work, names, costs):
         refitting, *recording = part.split(1, *[1.0 + options.draws] * len(group))
@@ -76,11 +85,12 @@ def fit_heads(
             final = _fit(plan, final_rows, group, hyperparameters, options, refitting)
         for number, trial_head, head, task_track in zip(group, trial, final, recording, strict=True):
             heads[number] = head
+            notes += _note(plan, rows.x[number], number, trial_head, options)
             records[head.name] = {
                 **_counts(plan, plan.targets[number]),
                 **_choice(head, hyperparameters),
-                "held_out": _with_intervals(plan, rows, number, trial_head, plan.held_out),
-                "test": _with_intervals(plan, final_rows, number, head, plan.test),
+                "held_out": _scored(plan, rows.x[number], number, trial_head, plan.held_out, plan.train),
+                "test": _scored(plan, final_rows.x[number], number, head, plan.test, _final_rows(plan)),
                 "alone": _alone(plan, rows, number, options, task_track) if len(group) > 1 else None,
                 "learned": _json(
                     explain_head(
@@ -88,7 +98,7 @@ def fit_heads(
                     )
                 ),
             }
-    return tuple(heads[number] for number in numbers), records
+    return tuple(heads[number] for number in numbers), records, notes
 
 
 def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_TrainingRows", track: Tracker) -> "_TrainingRows":
@@ -96,9 +106,14 @@ def _all_rows(dataset: Layered, plan: SplitPlan, rows: "_TrainingRows", track: T
     if not (plan.refit and plan.held_out.any()):
         return rows
     track.named("all rows")
-    fitting = plan.train | plan.held_out
+    fitting = _final_rows(plan)
     normed = any(target.spec.mix.norm for target in plan.targets)
     return (_TrainingRows.read(dataset, plan, fitting) if normed else rows).standardised(plan, fitting)
+
+
+def _final_rows(plan: SplitPlan) -> Mask:
+    """Return the rows that the saved heads are fitted to, bool (n,)."""
+    return plan.train | plan.held_out if plan.refit else plan.train
 
 
 def _alone(
@@ -106,14 +121,13 @@ def _alone(
 ) -> dict[str, Any] | None:
     """Return the held-out scores of a task that is fitted without the other tasks that share its hidden layer."""
     _, (head,) = _choose(plan, rows, [number], options, track.named("alone"))
-    return _with_intervals(plan, rows, number, head, plan.held_out)
+    return _scored(plan, rows.x[number], number, head, plan.held_out, plan.train)
 
 
 def _counts(plan: SplitPlan, target: Target) -> dict[str, Any]:
     """Return the numbers of rows of a task, and the scheme of its tags."""
-    fitting = plan.train | plan.held_out if plan.refit else plan.train
     return {
-        "rows": int((target.has & fitting).sum()),
+        "rows": int((target.has & _final_rows(plan)).sum()),
         "held_out_rows": int((target.has & plan.held_out).sum()),
         "test_rows": int((target.has & plan.test).sum()),
         "dropped": target.dropped,
@@ -127,20 +141,37 @@ def _choice(head: TaskHead, hyperparameters: Hyperparameters) -> dict[str, Any]:
     return {
         **regularisation(head.task, hyperparameters.C),
         "epochs": hyperparameters.epochs,
+        "chosen_by": hyperparameters.chosen_by,
         "converged": head.fitted.converged,
         "mix_weights": weights if head.mix.how == "learned" else None,
     }
 
 
-def _with_intervals(
-    plan: SplitPlan, rows: "_TrainingRows", number: int, head: TaskHead, which: Mask
+def _scored(
+    plan: SplitPlan, x: F32, number: int, head: TaskHead, which: Mask, fitting: Mask
 ) -> dict[str, Any] | None:
-    """Return the scores of a head on some rows, and how certain they are."""
-    scored = _json(_scores(plan, rows, number, head, which))
-    return scored and scored | interval_record(plan, number, rows.x[number], head, which)
+    """Return the scores of a head on some rows, how certain they are, and those of always giving the same answer."""
+    target = plan.targets[number]
+    result = score_head(target, x, head, which)
+    if result is None:
+        return None
+    return {
+        **result.to_json(),
+        "majority": majority_scores(target, fitting, which),
+        **interval_record(plan, number, x, head, which),
+    }
 
 
-def _json(result: Score | LearnedMix | None) -> dict[str, Any] | None:
+def _note(plan: SplitPlan, x: F32, number: int, head: TaskHead, options: TrainOptions) -> list[str]:
+    """Return a note if the answers of a head are nearly constant: on held-out rows, or without any where it was fitted."""
+    target, part, which = plan.targets[number], "held-out", plan.held_out
+    if not (plan.held_out & target.has).any():
+        part, which = "training", plan.train
+    note = constant_note(target, x, head, which, part, options.class_weight)
+    return [] if note is None else [note]
+
+
+def _json(result: LearnedMix | None) -> dict[str, Any] | None:
     return None if result is None else result.to_json()
 
 
@@ -198,31 +229,35 @@ def _choose(
 ) -> tuple[Hyperparameters, Heads]:
     """Return the hyperparameters of some tasks, and the heads fitted with them without the held-out rows."""
     target = plan.targets[group[0]]
+    is_held_out = bool((plan.held_out & target.has).any())
     if has_hidden(options):
         trial = _fit(plan, rows, group, Hyperparameters(), options, track, stop=True)
-        return Hyperparameters(None, max(1, trial[0].fitted.epochs)), trial
-    if not (plan.held_out & target.has).any():
+        stop_epoch = max(1, trial[0].fitted.epochs)
+        return Hyperparameters(None, stop_epoch, "loss" if is_held_out else None), trial
+    if not is_held_out:
         hyperparameters = Hyperparameters(DEFAULT[target.spec.task])
         return hyperparameters, _fit(plan, rows, group, hyperparameters, options, track)
-    values = grid(target)
-    enough_rows = int((plan.held_out & target.has).sum()) >= _ENOUGH_ROWS
-    trials: list[tuple[tuple[float, float], Hyperparameters, Heads]] = []
+    metric = selection_metric(target, plan.train, options.class_weight)
+    values, rankings = grid(target), list[Ranking]()
+    trials: list[tuple[Hyperparameters, Heads]] = []
     for C, part in track.each(values, (f"C {n + 1} of {len(values)}" for n in range(len(values)))):
-        if (
-            len(trials) > 2
-            and enough_rows
-            and max(trials[-1][0], trials[-2][0]) < max(rank for rank, *_ in trials[:-2])
-        ):
-            break  # weak regularisation takes longest to fit, and the last two values scored worse than the best
+        if _is_past_best(rankings, int((plan.held_out & target.has).sum())):
+            break
         trial = _fit(plan, rows, group, Hyperparameters(C), options, part, stop=True)
-        epochs = max(1, trial[0].fitted.epochs) if is_learned(target) else None
-        held_out_score = _scores(plan, rows, group[0], trial[0], plan.held_out)
-        assert held_out_score is not None  # there are held-out rows with a label
-        rank = (held_out_score.main(options.class_weight), -_loss(plan, rows, group[0], trial[0]))
-        trials.append((rank, Hyperparameters(C, epochs), trial))
-    # Few held-out rows often give equal scores: then the likelihood of their labels decides.
-    _, hyperparameters, trial = max(trials, key=lambda entry: entry[0])
-    return hyperparameters, trial
+        refit_epochs = max(1, trial[0].fitted.epochs) if is_learned(target) else None
+        x, head = rows.x[group[0]], trial[0]
+        rankings.append(rank(target, x, head, plan.train, plan.held_out, metric, options.class_weight))
+        trials.append((Hyperparameters(C, refit_epochs, metric), trial))
+    return trials[best(rankings, metric)]
+
+
+def _is_past_best(rankings: Sequence[Ranking], rows: int) -> bool:
+    """Return whether the last two values of C scored worse, on enough rows, than the best before them.
+
+    Weak regularisation takes longest to fit, so the search ends there.
+    """
+    scores = [ranking.score for ranking in rankings]
+    return rows >= _ENOUGH_ROWS and len(scores) > 2 and max(scores[-2:]) < max(scores[:-2])
 
 
 def _fit(
@@ -267,29 +302,3 @@ def _head(target: Target, rows: _TrainingRows, number: int, fitted: Fitted) -> T
         stats=rows.stats[number],
         fitted=fitted,
     )
-
-
-def _scores(plan: SplitPlan, rows: _TrainingRows, number: int, head: TaskHead, which: Mask) -> Score | None:
-    """Return the scores of a head on some rows of the plan; `None` if none of them has a label."""
-    target = plan.targets[number]
-    in_task = which[target.has]
-    if not in_task.any():
-        return None
-    docs = target.docs[in_task]
-    raw = apply(head.fitted, rows.x[number][:, target.has & which])
-    predictions = predicted_labels(head.task, head.multi, head.classes, raw, docs)
-    return score(head.task, target.multi, target.gold[in_task], predictions, docs)
-
-
-def _loss(plan: SplitPlan, rows: _TrainingRows, number: int, head: TaskHead) -> float:
-    """Return the mean loss of held-out rows: negative log-likelihood in nats, or squared error."""
-    target = plan.targets[number]
-    in_task = plan.held_out[target.has]
-    scores = apply(head.fitted, rows.x[number][:, target.has & plan.held_out]).astype(np.float64)
-    y = target.y[in_task]
-    if target.spec.task == "regress":
-        return float(((scores[:, 0] - y) ** 2).mean())
-    if target.multi:
-        return float((np.logaddexp(0, scores) - y * scores).sum(axis=1).mean())
-    picked = np.take_along_axis(scores, y[:, None], axis=1)[:, 0]
-    return float((logsumexp(scores, axis=1) - picked).mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from layerwise.arguments import argument
@@ -19,73 +19,110 @@ NO_LABEL = "_"  # the label of spans whose tags have no label, and of words with
 _BREAKS = dict.fromkeys(
     map(ord, "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " "
 )  # characters that end a cell or a line
+Heads = Mapping[str, HeadData]
+"""Heads by their names, as in a `HeadGroup`."""
 
 
-def check_format(head: HeadData, to: str) -> str:
-    """Return `to` if a head's answers can be written in this format.
+def check_format(heads: Heads, to: str) -> str:
+    """Return `to` if the answers of heads can be written in this format.
 
     Raises:
         RequestError: an unknown format, or one that can't hold the answers.
     """
     if to not in FORMATS:
         raise RequestError(f"{argument('to', to)} doesn't exist; choose one of {', '.join(FORMATS)}")
-    level = head.rows["level"]
-    if to == "conll" and (level != "word" or any(t.multi or t.task == "regress" for t in head.task_heads)):
+    tasks = [task for head in heads.values() for task in head.task_heads]
+    if to == "conll":
+        _check_conll(heads, tasks)
+    if to == "csv" and len(tasks) > 1 and any(head.rows["level"] != "text" for head in heads.values()):
+        what = "head" if len(heads) > 1 else "task"
         raise RequestError(
-            f"{argument('to', to)} needs a head that gives every word one label or tag; use jsonl or csv"
-        )
-    broken = [c for t in head.task_heads for c in t.classes if not c.strip() or c != c.translate(_BREAKS)]
-    if to == "conll" and broken:
-        raise RequestError(
-            f"{argument('to', to)} can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in "
-            "it; use jsonl or csv"
-        )
-    if to == "csv" and level != "text" and len(head.task_heads) > 1:
-        raise RequestError(
-            f"{argument('to', to)} can hold only one task where a text has many rows; use jsonl"
+            f"{argument('to', to)} can hold only one {what} where a text has many rows; use jsonl"
         )
     return to
 
 
-def lines(head: HeadData, to: str, predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield predictions in a format, line by line, without line ends."""
-    writers: dict[str, Callable[[HeadData, Iterable[Prediction]], Iterator[str]]] = {
-        "jsonl": _jsonl,
-        "csv": _csv,
-        "conll": _conll,
-    }
-    return writers[to](head, predictions)
+def _check_conll(heads: Heads, tasks: Sequence[TaskHead]) -> None:
+    levels = {head.rows["level"] for head in heads.values()}
+    if levels != {"word"} or any(task.multi or task.task == "regress" for task in tasks):
+        what = "a head that gives" if len(heads) == 1 else "heads that all give"
+        raise RequestError(
+            f"{argument('to', 'conll')} needs {what} every word one label or tag; use jsonl or csv"
+        )
+    broken = [c for task in tasks for c in task.classes if not c.strip() or c != c.translate(_BREAKS)]
+    if broken:
+        raise RequestError(
+            f"{argument('to', 'conll')} can't hold the label {broken[0]!r:.60}, which is blank or has a tab or a line end in "
+            "it; use jsonl or csv"
+        )
 
 
-def _jsonl(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
+def lines(
+    heads: Heads, to: str, predictions: Iterable[Prediction], *, has_ids: bool = False
+) -> Iterator[str]:
+    """Yield predictions in a format, line by line, without line ends.
+
+    Args:
+        heads: the heads that made them.
+        to: one of `FORMATS`.
+        predictions: the predictions, in order.
+        has_ids: whether texts have ids; without it the first text decides for CSV.
+    """
+    if to == "csv":
+        return _csv(heads, predictions, has_ids=has_ids)
+    return _conll(heads, predictions) if to == "conll" else _jsonl(predictions)
+
+
+def _jsonl(predictions: Iterable[Prediction]) -> Iterator[str]:
     return (json.dumps(prediction.to_json()) for prediction in predictions)
 
 
-def _csv(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
+def _task_answers(heads: Heads, prediction: Prediction) -> Iterator[tuple[TaskHead, dict[str, Any]]]:
+    """Yield each task of each head with its answer."""
+    for name, head in heads.items():
+        answer = prediction.answer[name] if len(heads) > 1 else prediction.answer
+        for task in head.task_heads:
+            yield task, answer[task.name] if len(head.task_heads) > 1 else answer
+
+
+def _csv(heads: Heads, predictions: Iterable[Prediction], *, has_ids: bool) -> Iterator[str]:
     """Yield a header, then a row per text, or per word or span below text level; the text isn't written."""
-    one_row_per_text = head.rows["level"] == "text"
-    header = ["doc"]
-    for number, prediction in enumerate(predictions):
-        if not number:  # the first text shows whether texts have ids
-            header += ["id"] if prediction.example.id is not None else []
-            yield _row([*header, *_columns(head)])
-        first_cells = [prediction.doc, *([prediction.example.id] if len(header) > 1 else [])]
-        if one_row_per_text:
-            yield _row(
-                [
-                    *first_cells,
-                    *(
-                        cell
-                        for task, answer in _answers_by_task(head, prediction)
-                        for cell in _cells(task, answer)
-                    ),
-                ]
-            )
-            continue
-        for row in next(iter(prediction.answer.values())):
-            cells = {key: value for key, value in row.items() if key != "text"}
-            label_cells = [_joined(head.task_heads[0], cells.popitem()[1])] if "labels" in cells else []
-            yield _row([*first_cells, *cells.values(), *label_cells])
+    is_per_text = all(head.rows["level"] == "text" for head in heads.values())
+    columns: list[str] | None = None
+    for prediction in predictions:
+        kept = {**prediction.kept.of_text, **prediction.kept.of_words}
+        if columns is None:
+            has_ids = (has_ids or prediction.id is not None) and "id" not in kept
+            columns = ["doc", *(["id"] if has_ids else []), *kept]
+            yield _row([*columns, *_text_columns(heads)] if is_per_text else [*columns, *_row_columns(heads)])
+        values = {"doc": prediction.doc, "id": prediction.id, **kept}
+        if is_per_text:
+            answers = _task_answers(heads, prediction)
+            cells = [cell for task, answer in answers for cell in _cells(task, answer)]
+            first_cells = [_cell(values.get(name)) for name in columns]
+            yield _row([*first_cells, "true" if prediction.is_empty else "", *cells])
+        else:
+            yield from _rows_of_text(heads, prediction, columns, values)
+
+
+def _rows_of_text(
+    heads: Heads, prediction: Prediction, columns: Sequence[str], values: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield a row per word or span; a kept column with a value per word has the values of its words."""
+    task, answer = next(_task_answers(heads, prediction))
+    offsets = _word_offsets(prediction) if prediction.kept.of_words else []
+    for row in next(iter(answer.values())):
+        inside = [n for n, (start, end) in enumerate(offsets) if start < row["end"] and row["start"] < end]
+        of_row = {
+            name: [values_of_words[n] for n in inside]
+            for name, values_of_words in prediction.kept.of_words.items()
+        }
+        here = {
+            **values,
+            **{name: items[0] if len(items) == 1 else items for name, items in of_row.items()},
+        }
+        first_cells = [_cell(here.get(name)) for name in columns]
+        yield _row([*first_cells, row["start"], row["end"], *_cells(task, row)])
 
 
 def _row(cells: Iterable[Any]) -> str:
@@ -94,44 +131,70 @@ def _row(cells: Iterable[Any]) -> str:
     return out.getvalue().removesuffix("\r\n")
 
 
-def _columns(head: HeadData) -> list[str]:
-    if head.rows["level"] != "text":
-        task = head.task_heads[0]
-        return ["start", "end", "value" if task.task == "regress" else "labels" if task.multi else "label"]
-    out = []
-    for task in head.task_heads:
-        start = f"{task.name}." if len(head.task_heads) > 1 else ""
-        plain = task.task == "classify" and not task.multi
-        names = ["value"] if task.task == "regress" else ["labels"] if task.multi else ["label"]
-        out += [start + name for name in (*names, *(f"p:{c}" for c in task.classes if plain))]
+def _cell(value: Any) -> str:
+    """Return a kept value as a cell: strings as they are, nothing for null, all else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _text_columns(heads: Heads) -> list[str]:
+    """Return the columns of answers for texts; of several heads or tasks with their names before them."""
+    out = ["empty"]
+    for name, head in heads.items():
+        for task in head.task_heads:
+            names = [*([name] if len(heads) > 1 else []), *([task.name] if len(head.task_heads) > 1 else [])]
+            out += [".".join((*names, column)) for column in _columns(task)]
     return out
 
 
-def _answers_by_task(head: HeadData, prediction: Prediction) -> Iterator[tuple[TaskHead, dict[str, Any]]]:
-    """Yield each task with its answer."""
-    for task in head.task_heads:
-        yield task, prediction.answer[task.name] if len(head.task_heads) > 1 else prediction.answer
+def _row_columns(heads: Heads) -> list[str]:
+    """Return the columns of answers for words or spans."""
+    (head,) = heads.values()
+    (task,) = head.task_heads
+    plain = task.task != "regress" and not task.multi
+    return ["start", "end", *(["label", "probability"] if plain else _columns(task))]
 
 
-def _cells(task: TaskHead, answer: dict[str, Any]) -> list[Any]:
-    if "labels" in answer:
-        return [_joined(task, answer["labels"])]
-    return [answer["label"], *answer["probabilities"].values()] if "label" in answer else [answer["value"]]
+def _columns(task: TaskHead) -> list[str]:
+    if task.task == "regress":
+        return ["value"]
+    return ["labels" if task.multi else "label", *(f"p:{name}" for name in task.classes)]
+
+
+def _cells(task: TaskHead, answer: Mapping[str, Any]) -> list[Any]:
+    """Return the cells of the answer for a text, a word or a span, without its offsets."""
+    if "value" in answer:
+        return [answer["value"]]
+    label = _joined(task, answer["labels"]) if "labels" in answer else answer["label"]
+    if "probability" in answer:
+        return [label, answer["probability"]]
+    return [label, *answer["probabilities"].values()]
 
 
 def _joined(task: TaskHead, labels: Iterable[str]) -> str:
     return (task.label_separator or ";").join(labels)
 
 
-def _conll(head: HeadData, predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield a line per word with the label of each task, and an empty line after each text."""
+def _conll(heads: Heads, predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Yield a line per word with its kept columns and the label of each task, and an empty line after each text.
+
+    Kept columns with one value for the text are comments before it.
+    """
     for prediction in predictions:
+        for name, value in prediction.kept.of_text.items():
+            yield f"# {name} = {_cell(value)}".translate(_BREAKS)
         offsets = _word_offsets(prediction)
-        columns = [_tags(task, answer, offsets) for task, answer in _answers_by_task(head, prediction)]
-        for (start, end), *tags in zip(offsets, *columns, strict=True):
+        kept = [_word_cells(values) for values in prediction.kept.of_words.values()]
+        tags = [_tags(task, answer, offsets) for task, answer in _task_answers(heads, prediction)]
+        for (start, end), *cells in zip(offsets, *kept, *tags, strict=True):
             word = prediction.example.text[start:end].translate(_BREAKS)
-            yield "\t".join([word, *tags])
+            yield "\t".join([word, *cells])
         yield ""
+
+
+def _word_cells(values: Iterable[Any]) -> list[str]:
+    return [_cell(value).translate(_BREAKS) or NO_LABEL for value in values]
 
 
 def _word_offsets(prediction: Prediction) -> list[tuple[int, int]]:

@@ -188,6 +188,7 @@ class HeadData:
         task_heads: the fitted head of each task.
         training: the training data, and the scores on held-out and test rows.
         provenance: further records: versions, and the time of the training.
+        name: that of its folder without the ending, or `None` for a head that is in no folder.
     """
 
     model: Mapping[str, Any]
@@ -196,6 +197,7 @@ class HeadData:
     task_heads: tuple[TaskHead, ...]
     training: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:

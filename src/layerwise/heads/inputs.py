@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,14 @@ from layerwise.read.corpus import Corpus, open_corpus
 from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
-from layerwise.schema import unknown_note
 from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
 from layerwise.texts import listed, refuse
+from layerwise.unknown import unknown_note
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
+    from layerwise.encode.request import Request
 
 # Texts and characters that are encoded at once: enough for full batches, few enough for a small memory.
 TEXTS, CHARACTERS = 1024, 262_144
@@ -97,9 +98,32 @@ def encode_rows(
     track: Tracker = SILENT,
 ) -> LayerStates:
     """Return the rows of texts, encoded as in the training of the head, up to the deepest layer of its mixes."""
+    return encode_together([head], encoder, examples, batch_tokens, track)[0]
+
+
+def encode_together(
+    heads: Sequence[HeadData],
+    encoder: Encoder,
+    examples: Sequence[Example],
+    batch_tokens: int | None = None,
+    track: Tracker = SILENT,
+) -> list[LayerStates]:
+    """Return the rows of texts for each of some heads, from one forward up to the deepest layer of all their mixes.
+
+    The heads may differ in their layers, level, pool and special tokens, and in nothing else of `HeadData.rows`.
+    """
+    requests = [_request(head, encoder, batch_tokens) for head in heads]
+    states = encoder.states_of_requests(examples, requests, on_batch=counted(track, len(examples)))
+    return [
+        _texts_of_words(states_of_head, str(head.rows["pool"])) if head.rows["words_pool"] else states_of_head
+        for head, states_of_head in zip(heads, states, strict=True)
+    ]
+
+
+def _request(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Request:
     rows = head.rows
     by_words = rows["words_pool"] is not None
-    request = encoder.request(
+    return encoder.request(
         head.layers,
         "word" if by_words else rows["level"],
         rows["words_pool"] if by_words else rows["pool"],
@@ -109,8 +133,6 @@ def encode_rows(
         overlap=choices.recorded_overlap(rows["long"], rows["overlap"]),
         batch_tokens=batch_tokens,
     )
-    states = encoder.states(examples, request, on_batch=counted(track, len(examples)))
-    return _texts_of_words(states, str(rows["pool"])) if by_words else states
 
 
 def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
@@ -146,7 +168,7 @@ class UnknownTally:
         self._tokens += int(states.texts["tokens"].to_numpy().sum())
         self._unknown += int(states.texts["unknown"].to_numpy().sum())
 
-    def tell(self, head: HeadData) -> None:
+    def log_note(self, head: HeadData) -> None:
         """Log a note if more than one token in ten is unknown to the model of a head."""
         remedy = "use a head of a model that was made for their language or script"
         note = unknown_note(self._unknown, self._tokens, str(head.model["id"]), remedy)
@@ -212,7 +234,14 @@ def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator
     """
     for chunk in shards(corpus.records(), TEXTS, CHARACTERS):
         check_paired(head, corpus.paired)
-        yield [_slim(example, {*keep, PART}) for example in chunk]
+        yield [slim(example, {*keep, PART}) for example in chunk]
+
+
+def arriving_chunks(head: HeadData, corpus: Corpus) -> Iterator[list[Example]]:
+    """Yield the texts as `chunks` does, with all columns; a chunk also ends where the next record hasn't arrived yet."""
+    for chunk in shards(corpus.records(), TEXTS, CHARACTERS, waits=lambda: corpus.waits):
+        check_paired(head, corpus.paired)
+        yield chunk
 
 
 def check_paired(head: HeadData, paired: bool) -> None:
@@ -233,7 +262,8 @@ def check_paired(head: HeadData, paired: bool) -> None:
         )
 
 
-def _slim(example: Example, keep: set[str]) -> Example:
+def slim(example: Example, keep: Collection[str]) -> Example:
+    """Return a text with only the columns `keep`."""
     columns = {name: value for name, value in example.columns.items() if name in keep}
     of_words = {name: value for name, value in example.word_columns.items() if name in keep}
     return replace(example, columns=columns, word_columns=of_words)

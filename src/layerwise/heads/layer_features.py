@@ -139,10 +139,9 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         `input_features` is ignored: texts have no columns.
         """
         check_is_fitted(self, "mix_")
-        if self.hidden:
-            return np.array(
-                [f"hidden_{name}" for name in dimension_names(self.head_mix_.width)], dtype=object
-            )
+        if self.head_mix_ is not None and self.hidden:
+            names = dimension_names(self.head_mix_.width)
+            return np.array([f"hidden_{name}" for name in names], dtype=np.object_)
         return mix_feature_names(self.mix_, self.width_, self.blocks_)
 
     def _resolve(self, texts: Sequence[Any]) -> Encoder:

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
-from layerwise.array_types import F32, I64
-from layerwise.encode.computing import computing
 from layerwise.example import Example
+from layerwise.heads.answers import answers
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.evaluation import Evaluation
-from layerwise.heads.head import HeadData, TaskHead
+from layerwise.heads.head import HeadData
 from layerwise.heads.head_mix import HeadMix, fitted_mix
 from layerwise.heads.inputs import (
     CHARACTERS,
     TEXTS,
     UnknownTally,
-    chunks,
-    encode_rows,
+    arriving_chunks,
     examples_of,
     load_model,
+    slim,
     tracked,
 )
-from layerwise.heads.storage import read_head, write_head
-from layerwise.labels.scorers import predicted_labels
-from layerwise.labels.tags import spans
+from layerwise.heads.kept import KeptColumns, KeptValues
+from layerwise.heads.storage import head_name, read_head, write_head
+from layerwise.heads.together import HeadGroup
+from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
 from layerwise.states import Layered
 
@@ -40,21 +39,30 @@ if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
     from layerwise.read.corpus import Corpus
 
-Answer = dict[str, Any]
+
+_LOGGER = logging.getLogger("layerwise")
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer of a head for one text (one pair): the text's number, the text, and the answer as JSON values."""
+    """The answer for one text (one pair): its number, the text (of a pair the first), and the answer as JSON values.
+
+    `id` is the user's own id, `kept` are the columns of the source to write beside the answer; `is_empty` is true for a
+    text of nothing but blanks (a pair with one).
+    """
 
     doc: int
     example: Example
     answer: dict[str, Any]
+    id: Any = None
+    kept: KeptValues = field(default_factory=KeptValues)
+    is_empty: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return `doc`, the user's `id` when there is one, and the answer."""
-        text_id = {} if self.example.id is None else {"id": self.example.id}
-        return {"doc": self.doc, **text_id, **self.answer}
+        """Return `doc`, `id` when there is one, the kept columns, `empty` for an empty text, and the answer."""
+        text_id = {} if self.id is None else {"id": self.id}
+        empty = {"empty": True} if self.is_empty else {}
+        return {"doc": self.doc, **text_id, **self.kept.of_text, **self.kept.of_words, **empty, **self.answer}
 
 
 class Head(HeadData):
@@ -65,7 +73,16 @@ class Head(HeadData):
 
     def __init__(self, data: HeadData, **loading: Any) -> None:
         """Store the data of a head; `loading` are the arguments of `inputs.load_model`."""
-        super().__init__(data.model, data.rows, data.pairs, data.task_heads, data.training, data.provenance)
+        values = (
+            data.model,
+            data.rows,
+            data.pairs,
+            data.task_heads,
+            data.training,
+            data.provenance,
+            data.name,
+        )
+        super().__init__(*values)
         self._loading = loading
         self._encoder: Encoder | None = None
         self._loading_lock = new_lock()
@@ -94,6 +111,7 @@ class Head(HeadData):
         self,
         texts: Iterable[str] | Iterable[Sequence[str]],
         *,
+        heads: Sequence[str | Path | Head] = (),
         batch_tokens: int | None = None,
         progress: Callback | None = None,
         threads: int | None = None,
@@ -102,22 +120,42 @@ class Head(HeadData):
 
         Args:
             texts: strings, or lists of words, in a list or a column; for a head of pairs, pairs of strings.
+            heads: further heads of the same model, as folders or loaded ones, to apply in the same forward; it is
+                computed by the encoder of this head.
             batch_tokens: the number of tokens per batch.
             progress: called with the progress; see `lw.Progress`.
             threads: number of threads to compute with; see `lw.extract`.
 
         Returns:
-            for each text `doc`, its number, and `label` with `probabilities`, `labels`, `value`, `spans` or
-            `words`; with several tasks, one of these under each task's name.
+            for each text `doc`, its number, and `label` or `labels` with `probabilities`, `value`, `spans` or
+            `words`; with several tasks, one of these under each task's name; with several heads, that of each under
+            its name; `empty`, which is true, for an empty text.
 
         Raises:
-            RequestError: texts of another kind than the head takes.
+            RequestError: texts of another kind than the head takes; heads that can't be applied together.
+            HeadError: heads of different models.
         """
+        group = self.group(heads)
         records = examples_of(texts, self.pairs)
         choose(threads)
+        group.log_notes()
         with tracking(progress) as track:
             parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
-            return [prediction.to_json() for prediction in _stream(self, parts, batch_tokens, threads)]
+            return [prediction.to_json() for prediction in _stream(group, parts, batch_tokens, threads)]
+
+    def group(self, others: str | Path | Head | Sequence[str | Path | Head] = ()) -> HeadGroup:
+        """Return this head, with some others of the same model, to apply them together.
+
+        Errors are those of `load_head` and of `HeadGroup`.
+        """
+        named = [others] if isinstance(others, str | Path | Head) else others
+        heads = [self, *map(self._with_same_model, named)]
+        # The first head of each precision has the model for all of it.
+        owners = {head.rows["precision"]: head for head in reversed(heads)}
+        return HeadGroup(heads, [partial(_encoder_of, owners[head.rows["precision"]]) for head in heads])
+
+    def _with_same_model(self, other: str | Path | Head) -> Head:
+        return other if isinstance(other, Head) else Head(read_head(other), **self._loading)
 
     def predict_rows(self, states: Layered) -> list[dict[str, Any]]:
         """Return the answer for each text of rows that are already encoded, in memory or on disk.
@@ -196,6 +234,7 @@ class Head(HeadData):
             OutputError: `out` exists, or can't be written.
         """
         write_head(self, out)
+        self.name = self.name or head_name(out)
 
     def __repr__(self) -> str:
         tasks = ", ".join(f"{task.name}: {task.task} on {task.mix}" for task in self.task_heads)
@@ -235,21 +274,49 @@ def load_head(
     return head
 
 
+def _encoder_of(head: Head) -> Encoder:
+    return head.encoder
+
+
 def predict_source(
-    head: Head,
+    head: Head | HeadGroup,
     corpus: Corpus,
     *,
+    keep: Sequence[str] = (),
     batch_tokens: int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Iterator[Prediction]:
-    """Yield the predictions for the texts of a corpus, in their order, in bounded memory."""
+    """Yield the predictions for the texts of a corpus, in their order, in bounded memory, as texts arrive.
+
+    Args:
+        head: a head, or several in a group.
+        corpus: the source; notes on it are logged at its end.
+        keep: columns of the source to yield beside each answer.
+        batch_tokens: the number of tokens per batch.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Raises:
+        RequestError: a column that doesn't exist.
+    """
     choose(threads)
+    group = head if isinstance(head, HeadGroup) else head.group()
+    kept = KeptColumns(corpus, keep, group.keys)
+    group.log_notes()
 
     def predictions() -> Iterator[Prediction]:
+        texts = empty = 0
         with tracking(progress) as track:
-            parts = tracked(chunks(head, corpus), track, corpus)
-            yield from _stream(head, parts, batch_tokens, threads)
+            parts = tracked(arriving_chunks(group.first, corpus), track, corpus)
+            for prediction in _stream(group, parts, batch_tokens, threads, kept):
+                texts, empty = texts + 1, empty + prediction.is_empty
+                yield prediction
+        kept.log_notes()
+        if empty:
+            _LOGGER.warning(
+                "%s of %s texts are empty; their answers are marked as empty", f"{empty:,}", f"{texts:,}"
+            )
 
     return predictions()
 
@@ -267,105 +334,23 @@ def _parts(
 
 
 def _stream(
-    head: Head,
+    group: HeadGroup,
     parts: Iterator[tuple[list[Example], Tracker]],
     batch_tokens: int | None,
     threads: int | None,
+    kept: KeptColumns | None = None,
 ) -> Iterator[Prediction]:
-    step = 1 if head.pairs is None else 2
+    step = 1 if group.pairs is None else 2
     doc = 0
     unknown = UnknownTally()
     for examples, track in parts:
-        with computing(threads):  # not around `yield`: the limit must not hold in the caller's code
-            states = encode_rows(head, head.encoder, examples, batch_tokens, track)
-            chunk_answers = list(answers(head, states))
-        unknown.add(states)
-        for example, answer in zip(examples[::step], chunk_answers, strict=True):
-            yield Prediction(doc, example, answer)
+        records = [examples[begin : begin + step] for begin in range(0, len(examples), step)]
+        kept_values = [kept.values(record) if kept else KeptValues() for record in records]
+        slimmed = [slim(example, (PART,)) for example in examples]
+        # The number of threads is limited in there, and not around `yield`, where it would limit the caller's code.
+        chunk_answers = group.answers(slimmed, batch_tokens, threads, track, unknown)
+        for record, answer, values in zip(records, chunk_answers, kept_values, strict=True):
+            is_empty = not all(example.text.strip() for example in record)
+            yield Prediction(doc, record[0], answer, kept.id(record[0]) if kept else None, values, is_empty)
             doc += 1
-    unknown.tell(head)
-
-
-def answers(head: HeadData, states: Layered) -> list[Answer]:
-    """Return the answer of a head for each text (each pair) in `states`, in order, as JSON values.
-
-    A task gives `{"label", "probabilities"}`, `{"labels"}`, `{"value"}`, `{"spans"}`, or below text level
-    `{"words"}` (`{"tokens"}` at token level, without special tokens). With several tasks, each text has one of
-    these under the name of each task.
-    """
-    paired = head.pairs is not None
-    task_answers = [_answers(task, task.scores(states.layer, paired), states) for task in head.task_heads]
-    if len(task_answers) == 1:
-        return task_answers[0]
-    names = [task.name for task in head.task_heads]
-    return [dict(zip(names, text_answers, strict=True)) for text_answers in zip(*task_answers, strict=True)]
-
-
-def _probabilities(task: TaskHead, scores: F32) -> F32:
-    """Return the probabilities of the outputs, float32 (n, K): softmax, or one logistic per label (`multi`)."""
-    if task.multi:
-        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores), np.float32)
-    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
-
-
-def _answers(task: TaskHead, scores: F32, states: Layered) -> list[Answer]:
-    if states.level == "text":
-        return _row_answers(task, scores, np.arange(len(scores)))
-    docs = states.index["doc"].to_numpy()
-    texts = states.texts["doc"].to_numpy()
-    starts = np.searchsorted(docs, texts)
-    ends = np.searchsorted(docs, texts, side="right")
-    parts = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-    if task.task == "tag":
-        return _spans(_predicted(task, scores, docs), states, parts)
-    rows = _answers_or_none(task, scores, states, docs)
-    key = "tokens" if states.level == "token" else "words"
-    return [{key: [row for row in rows[part] if row is not None]} for part in parts]
-
-
-def _predicted(task: TaskHead, scores: F32, docs: I64) -> NDArray[Any]:
-    return predicted_labels(task.task, task.multi, task.classes, scores, docs)
-
-
-def _row_answers(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
-    labels_of_rows = _predicted(task, scores, docs)
-    if task.task == "regress":
-        return [{"value": short(value)} for value in scores[:, 0]]
-    if task.multi:
-        return [{"labels": list(labels)} for labels in labels_of_rows]
-    row_probabilities = _probabilities(task, scores)
-    return [
-        {"label": label, "probabilities": {n: short(p) for n, p in zip(task.classes, row, strict=True)}}
-        for label, row in zip(labels_of_rows.tolist(), row_probabilities, strict=True)
-    ]
-
-
-def _answers_or_none(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
-    """Return the character offsets and the answer of each row; `None` for special tokens."""
-    index = states.index
-    special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
-    key = "value" if task.task == "regress" else "labels" if task.multi else "label"
-    offsets = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
-    return [
-        None if is_special else {"start": start, "end": end, key: answer[key]}
-        for (start, end, is_special), answer in zip(offsets, _row_answers(task, scores, docs), strict=True)
-    ]
-
-
-def _spans(tags: NDArray[Any], states: Layered, parts: Sequence[slice]) -> list[Answer]:
-    starts, ends = (states.index[name].to_pylist() for name in ("start", "end"))
-    texts = states.texts["text"].to_pylist() if "text" in states.texts.column_names else [""] * len(parts)
-    out = []
-    for part, text in zip(parts, texts, strict=True):
-        text_spans = []
-        for label, first, after in spans(tags[part].tolist()):
-            start, end = starts[part.start + first], ends[part.start + after - 1]
-            text_spans.append({"start": start, "end": end, "label": label, "text": text[start:end]})
-        out.append({"spans": text_spans})
-    return out
-
-
-def short(number: Any) -> float:
-    """Return the number with the fewest digits that rounds to the same float32."""
-    return float(str(np.float32(number)))
+    unknown.log_note(group.first)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from layerwise._util.progress import SILENT, Tracker
@@ -38,10 +37,14 @@ Balance = str | None
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What is chosen on held-out rows: `C`, the inverse of the L2 penalty, and `epochs` of the gradient loop."""
+    """What is chosen on held-out rows: `C`, the inverse of the L2 penalty, and `epochs` of the gradient loop.
+
+    `chosen_by` is the metric of the choice; `None` if nothing was held out.
+    """
 
     C: float | None = None
     epochs: int | None = None
+    chosen_by: str | None = None
 
 
 def grid(target: Target) -> Sequence[float]:
@@ -175,7 +178,8 @@ def fit_values(x: F32, y: NDArray[np.float64], C: float) -> Fitted:
 
 def _logistic(x: F32, y: I64, C: float, balance: Balance) -> tuple[Any, bool]:
     model = LogisticRegression(C=C, class_weight=balance, max_iter=_MAX_STEPS)
-    with silenced(ConvergenceWarning):  # `converged` reports it
+    # Of steps that didn't suffice, which `converged` reports, and of many classes, which may well be meant.
+    with silenced(UserWarning):
         model.fit(x, y)
     return model, int(np.max(model.n_iter_)) < _MAX_STEPS
 

@@ -25,7 +25,7 @@ from layerwise._util.guarded import (
     read_bytes,
     read_json,
 )
-from layerwise._util.paths import reason
+from layerwise._util.paths import local_path, reason
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.head import Fitted, HeadData, TaskHead
 from layerwise.heads.mixing import Norms, input_width
@@ -114,7 +114,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     Raises:
         HeadError: no head, a damaged one, or one of another format version.
     """
-    folder = Path(path)
+    folder = local_path(path)
     file = folder / JSON
     if not file.is_file():
         problem = (
@@ -183,7 +183,14 @@ def read_head(path: str | Path) -> HeadData:
     pairs = value.get("pairs")
     provenance = {name: value.get(name) for name in ("versions", "made")}
     both = None if pairs is None else (pairs[0], pairs[1])
-    return HeadData(value["model"], value["rows"], both, tuple(tasks), value["training"], provenance)
+    model, rows, training = value["model"], value["rows"], value["training"]
+    return HeadData(model, rows, both, tuple(tasks), training, provenance, head_name(path))
+
+
+def head_name(path: str | Path) -> str:
+    """Return the name of a head: that of its folder, without the ending."""
+    folder = Path(path)
+    return (folder if folder.name not in ("", "..") else folder.resolve()).stem
 
 
 def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:

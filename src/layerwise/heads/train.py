@@ -13,6 +13,7 @@ from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.choices import CLASS_WEIGHTS, HEAD_TYPES, one_of
 from layerwise.errors import RequestError
+from layerwise.heads.advised_mix import advised_mix
 from layerwise.heads.fit import fit_heads
 from layerwise.heads.head import HeadData
 from layerwise.heads.held_out_intervals import few_units_notes
@@ -50,18 +51,24 @@ def train_head(
     opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     attached = with_labels(opened, options.labels_from, label, task=task)
     label = attached.label if tasks is None else label
+    advice = None
+    if options.mix_from is not None:
+        _check_alone(mix)
+        advice = advised_mix(options.mix_from)
+        mix = advice.mix
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
+    mix_notes = _default_notes(specs, mix) if advice is None else [*advice.notes(opened, specs)]
     _check_options(options, specs)
     rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
     plan = make_plan(attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed)
     _check_class_weight(plan, options)
-    task_heads, records = fit_heads(opened, plan, options, track)
+    task_heads, records, notes = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
-        "notes": [*attached.notes, *plan.notes, *few_units_notes(records)],
+        "notes": [*attached.notes, *plan.notes, *mix_notes, *notes, *few_units_notes(records)],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
@@ -144,6 +151,27 @@ def _mixes(
         allowed = f"there are {', '.join(names)}" if several else "there is one task without a name"
         raise RequestError(f"a mix is given for task {unknown[0]!r} and there is no such task; {allowed}")
     return {name: mix_of_task.get(name, _default_mix(dataset.layers)) for name in names}
+
+
+def _check_alone(mix: str | int | Mapping[str, str | int] | None) -> None:
+    """Raise RequestError if a mix is given beside the probe that advises one."""
+    if mix is not None:
+        raise RequestError(
+            f"{argument('mix')} and {argument('mix_from')} are both given and each chooses the mix; leave one out"
+        )
+
+
+def _default_notes(specs: Sequence[TaskSpec], mix: str | int | Mapping[str, str | int] | None) -> list[str]:
+    """Return a note on the mix of tasks for which none is given."""
+    named = mix if isinstance(mix, Mapping) else {} if mix is None else {spec.name for spec in specs}
+    lacking = [spec for spec in specs if spec.name not in named]
+    if not lacking:
+        return []
+    tasks = f" for {', '.join(spec.name for spec in lacking)}" if len(specs) > 1 else ""
+    return [
+        f"the mix{tasks} is {lacking[0].mix}, the default; {argument('mix')} names another, "
+        f"{argument('mix_from')} takes what `probe` advised"
+    ]
 
 
 def _default_mix(layers: Sequence[str]) -> str:

@@ -105,6 +105,8 @@ def _commonest(group_of_row: I64, classes: I64, groups: int) -> I64:
 def holdout(groups: I64, classes: I64 | None, share: float, seed: int) -> Mask:
     """Return the rows to hold out, bool (n,): about `share` of them, whole groups, classes spread evenly.
 
+    The first fold has the largest group; if that makes it much too large, the next one that isn't is held out.
+
     Raises:
         RequestError: only one group, so nothing can be held out.
     """
@@ -115,4 +117,5 @@ def holdout(groups: I64, classes: I64 | None, share: float, seed: int) -> Mask:
             "all rows belong to one group, so nothing can be held out; give more texts, or another column for "
             f"{argument('groups')}"
         )
-    return stratified_folds(groups, classes, folds, seed)[0]
+    most = 1.5 * len(groups) / folds
+    return min(stratified_folds(groups, classes, folds, seed), key=lambda rows: max(0.0, rows.sum() - most))

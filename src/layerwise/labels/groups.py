@@ -5,7 +5,7 @@ score well by remembering them. So rows are linked into groups, and a group is n
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,9 @@ from layerwise.labels.labelled import Mask, read_column
 from layerwise.states import Layered
 
 MIN_DOCUMENTS = 10  # with fewer, a part of a split has too few of them
+_MOST_JOINED = 0.1  # share of the rows in documents that identical texts join: half a fold
 _SOURCE = "source"
+DOCUMENT_COLUMNS = (DOCUMENT, _SOURCE)
 _SHARD = re.compile(r"-\d+-of-\d+\b")  # a file of a table that was cut for storage, not for its contents
 
 
@@ -66,7 +68,7 @@ class Division:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Documents:
+class Documents:
     """The column that tells the documents of rows, a number per row, and whether the row is in a document at all."""
 
     column: str
@@ -100,7 +102,7 @@ def group_rows(
     if column is not None:
         values, _ = _numbered(read_column(dataset, docs, column), docs)
         return Grouping(_components([texts], [values]), texts, values, column)
-    documents = _documents(dataset, docs)
+    documents = find_documents(docs, lambda texts, column: document_values(dataset, texts, column))
     if documents is None:
         return Grouping(texts, texts, texts)
     return _by_document(texts, documents, division or Division())
@@ -124,7 +126,7 @@ def leak_note(grouping: Grouping, test: Mask, other_parts: Mask) -> str | None:
     )
 
 
-def _by_document(texts: I64, documents: _Documents, division: Division) -> Grouping:
+def _by_document(texts: I64, documents: Documents, division: Division) -> Grouping:
     """Return the groups where there are documents: whole documents, or texts with a note where that isn't possible."""
     parts = [part for part in division.parts if part.any()] or [np.ones(len(texts), bool)]
     count = min(documents.count(part) for part in parts)
@@ -155,16 +157,16 @@ def _by_document(texts: I64, documents: _Documents, division: Division) -> Group
     )
 
 
-def _linked(texts: I64, documents: _Documents) -> tuple[I64, tuple[str, ...]]:
+def _linked(texts: I64, documents: Documents) -> tuple[I64, tuple[str, ...]]:
     """Return groups of whole documents, int64 (n,), and a note on texts that couldn't be kept together.
 
-    Documents with an identical text are joined, unless most would hang together by short texts that many documents have.
+    Documents with an identical text are joined, unless too many would hang together by short texts that many of them have.
     """
     numbers, inside = documents.numbers, documents.inside
     joined = _components([texts], [numbers])
     apart = np.unique(np.where(inside, numbers, numbers.max() + 1 + texts), return_inverse=True)[1]
     sizes, sizes_apart = np.bincount(joined), np.bincount(apart)
-    if len(sizes) >= MIN_DOCUMENTS and sizes.max() <= max(len(texts) / 5, sizes_apart.max()):
+    if len(sizes) >= MIN_DOCUMENTS and sizes.max() <= max(_MOST_JOINED * len(texts), sizes_apart.max()):
         return joined, ()
     pairs = np.unique(np.stack([texts, apart]), axis=1)
     shared = int((np.bincount(pairs[0])[texts] > 1).sum())
@@ -183,24 +185,28 @@ def _has_two_classes(labels: NDArray[Any], groups: I64, division: Division) -> b
     return sum(count >= division.groups_per_class for count in groups_of_class.values()) >= 2
 
 
-def _documents(dataset: Layered, docs: I64) -> _Documents | None:
+def find_documents(docs: I64, read: Callable[[I64, str], NDArray[Any]]) -> Documents | None:
     """Return the documents of rows: a column `document`, else the files where at least ten have several texts each.
 
     `None` where there is neither, or only one document, or where every document is a single text.
+
+    Args:
+        docs: the text of each row, int64 (n,).
+        read: returns the values of some texts, ascending, in one of `DOCUMENT_COLUMNS`, see `document_values`.
     """
     texts, text_of_row = np.unique(docs, return_inverse=True)
-    for column, least in ((DOCUMENT, 1), (_SOURCE, MIN_DOCUMENTS)):
-        numbers, inside = _numbered(_document_values(dataset, texts, column), texts)
+    for column, least in zip(DOCUMENT_COLUMNS, (1, MIN_DOCUMENTS), strict=True):
+        numbers, inside = _numbered(read(texts, column), texts)
         if not inside.any():
             continue
         texts_of_document = np.unique(numbers[inside], return_counts=True)[1]
         if len(texts_of_document) > 1 and (texts_of_document > 1).sum() >= least:
-            return _Documents(column, numbers[text_of_row], inside[text_of_row])
+            return Documents(column, numbers[text_of_row], inside[text_of_row])
         return None
     return None
 
 
-def _document_values(dataset: Layered, texts: I64, column: str) -> NDArray[Any]:
+def document_values(dataset: Layered, texts: I64, column: str) -> NDArray[Any]:
     """Return the document of each of `texts`, as objects (n,), from a column of the table of texts; `None` without one."""
     value_of_text: dict[int, Any] = {}
     for part in dataset.parts():
@@ -220,7 +226,7 @@ def _files(sources: Sequence[Any], table: pa.Table) -> list[Any]:
     """Return the sources that are files of several texts; `None` for a file that is one text, or a cut of a table."""
     lines = table["line"].to_pylist() if "line" in table.column_names else [None] * len(sources)
     return [
-        None if line is None or source is None or _SHARD.search(source) else source
+        None if line is None or not isinstance(source, str) or _SHARD.search(source) else source
         for source, line in zip(sources, lines, strict=True)
     ]
 

@@ -28,12 +28,6 @@ class Score:
     scores: dict[str, float]
     classes: list[Any]
 
-    def main(self, balance: str | None = None) -> float:
-        """Return the score that selects heads: the primary one, or macro-F1 if classes are balanced."""
-        if balance == "balanced" and "macro_f1" in self.scores:
-            return self.scores["macro_f1"]
-        return next(iter(self.scores.values()))
-
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON values."""
         return {"rows": self.rows, "scores": self.scores, "classes": self.classes}

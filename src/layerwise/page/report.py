@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise._util.display import sentence
-from layerwise._util.guarded import read_json
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
@@ -20,21 +18,21 @@ from layerwise.page import content
 from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
+from layerwise.store.stored_result import VERBS, result_content
 
 if TYPE_CHECKING:
     from layerwise.states import Layered
 
 POINTS = 5000
-_VERBS = {"probe": "probe", "analysis": "analyze"}
-Result = Any
+ResultSource = Any
 """A result in memory, the folder or file that it was written to, or `None`."""
 
 
 def page_data(
     dataset: Layered,
     *,
-    probe: Result = None,
-    analysis: Result = None,
+    probe: ResultSource = None,
+    analysis: ResultSource = None,
     points: int = POINTS,
     seed: int = 0,
     umap: bool = False,
@@ -89,65 +87,16 @@ def title(dataset: Layered) -> str:
     return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else "states in memory"
 
 
-def _result(result: Result, name: str, dataset: Layered) -> Mapping[str, Any] | None:
+def _result(result: ResultSource, name: str, dataset: Layered) -> Mapping[str, Any] | None:
     """Return the JSON content of a result, after checking that it is of this dataset."""
     if result is None:
         return None
-    if isinstance(result, str | Path):
-        data = _read(Path(result), name)
-    else:
-        data = dict(result) if isinstance(result, Mapping) else _content(result, name)
-    _check_kind(data, name, name)
+    data = result_content(result, name, name)
     source = data.get("dataset")
     source = source if isinstance(source, dict) else {}
     if source.get("sha256") != fingerprint(dataset):
         raise RequestError(
             f"{argument(name)} is of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since "
-            f"changed), not of this one; make it again with `{_VERBS[name]}`"
+            f"changed), not of this one; make it again with `{VERBS[name]}`"
         )
     return data
-
-
-def _content(result: Any, name: str) -> dict[str, Any]:
-    if not hasattr(result, "to_json"):
-        raise RequestError(f"{argument(name)} can't be {result!r:.60}; give a result, or the folder of one")
-    data: dict[str, Any] = result.to_json()
-    return data
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    file = folder / f"{name}.json" if folder.is_dir() else folder
-    try:
-        data = read_json(file)
-    except OSError as error:
-        what = error.strerror or error
-        raise RequestError(
-            f"{argument(name, str(folder))}: {what}; give the folder that `{_VERBS[name]}` wrote"
-        ) from None
-    except ValueError as error:
-        raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
-    _check_kind(data, name, str(file))
-    return dict(data)
-
-
-def _check_kind(data: Any, name: str, where: str) -> None:
-    """Raise RequestError unless the content is a complete result of the kind `name`."""
-    if name == "probe":
-        valid = isinstance(data, Mapping) and isinstance(data.get("candidates"), list | tuple)
-    else:
-        valid = (
-            isinstance(data, Mapping)
-            and isinstance(data.get("measures"), Mapping)
-            and isinstance(data.get("layers"), list | tuple)
-            and bool(data["layers"])
-        )
-        valid = valid and all(
-            isinstance(measure, Mapping)
-            and isinstance(measure.get("values"), list | tuple)
-            and len(measure["values"]) == len(data["layers"])
-            for measure in data["measures"].values()
-        )
-    if not valid:
-        raise RequestError(
-            f"{where} contains no {name}, or a damaged one; make it again with `{_VERBS[name]}`"
-        )

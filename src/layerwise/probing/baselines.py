@@ -13,6 +13,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64, I64
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
+from layerwise.probing.terms import terms
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
 _MAX_FEATURES = 20_000  # the most frequent entries of the vocabulary
@@ -54,58 +55,49 @@ def bag_of_words(
         design: the training sets and the rows that score them.
         scorer: turns scores into predictions and scores these.
         outers: the outer fits to use.
-        words: whether a row is a word; its features are then its character n-grams of 1 to 3 letters.
+        words: whether a row is a word; its features are then its character n-grams of 1 to 3 letters, else its terms.
         track: progress over the folds.
     """
-    rows = np.array(texts, object)
+    terms_of_rows = _split(texts, words)
     out = []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
         scores = np.zeros(len(_CS))
         for fit, held_out in outer.inner:
-            scores += _scores(rows, design, scorer, fit, held_out, words=words)
+            values_per_c = _fit(terms_of_rows, design, fit, held_out, _CS)
+            scores += [scorer.score(scorer.decide(values, held_out), held_out) for values in values_per_c]
         C = _CS[int(scores.argmax())]
-        values = _fit(rows, design, outer.fit, [outer.test], [C], words=words)[0]
+        values = _fit(terms_of_rows, design, outer.fit, outer.test, [C])[0]
         out.append(scorer.decide(values, outer.test))
     return out
 
 
-def _scores(
-    rows: NDArray[Any], design: Design, scorer: Scorer, fit: int, held_out: I64, *, words: bool
-) -> F64:
-    values_per_c = _fit(rows, design, fit, [held_out] * len(_CS), _CS, words=words)
-    return np.array([scorer.score(scorer.decide(values, held_out), held_out) for values in values_per_c])
+def _split(texts: Sequence[str], words: bool) -> NDArray[Any]:
+    """Return the terms of each row, lists of strings as objects (n,); split once, as many fits read them."""
+    analyzer = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3)).build_analyzer() if words else terms
+    out = np.empty(len(texts), object)
+    for row, text in enumerate(texts):
+        out[row] = analyzer(text)
+    return out
 
 
 def _fit(
-    rows: NDArray[Any],
-    design: Design,
-    fit: int,
-    held_out: Sequence[I64],
-    Cs: Sequence[float],
-    *,
-    words: bool,
+    terms_of_rows: NDArray[Any], design: Design, fit: int, scored: I64, Cs: Sequence[float]
 ) -> list[F32]:
+    """Return the values (K, m) of the rows `scored` (m,), for each value of C."""
     train = design.fits.train[fit]
-    options: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 3)} if words else {}
-    if not words:
-        options = {"token_pattern": r"(?u)[一-鿿]|\w+|[^\w\s]"}
-    vectorizer = TfidfVectorizer(max_features=_MAX_FEATURES, lowercase=True, dtype=np.float32, **options)
-    try:
-        x = vectorizer.fit_transform(rows[train])
-    except ValueError:  # no text has a word
-        return [np.zeros((design.fits.count, len(scored_rows)), np.float32) for scored_rows in held_out]
+    if not any(terms_of_rows[train]):
+        return [np.zeros((design.fits.count, len(scored)), np.float32) for _ in Cs]
     targets = design.fits.targets[design.fits.labels[fit]][train]
-    out = []
-    for C, scored_rows in zip(Cs, held_out, strict=True):
-        features = vectorizer.transform(rows[scored_rows])
-        if design.fits.several:
-            values = np.concatenate([_fit_label(x, y, features, C) for y in targets.T])
-        elif design.fits.count == 1:
-            values = Ridge(alpha=1 / C).fit(x, targets).predict(features)[None]
-        else:
-            values = _fit_classes(x, targets, features, C, design.fits.count)
-        out.append(values.astype(np.float32))
-    return out
+    vectorizer = TfidfVectorizer(analyzer=list, max_features=_MAX_FEATURES, dtype=np.float32)
+    x = vectorizer.fit_transform(terms_of_rows[train])
+    x_scored = vectorizer.transform(terms_of_rows[scored])
+    if design.fits.several:
+        values = [np.concatenate([_fit_label(x, y, x_scored, C) for y in targets.T]) for C in Cs]
+    elif design.fits.count == 1:
+        values = [Ridge(alpha=1 / C).fit(x, targets).predict(x_scored)[None] for C in Cs]
+    else:
+        values = [_fit_classes(x, targets, x_scored, C, design.fits.count) for C in Cs]
+    return [value.astype(np.float32) for value in values]
 
 
 def _fit_label(x: Any, has_label: F32, features: Any, C: float) -> F64:

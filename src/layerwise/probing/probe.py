@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.arguments import argument
-from layerwise.errors import RequestError
+from layerwise.choices import whole_number
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
@@ -52,12 +51,8 @@ def probe(
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
-    if type(seed) is not int or not 0 <= seed < 1 << 32:
-        raise RequestError(
-            f"{argument('seed', seed)} is out of range; give a whole number from 0 to {(1 << 32) - 1}"
-        )
-    if max_rows < 1:
-        raise RequestError(f"{argument('max_rows', max_rows)} is too small; give at least 1")
+    seed = whole_number("seed", seed, 0, (1 << 32) - 1)
+    whole_number("max_rows", max_rows, 1)
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")

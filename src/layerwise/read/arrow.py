@@ -11,7 +11,7 @@ from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError, SourceError
 from layerwise.read.arrow_rows import BATCH_ROWS, TypedReader, records_of
 from layerwise.read.class_names import names_in_schema, names_of
-from layerwise.read.compressed import refuse_compressed
+from layerwise.read.compressed import refuse_other
 from layerwise.read.file import File
 from layerwise.read.record import Record, Skipped, quoted
 from layerwise.read.saved import saved_features
@@ -107,7 +107,7 @@ def _open_arrow(file: File) -> Iterator[Any]:
         if file.once:
             raise OSError("it is no regular file, and is read twice")
         with path.open("rb") as raw:
-            refuse_compressed(raw)
+            refuse_other(raw, file.label, "Arrow")
             start = raw.read(8)
         if start.startswith(_FEATHER_1):
             raise OSError("it is Feather of version 1, which is no longer written; write version 2")

@@ -41,7 +41,7 @@ class TypedReader(Reader):
             if not _is_text(schema.field(text).type):
                 raise SourceError(
                     f"{file.label}: column {text!r} is {quoted(str(schema.field(text).type))} where strings are needed; "
-                    f"name the column of the text with {argument('text')}; there are {quoted(listed(schema.names))}"
+                    f"write it as strings, or name another column with {argument('text')}: {quoted(listed(schema.names))}"
                 )
 
     def columns_of(self, file: File, schema: Any) -> Columns:
@@ -126,13 +126,26 @@ def _values(column: Any) -> list[Any]:
 
 
 def _storage_type(kind: Any) -> Any:
+    """Return the type that stores values of a type: of an extension, and in place of views, which few functions take."""
     import pyarrow as pa
+    from pyarrow import types
 
     if isinstance(kind, pa.BaseExtensionType):
-        return kind.storage_type
-    # Of a category of polars, pyarrow makes no array from values.
-    if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
-        return pa.dictionary(kind.index_type, pa.string())
+        return _storage_type(kind.storage_type)
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _storage_type(kind.value_type), kind.ordered)
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_storage_type(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pa.large_list(_storage_type(kind.value_type))
+    if types.is_list(kind) or types.is_list_view(kind):
+        return pa.list_(_storage_type(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(field.name, _storage_type(field.type)) for field in kind])
     return kind
 
 

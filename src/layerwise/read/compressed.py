@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from layerwise.errors import SourceError
 from layerwise.read.file import File
+from layerwise.read.foreign import SIZE, refuse_foreign
 
 _CHUNK = 1 << 16
 _XZ_MEMORY = 1 << 28
@@ -21,7 +22,7 @@ _XZ_MEMORY = 1 << 28
 _LARGE, _MOST_TIMES = 1 << 28, 1_000
 
 
-class _Kind(NamedTuple):
+class _Compression(NamedTuple):
     name: str
     magic: re.Pattern[bytes]
     open: Callable[[Any], Any]
@@ -85,22 +86,19 @@ def _zstandard(stream: _Counted) -> Any:
 
 
 _KINDS = (
-    _Kind("gzip", re.compile(rb"\x1f\x8b\x08"), lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
-    _Kind("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _zstandard),
-    _Kind("bzip2", re.compile(rb"BZh[1-9]1AY&SY"), bz2.BZ2File),
-    _Kind("xz", re.compile(rb"\xfd7zXZ\x00"), _Xz),
+    _Compression(
+        "gzip", re.compile(rb"\x1f\x8b\x08"), lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")
+    ),
+    _Compression("Zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _zstandard),
+    _Compression("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), bz2.BZ2File),
+    _Compression("xz", re.compile(rb"\xfd7zXZ\x00"), _Xz),
 )
-_ARCHIVES = {
-    b"PK\x03\x04": "a zip archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"\x04\x22\x4d\x18": "an lz4 file",
-}
 
 
 class _Decompressed(io.RawIOBase):
     """The bytes of a compressed file, decompressed; its errors are `OSError`."""
 
-    def __init__(self, stream: Any, kind: _Kind, file: File) -> None:
+    def __init__(self, stream: Any, kind: _Compression, file: File) -> None:
         self._stream, self._kind, self._file = stream, kind, file
         self._size = 0
 
@@ -141,28 +139,38 @@ def decompressed(stream: IO[bytes], file: File) -> IO[bytes]:
     """Return a stream of the bytes of a file, without its compression if it has one.
 
     Raises:
-        SourceError: an archive, which holds several files.
+        SourceError: a file that isn't text; one that is compressed twice.
+        OSError: damaged data.
     """
-    start = peek(stream, 10)
-    archive = next((name for magic, name in _ARCHIVES.items() if start.startswith(magic)), None)
-    if archive is not None:
-        raise SourceError(f"{file.label} is {archive}; unpack it, and name the file in it")
-    kind = next((kind for kind in _KINDS if kind.magic.match(start)), None)
+    start = peek(stream, SIZE)
+    kind = _kind_of(start)
     file.compressed = kind is not None
-    if kind is None:
-        return stream
-    raw = _Decompressed(kind.open(_Counted(stream, file)), kind, file)
-    return cast(IO[bytes], io.BufferedReader(raw, _CHUNK))
+    if kind is not None:
+        raw = _Decompressed(kind.open(_Counted(stream, file)), kind, file)
+        stream = cast(IO[bytes], io.BufferedReader(raw, _CHUNK))
+        start = peek(stream, SIZE)
+        if (inner := _kind_of(start)) is not None:
+            raise SourceError(
+                f"{file.label} is compressed twice, with {kind.name} and within with {inner.name}; decompress it once"
+            )
+    refuse_foreign(file.label, start)
+    return stream
 
 
-def refuse_compressed(stream: IO[bytes]) -> None:
-    """Check that a file isn't compressed as a whole, for formats that can't be read from the start to the end.
+def _kind_of(start: bytes) -> _Compression | None:
+    return next((kind for kind in _KINDS if kind.magic.match(start)), None)
+
+
+def refuse_other(stream: IO[bytes], label: str, expected: str) -> None:
+    """Check that a file isn't compressed as a whole, and in no other format than `expected` (`Parquet`, `Arrow`).
 
     Raises:
-        OSError: it is.
+        SourceError: it is.
     """
-    start = stream.read(10)
+    start = stream.read(SIZE)
     stream.seek(0)
-    kind = next((kind.name for kind in _KINDS if kind.magic.match(start)), None)
-    if kind is not None:
-        raise OSError(f"it is compressed ({kind}), and only files of text are read like that; decompress it")
+    if (kind := _kind_of(start)) is not None:
+        raise SourceError(
+            f"{label} is compressed ({kind.name}), and only files of text are read like that; decompress it"
+        )
+    refuse_foreign(label, start, expected)

@@ -58,10 +58,14 @@ def open_corpus(
         RequestError: options that don't exist, contradict each other, or don't fit the format.
         SourceError: files that are missing, can't be opened, or lack the columns.
     """
+    is_guess = format == "auto"
     format, files = find_files(sources, format)
     reading = ReaderOptions.of(**options)
     check_options(reading, format)
-    corpus = Corpus(format, files, _READERS[format](reading))
+    reader = _READERS[format](reading)
+    if isinstance(reader, TxtReader):
+        reader.is_guess = is_guess
+    corpus = Corpus(format, files, reader)
     corpus.names = source_names(sources, format)
     return corpus
 
@@ -190,6 +194,30 @@ class Corpus:
         return self._current.label, self._number, len(self._files)
 
     @property
+    def reading_notices(self) -> list[str]:
+        """The notices without those that tell how columns are named in a dataset."""
+        return [notice for notice in self.notices if notice not in self._builder.renamings]
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the columns in the files; of JSON lines those of the first records, `None` while unknown."""
+        return None if self._reader.columns is None else self._reader.columns.names
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that aren't carried, each with what it is: `text`, `words` or `id` (final as `text`)."""
+        reader = self._reader
+        names = {"words": reader.words, "id": reader.id}
+        roles = {name: role for role, name in names.items() if name is not None}
+        return {**dict.fromkeys(reader.texts, "text"), **roles}
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether a column holds the user's own ids, named by the option or called `id`; of JSON lines as `columns`."""
+        is_of_words = self.format == "conll"  # the column `id` of CoNLL-U numbers words
+        return "id" in self.roles.values() or (not is_of_words and "id" in (self.columns or ()))
+
+    @property
     def waits(self) -> bool:
         """Whether the next record hasn't arrived yet: standard input and pipes."""
         return self._current.waits
@@ -221,8 +249,10 @@ class Corpus:
                     self._count += 1
                     yield examples
                     if self._count == self._reader.options.limit:
+                        self._reader.end()
                         return
             self._finished, file.done = self._finished + file.done, 0
+        self._reader.end()
         if not self._count:
             raise self._empty()
 

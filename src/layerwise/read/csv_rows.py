@@ -130,9 +130,12 @@ def _faulty(source: str, feed: _RowFeed, separator: str, error: str, lines: Rere
         why = f"a quoted cell isn't closed up to the last line, {last}; close it, or double its quote"
     elif start < end:
         what = quoted(shown(text[end : end + 20]))
+        advice = "close the cell, or double the quotes in it"
+        if text[end - 2 : end - 1] == "\\":
+            advice = 'double the quotes in it, which have backslashes before them (R: qmethod="double")'
         why = (
             f"a quoted cell opens here, and after its closing quote, on line {last}, comes {what} where a separator or "
-            "the end of the line is needed; close the cell, or double the quotes in it"
+            f"the end of the line is needed; {advice}"
         )
     else:
         why = f"broken CSV ({error.split(' - ')[0]}); quote the cell"

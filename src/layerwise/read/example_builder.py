@@ -1,5 +1,6 @@
 """Turn a record into its example, or two for a pair: text or words, id, and carried columns."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +20,16 @@ PART = "part"
 
 
 class ExampleBuilder:
-    """Builds the examples of one corpus; keeps the inferred types of columns until `restart`."""
+    """Builds the examples of one corpus; keeps the inferred types of columns until `restart`.
+
+    `renamings` are those of the notices that tell of columns with other names.
+    """
 
     def __init__(self, reader: Reader, notices: list[str]) -> None:
         self._reader = reader
         self._notices = notices
         self._names: dict[str, str] = {}
+        self.renamings: set[str] = set()
         self.restart()
 
     def restart(self) -> None:
@@ -60,16 +65,21 @@ class ExampleBuilder:
         join = self._reader.options.join
         if join is None:
             return [self._text(fields, column) for column in self._reader.texts]
-        present = [column for column in self._reader.texts if fields.get(column, "") is not None]
+        present = [column for column in self._reader.texts if clean_all(fields.get(column, "")) is not None]
         return [join.join(filter(None, (self._text(fields, column) for column in present)))]
 
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
-        value = self._field(fields, column)
+        value = clean_all(self._field(fields, column))
+        if value is None:
+            raise BadRecordError(
+                f"column {column!r} holds null where a text is needed; give it a text, or leave such records out with "
+                f"{argument('skip_bad', True)}"
+            )
         if not isinstance(value, str):
             raise BadRecordError(
                 f"column {column!r} holds {_describe(value)} where a text is needed; {_advice(value, 'text')}"
             )
-        return clean(value)
+        return value
 
     def _words(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         column = str(self._reader.words)
@@ -129,17 +139,19 @@ class ExampleBuilder:
                     f"two columns would be carried as {quoted(repr(carried))}; rename one of them"
                 )
             if reserved:
-                self._notices.append(
-                    f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
-                )
+                notice = f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
+                self._notices.append(notice)
+                self.renamings.add(notice)
             self._names[name] = carried
         return self._names[name]
 
 
 def clean_all(value: Any) -> Any:
-    """Return a value with `clean` applied to every string in it."""
+    """Return a value with `clean` applied to every string in it, and `None` in place of NaN, which says that it is missing."""
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, list):
         return [clean_all(item) for item in value]
     if isinstance(value, dict):

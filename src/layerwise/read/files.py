@@ -15,6 +15,7 @@ from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
 from layerwise.read.endings import COMPRESSED, FORMAT_OF
 from layerwise.read.file import File
+from layerwise.read.foreign import advice_for
 from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory, items_of
 from layerwise.read.recognise import holds_conll
 from layerwise.read.record import shown
@@ -206,6 +207,8 @@ def _format_of(file: File) -> str:
     if format in (None, "txt") and not file.once and not is_remote(file.path) and holds_conll(file):
         file.recognised = True
         return "conll"
+    if format is None and (advice := advice_for(ending)) is not None:
+        raise SourceError(f"{file.label}: files that end in {clean(ending)} can't be read; {advice}")
     if format is None:
         what = f"the ending {clean(ending)!r}" if ending else "a name without an ending"
         raise SourceError(

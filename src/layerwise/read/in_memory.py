@@ -20,6 +20,7 @@ from layerwise.read.strings import are_names
 
 IN_MEMORY = "python"
 _DEEPEST = 64
+_MISSING = ("NAType", "NaTType")  # the types of pandas' NA and NaT
 
 
 def is_in_memory(sources: Any, format: str) -> bool:
@@ -165,6 +166,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
         raise BadRecordError(f"a value is nested more than {_DEEPEST} deep; make it flatter")
     if value is None or type(value) in (bool, int, float, str):
         return value
+    if type(value).__name__ in _MISSING:
+        return None
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, Mapping):

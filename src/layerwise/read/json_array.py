@@ -7,19 +7,19 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.file import File
-from layerwise.read.jsonl import JsonlReader, as_record
-from layerwise.read.lines import LONGEST, open_text
+from layerwise.read.jsonl import JsonlReader, RecordDecoder
+from layerwise.read.lines import ENCODING_ADVICE, LONGEST, open_text
 from layerwise.read.options import line_codec
-from layerwise.read.record import BadRecordError, Record, Skipped, quoted, shown
+from layerwise.read.record import BadRecordError, Record, Skipped, listed, quoted, shown
 
 _CHUNK = 1 << 16
 _BLANK = re.compile(r"[ \t\r\n]*+")
-_DECODER = json.JSONDecoder()
 # An error so near to the end of what has been read may be the end of a value that continues.
 _NEAR = 12
 
@@ -36,7 +36,7 @@ class JsonReader(JsonlReader):
         if first == "{" and not file.once and text.holds_lines():
             text.close()
             file.spent = False
-            yield from super().records(file)
+            yield from self._lines(file)
             return
         if first != "[":
             what = "is empty" if not first else f"begins with {quoted(repr(first))}"
@@ -45,11 +45,34 @@ class JsonReader(JsonlReader):
                 f"write it so, or give {argument('format', 'jsonl')} for a record per line"
             )
         text.skip()
-        for number, value in enumerate(text.values(), 1):
+        decoder = RecordDecoder()
+        for number, value in enumerate(text.values(decoder), 1):
             try:
-                yield Record(number, as_record(value))
+                yield Record(number, decoder.record(value))
             except BadRecordError as error:
                 yield Skipped(file.label, number, str(error))
+
+    def _lines(self, file: File) -> Iterator[Record | Skipped]:
+        """Yield the records of a file with an object per line, unless it is one object of columns or of records."""
+        items = super().records(file)
+        first = list(islice(items, 2))
+        if len(first) == 1 and isinstance(first[0], Record) and _holds_records(first[0].fields):
+            raise SourceError(
+                f"{file.label} is one object with the keys {quoted(listed(first[0].fields))}, and an array of records is needed, "
+                'such as [{"text": "…"}]; write it so (pandas: orient="records")'
+            )
+        yield from chain(first, items)
+
+
+def _holds_records(fields: dict[str, Any]) -> bool:
+    """Return whether the values of an object are columns or records, as `to_json` of pandas writes them by default."""
+    if fields.keys() == {"columns", "index", "data"}:
+        return True
+    return bool(fields) and all(
+        isinstance(value, dict)
+        or (isinstance(value, list) and any(isinstance(item, list | dict) for item in value))
+        for value in fields.values()
+    )
 
 
 class _Text:
@@ -127,13 +150,13 @@ class _Text:
         except (ValueError, RecursionError):
             return False
 
-    def values(self) -> Iterator[Any]:
+    def values(self, decoder: RecordDecoder) -> Iterator[Any]:
         """Yield the values up to the end of the array."""
         if self.next_character() == "]":
             self.skip()
             return self._end()
         while True:
-            yield self._value()
+            yield self._value(decoder)
             character = self.next_character()
             self.skip()
             if character == "]":
@@ -146,10 +169,10 @@ class _Text:
         if self.next_character():
             raise self._broken("Extra data", self._position)
 
-    def _value(self) -> Any:
+    def _value(self, decoder: RecordDecoder) -> Any:
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._position)
+                value, end = decoder.raw_decode(self._text, self._position)
                 # A number may continue in the next chunk.
                 if end < len(self._text) or self._is_whole:
                     self._position = end
@@ -157,7 +180,7 @@ class _Text:
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self._text) - _NEAR
                 if self._is_whole or not cut:
-                    raise self._broken(error.msg, error.pos) from error
+                    raise self._broken(error.msg.removesuffix(" at"), error.pos) from error
             except (ValueError, RecursionError) as error:
                 raise self._broken(str(error), self._position) from error
             self._more()
@@ -174,4 +197,4 @@ class _Text:
 
 def _not_decoded(error: UnicodeError) -> str:
     codec = getattr(error, "encoding", "this encoding")
-    return f"it isn't {codec}; name the file's encoding with {argument('encoding')}"
+    return f"it isn't {codec}; {ENCODING_ADVICE.format(argument('encoding'))}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from layerwise.arguments import argument
 from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines
 from layerwise.read.reader import Reader
@@ -28,11 +29,12 @@ class JsonlReader(Reader):
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per object."""
+        decoder = RecordDecoder()
         for line in read_lines(file, self.options.encoding):
             if line.wrong is None and not line.text.strip():
                 continue
             try:
-                yield Record(line.number, _parse(line))
+                yield Record(line.number, _parse(decoder, line))
             except BadRecordError as error:
                 yield Skipped(file.label, line.number, str(error))
 
@@ -51,26 +53,65 @@ def columns_of(records: Iterator[Record | Skipped], is_enough: Callable[[], bool
     return None if required is None else Columns(tuple(names), required)
 
 
-def as_record(value: Any) -> dict[str, Any]:
-    """Return a JSON value that is an object.
+class RecordDecoder(json.JSONDecoder):
+    """Decodes JSON, and notices keys that stand twice in an object, of whose values one would be lost."""
 
-    Raises:
-        BadRecordError: it is none.
-    """
-    if not isinstance(value, dict):
-        raise BadRecordError(f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}')
-    return value
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=self._object)
+        self._twice: str | None = None
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        """Return the value that begins at a position, and its end; errors as `json.JSONDecoder`."""
+        self._twice = None
+        return super().raw_decode(s, idx)
+
+    def record(self, value: Any) -> dict[str, Any]:
+        """Return the value that was decoded last, an object.
+
+        Raises:
+            BadRecordError: it is none, or a key stands twice in it.
+        """
+        if not isinstance(value, dict):
+            raise BadRecordError(
+                f'{quoted(shown(value))} where a JSON object is needed, such as {{"text": "…"}}; correct it'
+            )
+        if self._twice is not None:
+            raise BadRecordError(
+                f"the key {quoted(repr(self._twice))} stands twice in an object; rename one of them"
+            )
+        return value
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            keys = [key for key, _ in pairs]
+            self._twice = next(key for key in keys if keys.count(key) > 1)
+        return fields
 
 
-def _parse(line: Line) -> dict[str, Any]:
+def _parse(decoder: RecordDecoder, line: Line) -> dict[str, Any]:
     if line.wrong is not None:
         raise BadRecordError(line.wrong)
     try:
-        value = json.loads(line.text)
+        value = decoder.decode(line.text)
     except json.JSONDecodeError as error:
-        raise BadRecordError(
-            f"no JSON ({error.msg} at column {error.colno}); every line must be one JSON object"
-        ) from error
+        why = f"no JSON ({error.msg.removesuffix(' at')} at column {error.colno})"
+        raise BadRecordError(f"{why}; every line must be one JSON object{_other_format(line)}") from error
     except (ValueError, RecursionError) as error:
-        raise BadRecordError(f"JSON that can't be read ({error}); correct the line") from error
-    return as_record(value)
+        why = str(error).partition(";")[0]
+        raise BadRecordError(f"JSON that can't be read ({why}); correct the line") from error
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        array = argument("format", "json")
+        raise BadRecordError(
+            f"an array where a JSON object is needed; if the file is one array, give {array}"
+        )
+    return decoder.record(value)
+
+
+def _other_format(line: Line) -> str:
+    """Return advice for a first line that begins an array, or isn't JSON at all."""
+    start = line.text.lstrip()[:1]
+    if line.number > 1 or start in ("{", '"'):
+        return ""
+    format = argument("format", "json" if start == "[" else "csv")
+    return f"; if the file is {'one array' if start == '[' else 'a table'}, give {format}"

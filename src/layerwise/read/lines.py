@@ -13,12 +13,13 @@ from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.arrivals import WatchedInput
 from layerwise.read.compressed import decompressed, peek
-from layerwise.read.encodings import wide_encoding
+from layerwise.read.encodings import other_encoding
 from layerwise.read.file import File
 from layerwise.read.options import line_codec
 
 _CHUNK = 1 << 16
 _PEEK = 1 << 12
+ENCODING_ADVICE = "name the file's encoding with {}, such as cp1252, gb18030, big5 or shift_jis"
 LONGEST = 1 << 28  # bytes of a line, or of a file that is one text: endless input can't fill the memory
 
 
@@ -69,7 +70,7 @@ def open_text(file: File, encoding: str) -> Iterator[tuple[IO[bytes], bytes]]:
     """
     with open_bytes(file) as stream:
         start = peek(stream, _PEEK)
-        if len("\n".encode(line_codec(encoding, start[:4]))) == 1 and (name := wide_encoding(start)):
+        if name := other_encoding(start, encoding):
             raise SourceError(f"{file.label} is {name}, not {encoding}; give {argument('encoding', name)}")
         yield stream, start
 
@@ -90,13 +91,19 @@ def _watched(stream: io.FileIO, file: File) -> IO[bytes]:
     return io.BufferedReader(file.input, _CHUNK)
 
 
-def read_lines(file: File, encoding: str) -> Iterator[Line]:
+def read_lines(file: File, encoding: str, *, lone_returns: bool = False) -> Iterator[Line]:
     """Yield the lines of a file, the first without a byte order mark; keep `file.done` up to date.
 
     Raises:
-        SourceError: a file that can't be opened or read.
+        SourceError: a file that can't be opened or read; without `lone_returns`, one whose lines end with a carriage
+            return alone.
     """
     with open_text(file, encoding) as (stream, first):
+        if not lone_returns and _has_lone_returns(first, encoding):
+            raise SourceError(
+                f"{file.label} ends its lines with a carriage return alone, and a newline is needed; "
+                "write it so (tr '\\r' '\\n')"
+            )
         start = stream.read(4) if codecs.lookup(encoding).name in ("utf-16", "utf-32") else b""
         codec = line_codec(encoding, first[:4])
         for number, raw in enumerate(_cut(stream, start, "\n".encode(codec)), 1):
@@ -108,6 +115,12 @@ def read_lines(file: File, encoding: str) -> Iterator[Line]:
                 text = text.removeprefix("\ufeff")
             if text:  # a byte order mark alone is no line
                 yield Line(number, text, wrong)
+
+
+def _has_lone_returns(start: bytes, encoding: str) -> bool:
+    """Return whether carriage returns stand between lines, and no newline anywhere in the first bytes of a file."""
+    text = start.decode(line_codec(encoding, start[:4]), "replace")
+    return "\n" not in text and "\r" in text.rstrip()
 
 
 def _too_long(file: File, what: str, why: str) -> SourceError:
@@ -128,7 +141,7 @@ def read_whole(file: File, encoding: str) -> Line:
         raise _too_long(file, "it", "it is one text")
     file.done += 0 if file.compressed else len(raw)
     codec = line_codec(encoding, raw[:4])
-    if len("\n".encode(codec)) == 1 and (name := wide_encoding(raw[:_PEEK])):
+    if name := other_encoding(raw[:_PEEK], encoding):
         return Line(1, "", f"it is {name}, not {encoding}; give {argument('encoding', name)}")
     text, wrong = decode(raw, codec)
     if wrong is None:
@@ -146,7 +159,9 @@ def decode(raw: bytes, codec: str) -> tuple[str, str | None]:
     except UnicodeError as error:
         at = error.start if isinstance(error, UnicodeDecodeError) else 0
         byte = f" (0x{raw[at]:02x})" if at < len(raw) else ""
-        wrong = f"byte {at + 1} of the line{byte} isn't {codec}; name the file's encoding with {argument('encoding')}"
+        wrong = (
+            f"byte {at + 1} of the line{byte} isn't {codec}; {ENCODING_ADVICE.format(argument('encoding'))}"
+        )
         return raw.decode(codec, "replace"), wrong
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.arguments import argument
+from layerwise.choices import whole_number
 from layerwise.errors import RequestError
 from layerwise.example import clean
+from layerwise.options import ReadOptions, check_types
 from layerwise.read.record import listed
 
 _WITH_HEADER = ("jsonl", "json", "parquet", "arrow", "hf", "python")
@@ -62,7 +64,13 @@ class ReaderOptions:
         classes: Sequence[str] | None = None,
         **options: Any,
     ) -> "ReaderOptions":
-        """Return the options as a user gives them: with lists, and names in one string with commas."""
+        """Return the options as a user gives them: with lists, and names in one string with commas.
+
+        Raises:
+            RequestError: a value of another type, or `columns` that can't be the names of columns.
+        """
+        lists = {"text": text, "columns": columns, "separator": separator, "na": na or (), "classes": classes}
+        check_types(ReadOptions, {**options, **lists})
         return cls(
             text=text if text is None or isinstance(text, str) else tuple(text),
             columns=column_names(columns),
@@ -159,8 +167,8 @@ def check_options(options: ReaderOptions, format: str) -> None:
             f"consists of words; name their column with {argument('words')}"
         )
     _check_separator(options.separator)
-    if options.limit is not None and options.limit < 1:
-        raise RequestError(f"{argument('limit', options.limit)} leaves nothing to read; give 1 or more")
+    if options.limit is not None:
+        whole_number("limit", options.limit, 1)
     _check_encoding(options.encoding)
 
 

@@ -10,7 +10,7 @@ from layerwise._util.paths import faults
 from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError, SourceError
 from layerwise.read.arrow_rows import BATCH_BYTES, BATCH_ROWS, TypedReader, counted, records_of
-from layerwise.read.compressed import refuse_compressed
+from layerwise.read.compressed import refuse_other
 from layerwise.read.file import File
 from layerwise.read.record import Record, Skipped, quoted
 
@@ -43,7 +43,7 @@ def _open_parquet(file: File) -> Iterator[Any]:
         if file.once:
             raise OSError("it is no regular file, and the schema is at the end of a file")
         with (file.path or Path(file.source)).open("rb") as raw:
-            refuse_compressed(raw)
+            refuse_other(raw, file.label, "Parquet")
             with pq.ParquetFile(raw) as parquet:
                 yield raw, parquet
     except LayerwiseError:  # some are ValueErrors too

@@ -42,7 +42,7 @@ class Reader(ABC):
         self.classes: dict[str, tuple[str, ...]] = {}
         self._classes_settled = options.classes is None
         self.notices: list[str] = []
-        self._noted: set[str] = set()
+        self._noted: set[str] = set()  # what a notice was given about
         self._from = ""
 
     @abstractmethod
@@ -60,6 +60,10 @@ class Reader(ABC):
         Raises:
             SourceError: an error of the file as a whole.
         """
+
+    def end(self) -> None:
+        """Add the notices of what was counted in a pass over all files."""
+        return
 
     @property
     def paired(self) -> bool:

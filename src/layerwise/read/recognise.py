@@ -1,11 +1,15 @@
-"""Recognise CoNLL under another ending."""
+"""Recognise CoNLL under another ending, and lines of text that are something else."""
 
+import json
 import re
+from collections.abc import Iterable, Sequence
 
+from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.file import File
 from layerwise.read.lines import open_bytes
 
+HINT_LINES = 3
 _SAMPLE = 1 << 14
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
 _WORD_NUMBER = re.compile(r"\d+([-.]\d+)?")
@@ -30,13 +34,45 @@ def holds_conll(file: File) -> bool:
         lines = lines[:-1]
     if any(line.startswith("-DOCSTART-") for line in lines[:1]):
         return True
-    rows = [_cells(line) for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-"))]
+    return _are_words(line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
+
+
+def hint(lines: Sequence[str]) -> str | None:
+    """Return what to do if the first lines of a text, which aren't blank, are no texts; `None` if they may be.
+
+    Args:
+        lines: at most `HINT_LINES`.
+    """
+    if not lines:
+        return None
+    if "\r" in lines[0]:
+        return "a carriage return alone ends no line; write line ends as newlines (tr '\\r' '\\n')"
+    if all(map(_is_json_object, lines)):
+        return f"each line is a JSON object; give {argument('format', 'jsonl')} to read its fields"
+    if _are_words(lines):
+        return f"each line is a word with its tag; give {argument('format', 'conll')} to read sentences"
+    for separator, format in ((",", "csv"), ("\t", "tsv")):
+        names = [name.strip('"').lower() for name in lines[0].split(separator)]
+        if len(names) > 1 and "text" in names and all(map(str.isidentifier, names)):
+            return f"the first line may name columns; give {argument('format', format)} to read them"
+    return None
+
+
+def _are_words(lines: Iterable[str]) -> bool:
+    rows = [_cells(line) for line in lines]
     if len(rows) < 3 or len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return False
     numbered = len(rows[0]) == 10 and all(_WORD_NUMBER.fullmatch(row[0]) for row in rows)
     if all(is_tag(row[0]) for row in rows):
         return False  # the tags of a text per line, in a file without its words
     return numbered or all(is_tag(row[-1]) for row in rows)
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return line.lstrip().startswith("{") and isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _cells(line: str) -> list[str]:

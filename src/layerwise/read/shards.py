@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from layerwise.arguments import argument
-from layerwise.errors import RequestError
+from layerwise.choices import whole_number
 from layerwise.example import Example
 
 TEXTS = 2048
@@ -28,8 +27,7 @@ def shards(
     Raises:
         RequestError: a size below 1.
     """
-    if texts < 1:
-        raise RequestError(f"{argument('shard_texts', texts)} is too small; give at least 1")
+    whole_number("shard_texts", texts, 1)
     shard: list[Example] = []
     size = 0
     remaining = list(reversed(begun))

@@ -6,6 +6,7 @@ lines are skipped.
 """
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -21,7 +22,7 @@ from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
-from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted
+from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted, shown
 from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
 
 _SAMPLE = 50  # rows that may begin with their names
@@ -31,6 +32,11 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 class TableReader(Reader):
     """One record per row; a subclass splits a file into rows."""
+
+    def __init__(self, options: ReaderOptions) -> None:
+        super().__init__(options)
+        self._missing = frozenset(options.na) or _NOT_AVAILABLE
+        self._counts: Counter[tuple[str, str]] = Counter()  # by cell and column
 
     def check(self, file: File) -> None:
         """Check the header."""
@@ -59,10 +65,20 @@ class TableReader(Reader):
 
     def missing(self, column: str, names: tuple[str, ...]) -> str:
         """Return the message for a missing column: another separator, words, or no header may be the reason."""
+        if names and (first := names[0].lower()).startswith("sep=") and len(first) < 6:
+            return (
+                f"the first line, {quoted(repr(names[0]))}, names no column {column!r}: it tells Excel the separator; take it "
+                f"off, and give {argument('separator')} if that isn't a comma"
+            )
         if len(names) == 1 and (separator := next((s for s in _SEPARATORS if s in names[0]), None)):
             return (
                 f"the header is one column, {quoted(repr(names[0][:60]))}, and there is no column {column!r}; "
                 f"if its cells are separated by {_SEPARATORS[separator]}, give {self._separator_argument(separator)}"
+            )
+        if names and names[0].lstrip().startswith("{"):
+            return (
+                f"the header is {quoted(shown(','.join(names)))}, and there is no column {column!r}; "
+                f"if each line is a JSON object, give {argument('format', 'jsonl')}"
             )
         message = super().missing(column, names)
         if self.numbering(names) is not None:
@@ -126,19 +142,25 @@ class TableReader(Reader):
         return row.cells
 
     def _filled(self, names: tuple[str, ...], cells: list[str]) -> list[str]:
-        """Return the cells, with empty ones in place of those that `na` says are missing; note R's NA otherwise."""
-        if self.options.na:
-            return ["" if cell in self.options.na else cell for cell in cells]
-        if _NOT_AVAILABLE.isdisjoint(cells):
+        """Return the cells, with empty ones in place of those that `na` says are missing; count these, else R's NA."""
+        if self._missing.isdisjoint(cells):
             return cells
-        for name, cell in zip(names, cells, strict=True):
-            if cell in _NOT_AVAILABLE and name not in self._noted:
-                self._noted.add(name)
-                self.notices.append(
-                    f"column {name!r} holds {cell!r}, which R, pandas or SQL write for a missing value; "
-                    f"if it is missing, give {argument('na', cell)}"
-                )
-        return cells
+        self._counts.update(pair for pair in zip(cells, names, strict=True) if pair[0] in self._missing)
+        return ["" if cell in self._missing else cell for cell in cells] if self.options.na else cells
+
+    def end(self) -> None:
+        """Note how many cells of each column say that a value is missing."""
+        for cell in dict.fromkeys(cell for cell, _ in self._counts):
+            columns = [f"{count:,} in {name!r}" for (of, name), count in self._counts.items() if of == cell]
+            what = (
+                "they are read as missing"
+                if self.options.na
+                else f"R, pandas or SQL write it for a missing value; if it is missing, give {argument('na', cell)}"
+            )
+            notice = f"cells that hold {cell!r}: {', '.join(columns)}; {what}"
+            if notice not in self.notices:  # of an earlier pass
+                self.notices.append(notice)
+        self._counts.clear()
 
 
 class CsvReader(TableReader):

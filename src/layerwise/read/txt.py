@@ -7,13 +7,19 @@ from layerwise.read.file import File
 from layerwise.read.lines import open_text, read_lines, read_whole, without_end
 from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
+from layerwise.read.recognise import HINT_LINES, hint
 from layerwise.read.record import Record, Skipped
 
 FOLDER = "folder"
 
 
 class TxtReader(Reader):
-    """One text per line; an empty line is an empty text."""
+    """One text per line; an empty line is an empty text.
+
+    With `is_guess`, nobody said that the source is text, so that lines which look like something else are told.
+    """
+
+    is_guess = False
 
     def check(self, file: File) -> None:
         """Open the file."""
@@ -22,11 +28,23 @@ class TxtReader(Reader):
 
     def records(self, file: File) -> Iterator[Record | Skipped]:
         """Yield a record per line."""
-        for line in read_lines(file, self.options.encoding):
+        first: list[str] = []
+        for line in read_lines(file, self.options.encoding, lone_returns=True):
+            text = without_end(line.text)
             if line.wrong is None:
-                yield Record(line.number, {"text": without_end(line.text)})
+                if len(first) < HINT_LINES and text.strip():
+                    first.append(text)
+                    self._note(file, first, is_last=len(first) == HINT_LINES)
+                yield Record(line.number, {"text": text})
             else:
                 yield Skipped(file.label, line.number, line.wrong)
+        self._note(file, first, is_last=True)
+
+    def _note(self, file: File, first: list[str], *, is_last: bool) -> None:
+        if is_last and self.is_guess and file.label not in self._noted:
+            self._noted.add(file.label)
+            if (advice := hint(first)) is not None:
+                self.notices.append(f"{file.label} is read as text, a line each, and {advice}")
 
 
 class DocsReader(Reader):

@@ -23,7 +23,7 @@ from layerwise._util.paths import faults, is_remote, put_new, reason, upload
 from layerwise._util.temporary import TemporaryFolder
 from layerwise.errors import OutputError
 
-_CURES = {
+_REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space in your quota",
     errno.EROFS: "choose a place that can be written to",
@@ -31,7 +31,7 @@ _CURES = {
     errno.EPERM: "make it writable",
     errno.ELOOP: "remove the link in its place",
 }
-AGAIN = "{cure} and start the same command again"
+AGAIN = "{remedy} and start the same command again"
 _PROCESS = secrets.token_hex(4)  # this process
 KEPT = f"what was committed is kept; {AGAIN}"
 
@@ -49,8 +49,8 @@ def writing(path: Path, then: str = KEPT) -> Iterator[None]:
     try:
         yield
     except faults() as error:
-        cure = _CURES.get(getattr(error, "errno", None) or 0, "correct this")
-        raise OutputError(f"can't write {path}: {reason(error)}; {then.format(cure=cure)}") from error
+        remedy = _REMEDIES.get(getattr(error, "errno", None) or 0, "correct this")
+        raise OutputError(f"can't write {path}: {reason(error)}; {then.format(remedy=remedy)}") from error
 
 
 def aside(path: Path, *, private: bool = False) -> Path:

@@ -18,7 +18,7 @@ from layerwise.choices import DTYPES, one_of
 from layerwise.errors import OutputError
 
 Codes = NDArray[Any]
-Job = tuple[F32, Codes, F32 | None]
+DecodeJob = tuple[F32, Codes, F32 | None]
 """Where decoded values go (rows, width), their codes (rows, width), and the scales (rows,) of int8."""
 
 NUMPY = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "|i1"}
@@ -99,7 +99,7 @@ def decode(codes: Codes, scales: F32 | None, dtype: str) -> F32:
     return out
 
 
-def decode_all(jobs: Iterable[Job], dtype: str) -> None:
+def decode_all(jobs: Iterable[DecodeJob], dtype: str) -> None:
     """Fill every job's output from its codes, with two or more threads where there is much to do."""
     chunks = [chunk for job in jobs for chunk in _cut(job, _CHUNK)]
     workers = min(4, os.cpu_count() or 1, len(chunks))
@@ -112,7 +112,7 @@ def decode_all(jobs: Iterable[Job], dtype: str) -> None:
             done.result()
 
 
-def _cut(job: Job, size: int) -> Iterable[Job]:
+def _cut(job: DecodeJob, size: int) -> Iterable[DecodeJob]:
     out, codes, scales = job
     step = max(1, size // max(1, out.shape[1]))
     for start in range(0, len(out), step):

@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+from layerwise.errors import DatasetError
 from layerwise.results import Facts
-from layerwise.store import open_dataset
+from layerwise.store import LayerDataset, open_dataset
 from layerwise.store.dtypes import itemsize
+from layerwise.store.layout import Folder
+from layerwise.store.manifest import Manifest
+from layerwise.store.tables import joint_schema
 
 
 def dataset_facts(path: str | Path) -> Facts:
     """Return the manifest of a dataset with its path, the number of its shards, sizes in bytes, and what was measured.
 
-    `seconds` and `finished` are `None` when they aren't known; `run_problem` then says why.
+    `seconds` and `finished` are `None` when they aren't known; `run_problem` then says why. `tables` are the columns of
+    the `index` and of the `texts`; `None` where the first shard's tables can't be read.
 
     Raises:
         DatasetError: no dataset, an unfinished one, or a damaged manifest.
@@ -27,10 +32,30 @@ def dataset_facts(path: str | Path) -> Facts:
         "seconds": run.total,
         "finished": run.finished,
         "run_problem": run.problem,
+        "tables": _tables(dataset),
         "bytes": manifest["totals"]["bytes"],
         "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
     }
     return Facts(f"Dataset {path}", content, _summary(content))
+
+
+def _tables(dataset: LayerDataset) -> dict[str, list[str]] | None:
+    """Return the columns of the first shard's tables, and all carried columns, by table."""
+    folder, tables = Folder(dataset.path), {}
+    try:
+        for kind, carried in _carried(dataset.manifest).items():
+            files = [folder.shard(0, kind)] if dataset.manifest.shards.count else []
+            tables[kind] = list(dict.fromkeys([*joint_schema(files, dataset.path).names, *carried]))
+    except DatasetError:
+        return None
+    return tables
+
+
+def _carried(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Return the carried columns of each table: see `schema.index_table` and `schema.texts_table`."""
+    text, word = manifest.columns.text, manifest.columns.word
+    index = {"text": text, "word": word}.get(manifest.level, ())
+    return {"index": index, "texts": text if manifest.level == "word" else text + word}
 
 
 def _summary(content: dict[str, Any]) -> tuple[str, ...]:

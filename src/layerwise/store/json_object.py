@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get
 
 from layerwise._util import json_checks
 
-Reader = Callable[[Any], Any]
+ReadValue = Callable[[Any], Any]
 _SCALARS: dict[Any, json_checks.Check] = {
     str: json_checks.text,
     bool: json_checks.flag,
@@ -110,10 +110,10 @@ def as_json(value: Any) -> Any:
     return value
 
 
-_READERS: dict[type[JsonObject], dict[str, tuple[Reader, bool]]] = {}
+_READERS: dict[type[JsonObject], dict[str, tuple[ReadValue, bool]]] = {}
 
 
-def _readers(kind: type[JsonObject]) -> dict[str, tuple[Reader, bool]]:
+def _readers(kind: type[JsonObject]) -> dict[str, tuple[ReadValue, bool]]:
     """Return for each field what reads its entry, and whether the entry may be missing."""
     if kind not in _READERS:
         hints = get_type_hints(kind, include_extras=True)
@@ -125,7 +125,7 @@ def _readers(kind: type[JsonObject]) -> dict[str, tuple[Reader, bool]]:
     return _READERS[kind]
 
 
-def _reader(annotation: Any) -> Reader:
+def _reader(annotation: Any) -> ReadValue:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _checked(arguments[0], arguments[1])
@@ -145,7 +145,7 @@ def _reader(annotation: Any) -> Reader:
     raise TypeError(f"no check for a field of type {annotation}")
 
 
-def _checked(kind: Any, check: json_checks.Check) -> Reader:
+def _checked(kind: Any, check: json_checks.Check) -> ReadValue:
     """Return a reader of values that pass a check; a scalar is returned as it is."""
     inner = None if kind is Any or kind in _SCALARS else _reader(kind)
 
@@ -157,7 +157,7 @@ def _checked(kind: Any, check: json_checks.Check) -> Reader:
     return read
 
 
-def _union(readers: list[Reader], *, nullable: bool) -> Reader:
+def _union(readers: list[ReadValue], *, nullable: bool) -> ReadValue:
     def read(value: Any) -> Any:
         if value is None and nullable:
             return None
@@ -173,7 +173,7 @@ def _union(readers: list[Reader], *, nullable: bool) -> Reader:
     return read
 
 
-def _tuple(reader: Reader) -> Reader:
+def _tuple(reader: ReadValue) -> ReadValue:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise WrongEntryError(value)
@@ -188,7 +188,7 @@ def _tuple(reader: Reader) -> Reader:
     return read
 
 
-def _mapping(reader: Reader) -> Reader:
+def _mapping(reader: ReadValue) -> ReadValue:
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise WrongEntryError(value)

@@ -16,7 +16,7 @@ from layerwise.errors import DatasetError, LayerwiseError, RequestError
 from layerwise.row_selection import Rows, select_rows
 from layerwise.states import Layered
 from layerwise.store.columns import check_columns
-from layerwise.store.dtypes import NUMPY, Codes, Job, decode, decode_all
+from layerwise.store.dtypes import NUMPY, Codes, DecodeJob, decode, decode_all
 from layerwise.store.header import scale_name
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, read_manifest
@@ -39,7 +39,7 @@ def open_dataset(path: str | Path) -> "LayerDataset":
 
 def open_rows(rows: Layered | str | Path) -> Layered:
     """Return the rows of a dataset, of its folder, or in memory; reading stored values that aren't finite raises an error."""
-    opened = open_dataset(rows) if isinstance(rows, str | Path) else rows
+    opened = rows if isinstance(rows, Layered) else open_dataset(rows)
     return opened.checked() if isinstance(opened, LayerDataset) else opened
 
 
@@ -226,7 +226,7 @@ class LayerDataset(Layered):
             return shard.codes(name)[shard_rows]
         kind = NUMPY[self.dtype] if raw else np.float32
         out = np.empty((stop - start, self.width), kind)
-        jobs: list[Job] = []
+        jobs: list[DecodeJob] = []
         for shard, shard_rows, out_rows in slices:
             scales = None if raw else shard.scales(name)
             scales = None if scales is None else scales[shard_rows]

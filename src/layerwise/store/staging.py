@@ -30,6 +30,7 @@ from layerwise.store.records import ShardRecord, shard_record
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
+_ORIGINS = ("merged", "derived")  # settings that say of which datasets a dataset was made
 _FILES = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256", "run.json"}
 
 
@@ -144,12 +145,16 @@ def check_settings(folder: Folder, stored: Settings, settings: Settings) -> None
     differing = difference(stored.to_json(), settings.to_json())
     if differing is None:
         return
-    if stored.merged is not None and settings.merged is None:
+    if stored.merged is not None and settings.merged is None and not folder.manifest.exists():
         raise DatasetError(
             f"the dataset in {folder.root} was started by `layerwise merge`; run that command again to finish it, or give "
             "another output folder"
         )
     name, stored_value, value = differing
+    if name.partition(".")[0] in _ORIGINS:  # their values are hashes, which tell a user nothing
+        raise DatasetError(
+            f"{folder.root} holds a dataset that this command didn't make; give another output folder"
+        )
     what = f"{folder.root} holds a dataset made with other settings: {name} is {stored_value} in it and {value} here"
     raise DatasetError(f"{what}; give the same settings, or another output folder")
 
@@ -235,11 +240,11 @@ def read_ends(folder: Folder) -> list[ShareEnd]:
     return [parsed(ShareEnd, from_json(path), path) for path in sorted(folder.work.glob(_END))]
 
 
-def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: str) -> None:
+def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], remedy: str) -> None:
     """Check that every file of these shards exists and has its size; the contents aren't read.
 
     Raises:
-        DatasetError: naming the first that doesn't, and `cure`, what to do about it.
+        DatasetError: naming the first that doesn't, and `remedy`, what to do about it.
     """
     for number, record in records.items():
         for kind in KINDS:
@@ -247,9 +252,9 @@ def check_files_exist(folder: Folder, records: Mapping[int, ShardRecord], cure: 
             try:
                 got = path.stat().st_size
             except OSError as error:
-                raise DatasetError(f"{path} is missing ({error.strerror}); {cure}") from error
+                raise DatasetError(f"{path} is missing ({error.strerror}); {remedy}") from error
             if got != size:
-                raise DatasetError(f"{path} has {got:,} bytes where {size:,} were written; {cure}")
+                raise DatasetError(f"{path} has {got:,} bytes where {size:,} were written; {remedy}")
 
 
 def clear_ends(folder: Folder, count: int) -> None:

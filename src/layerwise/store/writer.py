@@ -58,7 +58,7 @@ class DatasetWriter:
         share: Share | None = None,
         *,
         adding: Sequence[str] | None = None,
-        mend: bool = False,
+        repairs: bool = False,
         track: Tracker = SILENT,
     ) -> None:
         """Open `out`, new, unfinished or finished.
@@ -70,7 +70,7 @@ class DatasetWriter:
                 whose number has the remainder `index` by `count`; without it there is only one writer.
             adding: open a finished dataset so that shards of these sources can be added; it stays
                 unchanged until `finish`.
-            mend: open a finished dataset, files of which are damaged, so that shards can be made again.
+            repairs: open a finished dataset, files of which are damaged, so that shards can be made again.
             track: reports which shards of unfinished work are looked at.
 
         Raises:
@@ -80,8 +80,8 @@ class DatasetWriter:
         """
         self._folder = Folder(place(out))
         self._settings = settings
-        self._share, self._adding, self._mend, self._track = share, adding, mend, track
-        self._reopens = mend or adding is not None
+        self._share, self._adding, self._repairs, self._track = share, adding, repairs, track
+        self._reopens = repairs or adding is not None
         self._open: ShardWriter | None = None
         staging.refuse_foreign(self._folder)
         self._created = not self._folder.root.exists()
@@ -116,9 +116,9 @@ class DatasetWriter:
         self.finished = True
         self.records = Records(self._folder, self.manifest.shards)
         self.committed = dict(enumerate(self.records))
-        if not self._mend:
-            cure = "restore it from a copy, or make it again with `layerwise repair`"
-            staging.check_files_exist(self._folder, self.committed, cure)
+        if not self._repairs:
+            remedy = "restore it from a copy, or make it again with `layerwise repair`"
+            staging.check_files_exist(self._folder, self.committed, remedy)
         # The folder work/ is left of a writer that was killed between its last two steps. It isn't needed, unless
         # shards are being added. In an object store, which has no locks, it may be that of another writer.
         has_work = self._folder.work.exists() and not is_remote(self._folder.root)
@@ -140,11 +140,11 @@ class DatasetWriter:
             added = staging.take_up(self._folder, lambda number: number >= self.base)
             if added and self._adding is not None:
                 staging.check_adding(self._folder, self._adding)
-            self._others_wait = self._mend and bool(added)
+            self._others_wait = self._repairs and bool(added)
             if not self._others_wait:
                 staging.begin(self._folder, self._settings, self._adding)
             staging.sweep(self._folder, {**self.committed, **added}, self._is_own)
-            if not self._mend:
+            if not self._repairs:
                 self.committed |= added
 
     def _look_at_unfinished(self) -> None:

@@ -56,7 +56,7 @@ Count = Callable[[list[str]], int]
 
 def total(dataset: lw.LayerDataset) -> int:
     """The total of a manifest, after it was compared with the column of the texts and the counts of the shards."""
-    texts = sum(dataset.texts["unknown"].to_pylist())
+    texts: int = sum(dataset.texts["unknown"].to_pylist())
     assert dataset.manifest.totals.unknown == texts == sum(shard.counts.unknown for shard in dataset.shards)
     assert json.loads((dataset.path / "manifest.json").read_text())["totals"]["unknown"] == texts
     assert lw.info(dataset)["totals"]["unknown"] == texts

@@ -1,0 +1,166 @@
+"""Apply several heads of one model together: texts that they read alike go through the model once for all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from layerwise._util.progress import SILENT, Tracker
+from layerwise.encode.computing import computing
+from layerwise.errors import HeadError, RequestError
+from layerwise.heads.answers import ANSWER_KEYS, Answer, answers
+from layerwise.heads.head import HeadData
+from layerwise.heads.inputs import UnknownTally, encode_together
+
+if TYPE_CHECKING:
+    from layerwise.encode.encoder import Encoder
+    from layerwise.example import Example
+
+RESERVED = ("doc", "id", "empty")
+"""The keys of a prediction beside its answers."""
+_FORWARD = ("precision", "long", "max_length", "overlap")
+"""What texts of one forward have in common; level, pool and special tokens may differ."""
+_LOGGER = logging.getLogger("layerwise")
+LoadEncoder = Callable[[], "Encoder"]
+
+
+class HeadGroup:
+    """One head, or several of the same model by their names.
+
+    Attributes:
+        heads: the heads by name, in order; a single head has the name "".
+        pairs: the names of the two texts of a record, or `None`.
+    """
+
+    def __init__(self, heads: Sequence[HeadData], encoders: Sequence[LoadEncoder]) -> None:
+        """Check that some heads can be applied together.
+
+        Args:
+            heads: at least one.
+            encoders: for each head a function that loads its model, or returns it.
+
+        Raises:
+            HeadError: heads of different models.
+            RequestError: heads without a name, with the same name, or of different kinds of texts.
+        """
+        names = [""] if len(heads) == 1 else _names(heads)
+        self.heads: Mapping[str, HeadData] = dict(zip(names, heads, strict=True))
+        self._encoders = dict(zip(names, encoders, strict=True))
+        for name in names[1:]:
+            _check_models(names[0], heads[0], name, self.heads[name])
+            _check_pairs(names[0], heads[0], name, self.heads[name])
+        self.pairs = heads[0].pairs
+        self._forwards = _forwards(self.heads)
+
+    @property
+    def first(self) -> HeadData:
+        """The first head."""
+        return next(iter(self.heads.values()))
+
+    @property
+    def are_several(self) -> bool:
+        """Whether the answers of each head are under its name."""
+        return len(self.heads) > 1
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that predictions use."""
+        names = [*self.heads, *(name for head in self.heads.values() for name in head.tasks)]
+        return frozenset({*RESERVED, *ANSWER_KEYS, *names})
+
+    def log_notes(self) -> None:
+        """Log a note if texts go through the model several times, and why."""
+        if len(self._forwards) == 1:
+            return
+        rows = [self.heads[names[0]].rows for names in self._forwards]
+        differing = [key for key in _FORWARD if len({entry[key] for entry in rows}) > 1]
+        forwards = [
+            f"{' and '.join(names)} with {', '.join(f'{key} {entry[key]}' for key in differing)}"
+            for names, entry in zip(self._forwards, rows, strict=True)
+        ]
+        _LOGGER.warning(
+            "the heads were trained on texts that were encoded in different ways (%s), so texts go through the model "
+            "%d times",
+            "; ".join(forwards),
+            len(forwards),
+        )
+
+    def answers(
+        self,
+        examples: Sequence[Example],
+        batch_tokens: int | None = None,
+        threads: int | None = None,
+        track: Tracker = SILENT,
+        unknown: UnknownTally | None = None,
+    ) -> list[Answer]:
+        """Return the answer for each text (each pair), of several heads under their names; count tokens in `unknown`."""
+        answers_of_heads: dict[str, list[Answer]] = {}
+        parts = track.split(*[1.0] * len(self._forwards))
+        for names, part in zip(self._forwards, parts, strict=True):
+            heads = [self.heads[name] for name in names]
+            with computing(threads):
+                encoder = self._encoders[names[0]]()
+                states = encode_together(heads, encoder, examples, batch_tokens, part)
+                answers_of_heads |= dict(zip(names, map(answers, heads, states), strict=True))
+            if unknown is not None and names == self._forwards[0]:
+                unknown.add(states[0])
+        if not self.are_several:
+            return answers_of_heads[""]
+        columns = [answers_of_heads[name] for name in self.heads]
+        return [dict(zip(self.heads, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _names(heads: Sequence[HeadData]) -> list[str]:
+    """Return the names of several heads.
+
+    Raises:
+        RequestError: a head without a name, a name of two heads, or one that predictions use otherwise.
+    """
+    names = [head.name for head in heads]
+    if None in names:
+        number = names.index(None)
+        raise RequestError(
+            f"head {number} ({heads[number]!r:.60}) has no name, since it is in no folder, and answers of several heads "
+            "are under their names; write it with its method save, or load it with lw.load_head"
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(
+                f"{names.count(name)} heads are called {name!r}, and the answers of each are under its name, that of its "
+                "folder; rename the folder of one, or name each head once"
+            )
+        if name in RESERVED or not name:
+            raise RequestError(
+                f"a head is called {name!r}, and predictions have something else under this name; rename its folder"
+            )
+    return [str(name) for name in names]
+
+
+def _check_models(first_name: str, first: HeadData, name: str, head: HeadData) -> None:
+    for part in ("weights", "tokenizer", "config"):
+        if head.model[part] != first.model[part]:
+            raise HeadError(
+                f"head {first_name!r} was trained on model {first.model['id']!r} ({part} {first.model[part][:12]}…) and "
+                f"head {name!r} on {head.model['id']!r} ({part} {head.model[part][:12]}…), and one forward is of one model; "
+                "apply them one by one"
+            )
+
+
+def _check_pairs(first_name: str, first: HeadData, name: str, head: HeadData) -> None:
+    if head.pairs != first.pairs:
+        raise RequestError(
+            f"head {first_name!r} takes {_texts(first)} and head {name!r} {_texts(head)}; apply them one by one"
+        )
+
+
+def _texts(head: HeadData) -> str:
+    return "single texts" if head.pairs is None else f"pairs of texts ({','.join(head.pairs)})"
+
+
+def _forwards(heads: Mapping[str, HeadData]) -> list[list[str]]:
+    """Return the names of the heads of each forward: those whose texts were encoded alike."""
+    forwards: dict[tuple[object, ...], list[str]] = {}
+    for name, head in heads.items():
+        forwards.setdefault(tuple(head.rows[key] for key in _FORWARD), []).append(name)
+    return list(forwards.values())
