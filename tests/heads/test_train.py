@@ -481,3 +481,13 @@ def test_labels_without_anything_to_learn_are_refused(
 def test_groups_on_both_sides_of_a_split_are_told(reviews: Any) -> None:
     head = lw.train(reviews, task="classify", label="label", mix="1", split="own", groups="author")
     assert any("12 test rows are in the training part as well" in note for note in head.training["notes"])
+
+
+@pytest.mark.parametrize(
+    "option", [["--limit", "0"], ["--text", "x"], ["--model", "nope"], ["--format", "csv"], ["--device", "cpu"]]
+)
+def test_options_of_texts_that_there_are_not_are_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "none.lw", "--task", "classify", "--label", "y", "--out", "h", *option]) == 2
+    assert f"{' '.join(option)} is for the texts of --eval, and there are none" in capsys.readouterr().err

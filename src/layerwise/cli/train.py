@@ -11,11 +11,13 @@ import shlex
 from typing import Any
 
 from layerwise import api
+from layerwise.arguments import argument
 from layerwise.cli import flags, output
 from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
 from layerwise.cli.tasks import TaskArguments, named_tasks
 from layerwise.cli.train_report import report
+from layerwise.errors import RequestError
 from layerwise.options import LoadOptions, ReadOptions, RunOptions, StoredModelOptions, TrainOptions
 
 HELP = "train a head: a classifier, a regressor or a tagger"
@@ -26,6 +28,8 @@ EXAMPLES = """\
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head
 """
+_OF_SOURCES = (StoredModelOptions, LoadOptions, ReadOptions)
+"""The options of the texts that `--eval` names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,9 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also score the head on labelled texts or on a dataset; repeat the flag for several. The options below are for "
         "these texts",
     )
-    flags.add(parser, StoredModelOptions)
-    flags.add(parser, LoadOptions)
-    flags.add(parser, ReadOptions)
+    for options in _OF_SOURCES:
+        flags.add(parser, options)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)
     flags.add_json(parser)
@@ -74,15 +77,25 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
     """Check the sources of `--eval` before the head is trained.
 
     Raises:
-        LayerwiseError: a source can't be read, or has no column of the labels.
+        LayerwiseError: a source can't be read, or has no column of the labels; or options for sources that there aren't.
     """
     if not args.eval:
+        _refuse_options_of_sources(args)
         return
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (named.tasks or {}).items()]
     api.evaluate.check_sources(
         args.dataset, args.eval, labels, ReadOptions(**flags.values(args, ReadOptions))
     )
+
+
+def _refuse_options_of_sources(args: argparse.Namespace) -> None:
+    for options in _OF_SOURCES:
+        for name, value in flags.values(args, options).items():
+            if value != getattr(options(), name):
+                raise RequestError(
+                    f"{argument(name, value)} is for the texts of --eval, and there are none; add --eval SOURCE, or leave it out"
+                )
 
 
 def run(args: argparse.Namespace) -> int:

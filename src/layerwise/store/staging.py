@@ -222,6 +222,8 @@ def stored_settings(folder: Folder) -> Settings:
     Raises:
         DatasetError: there is none.
     """
+    if not folder.root.exists():
+        raise DatasetError(f"{folder.root} doesn't exist; give the folder that `extract --out` wrote")
     if not folder.settings.exists():
         raise DatasetError(
             f"{folder.root} holds no unfinished work; it has no {folder.settings.name} in work/"
