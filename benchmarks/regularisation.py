@@ -5,6 +5,7 @@ and lets each rule choose one. Accuracy and macro-F1 are those of the chosen fit
 classes are normal clouds; TREC is in ../shared/data, encoded by minilm (without it only the planted ones).
 """
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
