@@ -91,6 +91,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
         words(["".join(f"# newdoc id = d{n}\n{sentences(4, 4 * n)}" for n in range(4))]),
         task="tag",
         label="tag",
+        mix="1",
     )
     assert head.training["groups"] is None
     [note] = notes_of(head)
@@ -100,7 +101,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
 
 
 def test_files_are_documents(words: Any) -> None:
-    head = lw.train(words([sentences(3, 3 * n) for n in range(10)]), task="tag", label="tag")
+    head = lw.train(words([sentences(3, 3 * n) for n in range(10)]), task="tag", label="tag", mix="1")
     assert head.training["groups"] == "source"
     [note] = notes_of(head)
     assert note.startswith(

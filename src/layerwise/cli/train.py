@@ -92,7 +92,8 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
 def _refuse_options_of_sources(args: argparse.Namespace) -> None:
     for options in _OF_SOURCES:
         for name, value in flags.values(args, options).items():
-            if value != getattr(options(), name):
+            is_given = value != [] if isinstance(value, list) else value != getattr(options(), name)
+            if is_given:
                 raise RequestError(
                     f"{argument(name, value)} is for the texts of --eval, and there are none; add --eval SOURCE, or leave it out"
                 )
