@@ -492,3 +492,11 @@ def test_options_of_texts_that_there_are_not_are_refused(
 ) -> None:
     assert main(["train", "none.lw", "--task", "classify", "--label", "y", "--out", "h", *option]) == 2
     assert f"{' '.join(option)} is for the texts of --eval, and there are none" in capsys.readouterr().err
+
+
+def test_the_command_line_needs_no_texts_to_score(
+    reviews: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "h.head")
+    arguments = [str(reviews.path), "--task", "classify", "--label", "label", "--mix", "1", "--out", out]
+    assert main(["train", *arguments, "--quiet"]) == 0, capsys.readouterr().err
