@@ -491,3 +491,12 @@ def test_options_of_texts_that_there_are_not_are_refused(
 ) -> None:
     assert main(["train", "none.lw", "--task", "classify", "--label", "y", "--out", "h", *option]) == 2
     assert f"{' '.join(option)} is for the texts of --eval, and there are none" in capsys.readouterr().err
+
+
+def test_training_without_sources_needs_none_of_their_options(
+    reviews: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", str(reviews.path), "--task", "classify", "--label", "label", "--mix", "1"]
+    assert main([*command, "--out", str(tmp_path / "plain.head")]) == 0
+    assert main([*command, "--na", "NA", "--out", str(tmp_path / "other.head")]) == 2
+    assert "--na NA is for the texts of --eval" in capsys.readouterr().err
