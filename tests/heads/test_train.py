@@ -484,7 +484,8 @@ def test_groups_on_both_sides_of_a_split_are_told(reviews: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [["--limit", "0"], ["--text", "x"], ["--model", "nope"], ["--format", "csv"], ["--device", "cpu"]]
+    "option",
+    [["--limit", "0"], ["--text", "x"], ["--model", "nope"], ["--format", "csv"], ["--device", "cpu"]],
 )
 def test_options_of_texts_that_there_are_not_are_refused(
     option: list[str], capsys: pytest.CaptureFixture[str]
@@ -500,3 +501,26 @@ def test_training_without_sources_needs_none_of_their_options(
     assert main([*command, "--out", str(tmp_path / "plain.head")]) == 0
     assert main([*command, "--na", "NA", "--out", str(tmp_path / "other.head")]) == 2
     assert "--na NA is for the texts of --eval" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["doc", "id", "empty"])
+def test_a_task_has_no_name_that_predictions_use(reviews: Any, name: str) -> None:
+    with pytest.raises(RequestError, match=f"a task can't be called '{name}'"):
+        lw.train(reviews, tasks={name: "classify:label"}, mix="1")
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ({"draws": 3, "epochs": 5, "patience": 2}, {"draws", "epochs", "patience"}),
+        ({"draws": 3, "epochs": 5, "patience": 2, "head_type": "mlp"}, {"draws"}),
+        ({"draws": 3, "epochs": 5, "patience": 2, "mix": "learned(1,2)"}, set()),
+        ({}, set()),
+    ],
+)
+def test_options_of_training_without_effect_are_told(
+    reviews: Any, options: dict[str, Any], idle: set[str]
+) -> None:
+    head = lw.train(reviews, task="classify", label="label", **{"mix": "1", **options})
+    notes = [note for note in head.training["notes"] if "has no effect" in note]
+    assert {note.partition("=")[0] for note in notes} == idle
