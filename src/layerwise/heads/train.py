@@ -118,6 +118,11 @@ def _read_tasks(
                 f"{argument('label', label)} only applies to a single task; give each of several tasks as NAME=TASK:COL, "
                 "such as topic=classify:topic"
             )
+        if not isinstance(tasks, Mapping):
+            raise RequestError(
+                f"{argument('tasks')} is {tasks!r:.60}, no dictionary; give a name and TASK:COL for each task, such as "
+                "{'topic': 'classify:topic'}"
+            )
         kind_and_column = {name: _kind_and_column(name, pair) for name, pair in tasks.items()}
     if not kind_and_column:
         raise RequestError("no task is named; give one, such as topic=classify:topic")
@@ -135,13 +140,17 @@ def _read_tasks(
 
 
 def _kind_and_column(name: str, pair: str | Sequence[str]) -> tuple[str, str]:
-    if not name or name in RESERVED:
+    if not isinstance(name, str) or not name or name in RESERVED:
         raise RequestError(
             f"a task can't be called {name!r}, since its answers are under its name; give it a name, but not "
             f"{' or '.join(RESERVED)}, which predictions use"
         )
-    parts = pair.split(":", 1) if isinstance(pair, str) else list(pair)
-    if len(parts) != 2 or not all(parts):
+    parts = pair.split(":", 1) if isinstance(pair, str) else pair
+    if (
+        not isinstance(parts, list | tuple)
+        or len(parts) != 2
+        or not all(isinstance(part, str) and part for part in parts)
+    ):
         raise RequestError(f"task {name!r} is {pair!r}; give TASK:COL, such as classify:topic")
     return parts[0], parts[1]
 
