@@ -99,10 +99,15 @@ def within_float32() -> Iterator[None]:
         with np.errstate(over="raise"):
             yield
     except FloatingPointError:
-        raise RequestError(
-            f"the rows contain numbers so large that mixing or standardising them exceeds float32 ({_LARGEST:.2g}); "
-            "leave out the rows or the layers that contain them"
-        ) from None
+        raise beyond_float32() from None
+
+
+def beyond_float32() -> RequestError:
+    """Return the error for rows with numbers that are too large to compute with."""
+    return RequestError(
+        f"the rows contain numbers so large that mixing or standardising them exceeds float32 ({_LARGEST:.2g}); "
+        "leave out the rows or the layers that contain them"
+    )
 
 
 def layer_stats(parts: Iterable[F32]) -> LayerStats:

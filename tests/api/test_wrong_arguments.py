@@ -132,3 +132,81 @@ def test_options_of_training_of_another_type(name: str, values: list[Any], tmp_p
             lw.RequestError, match=f"^{name} is .*, no (string|whole number|number); give one$"
         ):
             lw.train(tmp_path, task="classify", label="label", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("spans", "says"),
+    [
+        (5, "^spans is 5, no list; give a list with the spans of each text"),
+        ("ab", "^spans is 'ab', no list"),
+        ({0: [(0, 1)]}, "^spans is .*, no list"),
+        ([], "^spans has the spans of 0 texts and there are 1; give a list for each text"),
+        ([[(0, 1)], [(0, 1)]], "^spans has the spans of 2 texts and there are 1"),
+        ([5], "^spans of text 0 is 5, no list; give its .start, end. pairs"),
+        ([None], "^spans of text 0 is None, no list"),
+        ([(0, 1)], "^a span of text 0 is 0, no list; give a .start, end. pair of whole numbers"),
+        ([[None]], "^a span of text 0 is None, no list"),
+        ([[(0, 1, 2)]], r"^a span of text 0 is \(0, 1, 2\); give a .start, end. pair"),
+        ([[(0, "1")]], "^a span of text 0 is .*; give a"),
+        ([[(0.0, 1.5)]], "^a span of text 0 is .*; give a"),
+        ([[(False, True)]], "^a span of text 0 is .*; give a"),
+    ],
+)
+def test_spans_of_another_type(spans: Any, says: str, encoder_of: Callable[[str], Any]) -> None:
+    with pytest.raises(lw.RequestError, match=says):
+        encoder_of("bert").encode(["ab cd"], level="span", spans=spans)
+
+
+def test_spans_of_any_kind_of_list(encoder_of: Callable[[str], Any]) -> None:
+    pairs: list[Any] = [np.array([[[0, 2], [3, 5]]]), [[[0, 2], [3, 5]]], iter([iter([(0, 2), (3, 5)])])]
+    for spans in pairs:
+        states = encoder_of("bert").encode(["ab cd"], level="span", spans=spans)
+        assert states.index["text"].to_pylist() == ["ab", "cd"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("measure", 5), ("measure", [5]), ("intervals", 5), ("max_rows", "9"), ("seed", "a"), ("label", 5)],
+)
+def test_options_of_analyze_of_another_type(name: str, value: Any) -> None:
+    states = states_of(noise(8, 4, 2), {"label": list("ab") * 4})
+    with pytest.raises(lw.RequestError, match=f"^{name} is .*, no .*; give "):
+        lw.analyze(states, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mix", 5), ("mix", [5]), ("quick", "no"), ("max_rows", "9"), ("seed", "a"), ("groups", 5)],
+)
+def test_options_of_probe_of_another_type(name: str, value: Any) -> None:
+    states = states_of(noise(8, 4, 2), {"label": list("ab") * 4})
+    with pytest.raises(lw.RequestError, match=f"^{name} is .*, no .*; give "):
+        lw.probe(states, task="classify", label="label", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        (["classify:label"], "^tasks is .*, no dictionary; give a name and TASK:COL for each task"),
+        ({5: "classify:label"}, "^a task can't be called 5"),
+        ({"a": 5}, "^task 'a' is 5; give TASK:COL"),
+        ({"a": ("classify", 5)}, "^task 'a' is .*; give TASK:COL"),
+    ],
+)
+def test_tasks_of_another_type(
+    tasks: Any, says: str, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    dataset = lw.extract(["a", "b"], tmp_path / "d.lw", model=encoder_of("bert"), layers="1")
+    with pytest.raises(lw.RequestError, match=says):
+        lw.train(dataset, tasks=tasks)
+
+
+@pytest.mark.parametrize("heads", [5, 1.5, True])
+def test_heads_of_another_type(heads: Any, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    records = [{"text": f"a {n}", "label": "ab"[n % 2]} for n in range(8)]
+    dataset = lw.extract(records, tmp_path / "d.lw", model=encoder_of("bert"), layers="1")
+    head = lw.train(dataset, task="classify", label="label", mix="1")
+    with pytest.raises(lw.RequestError, match="^heads is .*, no list; give heads or their folders"):
+        head.predict(["a"], heads=heads)
+    with pytest.raises(lw.RequestError, match="^heads is .*, no list; give heads or their folders"):
+        lw.predict(head, ["a"], heads=heads)

@@ -436,3 +436,14 @@ def test_train_eval_is_the_same_code(run: Run, place: Path, texts: Any, mood: lw
     printed = json.loads(ended.out)["eval"]
     assert printed[str(texts.path)] == lw.evaluate(mood, texts).to_json()
     assert printed[str(place / "texts.jsonl")]["rows"] == 32
+
+
+def test_advice_names_no_option_that_evaluate_lacks(run: Run, place: Path, two: lw.Head) -> None:
+    odd = write(place / "odd.jsonl", [{"text": "a", "label": "a", "n": "many"}])
+    out = run("evaluate", place / "two.head", odd)
+    assert (out.code, out.out) == (2, "")
+    assert "holds 'many', which isn't a finite number; the head was trained on numbers: correct it" in out.err
+    none = write(place / "none.jsonl", [{"text": "a", "label": "", "n": 1}])
+    out = run("evaluate", place / "two.head", none)
+    assert (out.code, out.out) == (2, "")
+    assert out.err.strip().endswith("no row has a label in column 'label'; give rows with labels")

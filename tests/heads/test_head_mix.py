@@ -241,6 +241,21 @@ def test_features_of_texts(texts: Any, place: Path, encoder_of: Callable[[str], 
     assert len(search.cv_results_["params"]) == 3
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_features_have_the_statistics_of_the_head(
+    texts: Any, encoder_of: Callable[[str], Any], hidden: bool
+) -> None:
+    """Of its training rows, also for `norm=layer`, whichever texts are given and however they are fitted."""
+    mix = "mean(1,2; norm=layer)"
+    head = lw.train(texts, task="classify", label="label", mix=mix, head_type="mlp", epochs=3)
+    few = texts.texts["text"].to_pylist()[:5]
+    for features in (
+        LayerFeatures(encoder_of("bert"), mix=head, hidden=hidden).fit_transform(few),
+        LayerFeatures(encoder_of("bert"), mix=head, hidden=hidden).fit(few).transform(few),
+    ):
+        np.testing.assert_allclose(features, texts.mix(head, hidden=hidden)[:5], atol=1e-4)
+
+
 def test_features_are_made_as_in_the_training(
     texts: Any, place: Path, encoder_of: Callable[[str], Any]
 ) -> None:

@@ -100,6 +100,22 @@ def test_columns_of_csv_stand_beside_the_answer(room: Path, run: Any, tmp_path: 
     assert back["label"].tolist() == [row["label"] for row in lw.predict(room / "mood.head", source)]
 
 
+def test_only_names_that_the_output_uses_are_changed(room: Path, run: Any, tmp_path: Path) -> None:
+    """The task of a single head has no key in its predictions; the columns of a word are some of CSV."""
+    records = [{"words": ["Rome", "sleeps"], "tag": ["x", "y"], "start": 7, "probability": 0.5, "p:a": 1}]
+    source = write(tmp_path / "in.jsonl", records)
+    keep = ("--keep", "tag", "start", "probability", "--words", "words")
+    code, out, err = run("predict", room / "tag.head", source, *keep)
+    assert (code, list(rows(out)[0])) == (0, ["doc", "source.start", "source.probability", "tag", "spans"])
+    assert "'tag' is written" not in err
+    _, out, _ = run("predict", room / "tag.head", source, *keep, "--to", "csv")
+    header = out.splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    texts = write(tmp_path / "texts.jsonl", [{"text": "Rome", "p:a": 1}])
+    _, out, _ = run("predict", room / "mood.head", texts, "--keep", "p:a", "--to", "csv")
+    assert out.splitlines()[0] == "doc,source.p:a,empty,label,p:a,p:b"
+
+
 def test_values_of_any_type(room: Path, tmp_path: Path) -> None:
     """As JSON can hold them, in lines and cells."""
     table = pa.table(

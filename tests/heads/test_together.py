@@ -284,4 +284,4 @@ def test_conll_has_a_column_per_head_of_words(room: Path, run: Any) -> None:
     assert out.splitlines() == expected
     code, out, err = run("predict", names, room / "words.jsonl", "--head", *paths(room, "mood"), *source)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
-    assert "--to conll needs heads that all give every word one label or tag; use jsonl or csv" in err
+    assert "--to conll needs heads that all give every word one label or tag; use jsonl\n" in err

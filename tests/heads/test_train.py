@@ -494,9 +494,33 @@ def test_options_of_texts_that_there_are_not_are_refused(
     assert f"{' '.join(option)} is for the texts of --eval, and there are none" in capsys.readouterr().err
 
 
-def test_the_command_line_needs_no_texts_to_score(
+def test_training_without_sources_needs_none_of_their_options(
     reviews: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = str(tmp_path / "h.head")
-    arguments = [str(reviews.path), "--task", "classify", "--label", "label", "--mix", "1", "--out", out]
-    assert main(["train", *arguments, "--quiet"]) == 0, capsys.readouterr().err
+    command = ["train", str(reviews.path), "--task", "classify", "--label", "label", "--mix", "1"]
+    assert main([*command, "--out", str(tmp_path / "plain.head")]) == 0
+    assert main([*command, "--na", "NA", "--out", str(tmp_path / "other.head")]) == 2
+    assert "--na NA is for the texts of --eval" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["doc", "id", "empty"])
+def test_a_task_has_no_name_that_predictions_use(reviews: Any, name: str) -> None:
+    with pytest.raises(RequestError, match=f"a task can't be called '{name}'"):
+        lw.train(reviews, tasks={name: "classify:label"}, mix="1")
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ({"draws": 3, "epochs": 5, "patience": 2}, {"draws", "epochs", "patience"}),
+        ({"draws": 3, "epochs": 5, "patience": 2, "head_type": "mlp"}, {"draws"}),
+        ({"draws": 3, "epochs": 5, "patience": 2, "mix": "learned(1,2)"}, set()),
+        ({}, set()),
+    ],
+)
+def test_options_of_training_without_effect_are_told(
+    reviews: Any, options: dict[str, Any], idle: set[str]
+) -> None:
+    head = lw.train(reviews, task="classify", label="label", **{"mix": "1", **options})
+    notes = [note for note in head.training["notes"] if "has no effect" in note]
+    assert {note.partition("=")[0] for note in notes} == idle

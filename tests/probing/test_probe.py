@@ -392,3 +392,25 @@ def test_the_command_writes_its_files(
     assert main([*command, "--mix", "mean(9:)"]) == 2
     assert "layer 9 doesn't exist" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("mix", [None, "learned(all)", "mean(all; norm=layer)"])
+@pytest.mark.parametrize("task", ["classify", "regress"])
+@pytest.mark.parametrize("largest", [3e38, 1e38])
+def test_numbers_that_cannot_be_standardised_are_refused(largest: float, task: str, mix: str | None) -> None:
+    layers = [np.random.default_rng(n).random((40, 4), np.float32) for n in range(3)]
+    layers[1] *= np.float32(largest)
+    states = states_of(layers, {"y": [n % 2 for n in range(40)]})
+    with pytest.raises(lw.RequestError, match="numbers so large that mixing or standardising them exceeds"):
+        probe(states, task, "y", mixes=[mix] if mix else [], quick=True)
+
+
+def test_large_numbers_that_can_be_standardised_change_nothing() -> None:
+    layers = [np.random.default_rng(n).standard_normal((40, 4)).astype(np.float32) for n in range(3)]
+    large = [layers[0], layers[1] * np.float32(2.0**99), layers[2]]
+    results = [
+        probe(states_of(some, {"y": [n % 2 for n in range(40)]}), "classify", "y", mixes=[], quick=True)
+        for some in (layers, large)
+    ]
+    first, second = ([c.score for c in result.candidates] for result in results)
+    assert first == second

@@ -18,6 +18,7 @@ from layerwise.geometry.projection import project
 from layerwise.geometry.sample import draw
 from layerwise.labels.attached import with_labels
 from layerwise.labels.spelling import row_names
+from layerwise.options import AnalyzeOptions, check_types
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.store.reader import open_rows
@@ -73,6 +74,16 @@ def analyze(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
+    options = {
+        "label": label,
+        "pairs": pairs,
+        "sides": sides,
+        "max_rows": max_rows,
+        "seed": seed,
+        "measure": measure,
+        "intervals": intervals,
+    }
+    check_types(AnalyzeOptions, options)
     target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)

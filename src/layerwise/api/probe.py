@@ -18,6 +18,7 @@ from layerwise.extraction.untrained import untrained
 from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.result_figures import save_probe_figures
 from layerwise.labels.attached import with_labels
+from layerwise.options import ProbeOptions, check_types
 from layerwise.probing.probe import probe as score_candidates
 from layerwise.store import disk
 from layerwise.store.layout import to_json
@@ -78,6 +79,17 @@ def probe(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
+    options = {
+        "groups": groups,
+        "split": split,
+        "label_separator": label_separator,
+        "mix": mix,
+        "quick": quick,
+        "seed": seed,
+        "max_rows": max_rows,
+        "random_model": random_model,
+    }
+    check_types(ProbeOptions, options)
     target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)

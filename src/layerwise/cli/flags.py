@@ -93,6 +93,17 @@ def values(args: argparse.Namespace, options: type, *, without: Collection[str] 
     return {option.name: _value(args, option) for option in _without(options, without)}
 
 
+def changed(args: argparse.Namespace, options: type) -> dict[str, Any]:
+    """Return the values of the flags that `add` added and that differ from their defaults, by the names of the options."""
+    got = {option: getattr(args, option.name) for option in fields(options)}
+    return {
+        option.name: value
+        for option, value in got.items()
+        # `several` values are a list here, and a tuple in the options
+        if (tuple(value) if isinstance(value, list) else value) != option.default
+    }
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add `--quiet`."""
     parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")

@@ -91,12 +91,10 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
 
 def _refuse_options_of_sources(args: argparse.Namespace) -> None:
     for options in _OF_SOURCES:
-        for name, value in flags.values(args, options).items():
-            is_given = value != [] if isinstance(value, list) else value != getattr(options(), name)
-            if is_given:
-                raise RequestError(
-                    f"{argument(name, value)} is for the texts of --eval, and there are none; add --eval SOURCE, or leave it out"
-                )
+        for name, value in flags.changed(args, options).items():
+            raise RequestError(
+                f"{argument(name, value)} is for the texts of --eval, and there are none; add --eval SOURCE, or leave it out"
+            )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.request import Loading, Request
 from layerwise.encode.shard_plan import PlannedShard, plan_shard, plan_tokens, tokenised
+from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
@@ -224,7 +225,9 @@ class Encoder:
             raise RequestError(
                 f"spans go with level 'span' and only with it; got level {level!r} and {'no spans' if spans is None else 'spans'}"
             )
-        return self.states(_examples(texts), request, spans=spans)
+        examples = _examples(texts)
+        checked = None if spans is None else read_spans(spans, len(examples))
+        return self.states(examples, request, spans=checked)
 
     def states(
         self,

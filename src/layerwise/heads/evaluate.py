@@ -160,7 +160,7 @@ class _LabelledScores:
             check_dataset(self.head, rows)
         names = (f"task {task.name}" for task, _ in self.scores_of_tasks)
         for (task, task_scores), part in track.each(self.scores_of_tasks, names):
-            labels = read_labels(rows, task.task, task.label, task.label_separator, iob2=False)
+            labels = read_labels(rows, task.task, task.label, task.label_separator, scoring=True)
             _check_multi(task, labels)
             task_scores.gold.append(labels.values)
             task_scores.docs.append(labels.docs + first_doc)

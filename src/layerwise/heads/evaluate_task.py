@@ -60,7 +60,7 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
         dropped += int((~keep).sum())
         docs, scores = docs[keep], scores[keep]
         documents = {column: values[keep] for column, values in documents.items()}
-    check_labelled(len(gold), [task.label])
+    check_labelled(len(gold), [task.label], scoring=True)
     if task.classes:
         gold, _ = match_classes(gold, task.classes, multi=task.multi)
     unknown = unknown_labels(task, gold)

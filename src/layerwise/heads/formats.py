@@ -46,8 +46,9 @@ def _check_conll(heads: Heads, tasks: Sequence[TaskHead]) -> None:
     levels = {head.rows["level"] for head in heads.values()}
     if levels != {"word"} or any(task.multi or task.task == "regress" for task in tasks):
         what = "a head that gives" if len(heads) == 1 else "heads that all give"
+        others = "jsonl or csv" if len(tasks) == 1 or levels == {"text"} else "jsonl"
         raise RequestError(
-            f"{argument('to', 'conll')} needs {what} every word one label or tag; use jsonl or csv"
+            f"{argument('to', 'conll')} needs {what} every word one label or tag; use {others}"
         )
     broken = [c for task in tasks for c in task.classes if not c.strip() or c != c.translate(_BREAKS)]
     if broken:

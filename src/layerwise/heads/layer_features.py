@@ -107,7 +107,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         """
         texts = listed(X)
         encoder = self._resolve(texts)
-        if self.mix_.norm:
+        if self._needs_stats:
             self.stats_ = self._encode(encoder, texts).mix_stats(self.mix_)
         return self
 
@@ -115,7 +115,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Fit, and return the mixed rows of X; X is encoded once, and `norm=layer` keeps its layers in memory."""
         texts = listed(X)
         encoder = self._resolve(texts)
-        if not self.mix_.norm:
+        if not self._needs_stats:
             return self._mixed(encoder, texts)
         states = self._encode(encoder, texts)
         self.stats_ = states.mix_stats(self.mix_)
@@ -144,6 +144,11 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
             names = dimension_names(self.head_mix_.width)
             return np.array([f"hidden_{name}" for name in names], dtype=np.object_)
         return mix_feature_names(self.mix_, self.width_, self.blocks_)
+
+    @property
+    def _needs_stats(self) -> bool:
+        """Whether the mix is standardised with statistics of X; a head has those of its training."""
+        return self.head_mix_ is None and self.mix_.norm is not None
 
     def _resolve(self, texts: Sequence[Any]) -> Encoder:
         if self.level == "span":

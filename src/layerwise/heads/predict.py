@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from layerwise._util.locks import new_lock
 from layerwise._util.progress import Callback, Tracker, tracking
 from layerwise._util.threads import choose
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
 from layerwise.example import Example
 from layerwise.heads.answers import answers
 from layerwise.heads.evaluate import evaluate
@@ -149,6 +151,10 @@ class Head(HeadData):
         Errors are those of `load_head` and of `HeadGroup`.
         """
         named = [others] if isinstance(others, str | Path | Head) else others
+        if not isinstance(named, list | tuple):
+            raise RequestError(
+                f"{argument('heads')} is {others!r:.60}, no list; give heads or their folders in one"
+            )
         heads = [self, *map(self._with_same_model, named)]
         # The first head of each precision has the model for all of it.
         owners = {head.rows["precision"]: head for head in reversed(heads)}

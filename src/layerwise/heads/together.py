@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RESERVED = ("doc", "id", "empty")
 """The keys of a prediction beside its answers."""
+_ROW_COLUMNS = ("start", "end", "probability")
+"""The columns of a word or a span in CSV."""
 _FORWARD = ("precision", "long", "max_length", "overlap")
 """What texts of one forward have in common; level, pool and special tokens may differ."""
 _LOGGER = logging.getLogger("layerwise")
@@ -65,9 +67,12 @@ class HeadGroup:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The keys that predictions use."""
-        names = [*self.heads, *(name for head in self.heads.values() for name in head.tasks)]
-        return frozenset({*RESERVED, *ANSWER_KEYS, *names})
+        """The keys and columns that predictions use, in any format."""
+        names = self.heads if self.are_several else self.first.tasks if len(self.first.tasks) > 1 else ()
+        classes = [
+            f"p:{name}" for head in self.heads.values() for task in head.task_heads for name in task.classes
+        ]
+        return frozenset({*RESERVED, *ANSWER_KEYS, *_ROW_COLUMNS, *classes, *names})
 
     def log_notes(self) -> None:
         """Log a note if texts go through the model several times, and why."""

@@ -20,6 +20,7 @@ from layerwise.heads.held_out_intervals import few_units_notes
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
+from layerwise.heads.together import RESERVED
 from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
@@ -27,7 +28,6 @@ from layerwise.mixes import parse_mix
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset, open_dataset
 
-_RESERVED = ("doc", "id")  # names of other entries of a prediction
 # The options that are recorded with a head.
 _KEPT = ("head_type", "class_weight", "split", "shared_hidden", "layer_dropout", "seed")
 
@@ -68,7 +68,14 @@ def train_head(
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
-        "notes": [*attached.notes, *plan.notes, *mix_notes, *notes, *few_units_notes(records)],
+        "notes": [
+            *attached.notes,
+            *plan.notes,
+            *mix_notes,
+            *_idle_notes(options, specs),
+            *notes,
+            *few_units_notes(records),
+        ],
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
@@ -111,6 +118,11 @@ def _read_tasks(
                 f"{argument('label', label)} only applies to a single task; give each of several tasks as NAME=TASK:COL, "
                 "such as topic=classify:topic"
             )
+        if not isinstance(tasks, Mapping):
+            raise RequestError(
+                f"{argument('tasks')} is {tasks!r:.60}, no dictionary; give a name and TASK:COL for each task, such as "
+                "{'topic': 'classify:topic'}"
+            )
         kind_and_column = {name: _kind_and_column(name, pair) for name, pair in tasks.items()}
     if not kind_and_column:
         raise RequestError("no task is named; give one, such as topic=classify:topic")
@@ -128,12 +140,17 @@ def _read_tasks(
 
 
 def _kind_and_column(name: str, pair: str | Sequence[str]) -> tuple[str, str]:
-    if not name or name in _RESERVED:
+    if not isinstance(name, str) or not name or name in RESERVED:
         raise RequestError(
-            f"a task can't be called {name!r}; give it a name, but not {' or '.join(_RESERVED)}"
+            f"a task can't be called {name!r}, since its answers are under its name; give it a name, but not "
+            f"{' or '.join(RESERVED)}, which predictions use"
         )
-    parts = pair.split(":", 1) if isinstance(pair, str) else list(pair)
-    if len(parts) != 2 or not all(parts):
+    parts = pair.split(":", 1) if isinstance(pair, str) else pair
+    if (
+        not isinstance(parts, list | tuple)
+        or len(parts) != 2
+        or not all(isinstance(part, str) and part for part in parts)
+    ):
         raise RequestError(f"task {name!r} is {pair!r}; give TASK:COL, such as classify:topic")
     return parts[0], parts[1]
 
@@ -207,6 +224,28 @@ def _check_options(options: TrainOptions, specs: Sequence[TaskSpec]) -> None:
     if not 0 <= options.seed < 1 << 32:
         raise RequestError(f"{argument('seed', options.seed)} is out of range; give 0 to {(1 << 32) - 1}")
     loop_options(options, Hyperparameters(), 1).check()
+
+
+def _idle_notes(options: TrainOptions, specs: Sequence[TaskSpec]) -> list[str]:
+    """Return notes on options that were changed and that no part of this training uses."""
+    if any(spec.mix.how == "learned" for spec in specs):
+        return []
+    defaults = TrainOptions()
+    changed = [
+        name for name in ("draws", "epochs", "patience") if getattr(options, name) != getattr(defaults, name)
+    ]
+    notes = [
+        f"{argument(name, getattr(options, name))} has no effect: only the gradient loop has epochs, and a linear head on a "
+        f"fixed mix doesn't use it; use {argument('head_type', 'mlp')} or a learned mix, or leave it out"
+        for name in changed
+        if name != "draws" and not has_hidden(options)
+    ]
+    if "draws" in changed:
+        notes.append(
+            f"{argument('draws', options.draws)} has no effect: only the weights of a learned mix have intervals; use a mix "
+            "such as learned(all), or leave it out"
+        )
+    return notes
 
 
 def _check_class_weight(plan: SplitPlan, options: TrainOptions) -> None:

@@ -59,7 +59,7 @@ class Labelled:
 
 
 def read_labels(
-    dataset: Layered, task: str, column: str, label_separator: str | None = None, *, iob2: bool = True
+    dataset: Layered, task: str, column: str, label_separator: str | None = None, *, scoring: bool = False
 ) -> Labelled:
     """Return the labels of the rows of a dataset from `column`.
 
@@ -72,8 +72,9 @@ def read_labels(
         task: `classify`, `regress` or `tag`.
         column: the column's name.
         label_separator: the text between the labels of a string with several labels.
-        iob2: convert tags to IOB2; without it, the tags of all words are returned as they are in the column, "" for
-            an untagged word. The scheme can be recognised only from all texts together, see `complete_tags`.
+        scoring: the labels score a head, whose task and column are fixed; the tags of all words are then returned as
+            they are in the column, "" for an untagged word, and not converted to IOB2. The scheme can be recognised only
+            from all texts together, see `complete_tags`.
 
     Raises:
         RequestError: an unknown task or column, `regress` on values that aren't numbers, `tag` on rows that
@@ -93,25 +94,25 @@ def read_labels(
         docs, values = docs[::2], values[::2]
     labelled = Labelled(rows, docs, _objects(values), 0)
     if task == "regress":
-        return _numbers(labelled, column)
+        return _numbers(labelled, column, scoring=scoring)
     if task == "tag":
-        return _tags(labelled, column, iob2=iob2)
+        return _tags(labelled, column, scoring=scoring)
     return _classes(labelled, column, label_separator)
 
 
-def _numbers(labelled: Labelled, column: str) -> Labelled:
+def _numbers(labelled: Labelled, column: str, *, scoring: bool) -> Labelled:
     has_label = np.array([is_present(value) for value in labelled.values], bool)
     rest = labelled.take(np.flatnonzero(has_label))
-    numbers = np.array([_number(column, value) for value in rest.values], np.float64)
+    numbers = np.array([_number(column, value, scoring=scoring) for value in rest.values], np.float64)
     return replace(rest, values=numbers, dropped=int((~has_label).sum()))
 
 
-def _tags(labelled: Labelled, column: str, *, iob2: bool) -> Labelled:
+def _tags(labelled: Labelled, column: str, *, scoring: bool) -> Labelled:
     label_lists("tag", column, labelled.values.tolist())
     spelling = spell(labelled.values)
     tags = _objects([spelling.name(value) for value in labelled.values])
     labelled = replace(labelled, values=tags, notes=tuple(spelling.notes))
-    if not iob2:
+    if scoring:
         return labelled
     keep, tags, scheme = complete_tags(labelled.docs, tags)
     kept = labelled.take(np.flatnonzero(keep))
@@ -248,16 +249,18 @@ def _parsed(column: str, cell: Any) -> list[Any] | None:
         ) from None
 
 
-def _number(column: str, value: Any) -> float:
+def _number(column: str, value: Any, *, scoring: bool) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number):
-        raise RequestError(
-            f"column {column!r} holds {value!r:.60}, which isn't a finite number; "
-            f"{argument('task', 'regress')} needs numbers: correct it, or use {argument('task', 'classify')}"
+        advice = (
+            "the head was trained on numbers: correct it, or leave it empty"
+            if scoring
+            else f"{argument('task', 'regress')} needs numbers: correct it, or use {argument('task', 'classify')}"
         )
+        raise RequestError(f"column {column!r} holds {value!r:.60}, which isn't a finite number; {advice}")
     return number
 
 
@@ -313,16 +316,17 @@ def _check_separator(task: str, label_separator: str | None) -> None:
         )
 
 
-def check_labelled(rows: int, columns: Sequence[str], *, part: str = "") -> None:
+def check_labelled(rows: int, columns: Sequence[str], *, part: str = "", scoring: bool = False) -> None:
     """Raise RequestError if `rows`, the number of rows with a label in one of these columns, is 0.
 
-    `part` is the part of the split that the rows are of, such as `training`.
+    `part` is the part of the split that the rows are of, such as `training`; with `scoring` the columns are those of a
+    head, so no other can be named.
     """
     if not rows:
         names = ", ".join(map(repr, columns))
+        other = "" if scoring else f", or use another column for {argument('label')}"
         raise RequestError(
-            f"no {part + ' ' if part else ''}row has a label in column {names}; give rows with labels, "
-            f"or use another column for {argument('label')}"
+            f"no {part + ' ' if part else ''}row has a label in column {names}; give rows with labels{other}"
         )
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 from layerwise.array_types import F32, I64
 from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
+from layerwise.mixes import beyond_float32
 from layerwise.probing.lbfgs import minimise
 
 BeginCallback = Callable[[I64, int, float], None]
@@ -104,11 +105,16 @@ class Solver:
             x: features, float32 (n, width), or (n, layers * width).
             layers: the number of layers side by side, to be mixed after each is standardised.
             mix: fixed weights of the layers; without them each fit learns its own.
+
+        Raises:
+            RequestError: numbers so large that standardising them exceeds float32.
         """
         self.layers, self.mix = layers, mix
         rows = torch.from_numpy(x)
         mean, std = rows.mean(0), rows.std(0, correction=0)
         self._x = (rows - mean) / torch.where(std > 1e-12 * (1 + mean.abs()), std, torch.inf)
+        if not self._x.sum().isfinite():  # finite features are standardised, so their sum is small
+            raise beyond_float32()
         self._width = x.shape[1] // layers
         self._values, self._vectors = self._spectrum()
 
