@@ -79,7 +79,10 @@ def test_the_head_says_what_was_kept_together(
     out = tmp_path / "words.head"
     command = ["train", str(dataset.path), "--task", "tag", "--label", "tag", "--out", str(out), "--mix", "1"]
     assert main(command) == 0
-    told = "12 documents (column 'document') are each on one side of every split; --groups doc splits by text instead"
+    told = (
+        "12 documents (column 'document') are each on one side of every split that layerwise makes; "
+        "--groups doc splits by text instead"
+    )
     assert told in capsys.readouterr().err
     assert json.loads((out / "head.json").read_text(encoding="utf-8"))["training"]["groups"] == "document"
     head = lw.train(dataset, task="tag", label="tag", mix="1", groups="doc")

@@ -193,6 +193,18 @@ def test_the_ids_are_no_labels(tmp_path: Path) -> None:
         with_labels(rows(), f"{tmp_path / 'gold.csv'}:id", None)
 
 
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_cells_of_another_separator_are_no_labels(separator: str, tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "gold.csv", index=False, sep=separator)
+    with pytest.raises(
+        RequestError, match=r"labels_from: the header is one column, .*; if .* write the file with commas"
+    ):
+        with_labels(rows(), str(tmp_path / "gold.csv"), "label")
+    TABLE.to_csv(tmp_path / "gold.csv", index=False, encoding="utf-16")
+    with pytest.raises(SourceError, match=r"gold.csv is utf-16, .*; a file of labels needs UTF-8$"):
+        with_labels(rows(), str(tmp_path / "gold.csv"), "label")
+
+
 def test_texts_beside_labels_tell_of_another_order() -> None:
     table = pd.DataFrame({"text": [f" {text}" for text in TEXTS], "label": KINDS})
     notes = with_labels(rows(), table, "label").notes

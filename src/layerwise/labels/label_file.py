@@ -71,7 +71,8 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
             texts.append(fields.get(_TEXT) if column != _TEXT else None)
             places.append(record_place)
     except SourceError as error:
-        raise SourceError(f"{argument('labels_from')}: {error}") from None
+        utf8 = "; a file of labels needs UTF-8" if argument("encoding") in str(error) else ""
+        raise SourceError(f"{argument('labels_from')}: {error}{utf8}") from None
     if column is None or not values:
         raise RequestError(f"{argument('labels_from')}: {_name(source)} holds no label; give one per text")
     has_ids = any(text_id is not None for text_id in ids)
@@ -133,7 +134,7 @@ def _column(labels_from: Any, column: str | None, label: str | None, names: Sequ
     if column is None and label in others:
         column = label
     if column is None and len(others) == 1:
-        column = others[0]
+        column = _only(others[0], names)
     if column in others:
         return str(column)
     listed = shortened([*map(repr, names)])
@@ -148,6 +149,21 @@ def _column(labels_from: Any, column: str | None, label: str | None, names: Sequ
     raise RequestError(
         f"{argument('labels_from')}: it isn't clear which of the columns {listed} holds the labels; name it, such as "
         f"{argument('labels_from', example)}"
+    )
+
+
+def _only(column: str, names: Sequence[str]) -> str:
+    """Return the only column that may hold labels.
+
+    Raises:
+        RequestError: its name looks like those of several columns with another separator between them.
+    """
+    separator = next((mark for mark in ";\t|" if mark in column), None)
+    if separator is None or len(names) > 1:
+        return column
+    raise RequestError(
+        f"{argument('labels_from')}: the header is one column, {column!r}; if {separator!r} separates its cells, write the file "
+        "with commas, or with tabs under a name that ends in .tsv"
     )
 
 

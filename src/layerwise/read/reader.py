@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar
 
@@ -72,6 +72,17 @@ class Reader(ABC):
         self._missing_classes.clear()
         if not self._classes_settled:
             self._note(f"{argument('classes')} isn't applied: no column holds numbers of classes")
+
+    def sentence_again(self, file: File) -> Callable[[int | None], None]:
+        """Return the function that notes a sentence of a file whose rows don't stand together."""
+
+        def note(line: int | None) -> None:
+            self._note(
+                f"{file.label}, {self.unit} {line}: a value of {self.sentence_id!r} comes again after other sentences, and its "
+                "rows are read as a new sentence; if they aren't one, sort the rows"
+            )
+
+        return note
 
     def _note(self, notice: str) -> None:
         if notice not in self.notices:  # of an earlier pass
