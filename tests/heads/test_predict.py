@@ -173,10 +173,11 @@ def test_rows_of_another_kind_are_refused(
     head = lw.train(texts, task="classify", label="label", mix="2")
     assert head.predict_rows(texts.path) == head.predict_rows(texts), "a folder is opened"
     strings = texts.texts["text"].to_pylist()[:3]
-    for options, says in (
+    kinds: list[tuple[dict[str, Any], str]] = [
         ({"level": "word"}, "of level 'text' and these have 'word'"),
         ({"pool": "max"}, "of pool 'mean' and these have 'max'"),
-    ):
+    ]
+    for options, says in kinds:
         with pytest.raises(HeadError, match=says):
             head.predict_rows(encoder_of("bert").encode(strings, **options))
         with pytest.raises(HeadError, match=says.split(" and")[0]):

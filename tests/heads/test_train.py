@@ -396,6 +396,7 @@ def test_what_cannot_be_trained(reviews: Any, arguments: dict[str, Any], says: s
         ("good,\nfine,\n", "classify", "no row has a label in column 'label'"),
         ("good,1\nfine,nan\n", "regress", "holds 'nan', which isn't a finite number"),
         ("good,1\nfine,inf\n", "regress", "holds 'inf', which isn't a finite number"),
+        ("good,1\nfine,4e38\n", "regress", "holds '4e38', which is beyond float32"),
     ],
 )
 def test_labels_that_teach_nothing(

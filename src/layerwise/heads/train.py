@@ -139,7 +139,7 @@ def _read_tasks(
     return specs
 
 
-def _kind_and_column(name: str, pair: str | Sequence[str]) -> tuple[str, str]:
+def _kind_and_column(name: Any, pair: Any) -> tuple[str, str]:
     if not isinstance(name, str) or not name or name in RESERVED:
         raise RequestError(
             f"a task can't be called {name!r}, since its answers are under its name; give it a name, but none of "
