@@ -123,3 +123,25 @@ def test_several_tasks_say_which_have_the_default(folder: Path) -> None:
     assert any(
         note.startswith("the mix for b is mean(1,2,3), the default") for note in head.training["notes"]
     )
+
+
+def test_a_mix_that_the_dataset_has_not_is_refused_with_its_origin(
+    folder: Path, encoder_of: Callable[[str], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = lw.extract(folder / "rows.csv", tmp_path / "one.lw", model=encoder_of("bert"), layers="1")
+    best = advised(folder)["advice"]["best"]
+    assert best != "1"
+    command = [
+        "train",
+        str(dataset.path),
+        "--task",
+        "classify",
+        "--label",
+        "label",
+        "--out",
+        str(tmp_path / "h"),
+    ]
+    capsys.readouterr()
+    assert main([*command, "--mix-from", str(folder / "probe")]) == 2
+    says = f"probe {folder / 'probe'} advised the mix {best} and the dataset has the layers 1; extract those of the mix too, "
+    assert f"{says}or name another in --mix" in capsys.readouterr().err

@@ -463,3 +463,13 @@ def test_advice_names_no_option_that_evaluate_lacks(run: Run, place: Path, two: 
     out = run("evaluate", place / "two.head", none)
     assert (out.code, out.out) == (2, "")
     assert out.err.strip().endswith("no row has a label in column 'label'; give rows with labels")
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_scores_of_equal_numbers_are_undefined(place: Path, two: lw.Head, rows: int) -> None:
+    records = [{"text": f"text {n}", "label": "a", "n": 2} for n in range(rows)]
+    result = lw.evaluate(two, records)["stars"]
+    assert [score.score for score in result.scores.values()] == [0, 0, 0]
+    assert any(
+        "all numbers are equal, so R² and the correlations are undefined" in note for note in result.notes
+    )

@@ -167,6 +167,29 @@ def test_texts_of_tokens(texts: Any, place: Path, encoder_of: Callable[[str], An
     assert shares(result) == pytest.approx(shares(head.predict_rows(dataset)), abs=1e-4)
 
 
+def test_rows_of_another_kind_are_refused(
+    texts: Any, place: Path, encoder_of: Callable[[str], Any], tmp_path: Path
+) -> None:
+    head = lw.train(texts, task="classify", label="label", mix="2")
+    assert head.predict_rows(texts.path) == head.predict_rows(texts), "a folder is opened"
+    strings = texts.texts["text"].to_pylist()[:3]
+    kinds: list[tuple[dict[str, Any], str]] = [
+        ({"level": "word"}, "of level 'text' and these have 'word'"),
+        ({"pool": "max"}, "of pool 'mean' and these have 'max'"),
+    ]
+    for options, says in kinds:
+        with pytest.raises(HeadError, match=says):
+            head.predict_rows(encoder_of("bert").encode(strings, **options))
+        with pytest.raises(HeadError, match=says.split(" and")[0]):
+            head.predict_rows(
+                lw.extract(strings, tmp_path / f"{len(says)}.lw", model=encoder_of("bert"), **options)
+            )
+    with pytest.raises(HeadError, match="model"):
+        head.predict_rows(encoder_of("roberta").encode(strings))
+    with pytest.raises(RequestError, match="is no path"):
+        head.predict_rows(["a"])  # type: ignore[arg-type]
+
+
 def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
     lines = [{"text": f"one two {w}three", "label": "ab"[n % 2]} for n, w in enumerate("uvwxyz")]
     write(place / "w.jsonl", lines)
@@ -557,6 +580,7 @@ def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tm
         (["--task", "classify:label"], "has no name; give each of several tasks as NAME=TASK:COL"),
         (["--task", "m=classify:label"], "names 'm' twice"),
         (["--mix", "1", "--mix", "n=2"], "--mix '1' names no task"),
+        (["--mix", "other=2"], "--mix 'other=2' is for task 'other' and there is no such task; there are "),
         (["--mix", "n=2", "--mix", "n=1"], "--mix 'n=1' names no task, or a task that has a mix already"),
     ):
         code, _, err = run(*argv, *extra, "--out", tmp_path / "x")

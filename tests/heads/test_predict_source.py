@@ -116,6 +116,20 @@ def test_only_names_that_the_output_uses_are_changed(room: Path, run: Any, tmp_p
     assert out.splitlines()[0] == "doc,source.p:a,empty,label,p:a,p:b"
 
 
+def test_a_kept_column_id_does_not_replace_another_id(room: Path, run: Any, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [{"text": "Rome", "id": "x", "key": "k"}])
+    code, out, _ = run("predict", room / "mood.head", source, "--id", "key", "--keep", "id", "key")
+    assert code == 0
+    assert {name: rows(out)[0][name] for name in ("id", "source.id", "key")} == {
+        "id": "k",
+        "source.id": "x",
+        "key": "k",
+    }
+    code, out, _ = run("predict", room / "mood.head", source, "--id", "key", "--keep", "id", "--to", "csv")
+    assert out.splitlines()[0] == "doc,id,source.id,empty,label,p:a,p:b"
+    assert out.splitlines()[1].startswith("0,k,x,")
+
+
 def test_values_of_any_type(room: Path, tmp_path: Path) -> None:
     """As JSON can hold them, in lines and cells."""
     table = pa.table(

@@ -396,6 +396,7 @@ def test_what_cannot_be_trained(reviews: Any, arguments: dict[str, Any], says: s
         ("good,\nfine,\n", "classify", "no row has a label in column 'label'"),
         ("good,1\nfine,nan\n", "regress", "holds 'nan', which isn't a finite number"),
         ("good,1\nfine,inf\n", "regress", "holds 'inf', which isn't a finite number"),
+        ("good,1\nfine,4e38\n", "regress", "holds '4e38', which is beyond float32"),
     ],
 )
 def test_labels_that_teach_nothing(
@@ -524,3 +525,20 @@ def test_options_of_training_without_effect_are_told(
     head = lw.train(reviews, task="classify", label="label", **{"mix": "1", **options})
     notes = [note for note in head.training["notes"] if "has no effect" in note]
     assert {note.partition("=")[0] for note in notes} == idle
+
+
+def test_a_separator_is_for_the_tasks_whose_cells_it_divides(reviews: Any) -> None:
+    tasks = {"mood": "classify:label", "topics": "classify:joined"}
+    head = lw.train(reviews, tasks=tasks, mix="1", label_separator=";")
+    assert [task.multi for task in head.task_heads] == [False, True]
+    assert [task.label_separator for task in head.task_heads] == [None, ";"]
+    assert (
+        "task 'mood': no cell is divided by the separator, so a row has one label" in head.training["notes"]
+    )
+    answer = head.predict_rows(reviews)[0]
+    assert answer["mood"]["label"] in ("pos", "neg", "none")
+    assert sum(answer["mood"]["probabilities"].values()) == pytest.approx(1)
+    assert set(answer["topics"]["labels"]) <= {"film", "plot"}
+    none = lw.train(reviews, tasks={"mood": "classify:label"}, mix="1", label_separator="|")
+    assert none.task_heads[0].multi, "as the only one says that it has no effect"
+    assert any("no cell of column 'label' is divided by" in note for note in none.training["notes"])

@@ -414,3 +414,11 @@ def test_large_numbers_that_can_be_standardised_change_nothing() -> None:
     ]
     first, second = ([c.score for c in result.candidates] for result in results)
     assert first == second
+
+
+def test_labels_beyond_float32_are_refused() -> None:
+    states = states_of(noise(40, 4, 2), {"y": [1e300 * (n % 5) for n in range(40)]})
+    with pytest.raises(lw.RequestError, match=r"holds 1e\+300, which is beyond float32 \(3.4e\+38\)"):
+        probe(states, "regress", "y", mixes=[], quick=True)
+    large = states_of(noise(40, 4, 2), {"y": [3e38 * (n % 2) for n in range(40)]})
+    assert np.isfinite(probe(large, "regress", "y", mixes=[], quick=True).candidates[0].score)

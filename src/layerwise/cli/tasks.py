@@ -35,6 +35,10 @@ def named_tasks(tasks: Sequence[str], mixes: Sequence[str] | None) -> TaskArgume
     mix: dict[str, str | int] = {}
     for text in mixes or ():
         name, equals, what = text.partition("=")
+        if equals and name not in named and name.isidentifier():  # no mix string begins like this
+            raise RequestError(
+                f"--mix {text!r} is for task {name!r} and there is no such task; there are {', '.join(named)}"
+            )
         fitting = [name] if equals and name in named else [n for n in named if len(mixes or ()) == 1]
         if not fitting or name in mix:
             raise RequestError(

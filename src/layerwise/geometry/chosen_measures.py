@@ -1,5 +1,6 @@
 """Choose measures by name, or by words of their names; a name that isn't available is refused with what it needs."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -13,7 +14,8 @@ from layerwise.geometry.similarity import MEASURES
 def choose(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
     """Return the jobs with some names, in the order of `jobs`; all of them without names.
 
-    A name is that of a measure, or words of it: `retrieval` stands for all measures of retrieval.
+    A name is that of a measure, or words of it: `retrieval` stands for all measures of retrieval, `CKA` for all of CKA,
+    and `effective rank` for `effective_rank`.
 
     Raises:
         RequestError: a name that no measure has, or of a measure that needs another argument or other rows.
@@ -28,19 +30,22 @@ def choose(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
 
 def _named(jobs: Jobs, name: str) -> list[str]:
     """Return the measures that a name stands for."""
-    available = _matching(jobs, name)
+    words = "_".join(re.findall(r"[^\s_-]+", name.lower()))
+    available = _matching(jobs, words)
     if available:
         return available
     needs = {measure: need for measure, need in _needs().items() if measure not in jobs}
-    lacking = _matching(needs, name)
+    lacking = _matching(needs, words)
     if lacking:
+        need = needs[lacking[0]]
+        remedy = "extract such rows" if need.startswith("rows") else "add that"
         raise RequestError(
-            f"{argument('measure', name)} isn't available for this dataset: it needs {needs[lacking[0]]}; add that, or "
-            f"choose from {', '.join(_closest(name, list(jobs)))}"
+            f"{argument('measure', name)} isn't available for this dataset: it needs {need}; {remedy}, or "
+            f"choose from {', '.join(_closest(words, list(jobs)))}"
         )
     listed = [
         f"{measure} (needs {needs[measure]})" if measure in needs else measure
-        for measure in _closest(name, [*jobs, *needs])
+        for measure in _closest(words, [*jobs, *needs])
     ]
     raise RequestError(
         f"{argument('measure', name)} doesn't exist; choose from these, the closest first: {', '.join(listed)}"
@@ -65,9 +70,9 @@ def _needs() -> Mapping[str, str]:
 
 def _closest(name: str, measures: Sequence[str]) -> list[str]:
     """Return names in the order of their likeness to `name`: by words in common, then by letters."""
-    words = set(name.lower().replace("-", "_").split("_"))
+    words = set(name.split("_"))
 
     def likeness(other: str) -> tuple[int, float]:
-        return len(words & set(other.split("_"))), SequenceMatcher(None, name.lower(), other).ratio()
+        return len(words & set(other.split("_"))), SequenceMatcher(None, name, other).ratio()
 
     return sorted(measures, key=likeness, reverse=True)

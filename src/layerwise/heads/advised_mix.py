@@ -8,6 +8,7 @@ from typing import Any
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.labels.plan import TaskSpec
+from layerwise.mixes import parse_mix
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
 from layerwise.store.stored_result import result_content
@@ -21,6 +22,21 @@ class MixAdvice:
     cheapest: str
     probe: Mapping[str, Any]
     origin: str
+
+    def mix_for(self, dataset: LayerDataset) -> str:
+        """Return the mix that is advised.
+
+        Raises:
+            RequestError: the dataset can't be mixed in this way.
+        """
+        try:
+            parse_mix(self.mix, dataset.blocks, dataset.layers)
+        except RequestError:
+            raise RequestError(
+                f"{self.origin} advised the mix {self.mix} and the dataset has the layers {', '.join(dataset.layers)}; extract "
+                f"those of the mix too, or name another in {argument('mix')}"
+            ) from None
+        return self.mix
 
     def notes(self, dataset: LayerDataset, specs: Sequence[TaskSpec]) -> Iterator[str]:
         """Yield which mix is used and why, and how the probe differs from what is trained."""

@@ -159,9 +159,10 @@ def _notes(
 ) -> Iterator[str]:
     """Yield what the reader of the scores should know, a sentence each."""
     if unknown:
-        what = "spans" if task.task == "tag" else "rows"
+        what = "span" if task.task == "tag" else "label" if task.multi else "row"
+        count = sum(unknown.values())
         yield (
-            f"task {task.name!r}: the head has never seen {_listed(unknown)} ({sum(unknown.values()):,} {what}), which count "
+            f"task {task.name!r}: the head has never seen {_listed(unknown)} ({count:,} {what}{'s' * (count > 1)}), which count "
             "as errors; correct these labels, or train the head on them"
         )
     if units < ENOUGH_UNITS:
@@ -169,3 +170,5 @@ def _notes(
         yield f"task {task.name!r}: {units} {unit}{plural} can't tell how good a head is; give at least {ENOUGH_UNITS}"
     if task.task == "tag" and not any(tag.startswith("B") for tag in gold):
         yield f"task {task.name!r}: no word is in a span, so the scores of spans are undefined and shown as 0"
+    if task.task == "regress" and len(set(gold.tolist())) == 1:
+        yield f"task {task.name!r}: all numbers are equal, so R² and the correlations are undefined and shown as 0"

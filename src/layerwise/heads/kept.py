@@ -44,7 +44,8 @@ class KeptColumns:
             RequestError: a column that doesn't exist, or two that would be written under the same name.
         """
         self._corpus = corpus
-        self._used = frozenset(used) - {"id"}  # a column `id` is the id of its text
+        id_column = next((name for name, role in corpus.roles.items() if role == "id"), "id")
+        self._used = frozenset(used) - ({"id"} if id_column == "id" else set())
         unique = dict.fromkeys([names] if isinstance(names, str) else names)
         self._outputs = {name: self._output(name) for name in unique}
         self._missing = set(self._outputs)

@@ -36,6 +36,7 @@ from layerwise.heads.together import HeadGroup
 from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
 from layerwise.states import Layered
+from layerwise.store.reader import open_rows
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -163,12 +164,20 @@ class Head(HeadData):
     def _with_same_model(self, other: str | Path | Head) -> Head:
         return other if isinstance(other, Head) else Head(read_head(other), **self._loading)
 
-    def predict_rows(self, states: Layered) -> list[dict[str, Any]]:
+    def predict_rows(self, states: Layered | str | Path) -> list[dict[str, Any]]:
         """Return the answer for each text of rows that are already encoded, in memory or on disk.
 
-        The rows must be of the kind that the head was trained on; see `HeadData.rows`.
+        Args:
+            states: the rows, or the folder of a dataset; of the kind that the head was trained on, see `HeadData.rows`.
+
+        Raises:
+            HeadError: rows of another model, level, pool or width.
+            RequestError: pairs instead of single texts or the reverse, or layers that are missing.
         """
-        row_answers = answers(self, states.checked())
+        rows = open_rows(states)
+        for task in self.tasks:
+            self.fitted_mix(task).check(rows)
+        row_answers = answers(self, rows.checked())
         return [{"doc": doc, **answer} for doc, answer in enumerate(row_answers)]
 
     def evaluate(

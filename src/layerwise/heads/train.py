@@ -55,7 +55,7 @@ def train_head(
     if options.mix_from is not None:
         _check_alone(mix)
         advice = advised_mix(options.mix_from)
-        mix = advice.mix
+        mix = advice.mix_for(opened)
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
     mix_notes = _default_notes(specs, mix) if advice is None else [*advice.notes(opened, specs)]
     _check_options(options, specs)
@@ -139,11 +139,11 @@ def _read_tasks(
     return specs
 
 
-def _kind_and_column(name: str, pair: str | Sequence[str]) -> tuple[str, str]:
+def _kind_and_column(name: Any, pair: Any) -> tuple[str, str]:
     if not isinstance(name, str) or not name or name in RESERVED:
         raise RequestError(
-            f"a task can't be called {name!r}, since its answers are under its name; give it a name, but not "
-            f"{' or '.join(RESERVED)}, which predictions use"
+            f"a task can't be called {name!r}, since its answers are under its name; give it a name, but none of "
+            f"{', '.join(RESERVED)}, which predictions use"
         )
     parts = pair.split(":", 1) if isinstance(pair, str) else pair
     if (

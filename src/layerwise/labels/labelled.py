@@ -21,6 +21,7 @@ from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.states import Layered
 
 Mask = NDArray[np.bool_]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,6 +255,11 @@ def _number(column: str, value: Any, *, scoring: bool) -> float:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
+    if np.isfinite(number) and abs(number) > _LARGEST:
+        raise RequestError(
+            f"column {column!r} holds {value!r:.60}, which is beyond float32 ({_LARGEST:.2g}), in which heads compute; give the "
+            "numbers in a larger unit, or leave it empty"
+        )
     if not np.isfinite(number):
         advice = (
             "the head was trained on numbers: correct it, or leave it empty"

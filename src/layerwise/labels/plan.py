@@ -4,7 +4,7 @@ All tasks share the rows that have a label for at least one task. Each row is fo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,41 @@ class SplitPlan:
         return self.grouping.groups
 
 
+def _read(dataset: Layered, specs: Sequence[TaskSpec]) -> tuple[list[TaskSpec], list[Labelled], list[str]]:
+    """Return the tasks, their labels, and notes on a separator that divides no cell.
+
+    Of several tasks those whose cells it divides have several labels per row; the others don't use it.
+    """
+    labelled = [_labels(dataset, spec) for spec in specs]
+    notes = [
+        separator_note(task_labels, spec.label, spec.label_separator)
+        for spec, task_labels in zip(specs, labelled, strict=True)
+    ]
+    is_used = any(
+        note is None and spec.label_separator is not None for spec, note in zip(specs, notes, strict=True)
+    )
+    if not is_used:
+        return [*specs], labelled, [note for note in notes if note is not None]
+    tasks = [
+        spec if note is None else replace(spec, label_separator=None)
+        for spec, note in zip(specs, notes, strict=True)
+    ]
+    labelled = [
+        task_labels if note is None else _labels(dataset, spec)
+        for spec, task_labels, note in zip(tasks, labelled, notes, strict=True)
+    ]
+    alone = [
+        f"task {spec.name!r}: no cell is divided by the separator, so a row has one label"
+        for spec, note in zip(tasks, notes, strict=True)
+        if note is not None
+    ]
+    return tasks, labelled, alone
+
+
+def _labels(dataset: Layered, spec: TaskSpec) -> Labelled:
+    return read_labels(dataset, spec.task, spec.label, spec.label_separator)
+
+
 def make_plan(
     dataset: Layered,
     specs: Sequence[TaskSpec],
@@ -122,7 +157,7 @@ def make_plan(
     Raises:
         RequestError: a missing column, no rows to train on, or too few classes.
     """
-    labelled = [read_labels(dataset, spec.task, spec.label, spec.label_separator) for spec in specs]
+    specs, labelled, separator_notes = _read(dataset, specs)
     rows, docs = _union(labelled)
     check_labelled(len(rows), [spec.label for spec in specs])
     roles = split_roles(dataset, docs, split) if split is not None else np.full(len(docs), "train")
@@ -134,11 +169,7 @@ def make_plan(
     for target in targets:
         _check_target(target, train[target.has])
     notes = [note for task_labels in labelled for note in task_labels.notes]
-    separators = (
-        separator_note(task_labels, spec.label, spec.label_separator)
-        for spec, task_labels in zip(specs, labelled, strict=True)
-    )
-    notes += [note for note in separators if note is not None]
+    notes += separator_notes
     notes += [note for target in targets for note in _unseen_in_test(target, test)]
     conflicts = (conflict_note(dataset, target.docs, target.gold) for target in targets)
     notes += [note for note in conflicts if note is not None]
