@@ -15,7 +15,7 @@ from layerwise.heads.head import TaskHead
 from layerwise.labels.conflicts import note_of_texts
 from layerwise.labels.groups import DOCUMENT_COLUMNS, MIN_DOCUMENTS, find_documents
 from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
-from layerwise.labels.labelled import check_labelled, complete_tags
+from layerwise.labels.labelled import complete_tags
 from layerwise.labels.metrics import confusion
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.labels.spelling import shortened
@@ -63,7 +63,10 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
         dropped += int((~keep).sum())
         docs, texts, scores = docs[keep], texts[keep], scores[keep]
         documents = {column: values[keep] for column, values in documents.items()}
-    check_labelled(len(gold), [task.label])
+    if not len(gold):
+        raise RequestError(
+            f"no row has a label in column {task.label!r}, which holds the labels of task {task.name!r}; give rows with labels"
+        )
     if task.classes:
         gold, _ = match_classes(gold, task.classes, multi=task.multi)
     conflicts = note_of_texts(texts, docs, gold)
