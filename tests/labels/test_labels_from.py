@@ -185,6 +185,13 @@ def test_the_column_of_the_labels(tmp_path: Path) -> None:
         with_labels(rows(), f"{path}:label", "text")
 
 
+def test_an_id_of_several_texts_is_told() -> None:
+    twice = states_of(noise(3, 4, 2), {"id": ["a", "a", "b"]}, ["one", "two", "three"])
+    attached = with_labels(twice, pd.DataFrame({"id": ["a", "b"], "label": ["x", "y"]}), None)
+    assert labels(attached) == ["x", "x", "y"]
+    assert attached.notes == ["several texts have the same id, and get the same label: 'a'"]
+
+
 def test_the_ids_are_no_labels(tmp_path: Path) -> None:
     TABLE.to_csv(tmp_path / "gold.csv", index=False)
     with pytest.raises(

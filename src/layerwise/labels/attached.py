@@ -207,6 +207,14 @@ def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) 
         notes.append(
             f"{len(joined.missing):,} of {len(joined.places):,} texts have no label in {file.source}: {examples}"
         )
+    texts_of_id = Counter((_ids_of(dataset) or []) if joined.joined_by == "id" else [])
+    shared = [
+        repr(text_id)
+        for text_id, count in texts_of_id.items()
+        if text_id is not None and count > (2 if is_paired(dataset) else 1)
+    ]
+    if shared:
+        notes.append(f"several texts have the same id, and get the same label: {shortened(shared)}")
     if joined.unused:
         examples = shortened([*map(repr, joined.unused)])
         notes.append(
