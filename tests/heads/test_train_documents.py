@@ -79,7 +79,10 @@ def test_the_head_says_what_was_kept_together(
     out = tmp_path / "words.head"
     command = ["train", str(dataset.path), "--task", "tag", "--label", "tag", "--out", str(out), "--mix", "1"]
     assert main(command) == 0
-    told = "12 documents (column 'document') are each on one side of every split; --groups doc splits by text instead"
+    told = (
+        "12 documents (column 'document') are each on one side of every split that layerwise makes; "
+        "--groups doc splits by text instead"
+    )
     assert told in capsys.readouterr().err
     assert json.loads((out / "head.json").read_text(encoding="utf-8"))["training"]["groups"] == "document"
     head = lw.train(dataset, task="tag", label="tag", mix="1", groups="doc")
@@ -91,6 +94,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
         words(["".join(f"# newdoc id = d{n}\n{sentences(4, 4 * n)}" for n in range(4))]),
         task="tag",
         label="tag",
+        mix="1",
     )
     assert head.training["groups"] is None
     [note] = notes_of(head)
@@ -100,7 +104,7 @@ def test_few_documents_and_files_are_told(words: Any) -> None:
 
 
 def test_files_are_documents(words: Any) -> None:
-    head = lw.train(words([sentences(3, 3 * n) for n in range(10)]), task="tag", label="tag")
+    head = lw.train(words([sentences(3, 3 * n) for n in range(10)]), task="tag", label="tag", mix="1")
     assert head.training["groups"] == "source"
     [note] = notes_of(head)
     assert note.startswith(
