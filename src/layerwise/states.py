@@ -6,9 +6,9 @@ column `doc` joins the two.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from layerwise._util.display import html
 from layerwise._util.pandas import pandas_rows
 from layerwise._util.polars import polars_rows
-from layerwise.arguments import argument
 from layerwise.array_types import F32, I64
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.fitted_mix import HasFittedMix, fitted_rows, refuse_head_options
 from layerwise.layers import LayerSpec, layer_names, resolve_layers
 from layerwise.mixes import (
     LayerStats,
     Mix,
     apply_mix,
-    block_slices,
     layer_stats,
     parse_mix,
     refuse_learned,
@@ -37,37 +36,6 @@ if TYPE_CHECKING:
 
     from layerwise._util.pandas import PandasFrame
     from layerwise._util.polars import PolarsFrame
-
-
-@runtime_checkable
-class FittedMix(Protocol):
-    """What `Layered.mix` needs of the mix of a trained head, which is a `heads.head_mix.HeadMix`."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that are mixed."""
-
-    @property
-    def width(self) -> int:
-        """The number of dimensions of a vector."""
-
-    @property
-    def rows_per_vector(self) -> int:
-        """The number of consecutive rows that make one vector."""
-
-    def check(self, rows: "Layered") -> None:
-        """Check that rows are of the kind that the head was trained on."""
-
-    def __call__(self, read: Callable[[str], F32]) -> F32:
-        """Return the vectors of rows; `read` returns one layer of them by its name."""
-
-
-@runtime_checkable
-class HasFittedMix(Protocol):
-    """A trained head, which is a `lw.Head`."""
-
-    def fitted_mix(self, task: str | None = None, hidden: bool = False) -> FittedMix:
-        """Return the mix of one of its tasks."""
 
 
 class ModelName(Protocol):
@@ -453,40 +421,6 @@ class LayerStates(Layered):
 
     def _read(self, name: str, rows: slice | I64, raw: bool) -> NDArray[Any]:
         return self._vectors[name][rows]
-
-
-def fitted_rows(mix: FittedMix, rows: slice, width: int, read: Callable[[str, slice], F32]) -> F32:
-    """Return the vectors of the mix of a head, float32 (rows / rows per vector, width of the mix), block by block.
-
-    Args:
-        mix: the mix, which fits the rows.
-        rows: the numbers of the rows, of step 1.
-        width: the width of a layer.
-        read: returns some rows of one layer by its name, float32 (rows, width).
-    """
-    step = mix.rows_per_vector
-    out = np.empty(((rows.stop - rows.start) // step, mix.width), np.float32)
-    for block in block_slices(len(out), step * width * len(mix.layers)):
-        chosen = slice(rows.start + block.start * step, rows.start + block.stop * step)
-        out[block] = mix(partial(_read_rows, read, chosen))
-    return out
-
-
-def _read_rows(read: Callable[[str, slice], F32], rows: slice, name: str) -> F32:
-    return read(name, rows)
-
-
-def refuse_head_options(task: str | None, hidden: bool) -> None:
-    """Reject options of a head's mix where the mix isn't that of a head.
-
-    Raises:
-        RequestError: `task` or `hidden`.
-    """
-    name, value = ("task", task) if task is not None else ("hidden", hidden)
-    if value:
-        raise RequestError(
-            f"{argument(name, value)} is for the trained mix of a head; give a head in {argument('mix')}, or leave it out"
-        )
 
 
 def dimension_names(width: int) -> list[str]:

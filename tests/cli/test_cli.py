@@ -1186,6 +1186,11 @@ def misaligned(out: str) -> list[dict[str, Any]]:
     return [row for row in rows if texts[row["doc"]][row["start"] : row["end"]] != row["text"]]
 
 
+def without_unknown(err: str) -> str:
+    """Messages other than the note that the small vocabulary of a tiny model lacks many tokens."""
+    return "".join(line for line in err.splitlines(keepends=True) if "are unknown to the model" not in line)
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta"])
 @pytest.mark.parametrize("level", ["token", "word"])
 def test_hostile_text_keeps_its_alignment(
@@ -1195,7 +1200,7 @@ def test_hostile_text_keeps_its_alignment(
     Path("hostile.jsonl").write_text("".join(lines), encoding="ascii")
     argv = ["extract", "hostile.jsonl", "--out", "out", "--level", level, "--device", "cpu"]
     got = run(*argv, "--model", model_folder(family))
-    assert (got.code, got.err) == (0, "")
+    assert (got.code, without_unknown(got.err)) == (0, "")
     dataset = lw.open_dataset("out")
     assert dataset.texts["text"].to_pylist() == [
         text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in HOSTILE
@@ -1216,7 +1221,7 @@ def test_one_huge_word_keeps_its_alignment(
 ) -> None:
     Path("huge.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": "a b"}) + "\n")
     got = run("extract", "huge.jsonl", "--out", "out", "--level", level, *tiny)
-    assert (got.code, got.err) == (0, "")
+    assert (got.code, without_unknown(got.err)) == (0, "")
     assert lw.open_dataset("out").texts["text"].to_pylist() == [text, "a b"]
     assert misaligned("out") == []
 

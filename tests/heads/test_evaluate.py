@@ -428,6 +428,22 @@ def test_skipped_records_and_too_few_texts_are_told(run: Run, place: Path, mood:
     assert "2 texts can't tell how good a head is; give at least 30" in ended.err
 
 
+def test_identical_texts_with_different_labels_are_told(
+    place: Path, mood: lw.Head, encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In texts, though they are in different chunks, and in a dataset."""
+    monkeypatch.setattr(inputs, "TEXTS", 2)
+    rows = [{"text": text, "label": label} for text, label in zip("uvwxvu", "abcbca", strict=True)]
+    source = write(place / "conflicts.jsonl", rows)
+    dataset = lw.extract(source, place / "conflicts.lw", model=encoder_of("bert"))
+    for evaluated in (source, dataset):
+        notes = lw.evaluate(mood, evaluated).tasks["label"].notes
+        assert [note for note in notes if "different labels" in note] == [
+            "1 text occurs with different labels, 2 times in all (texts 1 and 4: 'b' and 'c'), and no head can be right "
+            "about all of these; correct the labels, or expect lower scores"
+        ]
+
+
 def test_train_eval_is_the_same_code(run: Run, place: Path, texts: Any, mood: lw.Head) -> None:
     argv = ["train", texts.path, "--task", "classify", "--label", "label", "--mix", "mean:1,2"]
     ended = run(

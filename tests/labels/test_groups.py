@@ -33,7 +33,8 @@ def test_ten_documents_stay_together() -> None:
     grouping = grouped(states({"document": names}))
     assert (grouping.column, grouping.unit) == ("document", "document")
     assert grouping.notes == (
-        "10 documents (column 'document') are each on one side of every split; groups='doc' splits by text instead",
+        "10 documents (column 'document') are each on one side of every split that layerwise makes; "
+        "groups='doc' splits by text instead",
     )
     expected = np.unique(names, return_inverse=True)[1]
     assert GroupKFold(10).get_n_splits(groups=grouping.groups) == len(set(grouping.groups.tolist()))
@@ -161,7 +162,11 @@ def test_every_part_of_a_split_needs_ten_documents() -> None:
     test = np.isin(names, [f"d{number}" for number in range(9)])
     assert grouped(states({"document": names}), parts=[~test, test], automatic=False).column is None
     test = np.isin(names, [f"d{number}" for number in range(10)])
-    assert grouped(states({"document": names}), parts=[~test, test], automatic=False).column == "document"
+    grouping = grouped(states({"document": names}), parts=[~test, test], automatic=False)
+    assert grouping.column == "document"
+    assert grouping.notes == (
+        "intervals take documents (column 'document') for independent, not texts; groups='doc' takes texts",
+    )
 
 
 def test_a_users_split_that_divides_documents_is_told() -> None:

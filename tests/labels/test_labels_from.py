@@ -1,6 +1,7 @@
 """Labels in a file of their own: joined by id, or by order, and told what was joined and what wasn't."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,47 @@ def test_the_column_of_the_labels(tmp_path: Path) -> None:
         with_labels(rows(), f"{path}:label", "text")
 
 
+def test_the_ids_are_no_labels(tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "gold.csv", index=False)
+    with pytest.raises(
+        RequestError, match="gold.csv:id'?: column 'id' holds the ids of texts; name the column"
+    ):
+        with_labels(rows(), f"{tmp_path / 'gold.csv'}:id", None)
+
+
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_cells_of_another_separator_are_no_labels(separator: str, tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "gold.csv", index=False, sep=separator)
+    with pytest.raises(
+        RequestError, match=r"labels_from: the header is one column, .*; if .* write the file with commas"
+    ):
+        with_labels(rows(), str(tmp_path / "gold.csv"), "label")
+    TABLE.to_csv(tmp_path / "gold.csv", index=False, encoding="utf-16")
+    with pytest.raises(SourceError, match=r"gold.csv is utf-16, .*; a file of labels needs UTF-8$"):
+        with_labels(rows(), str(tmp_path / "gold.csv"), "label")
+
+
+def test_texts_beside_labels_tell_of_another_order() -> None:
+    table = pd.DataFrame({"text": [f" {text}" for text in TEXTS], "label": KINDS})
+    notes = with_labels(rows(), table, "label").notes
+    assert notes == ["the 30 labels of the DataFrame are joined to the texts by their order"]
+    first = int(np.flatnonzero(np.arange(COUNT) != SHUFFLED)[0])
+    with pytest.raises(
+        RequestError,
+        match=f"^the DataFrame, row {first + 1}: the text beside the label is text {SHUFFLED[first]} of the dataset, not {first},"
+        " so the labels are in another order; give ids in both",
+    ):
+        with_labels(rows(), table.iloc[SHUFFLED], "label")
+    attached = with_labels(rows(), table.assign(text=["new", *TEXTS[1:]]), "label")
+    assert attached.notes[1:] == [
+        "1 of 30 texts beside the labels in the DataFrame aren't those of the dataset, first the DataFrame, row 1; labels of "
+        "other texts would be wrong"
+    ]
+    assert (
+        len(with_labels(rows(), table.iloc[SHUFFLED][["text"]], None).notes) == 1
+    )  # the texts are the labels
+
+
 def test_a_column_of_the_dataset_is_replaced_and_that_is_told() -> None:
     attached = with_labels(rows(label=["old"] * COUNT), TABLE, None)
     assert labels(attached) == KINDS
@@ -323,6 +365,9 @@ def test_on_the_command_line(extracted: Path, tmp_path: Path, capsys: pytest.Cap
     assert main(["train", dataset, *arguments, "--out", str(tmp_path / "head")]) == 0
     assert "joined to the texts by their order" in capsys.readouterr().err
     assert main(["probe", dataset, *arguments, "--quick", "--out", str(tmp_path / "probe")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("next: "))
+    command = shlex.split(line.removeprefix("next: layerwise "))
+    assert main([*command[:-1], str(tmp_path / "advised"), "--quiet"]) == 0
     lines.write_text("warm\n")
     assert main(["train", dataset, *arguments, "--out", str(tmp_path / "second")]) == 2
     assert "1 labels and the dataset 30 texts" in capsys.readouterr().err

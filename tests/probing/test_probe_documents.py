@@ -95,7 +95,10 @@ def test_a_users_split_is_resampled_by_document() -> None:
     by_document = states_of([rows.layer("emb")], {**columns, "document": document})
     _, result = scores_of(by_document, split="part")
     _, by_text = scores_of(by_document, split="part", groups="doc")
-    assert (result.groups, result.notes) == ("document", ())
+    assert (result.groups, by_text.notes) == ("document", ())
+    assert result.notes == (
+        "Intervals take documents (column 'document') for independent, not texts; groups='doc' takes texts.",
+    )
     assert result["emb"].score == by_text["emb"].score
     widths = [each["emb"].high - each["emb"].low for each in (result, by_text)]
     assert widths[0] > 2 * widths[1], "12 documents of 12 alike texts tell less than 144 texts"
@@ -108,5 +111,5 @@ def test_a_users_split_that_divides_documents_is_told() -> None:
     _, result = scores_of(states_of([rows.layer("emb")], columns), split="part")
     assert (
         "144 test rows are in the training part as well (the same text, or the same document)"
-        in result.notes[0]
+        in result.notes[1]
     )

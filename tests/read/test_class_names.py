@@ -173,6 +173,54 @@ def test_what_the_option_cant_name() -> None:
         open_corpus(put("a.txt", "x\n"), classes="x,y")
 
 
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("lable=neg,pos", "names the classes of column 'lable', and the columns are 'label'"),
+        ("neg,pos,neg", "holds 'neg' twice, and each class needs a name of its own"),
+        ("label=neg,,pos", "holds a blank name"),
+    ],
+)
+def test_names_that_would_be_wrong_in_silence(classes: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        list(open_corpus(put("a.csv", "text,label\na,0\nb,1\n"), classes=classes))
+
+
+@pytest.mark.parametrize("first", ["x", "0.5", "True"])
+def test_labels_that_are_no_numbers_keep_no_name_in_silence(first: str) -> None:
+    name = put("a.csv", f"text,label\na,{first}\nb,1\nc,0\n")
+    with pytest.raises(RequestError, match="no column holds numbers of classes"):
+        list(open_corpus(name, classes="neg,pos"))
+    with pytest.raises(SourceError, match=f"line 2: column 'label' holds '{first}'"):
+        list(open_corpus(name, classes="label=neg,pos"))
+
+
+def test_names_without_any_number_are_told() -> None:
+    corpus = open_corpus(put("a.csv", "text,what\na,x\nb,y\n"), classes="neg,pos")
+    assert labels(corpus, "what") == labels(corpus, "what") == ["x", "y"]
+    assert corpus.notices == ["classes isn't applied: no column holds numbers of classes"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_missing_classes_are_told(name: str) -> None:
+    if name == "a.csv":
+        put(name, "text,label\na,-1\nb,0\nc,1\nd,-1\n")
+    elif name == "a.jsonl":
+        put(
+            name,
+            "".join(
+                f'{{"text": "{t}", "label": {n}}}\n' for t, n in zip("abcd", [-1, 0, 1, -1], strict=True)
+            ),
+        )
+    else:
+        write(pa.table({"text": list("abcd"), "label": [-1, 0, 1, -1]}), name)
+    corpus = open_corpus(name, classes="neg,pos")
+    assert labels(corpus) == labels(corpus) == [None, "neg", "pos", None]
+    assert corpus.notices == [
+        "column 'label' holds -1 2 times, as `datasets` writes a missing class; it is read as missing"
+    ]
+
+
 def test_files_with_other_classes_are_refused() -> None:
     one = write(described({"text": ["a"], "label": [1]}, {"label": LABEL}), "a.parquet")
     two = write(

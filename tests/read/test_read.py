@@ -142,7 +142,7 @@ def test_errors_of_the_system_become_one_line(monkeypatch: pytest.MonkeyPatch) -
         ("a.csv", {"columns": ["t", "t"]}, ("columns names 't' twice",)),
         ("a.csv", {"columns": []}, ("columns=",)),
         ("a.csv", {"columns": "a,,b"}, ("columns='a,,b' has an empty name",)),
-        ("a.txt", {"limit": 0}, ("limit=0 leaves", "1 or more")),
+        ("a.txt", {"limit": 0}, ("limit=0 is too small", "at least 1")),
     ],
 )
 def test_requests_that_cant_be_carried_out(
@@ -247,7 +247,7 @@ def test_skip_bad_lists_what_it_went_past() -> None:
     corpus = open_corpus(name, skip_bad=True)
     assert texts(corpus) == ["1", "2"]
     assert [(bad.source, bad.line) for bad in corpus.skipped] == [(name, 2), (name, 3)]
-    why = "column 'text' holds null where a text is needed; give it a text, or leave such records out with skip_bad=True"
+    why = "column 'text' holds null where a text is needed; give it a text"
     assert corpus.skipped[1] == Skipped(name, 3, why)
     refused(SourceError, "a.jsonl, line 2", "byte 1", "with encoding", sources=name)
 

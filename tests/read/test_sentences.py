@@ -41,6 +41,27 @@ def are_right(examples: list[Example], sentence: str, tags: str) -> None:
     assert len({e.columns[sentence] for e in examples}) == 3
 
 
+def test_rows_of_a_sentence_that_stand_apart_are_told() -> None:
+    name = put("n,word\n1,Ann\n1,sees\n2,Yes\n1,Rome\n2,No\n")
+    corpus = open_corpus(name, sentence_id="n")
+    assert (
+        [e.words for e in corpus]
+        == [("Ann", "sees"), ("Yes",), ("Rome",), ("No",)]
+        == [e.words for e in corpus]
+    )
+    assert corpus.notices == [
+        "a.csv, line 5: a value of 'n' comes again after other sentences, and its rows are read as a new sentence; if they "
+        "aren't one, sort the rows"
+    ]
+    other = put("n,word\n1,Ann\n,sees\n2,Yes\n,No\n2,Oh\n", "b.csv")
+    corpus = open_corpus([name, other], sentence_id="n", limit=3)
+    assert len(list(corpus)) == 3
+    assert len(corpus.notices) == 1
+    corpus = open_corpus(other, sentence_id="n")
+    assert [e.words for e in corpus] == [("Ann", "sees"), ("Yes", "No", "Oh")]
+    assert not corpus.notices
+
+
 def test_filled_down_and_repeated() -> None:
     examples = list(open_corpus(put(FILLED_DOWN), sentence_id="Sentence #"))
     are_right(examples, "Sentence #", "Tag")

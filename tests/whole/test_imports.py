@@ -25,6 +25,7 @@ DOMAIN = {
     "alignment",
     "columns",
     "example",
+    "fitted_mix",
     "tolerance",
     "schema",
     "states",

@@ -7,10 +7,10 @@ from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
+from layerwise.fitted_mix import FittedMix, refuse_head_options
 from layerwise.heads.predict import Head, load_head
 from layerwise.heads.storage import is_head_folder
 from layerwise.layers import LayerSpec
-from layerwise.states import FittedMix, refuse_head_options
 from layerwise.store import LayerDataset, open_dataset
 
 

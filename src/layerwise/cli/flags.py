@@ -90,7 +90,7 @@ def add(
 
 def values(args: argparse.Namespace, options: type, *, without: Collection[str] = ()) -> dict[str, Any]:
     """Return the values of the flags that `add` added, by the names of the options."""
-    return {option.name: getattr(args, option.name) for option in _without(options, without)}
+    return {option.name: _value(args, option) for option in _without(options, without)}
 
 
 def changed(args: argparse.Namespace, options: type) -> dict[str, Any]:
@@ -112,6 +112,12 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _value(args: argparse.Namespace, option: Field[Any]) -> Any:
+    value = getattr(args, option.name)
+    # argparse extends lists; the default of the options is a tuple.
+    return tuple(value) if option.metadata["kind"] == "several" else value
 
 
 def _without(options: type, without: Collection[str]) -> Iterator[Field[Any]]:

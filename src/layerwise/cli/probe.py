@@ -9,6 +9,7 @@ import shlex
 from typing import Any
 
 from layerwise import api
+from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import ProbeOptions, RunOptions
@@ -69,9 +70,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> str:
     """Return the command that trains a head on the advised mix, with the same labels, groups and split."""
-    values = {name: getattr(args, name) for name in ("task", "label", "groups", "split")}
-    values["mix-from"] = args.out
-    options = [part for name, value in values.items() if value is not None for part in (f"--{name}", value)]
+    names = ("task", "label", "labels_from", "label_separator", "groups", "split")
+    values = {name: getattr(args, name) for name in names} | {"mix_from": args.out}
+    options = [
+        part
+        for name, value in values.items()
+        if value is not None
+        for part in (f"--{flag_name(name)}", value)
+    ]
     return f"layerwise train {shlex.join([args.dataset, *options])} --out HEAD"
 
 

@@ -28,6 +28,7 @@ from layerwise.heads.inputs import (
     open_source,
     tracked,
 )
+from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
 from layerwise.labels.labelled import Labelled, read_labels
 from layerwise.options import ReadOptions
@@ -164,6 +165,7 @@ class _LabelledScores:
             _check_multi(task, labels)
             task_scores.gold.append(labels.values)
             task_scores.docs.append(labels.docs + first_doc)
+            task_scores.texts.append(text_hashes(rows, labels.docs))
             task_scores.documents.append(_documents(rows, labels))
             task_scores.scores.append(_scores(task, rows, labels, part))
             task_scores.dropped += labels.dropped

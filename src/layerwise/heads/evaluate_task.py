@@ -12,6 +12,7 @@ from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.heads.evaluation import Confusion, TaskEvaluation
 from layerwise.heads.head import TaskHead
+from layerwise.labels.conflicts import note_of_texts
 from layerwise.labels.groups import DOCUMENT_COLUMNS, MIN_DOCUMENTS, find_documents
 from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
 from layerwise.labels.labelled import check_labelled, complete_tags
@@ -26,11 +27,13 @@ from layerwise.results import Estimate
 class ScoredRows:
     """The labels of one task collected so far, and the scores of the same rows.
 
+    `texts` is equal for rows of identical texts (`conflicts.text_hashes`).
     `documents` holds the values of the columns that tell documents (`DOCUMENT_COLUMNS`), as objects (n,).
     """
 
     gold: list[NDArray[Any]] = field(default_factory=list)
     docs: list[NDArray[np.int64]] = field(default_factory=list)
+    texts: list[NDArray[np.int64]] = field(default_factory=list)
     documents: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     scores: list[F32] = field(default_factory=list)
     dropped: int = 0
@@ -48,8 +51,8 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
     Raises:
         RequestError: no row has a label, or none has a label that the head has seen.
     """
-    gold, docs, scores = (
-        np.concatenate(parts) for parts in (task_rows.gold, task_rows.docs, task_rows.scores)
+    gold, docs, texts, scores = (
+        np.concatenate(parts) for parts in (task_rows.gold, task_rows.docs, task_rows.texts, task_rows.scores)
     )
     documents = {
         column: np.concatenate([part[column] for part in task_rows.documents]) for column in DOCUMENT_COLUMNS
@@ -58,11 +61,12 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
     if task.task == "tag":  # the scheme of the tags can be recognised only now that all texts are read
         keep, gold, _ = complete_tags(docs, gold)
         dropped += int((~keep).sum())
-        docs, scores = docs[keep], scores[keep]
+        docs, texts, scores = docs[keep], texts[keep], scores[keep]
         documents = {column: values[keep] for column, values in documents.items()}
     check_labelled(len(gold), [task.label], scoring=True)
     if task.classes:
         gold, _ = match_classes(gold, task.classes, multi=task.multi)
+    conflicts = note_of_texts(texts, docs, gold)
     unknown = unknown_labels(task, gold)
     predictions = predicted_labels(task.task, task.multi, task.classes, scores, docs)
     result = score(task.task, task.multi, gold, predictions, docs)
@@ -83,6 +87,7 @@ def evaluate_task(task: TaskHead, task_rows: ScoredRows, notes: Sequence[str]) -
         notes=(
             *notes,
             *dict.fromkeys(task_rows.notes),
+            *([conflicts] if conflicts else []),
             *_notes(task, gold, unknown, len(np.unique(units)), unit),
         ),
     )

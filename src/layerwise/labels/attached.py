@@ -144,6 +144,7 @@ def _by_order(dataset: Layered, file: LabelFile, ids: Sequence[str | None] | Non
             f"{'any' if without == 'neither' else 'none'}; give one label per text in the same order, or ids in both "
             f"({argument('id')} when texts are extracted)"
         )
+    _check_order(dataset, file)
     return _JoinedLabels(
         [value for value in file.values for _ in range(step)],
         [place for place in file.places for _ in range(step)],
@@ -153,10 +154,52 @@ def _by_order(dataset: Layered, file: LabelFile, ids: Sequence[str | None] | Non
     )
 
 
+def _check_order(dataset: Layered, file: LabelFile) -> None:
+    """Check that no text beside the labels is another text of the dataset than that of its place.
+
+    Raises:
+        RequestError: the labels are in another order.
+    """
+    stored = _stored_texts(dataset)
+    doc_of_text = {text: doc for doc, text in enumerate(stored)}
+    for doc in _differing(file.texts or [], stored):
+        other = doc_of_text.get(str((file.texts or [])[doc]).strip())
+        if other is not None:
+            raise RequestError(
+                f"{file.places[doc]}: the text beside the label is text {other} of the dataset, not {doc}, so the labels are "
+                f"in another order; give ids in both ({argument('id')} when texts are extracted), or the order of the texts"
+            )
+
+
+def _stored_texts(dataset: Layered) -> list[str]:
+    """Return the texts without blanks around them; nothing where none are stored, or each record is a pair."""
+    if is_paired(dataset):
+        return []
+    parts = (part.texts for part in dataset.parts())
+    return [
+        (text or "").strip()
+        for texts in parts
+        if "text" in texts.column_names
+        for text in texts["text"].to_pylist()
+    ]
+
+
+def _differing(texts: Sequence[Any], stored: Sequence[str]) -> list[int]:
+    """Return the places where both have a text, and not the same."""
+    pairs = enumerate(zip(texts, stored, strict=False))
+    return [place for place, (text, kept) in pairs if isinstance(text, str) and text.strip() != kept]
+
+
 def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) -> list[str]:
     notes = []
     if joined.joined_by == "order":
         notes.append(f"the {len(file):,} labels of {file.source} are joined to the texts by their order")
+        differing = _differing(file.texts or [], _stored_texts(dataset))
+        if differing:
+            notes.append(
+                f"{len(differing):,} of {len(file):,} texts beside the labels in {file.source} aren't those of the dataset, "
+                f"first {file.places[differing[0]]}; labels of other texts would be wrong"
+            )
     if joined.missing:
         examples = shortened(
             ["a text without id" if text_id is None else repr(text_id) for text_id in joined.missing]

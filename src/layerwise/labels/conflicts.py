@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.array_types import I64
-from layerwise.labels.groups import text_numbers
+from layerwise.labels.groups import text_numbers, texts_of
 from layerwise.labels.tags import cut
 from layerwise.states import Layered
 
@@ -23,11 +23,19 @@ def conflict_note(dataset: Layered, docs: I64, values: NDArray[Any]) -> str | No
     """
     if not len(docs):
         return None
+    numbers = np.unique(np.stack(text_numbers(dataset, docs)), axis=1, return_inverse=True)[1].reshape(-1)
+    return note_of_texts(numbers, docs, values)
+
+
+def text_hashes(dataset: Layered, docs: I64) -> I64:
+    """Return a number per row, int64 (n,), that is equal for rows of identical texts, also of different datasets."""
+    return np.array([hash(pair) for pair in zip(*texts_of(dataset, docs), strict=True)], np.int64)
+
+
+def note_of_texts(texts: I64, docs: I64, values: NDArray[Any]) -> str | None:
+    """Return the note of `conflict_note`, for rows of which `texts`, int64 (n,), tells which texts are identical."""
     first_rows = np.flatnonzero(np.diff(docs, prepend=docs[0] - 1))
-    unique_docs = docs[first_rows]
-    numbers = np.unique(np.stack(text_numbers(dataset, unique_docs)), axis=1, return_inverse=True)[1].reshape(
-        -1
-    )
+    numbers, unique_docs = texts[first_rows], docs[first_rows]
     labels = values.tolist() if len(unique_docs) == len(docs) else [tuple(part) for part in cut(values, docs)]
     first_doc: dict[int, tuple[int, Any]] = {}
     conflicts: dict[int, tuple[int, Any]] = {}

@@ -79,6 +79,12 @@ class Documents:
         """Return how many documents there are in some rows."""
         return len(np.unique(self.numbers[rows & self.inside]))
 
+    @property
+    def plural(self) -> str:
+        """What the documents are, for messages."""
+        what = "files" if self.column == _SOURCE else "documents"
+        return f"{what} (column {self.column!r})"
+
     def describe(self, count: int) -> str:
         """Return a name for messages: 12 documents (column 'document')."""
         if self.column == _SOURCE:
@@ -143,15 +149,15 @@ def _by_document(texts: I64, documents: Documents, division: Division) -> Groupi
         )
     else:
         doc = argument("groups", "doc")
-        notes = (f"{named} are each on one side of every split; {doc} splits by text instead", *note)
-        return Grouping(
-            groups,
-            texts,
-            documents.numbers,
-            documents.column,
-            "document",
-            notes if division.automatic else (),
+        notes = (
+            (
+                f"{named} are each on one side of every split that layerwise makes; {doc} splits by text instead",
+                *note,
+            )
+            if division.automatic
+            else (f"intervals take {documents.plural} for independent, not texts; {doc} takes texts",)
         )
+        return Grouping(groups, texts, documents.numbers, documents.column, "document", notes)
     return Grouping(
         texts, texts, documents.numbers, unit="document", notes=notes if division.automatic else ()
     )
@@ -253,6 +259,12 @@ def text_numbers(dataset: Layered, docs: I64) -> list[I64]:
 
     Without stored texts, each text has its own number.
     """
+    texts = texts_of(dataset, docs)
+    return list(np.split(_keys([text for column in texts for text in column]), len(texts)))
+
+
+def texts_of(dataset: Layered, docs: I64) -> list[list[Hashable]]:
+    """Return the text of each row, once for each text of a pair; without stored texts, its number."""
     text_of_doc: dict[int, Any] = {}
     for part in dataset.parts():
         texts = part.texts
@@ -261,8 +273,7 @@ def text_numbers(dataset: Layered, docs: I64) -> list[I64]:
             zip(numbers, texts["text"].to_pylist() if "text" in texts.column_names else numbers, strict=True)
         )
     docs_of_parts = [docs, docs + 1] if is_paired(dataset) else [docs]
-    keys = _keys([text_of_doc[int(doc)] for part_docs in docs_of_parts for doc in part_docs])
-    return list(np.split(keys, len(docs_of_parts)))
+    return [[text_of_doc[int(doc)] for doc in part_docs] for part_docs in docs_of_parts]
 
 
 def _keys(values: Sequence[Hashable]) -> I64:

@@ -17,6 +17,7 @@ from layerwise.read.files import find_files
 from layerwise.read.recognise import holds_conll
 
 ID = "id"
+_TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +29,7 @@ class LabelFile:
         column: the column of the labels.
         values: the labels; lists where a text has several.
         ids: the ids of the texts as strings, or `None` without a column `id`.
+        texts: the texts that stand beside the labels in a column `text`; `None` without one.
         places: where each label stands, for messages.
         sha256: the hash of the file; `None` for several files, and for data in memory.
     """
@@ -36,6 +38,7 @@ class LabelFile:
     column: str
     values: list[Any]
     ids: list[str | None] | None
+    texts: list[Any] | None
     places: list[str]
     sha256: str | None
 
@@ -58,19 +61,31 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
     source, column = _split(labels_from)
     values: list[Any] = []
     ids: list[str | None] = []
+    texts: list[Any] = []
     places: list[str] = []
     try:
         for record_place, fields in read_fields(_records_of(source), format=_format(source)):
             column = column if values else _column(labels_from, column, label, list(fields))
             values.append(fields.get(column or ""))
             ids.append(id_text(fields.get(ID)))
+            texts.append(fields.get(_TEXT) if column != _TEXT else None)
             places.append(record_place)
     except SourceError as error:
-        raise SourceError(f"{argument('labels_from')}: {error}") from None
+        utf8 = "; a file of labels needs UTF-8" if argument("encoding") in str(error) else ""
+        raise SourceError(f"{argument('labels_from')}: {error}{utf8}") from None
     if column is None or not values:
         raise RequestError(f"{argument('labels_from')}: {_name(source)} holds no label; give one per text")
     has_ids = any(text_id is not None for text_id in ids)
-    return LabelFile(_name(source), column, values, ids if has_ids else None, places, _digest(source))
+    has_texts = any(isinstance(text, str) for text in texts)
+    return LabelFile(
+        _name(source),
+        column,
+        values,
+        ids if has_ids else None,
+        texts if has_texts else None,
+        places,
+        _digest(source),
+    )
 
 
 def id_text(value: Any) -> str | None:
@@ -119,18 +134,36 @@ def _column(labels_from: Any, column: str | None, label: str | None, names: Sequ
     if column is None and label in others:
         column = label
     if column is None and len(others) == 1:
-        column = others[0]
+        column = _only(others[0], names)
     if column in others:
         return str(column)
     listed = shortened([*map(repr, names)])
     if column is not None:
-        raise RequestError(
-            f"{argument('labels_from', labels_from)}: there is no column {column!r}, only {listed}; name the column of the labels"
+        what = (
+            f"column {ID!r} holds the ids of texts"
+            if column == ID
+            else f"there is no column {column!r}, only {listed}"
         )
+        raise RequestError(f"{argument('labels_from', labels_from)}: {what}; name the column of the labels")
     example = f"{_name(labels_from)}:{others[-1] if others else 'label'}"
     raise RequestError(
         f"{argument('labels_from')}: it isn't clear which of the columns {listed} holds the labels; name it, such as "
         f"{argument('labels_from', example)}"
+    )
+
+
+def _only(column: str, names: Sequence[str]) -> str:
+    """Return the only column that may hold labels.
+
+    Raises:
+        RequestError: its name looks like those of several columns with another separator between them.
+    """
+    separator = next((mark for mark in ";\t|" if mark in column), None)
+    if separator is None or len(names) > 1:
+        return column
+    raise RequestError(
+        f"{argument('labels_from')}: the header is one column, {column!r}; if {separator!r} separates its cells, write the file "
+        "with commas, or with tabs under a name that ends in .tsv"
     )
 
 

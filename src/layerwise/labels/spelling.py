@@ -61,7 +61,7 @@ class Spelling:
         if missing:
             notes.append(
                 f"{', '.join(map(repr, missing))} is a class here; if it means that a label is missing, extract with "
-                f"{argument('na', missing[0])}"
+                f"{argument('na', missing[0])}, or leave its cell empty in a file of labels"
             )
         return notes
 

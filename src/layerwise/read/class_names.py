@@ -79,11 +79,17 @@ def column_and_names(classes: Names, columns: Sequence[str], candidates: Sequenc
         candidates: the columns that hold numbers of classes.
 
     Raises:
-        RequestError: it isn't clear which column is meant.
+        RequestError: it isn't clear which column is meant; a name is blank, or stands twice.
     """
     column, equals, first = classes[0].partition("=")
-    if equals and column in columns:
-        return column, (first, *classes[1:])
+    if equals:
+        if column not in columns:
+            raise RequestError(
+                f"{argument('classes', ','.join(classes))} names the classes of column {column!r}, and the columns are "
+                f"{quoted(listed(columns))}; name one of them before the '='"
+            )
+        return column, _checked((first, *classes[1:]))
+    _checked(classes)
     labels = [name for name in candidates if is_label(name)]
     for names in (labels, candidates):
         if len(names) == 1:
@@ -95,6 +101,21 @@ def column_and_names(classes: Names, columns: Sequence[str], candidates: Sequenc
     raise RequestError(
         f"{argument('classes')} doesn't tell which column it names the classes of ({what}); name it, such as {example}"
     )
+
+
+def _checked(names: Names) -> Names:
+    wrong = next((name for name in names if not name.strip() or names.count(name) > 1), None)
+    if wrong is None:
+        return names
+    what = f"holds {wrong!r} twice" if wrong.strip() else "holds a blank name"
+    raise RequestError(
+        f"{argument('classes', ','.join(names))} {what}, and each class needs a name of its own; correct it"
+    )
+
+
+def count_missing(value: Any) -> int:
+    """Return how many numbers say that a class is missing: -1, itself or in a list."""
+    return sum(map(count_missing, value)) if isinstance(value, list) else int(_number(value) == _MISSING)
 
 
 def named(value: Any, column: str, names: Names) -> Any:

@@ -259,7 +259,8 @@ class Corpus:
     def _items(self, file: File) -> Iterator[Record | Skipped]:
         column = self._reader.sentence_id
         if column is not None:
-            return sentences(self._reader.records(file), column, (column, self._reader.id))
+            reader, whole = self._reader, (column, self._reader.id)
+            return sentences(reader.records(file), column, whole, reader.sentence_again(file))
         # Other files were checked when the corpus was opened.
         return self._reader.checked(file) if file.once else self._reader.records(file)
 

@@ -71,10 +71,7 @@ class ExampleBuilder:
     def _text(self, fields: Mapping[str, Any], column: str) -> str:
         value = clean_all(self._field(fields, column))
         if value is None:
-            raise BadRecordError(
-                f"column {column!r} holds null where a text is needed; give it a text, or leave such records out with "
-                f"{argument('skip_bad', True)}"
-            )
+            raise BadRecordError(f"column {column!r} holds null where a text is needed; give it a text")
         if not isinstance(value, str):
             raise BadRecordError(
                 f"column {column!r} holds {_describe(value)} where a text is needed; {_advice(value, 'text')}"

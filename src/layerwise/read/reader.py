@@ -1,13 +1,14 @@
 """Base of the readers of all formats: the columns they need, and the check that all files have the same."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, ClassVar
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
-from layerwise.read.class_names import column_and_names, holds_classes, is_label, named
+from layerwise.read.class_names import column_and_names, count_missing, holds_classes, is_label, named
 from layerwise.read.file import File
 from layerwise.read.options import ReaderOptions, joined_names, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
@@ -41,6 +42,7 @@ class Reader(ABC):
         self.columns: Columns | None = None
         self.classes: dict[str, tuple[str, ...]] = {}
         self._classes_settled = options.classes is None
+        self._missing_classes: Counter[str] = Counter()
         self.notices: list[str] = []
         self._noted: set[str] = set()  # what a notice was given about
         self._from = ""
@@ -63,7 +65,28 @@ class Reader(ABC):
 
     def end(self) -> None:
         """Add the notices of what was counted in a pass over all files."""
-        return
+        for name, count in self._missing_classes.items():
+            self._note(
+                f"column {name!r} holds -1 {count:,} times, as `datasets` writes a missing class; it is read as missing"
+            )
+        self._missing_classes.clear()
+        if not self._classes_settled:
+            self._note(f"{argument('classes')} isn't applied: no column holds numbers of classes")
+
+    def sentence_again(self, file: File) -> Callable[[int | None], None]:
+        """Return the function that notes a sentence of a file whose rows don't stand together."""
+
+        def note(line: int | None) -> None:
+            self._note(
+                f"{file.label}, {self.unit} {line}: a value of {self.sentence_id!r} comes again after other sentences, and its "
+                "rows are read as a new sentence; if they aren't one, sort the rows"
+            )
+
+        return note
+
+    def _note(self, notice: str) -> None:
+        if notice not in self.notices:  # of an earlier pass
+            self.notices.append(notice)
 
     @property
     def paired(self) -> bool:
@@ -119,12 +142,16 @@ class Reader(ABC):
                 for name in others
                 if holds_classes(fields[name]) or (is_label(name) and fields[name] in (None, "", []))
             ]
-            # A record without any number decides nothing.
-            if candidates or "=" in (self.options.classes or ("",))[0]:
+            labelled = any(is_label(name) and fields[name] not in (None, "", []) for name in others)
+            # A record without any number or label decides nothing.
+            if candidates or labelled or "=" in (self.options.classes or ("",))[0]:
                 self.name_classes(others, candidates)
         names = self.classes
         if not names:
             return fields
+        for name in names:
+            if count := count_missing(fields.get(name)):
+                self._missing_classes[name] += count
         return {
             name: named(value, name, names[name]) if name in names else value
             for name, value in fields.items()

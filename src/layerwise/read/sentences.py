@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from layerwise.read.record import Record, Skipped
@@ -38,7 +38,10 @@ def is_single(value: Any) -> bool:
 
 
 def sentences(
-    items: Iterable[Record | Skipped], column: str, whole: Sequence[str | None]
+    items: Iterable[Record | Skipped],
+    column: str,
+    whole: Sequence[str | None],
+    tell_again: Callable[[int | None], None],
 ) -> Iterator[Record | Skipped]:
     """Yield a record per sentence; one bad row makes the whole sentence bad.
 
@@ -46,10 +49,12 @@ def sentences(
         items: a record per word.
         column: the column that numbers sentences; an empty cell means the sentence of the row above.
         whole: the columns with one value per sentence, that of its first row; all others become lists.
+        tell_again: called once, with its line, for a sentence whose number was another one's above.
     """
     rows: list[Record] = []
     bad: Skipped | None = None
     current: Any = None
+    numbers: set[str] | None = set()
     for item in items:
         if isinstance(item, Skipped):
             bad = bad or item
@@ -58,6 +63,12 @@ def sentences(
         if not is_missing(number) and number != current and (rows or bad):
             yield bad or _sentence(rows, column, current, whole)
             rows, bad = [], None
+        if numbers is not None and not is_missing(number) and number != current:
+            if repr(number) in numbers:
+                tell_again(item.line)
+                numbers = None
+            else:
+                numbers.add(repr(number))
         current = current if is_missing(number) else number
         rows.append(item)
     if rows or bad:

@@ -157,10 +157,9 @@ class TableReader(Reader):
                 if self.options.na
                 else f"R, pandas or SQL write it for a missing value; if it is missing, give {argument('na', cell)}"
             )
-            notice = f"cells that hold {cell!r}: {', '.join(columns)}; {what}"
-            if notice not in self.notices:  # of an earlier pass
-                self.notices.append(notice)
+            self._note(f"cells that hold {cell!r}: {', '.join(columns)}; {what}")
         self._counts.clear()
+        super().end()
 
 
 class CsvReader(TableReader):

@@ -13,6 +13,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
+from layerwise.fitted_mix import FittedMix, fitted_rows
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import (
     LayerStats,
@@ -22,7 +23,7 @@ from layerwise.mixes import (
     parse_mix,
     warn_of_stats,
 )
-from layerwise.states import FittedMix, Layered, fitted_rows
+from layerwise.states import Layered
 from layerwise.store import disk
 from layerwise.store.tables import OPTIONS, join_schemas, join_tables
 
