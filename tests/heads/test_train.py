@@ -542,3 +542,18 @@ def test_a_separator_is_for_the_tasks_whose_cells_it_divides(reviews: Any) -> No
     none = lw.train(reviews, tasks={"mood": "classify:label"}, mix="1", label_separator="|")
     assert none.task_heads[0].multi, "as the only one says that it has no effect"
     assert any("no cell of column 'label' is divided by" in note for note in none.training["notes"])
+
+
+def test_classes_that_no_held_out_row_has_are_told(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    records = [{"text": f"text {n}", "label": "rare" if n == 7 else "ab"[n % 2]} for n in range(60)]
+    dataset = lw.extract(records, tmp_path / "d.lw", model=encoder_of("bert"), layers="1")
+    notes = []
+    for seed in range(3):
+        head = lw.train(dataset, task="classify", label="label", mix="1", seed=seed)
+        scored = {entry["label"] for entry in head.training["tasks"]["label"]["held_out"]["classes"]}
+        absent = [note for note in head.training["notes"] if "no held-out row has" in note]
+        notes.append(absent)
+        assert bool(absent) == ("rare" not in scored)
+    assert [
+        "task 'label': no held-out row has 'rare', so the scores say nothing about this class; give more texts of it"
+    ] in notes

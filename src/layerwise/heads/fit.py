@@ -19,6 +19,7 @@ from layerwise.array_types import F32
 from layerwise.heads.head import Fitted, TaskHead
 from layerwise.heads.held_out import (
     Ranking,
+    absent_note,
     best,
     constant_note,
     majority_scores,
@@ -85,7 +86,7 @@ def fit_heads(
             final = _fit(plan, final_rows, group, hyperparameters, options, refitting)
         for number, trial_head, head, task_track in zip(group, trial, final, recording, strict=True):
             heads[number] = head
-            notes += _note(plan, rows.x[number], number, trial_head, options)
+            notes += _notes(plan, rows.x[number], number, trial_head, options)
             records[head.name] = {
                 **_counts(plan, plan.targets[number]),
                 **_choice(head, hyperparameters),
@@ -162,13 +163,16 @@ def _scored(
     }
 
 
-def _note(plan: SplitPlan, x: F32, number: int, head: TaskHead, options: TrainOptions) -> list[str]:
-    """Return a note if the answers of a head are nearly constant: on held-out rows, or without any where it was fitted."""
+def _notes(plan: SplitPlan, x: F32, number: int, head: TaskHead, options: TrainOptions) -> list[str]:
+    """Return notes: nearly constant answers, on held-out rows or without any where a head was fitted; classes not scored."""
     target, part, which = plan.targets[number], "held-out", plan.held_out
     if not (plan.held_out & target.has).any():
         part, which = "training", plan.train
-    note = constant_note(target, x, head, which, part, options.class_weight)
-    return [] if note is None else [note]
+    notes = (
+        constant_note(target, x, head, which, part, options.class_weight),
+        absent_note(target, plan.train, plan.held_out),
+    )
+    return [note for note in notes if note is not None]
 
 
 def _json(result: LearnedMix | None) -> dict[str, Any] | None:

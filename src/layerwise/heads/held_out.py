@@ -19,6 +19,7 @@ from layerwise.heads.head import TaskHead, apply
 from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import Target
 from layerwise.labels.scorers import Score, predicted_labels, score
+from layerwise.labels.spelling import shortened
 
 _TOLERANCE = 0.05  # values of C whose macro-F1 is lower by less than this share are ranked by likelihood
 _UNEVEN = 2  # times as many rows in the largest class as in the others on average
@@ -185,6 +186,21 @@ def constant_note(
     )
     is_constant = len(gold) - counts.max() < _FEW * (len(gold) - expected_top)
     return f"{text}; {advice}" if is_constant else None
+
+
+def absent_note(target: Target, fitting: Mask, held_out: Mask) -> str | None:
+    """Return a note on classes that some rows `fitting` (n,) have and no row `held_out` (n,), so that no score is of them."""
+    if target.spec.task != "classify" or target.multi or not held_out[target.has].any():
+        return None
+    fitted, scored = (np.unique(target.y[which[target.has]]) for which in (fitting, held_out))
+    absent = np.setdiff1d(fitted, scored)
+    if not len(absent):
+        return None
+    names = shortened([f"{target.classes[number]!r:.40}" for number in absent])
+    return (
+        f"task {target.spec.name!r}: no held-out row has {names}, so the scores say nothing about "
+        f"{'these classes' if len(absent) > 1 else 'this class'}; give more texts of {'them' if len(absent) > 1 else 'it'}"
+    )
 
 
 def _advice(target: Target, head: TaskHead, class_weight: str | None) -> str:
