@@ -15,7 +15,7 @@ from layerwise.heads.head import TaskHead
 from layerwise.labels.conflicts import note_of_texts
 from layerwise.labels.groups import DOCUMENT_COLUMNS, MIN_DOCUMENTS, find_documents
 from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
-from layerwise.labels.labelled import complete_tags
+from layerwise.labels.labelled import check_labelled, complete_tags
 from layerwise.labels.metrics import confusion
 from layerwise.labels.scorers import predicted_labels, score
 from layerwise.labels.spelling import shortened
