@@ -62,12 +62,15 @@ def by_macro_f1(fits: list[Fit], _: Y) -> Fit:
 
 
 def by_rule(fits: list[Fit], y: Y) -> Fit:
-    """The rule of `train`: likelihood for even classes, else the likeliest within 5% of the best macro-F1."""
+    """The rule of `train`: likelihood for even classes, else the likeliest within 5% of the best macro-F1 if it varies."""
     counts = np.bincount(y)
     counts = counts[counts > 0]
     if counts.max() <= 2 * (counts.sum() - counts.max()) / (len(counts) - 1):
         return by_likelihood(fits, y)
-    least = 0.95 * max(fit.macro_f1 for fit in fits)
+    scores = [fit.macro_f1 for fit in fits]
+    if min(scores) == max(scores) < 1:
+        return fits[_CS.index(1.0)]
+    least = 0.95 * max(scores)
     return by_likelihood([fit for fit in fits if fit.macro_f1 >= least], y)
 
 

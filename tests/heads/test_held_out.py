@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 import layerwise as lw
 from conftest import SHARED
 from layerwise.heads.fit import fit_heads
-from layerwise.heads.held_out import selection_metric
+from layerwise.heads.held_out import Ranking, best, selection_metric
 from layerwise.heads.solve import CS
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
 from layerwise.mixes import parse_mix
@@ -264,3 +264,13 @@ def test_a_librarys_note_comes_once(encoder_of: Any, tmp_path: Any) -> None:
         lw.probe(dataset, task="classify", label="label", mix=[], split="role", quick=True)
     texts = [str(warning.message) for warning in record]
     assert len(texts) == len(set(texts)) <= 1
+
+
+def test_where_macro_f1_is_the_same_for_all_values_c_is_that_of_scikit_learn() -> None:
+    """The likeliest of them would be the one that predicts nothing but the largest class."""
+    values = (0.01, 0.1, 1.0, 10.0)
+    same = [Ranking(0.16, loss) for loss in (0.2, 0.3, 0.4, 0.5)]
+    assert values[best(same, "macro_f1", values)] == 1.0
+    assert best([Ranking(1.0, loss) for loss in (0.2, 0.1, 0.4, 0.5)], "macro_f1", values) == 1
+    assert best([*same[:3], Ranking(0.5, 0.5)], "macro_f1", values) == 3
+    assert best(same, "log_likelihood", values) == 0

@@ -252,7 +252,7 @@ def _choose(
         x, head = rows.x[group[0]], trial[0]
         rankings.append(rank(target, x, head, plan.train, plan.held_out, metric, options.class_weight))
         trials.append((Hyperparameters(C, refit_epochs, metric), trial))
-    return trials[best(rankings, metric)]
+    return trials[best(rankings, metric, values)]
 
 
 def _is_past_best(rankings: Sequence[Ranking], rows: int) -> bool:

@@ -5,6 +5,7 @@
 - `constant_note` says when a head itself gives nearly always the same answer.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,13 +61,22 @@ def selection_metric(target: Target, fitting: Mask, class_weight: str | None) ->
     return "macro_f1" if counts.max() > _UNEVEN * others else "log_likelihood"
 
 
-def best(rankings: Sequence[Ranking], metric: str) -> int:
+def best(rankings: Sequence[Ranking], metric: str, values: Sequence[float]) -> int:
     """Return the position of the best value of C.
 
     By macro-F1, which is noisy where classes are rare, it is the likeliest of those within 5% of the best score; by
-    any other metric the one with the highest score, of several the likeliest.
+    any other metric the one with the highest score, of several the likeliest. Where macro-F1 is the same for all
+    values, as where no rare class is ever predicted, it doesn't tell them apart and the likeliest would be the most
+    one-sided; then it is the value next to 1, the default of scikit-learn.
+
+    Args:
+        rankings: how well each value does.
+        metric: the metric of their scores.
+        values: the values of C.
     """
     top = max(ranking.score for ranking in rankings)
+    if metric == "macro_f1" and top < 1 and all(ranking.score == top for ranking in rankings):
+        return min(range(len(rankings)), key=lambda position: abs(math.log(values[position])))
     least = top * (1 - _TOLERANCE) if metric == "macro_f1" else top
     near = [position for position, ranking in enumerate(rankings) if ranking.score >= least]
     return min(near, key=lambda position: rankings[position].loss)
