@@ -318,7 +318,9 @@ def test_what_cannot_be_evaluated(
     with pytest.raises(RequestError, match="the source has no column 'label', which holds the labels"):
         lw.evaluate(mood, place / "bare.jsonl")
     write(place / "none.jsonl", [{"text": "a", "label": None}])
-    with pytest.raises(RequestError, match="no row has a label in column .label., .*; give rows with labels$"):
+    with pytest.raises(
+        RequestError, match="no row has a label in column .label., .*; give rows with labels$"
+    ):
         lw.evaluate(mood, place / "none.jsonl")
     few = lw.extract(place / "texts.jsonl", place / "few.lw", model=encoder_of("bert"), layers="3", limit=3)
     with pytest.raises(RequestError, match="lacks the layers 1, 2 of the head's mix; there are 3"):

@@ -484,7 +484,8 @@ def test_groups_on_both_sides_of_a_split_are_told(reviews: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [["--limit", "0"], ["--text", "x"], ["--model", "nope"], ["--format", "csv"], ["--device", "cpu"]]
+    "option",
+    [["--limit", "0"], ["--text", "x"], ["--model", "nope"], ["--format", "csv"], ["--device", "cpu"]],
 )
 def test_options_of_texts_that_there_are_not_are_refused(
     option: list[str], capsys: pytest.CaptureFixture[str]
