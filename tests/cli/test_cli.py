@@ -997,7 +997,7 @@ def test_finish_json_and_the_same_command_again(reviews: Path, run: Run, tiny: l
 def test_finish_before_all_workers_are_through(
     reviews: Path, run: Run, refused: Refused, tiny: list[str]
 ) -> None:
-    assert "out holds no unfinished work" in refused("finish", "out")
+    assert "out doesn't exist; give the folder" in refused("finish", "out")
     assert run(*of_worker(1), *tiny).code == 0
     assert "2 of 4 shards are missing (0, 2); run again worker 0 of 2" in refused("finish", "out")
     assert "unfinished" in refused("info", "out")
