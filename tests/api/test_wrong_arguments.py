@@ -14,6 +14,9 @@ from planted import noise, states_of
 class Thing:
     """A value of a type that no argument has."""
 
+    def __repr__(self) -> str:
+        return "Thing()"  # without an address, which differs between processes
+
 
 NO_PATHS: list[Any] = [None, 3, 1.5, [], {}, Thing(), np.array([1, 2]), b"x", "a\0b"]
 VERBS_OF_A_DATASET: list[Callable[..., Any]] = [
