@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.demo  ## write every layer of the standard library's documentation strings to disk
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev  ## run all tests except the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: $(VENV)/.dev  ## run all tests except the slow ones, the files side by side
+	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
