@@ -440,7 +440,7 @@ def test_one_process_goes_on_where_workers_stopped(
 
 def test_finish_names_what_is_missing(corpus: Path, model: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(DatasetError, match="holds no unfinished work"):
+    with pytest.raises(DatasetError, match="doesn't exist; give the folder"):
         lw.finish(out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("layerwise.store.DatasetWriter.end_share", lambda *_: None)

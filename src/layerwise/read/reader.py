@@ -66,25 +66,25 @@ class Reader(ABC):
     def end(self) -> None:
         """Add the notices of what was counted in a pass over all files."""
         for name, count in self._missing_classes.items():
-            self._tell(
+            self._add_notice(
                 f"column {name!r} holds -1 {count:,} times, as `datasets` writes a missing class; it is read as missing"
             )
         self._missing_classes.clear()
         if not self._classes_settled:
-            self._tell(f"{argument('classes')} isn't applied: no column holds numbers of classes")
+            self._add_notice(f"{argument('classes')} isn't applied: no column holds numbers of classes")
 
     def sentence_again(self, file: File) -> Callable[[int | None], None]:
         """Return the function that notes a sentence of a file whose rows don't stand together."""
 
         def note(line: int | None) -> None:
-            self._tell(
+            self._add_notice(
                 f"{file.label}, {self.unit} {line}: a value of {self.sentence_id!r} comes again after other sentences, and its "
                 "rows are read as a new sentence; if they aren't one, sort the rows"
             )
 
         return note
 
-    def _tell(self, notice: str) -> None:
+    def _add_notice(self, notice: str) -> None:
         if notice not in self.notices:  # of an earlier pass
             self.notices.append(notice)
 

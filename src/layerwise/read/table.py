@@ -157,7 +157,7 @@ class TableReader(Reader):
                 if self.options.na
                 else f"R, pandas or SQL write it for a missing value; if it is missing, give {argument('na', cell)}"
             )
-            self._tell(f"cells that hold {cell!r}: {', '.join(columns)}; {what}")
+            self._add_notice(f"cells that hold {cell!r}: {', '.join(columns)}; {what}")
         self._counts.clear()
         super().end()
 
