@@ -19,8 +19,8 @@ FOLDER = Path("build/demo")
 CORPUS = FOLDER / "docstrings.jsonl"
 DATASET = FOLDER / "docstrings.lw"
 NEW_TEXTS = (
-    "A wonderful evening in Prague: the orchestra played Mozart as if it were new.",
-    "The flight from Madrid was late, and Iberia lost our bags.",
+    "A wonderful evening in Prague: the orchestra played Johannes Brahms as if he were new.",
+    "The flight to Madrid was late, and the Red Cross office was closed.",
 )
 
 
@@ -40,7 +40,7 @@ def main() -> int:
             ["--words", "token", "--level", "word"],
             "tag",
             "tag",
-            ["--max-rows", "500"],
+            ["--max-rows", "300"],
         )
         predict()
     except CommandFailedError as error:
