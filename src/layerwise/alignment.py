@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from layerwise.array_types import I64
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
     """Rows of one text: row r consists of the next `counts[r]` of `members` (token numbers in the text)."""
 
-    members: Ints
-    counts: Ints
+    members: I64
+    counts: I64
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -34,14 +34,14 @@ def whole(begin: int, end: int) -> Groups:
     return Groups(np.arange(begin, end), np.array([end - begin]))
 
 
-def by_number(numbers: Ints, rows: int) -> Groups:
+def by_number(numbers: I64, rows: int) -> Groups:
     """Return one row per number 0 … `rows` − 1, of the tokens with that number; `numbers` is (tokens,), −1 for none."""
     inside = np.flatnonzero(numbers >= 0)
     order = inside[np.argsort(numbers[inside], kind="stable")]
     return Groups(order, np.bincount(numbers[inside], minlength=rows)[:rows])
 
 
-def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints) -> Groups:
+def by_overlap(starts: I64, ends: I64, spans: Sequence[tuple[int, int]] | I64) -> Groups:
     """Return one row per span of characters, of the tokens that share at least one character with it.
 
     Args:
@@ -59,7 +59,7 @@ def by_overlap(starts: Ints, ends: Ints, spans: Sequence[tuple[int, int]] | Ints
     return Groups(with_characters[np.repeat(low, counts) + np.arange(counts.sum()) - skip], counts)
 
 
-def first_row(groups: Groups, tokens: int) -> Ints:
+def first_row(groups: Groups, tokens: int) -> I64:
     """Return the first row that each of `tokens` tokens belongs to, −1 for none: (tokens,)."""
     out = np.full(tokens, -1, dtype=np.int64)
     rows = np.repeat(np.arange(len(groups)), groups.counts)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from layerwise.array_types import I64
 from layerwise.errors import SourceError
 from layerwise.example import Example
 
-Ints = npt.NDArray[np.int64]
 # Text of the user, which --no-text leaves out of every table.
 TEXT_COLUMNS = ("text", "words", "token_id")
 
@@ -22,8 +21,8 @@ TEXT_COLUMNS = ("text", "words", "token_id")
 class RowColumns:
     """The rows of one text: start and end of each (code points), and the other index columns of its level."""
 
-    starts: Ints
-    ends: Ints
+    starts: I64
+    ends: I64
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -188,5 +187,5 @@ def _is_plain(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (*numbers, types.is_boolean, types.is_temporal, types.is_null))
 
 
-def _concatenate(arrays: Sequence[Ints]) -> Ints:
+def _concatenate(arrays: Sequence[I64]) -> I64:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)

@@ -1083,7 +1083,7 @@ def test_what_is_appended_with_other_columns_is_told_of(text_set: Path, run: Run
     got = run("extract", "more.tsv", "--out", "out", "--append", *tiny)
     assert (got.code, got.err) == (
         0,
-        "layerwise: more.tsv was added without the column 'label'; it is null there\n",
+        "layerwise: note: more.tsv was added without the column 'label'; it is null there\n",
     )
 
 

@@ -137,7 +137,7 @@ def test_a_name_that_is_no_unicode(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_lines(os.fsdecode(b"caf\xe9"))
     output.print_note(os.fsdecode(b"caf\xe9"))
     printed: Any = capsys.readouterr()
-    assert (printed.out, printed.err) == ("caf\\udce9\n", "layerwise: caf\\udce9\n")
+    assert (printed.out, printed.err) == ("caf\\udce9\n", "layerwise: note: caf\\udce9\n")
 
 
 @pytest.mark.parametrize("right", [(), (0,), (1,)])

@@ -122,9 +122,7 @@ class _Notes(logging.Handler):
     """Shows log messages of the package as warnings are shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if output.is_new(text):
-            warnings.showwarning(text, UserWarning, "", 0)
+        warnings.showwarning(record.getMessage(), UserWarning, "", 0)
 
 
 @contextmanager
@@ -205,4 +203,4 @@ def _drop_output() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    output.print_message(f"note: {message}")
+    output.print_note(str(message))

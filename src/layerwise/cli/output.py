@@ -41,7 +41,7 @@ def print_message(text: str) -> None:
 def print_note(text: str) -> None:
     """Print a message on stderr, in one line of at most 1,000 characters; not a second time in the same command."""
     if is_new(text):
-        print_message(_cut(one_line(text), 1000))
+        print_message(f"note: {_cut(one_line(text), 1000)}")
 
 
 def print_notes(texts: Iterable[str]) -> None:

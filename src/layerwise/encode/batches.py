@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from layerwise.array_types import I64
 
 Packing = Literal["packed", "padded", "even"]
-Ints = npt.NDArray[np.int64]
 LayerSets = frozenset[int] | Sequence[frozenset[int]]
 """Positions on the layer axis: one set for all windows of a batch, or one per window, in the order of the batch."""
 
@@ -17,8 +17,8 @@ LayerSets = frozenset[int] | Sequence[frozenset[int]]
 class Sequences:
     """Windows ready for the model: token numbers and, where the model takes them, segment numbers."""
 
-    ids: Sequence[Ints]
-    types: Sequence[Ints] | None
+    ids: Sequence[I64]
+    types: Sequence[I64] | None
 
     def lengths(self) -> list[int]:
         """Return the number of tokens of each window."""
@@ -38,8 +38,8 @@ class Batch:
     Where windows leave the forward at different layers, those that stay longest come first; see `by_depth`.
     """
 
-    windows: Ints
-    lengths: Ints
+    windows: I64
+    lengths: I64
 
     def runs(self) -> list[tuple[int, int]]:
         """Return (number of windows, length) of each run of windows of one length."""
@@ -47,7 +47,7 @@ class Batch:
         counts = np.diff(starts, append=len(self.lengths))
         return [(int(n), int(length)) for n, length in zip(counts, self.lengths[starts], strict=True)]
 
-    def by_depth(self, depths: Ints) -> "Batch":
+    def by_depth(self, depths: I64) -> "Batch":
         """Return the batch with the windows that need deeper layers first.
 
         Args:
@@ -57,7 +57,7 @@ class Batch:
         return Batch(self.windows[order], self.lengths[order])
 
 
-def batches(lengths: Sequence[int] | Ints, budget: int, packing: Packing) -> list[Batch]:
+def batches(lengths: Sequence[int] | I64, budget: int, packing: Packing) -> list[Batch]:
     """Sort windows by length and group them into batches of at most `budget` tokens, padding included.
 
     `even` puts only windows of one length together, for families in which padding changes the vectors.

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from layerwise.array_types import I64
 from layerwise.encode import forwards, hf
-from layerwise.encode.batches import Batch, Ints, LayerSets, Packing, Sequences, batches
+from layerwise.encode.batches import Batch, LayerSets, Packing, Sequences, batches
 from layerwise.encode.first_block import NamedTensors, Place, same_inputs
 from layerwise.encode.probes import Probes
 from layerwise.encode.taps import OnLayer
@@ -32,7 +33,7 @@ class ModelRunner(Protocol):
         """Return which windows go through the model together."""
         ...
 
-    def begins(self, batch: Batch) -> Ints:
+    def begins(self, batch: Batch) -> I64:
         """Return where each window of a batch begins."""
         ...
 
@@ -85,7 +86,7 @@ class Comparison:
         """Return the same for the two plain probes only."""
         return self._agrees_on_batch(engine, self._references, self._probes.plain, tolerance)
 
-    def unpackable_tokens(self, engine: ModelRunner, plain_attention: str, tolerance: float) -> Ints:
+    def unpackable_tokens(self, engine: ModelRunner, plain_attention: str, tolerance: float) -> I64:
         """Return the special tokens whose texts can't be packed with others; none if no text at all can.
 
         ESM is an example: it scales all embeddings of a row by the share of mask tokens in it.

@@ -21,9 +21,10 @@ from torch import nn
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.encode import forwards, hf, int8, linear, model_state
 from layerwise.encode.attention import NAME, NARROW, Runs, head_size
-from layerwise.encode.batches import Batch, Ints, LayerSets, Packing, Sequences, batches
+from layerwise.encode.batches import Batch, LayerSets, Packing, Sequences, batches
 from layerwise.encode.compare import Comparison, plain_layers
 from layerwise.encode.first_block import NamedTensors, block_inputs
 from layerwise.encode.probes import Probes
@@ -78,7 +79,7 @@ class Engine:
         self.device = next(loaded.model.parameters()).device
         self.packing: Packing = "even"
         self.products = "torch"
-        self._unpackable_tokens: Ints = np.empty(0, dtype=np.int64)
+        self._unpackable_tokens: I64 = np.empty(0, dtype=np.int64)
         comparison = Comparison(loaded.model, probes, name)
         self.blocks, self.width = comparison.blocks, comparison.width
         if self.device.type == "cpu":
@@ -122,11 +123,11 @@ class Engine:
         ]
         return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(alone)]
 
-    def _is_unpackable(self, ids: Ints) -> bool:
+    def _is_unpackable(self, ids: I64) -> bool:
         """Return whether a window must be alone in its forward."""
         return len(self._unpackable_tokens) > 0 and bool(np.isin(ids, self._unpackable_tokens).any())
 
-    def begins(self, batch: Batch) -> Ints:
+    def begins(self, batch: Batch) -> I64:
         """Return where each window of a batch begins on the axis of tokens, padding included."""
         sizes = (
             batch.lengths if self.packing == "packed" else np.full_like(batch.lengths, batch.lengths.max())
@@ -219,12 +220,12 @@ class Engine:
         with self._model_restored(), torch.inference_mode():
             return block_inputs(block, lambda: self._model(**inputs))
 
-    def _packed(self, ids: Sequence[Ints], types: Sequence[Ints] | None, batch: Batch) -> dict[str, Any]:
+    def _packed(self, ids: Sequence[I64], types: Sequence[I64] | None, batch: Batch) -> dict[str, Any]:
         """Return the arguments of the forward for texts in one row, filled up with texts of one token."""
         # If batches have few different sizes, torch can reuse memory and kernels of the batch before.
         fill = -int(batch.lengths.sum()) % _ROUND
 
-        def row(parts: Sequence[Ints], fill_value: int) -> torch.Tensor:
+        def row(parts: Sequence[I64], fill_value: int) -> torch.Tensor:
             numbers = np.concatenate([*parts, np.full(fill, fill_value)])
             return to_device(torch.from_numpy(numbers)[None], self.device)
 
@@ -239,7 +240,7 @@ class Engine:
             inputs["token_type_ids"] = row(types, 0)
         return inputs
 
-    def _positions(self, ids: Sequence[Ints], batch: Batch) -> Ints:
+    def _positions(self, ids: Sequence[I64], batch: Batch) -> I64:
         """Return the position of each token in its text, numbered as the model does it for a text alone."""
         begins = np.repeat(self.begins(batch), batch.lengths)
         if self._padding_idx is None:
@@ -247,14 +248,14 @@ class Engine:
         # As `create_position_ids_from_input_ids` of transformers.
         counted = np.concatenate(ids) != self._padding_idx
         counts = np.concatenate([[0], np.cumsum(counted)])
-        positions: Ints = (counts[1:] - counts[begins]) * counted + self._padding_idx
+        positions: I64 = (counts[1:] - counts[begins]) * counted + self._padding_idx
         return positions
 
-    def _padded(self, ids: Sequence[Ints], types: Sequence[Ints] | None) -> dict[str, Any]:
+    def _padded(self, ids: Sequence[I64], types: Sequence[I64] | None) -> dict[str, Any]:
         """Return the arguments of the forward for texts in rows, padded to the longest."""
         longest = max(map(len, ids))
 
-        def rows(parts: Sequence[Ints], fill_value: int) -> torch.Tensor:
+        def rows(parts: Sequence[I64], fill_value: int) -> torch.Tensor:
             numbers = np.full((len(parts), longest), fill_value)
             for row, part in zip(numbers, parts, strict=True):
                 row[: len(part)] = part
@@ -347,7 +348,7 @@ class PlainEngine:
         """Return one window per batch, whatever the budget."""
         return batches(sequences.lengths(), 1, self.packing)
 
-    def begins(self, batch: Batch) -> Ints:
+    def begins(self, batch: Batch) -> I64:
         """Return where the only window begins."""
         return np.zeros_like(batch.windows)
 

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from layerwise.array_types import I64
 from layerwise.encode import hf, model_state
 
-Ints = npt.NDArray[np.int64]
 _SUM_ERROR = 0.02  # how far the sum of a row of attention may be from 1: bf16 rounds each of its numbers
 
 
 @torch.inference_mode()
-def plain_states(model: nn.Module, ids: Ints, type_ids: Ints | None) -> list[torch.Tensor]:
+def plain_states(model: nn.Module, ids: I64, type_ids: I64 | None) -> list[torch.Tensor]:
     """Return all layers of one text, each (tokens, width) in float32 on the CPU.
 
     The model must not have been changed by an earlier forward, and is restored after this one; see `model_state`.
@@ -31,7 +29,7 @@ def plain_states(model: nn.Module, ids: Ints, type_ids: Ints | None) -> list[tor
 
 
 @torch.inference_mode()
-def attention_maps(model: nn.Module | None, ids: Ints, type_ids: Ints | None) -> list[torch.Tensor] | None:
+def attention_maps(model: nn.Module | None, ids: I64, type_ids: I64 | None) -> list[torch.Tensor] | None:
     """Return each block's attention in one text, (heads, tokens, tokens) in float32 on the CPU.
 
     Args:
@@ -56,13 +54,13 @@ def attention_maps(model: nn.Module | None, ids: Ints, type_ids: Ints | None) ->
 
 
 @torch.inference_mode()
-def adapt_to_text(model: nn.Module, ids: Ints) -> None:
+def adapt_to_text(model: nn.Module, ids: I64) -> None:
     """Run a model on a text for the changes that the forward makes to it (BigBird replaces its attention)."""
     with hf.without_reports():
         model(input_ids=torch.tensor(ids, device=next(model.parameters()).device)[None])
 
 
-def _inputs(model: nn.Module, ids: Ints, type_ids: Ints | None) -> dict[str, Any]:
+def _inputs(model: nn.Module, ids: I64, type_ids: I64 | None) -> dict[str, Any]:
     """Return what a model is called with for one text."""
     device = next(model.parameters()).device
     inputs = {"input_ids": torch.tensor(ids, device=device)[None]}

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.alignment import Groups
-from layerwise.encode.batches import Ints, Sequences
+from layerwise.array_types import I64
+from layerwise.encode.batches import Sequences
 from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window
 
@@ -32,12 +33,12 @@ class RowTokens:
         counts: the number of tokens of each row.
     """
 
-    rows: Ints
-    tokens: Ints
-    counts: Ints
+    rows: I64
+    tokens: I64
+    counts: I64
 
     @property
-    def offsets(self) -> Ints:
+    def offsets(self) -> I64:
         """The index in `tokens` at which each row begins."""
         return np.cumsum(self.counts) - self.counts
 
@@ -56,8 +57,8 @@ class WindowRows:
     """
 
     all: RowTokens
-    row_counts: Ints
-    token_counts: Ints
+    row_counts: I64
+    token_counts: I64
 
     @classmethod
     def concatenate(cls, windows: Sequence[RowTokens]) -> "WindowRows":
@@ -72,7 +73,7 @@ class WindowRows:
             np.array([len(window.tokens) for window in windows], dtype=np.int64),
         )
 
-    def in_batch(self, windows: Ints, begins: Ints) -> RowTokens:
+    def in_batch(self, windows: I64, begins: I64) -> RowTokens:
         """Return the row tokens of a batch of `windows`; the tokens of window i begin at `begins[i]` in the batch."""
         rows = _segments(self.row_counts, windows)
         tokens = self.all.tokens[_segments(self.token_counts, windows)]
@@ -80,7 +81,7 @@ class WindowRows:
         return RowTokens(self.all.rows[rows], shifted, self.all.counts[rows])
 
 
-def _segments(lengths: Ints, selected: Ints) -> Ints:
+def _segments(lengths: I64, selected: I64) -> I64:
     """Return the indices of the `selected` segments; segment w has `lengths[w]` indices, and follows segment w - 1.
 
     >>> _segments(np.array([2, 1, 3]), np.array([2, 0]))
@@ -88,7 +89,7 @@ def _segments(lengths: Ints, selected: Ints) -> Ints:
     """
     begins, sizes = np.cumsum(lengths) - lengths, lengths[selected]
     shifts = begins[selected] - (np.cumsum(sizes) - sizes)
-    indices: Ints = np.arange(sizes.sum()) + np.repeat(shifts, sizes)
+    indices: I64 = np.arange(sizes.sum()) + np.repeat(shifts, sizes)
     return indices
 
 
@@ -108,8 +109,8 @@ class Plan:
     sequences: Sequences
     whole: WindowRows
     parts: WindowRows
-    split: Ints
-    split_counts: Ints
+    split: I64
+    split_counts: I64
     rows: int
 
     @property
@@ -125,12 +126,12 @@ def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types
         texts: for each text its tokens, its windows, and the tokens of each of its rows.
         types: whether the model takes segment numbers.
     """
-    ids: list[Ints] = []
-    segments: list[Ints] = []
+    ids: list[I64] = []
+    segments: list[I64] = []
     whole: list[RowTokens] = []
     parts: list[RowTokens] = []
-    split: list[Ints] = []
-    split_counts: list[Ints] = []
+    split: list[I64] = []
+    split_counts: list[I64] = []
     base = 0
     for tokens, cuts, groups in texts:
         rows = np.arange(base, base + len(groups))
@@ -160,7 +161,7 @@ def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types
     )
 
 
-def _tokens_of(window: Window, tokens: Tokens) -> Ints:
+def _tokens_of(window: Window, tokens: Tokens) -> I64:
     """Return the positions of a window's tokens in the text: special tokens, its part of the body, special tokens."""
     return np.concatenate(
         [
@@ -175,10 +176,10 @@ def _assign_rows(
     tokens: Tokens,
     cuts: Sequence[Window],
     groups: Groups,
-    rows: Ints,
+    rows: I64,
     whole: list[RowTokens],
     parts: list[RowTokens],
-) -> tuple[Ints, Ints]:
+) -> tuple[I64, I64]:
     """Append the rows of a text, for each of its windows, to `whole` and `parts`.
 
     Returns:
@@ -203,5 +204,5 @@ def _assign_rows(
     return rows[is_split], groups.counts[is_split]
 
 
-def _cat(arrays: list[Ints]) -> Ints:
+def _cat(arrays: list[I64]) -> I64:
     return np.concatenate(arrays) if arrays else _EMPTY

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.encode.batches import Ints, Packing, Sequences
+from layerwise.array_types import I64
+from layerwise.encode.batches import Packing, Sequences
 from layerwise.encode.hf import Loaded
 from layerwise.encode.tokenizer import Tokenizer, Tokens
 from layerwise.errors import ModelError
@@ -50,7 +51,7 @@ class Probes:
     """
 
     texts: Sequences
-    special: tuple[Ints, Sequences]
+    special: tuple[I64, Sequences]
     _longest: tuple[Sequences, Sequences]
 
     @property
@@ -109,27 +110,27 @@ def _long(loaded: Loaded) -> int:
     return _LONG_WINDOWED if any(stated) else _LONG
 
 
-def _body(tokens: Tokens) -> Ints:
+def _body(tokens: Tokens) -> I64:
     return tokens.ids[tokens.prefix : len(tokens) - tokens.suffix]
 
 
-def _framed(template: Tokens, bodies: Sequence[Ints], *, types: bool) -> Sequences:
+def _framed(template: Tokens, bodies: Sequence[I64], *, types: bool) -> Sequences:
     """Return each of `bodies` between the special tokens of the text `template`, with its segment numbers."""
     end = len(template) - template.suffix
 
-    def frame(parts: Ints, body: Ints) -> Ints:
+    def frame(parts: I64, body: I64) -> I64:
         return np.concatenate([parts[: template.prefix], body, parts[end:]])
 
     segments = [frame(template.types, np.full(len(body), template.types[template.prefix])) for body in bodies]
     return Sequences([frame(template.ids, body) for body in bodies], segments if types else None)
 
 
-def _filled(texts: Sequence[Tokens], length: int) -> Ints:
+def _filled(texts: Sequence[Tokens], length: int) -> I64:
     """Return `length` tokens, from the bodies of `texts` again and again."""
     return np.resize(np.concatenate([_body(text) for text in texts]), length)
 
 
-def _special(loaded: Loaded) -> Ints:
+def _special(loaded: Loaded) -> I64:
     """Return the special tokens of the tokenizer and of the model."""
     tokenizer = loaded.tokenizer
     of_model = [value for name, value in vars(loaded.config).items() if name.endswith("_token_id")]
@@ -139,6 +140,6 @@ def _special(loaded: Loaded) -> Ints:
     return np.array(list(dict.fromkeys(valid)), dtype=np.int64)
 
 
-def _between(body: Ints, special: Ints) -> Ints:
+def _between(body: I64, special: I64) -> I64:
     """Return a body, and before it special tokens in turn with its tokens."""
     return np.concatenate([np.stack([np.resize(body, len(special)), special], axis=1).ravel(), body])

@@ -7,14 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from layerwise._util.silence import is_panic
+from layerwise.array_types import I64
 from layerwise.encode.hf import Loaded
 from layerwise.encode.model_errors import first_line
 from layerwise.errors import ModelError
 
-Ints = npt.NDArray[np.int64]
 NO_WORD = -1
 # The characters that byte-level tokenizers, and sentencepiece's, write for a space. They also add one before a text or
 # a word. It may become a token by itself, which stands for no character and has the offsets of the next one.
@@ -38,11 +37,11 @@ class Tokens:
         dropped: the words that the tokenizer drops, each replaced here by the unknown token.
     """
 
-    ids: Ints
-    types: Ints
-    starts: Ints
-    ends: Ints
-    words: Ints
+    ids: I64
+    types: I64
+    starts: I64
+    ends: I64
+    words: I64
     prefix: int
     suffix: int
     dropped: frozenset[int] = frozenset()
@@ -195,7 +194,7 @@ class Tokenizer:
         tokens = self._restore(tokens, dropped, begins, words) if dropped else tokens
         return self._empty_blanks(tokens, " ".join(words))
 
-    def _restore(self, tokens: Tokens, dropped: list[int], begins: Ints, words: Sequence[str]) -> Tokens:
+    def _restore(self, tokens: Tokens, dropped: list[int], begins: I64, words: Sequence[str]) -> Tokens:
         """Insert the unknown token for each dropped word."""
         body = tokens.words[tokens.prefix : len(tokens) - tokens.suffix]
         positions = tokens.prefix + np.searchsorted(body, dropped)
@@ -251,6 +250,6 @@ def _space_words(step: dict[str, Any] | None) -> bool:
     return any(changed)
 
 
-def _constant(value: int, count: int) -> Ints:
+def _constant(value: int, count: int) -> I64:
     """Return an array (count,) of one value, which must not be written to."""
     return _CONSTANTS[value][:count] if count <= len(_CONSTANTS[value]) else np.full(count, value)
