@@ -13,6 +13,7 @@ from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
+from layerwise.wording import in_language
 
 
 def explore(
@@ -89,6 +90,7 @@ def served(
 
     def answer_json(request: str, query: Mapping[str, str]) -> str:
         with limited(threads):
-            return as_json(answer(backend, request, query))
+            content = answer(backend, request, query)
+            return as_json(in_language(content, options.lang) if request == "head" else content)
 
     return html, answer_json
