@@ -85,6 +85,19 @@ def name_of(group: str, name: str) -> str:
     return Message(key) if key in catalogue("en") else name.replace("_", " ")
 
 
+def some(items: Sequence[str], most: int = 5) -> Value:
+    """Return a value that lists the first items, and says how many more there are."""
+    if len(items) <= most:
+        return list(items)
+    return Message("note.list.more", items=list(items[:most]), n=len(items) - most)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, as a message where it was raised with one."""
+    first = error.args[0] if error.args else ""
+    return first if isinstance(first, Message) else str(error)
+
+
 def text_in(text: str, lang: str) -> str:
     """Return a message in a language; any other string unchanged."""
     return text.in_language(lang) if isinstance(text, Message) else text

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise._util.display import sentence
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
@@ -116,7 +115,7 @@ def probe(
         )
         result = replace(
             result,
-            notes=(*map(sentence, attached.notes), *result.notes),
+            notes=(*attached.notes, *result.notes),
             provenance=provenance_of(opened) | {"labels_from": attached.record},
         )
         if target is not None:

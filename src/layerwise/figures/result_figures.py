@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from layerwise.errors import RequestError
 from layerwise.figures import plots
 from layerwise.figures.result_access import of_pairs, per_layer
+from layerwise.wording import Message, reason
 
 
-def save_probe_figures(result: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+def save_probe_figures(result: Mapping[str, Any], folder: Path) -> tuple[Message, ...]:
     """Write the layer curve (`probe`), and what a learned mix weighs (`weights`) where there is one.
 
     Args:
@@ -26,7 +27,7 @@ def save_probe_figures(result: Mapping[str, Any], folder: Path) -> tuple[str, ..
         if result["learned"] is not None:
             plots.save(plots.weights(result), folder / "weights")
     except RequestError as error:
-        return (str(error),)
+        return (Message("note.left.out", why=reason(error)),)
     return ()
 
 
@@ -36,7 +37,7 @@ def save_analysis_figures(
     coords: ArrayLike,
     explained: Any,
     labels: Sequence[str | None] | None,
-) -> tuple[str, ...]:
+) -> tuple[Message, ...]:
     """Write a figure of each matrix, of the measures per layer (`geometry`), and of the rows (`projection`).
 
     Args:
@@ -56,5 +57,5 @@ def save_analysis_figures(
         figure = plots.projection(coords, result["layers"], labels, explained=explained, name=result["label"])
         plots.save(figure, folder / "projection")
     except RequestError as error:
-        return (str(error),)
+        return (Message("note.left.out", why=reason(error)),)
     return ()

@@ -109,12 +109,12 @@ class ProbeResult(NamedResult[CandidateResult]):
     metric: str
     rows: int
     classes: tuple[str, ...]
-    design: str
+    design: Message
     candidates: tuple[CandidateResult, ...]
     chosen: Estimate
     baselines: Mapping[str, Estimate]
     advice: Advice
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     seed: int
     groups: str | None = None
     learned: Mapping[str, Any] | None = None
