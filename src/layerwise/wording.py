@@ -15,7 +15,6 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
-LANGS = ("en", "zh")
 Value: TypeAlias = "str | int | Message | Sequence[str | Message]"
 """A name or a formatted number, a whole number, a part of a sentence, or a list of names."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -62,7 +61,7 @@ class Message(str):
         return _restored, (self.key, dict(self.values))
 
     def in_language(self, lang: str) -> str:
-        """Return the text in one of `LANGS`."""
+        """Return the text in a language: `en` or `zh`."""
         return _said(self.key, self.values, lang)
 
     def to_json(self) -> dict[str, Any]:
@@ -70,7 +69,7 @@ class Message(str):
         return {"key": self.key, "values": {name: _value_json(value) for name, value in self.values.items()}}
 
 
-def phrase(key: str, lang: str, /, **values: Value) -> str:
+def phrase(lang: str, key: str, /, **values: Value) -> str:
     """Return a text of the catalogue in a language."""
     return _said(key, values, lang)
 
@@ -96,6 +95,17 @@ def reason(error: Exception) -> str:
     """Return what an error says, as a message where it was raised with one."""
     first = error.args[0] if error.args else ""
     return first if isinstance(first, Message) else str(error)
+
+
+def measure_name(name: str) -> str:
+    """Return the name of a measure of an analysis as people write it.
+
+    >>> measure_name("against_rsa"), measure_name("linear_cka")
+    ('RSA (against the other dataset)', 'linear CKA')
+    """
+    if name.startswith("against_"):
+        return Message("measure.against", name=name_of("measure", name.removeprefix("against_")))
+    return name_of("measure", name)
 
 
 def text_in(text: str, lang: str) -> str:

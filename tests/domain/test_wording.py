@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from layerwise.wording import LANGS, Message, catalogue, in_language, messages_json, name_of, text_in
+from layerwise.choices import LANGS
+from layerwise.wording import Message, catalogue, in_language, messages_json, name_of, text_in
 
 PLURAL = re.compile(r"\.one$")
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 
 from browser import Opened, browser
+from layerwise.choices import LANGS
 from layerwise.errors import RequestError
 from layerwise.figures.packing import letters
 from layerwise.figures.page import NOT_ON_THE_PAGE, SCRIPTS, as_json, encoded, page
 from layerwise.page.tokens import MAPS, TEXTS
-from layerwise.wording import LANGS
 from pages import HOSTILE, held
 from probe_results import bare_result, probe_result
 from waiting import ended, until

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 import layerwise as lw
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
-from layerwise.figures.result_access import measure_name
+from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}

@@ -58,9 +58,9 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.choices import one_of
+from layerwise.choices import LANGS, one_of
 from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
-from layerwise.wording import LANGS, catalogue, in_language
+from layerwise.wording import catalogue, in_language
 
 # What keys of texts begin with that only Python uses.
 NOT_ON_THE_PAGE = ("advise.", "design.", "figure.", "markdown.", "note.", "source.", "terminal.", "unit.")

@@ -12,20 +12,21 @@ from layerwise.figures.result_access import of_pairs, per_layer
 from layerwise.wording import Message, reason
 
 
-def save_probe_figures(result: Mapping[str, Any], folder: Path) -> tuple[Message, ...]:
+def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en") -> tuple[Message, ...]:
     """Write the layer curve (`probe`), and what a learned mix weighs (`weights`) where there is one.
 
     Args:
         result: the content of probe.json.
         folder: an existing folder.
+        lang: the language of their words.
 
     Returns:
         notes on what can't be drawn: numbers are complete without figures, for example without matplotlib.
     """
     try:
-        plots.save(plots.layer_curve(result), folder / "probe")
+        plots.save(plots.layer_curve(result, lang=lang), folder / "probe")
         if result["learned"] is not None:
-            plots.save(plots.weights(result), folder / "weights")
+            plots.save(plots.weights(result, lang=lang), folder / "weights")
     except RequestError as error:
         return (Message("note.left.out", why=reason(error)),)
     return ()

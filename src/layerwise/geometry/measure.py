@@ -19,7 +19,7 @@ from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
 from layerwise.geometry.sample import draw
 from layerwise.states import Layered
-from layerwise.wording import Message, name_of
+from layerwise.wording import Message, measure_name
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
@@ -103,9 +103,9 @@ def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[
     places: dict[tuple[str, ...], list[str]] = {}
     for name, measure in measures.items():
         lacking = np.isnan(measure.values).reshape(len(layers), -1).all(axis=1)
-        at = tuple(layers[place] for place in np.flatnonzero(lacking))
+        at = tuple(layers[place] for place in np.flatnonzero(lacking).tolist())
         if at:
-            places.setdefault(at, []).append(name_of("measure", name))
+            places.setdefault(at, []).append(measure_name(name))
     every = tuple(layers)
     return [
         Message("note.undefined", measures=names)

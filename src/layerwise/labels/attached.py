@@ -203,7 +203,7 @@ def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) 
                     n=len(differing),
                     of=len(file),
                     source=file.source,
-                    place=file.places[differing[0]],
+                    first=differing[0] + 1,
                 )
             )
     if joined.missing:
