@@ -118,7 +118,11 @@ def test_any_label_can_be_drawn() -> None:
     figure = layer_curve(result)
     legend = figure.axes[0].get_legend()
     assert legend is not None
-    assert legend.get_title().get_text().startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classify")
+    assert (
+        legend.get_title()
+        .get_text()
+        .startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classification")
+    )
 
 
 def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -485,9 +489,9 @@ def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
     ("name", "written"),
     [
         ("linear_cka", "linear CKA"),
-        ("retrieval_ab_centred", "retrieval a to b, centred"),
+        ("retrieval_ab_centred", "retrieval, a to b, centred"),
         ("anisotropy_standardised", "anisotropy, standardised"),
-        ("against_rsa", "against RSA"),
+        ("against_rsa", "RSA (against the other dataset)"),
         ("norm", "norm"),
     ],
 )

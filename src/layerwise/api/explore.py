@@ -13,7 +13,7 @@ from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
-from layerwise.wording import in_language
+from layerwise.wording import in_language, messages_json
 
 
 def explore(
@@ -83,7 +83,9 @@ def served(
         LayerwiseError: as `lw.report` does.
     """
     opened = open_rows(dataset)
-    html = page({"title": title(opened)}, options.lang, remote=True)
+    html = page(
+        {"title": title(opened), "messages": messages_json(title=title(opened))}, options.lang, remote=True
+    )
     shown = {name: value for name, value in part(options, PageOptions).items() if name != "lang"}
     with limited(threads), tracking(progress) as track:
         backend = PageBackend(opened, track=track, **shown)

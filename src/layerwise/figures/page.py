@@ -33,7 +33,7 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
     tokens_note why there are no tokens, or null
     versions    versions of libraries, by name
     notes       sentences
-    messages    the messages of `notes` and of `tokens_note`
+    messages    the messages of `title`, `notes` and `tokens_note`
 
 A page made with `remote=True` contains only `title` and requests the rest from its server, at `api/`, as JSON in which
 arrays have the form that `encoded` returns:
@@ -83,7 +83,9 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         RequestError: an unknown language.
     """
     one_of("lang", lang, LANGS)
-    content = {"title": data.get("title"), "remote": True} if remote else in_language(data, lang)
+    content = in_language(data, lang)
+    if remote:
+        content = {"title": content.get("title"), "remote": True}
     # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
     style = _static("page.css")
