@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from layerwise.errors import RequestError
 from layerwise.figures import plots
+from layerwise.figures.language import can_draw
 from layerwise.figures.result_access import of_pairs, per_layer
 from layerwise.wording import Message, reason
 
@@ -29,7 +30,7 @@ def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en"
             plots.save(plots.weights(result, lang=lang), folder / "weights")
     except RequestError as error:
         return (Message("note.left.out", why=reason(error)),)
-    return ()
+    return () if can_draw(lang) else (Message("note.figures.english"),)
 
 
 def save_analysis_figures(
