@@ -138,7 +138,8 @@ def test_a_page_of_tags_and_of_labels_from_a_file_is_whole_in_chinese(
     results = results_of(words, tmp_path, "tag", "tag")
     labels = tmp_path / "labels.csv"
     labels.write_text("mood\n" + "甲\n" * 20 + "乙\n" * 20)
-    path = lw.report(words, tmp_path / "page.html", lang="zh", labels_from=labels, **results)
+    with pytest.warns(UserWarning, match="joined to the texts by their order"):
+        path = lw.report(words, tmp_path / "page.html", lang="zh", labels_from=labels, **results)
     seen = read_all(started, path)
     assert any("按顺序与文本对应" in text for text in seen)
     assert english(seen, DATA | {"mood"}) == []
@@ -151,7 +152,7 @@ def test_a_page_without_results_or_texts_is_whole_in_chinese(
         "".join(json.dumps({"text": row["text"]}) + "\n" for row in lines_of(12))
     )
     dataset = lw.extract(
-        tmp_path / "texts.jsonl", tmp_path / "texts.lw", model=encoder_of("bert"), store_text=False
+        tmp_path / "texts.jsonl", tmp_path / "texts.lw", model=encoder_of("bert"), no_text=True
     )
     path = lw.report(dataset, tmp_path / "page.html", lang="zh")
     seen = read_all(started, path)
