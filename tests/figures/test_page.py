@@ -666,13 +666,13 @@ def test_chinese(show: Show) -> None:
     opened = show(whole(), "zh")
     body = opened.text("body")
     for words in (
-        "地图",
+        "投影图",
         "选哪一层",
         "层与层的相似度",
         "各层的几何",
         "逐层看一个文本",
         "线性 CKA",
-        "第 emb 层",
+        "层 emb",
     ):
         assert words in body
     for words in ("Colour by", "As a table", "Nearest", "undefined", "not defined"):
