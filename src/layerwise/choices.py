@@ -15,6 +15,7 @@ LONG = ("window", "truncate", "error")
 TASKS = ("classify", "regress", "tag")
 HEAD_TYPES = ("linear", "mlp")
 CLASS_WEIGHTS = ("balanced",)
+LANGS = ("en", "zh")
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll")
 
 # The metrics of results, as people write them.

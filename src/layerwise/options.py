@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from layerwise.arguments import argument
-from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LONG, POOLS, PRECISIONS
+from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LANGS, LONG, POOLS, PRECISIONS
 from layerwise.errors import RequestError
 
 if TYPE_CHECKING:
@@ -433,6 +433,7 @@ class ProbeOptions:
     random_model: bool = option(
         False, "also score the best candidate on the same architecture with random weights, for three seeds"
     )
+    lang: str = option("en", "language of the advice, the tables and the figures", choices=LANGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -485,7 +486,7 @@ class PageOptions:
 
     probe: Any = option(None, "folder that `layerwise probe --out` wrote", metavar="DIR", kind="path")
     analysis: Any = option(None, "folder that `layerwise analyze --out` wrote", metavar="DIR", kind="path")
-    lang: str = option("en", "language of the page", choices=("en", "zh"))
+    lang: str = option("en", "language of the page", choices=LANGS)
     points: int = option(
         5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"
     )

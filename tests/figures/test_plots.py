@@ -19,7 +19,7 @@ from matplotlib.text import Text
 import layerwise as lw
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
-from layerwise.figures.result_access import measure_name
+from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
@@ -118,7 +118,11 @@ def test_any_label_can_be_drawn() -> None:
     figure = layer_curve(result)
     legend = figure.axes[0].get_legend()
     assert legend is not None
-    assert legend.get_title().get_text().startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classify")
+    assert (
+        legend.get_title()
+        .get_text()
+        .startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classification")
+    )
 
 
 def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -485,9 +489,9 @@ def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
     ("name", "written"),
     [
         ("linear_cka", "linear CKA"),
-        ("retrieval_ab_centred", "retrieval a to b, centred"),
+        ("retrieval_ab_centred", "retrieval, a to b, centred"),
         ("anisotropy_standardised", "anisotropy, standardised"),
-        ("against_rsa", "against RSA"),
+        ("against_rsa", "RSA (against the other dataset)"),
         ("norm", "norm"),
     ],
 )

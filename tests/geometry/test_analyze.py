@@ -248,7 +248,7 @@ def test_one_row_one_layer() -> None:
     assert np.isfinite(found["norm"].values).all()
     assert np.isnan(found["linear_cka"].values).all()
     assert "Only 1 row: most measures need 4 or more." in found.notes
-    assert any(note.startswith("Not defined anywhere:") and "linear_cka" in note for note in found.notes)
+    assert any(note.startswith("Not defined for any layer:") and "linear CKA" in note for note in found.notes)
     assert any("1 classes in 1 rows" in note for note in found.notes)
     json.dumps(found.to_json(), allow_nan=False)
 
@@ -259,7 +259,7 @@ def test_bad_layers_are_named_and_the_rest_goes_on() -> None:
     layers[2][:] = 3
     layers[3][9] = 0
     found = lw.analyze(states_of(layers, {}))
-    assert "Layer 1 holds values that aren't finite: most measures aren't defined there." in found.notes
+    assert "Layer 1 has values that are infinite or NaN: most measures aren't defined there." in found.notes
     assert (
         "Layer 2 is the same in every row: measures that need variance aren't defined there." in found.notes
     )
@@ -277,9 +277,9 @@ def test_labels_that_are_missing() -> None:
     numbers = [0.0, 1.0, None, float("nan")] * 10
     layers = noise(40, 4, 1)
     found = lw.analyze(states_of(layers, {"label": label}), label="label")
-    assert "20 of 40 sampled rows have no label 'label'." in found.notes
+    assert "20 of 40 sampled rows have no label in column 'label'." in found.notes
     again = lw.analyze(states_of(layers, {"label": numbers}), label="label")
-    assert "20 of 40 sampled rows have no label 'label'." in again.notes, "NaN is no class"
+    assert "20 of 40 sampled rows have no label in column 'label'." in again.notes, "NaN is no class"
     told = np.arange(40) % 4 < 2
     wanted = separation.class_separation(layers[0][told], (np.arange(40) % 4)[told])
     assert found["class_separation"].values[0] == pytest.approx(wanted)
@@ -291,7 +291,7 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
     found = lw.analyze(states, label="label", measure=["class_separation"], max_rows=19)
     assert found.to_json()["measures"]["class_separation"]["values"] == [None, None]
     assert any("separation isn't defined" in note for note in found.notes)
-    assert "Not defined anywhere: class_separation." in found.notes
+    assert "Not defined for any layer: class separation." in found.notes
     assert set(found.dimensions) == {"rogue"}
 
 
@@ -349,7 +349,7 @@ def test_layers_that_the_other_lacks() -> None:
     layers = noise(50, 6, 4)
     found = lw.analyze(states_of(layers, {}), against=states_of(layers[:2], {}), measure=["against_rsa"])
     assert np.isnan(found["against_rsa"].values).tolist() == [False, False, True, True]
-    assert "Not defined for layer 2, 3: against_rsa." in found.notes
+    assert "Not defined for layer 2, 3: RSA (against the other dataset)." in found.notes
 
 
 def test_against_other_texts() -> None:
@@ -444,7 +444,7 @@ def test_pairs_by_a_column() -> None:
     assert found["retrieval_ab"].values[0] < 0.1
     assert found["retrieval_ab_centred"].values[1] > 0.8
     assert "2 texts without a partner, or with several, in column 'pair' were left out." in found.notes
-    assert found["retrieval_ab"].note == "Among 60 pairs; by chance 0.017."
+    assert found["retrieval_ab"].note == "Among 60 pairs; random guessing gives 0.017."
     some = lw.analyze(states, pairs="pair", sides="language", measure=names, max_rows=30)
     assert some["retrieval_ab"].low is not None
     first, second = (layer[side == which][np.argsort(of[side == which])] for which in (0, 1))  # de, en

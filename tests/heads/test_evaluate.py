@@ -440,7 +440,7 @@ def test_identical_texts_with_different_labels_are_told(
         notes = lw.evaluate(mood, evaluated).tasks["label"].notes
         assert [note for note in notes if "different labels" in note] == [
             "1 text occurs with different labels, 2 times in all (texts 1 and 4: 'b' and 'c'), and no head can be right "
-            "about all of these; correct the labels, or expect lower scores"
+            "about all of these; correct the labels, or expect lower scores."
         ]
 
 

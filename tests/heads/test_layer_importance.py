@@ -102,7 +102,7 @@ def test_turned_copies_have_weights_that_the_draw_decides() -> None:
         assert abs(result.left_out[place].difference.value) < 0.03
     assert result.alike == ("3", "5")
     assert "share weight" in result.caution
-    assert "the most similar layers are 3 and 5 (CKA 1.00)" in result.caution
+    assert "The most similar layers are 3 and 5 (CKA 1.00)" in result.caution
 
 
 # ---- shares of logit variance

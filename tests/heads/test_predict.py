@@ -573,7 +573,7 @@ def test_several_tasks_on_the_command_line(place: Path, texts: Any, run: Any, tm
     assert table[0].split() == ["task", "score", "alone", "together"]
     assert [line.split()[0] for line in table[1:3]] == ["m", "n"]
     assert "share of logit variance" in out
-    assert "Layers that resemble each other share weight" in out
+    assert "Similar layers share weight" in out
     code, out, _ = run(*argv, "--out", tmp_path / "apart")
     assert "the tasks share no hidden layer, so both scores are the same" in out
     for extra, says in (

@@ -329,7 +329,7 @@ def test_few_texts_are_trained_on_without_holding_out(
     dataset = lw.extract(source, tmp_path / "r.lw", model=encoder_of("bert"))
     head = lw.train(dataset, task="classify", label="label")
     assert [one["label"] for one in head.predict_rows(dataset)] == ["a", "b"]
-    assert "too few texts" in head.training["notes"][0]
+    assert "Too few texts" in head.training["notes"][0]
     assert head.training["tasks"]["label"]["held_out"] is None
     lw.train(dataset, task="classify", label="label", mix="learned(all)", head_type="mlp", epochs=3)
 
@@ -533,7 +533,7 @@ def test_a_separator_is_for_the_tasks_whose_cells_it_divides(reviews: Any) -> No
     assert [task.multi for task in head.task_heads] == [False, True]
     assert [task.label_separator for task in head.task_heads] == [None, ";"]
     assert (
-        "task 'mood': no cell is divided by the separator, so a row has one label" in head.training["notes"]
+        "Task 'mood': no cell is divided by the separator, so a row has one label." in head.training["notes"]
     )
     answer = head.predict_rows(reviews)[0]
     assert answer["mood"]["label"] in ("pos", "neg", "none")
@@ -541,7 +541,7 @@ def test_a_separator_is_for_the_tasks_whose_cells_it_divides(reviews: Any) -> No
     assert set(answer["topics"]["labels"]) <= {"film", "plot"}
     none = lw.train(reviews, tasks={"mood": "classify:label"}, mix="1", label_separator="|")
     assert none.task_heads[0].multi, "as the only one says that it has no effect"
-    assert any("no cell of column 'label' is divided by" in note for note in none.training["notes"])
+    assert any("No cell of column 'label' is divided by" in note for note in none.training["notes"])
 
 
 def test_classes_that_no_held_out_row_has_are_told(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:

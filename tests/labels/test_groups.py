@@ -34,7 +34,7 @@ def test_ten_documents_stay_together() -> None:
     assert (grouping.column, grouping.unit) == ("document", "document")
     assert grouping.notes == (
         "10 documents (column 'document') are each on one side of every split that layerwise makes; "
-        "groups='doc' splits by text instead",
+        "groups='doc' splits by text instead.",
     )
     expected = np.unique(names, return_inverse=True)[1]
     assert GroupKFold(10).get_n_splits(groups=grouping.groups) == len(set(grouping.groups.tolist()))
@@ -138,7 +138,7 @@ def test_short_texts_of_many_documents_join_nothing() -> None:
     grouping = grouped(states({"document": names}, texts))
     assert len(set(grouping.groups.tolist())) == 20
     assert grouping.notes[1] == (
-        "20 rows have a text that is in several documents, and may be on both sides of a split"
+        "20 rows have a text that is in several documents, and may be on both sides of a split."
     )
 
 
@@ -165,7 +165,8 @@ def test_every_part_of_a_split_needs_ten_documents() -> None:
     grouping = grouped(states({"document": names}), parts=[~test, test], automatic=False)
     assert grouping.column == "document"
     assert grouping.notes == (
-        "intervals take documents (column 'document') for independent, not texts; groups='doc' takes texts",
+        "Intervals treat documents (column 'document') as independent, not single texts; groups='doc' treats texts as "
+        "independent.",
     )
 
 
@@ -175,10 +176,10 @@ def test_a_users_split_that_divides_documents_is_told() -> None:
     rows = states({"document": names}, texts)
     test = np.array([name == "d0" for name in names])
     assert leak_note(grouped(rows, "doc"), test, ~test) == (
-        "1 test rows are in the training part as well (the same text, or the same group): your split was kept, so the "
-        "test scores may be too high"
+        "1 test row is in the training part as well (the same text, or the same group): your split was kept, so the "
+        "test scores may be too high."
     ), "not those of other texts of the document, though an identical text joins them"
-    assert leak_note(grouped(rows, "document"), test, ~test).startswith("1 test rows are")  # type: ignore[union-attr]
+    assert leak_note(grouped(rows, "document"), test, ~test).startswith("1 test row is")  # type: ignore[union-attr]
     test[4] = False
     note = leak_note(grouped(rows), test, ~test)
     assert note is not None

@@ -122,7 +122,7 @@ def test_ids_on_one_side_are_counted(tmp_path: Path) -> None:
     attached = with_labels(rows(), path, None)
     assert labels(attached) == [kind for number, kind in enumerate(KINDS) if number not in (3, 4)]
     first, second = attached.notes
-    assert first == f"2 of 30 texts have no label in {path}: 't03', 't04'"
+    assert first == f"2 of 30 texts have no label in {path}: 't03', 't04'."
     assert second.startswith(f"2 of 30 ids of {path} are of no text: ")
     assert attached.record is not None
     assert (attached.record["texts_without_label"], attached.record["unused_labels"]) == (2, 2)
@@ -189,7 +189,7 @@ def test_an_id_of_several_texts_is_told() -> None:
     twice = states_of(noise(3, 4, 2), {"id": ["a", "a", "b"]}, ["one", "two", "three"])
     attached = with_labels(twice, pd.DataFrame({"id": ["a", "b"], "label": ["x", "y"]}), None)
     assert labels(attached) == ["x", "x", "y"]
-    assert attached.notes == ["several texts have the same id, and get the same label: 'a'"]
+    assert attached.notes == ["Several texts have the same id, and get the same label: 'a'."]
 
 
 def test_the_ids_are_no_labels(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_cells_of_another_separator_are_no_labels(separator: str, tmp_path: Path
 def test_texts_beside_labels_tell_of_another_order() -> None:
     table = pd.DataFrame({"text": [f" {text}" for text in TEXTS], "label": KINDS})
     notes = with_labels(rows(), table, "label").notes
-    assert notes == ["the 30 labels of the DataFrame are joined to the texts by their order"]
+    assert notes == ["The 30 labels of the DataFrame are joined to the texts by their order."]
     first = int(np.flatnonzero(np.arange(COUNT) != SHUFFLED)[0])
     with pytest.raises(
         RequestError,
@@ -225,8 +225,8 @@ def test_texts_beside_labels_tell_of_another_order() -> None:
         with_labels(rows(), table.iloc[SHUFFLED], "label")
     attached = with_labels(rows(), table.assign(text=["new", *TEXTS[1:]]), "label")
     assert attached.notes[1:] == [
-        "1 of 30 texts beside the labels in the DataFrame aren't those of the dataset, first the DataFrame, row 1; labels of "
-        "other texts would be wrong"
+        "1 of 30 texts beside the labels in the DataFrame aren't those of the dataset, the first one beside label 1; labels of "
+        "other texts would be wrong."
     ]
     assert (
         len(with_labels(rows(), table.iloc[SHUFFLED][["text"]], None).notes) == 1

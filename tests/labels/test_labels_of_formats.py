@@ -129,7 +129,7 @@ def test_labels_that_a_head_has_never_seen(encoder_of: Callable[[str], Any], tmp
     result = head.evaluate(frame(labels))["label"]
     assert result.unknown_labels == {"mixed": 2}
     assert "never seen 'mixed' (2 rows)" in " ".join(result.notes)
-    assert "'mixed' and 'mixed ' are one class" in " ".join(result.notes)
+    assert "'mixed' = 'mixed '" in " ".join(result.notes)
     assert result.scores["accuracy"].score == pytest.approx((COUNT - 2) / COUNT)
     with pytest.raises(
         RequestError, match="has seen none of the labels in column 'label': '1', '2'; it knows 'neg'"
@@ -142,12 +142,12 @@ def test_training_tells_what_it_merges(encoder_of: Callable[[str], Any], tmp_pat
     dataset = lw.extract(frame(labels), tmp_path / "rows.lw", model=encoder_of("bert"), layers="1")
     head = lw.train(dataset, task="classify", label="label", mix="1")
     assert head.classes["label"] == ("neg", "pos")
-    assert head.training["notes"][0] == "'pos' and 'pos ' are one class"
+    assert head.training["notes"][0] == "These spellings are one class each: 'pos' = 'pos '."
     probed = lw.probe(dataset, task="classify", label="label", mix=[], quick=True)
     assert probed.classes == ("neg", "pos")
-    assert "'pos' and 'pos ' are one class." in probed.notes
+    assert "These spellings are one class each: 'pos' = 'pos '." in probed.notes
     analysis = lw.analyze(dataset, label="label", measure=["class_separation"])
-    assert "'pos' and 'pos ' are one class." in analysis.notes
+    assert "These spellings are one class each: 'pos' = 'pos '." in analysis.notes
     clean = lw.extract(TYPES["string"], tmp_path / "clean.lw", model=encoder_of("bert"), layers="1")
     expected = lw.analyze(clean, label="label", measure=["class_separation"])
     assert np.allclose(analysis["class_separation"].values, expected["class_separation"].values)

@@ -64,7 +64,7 @@ def test_the_name_of_a_class(labels: list[Any], names: list[str]) -> None:
 
 def test_merged_spellings_are_named_once() -> None:
     notes = spell(["pos ", "pos", "pos", "neg", "1.0", "1"]).notes
-    assert notes == ["'pos ' and 'pos' are one class, '1.0' and '1' are one class"]
+    assert notes == ["These spellings are one class each: 'pos ' = 'pos', '1.0' = '1'."]
     assert not spell(["pos ", "neg"]).notes
     assert "and 3 more" in spell([text for n in range(8) for text in (f"c{n}", f"c{n} ")]).notes[0]
 

@@ -34,7 +34,7 @@ def advised(
 
 def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
     text = advised(compared([0.70, 0.73, 0.72], p=0.3)).text
-    assert "difference is 0.030 (95%: -0.020 to 0.080)" in text, "five errors to both sides, not two"
+    assert "difference is 0.030 (95%: −0.020 to 0.080)" in text, "five errors to both sides, not two"
     assert "allows for all pairs" in text
     assert "all have the same accuracy, 0.700" in advised(compared([0.7, 0.7], p=1)).text
     odd = compared([0.70, 0.80, 0.75], p=0.3)
@@ -58,16 +58,16 @@ def test_the_cheapest_is_within_one_standard_error_of_the_best(corrected: bool) 
 @pytest.mark.parametrize(
     ("mixes", "sizes", "cheapest", "saves"),
     [
-        (["1", "3"], [8, 8], "1", "it needs 33% of the forward instead of 100%."),
+        (["1", "3"], [8, 8], "1", "it needs 33% of a forward pass instead of 100%."),
         (["3", "concat(all)"], [8, 32], "3", "it needs 8 bytes per row instead of 32."),
         (
             ["2", "concat(all)"],
             [8, 1032],
             "2",
-            "it needs 67% of the forward instead of 100% and 8 bytes per row instead of 1,032.",
+            "it needs 67% of a forward pass instead of 100% and 8 bytes per row instead of 1,032.",
         ),
-        (["concat(1,2)", "3"], [16, 8], "concat(1,2)", "it needs 67% of the forward instead of 100%."),
-        (["3", "2", "concat(1:)"], [8, 8, 24], "2", "it needs 67% of the forward instead of 100% and 8 b"),
+        (["concat(1,2)", "3"], [16, 8], "concat(1,2)", "it needs 67% of a forward pass instead of 100%."),
+        (["3", "2", "concat(1:)"], [8, 8, 24], "2", "it needs 67% of a forward pass instead of 100% and 8 b"),
     ],
 )
 def test_what_the_cheapest_saves_is_said(
@@ -76,7 +76,7 @@ def test_what_the_cheapest_saves_is_said(
     scores = [0.705, 0.705, 0.71][-len(mixes) :]
     advice = advised(compared(scores, p=0.3), mixes, sizes)
     assert (advice.best, advice.cheapest) == (mixes[-1], cheapest)
-    assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: -0.015 to 0.025); {saves}" in advice.text
+    assert f"{cheapest}, accuracy 0.705, lower by 0.005 (95%: −0.015 to 0.025); {saves}" in advice.text
 
 
 def test_the_score_of_a_choice_is_in_the_text() -> None:

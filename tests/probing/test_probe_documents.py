@@ -97,7 +97,8 @@ def test_a_users_split_is_resampled_by_document() -> None:
     _, by_text = scores_of(by_document, split="part", groups="doc")
     assert (result.groups, by_text.notes) == ("document", ())
     assert result.notes == (
-        "Intervals take documents (column 'document') for independent, not texts; groups='doc' takes texts.",
+        "Intervals treat documents (column 'document') as independent, not single texts; groups='doc' treats texts as "
+        "independent.",
     )
     assert result["emb"].score == by_text["emb"].score
     widths = [each["emb"].high - each["emb"].low for each in (result, by_text)]

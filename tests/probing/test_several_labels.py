@@ -163,7 +163,7 @@ def test_rare_labels_are_left_out_and_named() -> None:
     result = probe(states_of(layers, {"y": labels}), "classify", "y", mixes=[], quick=True)
     assert result.rows == 100
     assert result.classes == ("a", "b", "c")
-    assert any("and rows keep their other labels: 'rare' (3)" in note for note in result.notes)
+    assert any("; rows keep their other labels: 'rare' (3)" in note for note in result.notes)
     empty = states_of(layers, {"y": [[] for _ in range(100)]})
     with pytest.raises(RequestError, match="at least two classes"):
         probe(empty, "classify", "y", mixes=[], quick=True)

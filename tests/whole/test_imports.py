@@ -31,6 +31,7 @@ DOMAIN = {
     "states",
     "texts",
     "unknown",
+    "wording",
     "word_split",
 }
 # What a room may import besides itself, the domain and `_util`; `_util` imports no more of the domain than its set.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise._util.display import sentence
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
@@ -106,7 +105,7 @@ def analyze(
         provenance = provenance_of(opened) | {"labels_from": attached.record}
         if other is not None:
             provenance["against"] = provenance_of(other).get("dataset", {})
-        notes = (*map(sentence, attached.notes), *result.notes)
+        notes = (*attached.notes, *result.notes)
         result = replace(result, notes=notes, provenance=provenance)
         if target is not None:
             drawing.named("drawing the figures")

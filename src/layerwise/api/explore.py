@@ -13,6 +13,7 @@ from layerwise.page.content import STEPS
 from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
+from layerwise.wording import in_language, messages_json
 
 
 def explore(
@@ -82,13 +83,16 @@ def served(
         LayerwiseError: as `lw.report` does.
     """
     opened = open_rows(dataset)
-    html = page({"title": title(opened)}, options.lang, remote=True)
+    html = page(
+        {"title": title(opened), "messages": messages_json(title=title(opened))}, options.lang, remote=True
+    )
     shown = {name: value for name, value in part(options, PageOptions).items() if name != "lang"}
     with limited(threads), tracking(progress) as track:
         backend = PageBackend(opened, track=track, **shown)
 
     def answer_json(request: str, query: Mapping[str, str]) -> str:
         with limited(threads):
-            return as_json(answer(backend, request, query))
+            content = answer(backend, request, query)
+            return as_json(in_language(content, options.lang) if request == "head" else content)
 
     return html, answer_json

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise._util.display import sentence
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.arguments import argument
+from layerwise.choices import LANGS, one_of
 from layerwise.errors import RequestError
 from layerwise.extraction.untrained import untrained
 from layerwise.figures.markdown import probe_markdown
@@ -45,6 +45,7 @@ def probe(
     quick: bool = False,
     max_rows: int = 20_000,
     random_model: bool = False,
+    lang: str = "en",
     seed: int = 0,
     progress: Callback | None = None,
     threads: int | None = None,
@@ -67,6 +68,8 @@ def probe(
         max_rows: the largest number of rows to use; whole texts are sampled.
         random_model: also score the best candidate on the same architecture with random weights, for three
             seeds; the dataset must hold its texts.
+        lang: the language of probe.md and of the figures, `en` or `zh`; probe.json has the advice and the notes in English,
+            and as messages that can be said in every language.
         seed: seed of folds, samples and resamples.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
@@ -88,8 +91,10 @@ def probe(
         "seed": seed,
         "max_rows": max_rows,
         "random_model": random_model,
+        "lang": lang,
     }
     check_types(ProbeOptions, options)
+    one_of("lang", lang, LANGS)
     target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
@@ -116,14 +121,14 @@ def probe(
         )
         result = replace(
             result,
-            notes=(*map(sentence, attached.notes), *result.notes),
+            notes=(*attached.notes, *result.notes),
             provenance=provenance_of(opened) | {"labels_from": attached.record},
         )
         if target is not None:
             with result_folder(target) as folder:
-                notes = save_probe_figures(result.to_json(), folder)
+                notes = save_probe_figures(result.to_json(), folder, lang)
                 result = replace(result, notes=(*result.notes, *notes))
                 content = result.to_json()
                 disk.write_file(folder / "probe.json", to_json(content))
-                disk.write_file(folder / "probe.md", probe_markdown(content).encode())
+                disk.write_file(folder / "probe.md", probe_markdown(content, lang).encode())
     return result

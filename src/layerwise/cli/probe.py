@@ -6,6 +6,8 @@ layer (probe) and the weights of a learned mix (weights).
 
 import argparse
 import shlex
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from layerwise import api
@@ -13,6 +15,7 @@ from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import ProbeOptions, RunOptions
+from layerwise.wording import fixed, in_language, name_of, phrase, text_in
 
 HELP = "find the best layer or mix for your labels"
 EXAMPLES = """\
@@ -58,13 +61,15 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    result = probed.to_json()
+    content = probed.to_json()
+    result, say = in_language(content, args.lang), partial(phrase, args.lang)
     output.print_notes(result["notes"])
     if args.json:
-        output.print_json(result)
+        output.print_json(content)
         return 0
-    summary = f"{result['rows']:,} rows, {result['design']}; all results are in {args.out}"
-    output.print_lines(*_table(result), "", result["advice"]["text"], "", summary, f"next: {_train(args)}")
+    summary = say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out))
+    following = say("terminal.next", command=_train(args))
+    output.print_lines(*_table(result, say, args.lang), "", result["advice"]["text"], "", summary, following)
     return 0
 
 
@@ -81,8 +86,10 @@ def _train(args: argparse.Namespace) -> str:
     return f"layerwise train {shlex.join([args.dataset, *options])} --out HEAD"
 
 
-def _table(result: dict[str, Any]) -> list[str]:
-    head = ("mix", result["metric"], "95% interval", "p vs best", "compression", "cost")
+def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[str]:
+    columns = [say(f"markdown.{name}") for name in ("mix", "interval", "p", "compression", "cost")]
+    metric = text_in(name_of("metric", result["metric"]), lang)
+    head = (columns[0], metric, *columns[1:])
     rows = [head]
     for candidate in result["candidates"]:
         length = candidate["codelength"]
@@ -90,23 +97,28 @@ def _table(result: dict[str, Any]) -> list[str]:
             (
                 output.visible(candidate["mix"]),
                 f"{candidate['score']:.4f}",
-                _ends(candidate),
-                "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),
+                _ends(candidate, say),
+                say("markdown.best")
+                if candidate["mix"] == result["advice"]["best"]
+                else _number(candidate["p_vs_best"]),
                 f"{length['compression']:.2f}" if length else "",
                 f"{candidate['cost']:.0%}",
             )
         )
-    others = {"chosen": result["chosen"]}
-    others |= {f"baseline: {name}": baseline for name, baseline in result["baselines"].items()}
+    others = {say("figure.chosen"): result["chosen"]}
+    for name, baseline in result["baselines"].items():
+        others[say("terminal.baseline", name=text_in(name_of("baseline", name), lang))] = baseline
     rows += [
-        (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "")
+        (name, f"{candidate['score']:.4f}", _ends(candidate, say), "", "", "")
         for name, candidate in others.items()
     ]
     return output.table(rows, right=(1, 3, 4, 5))
 
 
-def _ends(estimate: dict[str, Any]) -> str:
-    return "" if estimate["low"] is None else f"{estimate['low']:.4f} to {estimate['high']:.4f}"
+def _ends(estimate: dict[str, Any], say: Callable[..., str]) -> str:
+    if estimate["low"] is None:
+        return ""
+    return say("markdown.interval.to", low=fixed(estimate["low"], 4), high=fixed(estimate["high"], 4))
 
 
 def _number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import PageOptions, RunOptions
+from layerwise.wording import phrase
 
 HELP = "write one HTML page that shows a dataset"
 EXAMPLES = """\
@@ -51,5 +52,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json({"path": str(path), "bytes": size})
         return 0
-    output.print_lines(f"{path}: {output.size(size)}; open it in a browser")
+    output.print_lines(phrase(args.lang, "terminal.page", path=str(path), size=output.size(size)))
     return 0

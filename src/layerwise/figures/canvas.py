@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from layerwise._util.paths import reason
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures.display_names import coded
+from layerwise.wording import Message
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,15 +97,10 @@ def _style() -> Iterator[None]:
     try:
         import matplotlib
     except ImportError:
-        raise RequestError(
-            "a figure needs matplotlib, which isn't installed; run: pip install 'layerwise[plots]'"
-        ) from None
+        raise RequestError(Message("note.needs.plots", pip="pip install 'layerwise[plots]'")) from None
     except (OSError, ValueError) as error:
         # Importing matplotlib reads the user's settings file, though its values aren't used here.
-        raise RequestError(
-            f"matplotlib can't be started: {reason(error)}; check that its settings file is readable text "
-            "(matplotlibrc, in the current folder or in your own)"
-        ) from None
+        raise RequestError(Message("note.matplotlib", reason=reason(error))) from None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(

@@ -18,8 +18,9 @@ from layerwise.figures.canvas import (
     drawable,
     page,
 )
-from layerwise.figures.display_names import UNITS, number, short_mix, words
+from layerwise.figures.display_names import named, number, short_mix, unit_of
 from layerwise.figures.label_spread import spread
+from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content
 from layerwise.layers import depth
 
@@ -46,13 +47,15 @@ class _Point:
     name: str
 
 
-def layer_curve(result: Any) -> Figure:
+@speaking
+def layer_curve(result: Any, *, lang: str = "en") -> Figure:
     """Return the scores of a probe along the layers, as a `matplotlib.figure.Figure`.
 
     Layers are in order of depth, then mixes, then `chosen`; bars are 95% intervals.
 
     Args:
         result: what `lw.probe` returns, or the content of `probe.json`.
+        lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: `result` isn't the result of a probe; matplotlib isn't installed.
@@ -63,9 +66,9 @@ def layer_curve(result: Any) -> Figure:
     span = everything[-1].x - everything[0].x + 1 if everything else 1
     with page(min(16.0, max(7.5, 0.28 * span + 3.2)), 5.2) as figure:
         axes = figure.add_subplot()
-        _draw(axes, layers, BLUE, "o", "one layer", line=True)
-        _draw(axes, mixes, VERMILLION, "s", "mix of layers")
-        _draw(axes, chosen, GREEN, "D", "chosen")
+        _draw(axes, layers, BLUE, "o", say("figure.one.layer"), line=True)
+        _draw(axes, mixes, VERMILLION, "s", say("figure.mix"))
+        _draw(axes, chosen, GREEN, "D", say("figure.chosen"))
         if result["metric"] == "accuracy":  # control tasks are always scored by accuracy
             _controls(axes, [*layers, *mixes])
         _best(axes, everything, result["advice"].get("best"))
@@ -89,7 +92,11 @@ def _points(result: ResultJson) -> tuple[list[_Point], list[_Point], list[_Point
     rest = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
     mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(rest)]
     chosen = result.get("chosen") or {}
-    last = [] if number(chosen.get("score")) is None else [_point(chosen, at + len(mixes), "chosen", best)]
+    last = (
+        []
+        if number(chosen.get("score")) is None
+        else [_point(chosen, at + len(mixes), say("figure.chosen"), best)]
+    )
     return layers, mixes, last
 
 
@@ -129,7 +136,12 @@ def _controls(axes: Axes, points: Sequence[_Point]) -> None:
     controls = [(p.x, p.control) for p in points if p.control is not None]
     if controls:
         axes.plot(
-            *zip(*controls, strict=True), "x", color=PURPLE, markersize=4, label="control task", zorder=2
+            *zip(*controls, strict=True),
+            "x",
+            color=PURPLE,
+            markersize=4,
+            label=say("figure.control"),
+            zorder=2,
         )
 
 
@@ -138,9 +150,9 @@ def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
     ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 12, "markeredgewidth": 1.2}
     for point in points:
         if point.name == best:
-            axes.plot(point.x, point.score, "o", color="black", label="best", zorder=5, **ring)
+            axes.plot(point.x, point.score, "o", color="black", label=say("figure.best"), zorder=5, **ring)
     if any(point.worse for point in points):
-        axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="p < .05 vs best")
+        axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label=say("figure.worse"))
 
 
 def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
@@ -160,7 +172,7 @@ def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[A
         if low is not None and high is not None:
             axes.plot((right, right), (low, high), color=GREY, linewidth=1.2)
         label = axes.annotate(
-            f"{drawable(words(name))} {score:.3f}",
+            f"{drawable(named('baseline', name, language()))} {score:.3f}",
             xy=(1, score),
             xycoords=("axes fraction", "data"),
             xytext=(_LABEL_GAP, 0),
@@ -176,16 +188,16 @@ def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[A
 
 def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
     step = max(1, math.ceil(len(layers) / _TICKS_MOST))
-    named = [*layers[::step], *mixes]
-    axes.set_xticks([p.x for p in named], [_label(p.name) for p in named])
-    for tick, point in zip(axes.get_xticklabels(), named, strict=True):
+    ticked = [*layers[::step], *mixes]
+    axes.set_xticks([p.x for p in ticked], [_label(p.name) for p in ticked])
+    for tick, point in zip(axes.get_xticklabels(), ticked, strict=True):
         if point in mixes:
             tick.set(rotation=-40, ha="left", va="top", rotation_mode="anchor")
     if layers and mixes:
         axes.axvline(layers[-1].x + 1, color="#cccccc", linewidth=0.8, zorder=0)
     if layers:
         axes.annotate(
-            "layer, by depth",
+            say("figure.layer.axis"),
             xy=((layers[0].x + layers[-1].x) / 2, 0),
             xycoords=("data", "axes fraction"),
             xytext=(0, -22),
@@ -194,19 +206,21 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
             va="top",
         )
     metric = result["metric"]
-    unit = f" ({UNITS[metric]})" if metric in UNITS else ""
-    axes.set_ylabel(drawable(f"{words(metric)}{unit}"))
+    axes.set_ylabel(drawable(named("metric", metric, language()) + unit_of(metric, language())))
     axes.margins(x=0.02, y=0.06)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     rows = number(result.get("rows"))
-    counted = f", {rows:,.0f} rows" if rows is not None else ""
-    title = f": {result['task']}{counted}; bars are 95% intervals"
+    label = drawable(str(result["label"]), _LABEL_MOST)
+    task = named("figure.task", str(result["task"]), language())
+    title = say("figure.probe.title", label=label, task=task)
+    if rows is not None:
+        title = say("figure.probe.title.rows", label=label, task=task, n=int(rows))
     handles, names = axes.get_legend_handles_labels()
     axes.legend(
         handles,
         names,
-        title=drawable(str(result["label"]), _LABEL_MOST) + drawable(title),
+        title=drawable(title),
         title_fontsize=FONT + 1,
         alignment="left",
         loc="lower left",

@@ -6,19 +6,25 @@ import math
 import re
 from typing import Any
 
-from layerwise.choices import METRICS
 from layerwise.layers import depth
-
-UNITS = {
-    "accuracy": "share of rows that are right",
-    "r2": "share of variance explained",
-    "span_f1": "strict, micro, 0 to 1",
-}
+from layerwise.wording import catalogue, name_of, phrase, text_in
 
 
-def words(name: str) -> str:
-    """Return a key of a result as people write it: `span_f1` is span F1, `bag_of_words` bag of words."""
-    return METRICS.get(name, name.replace("_", " "))
+def named(group: str, name: str, lang: str = "en") -> str:
+    """Return a key of a result as people write it: `span_f1` of the group `metric` is span F1.
+
+    Args:
+        group: `metric` or `baseline`.
+        name: the key.
+        lang: the language.
+    """
+    return text_in(name_of(group, str(name)), lang)
+
+
+def unit_of(metric: str, lang: str = "en") -> str:
+    """Return the unit of a metric, in brackets and with a blank before; nothing where it has none."""
+    key = f"metric.unit.{metric}"
+    return f" ({phrase(lang, key)})" if key in catalogue(lang) else ""
 
 
 def short_mix(mix: str) -> str:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, SMALL, page
 from layerwise.figures.display_names import number
-from layerwise.figures.result_access import ResultJson, content, listed, measure_name, per_layer
+from layerwise.figures.language import language, say, speaking
+from layerwise.figures.result_access import ResultJson, content, listed, per_layer
 from layerwise.figures.series import draw, frame, layer_values, lines
+from layerwise.wording import measure_name, text_in
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
@@ -20,7 +22,8 @@ _COLUMNS = 3
 _WIDER_FROM = 30  # layers
 
 
-def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figure:
+@speaking
+def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang: str = "en") -> Figure:
     """Return small panels, one per measure that is a number per layer, as a `matplotlib.figure.Figure`.
 
     Layers are in order of depth; bands are 95% intervals; the line has a gap where a measure isn't defined.
@@ -28,6 +31,7 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figu
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
         measures: names of the measures to draw, in this order; all when left out.
+        lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: a measure that the analysis lacks, or none at all; matplotlib isn't installed.
@@ -43,7 +47,7 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None) -> Figu
         for place, (name, measure) in enumerate(chosen.items()):
             _panel(panels[place], layers, name, measure, 72 * (wide - 0.6))
             if place + columns >= len(chosen):
-                panels[place].set_xlabel("layer, by depth", fontsize=SMALL)
+                panels[place].set_xlabel(say("figure.layer.axis"), fontsize=SMALL)
         for spare in panels[len(chosen) :]:
             spare.remove()
         title = lines(_title(analysis, chosen), round(columns * wide * 16))
@@ -65,9 +69,9 @@ def _chosen(available: dict[str, ResultJson], measures: str | Sequence[str] | No
 
 def _title(analysis: ResultJson, chosen: dict[str, ResultJson]) -> str:
     rows = number(analysis.get("rows"))
-    parts = [f"{rows:,.0f} rows"] if rows is not None else []
-    parts += ["bands are 95% intervals"] if any(measure.get("low") for measure in chosen.values()) else []
-    return "; ".join(parts)
+    parts = [say("figure.rows", n=int(rows))] if rows is not None else []
+    parts += [say("figure.bands")] if any(measure.get("low") for measure in chosen.values()) else []
+    return say("comma").join(parts)
 
 
 def _panel(axes: Axes, layers: Sequence[str], name: str, measure: ResultJson, wide: float) -> None:
@@ -79,5 +83,7 @@ def _panel(axes: Axes, layers: Sequence[str], name: str, measure: ResultJson, wi
     series = layer_values(layers, items)
     draw(axes, series, BLUE, band=True)
     frame(axes, layers, series, wide)
-    axes.set_title(lines(measure_name(name), round(wide / 4.4), 2), fontsize=FONT, loc="left", pad=4)
+    axes.set_title(
+        lines(text_in(measure_name(name), language()), round(wide / 4.4), 2), fontsize=FONT, loc="left", pad=4
+    )
     axes.set_ylabel(lines(str(measure.get("unit", "")), 20), fontsize=SMALL)

@@ -13,6 +13,7 @@ from layerwise.array_types import F64
 from layerwise.columns import place_of
 from layerwise.errors import RequestError
 from layerwise.figures import canvas
+from layerwise.figures.language import say
 
 _KINDS = (
     (canvas.BLUE, "o"),
@@ -64,16 +65,16 @@ def _groups(names: Sequence[str | None]) -> list[Group]:
     counts = Counter(name for name in names if name is not None)
     order = sorted(counts, key=lambda name: (-counts[name], place_of(name)))
     groups = [
-        Group(name or "(empty)", colour, shape, labels == name)
+        Group(name or say("empty"), colour, shape, labels == name)
         for name, (colour, shape) in zip(order, _KINDS, strict=False)
     ]
     rest = order[len(_KINDS) :]
     if rest:
         inside = np.isin(labels.astype(str), rest) & (labels != None)  # noqa: E711
-        groups.append(Group(f"{len(rest)} other", _REST, ".", inside))
+        groups.append(Group(say("figure.rest", n=len(rest)), _REST, ".", inside))
     empty = np.array([name is None for name in names], bool)
     if empty.any():
-        groups.append(Group("no label", NONE, "x", empty))
+        groups.append(Group(say("figure.no.label"), NONE, "x", empty))
     return groups
 
 

@@ -11,8 +11,10 @@ from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
-from layerwise.figures.result_access import ResultJson, content, listed, measure_name, of_pairs
+from layerwise.figures.language import language, say, speaking
+from layerwise.figures.result_access import ResultJson, content, listed, of_pairs
 from layerwise.figures.series import lines
+from layerwise.wording import measure_name, text_in
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
@@ -23,7 +25,8 @@ _NAME_MOST = 8
 _SAME = 1e-9
 
 
-def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
+@speaking
+def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> Figure:
     """Return the matrix of a measure between layers, as a `matplotlib.figure.Figure`.
 
     Brighter is more similar. Cells show their number where there is room; undefined cells are hatched. Where the
@@ -32,6 +35,7 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
         measure: the name of a measure of pairs of layers.
+        lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: the analysis has no such matrix; matplotlib isn't installed.
@@ -85,8 +89,8 @@ def _frame(axes: Axes, layers: Sequence[str], *, ordered: bool) -> None:
     axes.spines[:].set_visible(False)
     axes.patch.set(facecolor=PALE, edgecolor="#aaaaaa", hatch="////", linewidth=0)
     axes.tick_params(length=0, labelsize=SMALL, pad=2)
-    axes.set_xlabel("second of the pair" if ordered else "layer, by depth", fontsize=SMALL)
-    axes.set_ylabel("first of the pair" if ordered else "layer, by depth", fontsize=SMALL)
+    axes.set_xlabel(say("figure.second" if ordered else "figure.layer.axis"), fontsize=SMALL)
+    axes.set_ylabel(say("figure.first" if ordered else "figure.layer.axis"), fontsize=SMALL)
 
 
 def _names(axes: Axes, layers: Sequence[str], cell: float) -> None:
@@ -125,13 +129,14 @@ def _short(value: float) -> str:
 
 
 def _unit(measure: str, matrix: ResultJson) -> str:
-    name, unit = measure_name(measure), str(matrix.get("unit", ""))
+    name, unit = text_in(measure_name(measure), language()), str(matrix.get("unit", ""))
     return name if not unit or unit in name else f"{name} ({unit})"
 
 
 def _title(analysis: ResultJson, measure: str) -> str:
     rows = number(analysis.get("rows"))
-    return measure_name(measure) + (f", {rows:,.0f} rows" if rows is not None else "")
+    name = text_in(measure_name(measure), language())
+    return say("figure.title.rows", name=name, n=int(rows)) if rows is not None else name
 
 
 def _nan(cell: Any) -> float:

@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from layerwise.figures.display_names import coded, number, short_mix, words
+from layerwise.figures.display_names import coded, named, number, short_mix
+from layerwise.wording import in_language, joined, phrase
 
 ResultJson = Mapping[str, Any]
 Cell = Callable[[ResultJson], str]
+Say = Callable[..., str]
+"""(key of the catalogue, its values) -> the text in the language of the file."""
 _NONE = "–"
+# Columns of candidates, and the sentences that explain them.
+_EXPLAINED = {
+    "selectivity": "selectivity",
+    "codelength": "codelength",
+    "cost": "cost",
+    "bytes_per_row": "bytes",
+}
 # Characters that end a line, can't be encoded, or reverse the direction of text.
 _UNFIT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _CODE = re.compile(r"[\w(),:;.=+ -]+", re.ASCII)
 
 
-def probe_markdown(result: ResultJson) -> str:
+def probe_markdown(result: ResultJson, lang: str = "en") -> str:
     """Return `probe.md` from the content of `probe.json`: advice first, then tables, then how to read them.
 
     Columns without any value are left out. Labels, mixes and notes are escaped, so that nothing in them is
     interpreted as Markdown or HTML.
     """
-    legend = "\n".join(f"- {line}" for line in _legend(result))
-    title = f"# Which layer for {escape(result['label'])}"
-    parts = [title, probe_body(result, "##"), "## How to read this", legend, _provenance(result)]
+    say = partial(phrase, lang)
+    legend = "\n".join(f"- {say(key)}" for key in _legend(result))
+    title = f"# {say('markdown.title', label=escape(result['label']))}"
+    reading = f"## {say('markdown.reading')}"
+    parts = [title, probe_body(result, "##", lang), reading, legend, _provenance(result, say)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def probe_body(result: ResultJson, heading: str) -> str:
+def probe_body(result: ResultJson, heading: str, lang: str = "en") -> str:
     """Return the advice and the tables of a probe, each table under a heading of the level `heading` (`##`)."""
+    result, say = in_language(result, lang), partial(phrase, lang)
     parts = [
         escape(result["advice"]["text"]),
-        _setting(result),
-        f"{heading} Candidates",
-        _candidates(result),
-        _chosen(result),
-        *_under(f"{heading} Baselines", _baselines(result)),
-        *_under(f"{heading} Weights of the learned mix", _learned(result)),
-        *_under(f"{heading} Notes", _notes(result)),
+        _setting(result, say, lang),
+        f"{heading} {say('markdown.candidates')}",
+        _candidates(result, say, lang),
+        _chosen(result, say),
+        *_under(f"{heading} {say('markdown.baselines')}", _baselines(result, say, lang)),
+        *_under(f"{heading} {say('markdown.learned')}", _learned(result, say, lang)),
+        *_under(f"{heading} {say('markdown.notes')}", _notes(result)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -66,35 +80,39 @@ def _under(heading: str, parts: list[str]) -> list[str]:
     return [heading, *parts] if parts else []
 
 
-def _setting(result: ResultJson) -> str:
+def _setting(result: ResultJson, say: Say, lang: str) -> str:
     rows = number(result.get("rows"))
     facts = [
-        f"task {escape(result['task'])}",
-        f"metric {escape(words(result['metric']))}",
-        f"{rows:,.0f} rows" if rows is not None else "",
+        say("markdown.task", task=escape(result["task"])),
+        say("markdown.metric", metric=escape(named("metric", result["metric"], lang))),
+        say("markdown.rows", n=int(rows)) if rows is not None else "",
         escape(result.get("design") or ""),
     ]
-    line = "; ".join(fact for fact in facts if fact)
-    return f"{line[0].upper()}{line[1:].rstrip('.')}."
+    line = say("comma").join(fact for fact in facts if fact)
+    return say("markdown.facts", facts=f"{line[0].upper()}{line[1:].rstrip('.')}")
 
 
-def _candidates(result: ResultJson) -> str:
+def _candidates(result: ResultJson, say: Say, lang: str) -> str:
     advice, metric = result["advice"], result["metric"]
-    marks = {"best": advice.get("best"), "cheapest": advice.get("cheapest")}
+    marks = {"markdown.best": advice.get("best"), "markdown.cheapest": advice.get("cheapest")}
     further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
     columns: dict[str, Cell] = {
-        "mix": lambda c: _mix(c["mix"]),
-        "": lambda c: ", ".join(mark for mark, mix in marks.items() if mix == c["mix"]),
-        escape(words(metric)): lambda c: _fixed(c.get("score")),
-        "95% interval": _interval,
-        "p vs best": lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
-        **{escape(words(n)): _further(n) for n in further if n != metric},
-        "control" if metric == "accuracy" else "control accuracy": lambda c: _fixed(c.get("control")),
-        "selectivity": lambda c: _fixed(c.get("selectivity")),
-        "bits": lambda c: _whole((c.get("codelength") or {}).get("bits")),
-        "compression": lambda c: _fixed((c.get("codelength") or {}).get("compression"), "{:.2f}×"),
-        "cost": lambda c: _fixed(c.get("cost"), "{:.0%}"),
-        "bytes per row": lambda c: _whole(c.get("bytes_per_row")),
+        say("markdown.mix"): lambda c: _mix(c["mix"]),
+        "": lambda c: ", ".join(say(mark) for mark, mix in marks.items() if mix == c["mix"]),
+        escape(named("metric", metric, lang)): lambda c: _fixed(c.get("score")),
+        say("markdown.interval"): lambda c: _interval(c, say),
+        say("markdown.p"): lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
+        **{escape(named("metric", n, lang)): _further(n) for n in further if n != metric},
+        say("markdown.control" if metric == "accuracy" else "markdown.control.accuracy"): lambda c: _fixed(
+            c.get("control")
+        ),
+        say("markdown.selectivity"): lambda c: _fixed(c.get("selectivity")),
+        say("markdown.bits"): lambda c: _whole((c.get("codelength") or {}).get("bits")),
+        say("markdown.compression"): lambda c: _fixed(
+            (c.get("codelength") or {}).get("compression"), "{:.2f}×"
+        ),
+        say("markdown.cost"): lambda c: _fixed(c.get("cost"), "{:.0%}"),
+        say("markdown.bytes"): lambda c: _whole(c.get("bytes_per_row")),
     }
     rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
     return table(list(columns), rows, left_columns=2)
@@ -104,47 +122,54 @@ def _further(name: str) -> Cell:
     return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"))
 
 
-def _chosen(result: ResultJson) -> str:
+def _chosen(result: ResultJson, say: Say) -> str:
     chosen = result.get("chosen") or {}
     if number(chosen.get("score")) is None:
         return ""
-    interval = _interval(chosen)
-    within = f" (95% interval {interval})" if interval != _NONE else ""
-    return f"Following the advice scores {_fixed(chosen['score'])}{within}: the score of `chosen`."
+    score, interval = _fixed(chosen["score"]), _interval(chosen, say)
+    if interval == _NONE:
+        return say("markdown.chosen", score=score)
+    return say("markdown.chosen.interval", score=score, interval=interval)
 
 
-def _baselines(result: ResultJson) -> list[str]:
+def _baselines(result: ResultJson, say: Say, lang: str) -> list[str]:
     baselines = result.get("baselines") or {}
-    header = ["baseline", escape(words(result["metric"])), "95% interval"]
+    metric = escape(named("metric", result["metric"], lang))
+    header = [say("markdown.baseline"), metric, say("markdown.interval")]
     rows = [
-        [escape(words(name)), _fixed(_value(value, "score")), _interval(value)]
+        [escape(named("baseline", name, lang)), _fixed(_value(value, "score")), _interval(value, say)]
         for name, value in baselines.items()
         if value is not None
     ]
     return [table(header, rows)] if rows else []
 
 
-def _learned(result: ResultJson) -> list[str]:
+def _learned(result: ResultJson, say: Say, lang: str) -> list[str]:
     learned = result.get("learned") or {}
     without = learned.get("left_out") or {}
-    metric = escape(words(learned.get("metric") or "score"))
+    metric = (
+        escape(named("metric", learned["metric"], lang)) if learned.get("metric") else say("markdown.score")
+    )
     columns = {
-        "weight": learned.get("weights") or {},
-        "share of logit variance": learned.get("logit_variance") or {},
-        f"{metric} without it": without,
-        "what it adds": {layer: _value(scores, "difference") for layer, scores in without.items()},
+        say("markdown.weight"): learned.get("weights") or {},
+        say("markdown.variance"): learned.get("logit_variance") or {},
+        say("markdown.without", metric=metric): without,
+        say("markdown.adds"): {layer: _value(scores, "difference") for layer, scores in without.items()},
     }
     layers = dict.fromkeys(layer for values in columns.values() for layer in values)
     if not layers:
         return []
-    rows = [[escape(layer), *(_with_interval(c.get(layer)) for c in columns.values())] for layer in layers]
+    rows = [
+        [escape(layer), *(_with_interval(c.get(layer), say) for c in columns.values())] for layer in layers
+    ]
     with_all = _fixed(learned.get("score"))
     sentences = [
-        f"{_mix(learned['mix'])}, fitted on the first outer training set." if learned.get("mix") else "",
-        f"With all layers it scores {metric} {with_all} on the rows held out." if with_all != _NONE else "",
+        say("markdown.fitted", mix=_mix(learned["mix"])) if learned.get("mix") else "",
+        say("markdown.all.layers", metric=metric, score=with_all) if with_all != _NONE else "",
         escape(learned.get("caution") or ""),
     ]
-    return [" ".join(filter(None, sentences)), table(["layer", *columns], rows)]
+    text = joined([sentence for sentence in sentences if sentence], lang)
+    return [text, table([say("markdown.layer"), *columns], rows)]
 
 
 def _notes(result: ResultJson) -> list[str]:
@@ -153,54 +178,30 @@ def _notes(result: ResultJson) -> list[str]:
 
 
 def _legend(result: ResultJson) -> Iterable[str]:
+    """Yield the keys of the sentences that explain what the tables show."""
     candidates = result["candidates"]
-    yield (
-        "The interval is of one score. Whether two candidates differ is tested by p vs best: it compares "
-        "them on the same rows, so intervals may overlap where p is small."
-    )
+    yield "markdown.read.interval"
     if _any(candidates, "p_vs_best"):
-        yield (
-            "p vs best is adjusted over all pairs, because the best was picked. A p above .05 doesn't mean "
-            "that two are equal."
-        )
+        yield "markdown.read.p"
     if result["advice"].get("cheapest"):
-        yield (
-            "The cheapest is the one of least cost whose paired loss against the best is under one standard "
-            "error of that difference: a rule of thumb, not a test."
-        )
-    if _any(candidates, "selectivity"):
-        yield (
-            "Selectivity is the accuracy (of tags: that of single words) minus the accuracy on a control task, one "
-            "random label per word type (Hewitt and Liang 2019): what the layer contributes, and not the classifier."
-        )
-    if _any(candidates, "codelength"):
-        yield (
-            "Bits is the length of the labels in an online code, compression how many times shorter that is "
-            "than a uniform code (Voita and Titov 2020): fewer bits, and more compression, is better."
-        )
-    if _any(candidates, "cost"):
-        yield "Cost is the share of the model's forward that the deepest layer of the mix needs."
-    if _any(candidates, "bytes_per_row"):
-        yield "Bytes per row is the size of a row's stored layers."
+        yield "markdown.read.cheapest"
+    for column, name in _EXPLAINED.items():
+        if _any(candidates, column):
+            yield f"markdown.read.{name}"
     if number((result.get("chosen") or {}).get("score")) is not None:
-        yield (
-            "`chosen` is the candidate picked on inner folds (or the dev part) and scored on rows that weren't used "
-            "to pick it; the best of the table was picked on the rows that score it, so its score is too "
-            "high on average."
-        )
+        yield "markdown.read.chosen"
     if result.get("learned"):
-        yield (
-            "Of the learned mix: its softmax weights; each layer's share of the variance of the logits; what "
-            "the head scores when it is fitted without the layer, and the difference, which is what the layer "
-            "adds to the others. Intervals of weights and shares come from refits on resampled texts, those "
-            "of scores from resampling the texts held out."
-        )
+        yield "markdown.read.learned"
 
 
-def _provenance(result: ResultJson) -> str:
+def _provenance(result: ResultJson, say: Say) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
     seed = result.get("seed")
-    facts = [str(result.get("made") or ""), f"seed {seed}" if seed is not None else "", versions]
+    facts = [
+        str(result.get("made") or ""),
+        say("markdown.seed", seed=str(seed)) if seed is not None else "",
+        versions,
+    ]
     return escape("; ".join(fact for fact in facts if fact))
 
 
@@ -217,15 +218,15 @@ def _value(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, Mapping) else item
 
 
-def _interval(item: Any) -> str:
+def _interval(item: Any, say: Say) -> str:
     low, high = number(_value(item, "low")), number(_value(item, "high"))
     if not isinstance(item, Mapping) or low is None or high is None:
         return _NONE
-    return f"{_fixed(low)} to {_fixed(high)}"
+    return say("markdown.interval.to", low=_fixed(low), high=_fixed(high))
 
 
-def _with_interval(item: Any) -> str:
-    interval = _interval(item)
+def _with_interval(item: Any, say: Say) -> str:
+    interval = _interval(item, say)
     return _fixed(_value(item, "value")) + (f" ({interval})" if interval != _NONE else "")
 
 

@@ -4,8 +4,8 @@ It opens from disk and makes no network request. Data of users is in it only com
 (`figures.packing`): the page displays it as text, and a Content-Security-Policy allows no script but ours. Otherwise
 text in a dataset could run as a script in the reader's browser.
 
-The data is a mapping. Arrays are numpy arrays; everything else is a JSON value. All but `title` may be missing or
-null; the page then says what is missing.
+The data is a mapping, with its sentences in the form that `wording.in_language` reads. Arrays are numpy arrays;
+everything else is a JSON value. All but `title` may be missing or null; the page then says what is missing.
 
     title       title of the page
     about       facts about the dataset: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
@@ -33,6 +33,7 @@ null; the page then says what is missing.
     tokens_note why there are no tokens, or null
     versions    versions of libraries, by name
     notes       sentences
+    messages    the messages of `title`, `notes` and `tokens_note`
 
 A page made with `remote=True` contains only `title` and requests the rest from its server, at `api/`, as JSON in which
 arrays have the form that `encoded` returns:
@@ -57,10 +58,12 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.choices import one_of
+from layerwise.choices import LANGS, one_of
 from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
+from layerwise.wording import catalogue, in_language
 
-LANGS = ("en", "zh")
+# What keys of texts begin with that only Python uses.
+NOT_ON_THE_PAGE = ("advise.", "design.", "figure.", "markdown.", "note.", "source.", "terminal.", "unit.")
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
@@ -80,7 +83,9 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         RequestError: an unknown language.
     """
     one_of("lang", lang, LANGS)
-    content = {"title": data.get("title"), "remote": True} if remote else data
+    content = in_language(data, lang)
+    if remote:
+        content = {"title": content.get("title"), "remote": True}
     # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
     style = _static("page.css")
@@ -88,7 +93,7 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         "lang": {"en": "en", "zh": "zh-Hans"}[lang],
         "policy": _policy(script, style, remote),
         "style": style,
-        "words": _static(f"{lang}.json").replace("<", "\\u003c"),
+        "words": _words(lang),
         "data": b64encode(gzip.compress(_packed(content), 6, mtime=0)).decode(),
         "script": script,
     }
@@ -97,6 +102,12 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         before, after = html.split(f"{{{{{name}}}}}")
         html = before + part + after
     return html
+
+
+def _words(lang: str) -> str:
+    """Return the texts that the scripts of the page use, as JSON."""
+    words = {key: text for key, text in catalogue(lang).items() if not key.startswith(NOT_ON_THE_PAGE)}
+    return json.dumps(words, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def as_json(data: Any) -> str:

@@ -14,7 +14,9 @@ from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.groups import NONE, Group, colours
+from layerwise.figures.language import language, say, speaking
 from layerwise.figures.series import lines
+from layerwise.wording import joined
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
@@ -27,6 +29,7 @@ _WIDE = 7.0  # inches at most
 _PANEL = 2.1  # inches
 
 
+@speaking
 def projection(
     coords: ArrayLike,
     layers: Sequence[str],
@@ -35,6 +38,7 @@ def projection(
     title: str | None = None,
     explained: Sequence[Sequence[float]] | NDArray[Any] | None = None,
     name: str | None = None,
+    lang: str = "en",
 ) -> Figure:
     """Return the rows of each layer as points, a panel per layer, as a `matplotlib.figure.Figure`.
 
@@ -50,6 +54,7 @@ def projection(
         title: text above the panels.
         explained: per layer the share of variance of each of the two axes.
         name: name of the labels, for the legend or the colour bar.
+        lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: shapes that don't match; matplotlib isn't installed.
@@ -76,9 +81,9 @@ def projection(
             _panel(panels[place], points[place], layer, share, wide)
             mappable = _draw(panels[place], points[place], values, kinds, style)
             if place + columns >= len(layers):
-                panels[place].set_xlabel("axis 1", fontsize=SMALL, labelpad=2)
+                panels[place].set_xlabel(say("figure.axis.1"), fontsize=SMALL, labelpad=2)
             if place % columns == 0:
-                panels[place].set_ylabel("axis 2", fontsize=SMALL, labelpad=2)
+                panels[place].set_ylabel(say("figure.axis.2"), fontsize=SMALL, labelpad=2)
         for spare in panels[len(layers) :]:
             spare.remove()
         heading = _title(title, len(layers), explained is not None, across)
@@ -139,7 +144,9 @@ def _panel(axes: Axes, points: F64, layer: str, share: Sequence[float] | None, w
     axes.set_title(title, fontsize=SMALL, pad=2.5, loc="left")
     finite = points[np.isfinite(points).all(axis=1)]
     if not len(finite):
-        axes.text(0.5, 0.5, "not defined", transform=axes.transAxes, ha="center", va="center", color=GREY)
+        axes.text(
+            0.5, 0.5, say("figure.undefined"), transform=axes.transAxes, ha="center", va="center", color=GREY
+        )
         return
     middle = (finite.min(axis=0) + finite.max(axis=0)) / 2
     half = float((finite.max(axis=0) - finite.min(axis=0)).max()) / 2 * 1.06 or 1.0
@@ -180,15 +187,15 @@ def _columns(count: int) -> int:
 
 
 def _title(title: str | None, count: int, explained: bool, wide: float) -> str:
-    sentences = ["Each panel has its own scale."] if count > 1 else []
-    sentences += ["Percentages are shares of variance of the axes."] if explained else []
-    parts = [*([] if title is None else [title[:_TITLE_MOST]]), " ".join(sentences)]
+    sentences = [say("figure.own.scale")] if count > 1 else []
+    sentences += [say("figure.explained")] if explained else []
+    parts = [*([] if title is None else [title[:_TITLE_MOST]]), joined(sentences, language())]
     return "\n".join(lines(part, round(wide * 15)) for part in parts if part)
 
 
 def _bar_label(name: str | None, values: F64) -> str:
-    empty = "; crosses have none" if np.isnan(values).any() else ""
-    return f"{name or 'label'}{empty}"
+    name = name or say("figure.label")
+    return say("figure.no.value", name=name) if np.isnan(values).any() else name
 
 
 def _size(count: int, wide: float) -> float:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.display_names import words
+from layerwise.figures.language import language
 from layerwise.layers import depth
+from layerwise.wording import in_language
 
 ResultJson = Mapping[str, Any]
-_CAPITALS = {"cka": "CKA", "svcca": "SVCCA", "pwcca": "PWCCA", "rsa": "RSA", "procrustes": "Procrustes"}
-_LATER = re.compile(r" (adjusted|standardised|centred|median)\b")
 
 
 def content(result: Any, key: str, verb: str) -> ResultJson:
-    """Return the JSON content of a result: the mapping itself, or `result.to_json()`.
+    """Return the JSON content of a result, in the language of the figure: of the mapping itself, or of `result.to_json()`.
 
     Raises:
         RequestError: it has no `key`, so it isn't a result of `layerwise VERB`.
@@ -27,7 +25,7 @@ def content(result: Any, key: str, verb: str) -> ResultJson:
         raise RequestError(
             f"this {kind} has no {key!r}; give what lw.{verb} returns, or the content of its JSON file"
         )
-    return mapping
+    return in_language(mapping, language())
 
 
 def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:
@@ -38,15 +36,6 @@ def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:
 def of_pairs(analysis: ResultJson) -> dict[str, ResultJson]:
     """Return the measures of an analysis that are a matrix, of a number per pair of layers."""
     return {name: measure for name, measure in analysis["measures"].items() if _paired(measure)}
-
-
-def measure_name(name: str) -> str:
-    """Return a measure's name as people write it: `linear_cka` is linear CKA, `retrieval_ab` retrieval a to b."""
-    plain = (
-        words(name).replace("retrieval ab", "retrieval a to b").replace("retrieval ba", "retrieval b to a")
-    )
-    plain = _LATER.sub(r", \1", plain)
-    return " ".join(_CAPITALS.get(word, word) for word in plain.split(" "))
 
 
 def listed(names: Sequence[str] | Mapping[str, Any]) -> str:

@@ -8,26 +8,29 @@ from numpy.typing import ArrayLike
 
 from layerwise.errors import RequestError
 from layerwise.figures import plots
+from layerwise.figures.language import can_draw
 from layerwise.figures.result_access import of_pairs, per_layer
+from layerwise.wording import Message, reason
 
 
-def save_probe_figures(result: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en") -> tuple[Message, ...]:
     """Write the layer curve (`probe`), and what a learned mix weighs (`weights`) where there is one.
 
     Args:
         result: the content of probe.json.
         folder: an existing folder.
+        lang: the language of their words.
 
     Returns:
         notes on what can't be drawn: numbers are complete without figures, for example without matplotlib.
     """
     try:
-        plots.save(plots.layer_curve(result), folder / "probe")
+        plots.save(plots.layer_curve(result, lang=lang), folder / "probe")
         if result["learned"] is not None:
-            plots.save(plots.weights(result), folder / "weights")
+            plots.save(plots.weights(result, lang=lang), folder / "weights")
     except RequestError as error:
-        return (str(error),)
-    return ()
+        return (Message("note.left.out", why=reason(error)),)
+    return () if can_draw(lang) else (Message("note.figures.english"),)
 
 
 def save_analysis_figures(
@@ -36,7 +39,7 @@ def save_analysis_figures(
     coords: ArrayLike,
     explained: Any,
     labels: Sequence[str | None] | None,
-) -> tuple[str, ...]:
+) -> tuple[Message, ...]:
     """Write a figure of each matrix, of the measures per layer (`geometry`), and of the rows (`projection`).
 
     Args:
@@ -56,5 +59,5 @@ def save_analysis_figures(
         figure = plots.projection(coords, result["layers"], labels, explained=explained, name=result["label"])
         plots.save(figure, folder / "projection")
     except RequestError as error:
-        return (str(error),)
+        return (Message("note.left.out", why=reason(error)),)
     return ()

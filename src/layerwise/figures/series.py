@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layerwise.figures.canvas import GREY, PALE, SMALL, drawable, width_of
 from layerwise.figures.display_names import number
+from layerwise.figures.language import say
 from layerwise.figures.result_access import places
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide:
     axes.set_xticks([x for x, _ in named], [name for _, name in named])
     if all(spot.value is None for spot in series):
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "not defined", transform=axes.transAxes, ha="center", va="center", color=GREY)
+        axes.text(
+            0.5, 0.5, say("figure.undefined"), transform=axes.transAxes, ha="center", va="center", color=GREY
+        )
 
 
 def lines(text: str, width: int, most: int = 3) -> str:

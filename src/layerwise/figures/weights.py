@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
-from layerwise.figures.display_names import UNITS, number, short_mix, words
+from layerwise.figures.display_names import named, number, short_mix, unit_of
+from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content
 from layerwise.figures.series import draw, frame, layer_values, lines
 
@@ -18,7 +19,8 @@ _LABEL_MOST = 28  # characters
 _WIDER_FROM = 30  # layers
 
 
-def weights(result: Any) -> Figure:
+@speaking
+def weights(result: Any, *, lang: str = "en") -> Figure:
     """Return the weights of a probe's learned mix, panels side by side, as a `matplotlib.figure.Figure`.
 
     Softmax weights, with a dashed line at equal weights; the share of each layer in the variance of the
@@ -27,6 +29,7 @@ def weights(result: Any) -> Figure:
 
     Args:
         result: what `lw.probe` returns, or the content of `probe.json`.
+        lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: the probe has no learned mix; matplotlib isn't installed.
@@ -47,7 +50,7 @@ def weights(result: Any) -> Figure:
             series = layer_values(layers, [side.get(layer) for layer in layers])
             draw(axes, series, colour, band=False)
             frame(axes, layers, series, 72 * (wide - 0.55))
-            axes.set_xlabel("layer, by depth", fontsize=SMALL)
+            axes.set_xlabel(say("figure.layer.axis"), fontsize=SMALL)
             axes.set_ylabel(lines(name, 32), fontsize=SMALL)
             if _any(side):
                 _anchor(
@@ -61,16 +64,16 @@ def weights(result: Any) -> Figure:
 def _sides(learned: ResultJson) -> dict[str, Mapping[str, Any]]:
     without = learned.get("left_out") or {}
     return {
-        "weight (share, sums to 1)": learned["weights"],
-        "share of logit variance": learned.get("logit_variance") or {},
+        say("figure.weight"): learned["weights"],
+        say("figure.variance"): learned.get("logit_variance") or {},
         _added(learned): {k: v.get("difference") for k, v in without.items() if isinstance(v, Mapping)},
     }
 
 
 def _added(learned: ResultJson) -> str:
     metric = str(learned.get("metric") or "score")
-    unit = f" ({UNITS[metric]})" if metric in UNITS else ""
-    return f"{words(metric)} that the layer adds{unit}"
+    unit = unit_of(metric, language())
+    return say("figure.adds", metric=named("metric", metric, language()), unit=unit)
 
 
 def _any(side: Mapping[str, Any]) -> bool:
@@ -92,4 +95,5 @@ def _anchor(axes: Axes, at: float, *, shares: bool) -> None:
 def _title(result: ResultJson, learned: ResultJson) -> str:
     label = str(result.get("label", ""))
     label = label if len(label) <= _LABEL_MOST else f"{label[: _LABEL_MOST - 1]}…"
-    return f"{label}: {short_mix(str(learned.get('mix') or 'learned mix'))}; bars are 95% intervals, dashes equal weights"
+    mix = short_mix(str(learned.get("mix") or say("figure.learned.mix")))
+    return say("figure.learned.title", label=label, mix=mix)

@@ -11,6 +11,7 @@ from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
 from layerwise.array_types import F64
 from layerwise.results import NamedResult, Table
+from layerwise.wording import messages_json
 
 if TYPE_CHECKING:
     from layerwise._util.pandas import PandasFrame
@@ -40,7 +41,8 @@ class Measured:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `analysis.json` holds them; those that are `None` are left out."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in fields.items() if value is not None}
+        content = {name: value for name, value in fields.items() if value is not None}
+        return content | {"messages": messages_json(unit=self.unit, source=self.source, note=self.note)}
 
     def __repr__(self) -> str:
         finite = self.values[np.isfinite(self.values)]
@@ -102,6 +104,7 @@ class Analysis(NamedResult[Measured]):
         """Return the content of analysis.json; NaN and infinite numbers become null."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "provenance"}
         fields["measures"] = {name: measured.to_json() for name, measured in self.measures.items()}
+        fields["messages"] = messages_json(notes=self.notes)
         content: dict[str, Any] = plain(fields | dict(self.provenance))
         return content
 

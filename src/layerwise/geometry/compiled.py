@@ -7,6 +7,7 @@ compiled code in it, so a stranger's folder could run code.
 from pathlib import Path
 
 from layerwise.errors import RequestError
+from layerwise.wording import Message
 
 _SETTINGS = ".numba_config.yaml"
 
@@ -21,7 +22,4 @@ def check_settings(what: str) -> None:
         RequestError: the file exists.
     """
     if Path(_SETTINGS).exists():
-        raise RequestError(
-            f"{what} uses numba, which reads the file {_SETTINGS} of the current folder and runs the code in its cache; "
-            "start in another folder, or remove the file"
-        )
+        raise RequestError(Message("note.numba", what=what, file=_SETTINGS))

@@ -8,6 +8,7 @@ from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import RowArray, standardise
 from layerwise.geometry.separation import class_separation
+from layerwise.wording import Message
 
 TEXTS = "Skean et al. 2025"
 ETHAYARAJH = "Ethayarajh 2019"
@@ -31,7 +32,7 @@ class LayerMeasure:
     note: str | None = None
 
 
-_BY_ROWS = "Grows with the number of rows; compare only layers with equal numbers of rows."
+_BY_ROWS = Message("note.grows")
 
 
 def measures(level: str, info: RowInfo, dimension: Callable[[RowArray], float] | None) -> list[LayerMeasure]:
@@ -46,7 +47,10 @@ def measures(level: str, info: RowInfo, dimension: Callable[[RowArray], float] |
     if dimension is not None:
         depths.append(
             LayerMeasure(
-                "intrinsic_dimension", "dimensions", "Facco et al. 2017 (TwoNN)", lambda x, _: dimension(x)
+                "intrinsic_dimension",
+                Message("unit.dimensions"),
+                "Facco et al. 2017 (TwoNN)",
+                lambda x, _: dimension(x),
             )
         )
     if level != "text":
@@ -89,81 +93,81 @@ def _separation(x: RowArray, info: RowInfo) -> float:
 
 
 _ALWAYS = (
-    LayerMeasure("norm", "length of a vector", "mean Euclidean length", lambda x, _: shape.norms(x).mean),
-    LayerMeasure("anisotropy", "mean cosine of two rows", ETHAYARAJH, lambda x, _: shape.anisotropy(x)),
+    LayerMeasure("norm", Message("unit.length"), Message("source.norm"), lambda x, _: shape.norms(x).mean),
+    LayerMeasure("anisotropy", Message("unit.cosine.rows"), ETHAYARAJH, lambda x, _: shape.anisotropy(x)),
     LayerMeasure(
         "anisotropy_standardised",
-        "mean cosine of two rows",
+        Message("unit.cosine.rows"),
         TIMKEY,
         lambda x, _: shape.anisotropy(standardise(x)),
-        "Each dimension with mean 0 and deviation 1.",
+        Message("note.standardised"),
     ),
     *(
         LayerMeasure(
             f"rogue_share_{n}",
-            "share of the mean cosine",
+            Message("unit.cosine.share"),
             TIMKEY,
             _rogue(n),
-            f"Of the dimension with the {rank} share.",
+            Message(f"note.rogue.{n}"),
         )
-        for n, rank in ((1, "largest"), (2, "second largest"), (3, "third largest"))
+        for n in (1, 2, 3)
     ),
     LayerMeasure(
         "effective_rank",
-        "directions",
+        Message("unit.directions"),
         "Roy and Vetterli 2007",
         lambda x, _: shape.effective_rank(x),
         _BY_ROWS,
     ),
     LayerMeasure(
         "dataset_entropy",
-        "share of the maximum",
+        Message("unit.maximum"),
         TEXTS,
         lambda x, _: shape.dataset_entropy(x),
-        "Depends on the number of rows; compare only layers with equal numbers of rows.",
+        Message("note.depends"),
     ),
 )
 _IN_TEXTS = (
     LayerMeasure(
         "intra_text_similarity",
-        "mean cosine with the text's mean",
+        Message("unit.cosine.text"),
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).mean,
     ),
     LayerMeasure(
         "intra_text_similarity_adjusted",
-        "mean cosine with the text's mean, minus anisotropy",
+        Message("unit.cosine.text.adjusted"),
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted,
     ),
     LayerMeasure(
         "curvature",
-        "radians",
+        Message("unit.radians"),
         "Hosseini and Fedorenko 2023; Skean et al. 2025",
         lambda x, info: shape.curvature(x, info.docs),
     ),
     LayerMeasure(
         "prompt_entropy",
-        "share of the maximum",
+        Message("unit.maximum"),
         TEXTS,
         lambda x, info: shape.prompt_entropy(x, info.docs),
     ),
 )
 _OF_WORDS = (
     LayerMeasure(
-        "self_similarity", "mean cosine of two occurrences", ETHAYARAJH, lambda x, info: _self(x, info).mean
+        "self_similarity", Message("unit.cosine.word"), ETHAYARAJH, lambda x, info: _self(x, info).mean
     ),
     LayerMeasure(
         "self_similarity_adjusted",
-        "mean cosine of two occurrences, minus anisotropy",
+        Message("unit.cosine.word.adjusted"),
         ETHAYARAJH,
         lambda x, info: _self(x, info).adjusted,
     ),
 )
 _SEPARATION = LayerMeasure(
     "class_separation",
-    "share of scatter between classes",
-    "trace of between-class over total scatter, standardised",
+    Message("unit.scatter"),
+    Message("source.separation"),
     _separation,
-    "C random classes give about (C − 1) / (n − 1).",
+    Message("note.separation"),
 )

@@ -9,6 +9,7 @@ from layerwise._util.silence import silenced
 from layerwise.errors import RequestError
 from layerwise.geometry.compiled import check_settings
 from layerwise.geometry.rows import RowArray, finite
+from layerwise.wording import Message
 
 
 def two_nn() -> Callable[[RowArray], float]:
@@ -28,7 +29,7 @@ def two_nn() -> Callable[[RowArray], float]:
             from skdim.id import TwoNN
     except ImportError:
         raise RequestError(
-            "intrinsic_dimension needs scikit-dimension, which isn't installed; pip install 'layerwise[dimension]'"
+            Message("note.needs.dimension", pip="pip install 'layerwise[dimension]'")
         ) from None
 
     def dimension(x: RowArray) -> float:

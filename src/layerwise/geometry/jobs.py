@@ -26,6 +26,7 @@ from layerwise.geometry.rows import centred, finite
 from layerwise.geometry.sample import Sample, pick
 from layerwise.geometry.similarity import MEASURES, Measure
 from layerwise.states import Layered
+from layerwise.wording import Message, reason
 
 Jobs = dict[str, Callable[[Tracker], Measured]]
 """Functions that compute a measure, by the name of the measure; they report their progress to the tracker."""
@@ -59,13 +60,13 @@ class SampledLayers:
         self.few = Jackknife.of(sample.docs, seed, share, FEW)
         self.slow = self.few if intervals == "all" else self.once
 
-    def jobs(self, notes: list[str]) -> Jobs:
+    def jobs(self, notes: list[Message]) -> Jobs:
         """Return the measures of each layer, and of each pair of layers, as jobs by name."""
         dimension = None
         try:
             dimension = two_nn()
         except RequestError as error:  # the other measures don't need it
-            notes.append(str(error))
+            notes.append(Message("note.left.out", why=reason(error)))
         jobs: Jobs = {}
         for layer_measure in depth.measures(self.level, self.info, dimension):
             jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
@@ -97,7 +98,7 @@ class SampledLayers:
         def values(keep: RowMask) -> NDArray[np.float64]:
             return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
 
-        note = None if measure.symmetric else "The layer in the row is the first of a pair."
+        note = None if measure.symmetric else Message("note.asymmetric")
         return self._repeats(measure).take(
             values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
         )
@@ -128,21 +129,17 @@ class SampledLayers:
             dimensions["classes"] = dict(zip(self.names, ranked, strict=True))
         return dimensions
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Message]:
         """Return notes on problems of the rows."""
         rows = len(self.layers[0])
-        problems = [f"Only {rows} row{'s' * (rows > 1)}: most measures need 4 or more."] if rows < 4 else []
+        problems = [Message("note.no.rows.more", n=rows)] if rows < 4 else []
         for name, layer in zip(self.names, self.layers, strict=True):
             if not finite(layer):
-                problems.append(
-                    f"Layer {name} holds values that aren't finite: most measures aren't defined there."
-                )
+                problems.append(Message("note.not.finite", layer=name))
             elif rows > 1 and not centred(layer)[0].any():
-                problems.append(
-                    f"Layer {name} is the same in every row: measures that need variance aren't defined there."
-                )
+                problems.append(Message("note.constant", layer=name))
             elif not layer.any(axis=1).all():
-                problems.append(f"Layer {name} has rows of zeros: cosines aren't defined there.")
+                problems.append(Message("note.zeros", layer=name))
         return problems
 
 
@@ -162,19 +159,20 @@ def _ranked(x: F32, labels: I64) -> list[dict[str, float]]:
 
 
 def retrieval_jobs(
-    dataset: Layered, column: str, sides: str | None, limit: int, seed: int, intervals: str, notes: list[str]
+    dataset: Layered,
+    column: str,
+    sides: str | None,
+    limit: int,
+    seed: int,
+    intervals: str,
+    notes: list[Message],
 ) -> Jobs:
     """Return how often a text's partner is its nearest neighbour, as jobs by direction."""
     pairs, alone = retrieval.pair_rows(dataset, column, sides)
     if alone:
-        notes.append(
-            f"{alone:,} texts without a partner, or with several, in column {column!r} were left out."
-        )
+        notes.append(Message("note.pairs.alone", n=alone, column=repr(column)))
     if sides is None and not (column == "part" and is_paired(dataset)):
-        notes.append(
-            f"Without {argument('sides')}, side a is the earlier row of each pair, and side b the later row: centring "
-            "subtracts the means of these sides, not of each language."
-        )
+        notes.append(Message("note.sides", option=argument("sides")))
     total = len(pairs)
     if total > limit:
         pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))]
@@ -183,7 +181,7 @@ def retrieval_jobs(
     texts = pick(dataset, numbers)
     share = 1 if intervals == "none" else len(pairs) / total
     repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
-    note = f"Among {len(pairs):,} pairs; by chance {1 / len(pairs):.2g}."
+    note = Message("note.retrieval", n=len(pairs), chance=f"{1 / len(pairs):.2g}")
 
     def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
         chosen = place if keep is None else place[keep]
@@ -195,6 +193,6 @@ def retrieval_jobs(
 
     def job(name: str, track: Tracker) -> Measured:
         take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
-        return repeated.take(take, track, unit="share of texts", source=retrieval.SOURCE, note=note)
+        return repeated.take(take, track, unit=Message("unit.texts"), source=retrieval.SOURCE, note=note)
 
     return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}

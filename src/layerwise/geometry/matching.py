@@ -7,11 +7,12 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.sample import Sample, pick
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 _PLACES = ("doc", "start", "end", "word")
 
 
-def same_rows(sample: Sample, other: Layered, notes: list[str]) -> Sample:
+def same_rows(sample: Sample, other: Layered, notes: list[Message]) -> Sample:
     """Return the rows of another dataset that correspond to sampled ones: equal row numbers, positions and texts.
 
     Where no texts are stored to compare, a note is added to `notes`.
@@ -40,9 +41,7 @@ def same_rows(sample: Sample, other: Layered, notes: list[str]) -> Sample:
         if name in matched.index.column_names and name in sample.index.column_names:
             _check(name, sample.index[name], matched.index[name], sample)
     if not {"text"} <= {*matched.index.column_names} & {*sample.index.column_names}:
-        notes.append(
-            f"No texts are stored, so only the number of rows shows that {argument('against')} holds the same texts."
-        )
+        notes.append(Message("note.against.no.texts", option=argument("against")))
     return matched
 
 

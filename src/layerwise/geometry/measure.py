@@ -19,6 +19,7 @@ from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
 from layerwise.geometry.sample import draw
 from layerwise.states import Layered
+from layerwise.wording import Message, measure_name
 
 ROWS = 2000
 INTERVALS = ("quick", "all", "none")
@@ -66,10 +67,7 @@ def analyze(
     info, notes = rows_info(rows, label)
     sampled = SampledLayers(rows, info, seed, intervals)
     if not rows.all and len(np.unique(rows.docs)) == 1:
-        notes.append(
-            "The sample is the first rows of a single text, so there are no intervals; "
-            f"{argument('max_rows')} sets how many."
-        )
+        notes.append(Message("note.one.text", option=argument("max_rows")))
     jobs = sampled.jobs(notes)
     matched = None if against is None else same_rows(rows, against, notes)
     if matched is not None:
@@ -100,15 +98,18 @@ def analyze(
     )
 
 
-def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[str]:
+def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[Message]:
     """Return notes on the layers where measures are undefined; measures undefined for the same layers share a note."""
     places: dict[tuple[str, ...], list[str]] = {}
     for name, measure in measures.items():
         lacking = np.isnan(measure.values).reshape(len(layers), -1).all(axis=1)
-        if lacking.any():
-            places.setdefault(tuple(np.array(layers)[lacking]), []).append(name)
+        at = tuple(layers[place] for place in np.flatnonzero(lacking).tolist())
+        if at:
+            places.setdefault(at, []).append(measure_name(name))
     every = tuple(layers)
     return [
-        f"Not defined {'anywhere' if at == every else 'for layer ' + ', '.join(at)}: {', '.join(names)}."
+        Message("note.undefined", measures=names)
+        if at == every
+        else Message("note.undefined.layers", layers=at, measures=names)
         for at, names in places.items()
     ]

@@ -11,11 +11,12 @@ from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry.rows import SAME, RowArray, finite, unit_rows
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 DIRECTIONS = ("ab", "ba", "ab_centred", "ba_centred")
 # Cosines in memory at once (32 MiB).
 _CELLS = 1 << 22
-SOURCE = "nearest by cosine; centred per side as in Libovický et al. 2020"
+SOURCE = Message("source.retrieval")
 
 
 def accuracy(a: RowArray, b: RowArray, *, centred: bool = False) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
 from layerwise.geometry.neighbours import largest_mask
 from layerwise.geometry.rows import RowArray, centred, finite, unit_rows
+from layerwise.wording import Message
 
 P = TypeVar("P")
 # Cosines and correlations are rounded to this many decimals before comparison, so that equal rows tie.
@@ -315,20 +316,31 @@ def _shared(x: I64, y: I64) -> float:
 
 _MAIN, _TEN = partial(_directions, kept=0.99), partial(_neighbours, k=10)
 MEASURES: tuple[Measure[Any], ...] = (
-    Measure("linear_cka", "CKA", "Kornblith et al. 2019", 1, _aligned, _cka),
-    Measure("debiased_cka", "CKA", "Song et al. 2012; Murphy et al. 2024", 1, _unbiased, _unbiased_cka),
-    Measure("svcca", "mean correlation", "Raghu et al. 2017", 1, _MAIN, _mean_correlation),
+    Measure("linear_cka", Message("unit.cka"), "Kornblith et al. 2019", 1, _aligned, _cka),
+    Measure(
+        "debiased_cka",
+        Message("unit.cka"),
+        "Song et al. 2012; Murphy et al. 2024",
+        1,
+        _unbiased,
+        _unbiased_cka,
+    ),
+    Measure("svcca", Message("unit.correlation"), "Raghu et al. 2017", 1, _MAIN, _mean_correlation),
     Measure(
         "pwcca",
-        "mean correlation",
+        Message("unit.correlation"),
         "Morcos et al. 2018",
         1,
         _directions,
         _weighted_correlation,
         symmetric=False,
     ),
-    Measure("rsa", "Spearman's rho", "Kriegeskorte et al. 2008", 1, _dissimilarities, _rank_correlation),
-    Measure("procrustes", "d²", "Schönemann 1966; Ding et al. 2021", 0, _of_norm_1, _procrustes),
-    Measure("neighbour_overlap", "share of 10", "Huh et al. 2024", 1, _TEN, _shared),
+    Measure(
+        "rsa", Message("unit.spearman"), "Kriegeskorte et al. 2008", 1, _dissimilarities, _rank_correlation
+    ),
+    Measure(
+        "procrustes", Message("unit.squared"), "Schönemann 1966; Ding et al. 2021", 0, _of_norm_1, _procrustes
+    ),
+    Measure("neighbour_overlap", Message("unit.share.ten"), "Huh et al. 2024", 1, _TEN, _shared),
 )
 """All seven measures, with their default arguments."""

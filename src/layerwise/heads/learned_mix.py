@@ -14,6 +14,7 @@ import numpy as np
 
 from layerwise.array_types import F32, F64, I64
 from layerwise.heads.head import blocks
+from layerwise.wording import Message, fixed, messages_json
 
 INTERVAL = (0.025, 0.975)
 _ALIKE_ROWS = 1000  # rows on which the similarity of layers is computed
@@ -68,19 +69,17 @@ class LearnedMix:
     draws: int
 
     @property
-    def caution(self) -> str:
+    def caution(self) -> Message:
         """A warning about how to read the weights, as text."""
-        return (
-            "Layers that resemble each other share weight, so a small weight doesn't mean that a layer holds "
-            f"little information; the most similar layers are {self.alike[0]} and {self.alike[1]} (CKA {self.likeness:.2f})."
-        )
+        return Message("note.learned", a=self.alike[0], b=self.alike[1], cka=fixed(self.likeness, 2))
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON values; values per layer are keyed by the layer's name."""
         fields = asdict(self)
         for name in ("weights", "logit_variance", "left_out"):
             fields[name] = dict(zip(self.layers, fields[name], strict=False))
-        return {**fields, "layers": list(self.layers), "alike": list(self.alike), "caution": self.caution}
+        lists = {"layers": list(self.layers), "alike": list(self.alike)}
+        return {**fields, **lists, "caution": self.caution, "messages": messages_json(caution=self.caution)}
 
 
 def layer_shares(x: F32, weights: F32, weight: F64, *, softmax: bool) -> F64:

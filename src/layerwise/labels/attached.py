@@ -16,6 +16,7 @@ from layerwise.labels.spelling import shortened
 from layerwise.read.example_builder import RESERVED
 from layerwise.states import Layered
 from layerwise.word_split import split_words
+from layerwise.wording import Message, some
 
 _IDS = (ID, f"source.{ID}")  # a column `id` of the source is carried as `source.id` unless it was named
 
@@ -34,7 +35,7 @@ class AttachedLabels:
     dataset: Layered
     label: str | None
     record: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,23 +191,26 @@ def _differing(texts: Sequence[Any], stored: Sequence[str]) -> list[int]:
     return [place for place, (text, kept) in pairs if isinstance(text, str) and text.strip() != kept]
 
 
-def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) -> list[str]:
-    notes = []
+def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) -> list[Message]:
+    notes: list[Message] = []
     if joined.joined_by == "order":
-        notes.append(f"the {len(file):,} labels of {file.source} are joined to the texts by their order")
+        notes.append(Message("note.labels.order", n=len(file), source=file.source))
         differing = _differing(file.texts or [], _stored_texts(dataset))
         if differing:
             notes.append(
-                f"{len(differing):,} of {len(file):,} texts beside the labels in {file.source} aren't those of the dataset, "
-                f"first {file.places[differing[0]]}; labels of other texts would be wrong"
+                Message(
+                    "note.labels.differ",
+                    n=len(differing),
+                    of=len(file),
+                    source=file.source,
+                    first=differing[0] + 1,
+                )
             )
     if joined.missing:
-        examples = shortened(
-            ["a text without id" if text_id is None else repr(text_id) for text_id in joined.missing]
-        )
-        notes.append(
-            f"{len(joined.missing):,} of {len(joined.places):,} texts have no label in {file.source}: {examples}"
-        )
+        no_id = Message("note.labels.no.id")
+        examples = some([no_id if text_id is None else repr(text_id) for text_id in joined.missing])
+        missing = {"n": len(joined.missing), "of": len(joined.places)}
+        notes.append(Message("note.labels.missing", **missing, source=file.source, examples=examples))
     texts_of_id = Counter((_ids_of(dataset) or []) if joined.joined_by == "id" else [])
     shared = [
         repr(text_id)
@@ -214,15 +218,14 @@ def _notes(dataset: Layered, file: LabelFile, joined: _JoinedLabels, name: str) 
         if text_id is not None and count > (2 if is_paired(dataset) else 1)
     ]
     if shared:
-        notes.append(f"several texts have the same id, and get the same label: {shortened(shared)}")
+        notes.append(Message("note.labels.same.id", examples=some(shared)))
     if joined.unused:
-        examples = shortened([*map(repr, joined.unused)])
-        notes.append(
-            f"{len(joined.unused):,} of {len(file):,} ids of {file.source} are of no text: {examples}"
-        )
+        examples = some([*map(repr, joined.unused)])
+        unused = {"n": len(joined.unused), "of": len(file)}
+        notes.append(Message("note.labels.unused", **unused, source=file.source, examples=examples))
     first = next(dataset.parts(), dataset)
     if name in (*first.texts.column_names, *first.index.column_names):
-        notes.append(f"the column {name!r} of {file.source} takes the place of that of the dataset")
+        notes.append(Message("note.labels.column", column=repr(name), source=file.source))
     return notes
 
 

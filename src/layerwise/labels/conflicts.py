@@ -9,9 +9,10 @@ from layerwise.array_types import I64
 from layerwise.labels.groups import text_numbers, texts_of
 from layerwise.labels.tags import cut
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 
-def conflict_note(dataset: Layered, docs: I64, values: NDArray[Any]) -> str | None:
+def conflict_note(dataset: Layered, docs: I64, values: NDArray[Any]) -> Message | None:
     """Return a note on the texts that occur with different labels; `None` without any, or without stored texts.
 
     A pair conflicts with a pair of the same two texts; where rows are words, all labels of a text are compared.
@@ -32,7 +33,7 @@ def text_hashes(dataset: Layered, docs: I64) -> I64:
     return np.array([hash(pair) for pair in zip(*texts_of(dataset, docs), strict=True)], np.int64)
 
 
-def note_of_texts(texts: I64, docs: I64, values: NDArray[Any]) -> str | None:
+def note_of_texts(texts: I64, docs: I64, values: NDArray[Any]) -> Message | None:
     """Return the note of `conflict_note`, for rows of which `texts`, int64 (n,), tells which texts are identical."""
     first_rows = np.flatnonzero(np.diff(docs, prepend=docs[0] - 1))
     numbers, unique_docs = texts[first_rows], docs[first_rows]
@@ -47,9 +48,8 @@ def note_of_texts(texts: I64, docs: I64, values: NDArray[Any]) -> str | None:
     rows = int(np.isin(numbers, list(conflicts)).sum())
     number, (doc, label) = next(iter(conflicts.items()))
     other_doc, other_label = first_doc[number]
-    shown = f": {other_label!r:.40} and {label!r:.40}" if len(unique_docs) == len(docs) else ""
-    what = "1 text occurs" if len(conflicts) == 1 else f"{len(conflicts):,} texts occur"
-    return (
-        f"{what} with different labels, {rows:,} times in all (texts {other_doc} and {doc}{shown}), and no head can be right "
-        "about all of these; correct the labels, or expect lower scores"
-    )
+    example = Message("note.conflicts.texts", first=str(other_doc), second=str(doc))
+    if len(unique_docs) == len(docs):
+        labels_of_both = {"one": f"{other_label!r:.40}", "other": f"{label!r:.40}"}
+        example = Message("note.conflicts.labels", **example.values, **labels_of_both)
+    return Message("note.conflicts", n=len(conflicts), rows=rows, example=example)

@@ -21,6 +21,7 @@ from layerwise.columns import is_paired, is_present
 from layerwise.example import DOCUMENT
 from layerwise.labels.labelled import Mask, read_column
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 MIN_DOCUMENTS = 10  # with fewer, a part of a split has too few of them
 _MOST_JOINED = 0.1  # share of the rows in documents that identical texts join: half a fold
@@ -39,7 +40,7 @@ class Grouping:
         values: int64 (n,): equal for rows with the same value of the column, or of the same document.
         column: the column whose equal values are never split; `None` where only texts aren't.
         unit: what rows with equal values are: a `group` (also without a column) or a `document`.
-        notes: what was chosen, for the user, in lower case and without a full stop.
+        notes: what was chosen, for the user.
     """
 
     groups: I64
@@ -47,7 +48,7 @@ class Grouping:
     values: I64
     column: str | None = None
     unit: str = "group"
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,16 +81,13 @@ class Documents:
         return len(np.unique(self.numbers[rows & self.inside]))
 
     @property
-    def plural(self) -> str:
-        """What the documents are, for messages."""
-        what = "files" if self.column == _SOURCE else "documents"
-        return f"{what} (column {self.column!r})"
+    def kind(self) -> str:
+        """What the documents are, as keys of messages name it."""
+        return "files" if self.column == _SOURCE else "documents"
 
-    def describe(self, count: int) -> str:
+    def describe(self, count: int) -> Message:
         """Return a name for messages: 12 documents (column 'document')."""
-        if self.column == _SOURCE:
-            return f"{count:,} files (taken for documents, column {self.column!r})"
-        return f"{count:,} documents (column {self.column!r})"
+        return Message(f"note.{self.kind}", n=count, column=repr(self.column))
 
 
 def group_rows(
@@ -114,7 +112,7 @@ def group_rows(
     return _by_document(texts, documents, division or Division())
 
 
-def leak_note(grouping: Grouping, test: Mask, other_parts: Mask) -> str | None:
+def leak_note(grouping: Grouping, test: Mask, other_parts: Mask) -> Message | None:
     """Return a note on the test rows that share a text or a value with another part of the user's split; `None` without any.
 
     Args:
@@ -126,10 +124,7 @@ def leak_note(grouping: Grouping, test: Mask, other_parts: Mask) -> str | None:
     leaked = int(np.logical_or(*shared).sum())
     if not leaked:
         return None
-    return (
-        f"{leaked:,} test rows are in the training part as well (the same text, or the same {grouping.unit}): your split "
-        "was kept, so the test scores may be too high"
-    )
+    return Message("note.leak", n=leaked, unit=Message(f"note.unit.{grouping.unit}"))
 
 
 def _by_document(texts: I64, documents: Documents, division: Division) -> Grouping:
@@ -138,24 +133,20 @@ def _by_document(texts: I64, documents: Documents, division: Division) -> Groupi
     count = min(documents.count(part) for part in parts)
     groups, note = _linked(texts, documents)
     named = documents.describe(count)
-    scores = "texts of one document are on both sides of a split, so scores may be too high"
     if count < MIN_DOCUMENTS:
-        why = f"{named} are fewer than {MIN_DOCUMENTS}, so they aren't kept together: {scores}"
-        notes: tuple[str, ...] = (why,) if count > 1 and documents.column == DOCUMENT else ()
+        why = Message("note.documents.few", documents=named, least=MIN_DOCUMENTS)
+        notes: tuple[Message, ...] = (why,) if count > 1 and documents.column == DOCUMENT else ()
     elif not all(_has_two_classes(labels, groups, division) for labels in division.labels):
-        notes = (
-            f"{named} aren't kept together, because fewer than two classes are in {division.groups_per_class} or "
-            f"more of them: {scores}",
-        )
+        notes = (Message("note.documents.classes", documents=named, least=division.groups_per_class),)
     else:
         doc = argument("groups", "doc")
         notes = (
             (
-                f"{named} are each on one side of every split that layerwise makes; {doc} splits by text instead",
+                Message("note.documents.kept", documents=named, option=doc),
                 *note,
             )
             if division.automatic
-            else (f"intervals take {documents.plural} for independent, not texts; {doc} takes texts",)
+            else (Message(f"note.{documents.kind}.intervals", column=repr(documents.column), option=doc),)
         )
         return Grouping(groups, texts, documents.numbers, documents.column, "document", notes)
     return Grouping(
@@ -163,7 +154,7 @@ def _by_document(texts: I64, documents: Documents, division: Division) -> Groupi
     )
 
 
-def _linked(texts: I64, documents: Documents) -> tuple[I64, tuple[str, ...]]:
+def _linked(texts: I64, documents: Documents) -> tuple[I64, tuple[Message, ...]]:
     """Return groups of whole documents, int64 (n,), and a note on texts that couldn't be kept together.
 
     Documents with an identical text are joined, unless too many would hang together by short texts that many of them have.
@@ -176,9 +167,7 @@ def _linked(texts: I64, documents: Documents) -> tuple[I64, tuple[str, ...]]:
         return joined, ()
     pairs = np.unique(np.stack([texts, apart]), axis=1)
     shared = int((np.bincount(pairs[0])[texts] > 1).sum())
-    return apart, (
-        f"{shared:,} rows have a text that is in several documents, and may be on both sides of a split",
-    )
+    return apart, (Message("note.documents.shared", n=shared),)
 
 
 def _has_two_classes(labels: NDArray[Any], groups: I64, division: Division) -> bool:

@@ -15,6 +15,7 @@ from layerwise.read.corpus import read_fields
 from layerwise.read.endings import has_known_ending
 from layerwise.read.files import find_files
 from layerwise.read.recognise import holds_conll
+from layerwise.wording import Message
 
 ID = "id"
 _TEXT = "text"
@@ -168,7 +169,7 @@ def _only(column: str, names: Sequence[str]) -> str:
 
 
 def _name(source: Any) -> str:
-    return str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+    return str(source) if isinstance(source, str | Path) else Message("note.data", type=type(source).__name__)
 
 
 def _digest(source: Any) -> str | None:

@@ -19,6 +19,7 @@ from layerwise.labels.spelling import spell
 from layerwise.labels.tags import convert, cut, scheme_of
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 Mask = NDArray[np.bool_]
 _LARGEST = float(np.finfo(np.float32).max)
@@ -44,7 +45,7 @@ class Labelled:
     dropped: int
     multi: bool = False
     scheme: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -188,7 +189,7 @@ def _rows_of(dataset: Layered, column: str) -> tuple[I64, list[Any]]:
 
 def label_lists(
     task: str, column: str, values: Sequence[Any], label_separator: str | None = None
-) -> tuple[list[Any] | None, list[str]]:
+) -> tuple[list[Any] | None, list[Message]]:
     """Return the labels of each row as lists, `None` where a row has one label; and notes for the user.
 
     Lists, printed lists (`['a', 'b']`), and strings that a separator divides are several labels.
@@ -204,24 +205,22 @@ def label_lists(
             )
         unused = label_separator is not None
         return list(values), [
-            f"column {column!r} holds lists, so {argument('label_separator')} isn't applied"
+            Message("note.separator.lists", column=repr(column), option=argument("label_separator"))
         ] * unused
     if label_separator is not None:
         return [str(value).split(label_separator) if is_present(value) else None for value in values], []
     return printed_lists(column, values) if task == "classify" else (None, [])
 
 
-def separator_note(labelled: Labelled, column: str, label_separator: str | None) -> str | None:
+def separator_note(labelled: Labelled, column: str, label_separator: str | None) -> Message | None:
     """Return a note if a separator divides no cell of the column; `None` otherwise."""
     if label_separator is None or not len(labelled) or max(map(len, labelled.values)) > 1:
         return None
-    return (
-        f"no cell of column {column!r} is divided by {argument('label_separator', label_separator)}, so no row has several "
-        "labels; correct it, or leave it out"
-    )
+    option = argument("label_separator", label_separator)
+    return Message("note.separator.unused", column=repr(column), option=option)
 
 
-def printed_lists(column: str, values: Sequence[Any]) -> tuple[list[Any] | None, list[str]]:
+def printed_lists(column: str, values: Sequence[Any]) -> tuple[list[Any] | None, list[Message]]:
     """Return the lists that strings print, `None` unless all that aren't missing do; and a note if only some do.
 
     Raises:
@@ -234,10 +233,7 @@ def printed_lists(column: str, values: Sequence[Any]) -> tuple[list[Any] | None,
     others = sum(is_present(value) for value, items in zip(values, lists, strict=True) if items is None)
     if not others:
         return lists, []
-    return None, [
-        f"column {column!r} holds printed lists, such as {first!r:.60}, and {others:,} cells that are none, so each cell "
-        "is read as one label"
-    ]
+    return None, [Message("note.printed.lists", column=repr(column), example=f"{first!r:.60}", n=others)]
 
 
 def _parsed(column: str, cell: Any) -> list[Any] | None:

@@ -29,6 +29,7 @@ from layerwise.labels.labelled import (
 from layerwise.labels.unknown import match_classes, unknown_note
 from layerwise.mixes import Mix
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 HELD_OUT = 0.2  # share of the groups that is held out if the user names no dev part
 
@@ -94,7 +95,7 @@ class SplitPlan:
     held_out: Mask
     test: Mask
     refit: bool
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
 
     @property
     def groups(self) -> I64:
@@ -102,7 +103,9 @@ class SplitPlan:
         return self.grouping.groups
 
 
-def _read(dataset: Layered, specs: Sequence[TaskSpec]) -> tuple[list[TaskSpec], list[Labelled], list[str]]:
+def _read(
+    dataset: Layered, specs: Sequence[TaskSpec]
+) -> tuple[list[TaskSpec], list[Labelled], list[Message]]:
     """Return the tasks, their labels, and notes on a separator that divides no cell.
 
     Of several tasks those whose cells it divides have several labels per row; the others don't use it.
@@ -126,7 +129,7 @@ def _read(dataset: Layered, specs: Sequence[TaskSpec]) -> tuple[list[TaskSpec], 
         for spec, task_labels, note in zip(tasks, labelled, notes, strict=True)
     ]
     alone = [
-        f"task {spec.name!r}: no cell is divided by the separator, so a row has one label"
+        Message("note.separator.task", task=repr(spec.name))
         for spec, note in zip(tasks, notes, strict=True)
         if note is not None
     ]
@@ -186,10 +189,7 @@ def make_plan(
         train = train & ~held_out
     if refit and not held_out.any():
         count = len(np.unique(grouping.groups[roles == "train"]))
-        notes.append(
-            f"too few texts to hold some out ({count} groups), so no option is chosen and no score computed on "
-            "held-out rows"
-        )
+        notes.append(Message("note.few.texts", n=count))
     leak = leak_note(grouping, test, train | held_out)
     notes += [leak] if leak else []
     return SplitPlan(rows, grouping, targets, train, held_out, test, refit, notes)
@@ -248,7 +248,7 @@ def _check_target(target: Target, train: Mask) -> None:
         )
 
 
-def _unseen_in_test(target: Target, test: Mask) -> list[str]:
+def _unseen_in_test(target: Target, test: Mask) -> list[Message]:
     """Return a note on the labels of test rows, bool (n,), that no training row has."""
     gold = target.gold[test[target.has]]
     if not len(gold) or not target.classes:

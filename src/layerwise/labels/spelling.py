@@ -17,6 +17,7 @@ import numpy as np
 from layerwise.arguments import argument
 from layerwise.columns import column_values, is_present
 from layerwise.states import Layered
+from layerwise.wording import Message, some
 
 Key = tuple[str, Any]
 """What all spellings of a class share: the kind of label, and its value."""
@@ -48,20 +49,20 @@ class Spelling:
         return self.names.get(_written(label), "") if is_present(label) else ""
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Message]:
         """Messages for the user: spellings that are one class, and a class that may be a missing label."""
-        notes = []
+        notes: list[Message] = []
         if self.merged:
             notes.append(
-                shortened(
-                    [f"{' and '.join(map(repr, spellings))} are one class" for spellings in self.merged]
+                Message(
+                    "note.spellings",
+                    classes=some([" = ".join(map(repr, spellings)) for spellings in self.merged], _SHOWN),
                 )
             )
         missing = [name for name in dict.fromkeys(self.names.values()) if name in _NOT_AVAILABLE]
         if missing:
             notes.append(
-                f"{', '.join(map(repr, missing))} is a class here; if it means that a label is missing, extract with "
-                f"{argument('na', missing[0])}, or leave its cell empty in a file of labels"
+                Message("note.missing.class", names=[*map(repr, missing)], option=argument("na", missing[0]))
             )
         return notes
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.labels.spelling import shortened, spell
+from layerwise.labels.spelling import spell
+from layerwise.wording import Message, some
 
 
 def match_classes(
@@ -28,14 +29,10 @@ def match_classes(
     return matched, {label: counts[label] for label in sorted(counts.keys() - set(classes))}
 
 
-def unknown_note(unknown: dict[str, int], rows: int) -> str:
+def unknown_note(unknown: dict[str, int], rows: int) -> Message:
     """Return the message about labels that a head doesn't know, of `rows` labelled rows."""
-    total = sum(unknown.values())
-    listed = shortened([f"{label!r} ({count:,})" for label, count in unknown.items()])
-    return (
-        f"{total:,} labels in {rows:,} rows are none that the head knows, so they count as wrong: {listed}; correct "
-        "them, or train on rows that have them"
-    )
+    labels = some([f"{label!r} ({count:,})" for label, count in unknown.items()])
+    return Message("note.unseen.labels", n=sum(unknown.values()), rows=rows, labels=labels)
 
 
 def _labels(gold: NDArray[Any], multi: bool) -> Iterator[str]:

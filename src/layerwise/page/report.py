@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from layerwise._util.display import sentence
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
@@ -19,6 +18,7 @@ from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
 from layerwise.store.stored_result import VERBS, result_content
+from layerwise.wording import Message, messages_json
 
 if TYPE_CHECKING:
     from layerwise.states import Layered
@@ -78,13 +78,14 @@ def page_data(
         "tokens": tokens,
         "tokens_note": why,
         "versions": versions(),
-        "notes": [*map(sentence, attached.notes)],
+        "notes": attached.notes,
+        "messages": messages_json(title=title(dataset), tokens_note=why, notes=attached.notes),
     }
 
 
 def title(dataset: Layered) -> str:
     """Return the title of a dataset's page."""
-    return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else "states in memory"
+    return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else Message("note.memory")
 
 
 def _result(result: ResultSource, name: str, dataset: Layered) -> Mapping[str, Any] | None:

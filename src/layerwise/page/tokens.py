@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -19,6 +20,7 @@ from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.geometry.token_paths import moves
 from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
+from layerwise.wording import Message, reason
 
 if TYPE_CHECKING:
     from layerwise.array_types import F32
@@ -53,8 +55,8 @@ def tokens_of(
     attention: bool,
     requested: bool = False,
     track: Tracker = SILENT,
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the tokens of texts as the page shows them, and the reason as a sentence if there are none.
+) -> tuple[list[dict[str, Any]], Message | None]:
+    """Return the tokens of texts as the page shows them, and the reason if there are none.
 
     Args:
         dataset: a dataset on disk; at token level its rows are the tokens, else its model encodes the texts
@@ -72,7 +74,7 @@ def tokens_of(
     if not isinstance(dataset, LayerDataset):
         if attention or requested:
             raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
-        return [], "these are rows in memory"
+        return [], Message("note.tokens.memory")
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:
         raise RequestError(f"there is no text {unknown[0]}; texts are 0 to {dataset.text_count - 1}")
@@ -87,14 +89,16 @@ def tokens_of(
     except LayerwiseError as error:
         if attention:
             raise
-        return [], str(error)
+        why = reason(error)
+        if isinstance(why, Message):
+            return [], why
+        warnings.warn(f"the page shows no tokens: {why}", stacklevel=2)
+        return [], Message("note.tokens.failed")
 
 
 def _encoder(dataset: LayerDataset) -> Encoder:
     if not has_texts(dataset):
-        raise RequestError(
-            "tokens need the texts, which must be encoded again, but the dataset contains no texts"
-        )
+        raise RequestError(Message("note.tokens.no.texts"))
     return load_stored_model(dataset, remedy="restore the model of the dataset")
 
 

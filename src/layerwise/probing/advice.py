@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.array_types import F64
-from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.results import Advice
 from layerwise.results import Estimate
+from layerwise.wording import Message, fixed, name_of, percent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,85 +49,84 @@ def advise(
     """Return the advice; `sizes` are the bytes per row of each candidate."""
     best = comparison.best
     cheap = _cheapest(comparison, candidates, sizes)
-    lines = [_best_sentence(comparison, candidates, metric)]
+    metric_name = name_of("metric", metric)
+    messages = [_best_sentence(comparison, candidates, metric_name)]
     if cheap != best:
-        lines.append(_cheapest_sentence(comparison, candidates, sizes, cheap, metric))
+        messages.append(_cheapest_sentence(comparison, candidates, sizes, cheap, metric_name))
     else:
-        lines.append(
-            f"No cheaper candidate lies within one {_error_name(comparison)} of it (a rule of thumb)."
-        )
-    lines.append(
-        f"A candidate that this procedure chooses scores {METRICS[metric]} "
-        f"{_interval(chosen.score, chosen.low, chosen.high)} on texts that weren't used for the choice."
-    )
+        messages.append(Message("advise.cheapest.none", error=_error_name(comparison)))
+    expected = _interval(chosen.score, chosen.low, chosen.high)
+    messages.append(Message("advise.expect", metric=metric_name, score=expected))
     if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
-        lines.append("(mean and sum of the same layers are the same here, as features are standardised.)")
-    return Advice(candidates[best].name, candidates[cheap].name, comparison.differs, " ".join(lines))
+        messages.append(Message("advise.mean.sum"))
+    return Advice(candidates[best].name, candidates[cheap].name, comparison.differs, tuple(messages))
 
 
-def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
+def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:
     best = comparison.best
-    name, score = candidates[best].name, comparison.scores[best]
+    values = {"mix": candidates[best].name, "metric": metric, "score": fixed(comparison.scores[best])}
     if len(candidates) == 1:
-        return f"There is one candidate: {name}, {METRICS[metric]} {score:.3f}."
+        return Message("advise.single", **values)
     if not comparison.differs:
         return _no_difference_sentence(comparison, candidates, metric)
     worse = [i for i in range(len(candidates)) if comparison.p[best, i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
-    text = f"Best: {name}, {METRICS[metric]} {score:.3f}"
     if not rivals:
-        other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
-        return f"{text}; it differs significantly from {other_names}."
-    names = ", ".join(candidates[i].name for i in rivals)
+        return Message("advise.best.all", n=len(worse), **values)
     if worse:
-        return f"{text}; it differs significantly from {len(worse)} of the others, but not from {names}."
+        names = [candidates[i].name for i in rivals]
+        return Message("advise.best.some", n=len(worse), mixes=names, **values)
     first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
-    return (
-        f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it doesn't differ significantly from any other; "
-        f"{candidates[first].name} and {candidates[second].name} differ significantly."
-    )
+    pair = {"first": candidates[first].name, "second": candidates[second].name}
+    return Message("advise.highest", **values, **pair)
 
 
-def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
+def _no_difference_sentence(
+    comparison: CandidateComparison, candidates: list[Candidate], metric: str
+) -> Message:
     best = comparison.best
     last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
-    start = "No two candidates differ significantly on these texts"
-    gap, half = (
-        comparison.scores[best] - comparison.scores[last],
-        comparison.critical * comparison.error[best, last],
-    )
+    gap = comparison.scores[best] - comparison.scores[last]
+    half = comparison.critical * comparison.error[best, last]
     if gap == 0:
-        return f"{start}: all have the same {METRICS[metric]}, {comparison.scores[best]:.3f}."
-    interval = _interval(gap, gap - half, gap + half)
-    return (
-        f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
-        f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
-        "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
-        "may show a difference."
+        return Message("advise.equal", metric=metric, score=fixed(comparison.scores[best]))
+    return Message(
+        "advise.undecided",
+        metric=metric,
+        mix=candidates[best].name,
+        score=fixed(comparison.scores[best]),
+        lowest=candidates[last].name,
+        low=fixed(comparison.scores[last]),
+        gap=_interval(gap, gap - half, gap + half),
     )
 
 
 def _cheapest_sentence(
     comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str
-) -> str:
+) -> Message:
     best = comparison.best
     gap = comparison.scores[best] - comparison.scores[cheap]
-    candidate, best_candidate = candidates[cheap], candidates[best]
-    interval = _interval(gap, comparison.low[best, cheap], comparison.high[best, cheap])
-    savings = []
-    if candidate.cost < best_candidate.cost:
-        savings.append(f"{candidate.cost:.0%} of the forward instead of {best_candidate.cost:.0%}")
-    if sizes[cheap] < sizes[best]:
-        savings.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
-    return (
-        f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.name}, "
-        f"{METRICS[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
-        f"it needs {' and '.join(savings)}."
+    return Message(
+        "advise.cheapest",
+        error=_error_name(comparison),
+        mix=candidates[cheap].name,
+        metric=metric,
+        score=fixed(comparison.scores[cheap]),
+        gap=_interval(gap, comparison.low[best, cheap], comparison.high[best, cheap]),
+        savings=_savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     )
 
 
-def _error_name(comparison: CandidateComparison) -> str:
-    return "corrected standard error" if comparison.corrected else "standard error"
+def _savings(cost: float, best_cost: float, size: int, best_size: int) -> Message:
+    forward = Message("advise.saving.forward", share=percent(cost), of=percent(best_cost))
+    bytes_per_row = Message("advise.saving.bytes", size=size, of=best_size)
+    if cost < best_cost and size < best_size:
+        return Message("advise.saving.both", forward=forward, bytes=bytes_per_row)
+    return forward if cost < best_cost else bytes_per_row
+
+
+def _error_name(comparison: CandidateComparison) -> Message:
+    return Message("advise.error.corrected" if comparison.corrected else "advise.error")
 
 
 def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int]) -> int:
@@ -144,5 +143,5 @@ def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], size
 
 def _interval(score: float, low: float | None, high: float | None) -> str:
     if low is None or high is None or not np.isfinite([low, high]).all():
-        return f"{score:.3f}"
-    return f"{score:.3f} (95%: {low:.3f} to {high:.3f})"
+        return fixed(score)
+    return Message("interval.of", score=fixed(score), low=fixed(low), high=fixed(high))

@@ -12,6 +12,7 @@ from layerwise.errors import RequestError
 from layerwise.labels.folds import stratified_folds
 from layerwise.labels.labelled import Mask
 from layerwise.probing.batched_solver import Fits
+from layerwise.wording import Message
 
 INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough
 _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -56,7 +57,7 @@ class Design:
     controls: tuple[tuple[int, int], ...]
     orders: tuple[tuple[CodeBlock, ...], ...]
     fixed: bool
-    text: str
+    text: Message
 
     def scored_only(self) -> "Design":
         """Return the design with only the outer fits and their inner fits, without control tasks and codes."""
@@ -155,7 +156,7 @@ def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, control
             outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed)
-    text = f"{repeats} × {folds}-fold cross-validation, C chosen on {INNER} inner folds"
+    text = Message("design.folds", repeats=repeats, folds=folds, inner=INNER)
     return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 
@@ -180,8 +181,9 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     else:
         outer = builder.nested(train, test, 0, _seed(seed, 0))
     controlled = tuple((0, number + 1) for number in range(len(controls)))
-    chosen = "dev" if dev.any() else f"{INNER} inner folds of train"
-    counts = f"{train.sum():,} train, {dev.sum():,} dev, {test.sum():,} test"
+    counts = {"train": int(train.sum()), "dev": int(dev.sum()), "test": int(test.sum())}
+    key = "design.split.dev" if dev.any() else "design.split.folds"
+    text = Message(key, inner=INNER, **counts)
     orders = _orders(builder, train, seed)
     return Design(
         builder.fits(),
@@ -189,7 +191,7 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
         controlled,
         orders,
         True,
-        f"your own split ({counts} rows), C chosen on {chosen}",
+        text,
     )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise._util.display import sentence
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import in_order
@@ -32,6 +31,7 @@ from layerwise.labels.labelled import (
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.probing.control import control_labels
 from layerwise.states import Layered
+from layerwise.wording import Message, Value, some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ class ProbeProblem:
     scorer: Scorer
     roles: NDArray[np.str_] | None
     words: list[str] | None
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -93,21 +93,18 @@ def gather(
     """
     labelled = read_labels(dataset, task, label, label_separator)
     note = separator_note(labelled, label, label_separator)
-    notes = [*map(sentence, (*labelled.notes, *([note] if note else [])))]
+    notes = [*labelled.notes, *([note] if note else [])]
     if labelled.dropped:
-        why = "of texts with an untagged word" if task == "tag" else "without a label"
-        notes.append(f"{labelled.dropped:,} rows {why} were left out.")
+        notes.append(Message("note.untagged" if task == "tag" else "note.unlabelled", n=labelled.dropped))
     check_labelled(len(labelled), [label])
     roles = split_roles(dataset, labelled.docs, split) if split is not None else None
     grouping = group_rows(dataset, labelled.docs, groups, _division(task, labelled, roles, folds))
-    notes += [sentence(note) for note in grouping.notes]
+    notes += grouping.notes
     conflicts = conflict_note(dataset, labelled.docs, labelled.values)
-    notes += [sentence(conflicts)] if conflicts else []
+    notes += [conflicts] if conflicts else []
     keep = np.ones(len(labelled), bool) if roles is None else roles != ""
     if not keep.all():
-        notes.append(
-            f"{int((~keep).sum()):,} rows that are in no part of {argument('split', split)} were left out."
-        )
+        notes.append(Message("note.no.part", n=int((~keep).sum()), option=argument("split", split)))
     if roles is None:
         check_groups(len(np.unique(grouping.groups)), folds)
     if labelled.multi:
@@ -118,7 +115,7 @@ def gather(
     keep &= _sampled(grouping.texts, keep, roles, max_rows, seed, notes)
     if roles is not None:
         leak = leak_note(grouping, keep & (roles == "test"), keep & np.isin(roles, ("train", "dev")))
-        notes += [sentence(leak)] if leak else []
+        notes += [leak] if leak else []
     places = np.flatnonzero(keep)
     labelled = labelled.take(places)
     roles = roles[places] if roles is not None else None
@@ -138,7 +135,7 @@ def _division(task: str, labelled: Labelled, roles: NDArray[np.str_] | None, fol
 
 
 def _big_enough(
-    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[Message]
 ) -> Mask:
     """Return which rows have a class with at least as many groups as folds (with a split: one in training)."""
     keep = np.ones(len(labelled), bool)
@@ -151,12 +148,12 @@ def _big_enough(
             keep &= ~rows
             small.append((name, int(rows.sum())))
     if small:
-        notes.append(_left_out_note("Classes", small, grouping, least, "with their rows"))
+        notes.append(_left_out_note("classes", small, grouping, least))
     return keep
 
 
 def _without_rare_labels(
-    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[str]
+    labelled: Labelled, grouping: Grouping, roles: NDArray[np.str_] | None, folds: int, notes: list[Message]
 ) -> Labelled:
     """Return rows with several labels without the labels that `_big_enough` would leave out; no row is left out."""
     training = np.ones(len(labelled), bool) if roles is None else roles == "train"
@@ -170,7 +167,7 @@ def _without_rare_labels(
     rare = [(name, rows_of[name]) for name in in_order(rows_of) if len(groups_of.get(name, ())) < least]
     if not rare:
         return labelled
-    notes.append(_left_out_note("Labels", rare, grouping, least, "and rows keep their other labels"))
+    notes.append(_left_out_note("labels", rare, grouping, least))
     names = {name for name, _ in rare}
     values = labelled.values.copy()
     for row, labels in enumerate(values):
@@ -178,18 +175,16 @@ def _without_rare_labels(
     return replace(labelled, values=values)
 
 
-def _left_out_note(
-    what: str, small: Sequence[tuple[str, int]], grouping: Grouping, least: int, rest: str
-) -> str:
+def _left_out_note(what: str, small: Sequence[tuple[str, int]], grouping: Grouping, least: int) -> Message:
+    classes = some([f"{name!r} ({count:,})" for name, count in small], 10)
+    if least == 1:
+        return Message(f"note.rare.{what}.training", classes=classes)
     unit = "text" if grouping.column is None else grouping.unit
-    few = f"{unit}s than the {least} folds" if least > 1 else "training rows than one"
-    listed = ", ".join(f"{name!r} ({count})" for name, count in small[:10])
-    more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-    return f"{what} with fewer {few} were left out, {rest}: {listed}{more}."
+    return Message(f"note.rare.{what}", units=Message(f"note.units.{unit}"), least=least, classes=classes)
 
 
 def _sampled(
-    texts: I64, keep: Mask, roles: NDArray[np.str_] | None, max_rows: int, seed: int, notes: list[str]
+    texts: I64, keep: Mask, roles: NDArray[np.str_] | None, max_rows: int, seed: int, notes: list[Message]
 ) -> Mask:
     """Return a random sample of whole texts with about `max_rows` rows at most (per part of a split)."""
     sampled = np.zeros(len(texts), bool)
@@ -204,10 +199,10 @@ def _sampled(
         chosen = np.zeros(len(names), bool)
         chosen[order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), max_rows, side="right")))]] = True
         sampled[np.flatnonzero(part)[chosen[text_index]]] = True
-        name = f" of part {role}" if role else ""
+        used: dict[str, Value] = {"n": int((sampled & part).sum()), "of": total}
+        used |= {"seed": str(seed), "option": argument("max_rows")}
         notes.append(
-            f"{int((sampled & part).sum()):,} of {total:,} rows{name} were used, sampled by whole texts with "
-            f"seed {seed}; {argument('max_rows')} sets how many."
+            Message("note.sampled.part", part=role, **used) if role else Message("note.sampled", **used)
         )
     return sampled
 

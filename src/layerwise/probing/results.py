@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
 from layerwise.results import Estimate, NamedResult, Table
+from layerwise.wording import Message, joined, messages_json
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,12 +56,26 @@ class CandidateResult:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """`best` and `cheapest` are mix strings; `differs`: whether any two candidates differ significantly."""
+    """The advice of a probe.
+
+    `best` and `cheapest` are mix strings; `differs`: whether any two candidates differ significantly; `messages`: the
+    sentences of the advice, which `Message.in_language` says in other languages.
+    """
 
     best: str
     cheapest: str
     differs: bool
-    text: str
+    messages: tuple[Message, ...]
+
+    @property
+    def text(self) -> str:
+        """The advice in English."""
+        return joined(self.messages, "en")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as `probe.json` holds them."""
+        fields = {name: getattr(self, name) for name in ("best", "cheapest", "differs", "text")}
+        return fields | {"messages": messages_json(text=self.messages)}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,12 +109,12 @@ class ProbeResult(NamedResult[CandidateResult]):
     metric: str
     rows: int
     classes: tuple[str, ...]
-    design: str
+    design: Message
     candidates: tuple[CandidateResult, ...]
     chosen: Estimate
     baselines: Mapping[str, Estimate]
     advice: Advice
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     seed: int
     groups: str | None = None
     learned: Mapping[str, Any] | None = None
@@ -107,8 +122,9 @@ class ProbeResult(NamedResult[CandidateResult]):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of probe.json; numbers that aren't finite are null."""
-        values = asdict(self)
+        values = asdict(self) | {"advice": self.advice.to_json()}
         values |= values.pop("provenance")
+        values["messages"] = messages_json(design=self.design, notes=self.notes)
         cleaned: dict[str, Any] = plain(values)
         return cleaned
 

@@ -17,6 +17,7 @@ from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, con
 from layerwise.probing.problem import ProbeProblem
 from layerwise.results import Estimate
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 FOLDS = 5
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
@@ -49,9 +50,7 @@ class ProbeRun:
         if not is_control or self.problem.labelled.multi:
             return False
         if self.problem.words is None:
-            self.notes.append(
-                "There is no control task, because it needs words and the dataset stores no texts."
-            )
+            self.notes.append(Message("note.no.control"))
             return False
         return True
 

@@ -23,6 +23,7 @@ from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
 from layerwise.results import Estimate
 from layerwise.states import Layered
+from layerwise.wording import Message
 
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
@@ -202,7 +203,7 @@ class ResultBuilder:
             estimates_by_name["emb"] = estimates[names.index("emb")]
         words = run.problem.words
         if words is None:
-            run.notes.append("There is no bag of words, because the dataset stores no texts.")
+            run.notes.append(Message("note.no.bag"))
             return estimates_by_name
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
@@ -214,9 +215,7 @@ class ResultBuilder:
             scores: NDArray[np.float64] = np.array([run.scorer.score(p, outer.test) for p, outer in pairs])
             estimates_by_name["bag_of_words"] = run.of_folds(scores)
             if len(outers) < len(run.design.outers):
-                run.notes.append(
-                    f"The bag of words was fitted on the {len(outers)} folds of the first repeat."
-                )
+                run.notes.append(Message("note.bag.folds", n=len(outers)))
         return estimates_by_name
 
     def _random_baseline(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
@@ -225,10 +224,7 @@ class ResultBuilder:
         for model, step_track in track.each(models, ["random model"] * len(models)):
             predicted = self.run.evaluate_on(model, best, step_track).predicted
             scores.append(float(self.run.folds(predicted).mean()))
-        self.run.notes.append(
-            f"random_model is {best.name} of a model with the same architecture and random weights, "
-            f"{len(scores)} seeds; its interval is from the lowest to the highest score."
-        )
+        self.run.notes.append(Message("note.random.model", mix=best.name, n=len(scores)))
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
 
 

@@ -85,18 +85,13 @@ function forward(probe) {
 /** The advice: one sentence, and the rest behind a click. */
 function advice(probe) {
   if (!probe?.advice) return el("p", { class: "advice none" }, t("advice.none"));
-  const { best, cheapest, differs, text } = probe.advice;
-  // A sentence ends where a capital or a bracket follows: "mean(1:)" and "0.912" don't end one.
-  const [, first, rest] = /^(.*?[.;!?])\s+(?=[A-Z(])(.*)$/s.exec(text ?? "") ?? [null, text ?? "", ""];
-  const isChinese = LOCALE.startsWith("zh");
-  const sentence = isChinese
-    ? t(differs ? "advice.differs" : "advice.same", { best: shortMix(best), cheapest: shortMix(cheapest) })
-    : shown(first);
-  const more = isChinese ? text : rest;
+  // A stored result of another version may hold the advice only as one text.
+  const [first, ...rest] = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? "");
+  const more = rest.join(t("sentences"));
   return el(
     "div",
     { class: "advice" },
-    el("p", {}, sentence),
+    el("p", {}, shown(first)),
     more
       ? el(
           "details",

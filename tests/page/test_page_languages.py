@@ -1,0 +1,213 @@
+"""A page in Chinese is whole in Chinese: pages of real results of every kind, read in a browser; and the files of a probe."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from browser import Opened, browser
+from layerwise.api.explore import served
+from layerwise.cli.main import main
+from layerwise.figures.language import can_draw
+from layerwise.figures.page import as_json
+from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, weights
+from layerwise.options import PageOptions
+from layerwise.server.loopback import Loopback
+from layerwise.wording import Message, catalogue, in_language
+
+WORDS = ("天", "地", "人", "水", "火", "木", "金", "土")
+# Two Latin words in sequence that a Chinese page may have: papers, commands, names of files and options.
+ALLOWED = re.compile(
+    r"[A-Z]\w+ (?:and \w+(?: \w+)? |et al\. )\d{4}|layerwise (?:probe|analyze|report|explore|extract|train)|--[\w-]+ \w+"
+    r"|pip install [^\s]+|\b\d[\w.+]*|Roy and Vetterli|Timkey and van Schijndel|Facco et al"
+)
+ENGLISH = re.compile(r"[A-Za-z][A-Za-z']+[,;:]? [A-Za-z][A-Za-z']+")
+SEEN = """() => {
+  const texts = [document.title];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode())
+    if (!walker.currentNode.parentElement.closest('script, style, noscript, .brand')) texts.push(walker.currentNode.data);
+  for (const node of document.querySelectorAll('body *'))
+    for (const name of ['aria-label', 'title', 'placeholder', 'alt', 'aria-description'])
+      if (node.hasAttribute(name)) texts.push(node.getAttribute(name));
+  return texts.map((text) => text.replace(/\\s+/g, ' ').trim()).filter(Boolean);
+}"""
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as found:
+        yield found
+
+
+def english(texts: Iterator[str] | list[str], data: set[str]) -> list[str]:
+    """Return the texts that hold English words, or are an English text of the catalogue; `data` are the user's."""
+    chinese = catalogue("zh")
+    whole = {text for key, text in catalogue("en").items() if text != chinese[key]} - data
+    return sorted({text for text in texts if text in whole or ENGLISH.search(ALLOWED.sub(" ", text))} - data)
+
+
+def lines_of(count: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(5)
+    return [
+        {
+            "text": "".join(rng.choice(WORDS, 6)) if n > 3 else "天地天地天地",
+            "kind": ["甲", "乙"][int(rng.integers(2))] if n > 1 else None,
+            "value": float(rng.normal()),
+            "part": f"p{n % 7}",
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> lw.LayerDataset:
+    place = tmp_path_factory.mktemp("texts")
+    rows = [*lines_of(60), {"text": "天" * 400, "kind": "丙", "value": 0.0, "part": "p0"}]
+    (place / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return lw.extract(place / "texts.jsonl", place / "texts.lw", model=encoder_of("bert"), long="truncate")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], Any]) -> lw.LayerDataset:
+    place = tmp_path_factory.mktemp("words")
+    rng = np.random.default_rng(6)
+    lines = []
+    for _sentence in range(40):
+        for _ in range(5):
+            word = str(rng.choice(WORDS))
+            lines.append(f"{word} {'B-X' if word in WORDS[:3] else 'O'}")
+        lines.append("")
+    (place / "words.conll").write_text("\n".join(lines) + "\n")
+    return lw.extract(place / "words.conll", place / "words.lw", model=encoder_of("bert"), level="word")
+
+
+def results_of(
+    dataset: lw.LayerDataset, place: Path, task: str, label: str, **options: Any
+) -> dict[str, Path]:
+    probed, analyzed = place / f"probe-{task}", place / f"analysis-{task}"
+    lw.probe(
+        dataset, task=task, label=label, quick=True, mix=["mean(1:)", "learned(all)"], out=probed, **options
+    )
+    label_of = label if task == "classify" else None
+    lw.analyze(
+        dataset, label=label_of, max_rows=30, out=analyzed, measure=["norm", "rank", "cka", "pwcca", "rogue"]
+    )
+    return {"probe": probed, "analysis": analyzed}
+
+
+def read_all(started: Any, address: Any) -> list[str]:
+    opened = Opened(started, address, wide=1440, high=900)
+    try:
+        opened.tab.evaluate("() => document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        if opened.tab.locator("#compare-open").count():
+            opened.tab.locator("#compare-open").click()
+            opened.tab.evaluate("layerwise.scene.choose(2)")
+            opened.wait("document.querySelector('#chosen .beside') !== null")
+        opened.drawn()
+        texts: list[str] = opened.tab.evaluate(SEEN)
+        assert not opened.complaints
+        return texts
+    finally:
+        opened.context.close()
+
+
+DATA = {"kind", "value", "part", "tag", "tags", "text", "texts.lw", "words.lw", "mean", "emb", "label"}
+
+
+@pytest.mark.parametrize(("task", "label"), [("classify", "kind"), ("regress", "value")])
+def test_a_page_of_texts_is_whole_in_chinese(
+    texts: lw.LayerDataset, started: Any, tmp_path: Path, task: str, label: str
+) -> None:
+    results = results_of(texts, tmp_path, task, label, max_rows=50)
+    options: dict[str, Any] = {"attention": True} if task == "classify" else {}
+    path = lw.report(texts, tmp_path / "page.html", lang="zh", **results, **options)
+    seen = read_all(started, path)
+    assert any("抽样" in text for text in seen), "a note that Python writes"
+    assert english(seen, DATA) == []
+
+
+def test_a_page_of_tags_and_of_labels_from_a_file_is_whole_in_chinese(
+    words: lw.LayerDataset, started: Any, tmp_path: Path
+) -> None:
+    results = results_of(words, tmp_path, "tag", "tag")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("mood\n" + "甲\n" * 20 + "乙\n" * 20)
+    with pytest.warns(UserWarning, match="joined to the texts by their order"):
+        path = lw.report(words, tmp_path / "page.html", lang="zh", labels_from=labels, **results)
+    seen = read_all(started, path)
+    assert any("按顺序与文本对应" in text for text in seen)
+    assert english(seen, DATA | {"mood"}) == []
+
+
+def test_a_page_without_results_or_texts_is_whole_in_chinese(
+    started: Any, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    (tmp_path / "texts.jsonl").write_text(
+        "".join(json.dumps({"text": row["text"]}) + "\n" for row in lines_of(12))
+    )
+    dataset = lw.extract(
+        tmp_path / "texts.jsonl", tmp_path / "texts.lw", model=encoder_of("bert"), no_text=True
+    )
+    path = lw.report(dataset, tmp_path / "page.html", lang="zh")
+    seen = read_all(started, path)
+    assert any("数据集不含文本" in text for text in seen)
+    assert english(seen, DATA) == []
+
+
+def test_a_served_page_is_whole_in_chinese(texts: lw.LayerDataset, started: Any, tmp_path: Path) -> None:
+    results = results_of(texts, tmp_path, "classify", "kind")
+    page, answer = served(texts, PageOptions(lang="zh", **results))
+    with Loopback(page, answer, 0) as server:
+        import threading
+
+        thread = threading.Thread(target=server.serve, daemon=True)
+        thread.start()
+        assert english(read_all(started, server.url), DATA) == []
+
+
+def test_the_files_and_the_terminal_of_a_probe_are_whole_in_chinese(
+    texts: lw.LayerDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "probe"
+    command = ["probe", str(texts.path), "--task", "classify", "--label", "kind", "--quick", "--lang", "zh"]
+    assert main([*command, "--mix", "learned(all)", "--out", str(out), "--quiet"]) == 0
+    printed = capsys.readouterr()
+    lines = [
+        re.sub(r" {2,}", "\n", line) for line in printed.out.splitlines() if "layerwise train" not in line
+    ]
+    cells = [cell for line in lines for cell in line.splitlines()]
+    assert english(cells, DATA) == []
+    assert english([line.removeprefix("layerwise: ") for line in printed.err.splitlines()], DATA) == []
+    markdown = (out / "probe.md").read_text("utf-8")
+    assert english([cell for line in markdown.splitlines() for cell in line.split("|")], DATA) == []
+    content = json.loads((out / "probe.json").read_text("utf-8"))
+    assert content["advice"]["text"].isascii() or "−" in content["advice"]["text"], "probe.json is in English"
+    if not can_draw("zh"):
+        pytest.skip("no font of this machine has Chinese characters")
+    figures = [layer_curve(content, lang="zh"), weights(content, lang="zh")]
+    analysis = lw.analyze(texts, label="kind", measure=["norm", "pwcca", "rank"])
+    figures += [geometry(analysis, lang="zh"), heatmap(analysis, "pwcca", lang="zh")]
+    coords = np.random.default_rng(0).normal(size=(2, 9, 2))
+    figures.append(
+        projection(coords, ["emb", "1"], list("aabbc") + [None] * 4, explained=np.ones((2, 2)), lang="zh")
+    )
+    for figure in figures:
+        import matplotlib.text
+
+        drawn = [item.get_text() for item in figure.findobj(matplotlib.text.Text)]
+        assert english([text for text in drawn if text], DATA) == []
+
+
+def test_the_advice_has_the_same_numbers_in_both_languages(texts: lw.LayerDataset) -> None:
+    result = lw.probe(texts, task="classify", label="kind", quick=True, mix=["mean(1:)"])
+    content = json.loads(as_json(result.to_json()))
+    both = [in_language(content, lang)["advice"]["messages"]["text"] for lang in ("en", "zh")]
+    for one, other in zip(*both, strict=True):
+        assert sorted(re.findall(r"\d+(?:[.,]\d+)*", one)) == sorted(re.findall(r"\d+(?:[.,]\d+)*", other))
+    assert all(isinstance(message, Message) for message in result.advice.messages)
