@@ -39,7 +39,9 @@ def nearest(layer: int) -> np.ndarray[Any, Any]:
 
 def content(**changes: Any) -> dict[str, Any]:
     """Points on a grid that is turned from layer to layer; the first 100 lie on one spot."""
-    side = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, 20), np.linspace(-0.9, 0.9, 20)), axis=-1).reshape(-1, 2)
+    side = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, 20), np.linspace(-0.9, 0.9, 20)), axis=-1).reshape(
+        -1, 2
+    )
     side[:100] = side[105]
     turns = np.radians([0, 20, 40, 60]) * 0.3
     coords = np.stack([0.8 * side @ [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in turns])
@@ -67,7 +69,15 @@ def content(**changes: Any) -> dict[str, Any]:
             "cosines": np.full((4, N, NEAR), 100, np.int8),
         },
     }
-    about = {"layers": LAYERS, "blocks": 3, "width": 8, "level": "text", "pool": "mean", "rows": N, "texts": N}
+    about = {
+        "layers": LAYERS,
+        "blocks": 3,
+        "width": 8,
+        "level": "text",
+        "pool": "mean",
+        "rows": N,
+        "texts": N,
+    }
     apart = np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
     alike = {"linear_cka": {"values": (1 - apart / 10).tolist(), "unit": "CKA", "source": "s", "alike": 1}}
     probe = probe_result(3)
@@ -213,7 +223,10 @@ def test_the_advised_layer_stands_beside_the_last(
 
 def test_no_layer_stands_beside_itself(show: Show) -> None:
     opened = show()
-    captions = lambda: [opened.text(f"#caption-{side}") for side in (0, 1)]  # noqa: E731
+
+    def captions() -> list[str]:
+        return [opened.text(f"#caption-{side}") for side in (0, 1)]
+
     opened.tab.locator("#similarity .cell").nth(1 * 4 + 1).click()
     assert captions() == ["layer 1", "layer 3"]
     opened.tab.select_option("#side-0", label="layer 3")
@@ -253,9 +266,21 @@ def contrast(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 # What people without one kind of cones see, in linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.
 VISION = {
     "normal": np.eye(3).tolist(),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
 }
 
 
@@ -331,19 +356,19 @@ def test_the_reader_chooses_which_of_many_classes_have_a_mark(show: Show) -> Non
     assert after[wanted] == dict(zip(names, sizes, strict=True))[wanted]
     assert sum(after.values()) == N
     assert len(after) == len(before)
-    assert list(after)[0] == list(before)[0]
+    assert next(iter(after)) == next(iter(before))
     code = sorted(set(FINE)).index(wanted)
     drawn = opened.tab.evaluate(
         "(code) => { const { scene } = layerwise; const at = scene.grouped.groups.findIndex((g) => g.code === code);"
         " return [...scene.of].flatMap((group, i) => (group === at && scene.ink[i] ? [i] : [])); }",
         code,
     )
-    assert drawn == np.flatnonzero(FINE == wanted).tolist()
+    assert drawn == np.flatnonzero(wanted == FINE).tolist()
     opened.tab.click("#hide-all")
     assert opened.tab.evaluate("layerwise.scene.passes.every((pass) => !pass.length)")
     opened.tab.locator("#legend button.key", has_text=wanted).click()
     shown = opened.tab.evaluate("[...layerwise.scene.passes[1]].sort((a, b) => a - b)")
-    assert shown == np.flatnonzero(FINE == wanted).tolist(), "one class stands alone"
+    assert shown == np.flatnonzero(wanted == FINE).tolist(), "one class stands alone"
 
 
 # --- what is chosen follows what is shown -----------------------------------------------------------------
@@ -385,7 +410,9 @@ def test_a_rectangle_is_counted_anew_when_the_column_changes(show: Show) -> None
         values, sizes = np.unique(names[inside], return_counts=True)
         return dict(zip(values.tolist(), sizes.tolist(), strict=True))
 
-    numbers = lambda: {name: int(words.split()[0]) for name, words in held_counts(opened).items()}  # noqa: E731
+    def numbers() -> dict[str, int]:
+        return {name: int(words.split()[0]) for name, words in held_counts(opened).items()}
+
     assert numbers() == expected(LABELS)
     opened.tab.select_option("#colour", label="fine")
     opened.wait("[...document.querySelectorAll('#boxed dt')].some((one) => /f\\d\\d/.test(one.textContent))")
@@ -402,7 +429,9 @@ def test_a_rectangle_is_counted_anew_when_the_column_changes(show: Show) -> None
     # Classes that the legend hides aren't counted, and it says how many there are.
     opened.tab.select_option("#colour", label="label")
     opened.tab.locator("#legend button.key", has_text="most").click()
-    opened.wait("![...document.querySelectorAll('#boxed dt')].some((one) => one.textContent.includes('most'))")
+    opened.wait(
+        "![...document.querySelectorAll('#boxed dt')].some((one) => one.textContent.includes('most'))"
+    )
     counts = expected(LABELS)
     hidden = counts.pop("most")
     assert numbers() == counts
@@ -436,12 +465,11 @@ def test_lists_have_the_marks_of_the_column_and_of_the_theme(show: Show) -> None
     entries = opened.tab.locator("#hits .entry, #chosen .entry, #pair-near .entry, #boxed .entry")
     assert entries.count() > 40
     before = entries.first.locator("polygon").get_attribute("fill")
-    for step in (
-        lambda: opened.tab.select_option("#colour", label="fine"),
-        lambda: opened.tab.click("#theme"),
-        lambda: opened.tab.select_option("#colour", label="score"),
-    ):
-        step()
+    for column in ("fine", None, "score"):
+        if column is None:
+            opened.tab.click("#theme")
+        else:
+            opened.tab.select_option("#colour", label=column)
         opened.drawn()
         assert opened.tab.evaluate(script) == []
     assert entries.first.locator("polygon").get_attribute("fill") != before

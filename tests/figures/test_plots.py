@@ -406,7 +406,9 @@ def test_rare_labels_are_drawn_over_frequent_ones() -> None:
     """At most 2n points of another class are drawn after the first of a class with n points."""
     sizes = {"O": 2000, "B": 150, "I": 140, "rare": 7}
     labels = [name for name, n in sizes.items() for _ in range(n)]
-    drawn = [(colour, n) for colour, _, n in shapes_drawn(projection(scattered(1, len(labels)), ["6"], labels))]
+    drawn = [
+        (colour, n) for colour, _, n in shapes_drawn(projection(scattered(1, len(labels)), ["6"], labels))
+    ]
     colours = {colour: sum(n for other, n in drawn if other == colour) for colour, _ in drawn}
     assert sorted(colours.values()) == sorted(sizes.values())
     for colour, size in colours.items():

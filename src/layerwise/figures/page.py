@@ -63,7 +63,19 @@ from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 LANGS = ("en", "zh")
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
-    *("words", "dom", "source", "marks", "colours", "neighbours", "scene", "map", "charts", "layers", "chosen"),
+    *(
+        "words",
+        "dom",
+        "source",
+        "marks",
+        "colours",
+        "neighbours",
+        "scene",
+        "map",
+        "charts",
+        "layers",
+        "chosen",
+    ),
     *("panel", "header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
 )
 
