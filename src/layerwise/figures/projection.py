@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _RASTER_FROM = 5000  # points on the page
 _LABEL_MOST, _NAME_MOST = 24, 16
 _TITLE_MOST = 200
+_RARE_SIZE = (
+    1.7  # area of a point of a class with less than a tenth of the most frequent one's points, relative
+)
 _WIDE = 7.0  # inches at most
 _PANEL = 2.1  # inches
 
@@ -110,9 +113,11 @@ def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], styl
         )
     if not groups:
         return _dots(axes, points, style, c=BLUE)
+    most = max((group.inside.sum() for group in groups), default=0)
     for group, members in turns(groups):
         stroke = 0.6 if group.shape == "x" else 0
-        _dots(axes, points[members], style, c=group.colour, marker=group.shape, linewidths=stroke)
+        size = style["s"] * (_RARE_SIZE if 10 * group.inside.sum() < most else 1)
+        _dots(axes, points[members], style, c=group.colour, marker=group.shape, linewidths=stroke, s=size)
     return None
 
 
