@@ -429,7 +429,7 @@ def test_search_hover_choose(show: Show) -> None:
     assert "text number 17 of a small set" in chosen
     assert "5 of 5 are among the nearest at both layers" in chosen
     assert ("cut here" in chosen) == (17 in CLIPPED)
-    assert opened.tab.locator("#chosen li.both").count() == 10
+    assert opened.tab.locator("#chosen li.kept").count() == 10
     assert opened.text("#chosen .beside li button") == "0.787 text number 18 of a small set"
     opened.tab.locator("#chosen .beside li button").first.click()
     opened.wait("document.querySelector('#chosen .whole')?.textContent.includes('number 18')")
@@ -481,7 +481,9 @@ def test_a_rectangle_zoom_and_move(show: Show) -> None:
     keys.press("Escape")
     assert opened.pixels() == plain
     opened.tab.locator("#map canvas").hover()
+    keys.down("Control")
     mouse.wheel(0, -300)
+    keys.up("Control")
     opened.wait("layerwise.map.view.zoom > 1")
     x, y = opened.place(0)
     mouse.move(x + 30, y + 30)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Annotation", "Axes", "Figure", "drawable", "page", "save", "width_of"]
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
 GREY, PALE = "#555555", "#e6e6e6"
 RAMP = "cividis"
 FONT, SMALL = 8.0, 7.0

@@ -66,8 +66,20 @@ from layerwise.wording import catalogue, in_language
 NOT_ON_THE_PAGE = ("advise.", "design.", "figure.", "markdown.", "note.", "source.", "terminal.", "unit.")
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
-    *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
-    *("header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *(
+        "words",
+        "dom",
+        "source",
+        "marks",
+        "colours",
+        "neighbours",
+        "scene",
+        "map",
+        "charts",
+        "layers",
+        "chosen",
+    ),
+    *("panel", "header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
 )
 
 

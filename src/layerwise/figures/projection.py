@@ -13,7 +13,7 @@ from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, drawable, page, width_of
 from layerwise.figures.display_names import number
-from layerwise.figures.groups import NONE, Group, colours
+from layerwise.figures.groups import NONE, Group, colours, turns
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.series import lines
 from layerwise.wording import joined
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _RASTER_FROM = 5000  # points on the page
 _LABEL_MOST, _NAME_MOST = 24, 16
 _TITLE_MOST = 200
-_TURN, _TURNS_MOST = 1000, 12  # points per turn, and turns; see `_draw`
+_RARE_SIZE = (
+    1.7  # area of a point of a class with less than a tenth of the most frequent one's points, relative
+)
 _WIDE = 7.0  # inches at most
 _PANEL = 2.1  # inches
 
@@ -48,9 +50,9 @@ def projection(
     Args:
         coords: float or int (layers, points, 2); a point that isn't finite is left out.
         layers: their names.
-        labels: one per point. Numbers become a colour ramp; anything else is a category: the 8 most frequent have
-            a colour and a shape, the rest are `other`. For classes that are named by numbers, pass strings.
-            `None` and NaN are missing.
+        labels: one per point. Numbers become a colour ramp; anything else is a category: the 15 most frequent have
+            a colour and a shape, loud for rare ones, which are drawn last; the rest are `other`. For classes that
+            are named by numbers, pass strings. `None` and NaN are missing.
         title: text above the panels.
         explained: per layer the share of variance of each of the two axes.
         name: name of the labels, for the legend or the colour bar.
@@ -74,8 +76,7 @@ def projection(
     across = max(2.6, wide * columns) + (0 if values is None else 0.55)
     with page(across, rows * (wide + 0.18) + extra, 200 if raster else 150) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        style = {"s": _size(count, wide), "linewidths": 0, "alpha": 0.75 if count > 300 else 0.9}
-        style["rasterized"] = raster
+        style = {"s": _size(count, wide), "linewidths": 0, "rasterized": raster}
         for place, layer in enumerate(layers):
             share = None if explained is None else explained[place]
             _panel(panels[place], points[place], layer, share, wide)
@@ -106,20 +107,22 @@ def _points(coords: ArrayLike, layers: Sequence[str]) -> F64:
 
 
 def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], style: dict[str, Any]) -> Any:
-    """Draw the points of a panel, unlabelled and rarer ones first; return the object that a colour bar needs."""
+    """Draw the points of a panel; return the object that a colour bar needs."""
     if values is not None:
         empty = np.isnan(values)
         _dots(axes, points[empty], style, c=NONE, marker="x", linewidths=0.6)
-        return _dots(axes, points[~empty], style, c=values[~empty], cmap="viridis", **_ends(values[~empty]))
+        # The bright end of the ramp can't be seen on white without an edge.
+        edge = {"edgecolors": GREY, "linewidths": 0.3}
+        return _dots(
+            axes, points[~empty], style, c=values[~empty], cmap="viridis", **edge, **_ends(values[~empty])
+        )
     if not groups:
         return _dots(axes, points, style, c=BLUE)
-    # Many points are drawn in turns, so that no group hides the others.
-    turns = np.arange(len(points)) % max(1, min(_TURNS_MOST, len(points) // _TURN))
-    for turn in range(turns.max(initial=-1) + 1):
-        for group in reversed(groups):
-            stroke = 0.6 if group.shape == "x" else 0
-            members = points[group.inside & (turns == turn)]
-            _dots(axes, members, style, c=group.colour, marker=group.shape, linewidths=stroke)
+    most = max((group.inside.sum() for group in groups), default=0)
+    for group, members in turns(groups):
+        stroke = 0.6 if group.shape == "x" else 0
+        size = style["s"] * (_RARE_SIZE if 10 * group.inside.sum() < most else 1)
+        _dots(axes, points[members], style, c=group.colour, marker=group.shape, linewidths=stroke, s=size)
     return None
 
 

@@ -1,4 +1,4 @@
-// What is chosen: a point with its neighbours at two layers, or what a rectangle holds.
+// What is chosen: a point with its neighbours at two layers, or what a rectangle held.
 const LISTED = 40; // texts of a rectangle that are listed
 
 /** What a row says: a text, or a word in its text. */
@@ -22,68 +22,47 @@ function textOf(hit, most) {
 
 /** A row as a button that chooses it; rows that aren't on the map are words only. */
 function pointButton(scene, hit, content = textOf(hit, 140)) {
+  const icon = (mark) => markIcon(mark, hit.kind, hit.kind && t(`near.${hit.kind}.short`));
   if (hit.point === null || hit.point === undefined)
-    return el("div", { class: "entry quiet", title: t("not.shown") }, content);
+    return el("div", { class: "entry quiet", title: t("not.shown") }, hit.kind && icon(null), content);
   return el(
     "button",
     { type: "button", class: "entry", onclick: () => scene.choose(hit.point) },
-    swatch(scene, hit.point),
+    icon(scene.marks[scene.of[hit.point]]),
     content,
   );
 }
 
-function swatch(scene, point) {
-  const colour = scene.palette()[scene.groupOf(point)];
-  return svg(
-    "svg",
-    { viewBox: "0 0 12 12", class: "dot", "aria-hidden": "true" },
-    svg("circle", { cx: 6, cy: 6, r: 5, fill: css(colour) }),
-  );
-}
-
 /** The chosen point: its text, its columns, and its nearest at this layer beside those at another. */
-function chosenCard(scene) {
+function chosenCard(scene, map) {
   const card = el("div", { class: "card", id: "chosen" }, note(t("chosen.none")));
-  let other = Math.max(0, scene.layers.length - 1);
+  let picked = null; // the layer to compare with, if the reader chose one
   let turn = 0;
+  let ringed = null; // the layer whose neighbours are ringed
   const draw = async () => {
     const point = scene.chosen;
     const mine = (turn += 1);
-    if (point === null) return card.replaceChildren(note(t("chosen.none")));
     const layer = scene.layer;
-    const [hit, nearHere, nearOther] = await Promise.all([
-      scene.source.text(point),
-      scene.source.neighbours(point, layer),
-      scene.source.neighbours(point, other),
-    ]);
+    if (ringed?.point !== point || ringed.layer !== layer) map.ring([]);
+    ringed = { point, layer };
+    if (point === null) return card.replaceChildren(note(t("chosen.none")));
+    const other = picked === null || picked === layer ? partnerOf(layer, scene) : picked;
+    const pair = [layer, other].sort((a, b) => a - b);
+    const [hit, sides] = await Promise.all([scene.source.text(point), nearestAt(scene, point, pair)]);
     if (mine !== turn) return undefined;
-    const head = el(
-      "div",
-      { class: "row" },
-      el("h3", {}, t("chosen")),
-      el("button", { type: "button", onclick: () => scene.choose(null) }, t("clear")),
-    );
-    const values = el(
-      "dl",
-      { class: "values" },
-      scene.columns.flatMap((column) => [
-        el("dt", {}, userText(column.name, "bdi", 40)),
-        el("dd", {}, userText(valueOf(column, point), "bdi", 80)),
-      ]),
-      el("dt", {}, t("row.name")),
-      el("dd", {}, count(hit.row)),
-    );
     card.replaceChildren(
-      head,
+      el(
+        "div",
+        { class: "row" },
+        el("h3", {}, t("chosen")),
+        el("button", { type: "button", onclick: () => scene.choose(null) }, t("clear")),
+      ),
       el("p", { class: "whole" }, textOf(hit, 400)),
       hit.clipped ? note(t("clipped")) : "",
-      values,
-      ...nearPart(nearHere, nearOther, layer),
+      valueList(scene, point, hit.row),
+      ...(sides ? nearPart(pair, sides, other) : [note(t("near.none"))]),
     );
-    scene.near = (nearHere ?? [])
-      .map((entry) => entry.point)
-      .filter((point) => point !== null && point !== undefined);
-    scene.emit("paint");
+    map.ring(sides ? ringsOf(sides[pair.indexOf(layer)]) : []);
     announce(
       t("said.chosen", {
         text: short(hit.text ?? t("row", { n: hit.row }), 100),
@@ -92,92 +71,113 @@ function chosenCard(scene) {
     );
     return undefined;
   };
-  const nearPart = (nearHere, nearOther, layer) => {
-    if (!nearHere) return [note(t("near.none"))];
+  const nearPart = (pair, sides, other) => {
+    if (scene.layers.length < 2)
+      return [el("h3", {}, t("near")), nearestList(scene, sides[0].map((hit) => ({ ...hit, kind: null })))];
     const pick = select(
       t("near.beside"),
-      scene.layers.map((name, i) => [i, layerWord(name)]),
+      scene.layers.map((name, i) => [i, layerWord(name)]).filter(([i]) => i !== scene.layer),
       (value) => {
-        other = Number(value);
+        picked = Number(value);
         draw().then(() => $("near-other")?.focus(), report);
       },
       { id: "near-other" },
     );
     pick.box.value = other;
-    const rowsOfOther = nearOther.map((entry) => entry.row);
-    const both = new Set(nearHere.map((entry) => entry.row).filter((row) => rowsOfOther.includes(row)));
-    const list = (entries) =>
-      el(
-        "ol",
-        {},
-        entries.map((entry) =>
-          el(
-            "li",
-            { class: both.has(entry.row) ? "both" : null },
-            pointButton(
-              scene,
-              entry,
-              el(
-                "span",
-                {},
-                el("span", { class: "cosine", title: t("cosine") }, num(entry.cosine)),
-                " ",
-                textOf(entry, 90),
-              ),
-            ),
-            both.has(entry.row) ? el("span", { class: "unseen" }, t("near.shared")) : null,
-          ),
-        ),
-      );
-    return [
-      el("h3", {}, t("near")),
-      pick.label,
-      note(t("near.common", { n: both.size, of: nearHere.length })),
-      el(
-        "div",
-        { class: "beside" },
-        el("div", {}, el("h4", {}, layerWord(scene.layers[layer])), list(nearHere)),
-        el("div", {}, el("h4", {}, layerWord(scene.layers[other])), list(nearOther)),
-      ),
-    ];
+    return [el("h3", {}, t("near")), pick.label, ...neighbourLists(scene, pair, sides)];
   };
   const redraw = () => draw().catch(report);
-  scene.on("choose", redraw);
-  scene.on("layer", redraw);
-  scene.on("colour", redraw);
+  for (const change of ["choose", "layer", "colour", "theme"]) scene.on(change, redraw);
   return card;
 }
 
-/** What a rectangle holds: how many of each class, and the texts. */
-async function showBox(scene, card, inside) {
-  card.hidden = false;
-  const close = el("button", { type: "button", onclick: () => (card.hidden = true) }, t("clear"));
-  const head = el("div", { class: "row" }, el("h3", {}, t("boxed", { n: count(inside.length) })), close);
-  const groups = scene.grouped?.groups ?? [];
-  const many = groups
-    .map((group, i) => [group, inside.filter((point) => scene.groupOf(point) === i).length])
-    .filter(([, n]) => n);
-  const counts = many.length
+/** What a point has in the columns. */
+const valueList = (scene, point, row) =>
+  el(
+    "dl",
+    { class: "values" },
+    scene.columns.flatMap((column) => [
+      el("dt", {}, userText(column.name, "bdi", 40)),
+      el("dd", {}, userText(valueOf(column, point), "bdi", 80)),
+    ]),
+    el("dt", {}, t("row.name")),
+    el("dd", {}, count(row)),
+  );
+
+/** What a rectangle held when it was drawn: how many of each class, and the texts. */
+function boxCard(scene) {
+  const card = el("div", { id: "boxed", class: "card", hidden: true });
+  let inside = null;
+  let layer = null;
+  let turn = 0;
+  const close = () => {
+    turn += 1;
+    inside = null;
+    card.hidden = true;
+  };
+  const draw = async () => {
+    if (!inside) return;
+    const mine = (turn += 1);
+    const seen = inside.filter((point) => scene.ink[point]);
+    const some = await Promise.all(seen.slice(0, LISTED).map((point) => scene.source.text(point)));
+    if (mine !== turn) return;
+    const head = t("boxed", { n: count(seen.length), layer: layerWord(scene.layers[layer]) });
+    card.replaceChildren(
+      el(
+        "div",
+        { class: "row" },
+        el("h3", {}, head),
+        el("button", { type: "button", onclick: close }, t("clear")),
+      ),
+      seen.length < inside.length ? note(t("boxed.hidden", { n: count(inside.length - seen.length) })) : "",
+      countsOf(scene, seen),
+      el(
+        "div",
+        { class: "list" },
+        some.map((entry) => pointButton(scene, entry)),
+      ),
+      seen.length > some.length ? note(t("boxed.first", { n: some.length })) : "",
+    );
+    card.hidden = false;
+    announce(head);
+  };
+  const redraw = () => draw().catch(report);
+  for (const change of ["colour", "hide", "theme"]) scene.on(change, redraw);
+  scene.on("clear", close);
+  const show = (points) => {
+    [inside, layer] = [points, scene.layer];
+    redraw();
+  };
+  return { card, show };
+}
+
+/** How many of some points are of each class; for a column of numbers their ends, middle and those without. */
+function countsOf(scene, points) {
+  const of = (n) => `${count(n)} (${percent(n / points.length)})`;
+  let entries = [];
+  if (scene.grouped) {
+    const many = scene.grouped.groups.map(() => 0);
+    for (const point of points) many[scene.of[point]] += 1;
+    entries = scene.grouped.groups
+      .map((group, i) => [[markIcon(scene.marks[i]), " ", userText(group.name, "bdi", 60)], of(many[i]), many[i]])
+      .filter(([, , n]) => n);
+  } else if (scene.range) {
+    const values = Array.from(points, (point) => scene.column.values[point]);
+    const known = values.filter(Number.isFinite).sort((a, b) => a - b);
+    const middle = (known[(known.length - 1) >> 1] + known[known.length >> 1]) / 2;
+    if (known.length)
+      entries = [
+        [t("boxed.lowest"), num(known[0])],
+        [t("boxed.median"), num(middle)],
+        [t("boxed.highest"), num(known.at(-1))],
+      ];
+    if (known.length < values.length) entries.push([t("no.value"), of(values.length - known.length)]);
+  }
+  return entries.length
     ? el(
         "dl",
         { class: "values" },
-        many.flatMap(([group, n]) => [
-          el("dt", {}, userText(group.name, "bdi", 60)),
-          el("dd", {}, `${count(n)} (${percent(n / inside.length)})`),
-        ]),
+        entries.flatMap(([name, words]) => [el("dt", {}, name), el("dd", {}, words)]),
       )
-    : null;
-  const some = await Promise.all(inside.slice(0, LISTED).map((point) => scene.source.text(point)));
-  const more = inside.length > some.length ? note(t("boxed.first", { n: some.length })) : "";
-  card.replaceChildren(
-    head,
-    ...(counts ? [counts] : []),
-    el(
-      "div",
-      { class: "list" },
-      some.map((entry) => pointButton(scene, entry)),
-    ),
-    more,
-  );
-  announce(t("boxed", { n: count(inside.length) }));
+    : "";
 }

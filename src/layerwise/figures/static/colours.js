@@ -1,10 +1,4 @@
-// What tells points apart: Okabe and Ito's colours (2008) for categories, the most frequent first; viridis for numbers.
-const INKS = {
-  light: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#d9c400"],
-  dark: ["#3f9fe0", "#e8702a", "#1fb98c", "#dd92bb", "#f0b030", "#8fd0f7", "#f2f2f2", "#f0e442"],
-};
-const REST = { light: "#8a8a8a", dark: "#8a8a8a" };
-const NONE = { light: "#c4c4c4", dark: "#565656" };
+// What tells points apart: a mark (marks.js) for every class; viridis for numbers.
 const VIRIDIS = [
   "#440154",
   "#482878",
@@ -29,6 +23,14 @@ function ramp(share) {
   return a.map((value, i) => Math.round(value + (b[i] - value) * (at - low)));
 }
 
+/** The part of viridis whose contrast to the ground of the map is at least 3. */
+const VISIBLE = { light: [0, 0.58], dark: [0.36, 1] };
+/** The colour at 0 … 1 of points. */
+function pointRamp(share) {
+  const [low, high] = VISIBLE[theme()];
+  return ramp(low + share * (high - low));
+}
+
 const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
 /** Black or white, whichever can be read on a colour. */
 const over = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff");
@@ -38,45 +40,54 @@ const theme = () =>
   document.documentElement.dataset.theme ??
   (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
-/**
- * Groups of points: `of` the group of each point, `groups` with `name` and a `place` in the palette.
- * The eight most frequent values stand for themselves, then all others, then those without a value.
- */
-function byCategory(column) {
+/** How many points each value of a column has, the most frequent first: [[code, count], …]; `missing` those without. */
+function frequencies(column) {
   const counts = new Map();
   for (const code of column.codes) counts.set(code, (counts.get(code) ?? 0) + 1);
   const missing = counts.get(MISSING) ?? 0;
   counts.delete(MISSING);
-  const order = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || a - b);
-  const groups = order.slice(0, 8).map((code, place) => ({
-    name: column.values[code] || t("empty"),
-    place,
-    count: counts.get(code),
-    of: code,
-  }));
-  const others = order.slice(8);
-  const place = new Map(groups.map((group, i) => [group.of, i]));
-  if (others.length) {
-    others.forEach((code) => place.set(code, groups.length));
-    groups.push({
-      name: t("others", { n: count(others.length) }),
-      place: "rest",
-      count: others.reduce((sum, code) => sum + counts.get(code), 0),
-    });
-  }
-  if (missing) {
-    place.set(MISSING, groups.length);
-    groups.push({ name: t("no.value"), place: "none", count: missing });
-  }
-  return { groups, of: Uint16Array.from(column.codes, (code) => place.get(code)) };
+  return { order: [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]), missing };
 }
 
-const groupColour = (group) =>
-  rgb(
-    typeof group.place === "number"
-      ? INKS[theme()][group.place]
-      : (group.place === "rest" ? REST : NONE)[theme()],
-  );
+/** The place that the reader's choices take in turn: those of the rarest first, never that of the most frequent. */
+const slotOf = (turn) => CLASSES - 1 - (turn % (CLASSES - 1));
+const className = (column, code) => column.values[code] || t("empty");
+
+/**
+ * Groups of points: `of` the group of each point, `groups` with `name`, `mark` and `count`, and `others`.
+ * The most frequent values have a mark each, then come all others, then the points without a value. `picked` are
+ * values that the reader wants to see: they take the marks of the rarest of the frequent ones.
+ */
+function byCategory(column, picked = []) {
+  const { order, missing } = frequencies(column);
+  const counts = new Map(order);
+  const slots = order.slice(0, CLASSES).map(([code]) => code);
+  picked.forEach((code, turn) => (slots[slotOf(turn)] = code));
+  const most = order[0]?.[1] ?? 0;
+  const groups = slots.map((code, place) => ({
+    name: className(column, code),
+    code,
+    mark: markOf(place, slots.length),
+    count: counts.get(code),
+    rare: counts.get(code) * 10 < most,
+  }));
+  const place = new Map(slots.map((code, i) => [code, i]));
+  const others = order.filter(([code]) => !place.has(code));
+  if (others.length) {
+    for (const [code] of others) place.set(code, groups.length);
+    groups.push({
+      name: t("others", { n: count(others.length) }),
+      mark: { colour: REST, shape: "dot" },
+      count: others.reduce((sum, [, n]) => sum + n, 0),
+    });
+  }
+  const empty = missing ? groups.length : -1;
+  if (missing) {
+    place.set(MISSING, empty);
+    groups.push({ name: t("no.value"), mark: { colour: NONE, shape: "cross" }, count: missing });
+  }
+  return { groups, others, empty, of: Uint16Array.from(column.codes, (code) => place.get(code)) };
+}
 
 /** The ends of a column of numbers, missing ones left out. */
 function ends(values) {

@@ -1,32 +1,36 @@
-// Two layers side by side: the same points in the same colours, and what every measure says of the pair.
+// Two layers side by side: the same points in the same marks, the neighbours of the chosen point at each of the
+// layers, and what every measure says of the pair.
 function compareSection(scene, analysis) {
   const layers = scene.layers;
   const result = el("div", { id: "pair" });
+  const near = el("div", { id: "pair-near" });
+  let pair = scene.pair;
+  let turn = 0;
   const picks = [0, 1].map((side) =>
     select(
       t(side ? "compare.right" : "compare.left"),
       layers.map((name, i) => [i, layerWord(name)]),
-      () => show(),
+      (value) => {
+        const chosen = Number(value);
+        // A layer beside itself shows nothing: the layer of the other side gives way to this one's.
+        const other = chosen === pair[1 - side] ? pair[side] : pair[1 - side];
+        show(side ? [other, chosen] : [chosen, other]).catch(report);
+      },
       { id: `side-${side}` },
     ),
   );
   const maps = [0, 1].map(
     (side) =>
       new PointMap(scene, t(side ? "compare.right" : "compare.left"), {
-        hover: (point, event) => hoverTip(scene, point, event),
+        hover: (point, event) => {
+          // What is hovered in one is ringed in the other.
+          maps[1 - side].hovered = point;
+          maps[1 - side].invalidate();
+          hoverTip(scene, point, event);
+        },
         pick: (point) => scene.choose(point),
       }),
   );
-  // What is hovered in one is ringed in the other.
-  maps.forEach((map, side) => {
-    const showTip = map.act.hover;
-    map.act.hover = (point, event) => {
-      maps[1 - side].hovered = point;
-      maps[1 - side].invalidate();
-      showTip(point, event);
-    };
-  });
-  const words = el("div", { class: "card chosen-here" });
   const close = el("button", { type: "button", onclick: () => (box.hidden = true) }, t("close"));
   const box = section(
     "compare",
@@ -37,58 +41,78 @@ function compareSection(scene, analysis) {
       { class: "twin" },
       maps.map((map, side) => el("figure", {}, el("figcaption", { id: `caption-${side}` }), map.canvas)),
     ),
-    words,
+    near,
     result,
   );
   box.hidden = true;
-  scene.on("choose", async () => {
+  /** Rings and lists the neighbours of the chosen point. */
+  const drawNear = async () => {
+    if (box.hidden) return;
+    const mine = (turn += 1);
     const point = scene.chosen;
-    words.hidden = point === null;
-    if (point !== null) words.replaceChildren(textOf(await scene.source.text(point), 300));
-  });
-  words.hidden = true;
-  const show = async () => {
-    const pair = picks.map((pick) => Number(pick.box.value));
+    for (const map of maps) map.ring([]);
+    if (point === null) {
+      near.replaceChildren(note(t("compare.choose")));
+      return;
+    }
+    const [hit, sides] = await Promise.all([scene.source.text(point), nearestAt(scene, point, pair)]);
+    if (mine !== turn) return;
+    if (sides) maps.forEach((map, side) => map.ring(ringsOf(sides[side])));
+    near.replaceChildren(
+      el("div", { class: "card chosen-here" }, textOf(hit, 300)),
+      ...(sides ? neighbourLists(scene, pair, sides) : [note(t("near.none"))]),
+    );
+  };
+  const redraw = () => drawNear().catch(report);
+  for (const change of ["choose", "colour", "theme"]) scene.on(change, redraw);
+  const show = async (wanted) => {
+    pair = wanted;
     pair.forEach((layer, side) => {
+      picks[side].box.value = layer;
       maps[side].go(layer);
       $(`caption-${side}`).textContent = layerWord(layers[layer]);
     });
-    const shared = await scene.source.shared(...pair);
-    const names = (analysis?.layers ?? []).map(String);
-    const [r, c] = pair.map((layer) => names.indexOf(layers[layer]));
-    const rows =
-      r < 0 || c < 0
-        ? []
-        : measuresOf(analysis, true).map(([name, measure]) => [
-            measureName(name),
-            num(measure.values[r]?.[c]),
-            interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]) || "–",
-            unitName(measure.unit),
-          ]);
-    if (isNumber(shared))
-      rows.push([
-        t("compare.shared"),
-        num(shared * scene.points.neighbours.k),
-        "–",
-        t("compare.of", { k: scene.points.neighbours.k }),
-      ]);
+    redraw();
+    announce(t("said.compare", { a: layerWord(layers[pair[0]]), b: layerWord(layers[pair[1]]) }));
+    const shared = await scene.source.shared(...wanted);
+    if (pair !== wanted) return;
+    const rows = pairRows(scene, analysis, pair, shared);
     result.replaceChildren(
       rows.length
         ? table([t("measure"), t("value"), t("interval.name"), t("unit")], rows)
         : note(t("compare.none")),
     );
-    announce(t("said.compare", { a: layerWord(layers[pair[0]]), b: layerWord(layers[pair[1]]) }));
   };
-  /** Opens with two layers, by name. */
-  const open = (a, b) => {
+  /** Opens with two layers, by name; with a layer's partner in place of itself, and without names as at first. */
+  const open = (a = layers[scene.pair[0]], b = layers[scene.pair[1]]) => {
     const at = [a, b].map((name) => layers.indexOf(name));
     if (at.some((layer) => layer < 0)) return;
-    picks.forEach((pick, side) => (pick.box.value = at[side]));
     box.hidden = false;
-    show().catch(report);
+    const other = partnerOf(at[0], scene);
+    show(at[0] === at[1] ? [at[0], other].sort((a, b) => a - b) : at).catch(report);
     box.scrollIntoView({ block: "nearest", behavior: STILL.matches ? "auto" : "smooth" });
     $("compare-title").setAttribute("tabindex", -1);
     $("compare-title").focus({ preventScroll: true });
   };
-  return { box, open };
+  return { box, open, maps };
+}
+
+/** What is known of two layers: every measure of a pair, and how many neighbours they share. */
+function pairRows(scene, analysis, pair, shared) {
+  const names = (analysis?.layers ?? []).map(String);
+  const [r, c] = pair.map((layer) => names.indexOf(scene.layers[layer]));
+  const rows =
+    r < 0 || c < 0
+      ? []
+      : measuresOf(analysis, true).map(([name, measure]) => [
+          measureName(name),
+          num(measure.values[r]?.[c]),
+          interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]) || "–",
+          unitName(measure.unit),
+        ]);
+  if (isNumber(shared)) {
+    const { k } = scene.points.neighbours;
+    rows.push([t("compare.shared"), num(shared * k), "–", t("compare.of", { k })]);
+  }
+  return rows;
 }

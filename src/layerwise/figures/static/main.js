@@ -44,7 +44,7 @@ async function start() {
       {
         type: "button",
         id: "compare-open",
-        onclick: () => compare(scene.layers[0], scene.layers[scene.layer || scene.layers.length - 1]),
+        onclick: () => compare(),
       },
       t("compare.open"),
     );
@@ -65,7 +65,7 @@ async function start() {
   showFooter(head);
   drawn.slider?.set(0);
   listen(scene, drawn);
-  window.layerwise = { frames, scene, slider: drawn.slider, map: drawn.map };
+  window.layerwise = { frames, scene, slider: drawn.slider, map: drawn.map, sides: sides?.maps };
   document.documentElement.dataset.ready = "";
 }
 
@@ -85,7 +85,7 @@ function listen(scene, { slider, map }) {
       tip.hide();
       scene.emit("clear");
       if (scene.chosen !== null) scene.choose(null);
-      for (const id of ["boxed", "compare"]) if ($(id)) $(id).hidden = true;
+      if ($("compare")) $("compare").hidden = true;
       slider?.play(false);
       return announce(t("said.clear"));
     }

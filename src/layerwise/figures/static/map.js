@@ -1,29 +1,17 @@
-// Points on a canvas. They are written into pixels by hand: with fifty thousand of them a canvas's own circles take
+// Points on a canvas. Their marks are written into pixels by hand: with fifty thousand of them a canvas's own circles take
 // too long where there is no GPU.
 const REACH = 10; // pixels around the pointer in which a point is found
-
-/** A disc as offsets into pixels: those that it covers, and those that its edge half covers. */
-function stamp(radius, stride) {
-  const [inner, edge] = [[], []];
-  const reach = Math.ceil(radius);
-  for (let y = -reach; y <= reach; y += 1) {
-    for (let x = -reach; x <= reach; x += 1) {
-      const out = Math.hypot(x, y) - radius;
-      if (out <= -0.35) inner.push(y * stride + x);
-      else if (out < 0.45) edge.push(y * stride + x);
-    }
-  }
-  return { inner: Int32Array.from(inner), edge: Int32Array.from(edge) };
-}
 
 class PointMap {
   constructor(scene, label, act = {}) {
     this.scene = scene;
-    this.act = act; // hover(point, event), pick(point), box(points)
+    this.act = act; // hover(point or null, event), pick(point), box(points)
     this.at = 0;
     this.coords = [];
     this.view = { zoom: 1, x: 0, y: 0 };
     this.where = new Float32Array(2 * scene.n);
+    this.rings = []; // {point, kind} of neighbours
+    this.ringed = []; // those that were drawn last, with the place of each
     this.touching = new Map();
     this.canvas = el("canvas", { class: "map", tabindex: 0, role: "img", "aria-label": label });
     this.pen = this.canvas.getContext("2d", { alpha: false });
@@ -34,6 +22,7 @@ class PointMap {
 
   /** Shows a layer, or a place between two; what isn't loaded yet is drawn when it is. */
   go(at) {
+    if (at !== this.at) this.hover(null); // the points move away from under the pointer
     this.at = at;
     for (const layer of new Set([Math.floor(at), Math.ceil(at)])) {
       if (!this.coords[layer]) {
@@ -46,6 +35,12 @@ class PointMap {
     this.invalidate();
   }
 
+  /** Rings points: {point, kind}. */
+  ring(rings) {
+    this.rings = rings;
+    this.invalidate();
+  }
+
   resize() {
     const ratio = Math.min(2, devicePixelRatio || 1);
     const [wide, high] = [this.canvas.clientWidth, this.canvas.clientHeight].map((side) =>
@@ -54,13 +49,13 @@ class PointMap {
     if (!wide || !high || (wide === this.canvas.width && high === this.canvas.height && this.pixels)) return;
     const n = this.scene.n;
     this.ratio = ratio;
-    this.radius = ratio * (n > 20000 ? 1.4 : n > 5000 ? 2 : n > 1000 ? 2.7 : n > 200 ? 3.6 : 5);
-    this.pad = Math.ceil(this.radius) + 1; // so that a disc at the border needs no test
+    this.base = ratio * (n > 20000 ? 1.4 : n > 5000 ? 2 : n > 1000 ? 2.7 : n > 200 ? 3.6 : 5);
+    this.pad = Math.ceil(10 * ratio); // so that a mark at the border needs no test
+    this.radius = null;
     [this.canvas.width, this.canvas.height] = [wide, high];
     this.stride = wide + 2 * this.pad;
     this.image = new ImageData(this.stride, high + 2 * this.pad);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    this.stamp = stamp(this.radius, this.stride);
     this.draw();
   }
 
@@ -76,7 +71,9 @@ class PointMap {
     if (!a || !b || !this.pixels) return;
     const begin = performance.now();
     this.pixels.fill(this.scene.paper);
-    for (const pass of this.scene.passes) this.drawPoints(pass, a, b);
+    this.locate(a, b);
+    this.fit();
+    for (const pass of this.scene.passes) this.drawPoints(pass);
     this.pen.putImageData(this.image, -this.pad, -this.pad);
     this.drawMarks();
     this.grid = null;
@@ -84,29 +81,50 @@ class PointMap {
     if (frames.length > 2000) frames.splice(0, 1000);
   }
 
-  drawPoints(list, a, b) {
-    const {
-      where,
-      pixels,
-      stride,
-      pad,
-      scene: { ink },
-      stamp: { inner, edge },
-    } = this;
-    const { width, height } = this.canvas;
+  /** Finds the place of every point, of hidden ones too. */
+  locate(a, b) {
+    const { where } = this;
     const share = this.at - Math.floor(this.at);
     const scale = this.scale();
-    const [left, top] = [width / 2 + this.view.x * this.ratio, height / 2 + this.view.y * this.ratio];
+    const [left, top] = [
+      this.canvas.width / 2 + this.view.x * this.ratio,
+      this.canvas.height / 2 + this.view.y * this.ratio,
+    ];
+    for (let i = 0; i < where.length; i += 2) {
+      where[i] = left + (a[i] + (b[i] - a[i]) * share) * scale;
+      where[i + 1] = top - (a[i + 1] + (b[i + 1] - a[i + 1]) * share) * scale;
+    }
+  }
+
+  /** Takes the size of marks: they grow with the zoom, until their shapes can be told apart. */
+  fit() {
+    const most = Math.max(this.base, 5 * this.ratio);
+    const radius = Math.max(this.base, Math.min(most, this.base * this.view.zoom ** 0.4));
+    if (radius === this.radius) return;
+    this.radius = radius;
+    this.stamps = new Map();
+  }
+
+  stampOf({ shape, size }) {
+    const key = `${shape} ${size}`;
+    if (!this.stamps.has(key)) this.stamps.set(key, stamp(shape, this.radius * size, this.stride));
+    return this.stamps.get(key);
+  }
+
+  drawPoints(list) {
+    const { where, pixels, stride, pad, scene } = this;
+    const { ink, of } = scene;
+    const stamps = scene.marks.map((mark) => this.stampOf(mark));
+    const { width, height } = this.canvas;
     for (let k = 0; k < list.length; k += 1) {
       const i = list[k];
-      const x = left + (a[2 * i] + (b[2 * i] - a[2 * i]) * share) * scale;
-      const y = top - (a[2 * i + 1] + (b[2 * i + 1] - a[2 * i + 1]) * share) * scale;
-      where[2 * i] = x;
-      where[2 * i + 1] = y;
+      const x = where[2 * i];
+      const y = where[2 * i + 1];
       if (!(x >= 0 && y >= 0 && x < width && y < height)) continue; // NaN too: not there yet
       const base = ((y | 0) + pad) * stride + (x | 0) + pad;
       const colour = ink[i];
       const half = (colour & 0xfefefefe) >>> 1;
+      const { inner, edge } = stamps[of[i]];
       for (let j = 0; j < inner.length; j += 1) pixels[base + inner[j]] = colour;
       for (let j = 0; j < edge.length; j += 1) {
         const at = base + edge[j];
@@ -121,20 +139,24 @@ class PointMap {
 
   drawMarks() {
     const { pen, scene } = this;
-    const colour = theme() === "dark" ? "#fff" : "#000";
-    const ring = (point, size, dashes = []) => {
+    const [ink, paper] = theme() === "dark" ? ["#fff", "#15171a"] : ["#000", "#fff"];
+    this.ringed = [];
+    const ring = (point, kind, size, width) => {
       if (point === null || point === undefined || !scene.ink[point]) return;
-      pen.setLineDash(dashes);
-      pen.beginPath();
-      pen.arc(this.where[2 * point], this.where[2 * point + 1], this.radius + size * this.ratio, 0, 7);
-      pen.stroke();
+      const [x, y] = [this.where[2 * point], this.where[2 * point + 1]];
+      this.ringed.push({ point, kind, x: x / this.ratio, y: y / this.ratio });
+      const path = ringPath(kind, x, y, this.radius + size * this.ratio);
+      // On paper of its own: a ring can be seen over points of any colour.
+      for (const [colour, wide] of [[paper, width + 2.4], [ink, width]]) {
+        pen.strokeStyle = colour;
+        pen.lineWidth = wide * this.ratio;
+        pen.stroke(path);
+      }
     };
-    pen.strokeStyle = colour;
-    pen.lineWidth = 1.2 * this.ratio;
-    for (const point of scene.near) ring(point, 2.5, [2 * this.ratio, 2 * this.ratio]);
-    ring(this.hovered, 2.5);
-    pen.lineWidth = 2.4 * this.ratio;
-    ring(scene.chosen, 4.5);
+    for (const { point, kind } of this.rings) ring(point, kind, 3, 1.4);
+    ring(this.hovered, "hovered", 2.5, 1.2);
+    ring(scene.chosen, "chosen", 5, 2.6);
+    pen.strokeStyle = ink;
     pen.setLineDash([4 * this.ratio, 3 * this.ratio]);
     pen.lineWidth = this.ratio;
     if (this.boxed) pen.strokeRect(...this.boxed.map((value) => value * this.ratio));
@@ -177,12 +199,14 @@ class PointMap {
   }
 
   reset() {
+    this.hover(null);
     this.view = { zoom: 1, x: 0, y: 0 };
     this.invalidate();
   }
 
   /** Zooms by a factor, so that what is at (x, y) stays there. */
   zoom(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
+    this.hover(null);
     const zoom = Math.max(0.8, Math.min(60, this.view.zoom * factor));
     const grown = zoom / this.view.zoom;
     const [dx, dy] = [x - this.canvas.clientWidth / 2, y - this.canvas.clientHeight / 2];
@@ -194,8 +218,8 @@ class PointMap {
     const { canvas } = this;
     const on = (name, act) => canvas.addEventListener(name, act, { passive: false });
     on("wheel", (event) => {
-      // At the outermost zoom a wheel that would zoom out scrolls the page.
-      if (event.deltaY > 0 && this.view.zoom <= 0.8) return;
+      // A wheel alone scrolls the page; browsers tell of a pinch on a touchpad as of a wheel with ctrl.
+      if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.offsetX, event.offsetY);
     });
@@ -216,7 +240,7 @@ class PointMap {
     this.touching.set(event.pointerId, [event.offsetX, event.offsetY]);
     this.from = [event.offsetX, event.offsetY];
     this.moved = false;
-    this.boxing = (event.shiftKey || this.rectangles) && this.touching.size === 1;
+    this.boxing = this.act.box && (event.shiftKey || this.rectangles) && this.touching.size === 1;
   }
 
   move(event) {
@@ -237,7 +261,7 @@ class PointMap {
       this.view.y += here[1] - before[1];
     }
     this.touching.set(event.pointerId, here);
-    tip.hide();
+    this.hover(null);
     return this.invalidate();
   }
 
@@ -252,11 +276,9 @@ class PointMap {
     if (this.boxed) {
       const [x, y, wide, high] = this.boxed.map((value) => value * this.ratio);
       const inside = [];
-      for (const pass of this.scene.passes) {
-        for (const i of pass) {
-          const [dx, dy] = [this.where[2 * i] - x, this.where[2 * i + 1] - y];
-          if (dx >= 0 && dy >= 0 && dx <= wide && dy <= high) inside.push(i);
-        }
+      for (let i = 0; i < this.scene.n; i += 1) {
+        const [dx, dy] = [this.where[2 * i] - x, this.where[2 * i + 1] - y];
+        if (dx >= 0 && dy >= 0 && dx <= wide && dy <= high) inside.push(i);
       }
       this.boxed = null;
       this.act.box?.(inside);
@@ -267,9 +289,10 @@ class PointMap {
 
   hover(point, event) {
     this.canvas.style.cursor = point === null ? "" : "pointer";
+    if (point === (this.hovered ?? null) && point === null) return;
     if (point === null) tip.hide();
     if (point !== this.hovered) this.invalidate();
     this.hovered = point;
-    if (point !== null) this.act.hover?.(point, event);
+    this.act.hover?.(point, event);
   }
 }

@@ -9,11 +9,11 @@ function mapSection(scene) {
   const method = t(points.method === "umap" ? "map.umap" : "map.pca");
   const box = section("map", t("map"), el("p", { class: "lead" }, `${drawn} ${method}`));
   const side = el("div", { class: "side" });
-  const boxed = el("div", { id: "boxed", class: "card", hidden: true });
+  const boxed = boxCard(scene);
   const map = new PointMap(scene, t("map.label"), {
     hover: (point, event) => hoverTip(scene, point, event),
     pick: (point) => scene.choose(point),
-    box: (inside) => showBox(scene, boxed, inside),
+    box: boxed.show,
   });
   const slider = new LayerSlider(scene, (at) => map.go(at));
   const rectangles = el(
@@ -24,6 +24,7 @@ function mapSection(scene) {
       onclick: () => {
         map.rectangles = !map.rectangles;
         rectangles.setAttribute("aria-pressed", map.rectangles);
+        map.canvas.classList.toggle("boxing", map.rectangles);
       },
     },
     t("rectangle"),
@@ -43,7 +44,7 @@ function mapSection(scene) {
       ? t("map.explained", { x: percent(shares[0]), y: percent(shares[1]) })
       : "";
   });
-  side.append(colourCard(scene), searchCard(scene), boxed);
+  side.append(colourCard(scene), searchCard(scene), boxed.card);
   box.append(
     el(
       "div",
@@ -51,13 +52,14 @@ function mapSection(scene) {
       el(
         "div",
         { class: "plane" },
-        el("div", { class: "frame" }, map.canvas, tools),
         slider.box,
+        el("div", { class: "frame" }, map.canvas, tools),
         axes,
         el("p", { class: "note hint" }, t("map.hint")),
+        el("p", { class: "note hint touch" }, t("map.hint.touch")),
       ),
       side,
-      chosenCard(scene),
+      chosenCard(scene, map),
     ),
   );
   scene.emit("layer");
@@ -65,17 +67,19 @@ function mapSection(scene) {
   return { box, map, slider };
 }
 
-/** The text of a point and what it has in the columns, beside the pointer. */
+/** The text of a point and what it has in the columns, beside the pointer; nothing for null. */
 async function hoverTip(scene, point, event) {
+  hoverTip.last = point;
+  if (point === null) return tip.hide();
   const values = scene.columns
     .slice(0, 6)
     .map((column) =>
       el("span", {}, userText(column.name, "bdi", 40), ": ", userText(valueOf(column, point), "bdi", 80)),
     );
   const place = [event.clientX, event.clientY];
-  hoverTip.last = point;
   const hit = await scene.source.text(point).catch(() => ({ text: null }));
-  if (hoverTip.last === point && point === hoverTip.last) tip.show(...place, [textOf(hit, 220), ...values]);
+  if (hoverTip.last === point) tip.show(...place, [textOf(hit, 220), ...values]);
+  return undefined;
 }
 
 function colourCard(scene) {
@@ -85,45 +89,81 @@ function colourCard(scene) {
   });
   const legend = el("div", { id: "legend" });
   const draw = () => legend.replaceChildren(...legendOf(scene));
-  scene.on("colour", draw);
-  scene.on("theme", draw);
+  for (const change of ["colour", "hide", "theme"])
+    scene.on(change, () => {
+      const at = [...legend.querySelectorAll("button, select")].indexOf(document.activeElement);
+      draw();
+      legend.querySelectorAll("button, select")[at]?.focus();
+    });
   draw();
   return el("div", { class: "card" }, by.label, scene.columns.length ? legend : note(t("no.columns")));
 }
 
 function legendOf(scene) {
-  if (scene.range) return [rampLegend(...scene.range)];
+  if (scene.range) return numberLegend(scene);
   if (!scene.grouped) return scene.column ? [note(t("no.values"))] : [];
-  return scene.grouped.groups.map((group, i) => {
-    const dot = svg(
-      "svg",
-      { viewBox: "0 0 12 12", class: "dot", "aria-hidden": "true" },
-      svg("circle", { cx: 6, cy: 6, r: 5, fill: css(groupColour(group)) }),
+  const { groups, others } = scene.grouped;
+  const keys = groups.map((group, i) => legendKey(scene, group, i));
+  if (groups.length > 2) {
+    const all = scene.hidden.size < groups.length;
+    keys.push(
+      el(
+        "button",
+        { type: "button", id: "hide-all", onclick: () => scene.hideAll(all) },
+        t(all ? "legend.hide" : "legend.show"),
+      ),
     );
-    const button = el(
-      "button",
-      {
-        type: "button",
-        class: "key",
-        "aria-pressed": String(!scene.hidden.has(i)),
-        title: t("legend.toggle"),
-        onclick: () => {
-          scene.hide(i, !scene.hidden.has(i));
-          button.setAttribute("aria-pressed", String(!scene.hidden.has(i)));
-          announce(t(scene.hidden.has(i) ? "said.hidden" : "said.shown", { name: short(group.name, 40) }));
-        },
-      },
-      dot,
-      userText(group.name, "bdi", 60),
-      el("span", { class: "quiet amount" }, count(group.count)),
-    );
-    return button;
-  });
+  }
+  if (others.length) keys.push(othersPick(scene, others));
+  return keys;
 }
 
-function rampLegend(low, high) {
+/** A class of the legend: a click hides its points, or shows them. */
+const legendKey = (scene, group, i) =>
+  el(
+    "button",
+    {
+      type: "button",
+      class: "key",
+      "aria-pressed": String(!scene.hidden.has(i)),
+      title: t("legend.toggle"),
+      onclick: () => {
+        scene.hide(i, !scene.hidden.has(i));
+        announce(t(scene.hidden.has(i) ? "said.hidden" : "said.shown", { name: short(group.name, 40) }));
+      },
+    },
+    markIcon(scene.marks[i]),
+    userText(group.name, "bdi", 60),
+    el("span", { class: "quiet amount" }, count(group.count)),
+  );
+
+/** Of more classes than there are marks, the reader chooses which have one. */
+function othersPick(scene, others) {
+  const options = others.map(([code, n]) => [code, `${short(className(scene.column, code), 40)} (${count(n)})`]);
+  const pick = select(
+    t("others.pick"),
+    [["", t("others.choose")], ...options],
+    (value) => {
+      if (value === "") return;
+      scene.pick(Number(value));
+      announce(t("said.shown", { name: short(className(scene.column, Number(value)), 40) }));
+    },
+    { id: "others" },
+  );
+  return pick.label;
+}
+
+function numberLegend(scene) {
+  const none = scene.column.values.reduce((sum, value) => sum + !Number.isFinite(value), 0);
+  const key = none
+    ? el("span", { class: "key" }, markIcon(scene.marks[STEPS]), t("no.value"), el("span", { class: "quiet amount" }, count(none)))
+    : "";
+  return [rampLegend(...scene.range, pointRamp), key];
+}
+
+function rampLegend(low, high, colour = ramp) {
   const steps = Array.from({ length: 48 }, (_, i) =>
-    svg("rect", { x: i * 5, width: 5.5, height: 12, fill: css(ramp(i / 47)) }),
+    svg("rect", { x: i * 5, width: 5.5, height: 12, fill: css(colour(i / 47)) }),
   );
   const words = el("div", { class: "ends" }, el("span", {}, num(low)), el("span", {}, num(high)));
   return el(
@@ -139,10 +179,16 @@ function searchCard(scene) {
   const many = el("p", { class: "note", id: "hit-count" });
   const none = scene.points.texts === null && !scene.points.remote;
   let turn = 0;
+  let listed = null; // what was looked for and the first of what has it
+  const draw = () => {
+    if (listed)
+      list.replaceChildren(...listed.hits.map((hit) => pointButton(scene, hit, snippet(hit, listed.query))));
+  };
   const run = async () => {
     const query = input.value;
     const mine = (turn += 1);
     if (!query) {
+      listed = null;
       list.replaceChildren();
       many.textContent = "";
       return scene.find(null);
@@ -154,9 +200,11 @@ function searchCard(scene) {
       first: hits.length,
     });
     announce(many.textContent);
-    list.replaceChildren(...hits.map((hit) => pointButton(scene, hit, snippet(hit, query))));
+    listed = { query, hits };
+    draw();
     return scene.find(points);
   };
+  for (const change of ["colour", "theme"]) scene.on(change, draw);
   const input = el("input", {
     type: "search",
     id: "search",

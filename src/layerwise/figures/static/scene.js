@@ -1,4 +1,6 @@
-// State of the maps: colours, and which points are hidden, found, chosen. All maps share one scene.
+// State of the maps: marks, and which points are hidden, found, chosen. All maps share one scene.
+const STEPS = 64; // colours of a column of numbers
+
 class Scene {
   constructor(source, head) {
     this.source = source;
@@ -11,7 +13,7 @@ class Scene {
     this.hidden = new Set();
     this.hits = null;
     this.chosen = null;
-    this.near = [];
+    this.pair = defaultPair(this.layers, head.probe);
     this.heard = new Map();
     this.ink = new Uint32Array(this.n);
     this.colourBy(this.columns.length ? 0 : null);
@@ -32,10 +34,35 @@ class Scene {
   /** Colour by a column's number, or all alike. */
   colourBy(column) {
     this.column = column === null ? null : this.columns[column];
+    this.picked = [];
     this.hidden.clear();
-    const chosenColumn = this.column;
-    this.grouped = chosenColumn?.kind === "category" ? byCategory(chosenColumn) : null;
-    this.range = chosenColumn?.kind === "number" ? ends(chosenColumn.values) : null;
+    this.regroup();
+  }
+
+  /** Gives a class of the others a mark of its own. */
+  pick(code) {
+    this.hidden.delete(slotOf(this.picked.length));
+    this.picked.push(code);
+    this.regroup();
+  }
+
+  /** Takes groups, their marks and the order of drawing anew. */
+  regroup() {
+    const { column, n } = this;
+    this.grouped = column?.kind === "category" ? byCategory(column, this.picked) : null;
+    this.range = column?.kind === "number" ? ends(column.values) : null;
+    this.of = Uint16Array.from({ length: n }, (_, i) => this.groupOf(i));
+    if (this.grouped)
+      this.order = drawingOrder(
+        this.of,
+        this.grouped.groups.map((group) => group.count),
+        this.grouped.empty,
+      );
+    else {
+      const without = this.of.map((group) => group === STEPS);
+      const some = without.reduce((sum, value) => sum + value, 0);
+      this.order = drawingOrder(without, [n - some, some], 1);
+    }
     this.repaint();
     this.emit("colour");
   }
@@ -45,31 +72,31 @@ class Scene {
     const paper = rgb(theme() === "dark" ? "#15171a" : "#ffffff");
     this.paper = pixel(paper);
     const hits = this.hits && new Set(this.hits);
-    const colours = this.palette();
-    const full = colours.map(pixel);
-    const dim = colours.map((colour) => pixel(mixed(colour, paper, 0.86)));
+    this.marks = this.palette();
+    const full = this.marks.map(({ colour }) => pixel(colour));
+    const dim = this.marks.map(({ colour }) => pixel(mixed(colour, paper, 0.86)));
     const front = [];
     const back = [];
-    for (let i = 0; i < this.n; i += 1) {
-      const group = this.groupOf(i);
-      if (this.hidden.has(group)) this.ink[i] = 0;
-      else if (hits && !hits.has(i)) {
-        this.ink[i] = dim[group];
-        back.push(i);
-      } else {
-        this.ink[i] = full[group];
-        front.push(i);
-      }
+    for (const i of this.order) {
+      const group = this.of[i];
+      const behind = hits && !hits.has(i);
+      this.ink[i] = this.hidden.has(group) ? 0 : (behind ? dim : full)[group];
+      if (this.ink[i]) (behind ? back : front).push(i);
     }
     this.passes = [Uint32Array.from(back), Uint32Array.from(front)];
     this.emit("paint");
   }
 
-  /** The colours of groups, or of 64 steps of a ramp and of what has no value, or one for all. */
+  /** The marks of groups, or of 64 steps of a ramp and of what has no value, or one for all: colour, shape, size. */
   palette() {
-    if (this.grouped) return this.grouped.groups.map(groupColour);
-    if (this.range) return [...Array.from({ length: 64 }, (_, i) => ramp(i / 63)), rgb(NONE[theme()])];
-    return [rgb(INKS[theme()][0])];
+    const now = ({ colour, shape }, size = 1) => ({ colour: rgb(colour[theme()]), shape, size });
+    if (this.grouped) return this.grouped.groups.map(({ mark, rare }) => now(mark, rare ? 1.3 : 1));
+    if (!this.range) return [now({ colour: PLAIN, shape: "disc" })];
+    const steps = Array.from({ length: STEPS }, (_, i) => pointRamp(i / (STEPS - 1)));
+    return [
+      ...steps.map((colour) => ({ colour, shape: "disc", size: 1 })),
+      now({ colour: NONE, shape: "cross" }),
+    ];
   }
 
   groupOf(point) {
@@ -77,14 +104,22 @@ class Scene {
     if (!this.range) return 0;
     const [low, high] = this.range;
     const value = this.column.values[point];
-    if (!Number.isFinite(value)) return 64;
-    return high > low ? Math.round((63 * (value - low)) / (high - low)) : 32;
+    if (!Number.isFinite(value)) return STEPS;
+    return high > low ? Math.round(((STEPS - 1) * (value - low)) / (high - low)) : STEPS / 2;
   }
 
   hide(group, whether) {
     if (whether) this.hidden.add(group);
     else this.hidden.delete(group);
     this.repaint();
+    this.emit("hide");
+  }
+
+  /** Hides all groups, or shows them. */
+  hideAll(whether) {
+    this.hidden = new Set(whether ? this.grouped.groups.keys() : []);
+    this.repaint();
+    this.emit("hide");
   }
 
   /** Points that stand out, or null for all alike. */
@@ -95,7 +130,6 @@ class Scene {
 
   choose(point) {
     this.chosen = point;
-    this.near = [];
     this.emit("choose");
     this.emit("paint");
   }
