@@ -12,6 +12,7 @@ from layerwise import api
 from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
+from layerwise.layers import short_mix
 from layerwise.options import ProbeOptions, RunOptions
 
 HELP = "find the best layer or mix for your labels"
@@ -88,7 +89,7 @@ def _table(result: dict[str, Any]) -> list[str]:
         length = candidate["codelength"]
         rows.append(
             (
-                output.visible(candidate["mix"]),
+                output.visible(short_mix(candidate["mix"])),
                 f"{candidate['score']:.4f}",
                 _ends(candidate),
                 "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),

@@ -100,7 +100,9 @@ class Overview(Result):
         return ""
 
     def _described(self) -> Table:
-        return {name: [getattr(row, name) for row in self.rows] for name in ("layer", "text", "unknown", "norm")}
+        return {
+            name: [getattr(row, name) for row in self.rows] for name in ("layer", "text", "unknown", "norm")
+        }
 
 
 def overview(encoder: Encoder, states: LayerStates) -> Overview:

@@ -126,7 +126,9 @@ def _tokens(rows: dict[str, npt.NDArray[np.int64]]) -> Tokens:
     nothing = np.zeros(length, dtype=np.int64)
     dropped = frozenset(rows["word"][rows["dropped"] > 0].tolist())
     unknown = rows["unknown"] > 0
-    return Tokens(nothing, nothing, rows["start"], rows["end"], rows["word"], unknown, prefix, suffix, dropped)
+    return Tokens(
+        nothing, nothing, rows["start"], rows["end"], rows["word"], unknown, prefix, suffix, dropped
+    )
 
 
 def _numbers(index: pa.Table, name: str, missing: int) -> npt.NDArray[np.int64]:

@@ -18,10 +18,10 @@ from layerwise.figures.canvas import (
     drawable,
     page,
 )
-from layerwise.figures.display_names import UNITS, number, short_mix, words
+from layerwise.figures.display_names import UNITS, number, words
 from layerwise.figures.label_spread import spread
 from layerwise.figures.result_access import ResultJson, content
-from layerwise.layers import depth
+from layerwise.layers import depth, short_mix
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure

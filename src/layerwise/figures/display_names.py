@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from layerwise.choices import METRICS
-from layerwise.layers import depth
 
 UNITS = {
     "accuracy": "share of rows that are right",
@@ -19,20 +17,6 @@ UNITS = {
 def words(name: str) -> str:
     """Return a key of a result as people write it: `span_f1` is span F1, `bag_of_words` bag of words."""
     return METRICS.get(name, name.replace("_", " "))
-
-
-def short_mix(mix: str) -> str:
-    """Return a mix string with its layers as a slice, if they are three or more in sequence: `mean(9:13)`.
-
-    It denotes the same mix. Other strings are returned unchanged.
-    """
-    match = re.fullmatch(r"(\w+)\((emb|[0-9]+)((?:,[0-9]+){2,})(;.*)?\)", mix, re.ASCII)
-    if not match:
-        return mix
-    depths = [depth(name) for name in (match[2] + match[3]).split(",")]
-    if depths != list(range(depths[0], depths[0] + len(depths))):
-        return mix
-    return f"{match[1]}({depths[0]}:{depths[-1] + 1}{match[4] or ''})"
 
 
 def number(value: Any) -> float | None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from layerwise.figures.display_names import coded, number, short_mix, words
+from layerwise.figures.display_names import coded, number, words
+from layerwise.layers import short_mix
 
 ResultJson = Mapping[str, Any]
 Cell = Callable[[ResultJson], str]

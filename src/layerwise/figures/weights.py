@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
-from layerwise.figures.display_names import UNITS, number, short_mix, words
+from layerwise.figures.display_names import UNITS, number, words
 from layerwise.figures.result_access import ResultJson, content
 from layerwise.figures.series import draw, frame, layer_values, lines
+from layerwise.layers import short_mix
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure

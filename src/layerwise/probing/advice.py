@@ -67,7 +67,7 @@ def advise(
 
 def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
     best = comparison.best
-    name, score = candidates[best].name, comparison.scores[best]
+    name, score = candidates[best].short_name, comparison.scores[best]
     if len(candidates) == 1:
         return f"There is one candidate: {name}, {METRICS[metric]} {score:.3f}."
     if not comparison.differs:
@@ -78,13 +78,13 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
     if not rivals:
         other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
         return f"{text}; it differs significantly from {other_names}."
-    names = ", ".join(candidates[i].name for i in rivals)
+    names = ", ".join(candidates[i].short_name for i in rivals)
     if worse:
         return f"{text}; it differs significantly from {len(worse)} of the others, but not from {names}."
     first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
     return (
         f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it doesn't differ significantly from any other; "
-        f"{candidates[first].name} and {candidates[second].name} differ significantly."
+        f"{candidates[first].short_name} and {candidates[second].short_name} differ significantly."
     )
 
 
@@ -100,8 +100,8 @@ def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Ca
         return f"{start}: all have the same {METRICS[metric]}, {comparison.scores[best]:.3f}."
     interval = _interval(gap, gap - half, gap + half)
     return (
-        f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
-        f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
+        f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].short_name}), the lowest "
+        f"{comparison.scores[last]:.3f} ({candidates[last].short_name}), and the difference is {interval}, "
         "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
         "may show a difference."
     )
@@ -120,7 +120,7 @@ def _cheapest_sentence(
     if sizes[cheap] < sizes[best]:
         savings.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
     return (
-        f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.name}, "
+        f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.short_name}, "
         f"{METRICS[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
         f"it needs {' and '.join(savings)}."
     )

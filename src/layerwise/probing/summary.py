@@ -226,7 +226,7 @@ class ResultBuilder:
             predicted = self.run.evaluate_on(model, best, step_track).predicted
             scores.append(float(self.run.folds(predicted).mean()))
         self.run.notes.append(
-            f"random_model is {best.name} of a model with the same architecture and random weights, "
+            f"random_model is {best.short_name} of a model with the same architecture and random weights, "
             f"{len(scores)} seeds; its interval is from the lowest to the highest score."
         )
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
