@@ -129,4 +129,4 @@ def _shared(drawn: F32, wanted: F64 | F32) -> float:
     pairs = np.stack([np.ravel(drawn), np.ravel(wanted)]).astype(np.float64)
     if pairs.shape[1] < 2 or np.ptp(pairs, axis=1).min() <= 1e-6 * np.abs(pairs[1]).max():
         return float("nan")
-    return float(np.corrcoef(pairs)[0, 1] ** 2)
+    return float(np.corrcoef(pairs[0], pairs[1])[0, 1] ** 2)
