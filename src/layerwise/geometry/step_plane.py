@@ -13,7 +13,7 @@ import numpy as np
 
 from layerwise.array_types import F32, F64
 
-_STEP_WEIGHT = 0.3  # weight of a step, relative to the weights of all other distances of a point together
+_STEP_WEIGHT = 1  # weight of a step, relative to the weights of all other distances of a point together
 _ROUNDS = 100  # of SMACOF
 _DISTANCES = 100_000_000  # about as many distances are computed at most, in all rounds together
 _ROUNDS_LEAST = 20
