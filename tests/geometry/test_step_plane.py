@@ -1,5 +1,6 @@
 """Tokens of all layers on one plane: steps keep their lengths, and what the plane doesn't show is told."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def lengths(layers: Any) -> np.ndarray[Any, Any]:
     return np.array(
         [
             [np.sqrt(((b - a).astype(float) ** 2).sum()) for a, b in zip(*pair, strict=True)]
-            for pair in zip(layers[:-1], layers[1:], strict=True)
+            for pair in pairwise(layers)
         ]
     )
 
@@ -53,7 +54,7 @@ def test_what_lies_on_a_plane_is_shown_whole() -> None:
     drawn, wanted = plane.coords.reshape(-1, 2), flat.reshape(-1, 2)
     assert cdist(drawn, drawn) == pytest.approx(cdist(wanted, wanted), abs=1e-4)
     assert plane.coords.reshape(-1, 2).mean(axis=0) == pytest.approx(0, abs=1e-5)
-    assert (plane.steps, plane.distances) == (pytest.approx(1), pytest.approx(1))
+    assert [plane.steps, plane.distances] == pytest.approx([1, 1])
 
 
 def test_a_general_optimiser_makes_the_stress_no_smaller() -> None:

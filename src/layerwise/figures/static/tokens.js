@@ -148,7 +148,7 @@ const pathHint = ({ shares }) =>
     t("tokens.path.hint"),
     isNumber(shares?.steps) &&
       isNumber(shares?.distances) &&
-      t("tokens.path.shares", { steps: percent(shares.steps), distances: percent(shares.distances) }),
+      t("tokens.path.shares", { steps: percent(shares.steps, 1), distances: percent(shares.distances) }),
   ]);
 
 /** A bar of a round length, at most `most` pixels long; `unit` is how many pixels a distance of 1 takes. */
