@@ -302,7 +302,7 @@ def test_steps_are_drawn_to_one_scale(
     assert said
     assert long
     scale = float(long[1]) / float(said[0])
-    assert math.isclose(pixels.sum() / wanted.sum(), scale, rel_tol=0.06), "the bar has another scale"
+    assert math.isclose(pixels.sum() / wanted.sum(), scale, rel_tol=0.02), "the bar has another scale"
     entry = page_data(pages.datasets["texts"], texts=[0])["tokens"][0]
     shares = entry["shares"]
     assert shares["steps"] > 0.9

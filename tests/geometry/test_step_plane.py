@@ -41,7 +41,7 @@ def test_drawn_steps_are_as_long_as_the_real_ones(text: str, minilm: Any) -> Non
     drawn, wanted = lengths(plane.coords).ravel(), lengths(unit).ravel()
     assert pearsonr(drawn, wanted)[0] > 0.98
     assert spearmanr(drawn, wanted)[0] > 0.97
-    assert drawn.sum() == pytest.approx(wanted.sum(), rel=0.06), "the scale of the plane is another one"
+    assert drawn.sum() == pytest.approx(wanted.sum(), rel=0.02), "the scale of the plane is another one"
     assert plane.steps == pytest.approx(pearsonr(drawn, wanted)[0] ** 2, abs=1e-5)
     flat, whole = (values.reshape(-1, values.shape[2]) for values in (plane.coords, unit))
     assert plane.distances == pytest.approx(pearsonr(pdist(flat), pdist(whole))[0] ** 2, abs=1e-4)
@@ -71,6 +71,10 @@ def test_a_general_optimiser_makes_the_stress_no_smaller() -> None:
         return float((weight * (cdist(points, points) - wanted) ** 2)[pairs].sum())
 
     coords = step_plane(layers).coords.reshape(-1).astype(float)
+    # Stretched so that steps have the right length: the stress is smallest at another scale.
+    distances = pdist(coords.reshape(n, 2))
+    weights, targets = weight[pairs], wanted[pairs]
+    coords *= (weights * distances * targets).sum() / (weights * distances**2).sum()
     best = minimize(stress, coords, method="BFGS", options={"maxiter": 400})
     # a hundred rounds of SMACOF come near to a local minimum
     assert stress(coords) <= 1.03 * best.fun

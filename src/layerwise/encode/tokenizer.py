@@ -225,8 +225,8 @@ class Tokenizer:
         if len(tokens):
             return tokens
         zero = np.zeros(1, dtype=np.int64)
-        known = np.zeros(1, dtype=bool)
-        return Tokens(zero + self._unknown_token(), zero, zero, zero, zero + NO_WORD, known, 1, 0)
+        words, unknown = zero + NO_WORD, np.zeros(1, dtype=bool)
+        return Tokens(zero + self._unknown_token(), zero, zero, zero, words, unknown, 1, 0)
 
     def _unknown_token(self) -> int:
         if self._unknown is None:

@@ -50,9 +50,11 @@ def step_plane(layers: F32) -> StepPlane:
     for _ in range(int(np.clip(_DISTANCES // max(1, len(points) ** 2), _ROUNDS_LEAST, _ROUNDS))):
         pull = _pull(coords.reshape(-1, 2), apart).reshape(coords.shape) + weight * _step_pull(coords, steps)
         coords = np.einsum("kl,lti->kti", solve, pull)
-    plane = coords.astype(np.float32)
+    drawn_steps = np.linalg.norm(np.diff(coords, axis=0), axis=2)
+    # The other distances make all steps a little too short, or too long.
+    stretch = (drawn_steps * steps).sum() / (drawn_steps**2).sum() if drawn_steps.any() else 1.0
+    plane = (stretch * coords).astype(np.float32)
     flat = plane.reshape(-1, 2)
-    drawn_steps = np.linalg.norm(np.diff(plane, axis=0), axis=2)
     return StepPlane(plane, _shared(drawn_steps, steps), _shared(_pairs(_distances(flat)), _pairs(apart)))
 
 
@@ -76,7 +78,7 @@ def _principal(points: F32) -> F64:
 
 
 def _pull(flat: F64, apart: F32) -> F64:
-    """Return the Guttman transform of points (n, 2), times n, with all weights 1: `apart` are the wanted distances (n, n)."""
+    """Return the Guttman transform of points (n, 2), times n, with all weights 1: `apart` are the distances to be drawn (n, n)."""
     out = np.empty_like(flat)
     x, y = flat.T.astype(np.float32)
     for rows in _blocks(len(flat)):
@@ -94,9 +96,9 @@ def _step_pull(coords: F64, steps: F64) -> F64:
     out = np.zeros_like(coords)
     change = np.diff(coords, axis=0)
     length = np.linalg.norm(change, axis=2)
-    wanted = np.divide(steps, length, out=np.zeros_like(steps), where=length > 0)[:, :, None] * change
-    out[1:] += wanted
-    out[:-1] -= wanted
+    pull = np.divide(steps, length, out=np.zeros_like(steps), where=length > 0)[:, :, None] * change
+    out[1:] += pull
+    out[:-1] -= pull
     return out
 
 
@@ -124,9 +126,9 @@ def _blocks(count: int) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def _shared(drawn: F32, wanted: F64 | F32) -> float:
-    """Return the squared correlation of drawn and wanted lengths; NaN where either doesn't vary."""
-    pairs = np.stack([np.ravel(drawn), np.ravel(wanted)]).astype(np.float64)
+def _shared(drawn: F64 | F32, real: F64 | F32) -> float:
+    """Return the squared correlation of drawn and real lengths; NaN where either doesn't vary."""
+    pairs = np.stack([np.ravel(drawn), np.ravel(real)]).astype(np.float64)
     if pairs.shape[1] < 2 or np.ptp(pairs, axis=1).min() <= 1e-6 * np.abs(pairs[1]).max():
         return float("nan")
     return float(np.corrcoef(pairs[0], pairs[1])[0, 1] ** 2)
