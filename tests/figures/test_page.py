@@ -127,7 +127,7 @@ def tokens(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[st
         "coords": rng.integers(-32767, 32767, (layers, n, 2)).astype(np.int16),
         "reach": 1.25,
         "shares": {"steps": 0.972, "distances": 0.41},
-        "unknown": [name == "bank" for name in names],
+        "unknown": [name == "##lo" for name in names],
         "truncated": 0,
         "attention": attention,
         "attention_layers": LAYERS[1:layers],
@@ -379,8 +379,8 @@ def test_what_it_says(show: Show) -> None:
         "123 MB stored",
     ):
         assert words in head
-    assert "layer 1, the best: 33% of a forward pass" in head
-    assert "layer 2, the cheapest that comes close: 67% of a forward pass" in head
+    assert "layer 1, the best: 67% of a forward pass" in head
+    assert "layer 2, the cheapest that comes close: 33% of a forward pass" in head
     assert opened.text(".advice > p") == "Best: layer 1; the cheapest that comes close: layer 2."
     foot = opened.text("footer")
     for words in ("layerwise 0.3", "ab" * 32, "a note", "curvature isn't defined at emb", "seed 0"):

@@ -78,7 +78,7 @@ def _principal(points: F32) -> F64:
 
 
 def _pull(flat: F64, apart: F32) -> F64:
-    """Return the Guttman transform of points (n, 2), times n, with all weights 1: `apart` are the distances to be drawn (n, n)."""
+    """Return the Guttman transform of points (n, 2), times n, all weights 1; `apart` are the distances to draw (n, n)."""
     out = np.empty_like(flat)
     x, y = flat.T.astype(np.float32)
     for rows in _blocks(len(flat)):
