@@ -14,6 +14,7 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
 LayerSpec = str | SupportsIndex | Iterable[str | SupportsIndex]
+_MIX = re.compile(r"(\w+)\((emb|[0-9]+)((?:,[0-9]+){2,})(;.*)?\)", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 _SLICE = re.compile(r"([+-]?[0-9]{1,9})?:([+-]?[0-9]{1,9})?(?::([+-]?[0-9]{1,9})?)?")
 
@@ -30,6 +31,23 @@ def depth(name: str) -> int:
         ValueError: no name of a layer.
     """
     return 0 if name == "emb" else int(name)
+
+
+def short_mix(mix: str) -> str:
+    """Return the shortest form of a mix string: its layers as a slice, if they are three or more in sequence.
+
+    It denotes the same mix. Other strings are returned unchanged. Everything that shows a mix uses this form.
+
+    >>> short_mix("mean(9,10,11,12)"), short_mix("concat(1,6,12)")
+    ('mean(9:13)', 'concat(1,6,12)')
+    """
+    match = _MIX.fullmatch(mix)
+    if not match:
+        return mix
+    depths = [depth(name) for name in (match[2] + match[3]).split(",")]
+    if depths != list(range(depths[0], depths[0] + len(depths))):
+        return mix
+    return f"{match[1]}({depths[0]}:{depths[-1] + 1}{match[4] or ''})"
 
 
 def resolve_layers(

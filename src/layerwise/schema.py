@@ -137,9 +137,15 @@ def index_table(
 
 
 _EXTRA: dict[str, dict[str, Any]] = {
-    "token": {"token_id": pa.int32(), "word": pa.int32(), "special": pa.bool_(), "dropped": pa.bool_()},
-    "word": {"word": pa.int32(), "dropped": pa.bool_()},
-    "span": {"span": pa.int32()},
+    "token": {
+        "token_id": pa.int32(),
+        "word": pa.int32(),
+        "special": pa.bool_(),
+        "dropped": pa.bool_(),
+        "unknown": pa.int32(),
+    },
+    "word": {"word": pa.int32(), "dropped": pa.bool_(), "unknown": pa.int32()},
+    "span": {"span": pa.int32(), "unknown": pa.int32()},
 }
 
 

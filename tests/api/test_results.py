@@ -119,7 +119,7 @@ def test_results_become_data_frames(results: Mapping[str, Any]) -> None:
     assert classes["label"].tolist() == ["x", "y"]
     assert frames["benchmark"]["tokens_per_s"].tolist() == [1000.0] * 5
     overview = frames["overview"]
-    assert overview.columns.tolist()[:4] == ["layer", "text", "norm", "dim00"]
+    assert overview.columns.tolist()[:5] == ["layer", "text", "unknown", "norm", "dim00"]
     assert len(overview) == len(results["overview"])
     assert frames["environment"].columns.tolist() == ["name", "value"]
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 import layerwise as lw
 from conftest import CORPUS, make_model
+from layerwise.cli.main import main
 from reference import Plain
 
 TEXTS = [*CORPUS, "新闻 5 of the 猫", "Ω " * 60, "[UNK] spelled out", "★", "\u200b"]
@@ -36,6 +37,38 @@ def test_unknown_tokens_of_texts_are_those_of_transformers(
     assert str(texts.schema.field("unknown").type) == "int32"
     names = texts.column_names
     assert names.index("unknown") == names.index("tokens") + 1
+
+
+def test_rows_say_which_of_their_tokens_are_unknown(
+    encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
+) -> None:
+    tokenizer = Plain(model_folder("bert")).tokenizer
+    encoder, text = encoder_of("bert"), "新闻 5 of the 猫 [UNK]"
+    encoding = tokenizer(text, return_offsets_mapping=True)
+    ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
+    unknown = [number == tokenizer.unk_token_id for number in ids]
+    assert sum(unknown) == 5
+    tokens = encoder.encode([text], "emb", "token").index
+    assert tokens["unknown"].to_pylist() == [int(flag) for flag in unknown]
+    assert str(tokens.schema.field("unknown").type) == "int32"
+    words = encoder.encode([text], "emb", "word").index
+    spans = encoder.encode([text], "emb", "span", spans=[[(0, 2), (3, 8), (0, len(text))]]).index
+    for index in (words, spans):
+        wanted = [
+            sum(flag for flag, (a, b) in zip(unknown, offsets, strict=True) if max(a, start) < min(b, end))
+            for start, end in zip(index["start"].to_pylist(), index["end"].to_pylist(), strict=True)
+        ]
+        assert index["unknown"].to_pylist() == wanted
+    assert encoder.encode([text], "emb").index.column_names == ["doc", "text"], "the texts say it of texts"
+
+
+def test_dropped_words_are_unknown_in_the_rows(encoder_of: Callable[[str], Any]) -> None:
+    for level in ("word", "token"):
+        states = encoder_of("bert").encode(WORDS, "emb", level)
+        per_text = [0] * len(WORDS)
+        for doc, count in zip(*(states.index[name].to_pylist() for name in ("doc", "unknown")), strict=True):
+            per_text[doc] += count
+        assert per_text == states.texts["unknown"].to_pylist() == [3, 1, 3, 1], level
 
 
 def test_words_that_the_tokenizer_drops_are_unknown(
@@ -115,3 +148,15 @@ def test_padding_may_be_the_unknown_token(tmp_path: Path, model_folder: Callable
 def test_the_first_look_at_a_text_says_it_too(model: str) -> None:
     assert lw.show("the 猫 ★", model=model).unknown == 2
     assert lw.show("the layers", model=model).to_json()["unknown"] == 0
+    rows = lw.show("the 猫 ★", model=model, level="token", layers="emb").rows
+    assert [(row.text, row.unknown) for row in rows[1:-1]] == [("the", 0), ("猫", 1), ("★", 1)]
+    assert lw.show("the 猫 ★", model=model, layers="emb").rows[0].unknown == 2
+
+
+def test_the_command_marks_unknown_tokens(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "the 猫", "--model", model, "--level", "token", "--layers", "emb"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "(unknown)" in line] == [line for line in lines if "猫" in line] != []
+    assert main(["show", "the 猫", "--model", model, "--layers", "emb"]) == 0
+    assert "1 of them unknown" in (out := capsys.readouterr().out)
+    assert "(unknown)" not in out

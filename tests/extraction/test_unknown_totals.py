@@ -86,6 +86,10 @@ def test_pool_keeps_the_total(finer: str, level: str, make: Make, counted: Count
     assert total(pooled) == counted(FOREIGN)
     expected = [counted([text]) for text in FOREIGN]
     assert pooled.texts["unknown"].to_pylist() == expected
+    if level == "word":
+        direct = make("direct", FOREIGN, level="word").index["unknown"].to_pylist()
+        assert pooled.index["unknown"].to_pylist() == direct
+        assert sum(direct) == counted(FOREIGN)
 
 
 def test_workers_and_finish(make: Make, counted: Count, model: str, tmp_path: Path, capsys: Any) -> None:

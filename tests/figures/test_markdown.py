@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerwise.figures.display_names import short_mix
 from layerwise.figures.label_spread import spread
 from layerwise.figures.markdown import escape, probe_markdown
+from layerwise.layers import short_mix
 from layerwise.mixes import HOWS, parse_mix
 from probe_results import bare_result, probe_result
 

@@ -126,6 +126,10 @@ def tokens(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[st
         "moves": rng.uniform(0, 1, (layers - 1, n)).astype(np.float32),
         "cosines": rng.integers(-50, 127, (layers, n, n)).astype(np.int8),
         "coords": rng.integers(-32767, 32767, (layers, n, 2)).astype(np.int16),
+        "reach": 1.25,
+        "shares": {"steps": 0.972, "distances": 0.41},
+        "unknown": [name == "##lo" for name in names],
+        "truncated": 0,
         "attention": attention,
         "attention_layers": LAYERS[1:layers],
     }
@@ -133,6 +137,7 @@ def tokens(layers: int = len(LAYERS), names: list[str] | None = None) -> dict[st
 
 def whole(**other: Any) -> dict[str, Any]:
     probe = probe_result(3)
+    probe["short_mixes"] = {f"{how}(emb,1,2,3)": f"{how}(0:4)" for how in ("mean", "concat", "learned")}
     sentences = ["Best: 2, accuracy 0.912; nothing beats it.", "Cheapest: 1 (a rule of thumb)."]
     probe["advice"] |= {"text": " ".join(sentences), "messages": {"text": sentences}}
     return {
@@ -379,9 +384,9 @@ def test_what_it_says(show: Show) -> None:
         "123 MB stored",
     ):
         assert words in head
-    assert "the advised 1 needs" in head
-    assert opened.text(".advice > p") == "Best: 2, accuracy 0.912; nothing beats it."
-    assert "Cheapest" not in opened.text(".advice > p")
+    assert "layer 1, the best: 67% of a forward pass" in head
+    assert "layer 2, the cheapest that comes close: 33% of a forward pass" in head
+    assert opened.text(".advice > p") == "Best: layer 1; the cheapest that comes close: layer 2."
     foot = opened.text("footer")
     for words in ("layerwise 0.3", "ab" * 32, "a note", "curvature isn't defined at emb", "seed 0"):
         assert words in foot

@@ -35,6 +35,24 @@ def test_it_is_pca_of_standardised_rows(rows: int, width: int) -> None:
     assert made.coords[0].min(axis=0) == pytest.approx(-made.coords[0].max(axis=0), abs=1e-6), "in the middle"
 
 
+def test_shares_are_those_of_the_axes_as_they_are_drawn() -> None:
+    """A layer is turned towards the one before: its axes are then no principal axes."""
+    first, second = noise(40, 6, 2)
+    made = project([first, second])
+    assert made.explained is not None
+    rows = standardise(second)
+    coords = made.coords[1].astype(np.float64)
+    for axis in (0, 1):
+        along = coords[:, axis] - coords[:, axis].mean()
+        # the direction of this axis among the dimensions, by least squares
+        direction = np.linalg.lstsq(rows, along, rcond=None)[0]
+        direction /= np.linalg.norm(direction)
+        assert made.explained[1, axis] == pytest.approx((rows @ direction).var() / rows.var(axis=0).sum())
+    top = PCA(2, svd_solver="full").fit(rows).explained_variance_ratio_
+    assert made.explained[1].sum() == pytest.approx(top.sum())
+    assert made.explained[1] != pytest.approx(top, rel=1e-3), "this layer needn't be turned"
+
+
 def test_a_turned_copy_of_what_is_on_the_plane_stays_where_it_was() -> None:
     """Two dimensions with standardised spread, turned by 45 degrees: PCA turns, alignment turns back."""
     x = standardise(np.random.default_rng(0).normal(size=(80, 2)))
@@ -160,4 +178,4 @@ def test_tokens_along_the_layers() -> None:
         a, b = stack[0][place], stack[1][place]
         assert made.moves[0][place] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
     assert made.cosines[1] == pytest.approx(1 - cdist(stack[1], stack[1], "cosine"), abs=1e-6)
-    assert made.coords.shape == (3, 9, 2)
+    assert made.plane.coords.shape == (3, 9, 2)

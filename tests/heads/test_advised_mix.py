@@ -56,7 +56,7 @@ def test_the_mix_and_the_reason_are_told(folder: Path) -> None:
     assert note == "the mix is 2, as the probe advised (the best one)"
     cheaper = {"best": "mean(1,2,3)", "cheapest": "1"}
     (note,) = notes_of(folder, advised(folder, advice=cheaper))[:1]
-    assert "the mix is mean(1,2,3), as" in note
+    assert "the mix is mean(1:4), as" in note
     assert "(the best one; mix='1' takes the cheapest within one standard error of it)" in note
 
 

@@ -80,7 +80,7 @@ def test_columns_that_colour(place: Path) -> None:
     dataset = opened(place, "texts.lw")
     points = page_data(dataset)["points"]
     found = {one["name"]: one for one in points["columns"]}
-    assert list(found) == ["label", "score", "part", "tokens"], (
+    assert list(found) == ["label", "score", "part", "tokens", "unknown"], (
         "no column without values, or with one per row"
     )
     assert found["label"]["values"] == ["a", "b"]

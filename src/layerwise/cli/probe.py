@@ -14,6 +14,7 @@ from layerwise import api
 from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
+from layerwise.layers import short_mix
 from layerwise.options import ProbeOptions, RunOptions
 from layerwise.wording import fixed, in_language, name_of, phrase, text_in
 
@@ -95,7 +96,7 @@ def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[s
         length = candidate["codelength"]
         rows.append(
             (
-                output.visible(candidate["mix"]),
+                output.visible(short_mix(candidate["mix"])),
                 f"{candidate['score']:.4f}",
                 _ends(candidate, say),
                 say("markdown.best")

@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     for row in shown.rows:
         numbers = [f"{value:+.3f}" for value in row.vector[: args.numbers]]
         more = ["…"] if len(numbers) < shown.width else []
-        rows.append((row.layer, output.visible(row.text), f"{row.norm:.3f}", " ".join(numbers + more)))
+        # At text level the line above says how many tokens are unknown.
+        name = output.visible(row.text) + " (unknown)" * (row.unknown > 0 and args.level != "text")
+        rows.append((row.layer, name, f"{row.norm:.3f}", " ".join(numbers + more)))
     if args.level == "text":
         rows = [(layer, norm, numbers) for layer, _, norm, numbers in rows]  # type: ignore[misc]
     output.print_lines(*output.table(rows, right=(len(rows[0]) - 2,)))

@@ -21,12 +21,14 @@ class OverviewRow:
     Attributes:
         layer: its layer.
         text: what it stands for: a token, a word, or the text; `(special)` for a special token.
+        unknown: how many tokens of it the model doesn't know.
         norm: its Euclidean norm.
         vector: its numbers.
     """
 
     layer: str
     text: str
+    unknown: int
     norm: float
     vector: list[float]
 
@@ -36,7 +38,7 @@ class Overview(Result):
     """Every layer of one text; returned by `lw.show`.
 
     A sequence of rows: `overview[-1]`, `for row in overview`. They go by token, word or text first, then by layer.
-    `to_pandas()` has a row per vector: `layer`, `text`, `norm`, and a column per dimension (see
+    `to_pandas()` has a row per vector: `layer`, `text`, `unknown`, `norm`, and a column per dimension (see
     `LayerStates.to_pandas`).
 
     Attributes:
@@ -65,7 +67,10 @@ class Overview(Result):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON values."""
-        rows = [{"layer": r.layer, "text": r.text, "norm": r.norm, "vector": r.vector} for r in self.rows]
+        rows = [
+            {"layer": r.layer, "text": r.text, "unknown": r.unknown, "norm": r.norm, "vector": r.vector}
+            for r in self.rows
+        ]
         return {
             "model": self.model,
             "layers": self.layers,
@@ -95,7 +100,9 @@ class Overview(Result):
         return ""
 
     def _described(self) -> Table:
-        return {name: [getattr(row, name) for row in self.rows] for name in ("layer", "text", "norm")}
+        return {
+            name: [getattr(row, name) for row in self.rows] for name in ("layer", "text", "unknown", "norm")
+        }
 
 
 def overview(encoder: Encoder, states: LayerStates) -> Overview:
@@ -104,15 +111,17 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
     norms = np.linalg.norm(stack.astype(np.float64), axis=2)
     texts = states.index["text"].to_pylist()
     special = set(states.where(special=True).tolist()) if states.level == "token" else set()
+    tokens, unknown = (states.texts[name][0].as_py() for name in ("tokens", "unknown"))
+    unknown_of_rows = states.index["unknown"].to_pylist() if states.level != "text" else [unknown]
     rows = tuple(
         OverviewRow(
             layer,
             "(special)" if row in special else str(text),
+            unknown_of_rows[row],
             float(norms[position, row]),
             stack[position, row].tolist(),
         )
         for row, text in enumerate(texts)
         for position, layer in enumerate(states.layers)
     )
-    tokens, unknown = (states.texts[name][0].as_py() for name in ("tokens", "unknown"))
     return Overview(encoder.checkpoint.name, len(states.layers), encoder.width, tokens, unknown, rows)

@@ -9,6 +9,7 @@ import numpy as np
 from layerwise import alignment
 from layerwise.alignment import Groups
 from layerwise.arguments import argument
+from layerwise.array_types import I64
 from layerwise.encode.request import Request
 from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window, windows
@@ -118,6 +119,7 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
         starts=tokens.starts[remaining],
         ends=tokens.ends[remaining],
         words=tokens.words[remaining],
+        unknown=tokens.unknown[remaining],
         dropped=tokens.dropped & set(tokens.words[remaining].tolist()),
     )
     return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
@@ -169,6 +171,7 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
         )
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
+    extra["unknown"] = tokens.unknown.astype(np.int64)
     rows = RowColumns(tokens.starts, tokens.ends, extra)
     return TextRows(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
 
@@ -188,10 +191,11 @@ def _words(example: Example, tokens: Tokens) -> TextRows:
     has_tokens = groups.counts > 0
     numbers = np.flatnonzero(has_tokens)
     dropped = np.isin(numbers, list(tokens.dropped))
-    rows = RowColumns(borders[has_tokens, 0], borders[has_tokens, 1], {"word": numbers, "dropped": dropped})
+    groups = groups.keep(has_tokens)
+    extra = {"word": numbers, "dropped": dropped, "unknown": _unknown(tokens, groups)}
     return TextRows(
-        rows,
-        groups.keep(has_tokens),
+        RowColumns(borders[has_tokens, 0], borders[has_tokens, 1], extra),
+        groups,
         dropped_words=len(tokens.dropped),
         lost_words=int((~has_tokens).sum()),
     )
@@ -208,7 +212,14 @@ def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], w
         if not token_count:
             raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token")
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
-    return TextRows(RowColumns(borders[:, 0], borders[:, 1], {"span": np.arange(len(borders))}), groups)
+    extra = {"span": np.arange(len(borders)), "unknown": _unknown(tokens, groups)}
+    return TextRows(RowColumns(borders[:, 0], borders[:, 1], extra), groups)
+
+
+def _unknown(tokens: Tokens, groups: Groups) -> I64:
+    """Return the number of unknown tokens in each row, (rows,)."""
+    owners = np.repeat(np.arange(len(groups)), groups.counts)
+    return np.bincount(owners[tokens.unknown[groups.members]], minlength=len(groups))
 
 
 def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsFinder) -> TextRows:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
 from layerwise import pooling
@@ -73,7 +74,7 @@ def plan_tokens(
         rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
         rows.append(rows_of_text.rows)
-        unknown = tokenizer.unknown_count(cut.tokens)
+        unknown = int(np.count_nonzero(cut.tokens.unknown))
         counts_of_text = (len(cut.tokens), unknown, len(cut.windows), cut.truncated)
         coverage.append(Coverage(*counts_of_text, rows_of_text.special_only, not cut.tokens.body))
         text_rows.count(counts, coverage[-1], rows_of_text)

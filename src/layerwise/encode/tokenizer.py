@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from layerwise._util.silence import is_panic
 from layerwise.array_types import I64
@@ -14,6 +15,7 @@ from layerwise.encode.hf import Loaded
 from layerwise.encode.model_errors import first_line
 from layerwise.errors import ModelError
 
+Bools = NDArray[np.bool_]
 NO_WORD = -1
 # The characters that byte-level tokenizers, and sentencepiece's, write for a space. They also add one before a text or
 # a word. It may become a token by itself, which stands for no character and has the offsets of the next one.
@@ -33,6 +35,7 @@ class Tokens:
         ids, types: the numbers of the tokens and of their segments.
         starts, ends: code points in the text; 0, 0 for special tokens, and for all tokens if no offsets were requested.
         words: the word numbers of pre-split input; −1 for other tokens.
+        unknown: which of them, special ones aside, are the unknown token.
         prefix, suffix: the number of special tokens at the beginning and at the end.
         dropped: the words that the tokenizer drops, each replaced here by the unknown token.
     """
@@ -42,6 +45,7 @@ class Tokens:
     starts: I64
     ends: I64
     words: I64
+    unknown: Bools
     prefix: int
     suffix: int
     dropped: frozenset[int] = frozenset()
@@ -126,13 +130,6 @@ class Tokenizer:
         """Return the strings of tokens, as in the vocabulary: `[CLS]`, `##ing`."""
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
 
-    def unknown_count(self, tokens: Tokens) -> int:
-        """Return how many tokens of a text, special ones aside, are the unknown token."""
-        if self._unknown is None or not self._marks_unknown:
-            return len(tokens.dropped)
-        body = tokens.ids[tokens.prefix : len(tokens) - tokens.suffix]
-        return int(np.count_nonzero(body == self._unknown))
-
     def cls_place(self, tokens: Tokens) -> int:
         """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""
         special = [*range(tokens.prefix), *range(len(tokens) - tokens.suffix, len(tokens))]
@@ -147,7 +144,16 @@ class Tokenizer:
             offsets[: self._prefix] = offsets[count - suffix :] = 0
             starts, ends = offsets[:, 0], offsets[:, 1]
         types = _constant(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
-        return Tokens(ids, types, starts, ends, _constant(NO_WORD, count), self._prefix, suffix)
+        words = _constant(NO_WORD, count)
+        return Tokens(ids, types, starts, ends, words, self._are_unknown(ids), self._prefix, suffix)
+
+    def _are_unknown(self, ids: I64) -> Bools:
+        """Return which tokens of a text, special ones aside, are the unknown token, (tokens,)."""
+        if self._unknown is None or not self._marks_unknown:
+            return np.zeros(len(ids), dtype=bool)
+        unknown: Bools = ids == self._unknown
+        unknown[: self._prefix] = unknown[len(ids) - self.special + self._prefix :] = False
+        return unknown
 
     def _empty_blanks(self, tokens: Tokens, text: str) -> Tokens:
         """Remove the offsets and the word of each token for a space that the text doesn't have, in place.
@@ -187,6 +193,7 @@ class Tokenizer:
             tokens.starts + shift,
             tokens.ends + shift,
             numbers,
+            tokens.unknown,
             tokens.prefix,
             tokens.suffix,
         )
@@ -207,6 +214,7 @@ class Tokenizer:
             np.insert(tokens.starts, positions, starts),
             np.insert(tokens.ends, positions, ends),
             np.insert(tokens.words, positions, dropped),
+            np.insert(tokens.unknown, positions, True),
             tokens.prefix,
             tokens.suffix,
             frozenset(dropped),
@@ -217,7 +225,8 @@ class Tokenizer:
         if len(tokens):
             return tokens
         zero = np.zeros(1, dtype=np.int64)
-        return Tokens(zero + self._unknown_token(), zero, zero, zero, zero + NO_WORD, 1, 0)
+        words, unknown = zero + NO_WORD, np.zeros(1, dtype=bool)
+        return Tokens(zero + self._unknown_token(), zero, zero, zero, words, unknown, 1, 0)
 
     def _unknown_token(self) -> int:
         if self._unknown is None:

@@ -89,6 +89,7 @@ def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
         "word": _numbers(part.index, "word", NO_WORD),
         "special": _numbers(part.index, "special", 0),
         "dropped": _numbers(part.index, "dropped", 0),
+        "unknown": _numbers(part.index, "unknown", 0),
     }
     tokens_of_texts = [
         _tokens({name: values[begin:end] for name, values in rows.items()})
@@ -124,7 +125,10 @@ def _tokens(rows: dict[str, npt.NDArray[np.int64]]) -> Tokens:
     prefix, suffix = (int(inside[0]), int(length - 1 - inside[-1])) if len(inside) else (length, 0)
     nothing = np.zeros(length, dtype=np.int64)
     dropped = frozenset(rows["word"][rows["dropped"] > 0].tolist())
-    return Tokens(nothing, nothing, rows["start"], rows["end"], rows["word"], prefix, suffix, dropped)
+    unknown = rows["unknown"] > 0
+    return Tokens(
+        nothing, nothing, rows["start"], rows["end"], rows["word"], unknown, prefix, suffix, dropped
+    )
 
 
 def _numbers(index: pa.Table, name: str, missing: int) -> npt.NDArray[np.int64]:

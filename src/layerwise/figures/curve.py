@@ -18,11 +18,11 @@ from layerwise.figures.canvas import (
     drawable,
     page,
 )
-from layerwise.figures.display_names import named, number, short_mix, unit_of
+from layerwise.figures.display_names import named, number, unit_of
 from layerwise.figures.label_spread import spread
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content
-from layerwise.layers import depth
+from layerwise.layers import depth, short_mix
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure

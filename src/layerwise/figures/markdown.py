@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from layerwise.figures.display_names import coded, named, number, short_mix
+from layerwise.figures.display_names import coded, named, number
+from layerwise.layers import short_mix
 from layerwise.wording import in_language, joined, phrase
 
 ResultJson = Mapping[str, Any]

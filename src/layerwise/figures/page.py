@@ -9,8 +9,9 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
 
     title       title of the page
     about       facts about the dataset: `model` (`id`, `revision`, `family`, or null), `layers`, `blocks`, `width`, `level`,
-                `pool`, `rows`, `texts`, `tokens`, `truncated`, `windows`, `lost_words`, `skipped`, `source`, `bytes`,
-                `dtype`, `precision`, `made` or `finished`, `versions`, `sha256`
+                `pool`, `rows`, `texts`, `tokens`, `unknown`, `truncated`, `truncated_tokens`, `windows`, `windowed`,
+                `lost_words`, `dropped_words`, `special_only`, `special_tokens`, `skipped`, `notices`, `source`, `bytes`,
+                `dtype`, `precision`, `made` or `finished`, `versions`, `sha256`; of `model` also `not_applied`, `random`
     points      the map, or null
       count, of, seed   number of points, number of rows of the dataset, seed of the sample
       method    `pca` or `umap`
@@ -19,15 +20,19 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
       explained (layers, 2) or null: share of variance of each axis
       columns   [{name, kind: category, values: [str], codes: uint16 (count,)}], 65535 is missing; or
                 [{name, kind: number, values: float32 (count,)}], NaN is missing
+      unknown   uint32 (count,) or null: how many tokens of each row the model doesn't know; null if none are
       texts     [str] or null; clipped ones end in "…", `clipped` lists their positions
       context   {docs: [int], texts: [str]} or null: below text level, the text around
       span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
-    probe       content of probe.json, or null
+    probe       content of probe.json, or null; with `short_mixes`, the shortest form of each mix string in it
     analysis    content of analysis.json, or null
-    tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`,
+    tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`, `unknown` (or null),
+                `truncated` (how many tokens were cut off),
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
-                `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
+                `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2): all layers on one plane, ±32767 is ±`reach`
+                in the unit of vectors of length 1; `shares`: of the variance of the lengths of `steps` and of all
+                `distances`, which of it the plane shows,
                 `attention` uint8 (blocks, heads, m, m), × 255, row attends to column, of the first m tokens, or null;
                 `attention_layers`
     tokens_note why there are no tokens, or null

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
-from layerwise.figures.display_names import named, number, short_mix, unit_of
+from layerwise.figures.display_names import named, number, unit_of
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content
 from layerwise.figures.series import draw, frame, layer_values, lines
+from layerwise.layers import short_mix
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure

@@ -23,7 +23,8 @@ class Projection:
 
     Attributes:
         coords: float32 (layers, n, 2), in [-1, 1]; 0 where a layer has no spread, or values that aren't finite.
-        explained: of PCA, the share of variance of each axis (layers, 2); NaN for the layers without spread.
+        explained: of PCA, the share of the variance of the standardised dimensions along each axis of the plane,
+            as it is rotated, (layers, 2); NaN for the layers without spread.
     """
 
     coords: F32
@@ -51,10 +52,12 @@ def project(layers: Sequence[RowArray], flat: Reducer | None = None, track: Trac
             continue
         rows = standardise(layer)
         if flat is None:
-            flattened, explained[place] = _pca(rows)
+            flattened, shares = _pca(rows)
         else:
             flattened = flat(rows, before)
         before = _turned(flattened, before)
+        if flat is None:
+            explained[place] = shares.sum() * _per_axis(before)
         coords[place] = _fitted(before)
     return Projection(coords.astype(np.float32), explained if flat is None else None)
 
@@ -82,6 +85,12 @@ def _turned(plane: F64, before: F64 | None) -> F64:
         plane = plane * np.where(signs == 0, 1, signs)
     farthest = float(np.sqrt((plane**2).sum(axis=1).max()))
     return plane / farthest if farthest else plane
+
+
+def _per_axis(plane: F64) -> F64:
+    """Return the share of each axis in the variance of points that are centred, (2,)."""
+    squares: F64 = (plane**2).sum(axis=0)
+    return squares / (squares.sum() or 1)
 
 
 def _fitted(plane: F64) -> F64:

@@ -6,7 +6,7 @@ import numpy as np
 
 from layerwise.array_types import F32
 from layerwise.geometry.neighbours import units
-from layerwise.geometry.projection import project
+from layerwise.geometry.step_plane import StepPlane, step_plane
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,13 +17,13 @@ class TokenPaths:
         norms: Euclidean lengths, float32 (layers, tokens).
         moves: the cosine of a token with itself one layer before, float32 (layers - 1, tokens); 1 is no change.
         cosines: of all pairs of tokens in each layer, float32 (layers, tokens, tokens).
-        coords: on a plane, by `projection.project`, float32 (layers, tokens, 2).
+        plane: the tokens of all layers, at unit length, on one plane.
     """
 
     norms: F32
     moves: F32
     cosines: F32
-    coords: F32
+    plane: StepPlane
 
 
 def moves(layers: F32) -> TokenPaths:
@@ -33,5 +33,5 @@ def moves(layers: F32) -> TokenPaths:
         norms=np.linalg.norm(layers, axis=2).astype(np.float32),
         moves=np.einsum("lpd,lpd->lp", unit[1:], unit[:-1]),
         cosines=np.clip(unit @ unit.transpose(0, 2, 1), -1, 1),
-        coords=project(list(layers)).coords,
+        plane=step_plane(unit),
     )

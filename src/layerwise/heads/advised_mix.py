@@ -8,6 +8,7 @@ from typing import Any
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.labels.plan import TaskSpec
+from layerwise.layers import short_mix
 from layerwise.mixes import parse_mix
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
@@ -42,8 +43,8 @@ class MixAdvice:
         """Yield which mix is used and why, and how the probe differs from what is trained."""
         why = "the best one"
         if self.mix != self.cheapest:
-            why += f"; {argument('mix', self.cheapest)} takes the cheapest within one standard error of it"
-        yield f"the mix is {self.mix}, as {self.origin} advised ({why})"
+            why += f"; {argument('mix', short_mix(self.cheapest))} takes the cheapest within one standard error of it"
+        yield f"the mix is {short_mix(self.mix)}, as {self.origin} advised ({why})"
         differences = [*_of_dataset(self.probe, dataset), *_of_tasks(self.probe, specs)]
         if differences:
             yield f"{self.origin} is {', and '.join(differences)}: its advice may not hold here"

@@ -53,6 +53,9 @@ class PageBackend:
         fields = content.texts_of(sample)
         texts = fields["texts"] or [""] * len(sample)
         entries = [{"row": int(row), "text": texts[n]} for row, n in zip(numbers, place, strict=True)]
+        unknown = content.unknown_of(sample) if self.dataset.level != "text" else None
+        if unknown is not None:
+            entries = [entry | {"unknown": int(unknown[n])} for entry, n in zip(entries, place, strict=True)]
         if fields["context"] is not None:
             whole = dict(zip(fields["context"]["docs"].tolist(), fields["context"]["texts"], strict=True))
             for entry, n in zip(entries, place, strict=True):

@@ -45,22 +45,47 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "texts": dataset.text_count,
     }
     if not isinstance(dataset, LayerDataset):
-        return entries
+        return entries | _coverage_in_memory(dataset)
     manifest = dataset.manifest
     totals = manifest.totals
     return entries | {
         "model": manifest.model.to_json(),
         "tokens": totals.tokens,
+        "unknown": totals.unknown,
         "windows": totals.windows,
+        "windowed": totals.windowed_texts,
         "truncated": totals.truncated_texts,
+        "truncated_tokens": totals.truncated_tokens,
         "lost_words": totals.lost_words,
+        "dropped_words": totals.dropped_words,
+        "special_only": totals.special_only_texts,
+        "special_tokens": manifest.settings.special_tokens,
         "skipped": len(manifest.skipped),
+        "notices": list(manifest.notices),
         "bytes": totals.bytes,
         "dtype": dataset.dtype,
         "precision": manifest.settings.precision,
         "finished": dataset.run.finished,
         "versions": dict(manifest.versions),
         "sha256": dataset.sha256,
+    }
+
+
+def _coverage_in_memory(states: Layered) -> dict[str, Any]:
+    """Return what the table of texts says of the tokens of rows in memory; nothing where it has no such columns."""
+    texts = states.texts
+    if not {"tokens", "unknown", "windows", "truncated"} <= set(texts.column_names):
+        return {}
+    tokens, unknown, windows, truncated = (
+        texts[name].to_numpy() for name in ("tokens", "unknown", "windows", "truncated")
+    )
+    return {
+        "tokens": int(tokens.sum()),
+        "unknown": int(unknown.sum()),
+        "windows": int(windows.sum()),
+        "windowed": int((windows > 1).sum()),
+        "truncated": int((truncated > 0).sum()),
+        "truncated_tokens": int(truncated.sum()),
     }
 
 
@@ -89,6 +114,7 @@ def points(
         "coords": fixed(projection.coords),
         "explained": projection.explained,
         "columns": columns(sample, first),
+        "unknown": unknown_of(sample),
         **texts_of(sample),
         "neighbours": None,
     }
@@ -113,6 +139,16 @@ def hundredths(cosines: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return cosines as int8, × 127."""
     rounded: np.ndarray[Any, Any] = np.round(np.clip(cosines, -1, 1) * 127).astype(np.int8)
     return rounded
+
+
+def unknown_of(sample: Sample) -> np.ndarray[Any, Any] | None:
+    """Return the number of unknown tokens in each row, uint32 (n,); `None` where none is unknown, or it isn't known."""
+    # The table of texts counts those of whole texts, which below text level isn't what a row has.
+    table = sample.texts if sample.level == "text" else sample.index
+    if "unknown" not in table.column_names:
+        return None
+    numbers = np.array([count or 0 for count in column_values(sample, "unknown")[0]], np.uint32)
+    return numbers if numbers.any() else None
 
 
 def texts_of(sample: Sample) -> dict[str, Any]:
@@ -144,9 +180,12 @@ def _clip(texts: Iterable[str | None], clipped: list[int]) -> Iterable[str]:
 def columns(sample: Sample, first: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return the columns that can colour points: those named in `first`, then other columns of rows and of texts."""
     names = dict.fromkeys([*sample.index.column_names, *sample.texts.column_names])
-    carried = [name for name in names if name not in _STANDARD_COLUMNS]
+    standard = _STANDARD_COLUMNS if unknown_of(sample) is None else _STANDARD_COLUMNS - {"unknown"}
+    carried = [name for name in names if name not in standard]
     # Last come columns that users rarely need: `tokens`, which every dataset has, and renamed `source.` columns.
-    carried.sort(key=lambda name: (name not in first, name == "tokens", name.startswith("source.")))
+    carried.sort(
+        key=lambda name: (name not in first, name in ("tokens", "unknown"), name.startswith("source."))
+    )
     entries = (_column(name, column_values(sample, name)[0]) for name in carried)
     return [column for column in entries if column is not None]
 

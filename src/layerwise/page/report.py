@@ -13,6 +13,7 @@ from layerwise.errors import RequestError
 from layerwise.geometry.sample import draw
 from layerwise.geometry.umap import umap as by_umap
 from layerwise.labels.attached import with_labels
+from layerwise.layers import short_mix
 from layerwise.page import content
 from layerwise.page.tokens import some_docs, tokens_of
 from layerwise.store import LayerDataset
@@ -52,7 +53,7 @@ def page_data(
     for note in attached.notes:
         warnings.warn(note, stacklevel=2)
     results = {
-        "probe": _result(probe, "probe", dataset),
+        "probe": _with_short_mixes(_result(probe, "probe", dataset)),
         "analysis": _result(analysis, "analysis", dataset),
     }
     flat = by_umap(seed) if umap else None
@@ -86,6 +87,16 @@ def page_data(
 def title(dataset: Layered) -> str:
     """Return the title of a dataset's page."""
     return dataset.path.resolve().name if isinstance(dataset, LayerDataset) else Message("note.memory")
+
+
+def _with_short_mixes(probe: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a probe with `short_mixes`: the shortest form of each mix string in it, by mix string."""
+    if probe is None:
+        return None
+    advice, learned = probe.get("advice") or {}, probe.get("learned") or {}
+    mixes = [candidate.get("mix") for candidate in probe.get("candidates") or ()]
+    mixes += [advice.get("best"), advice.get("cheapest"), learned.get("mix")]
+    return {**probe, "short_mixes": {mix: short_mix(mix) for mix in mixes if isinstance(mix, str)}}
 
 
 def _result(result: ResultSource, name: str, dataset: Layered) -> Mapping[str, Any] | None:

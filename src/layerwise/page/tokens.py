@@ -110,11 +110,11 @@ def _text_entry(
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
         stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in part.layers])
-        return _token_entry(doc, text, stack, part.index.take(rows), len(rows))
+        return _token_entry(doc, text, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
     example = stored_example(part, row)
     states = _as_tokens(encoder, dataset, example)
     stack = np.stack([states.layer(name, rows=slice(0, MOST)) for name in states.layers])
-    entry = _token_entry(doc, text, stack, states.index, states.rows)
+    entry = _token_entry(doc, text, stack, states.index, states.rows) | _cut_off(part, row)
     names = encoder.tokenizer.names(states.index["token_id"].to_pylist()[:MOST])
     both = zip(entry["tokens"], names, entry["special"], strict=True)
     entry["tokens"] = [name if special else token for token, name, special in both]
@@ -131,8 +131,16 @@ def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
 
 
+def _cut_off(part: LayerDataset, row: int) -> dict[str, int]:
+    """Return how many tokens of a text were cut off, as the model never read them."""
+    return {
+        "truncated": part.texts["truncated"][row].as_py() if "truncated" in part.texts.column_names else 0
+    }
+
+
 def _token_entry(doc: int, text: str | None, stack: F32, index: Any, count: int) -> dict[str, Any]:
     paths = moves(stack)
+    reach = float(np.abs(paths.plane.coords).max(initial=0))
     special = index["special"].to_pylist()[:MOST]
     names = index["text"].to_pylist()[:MOST] if "text" in index.column_names else [""] * len(special)
     return {
@@ -141,10 +149,15 @@ def _token_entry(doc: int, text: str | None, stack: F32, index: Any, count: int)
         "count": count,
         "tokens": ["" if lone else name for name, lone in zip(names, special, strict=True)],
         "special": special,
+        "unknown": [count > 0 for count in index["unknown"].fill_null(0).to_pylist()[:MOST]]
+        if "unknown" in index.column_names
+        else None,
         "norms": paths.norms,
         "moves": paths.moves,
         "cosines": hundredths(paths.cosines),
-        "coords": fixed(paths.coords),
+        "coords": fixed(paths.plane.coords / (reach or 1)),
+        "reach": reach,
+        "shares": {"steps": paths.plane.steps, "distances": paths.plane.distances},
         "attention": None,
         "attention_layers": None,
     }

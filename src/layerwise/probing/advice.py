@@ -64,7 +64,7 @@ def advise(
 
 def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:
     best = comparison.best
-    values = {"mix": candidates[best].name, "metric": metric, "score": fixed(comparison.scores[best])}
+    values = {"mix": candidates[best].short_name, "metric": metric, "score": fixed(comparison.scores[best])}
     if len(candidates) == 1:
         return Message("advise.single", **values)
     if not comparison.differs:
@@ -74,10 +74,10 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
     if not rivals:
         return Message("advise.best.all", n=len(worse), **values)
     if worse:
-        names = [candidates[i].name for i in rivals]
+        names = [candidates[i].short_name for i in rivals]
         return Message("advise.best.some", n=len(worse), mixes=names, **values)
     first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
-    pair = {"first": candidates[first].name, "second": candidates[second].name}
+    pair = {"first": candidates[first].short_name, "second": candidates[second].short_name}
     return Message("advise.highest", **values, **pair)
 
 
@@ -93,9 +93,9 @@ def _no_difference_sentence(
     return Message(
         "advise.undecided",
         metric=metric,
-        mix=candidates[best].name,
+        mix=candidates[best].short_name,
         score=fixed(comparison.scores[best]),
-        lowest=candidates[last].name,
+        lowest=candidates[last].short_name,
         low=fixed(comparison.scores[last]),
         gap=_interval(gap, gap - half, gap + half),
     )
@@ -109,7 +109,7 @@ def _cheapest_sentence(
     return Message(
         "advise.cheapest",
         error=_error_name(comparison),
-        mix=candidates[cheap].name,
+        mix=candidates[cheap].short_name,
         metric=metric,
         score=fixed(comparison.scores[cheap]),
         gap=_interval(gap, comparison.low[best, cheap], comparison.high[best, cheap]),

@@ -10,7 +10,7 @@ import numpy as np
 from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.heads.mixing import halves, read_planes
-from layerwise.layers import depth
+from layerwise.layers import depth, short_mix
 from layerwise.mixes import Mix, parse_mix
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
 from layerwise.states import Layered
@@ -26,6 +26,11 @@ class Candidate:
     name: str
     mix: Mix
     blocks: int
+
+    @property
+    def short_name(self) -> str:
+        """The shortest form of its name."""
+        return short_mix(self.name)
 
     @property
     def kind(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
+from layerwise.layers import short_mix
 from layerwise.results import Estimate, NamedResult, Table
 from layerwise.wording import Message, joined, messages_json
 
@@ -141,7 +142,7 @@ class ProbeResult(NamedResult[CandidateResult]):
 
     def _scored(self, mix: str) -> str:
         candidate = self[mix]
-        return f"{mix}: {self.metric} {number(candidate.score)}{interval(candidate.low, candidate.high)}"
+        return f"{short_mix(mix)}: {self.metric} {number(candidate.score)}{interval(candidate.low, candidate.high)}"
 
     def _table(self) -> Table:
         names = ("mix", "kind", "score", "low", "high", "p_vs_best", "selectivity", "control")
@@ -159,7 +160,7 @@ class ProbeResult(NamedResult[CandidateResult]):
     def _shown_table(self) -> Table:
         table = self._table()
         return {
-            "mix": table["mix"],
+            "mix": [short_mix(mix) for mix in table["mix"]],
             self.metric: table["score"],
             **{name: table[name] for name in ("low", "high", "p_vs_best", "cost")},
         }

@@ -224,7 +224,7 @@ class ResultBuilder:
         for model, step_track in track.each(models, ["random model"] * len(models)):
             predicted = self.run.evaluate_on(model, best, step_track).predicted
             scores.append(float(self.run.folds(predicted).mean()))
-        self.run.notes.append(Message("note.random.model", mix=best.name, n=len(scores)))
+        self.run.notes.append(Message("note.random.model", mix=best.short_name, n=len(scores)))
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
 
 

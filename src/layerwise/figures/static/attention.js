@@ -3,6 +3,8 @@ function attentionPart(text, all) {
   if (!text.attention) return [note(t("attention.none"))];
   const [blocks, heads, n] = text.attention.shape;
   const names = all.slice(0, n);
+  const unknown = names.map((_, token) => Boolean(text.unknown?.[token]));
+  const said = names.map((name, token) => (unknown[token] ? `${name} ${t("unknown.said")}` : name));
   const state = { block: blocks - 1, head: "mean" };
   const body = el("div", {});
   const value = (row, column) => {
@@ -14,7 +16,7 @@ function attentionPart(text, all) {
   };
   const draw = () => {
     const lines = (row, column) => [
-      t("attention.cell", { from: names[row], to: names[column] }),
+      t("attention.cell", { from: said[row], to: said[column] }),
       percent(value(row, column), 1),
     ];
     let most = 0;
@@ -31,11 +33,13 @@ function attentionPart(text, all) {
           numbers: false,
           most: 26,
           axes: [t("attention.from"), t("attention.to")],
+          hatched: unknown,
         }),
         { id: "attention" },
       ),
       rampLegend(0, most),
-      asTable(() => attentionTable(names, value)),
+      unknown.some(Boolean) ? unknownKey(t("unknown.key")) : "",
+      asTable(() => attentionTable(names, unknown, value)),
     );
   };
   const block = select(
@@ -72,19 +76,19 @@ function attentionPart(text, all) {
 }
 
 /** The three tokens that each token attends to most: a matrix of all would be wider than any page. */
-function attentionTable(names, value) {
+function attentionTable(names, unknown, value) {
   const rows = names.map((name, row) => {
     const order = names
       .map((_, column) => column)
       .sort((a, b) => value(row, b) - value(row, a))
       .slice(0, 3);
     return [
-      el("bdi", {}, name),
+      unknownMark(el("bdi", {}, name), unknown[row]),
       el(
         "span",
         { class: "closest" },
         order.map((column) =>
-          el("span", {}, el("bdi", {}, names[column]), " ", el("small", {}, percent(value(row, column), 1))),
+          el("span", {}, unknownMark(el("bdi", {}, names[column]), unknown[column]), " ", el("small", {}, percent(value(row, column), 1))),
         ),
       ),
     ];

@@ -5,7 +5,8 @@ const LISTED = 40; // texts of a rectangle that are listed
 function textOf(hit, most) {
   if (hit.text === null || hit.text === undefined)
     return el("span", { class: "quiet" }, t("row", { n: count(hit.row) }));
-  if (hit.context === undefined) return userText(hit.text || t("empty"), "bdi", most);
+  if (hit.context === undefined)
+    return unknownMark(userText(hit.text || t("empty"), "bdi", most), hit.unknown > 0);
   const letters = Array.from(hit.context); // offsets are in code points
   const part = (from, to) => shown(letters.slice(from, to).join(""));
   const around = Math.floor(most / 4);
@@ -14,11 +15,18 @@ function textOf(hit, most) {
     { class: "said", dir: "auto" },
     hit.start > around ? "…" : "",
     part(Math.max(0, hit.start - around), hit.start),
-    el("mark", {}, hit.end > hit.start ? part(hit.start, hit.end) : shown(hit.text)),
+    el(
+      "mark",
+      {},
+      unknownMark(hit.end > hit.start ? part(hit.start, hit.end) : shown(hit.text), hit.unknown > 0),
+    ),
     part(hit.end, hit.end + around),
     letters.length > hit.end + around ? "…" : "",
   );
 }
+
+/** Whether neighbours and searches know only the rows on the map, as the page has no others. */
+const isSample = (scene) => !scene.points.remote && scene.n < scene.points.of;
 
 /** A row as a button that chooses it; rows that aren't on the map are words only. */
 function pointButton(scene, hit, content = textOf(hit, 140)) {
@@ -59,6 +67,7 @@ function chosenCard(scene, map) {
       ),
       el("p", { class: "whole" }, textOf(hit, 400)),
       hit.clipped ? note(t("clipped")) : "",
+      [hit, ...(sides ?? []).flat()].some((entry) => entry.unknown > 0) ? unknownKey(t("unknown.key")) : "",
       valueList(scene, point, hit.row),
       ...(sides ? nearPart(pair, sides, other) : [note(t("near.none"))]),
     );
@@ -84,7 +93,12 @@ function chosenCard(scene, map) {
       { id: "near-other" },
     );
     pick.box.value = other;
-    return [el("h3", {}, t("near")), pick.label, ...neighbourLists(scene, pair, sides)];
+    return [
+      el("h3", {}, t("near")),
+      pick.label,
+      isSample(scene) ? note(t("near.sample", { n: count(scene.n) })) : "",
+      ...neighbourLists(scene, pair, sides),
+    ];
   };
   const redraw = () => draw().catch(report);
   for (const change of ["choose", "layer", "colour", "theme"]) scene.on(change, redraw);

@@ -22,6 +22,37 @@ const svg = (tag, attributes = {}, ...children) =>
 /** User text in a box of its own, so that its direction of writing stays its own. */
 const userText = (text, tag = "bdi", most = 2000) => el(tag, { class: "said", dir: "auto" }, short(text, most));
 
+/** Content with the mark of unknown tokens, where it has some: hatched, underlined, and in words for screen readers. */
+const unknownMark = (content, isUnknown) =>
+  isUnknown
+    ? el(
+        "span",
+        { class: "unknown", title: t("unknown.title") },
+        content,
+        el("span", { class: "unseen" }, ` ${t("unknown.said")}`),
+      )
+    : content;
+
+/** What the mark stands for. */
+const unknownKey = (words) =>
+  el(
+    "p",
+    { class: "keys unknown-key" },
+    el("span", {}, el("span", { class: "unknown swatch", "aria-hidden": "true" }), words),
+  );
+
+/** The hatching of unknown tokens in a chart; `name` is its own on the page. */
+const hatching = (name) =>
+  svg(
+    "defs",
+    {},
+    svg(
+      "pattern",
+      { id: name, width: 4, height: 4, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+      svg("rect", { width: 1.7, height: 4, class: "hatch-line" }),
+    ),
+  );
+
 function select(label, options, onchange, attributes = {}) {
   const box = el("select", { ...attributes, onchange: () => onchange(box.value) });
   for (const [value, words] of options) box.append(el("option", { value }, words));

@@ -5,6 +5,7 @@ function showHeader(head) {
   const model = dataset.model ?? {};
   const name = shown(model.id ?? t("model.unknown"));
   const layers = dataset.layers ?? [];
+  const lost = coverage(dataset);
   const rows = t(`rows.${dataset.level ?? "text"}`, { n: count(dataset.rows) });
   const facts = [
     [
@@ -15,13 +16,14 @@ function showHeader(head) {
       [
         dataset.blocks && t("blocks", { n: dataset.blocks }),
         dataset.width && t("width", { n: count(dataset.width) }),
+        model.not_applied?.length && t("not.applied", { list: model.not_applied.map(shown).join(", ") }),
       ],
     ],
     [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90)]],
     [
       t("fact.rows"),
       rows,
-      [wordsOr(`level.${dataset.level}`, dataset.level), dataset.pool && t("pooled", { pool: dataset.pool })],
+      [wordsOr(`level.${dataset.level}`, dataset.level), dataset.pool && t("pooled", { pool: dataset.pool }), withoutSpecial(dataset)],
     ],
     [
       t("fact.corpus"),
@@ -33,10 +35,11 @@ function showHeader(head) {
     ],
     [
       t("fact.coverage"),
-      coverage(dataset),
+      lost[0],
       [
+        ...lost.slice(1),
         isNumber(dataset.windows) && t("windows.n", { n: count(dataset.windows) }),
-        dataset.skipped ? t("skipped.n", { n: count(dataset.skipped) }) : null,
+        dataset.windowed ? t("windowed.n", { n: count(dataset.windowed) }) : null,
       ],
     ],
     [
@@ -46,7 +49,7 @@ function showHeader(head) {
         [dataset.dtype, dataset.precision && t("computed", { precision: dataset.precision })]
           .filter(Boolean)
           .join(", "),
-        forward(head.probe),
+        ...forward(head.probe),
       ],
     ],
   ];
@@ -66,38 +69,98 @@ function showHeader(head) {
   $("head").replaceChildren(
     el("h1", {}, userText(head.title ?? "layerwise", "bdi", 120)),
     el("dl", { class: "facts" }, list),
+    ...cautions(dataset),
     advice(head.probe),
   );
 }
 
+/** Said where the mean, maximum or sum of a text has no special tokens, unlike the default. */
+const withoutSpecial = ({ level, pool, special_tokens: special }) =>
+  special === false && level === "text" && ["mean", "max", "sum"].includes(pool) ? t("special.none") : null;
+
+// What of the texts a model didn't read, or not as it is written: the count, and its words.
+const LOSSES = [
+  ["truncated", "truncated.n"],
+  ["lost_words", "lost.n"],
+  ["dropped_words", "dropped.n"],
+  ["special_only", "special_only.n"],
+  ["skipped", "skipped.n"],
+];
+const TOO_MANY = 0.1; // share of tokens that is a caution
+
+/** What wasn't read, each kind with its count; where nothing was lost, what was looked for. */
 function coverage(dataset) {
-  if (!isNumber(dataset.truncated)) return "–";
-  const lost = dataset.lost_words ? t("lost.n", { n: count(dataset.lost_words) }) : t("lost.none");
-  return `${dataset.truncated ? t("truncated.n", { n: count(dataset.truncated) }) : t("truncated.none")}${t("comma")}${lost}`;
+  const losses = LOSSES.filter(([name]) => dataset[name] > 0).map(([name, words]) =>
+    t(words, { n: count(dataset[name]) }),
+  );
+  if (dataset.unknown > 0) losses.unshift(unknownTokens(dataset));
+  if (losses.length) return losses;
+  const none = [
+    ["truncated", "truncated.none"],
+    ["lost_words", "lost.none"],
+    ["unknown", "unknown.none"],
+  ];
+  const known = none.filter(([name]) => isNumber(dataset[name])).map(([, words]) => t(words));
+  return [known.length ? known.join(t("comma")) : "–"];
 }
 
-/** What the advised candidate costs of a forward. */
+const unknownTokens = ({ unknown, tokens }) =>
+  t("unknown.n", { n: count(unknown), of: count(tokens), share: smallShare(unknown / tokens) });
+
+/** A share in whole per cents, or that it is below one. */
+const smallShare = (share) => (share > 0 && share < 0.01 ? t("below", { share: percent(0.01) }) : percent(share));
+
+/** Cautions: so much wasn't read that what the page shows says little of the texts. */
+function cautions(dataset) {
+  const read = dataset.tokens;
+  const words = [];
+  if (dataset.unknown > TOO_MANY * read)
+    words.push(
+      t("caution.unknown", {
+        share: smallShare(dataset.unknown / read),
+        model: shown(dataset.model?.id ?? t("model.unknown")),
+      }),
+    );
+  const cut = dataset.truncated_tokens / (read + dataset.truncated_tokens);
+  if (cut > TOO_MANY) words.push(t("caution.truncated", { share: smallShare(cut) }));
+  if (isNumber(dataset.model?.random)) words.push(t("caution.random", { seed: dataset.model.random }));
+  return words.map((text) =>
+    el("p", { class: "caution said", role: "note" }, el("strong", {}, t("caution")), " ", text),
+  );
+}
+
+/** What the advised candidates cost of a forward pass: the best one, and the cheapest that comes close to it. */
 function forward(probe) {
-  const best = probe?.candidates?.find((candidate) => candidate.mix === probe.advice?.best);
-  return isNumber(best?.cost) ? t("forward", { mix: shortMix(best.mix), share: percent(best.cost) }) : null;
+  const { best, cheapest } = probe?.advice ?? {};
+  return [...new Set([best, cheapest])].map((mix) => {
+    const cost = probe?.candidates?.find((candidate) => candidate.mix === mix)?.cost;
+    const words = mix === best ? "forward.best" : "forward.cheapest";
+    return isNumber(cost) ? t(words, { mix: mixWord(mix), share: percent(cost) }) : null;
+  });
 }
 
-/** The advice: one sentence, and the rest behind a click. */
+/** The advice: its mixes in one sentence, and the rest behind a click. */
 function advice(probe) {
   if (!probe?.advice) return el("p", { class: "advice none" }, t("advice.none"));
+  const { best, cheapest, differs } = probe.advice;
   // A stored result of another version may hold the advice only as one text.
-  const [first, ...rest] = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? "");
-  const more = rest.join(t("sentences"));
+  const text = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? "").join(t("sentences"));
+  const mixes = { best: mixWord(best), cheapest: mixWord(cheapest) };
+  const sentences = [
+    t(differs ? "advice.best" : "advice.highest", mixes),
+    t(best === cheapest ? "advice.none.cheaper" : "advice.cheapest", mixes),
+    differs ? null : t("advice.same"),
+  ];
   return el(
     "div",
     { class: "advice" },
-    el("p", {}, shown(first)),
-    more
+    el("p", { class: "said" }, best ? joined(sentences) : shown(text)),
+    text && best
       ? el(
           "details",
           {},
           el("summary", {}, t("advice.more")),
-          el("p", { class: "said", dir: "auto" }, shown(more)),
+          el("p", { class: "said", dir: "auto" }, shown(text)),
         )
       : null,
   );
@@ -118,7 +181,7 @@ function showFooter(head) {
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  const notes = [...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
+  const notes = [...(head.about?.notices ?? []), ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length

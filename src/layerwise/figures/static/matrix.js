@@ -1,7 +1,7 @@
 // Matrices as cells of colour: likeness of layers, and attention.
 
 /** Cells: `value(row, column)`, `lines(row, column)` their words, `pick(row, column)` what a click does. */
-function heat({ rows, columns, value, range, lines, pick, label, numbers = true, most = 56, axes }) {
+function heat({ rows, columns, value, range, lines, pick, label, numbers = true, most = 56, axes, hatched = [] }) {
   return (wide) => {
     const longest = Math.min(14, Math.max(...rows.map((name) => name.length), 1));
     const left = 12 + 7.2 * longest + (axes ? 16 : 0);
@@ -61,8 +61,26 @@ function heat({ rows, columns, value, range, lines, pick, label, numbers = true,
           "text-anchor": "middle",
         }),
       );
-    return sheet(wide, high, label, names, marks);
+    return sheet(wide, high, label, names, marks, hatchedEdges(hatched, left, top, cell));
   };
+}
+
+/** Hatched bars along both edges of a square matrix, beside the rows and columns that are `hatched`. */
+function hatchedEdges(hatched, left, top, cell) {
+  if (!hatched.some(Boolean)) return null;
+  const bars = hatched.flatMap((isHatched, i) =>
+    isHatched
+      ? [
+          { x: left - 5, y: top + i * cell, width: 4, height: cell - 1 },
+          { x: left + i * cell, y: top - 5, width: cell - 1, height: 4 },
+        ]
+      : [],
+  );
+  const name = "hatch-matrix";
+  return [
+    hatching(name),
+    bars.map((bar) => svg("rect", { ...bar, class: "hatch", fill: `url(#${name})` })),
+  ];
 }
 
 function heatCell({ x, y, cell, numbered, value, range, pick, lines }) {

@@ -228,7 +228,7 @@ function searchCard(scene) {
     "div",
     { class: "card" },
     el("label", { class: "field" }, el("span", {}, t("search")), input),
-    none ? note(t("no.text")) : null,
+    none ? note(t("no.text")) : isSample(scene) ? note(t("search.sample", { n: count(scene.n) })) : null,
     many,
     list,
   );

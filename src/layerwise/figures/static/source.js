@@ -85,6 +85,7 @@ function opened(head) {
   if (points) {
     points.row = arrayOf(points.row);
     points.doc = arrayOf(points.doc);
+    points.unknown = arrayOf(points.unknown);
     for (const column of points.columns ?? []) {
       if (column.kind === "number") column.values = arrayOf(column.values);
       else column.codes = arrayOf(column.codes);
@@ -95,6 +96,7 @@ function opened(head) {
       points.explained = Array.from({ length: explained.shape[0] }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
     }
   }
+  for (const [mix, form] of Object.entries(head.probe?.short_mixes ?? {})) shortMixes.set(mix, form);
   for (const text of head.tokens ?? []) {
     for (const name of ["norms", "moves", "cosines", "coords", "attention"]) text[name] = arrayOf(text[name]);
   }
@@ -143,6 +145,7 @@ class Embedded {
       row: this.data.points.row[point],
       text: texts ? texts[point] : null,
       clipped: this.clipped.has(point),
+      unknown: this.data.about?.level === "text" ? 0 : (this.data.points.unknown?.[point] ?? 0),
     };
     const context = this.span ? this.around.get(doc[point]) : undefined;
     if (context !== undefined)

@@ -19,7 +19,16 @@ function tokensSection(head) {
     { id: "which-text" },
   );
   show(0);
-  return section("tokens", t("tokens"), el("p", { class: "lead" }, t("tokens.lead")), pick.label, body);
+  const total = head.about?.texts;
+  const some = isNumber(total) && total > texts.length;
+  const lead = [t("tokens.lead"), some && t("tokens.some", { n: texts.length, of: count(total) })];
+  return section(
+    "tokens",
+    t("tokens"),
+    el("p", { class: "lead" }, joined(lead)),
+    pick.label,
+    body,
+  );
 }
 
 function oneText(text, layers) {
@@ -31,13 +40,14 @@ function oneText(text, layers) {
     token: Math.max(0, text.special ? text.special.indexOf(false) : 0),
     mode: text.moves?.length ? "moves" : "norms",
   };
+  const said = (token) => (text.unknown?.[token] ? `${names[token]} ${t("unknown.said")}` : names[token]);
   const strip = el("div", { id: "strip" });
   const close = el("div", { id: "close-tokens" });
   const paths = chart((wide) => pathChart(wide, text, names, layers, state), { id: "paths" });
   const draw = () => {
     strip.replaceChildren(stripTable(text, names, layers, state, choose));
     close.replaceChildren(
-      el("h3", {}, t("tokens.close", { token: names[state.token] })),
+      el("h3", {}, t("tokens.close", { token: said(state.token) })),
       closeTable(text, names, layers, state.token),
     );
     paths.drawn = null;
@@ -47,7 +57,7 @@ function oneText(text, layers) {
     state.token = token;
     draw();
     strip.querySelector(`[data-token="${token}"]`)?.focus({ preventScroll: true });
-    announce(t("said.token", { token: names[token] }));
+    announce(t("said.token", { token: said(token) }));
   };
   const modes = ["moves", "norms", "near"].filter((mode) => mode !== "moves" || text.moves?.length);
   const mode = select(
@@ -61,16 +71,21 @@ function oneText(text, layers) {
   );
   draw();
   const cut = isNumber(text.count) && text.count > n ? note(t("tokens.cut", { n, of: count(text.count) })) : "";
+  const unread = text.truncated ? note(t("tokens.truncated", { n: count(text.truncated) })) : "";
+  const unknown = text.unknown?.filter(Boolean).length ?? 0;
+  const key = unknown ? unknownKey(t("unknown.some", { n: unknown, of: n })) : "";
   return [
     text.text === null || text.text === undefined
       ? ""
       : el("p", { class: "whole said", dir: "auto" }, short(text.text, 1200)),
     cut,
+    unread,
+    key,
     el(
       "div",
       { class: "halves" },
       el("div", {}, el("h3", {}, t("tokens.strip")), mode.label, strip, note(t("tokens.hint"))),
-      el("div", {}, el("h3", {}, t("tokens.path")), paths, note(t("tokens.path.hint")), close),
+      el("div", {}, el("h3", {}, t("tokens.path")), paths, note(pathHint(text)), close),
     ),
     ...attentionPart(text, names),
   ];
@@ -95,11 +110,12 @@ function stripTable(text, names, layers, state, choose) {
       {
         type: "button",
         class: text.special?.[token] ? "token special" : "token",
+        title: text.unknown?.[token] ? t("unknown.title") : null,
         "data-token": token,
         "aria-pressed": String(token === state.token),
         onclick: () => choose(token),
       },
-      el("bdi", {}, name),
+      unknownMark(el("bdi", {}, name), text.unknown?.[token]),
     );
     const cells = layers.map((_, layer) => {
       const value = all[layer][token];
@@ -126,6 +142,29 @@ function stripTable(text, names, layers, state, choose) {
   );
 }
 
+/** What the plane of the paths shows, and how much of it. */
+const pathHint = ({ shares }) =>
+  joined([
+    t("tokens.path.hint"),
+    isNumber(shares?.steps) &&
+      isNumber(shares?.distances) &&
+      t("tokens.path.shares", { steps: percent(shares.steps, 1), distances: percent(shares.distances) }),
+  ]);
+
+/** A bar of a round length, at most `most` pixels long; `unit` is how many pixels a distance of 1 takes. */
+function scaleBar(unit, most, x, y) {
+  if (!isNumber(unit) || unit <= 0) return null;
+  const far = most / unit;
+  const power = 10 ** Math.floor(Math.log10(far));
+  const length = [5, 2, 1].map((factor) => factor * power).find((length) => length <= far);
+  return svg(
+    "g",
+    { class: "scale-bar" },
+    svg("path", { d: `M${x} ${y - 4}v4h${(length * unit).toFixed(1)}v-4`, class: "axis" }),
+    words(x + length * unit + 6, y + 2, t("tokens.path.bar", { length: String(Number(length.toPrecision(1))) }), { class: "tick" }),
+  );
+}
+
 /** The path of every token over the layers; that of the chosen token is thick, and its end is named. */
 function pathChart(wide, text, names, layers, state) {
   const n = names.length;
@@ -149,7 +188,8 @@ function pathChart(wide, text, names, layers, state) {
       )
       .join(" ");
   const order = names.map((_, token) => token).filter((token) => token !== state.token);
-  const body = order.map((token) => svg("polyline", { class: "path", points: path(token) }));
+  const lineOf = (token) => (text.unknown?.[token] ? "path of-unknown" : "path");
+  const body = order.map((token) => svg("polyline", { class: lineOf(token), points: path(token) }));
   const marks = [...order, state.token].map((token) => {
     const [x, y] = place(layers.length - 1, token);
     const mine = token === state.token;
@@ -157,10 +197,10 @@ function pathChart(wide, text, names, layers, state) {
       svg(
         "g",
         { class: "mark", role: "img" },
-        svg("circle", { cx: x, cy: y, r: mine ? 5 : 3, class: mine ? "dot ink1" : "dot faded" }),
+        endMark(x, y, mine, text.unknown?.[token]),
         svg("circle", { cx: x, cy: y, r: 9, class: "touch" }),
       ),
-      names[token],
+      text.unknown?.[token] ? `${names[token]} ${t("unknown.said")}` : names[token],
     );
   });
   roving(marks);
@@ -184,11 +224,28 @@ function pathChart(wide, text, names, layers, state) {
     high,
     t("tokens.path"),
     body,
-    svg("polyline", { class: "path chosen", points: path(state.token) }),
+    svg("polyline", { class: `${lineOf(state.token)} chosen`, points: path(state.token) }),
+    hatching("hatch-paths"),
     marks,
     steps,
     name,
+    text.reach ? scaleBar((32767 * scale) / text.reach, wide / 4, 8, high - 6) : null,
   );
+}
+
+/** Where a path ends: a dot, or a hatched square for an unknown token. */
+function endMark(x, y, mine, isUnknown) {
+  const size = mine ? 5 : 3;
+  if (!isUnknown) return svg("circle", { cx: x, cy: y, r: size, class: mine ? "dot ink1" : "dot faded" });
+  const side = 2 * size + 2;
+  return svg("rect", {
+    x: x - side / 2,
+    y: y - side / 2,
+    width: side,
+    height: side,
+    class: mine ? "hatch mine" : "hatch",
+    fill: "url(#hatch-paths)",
+  });
 }
 
 /** The closest other tokens at every layer. */
@@ -211,7 +268,7 @@ function closeTable(text, names, layers, token) {
             el(
               "span",
               {},
-              el("bdi", {}, names[other]),
+              unknownMark(el("bdi", {}, names[other]), text.unknown?.[other]),
               " ",
               el("small", {}, num(text.cosines[from + other] / 127)),
             ),

@@ -8,6 +8,9 @@ function t(key, values = {}) {
   return words.replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
 }
 
+/** Sentences one after the other, without those that are missing. */
+const joined = (sentences) => sentences.filter(Boolean).join(LOCALE.startsWith("zh") ? "" : " ");
+
 /** The words of a key where there are any, else what was given. */
 const wordsOr = (key, other) => WORDS[key] ?? other;
 
@@ -63,14 +66,12 @@ function size(bytes) {
   return `${at && bytes < 100 ? bytes.toFixed(1) : Math.round(bytes)} ${units[at]}`;
 }
 
-/** `mean(9,10,11,12)` as `mean(9:13)`: the same mix, shorter. */
-function shortMix(mix) {
-  const match = /^(\w+)\(((?:emb|\d+)(?:,\d+){2,})(;.*)?\)$/.exec(String(mix));
-  if (!match) return shown(mix);
-  const depths = match[2].split(",").map((name) => (name === "emb" ? 0 : Number(name)));
-  const run = depths.every((depth, i) => depth === depths[0] + i);
-  return run ? `${match[1]}(${depths[0]}:${depths.at(-1) + 1}${match[3] ?? ""})` : mix;
-}
+/** The shortest form of a mix, as layerwise gives it: `mean(9:13)` for `mean(9,10,11,12)`. */
+const shortMixes = new Map();
+const shortMix = (mix) => shown(shortMixes.get(mix) ?? mix);
+
+/** A mix in a sentence: a single layer is named as one. */
+const mixWord = (mix) => (/^(emb|\d+)$/.test(mix) ? layerWord(mix) : shortMix(mix));
 
 /** Names of layers by depth: an object would list `emb` after the numbers. */
 const byDepth = (names) => [...names].sort((a, b) => depthOf(a) - depthOf(b));
