@@ -53,7 +53,7 @@ class Message(str):
         Raises:
             KeyError: the catalogue has no such key, or its text a placeholder without a value.
         """
-        message = super().__new__(cls, _said(key, values, "en"))
+        message = super().__new__(cls, _rendered(key, values, "en"))
         message.key, message.values = key, values
         return message
 
@@ -62,7 +62,7 @@ class Message(str):
 
     def in_language(self, lang: str) -> str:
         """Return the text in a language: `en` or `zh`."""
-        return _said(self.key, self.values, lang)
+        return _rendered(self.key, self.values, lang)
 
     def to_json(self) -> dict[str, Any]:
         """Return `key` and `values`; messages within it are such objects too."""
@@ -71,7 +71,7 @@ class Message(str):
 
 def phrase(lang: str, key: str, /, **values: Value) -> str:
     """Return a text of the catalogue in a language."""
-    return _said(key, values, lang)
+    return _rendered(key, values, lang)
 
 
 def name_of(group: str, name: str) -> str:
@@ -176,8 +176,8 @@ def _text_of(message: Any, lang: str) -> str | list[str] | None:
     """Return the text of the JSON form of a message, or of a list of them; `None` where it can't be said."""
     try:
         if isinstance(message, list):
-            return [_said_value(_restored_part(part), lang) for part in message]
-        return _said_value(_restored_part(message), lang)
+            return [_rendered_value(_restored_part(part), lang) for part in message]
+        return _rendered_value(_restored_part(message), lang)
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -214,19 +214,19 @@ def _value_json(value: Value) -> Any:
     return value if isinstance(value, str | int) else [_value_json(part) for part in value]
 
 
-def _said(key: str, values: Mapping[str, Value], lang: str) -> str:
+def _rendered(key: str, values: Mapping[str, Value], lang: str) -> str:
     templates = catalogue(lang)
     template = (
         templates[f"{key}.one"] if values.get("n") == 1 and f"{key}.one" in templates else templates[key]
     )
-    return _PLACEHOLDER.sub(lambda name: _said_value(values[name[1]], lang), template)
+    return _PLACEHOLDER.sub(lambda name: _rendered_value(values[name[1]], lang), template)
 
 
-def _said_value(value: Value, lang: str) -> str:
+def _rendered_value(value: Value, lang: str) -> str:
     if isinstance(value, Message):
         return value.in_language(lang)
     if isinstance(value, str):
         return value
     if isinstance(value, int):
         return f"{value:,}"
-    return catalogue(lang)["comma.list"].join(_said_value(part, lang) for part in value)
+    return catalogue(lang)["comma.list"].join(_rendered_value(part, lang) for part in value)

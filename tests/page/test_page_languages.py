@@ -89,7 +89,7 @@ def words(tmp_path_factory: pytest.TempPathFactory, encoder_of: Callable[[str], 
 
 def results_of(
     dataset: lw.LayerDataset, place: Path, task: str, label: str, **options: Any
-) -> dict[str, Path]:
+) -> dict[str, Any]:
     probed, analyzed = place / f"probe-{task}", place / f"analysis-{task}"
     lw.probe(
         dataset, task=task, label=label, quick=True, mix=["mean(1:)", "learned(all)"], out=probed, **options
