@@ -80,17 +80,27 @@ function stamp(shape, radius, stride) {
  */
 function drawingOrder(of, counts, bottom = -1) {
   const n = of.length;
-  const shuffled = Float64Array.from(of, (_, i) => (Math.imul(i, 0x9e3779b1) >>> 0) * n + i).sort();
-  const left = Float64Array.from(counts);
-  const byCount = [...counts.keys()].sort((a, b) => counts[b] - counts[a]);
-  const rank = new Map(byCount.map((group, at) => [group, at]));
-  const keys = shuffled.map((key, at) => {
-    const group = of[key % n];
-    left[group] -= 1;
-    const rounds = left[group] + (group === bottom ? n : 0); // until the last one
-    return ((2 * n - rounds) * counts.length + rank.get(group)) * n + at;
-  });
-  return Uint32Array.from(keys.sort(), (key) => shuffled[key % n] % n);
+  const members = counts.map(() => []);
+  const step = stepOf(n);
+  for (let turn = 0, i = 0; turn < n; turn += 1, i = (i + step) % n) members[of[i]].push(i);
+  const order = new Uint32Array(n);
+  let at = 0;
+  for (const i of members[bottom] ?? []) order[at++] = i;
+  const groups = members.filter((_, group) => group !== bottom).sort((a, b) => b.length - a.length);
+  for (let left = groups[0]?.length ?? 0; left > 0; left -= 1)
+    for (const group of groups) {
+      if (group.length < left) break;
+      order[at++] = group[group.length - left];
+    }
+  return order;
+}
+
+/** A step that goes to every one of n places once, far from each to the next: no order of the rows is left. */
+function stepOf(n) {
+  const common = (a, b) => (b ? common(b, a % b) : a);
+  let step = Math.max(1, Math.round(0.618 * n));
+  while (common(n, step) > 1) step += 1;
+  return step;
 }
 
 const RINGS = { kept: round(1), lost: [[-1, -1], [1, -1], [1, 1], [-1, 1]], gained: TRIANGLE };

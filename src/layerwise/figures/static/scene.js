@@ -51,7 +51,8 @@ class Scene {
     const { column, n } = this;
     this.grouped = column?.kind === "category" ? byCategory(column, this.picked) : null;
     this.range = column?.kind === "number" ? ends(column.values) : null;
-    this.of = Uint16Array.from({ length: n }, (_, i) => this.groupOf(i));
+    this.of = new Uint16Array(n);
+    for (let i = 0; i < n; i += 1) this.of[i] = this.groupOf(i);
     if (this.grouped)
       this.order = drawingOrder(
         this.of,
