@@ -423,6 +423,13 @@ def test_the_most_frequent_labels_have_colours_and_shapes() -> None:
     assert projection(scattered(1, 2), ["6"], [True, False]).legends, "truth is a category"
 
 
+def test_rare_classes_lie_on_common_ones() -> None:
+    """They were drawn first: of 17 points in 800 some could not be seen at all."""
+    labels = ["common"] * 30 + [None] * 4 + ["rare"] * 2 + ["less common"] * 9
+    drawn = [len(np.asarray(one.get_offsets())) for one in paths(projection(scattered(1, 45), ["6"], labels))]
+    assert drawn == [4, 30, 9, 2]
+
+
 def test_numbers_become_a_ramp() -> None:
     figure = projection(scattered(2, 5), ["1", "2"], [1, 2.5, None, 4, float("inf")], name="stars")
     assert figure.axes[-1].get_ylabel() == "stars; crosses have none"

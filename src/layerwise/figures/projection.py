@@ -101,7 +101,7 @@ def _points(coords: ArrayLike, layers: Sequence[str]) -> F64:
 
 
 def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], style: dict[str, Any]) -> Any:
-    """Draw the points of a panel, unlabelled and rarer ones first; return the object that a colour bar needs."""
+    """Draw the points of a panel, unlabelled ones first, rare classes last; return the object that a colour bar needs."""
     if values is not None:
         empty = np.isnan(values)
         _dots(axes, points[empty], style, c=NONE, marker="x", linewidths=0.6)
@@ -109,9 +109,10 @@ def _draw(axes: Axes, points: F64, values: F64 | None, groups: list[Group], styl
     if not groups:
         return _dots(axes, points, style, c=BLUE)
     # Many points are drawn in turns, so that no group hides the others.
+    order = sorted(groups, key=lambda group: (group.colour != NONE, -int(group.inside.sum())))
     turns = np.arange(len(points)) % max(1, min(_TURNS_MOST, len(points) // _TURN))
     for turn in range(turns.max(initial=-1) + 1):
-        for group in reversed(groups):
+        for group in order:
             stroke = 0.6 if group.shape == "x" else 0
             members = points[group.inside & (turns == turn)]
             _dots(axes, members, style, c=group.colour, marker=group.shape, linewidths=stroke)
