@@ -237,7 +237,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     source = place / "reviews.csv"
     source.write_text("\n".join(lines), encoding="utf-8")
     dataset = lw.extract(source, place / "reviews.lw", model="minilm")
-    mixes = ["mean(1:)", "learned(all)", "concat(-4:)"]
+    mixes = ["mean(1:)", "learned(all)"]
     probe = lw.probe(dataset, task="classify", label="verdict", mix=mixes, quick=True)
     analysis = lw.analyze(dataset, label="verdict")
     options: dict[str, Any] = {"probe": probe, "analysis": analysis, "attention": True, "texts": [2, 1]}
