@@ -16,6 +16,7 @@ SCRIPTS = (
     "others",
     "probe",
     "analyze",
+    "page",
     "together",
 )
 

@@ -34,12 +34,22 @@ class Opened:
     Attributes:
         tab: playwright's page.
         asked: addresses asked for; `complaints`: errors and warnings.
+
+    `before` is a script that runs before those of the page.
     """
 
     def __init__(
-        self, started: Any, address: str | Path, wide: int = 1280, high: int = 800, **options: Any
+        self,
+        started: Any,
+        address: str | Path,
+        wide: int = 1280,
+        high: int = 800,
+        before: str | None = None,
+        **options: Any,
     ) -> None:
         self.context = started.new_context(viewport={"width": wide, "height": high}, **options)
+        if before is not None:
+            self.context.add_init_script(before)
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(1000 * SECONDS)
         self.asked: list[str] = []

@@ -14,12 +14,15 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.axis import Axis
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import layerwise as lw
+from contrast import contrast
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures import groups
+from layerwise.figures.canvas import readable_on, write
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
 from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
@@ -120,11 +123,7 @@ def test_any_label_can_be_drawn() -> None:
     figure = layer_curve(result)
     legend = figure.axes[0].get_legend()
     assert legend is not None
-    assert (
-        legend.get_title()
-        .get_text()
-        .startswith("\\u6807\\u7b7e $x^ \\U0001f9a5\\u000a\\u0000: classification")
-    )
+    assert legend.get_title().get_text().startswith("标签 $x^ \U0001f9a5\\u000a\\u0000: classification")
 
 
 def test_a_figure_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -340,6 +339,33 @@ def test_brighter_is_more_alike() -> None:
         assert colours[0, 0, :3].sum() > colours[0, 6, :3].sum()
 
 
+@pytest.mark.parametrize("measure", ["linear_cka", "procrustes", "pwcca"])
+def test_every_number_of_a_matrix_can_be_read_on_its_cell(measure: str) -> None:
+    """At least 4.5, as WCAG asks for text of this size; with a threshold on lightness it was 3.3 at worst."""
+    axes = heatmap(analysis(25), measure).axes[0]
+    colours = np.asarray(axes.collections[0].get_facecolor()).reshape(25, 25, 4)
+    for text in axes.texts:
+        column, row = (int(at) for at in text.get_position())
+        ratio = contrast(to_rgb(text.get_color()), colours[row, column, :3].tolist())
+        assert ratio >= 4.5, f"{text.get_text()} at row {row}, column {column} has a contrast of {ratio:.2f}"
+
+
+def test_black_or_white_can_be_read_on_every_colour() -> None:
+    parts = np.linspace(0, 1, 18)
+    for colour in np.stack(np.meshgrid(parts, parts, parts), axis=-1).reshape(-1, 3).tolist():
+        assert contrast(to_rgb(readable_on(colour)), colour) >= 4.5, colour
+
+
+def test_words_outside_cells_can_be_read_on_white() -> None:
+    for figure in (*figures_of_all_kinds(), layer_curve(probe_result())):
+        cells = (
+            set(figure.axes[0].texts) if figure.axes[0].get_images() or figure.axes[0].child_axes else set()
+        )
+        for text in set(all_words(figure)) - cells:
+            ratio = contrast(to_rgb(text.get_color()), (1, 1, 1))
+            assert ratio >= 4.5, f"{text.get_text()!r} has a contrast of {ratio:.2f}"
+
+
 def test_geometry_draws_lines_with_gaps_and_bands() -> None:
     figure = geometry(analysis(7), ["curvature", "norm"])
     first, second = figure.axes
@@ -490,9 +516,10 @@ def test_any_text_can_be_drawn(tmp_path: Path) -> None:
         projection(scattered(3, 2), ["emb", "1", "2"], [1, 2], name=HOSTILE * 9),
     ]
     for figure in figures:
-        assert "标" not in words_of(figure)
+        assert "标签" in words_of(figure)
         assert "$x^" in words_of(figure)
-        save(figure, tmp_path / "hostile")
+        assert "\\u000a\\u0000" in words_of(figure)
+        write(figure, tmp_path / "hostile")
 
 
 @pytest.mark.parametrize(

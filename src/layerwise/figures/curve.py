@@ -16,6 +16,7 @@ from layerwise.figures.canvas import (
     PURPLE,
     VERMILLION,
     drawable,
+    lay_out,
     page,
 )
 from layerwise.figures.display_names import named, number, unit_of
@@ -238,7 +239,7 @@ def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> 
     """Move the names of baselines apart where their scores are close; a thin line connects each to its score."""
     labels = sorted(labels, key=lambda label: float(label.xy[1]))
     # The position of a score on the page is only known after the layout.
-    figure.draw_without_rendering()
+    lay_out(figure)
     to_points = 72 / figure.dpi
     low, high = (float(edge) * to_points for edge in axes.bbox.intervaly)
     ideal = [float(axes.transData.transform((0, label.xy[1]))[1]) * to_points for label in labels]

@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, page, width_of
+from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, lay_out, page, readable_on, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content, listed, of_pairs
@@ -66,7 +66,7 @@ def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> 
         bar.set_label(lines(_unit(measure, matrix), round(side * 18), 2), fontsize=SMALL)
         axes.set_title(lines(_title(analysis, measure), round(side * 18), 2), fontsize=FONT, loc="left")
         # The size of a cell is only known after the layout.
-        figure.draw_without_rendering()
+        lay_out(figure)
         cell = float(axes.bbox.width) / len(layers) * 72 / figure.dpi
         _names(axes, layers, cell)
         _numbers(axes, values, mesh.to_rgba(values), cell)
@@ -109,7 +109,6 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
     if size < _LEGIBLE:
         return
     for (row, column), text in texts.items():
-        dark = float(colours[row, column, :3] @ (0.299, 0.587, 0.114)) < 0.5
         axes.text(
             column + 0.5,
             row + 0.5,
@@ -117,7 +116,7 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if dark else "black",
+            color=readable_on(colours[row, column]),
         )
 
 

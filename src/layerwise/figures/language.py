@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 from layerwise.choices import LANGS, one_of
-from layerwise.figures.canvas import drawable
+from layerwise.figures.canvas import has_fonts
 from layerwise.wording import Value, phrase
 
 P = ParamSpec("P")
@@ -41,7 +41,7 @@ def speaking(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
 def can_draw(lang: str) -> bool:
     """Return whether the fonts of figures have the characters of a language; English is always drawn."""
     try:
-        return drawable(_SAMPLES[lang]) == _SAMPLES[lang]
+        return has_fonts(_SAMPLES[lang])
     except ImportError:  # without matplotlib the figure raises its own error
         return True
 

@@ -1,16 +1,22 @@
 """The figures that go with the files of a result, written to a folder as SVG and PNG."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from layerwise.errors import RequestError
 from layerwise.figures import plots
+from layerwise.figures.canvas import font_note, without_font, write
 from layerwise.figures.language import can_draw
 from layerwise.figures.result_access import of_pairs, per_layer
 from layerwise.wording import Message, reason
+
+if TYPE_CHECKING:
+    from layerwise.figures.canvas import Figure
 
 
 def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en") -> tuple[Message, ...]:
@@ -24,13 +30,8 @@ def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en"
     Returns:
         notes on what can't be drawn: numbers are complete without figures, for example without matplotlib.
     """
-    try:
-        plots.save(plots.layer_curve(result, lang=lang), folder / "probe")
-        if result["learned"] is not None:
-            plots.save(plots.weights(result, lang=lang), folder / "weights")
-    except RequestError as error:
-        return (Message("note.left.out", why=reason(error)),)
-    return () if can_draw(lang) else (Message("note.figures.english"),)
+    notes = _written(_probe_figures(result, lang), folder)
+    return notes if notes or can_draw(lang) else (Message("note.figures.english"),)
 
 
 def save_analysis_figures(
@@ -51,13 +52,33 @@ def save_analysis_figures(
     Returns:
         notes on what can't be drawn, as `save_probe_figures` does.
     """
+    return _written(_analysis_figures(result, coords, explained, labels), folder)
+
+
+def _probe_figures(result: Mapping[str, Any], lang: str) -> Iterator[tuple[str, Figure]]:
+    yield "probe", plots.layer_curve(result, lang=lang)
+    if result["learned"] is not None:
+        yield "weights", plots.weights(result, lang=lang)
+
+
+def _analysis_figures(
+    result: Mapping[str, Any], coords: ArrayLike, explained: Any, labels: Sequence[str | None] | None
+) -> Iterator[tuple[str, Figure]]:
+    for name in of_pairs(result):
+        yield name, plots.heatmap(result, name)
+    if per_layer(result):
+        yield "geometry", plots.geometry(result)
+    name = result["label"]
+    yield "projection", plots.projection(coords, result["layers"], labels, explained=explained, name=name)
+
+
+def _written(figures: Iterator[tuple[str, Figure]], folder: Path) -> tuple[Message, ...]:
+    """Write figures by name, and return what can't be drawn: one note on all characters without a font."""
+    missing: set[str] = set()
     try:
-        for name in of_pairs(result):
-            plots.save(plots.heatmap(result, name), folder / name)
-        if per_layer(result):
-            plots.save(plots.geometry(result), folder / "geometry")
-        figure = plots.projection(coords, result["layers"], labels, explained=explained, name=result["label"])
-        plots.save(figure, folder / "projection")
+        for name, figure in figures:
+            write(figure, folder / name)
+            missing.update(without_font(figure))
     except RequestError as error:
         return (Message("note.left.out", why=reason(error)),)
-    return ()
+    return (font_note("".join(sorted(missing))),) if missing else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from layerwise.figures.canvas import GREY, PALE, SMALL, drawable, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.language import say
 from layerwise.figures.result_access import places
+from layerwise.figures.text_width import wrapped
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes
@@ -84,7 +84,7 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide:
 
 def lines(text: str, width: int, most: int = 3) -> str:
     """Return text in at most `most` lines of about `width` letters; the last ends in `…` if text is cut."""
-    return "\n".join(textwrap.wrap(drawable(text), width, max_lines=most, placeholder="…"))
+    return wrapped(drawable(text), width, most)
 
 
 def _runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:

@@ -79,14 +79,16 @@ function namesAlong(names, place, room, y, attributes = {}) {
 /** Lines of numbers along the layers: `series` [{name, values, low, high, style}]; null is a gap. */
 function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
   return (wide) => {
-    const [left, right, top, bottom] = [52, 12, 12, 40];
+    const [right, top, bottom] = [12, 12, 40];
     const all = series.flatMap((curve) => [...curve.values, ...(curve.low ?? []), ...(curve.high ?? [])]);
     const range = rangeOf(bars ? [...all, 0] : all);
     if (bars) range[0] = Math.max(0, range[0]);
+    const ticks = ticksOf(range[0], range[1], high / 34);
+    const longest = Math.max(...ticks.at.map((value) => ticks.word(value).length), 1);
+    const left = Math.max(52, 7.4 * longest + (unit ? 28 : 8));
     const step = (wide - left - right) / layers.length;
     const x = (i) => left + step * (i + 0.5);
     const y = (value) => top + (high - top - bottom) * (1 - (value - range[0]) / (range[1] - range[0]));
-    const ticks = ticksOf(range[0], range[1], high / 34);
     const grid = ticks.at.flatMap((value) => [
       line(left, y(value), wide - right, y(value), "grid"),
       words(left - 6, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),

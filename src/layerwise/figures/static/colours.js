@@ -32,8 +32,14 @@ function pointRamp(share) {
 }
 
 const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
-/** Black or white, whichever can be read on a colour. */
-const over = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff");
+/** Relative luminance, as WCAG 2.2 defines it. */
+const luminance = (colour) =>
+  colour
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+/** Black or white, whichever has more contrast with a colour: at least 4.58. */
+const over = (colour) => ((luminance(colour) + 0.05) ** 2 > 0.05 * 1.05 ? "#000" : "#fff");
 const pixel = ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
 const mixed = (a, b, share) => a.map((value, i) => Math.round(value * (1 - share) + b[i] * share));
 const theme = () =>

@@ -6,8 +6,10 @@ function heat({ rows, columns, value, range, lines, pick, label, numbers = true,
     const longest = Math.min(14, Math.max(...rows.map((name) => name.length), 1));
     const left = 12 + 7.2 * longest + (axes ? 16 : 0);
     const tall = Math.min(12, Math.max(...columns.map((name) => name.length), 1));
-    const cell = Math.max(6, Math.min(most, (wide - left - 8) / columns.length));
-    const slant = tall * 7.2 > cell;
+    const fitted = (right) => Math.max(6, Math.min(most, (wide - left - right) / columns.length));
+    const slant = tall * 7.2 > fitted(8);
+    // Slanted names stand out beyond the last column.
+    const cell = fitted(slant ? Math.max(8, tall * 3.7) : 8);
     const top = (slant ? tall * 6.6 + 14 : 22) + (axes ? 16 : 0);
     const text = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
     const every = Math.max(1, Math.ceil(12 / cell));
