@@ -28,8 +28,8 @@ function shown(text) {
     .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
 }
 
-/** What results say of a measure, in the page's language where it knows it. */
-const noteWord = (text) => wordsOr(`note.${text}`, shown(text));
+/** What results say of a measure; it comes in the page's language. */
+const noteWord = shown;
 
 /** Text of at most so many characters, in one line. */
 function short(text, most = 160) {
@@ -82,4 +82,4 @@ const measureName = (name) =>
   name.startsWith("against_")
     ? t("measure.against", { name: measureName(name.slice(8)) })
     : wordsOr(`measure.${name}`, plainName(name));
-const unitName = (unit) => wordsOr(`unit.${unit}`, shown(unit));
+const unitName = shown;
