@@ -106,5 +106,4 @@ class ProbeRun:
 
 def _evaluate(design: Design, solver: Fitter, scorer: Scorer, track: Tracker) -> CandidateScores:
     """Fit one candidate on all training sets of a design and collect its scores."""
-    evaluation = CandidateEvaluation(design, scorer)
-    return evaluation.collect(solver.path(design.fits, evaluation.may_stop, evaluation.on_begin(track)))
+    return CandidateEvaluation(design, scorer).run(solver, track)
