@@ -426,6 +426,7 @@ class ProbeOptions:
         kind="repeated",
     )
     quick: bool = option(False, "1 × 5 folds of cross-validation instead of 5 × 5")
+    no_codelength: bool = option(False, "leave out the online codelength")
     seed: int = option(0, "seed of folds and samples", metavar="N", kind="count")
     max_rows: int = option(
         20_000, "largest number of rows to use; whole texts are sampled", metavar="N", kind="count"

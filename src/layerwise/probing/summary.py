@@ -4,7 +4,7 @@ The inner folds alone choose C and the candidate; the scores of rows that took p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -230,6 +230,46 @@ class ResultBuilder:
             f"{len(scores)} seeds; its interval is from the lowest to the highest score."
         )
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
+
+
+def with_dropped(
+    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], dataset: Layered
+) -> ProbeResult:
+    """Return the result with the candidates that the coarse pass ruled out, in the order of `candidates`."""
+    compared = {candidate.mix: candidate for candidate in result.candidates}
+    every = tuple(
+        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], dataset)
+        for candidate in candidates
+    )
+    return replace(result, candidates=every, notes=(*result.notes, _dropped_note(len(dropped), len(every))))
+
+
+def _dropped_note(dropped: int, count: int) -> str:
+    return (
+        f"A coarse pass ruled out {dropped} of {count} candidates that score far below the best; their scores are those "
+        "of a linear discriminant, and they take no part in the comparison."
+    )
+
+
+def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> CandidateResult:
+    size = len(candidate.mix.layers) * dataset.width * _itemsize(dataset)
+    return CandidateResult(
+        candidate.name,
+        candidate.kind,
+        candidate.mix.layers,
+        score,
+        low=None,
+        high=None,
+        p_vs_best=None,
+        selectivity=None,
+        control=None,
+        codelength=None,
+        cost=candidate.cost,
+        bytes_per_row=size,
+        scores={},
+        folds=(),
+        dropped=True,
+    )
 
 
 def _itemsize(dataset: Layered) -> int:
