@@ -39,8 +39,16 @@ Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(scores (f, columns, n), targets, shares of rows (f, n)) -> losses (f,), their derivatives by the scores"""
 _ARRAYS = ("values", "mix", "weights", "parameters")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
-_MAX_NUMBERS = 1 << 26  # how many numbers the optimiser may keep for a batch: 256 MiB
-_MEMORY, _SHORT_MEMORY = 8, 4  # past steps of the optimiser; the short one for fits of more than `_LARGE` parameters
+_MAX_NUMBERS = (
+    1 << 26
+)  # how many numbers the optimiser may keep for a batch, with copies of the rows: 256 MiB
+_CACHED = (
+    1 << 20
+)  # how many scores are computed at once: they stay in the cache, and fits alone use their own rows only
+_MEMORY, _SHORT_MEMORY = (
+    8,
+    4,
+)  # past steps of the optimiser; the short one for fits of more than `_LARGE` parameters
 _LARGE = 1 << 18
 # Tolerances (see `lbfgs.minimise`) of fits whose accuracy alone matters, as they choose C, and of those of online codes.
 CHOOSING, CODING = 1e-3, 1e-4
@@ -78,9 +86,7 @@ class Fits:
 
 def select(fits: Fits, numbers: I64) -> Fits:
     """Return the fits with these numbers."""
-    return replace(
-        fits, train=fits.train[numbers], labels=fits.labels[numbers], family=fits.family[numbers]
-    )
+    return replace(fits, train=fits.train[numbers], labels=fits.labels[numbers], family=fits.family[numbers])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +217,7 @@ class Solver:
         The limits are `_MAX_SCORES` scores and `_MAX_NUMBERS` numbers of the optimiser.
         """
         size = fits.columns * (self._width + 1)
-        numbers = size * (3 * _memory(size) + 8)
+        numbers = size * (3 * _memory(size) + 8) + self._x.numel() // max(1, _group_size(fits))
         max_fits = max(1, min(_MAX_SCORES // (len(self._x) * fits.count), _MAX_NUMBERS // numbers))
         starts = np.flatnonzero(np.diff(fits.family, prepend=-1))
         begin = 0
@@ -232,11 +238,21 @@ def _concatenated(parts: Sequence[F32 | None], order: I64) -> F32 | None:
     return np.concatenate(arrays)[order] if arrays else None
 
 
+def _group_size(fits: Fits) -> int:
+    """Return how many fits are solved together."""
+    return max(1, _CACHED // (fits.train.shape[1] * fits.count))
+
+
 def _by_size(fits: Fits, batch: I64) -> list[I64]:
-    """Cut a batch by number of training rows, within a factor of two, so that small fits don't use the rows of large ones."""
+    """Cut a batch into groups of at most `_group_size` fits of a similar number of training rows.
+
+    The numbers are within a factor of two, so that small fits don't use the rows of large ones.
+    """
     rows = (fits.train[batch] > 0).sum(axis=1)
     size = np.ceil(np.log2(np.maximum(rows, 1) / max(int(rows.max()), 1)))
-    return [batch[size == value] for value in np.unique(size)]
+    step = _group_size(fits)
+    groups = [batch[size == value] for value in np.unique(size)]
+    return [group[at : at + step] for group in groups for at in range(0, len(group), step)]
 
 
 class _FitBatch:

@@ -150,9 +150,7 @@ class _PerFitSolver:
         for number in range(len(fits.train)):
             solver = self._solver(fits, number)
             callback = _callback_of_fit(on_begin, number, len(fits.train))
-            for item in solver.path(
-                select(fits, np.array([number])), on_begin=callback, tolerance=tolerance
-            ):
+            for item in solver.path(select(fits, np.array([number])), on_begin=callback, tolerance=tolerance):
                 yield replace(item, fits=np.array([number]))
 
     def at(

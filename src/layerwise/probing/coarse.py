@@ -28,7 +28,7 @@ from layerwise.probing.design import Design
 from layerwise.probing.problem import ProbeProblem
 from layerwise.states import Layered
 
-MARGIN = 0.03
+MARGIN = 0.05
 _ERRORS = 3.3
 _SHRINKAGE = (1e-3, 1e-2, 1e-1, 1.0)  # of the within-class covariance, towards its mean eigenvalue
 _WIDEST = 1536  # wider features are replaced by this many of their first principal directions
@@ -58,9 +58,7 @@ def drop_hopeless(
     }
 
 
-def pays(
-    dataset: Layered, problem: ProbeProblem, design: Design, candidates: Sequence[Candidate]
-) -> bool:
+def pays(dataset: Layered, problem: ProbeProblem, design: Design, candidates: Sequence[Candidate]) -> bool:
     """Return whether the fits are so costly that a coarse pass pays; depends on the shapes alone."""
     if not isinstance(problem.scorer, ClassScorer) or len(problem.targets) < _LEAST_ROWS * problem.count:
         return False
@@ -97,9 +95,7 @@ def _narrowed(x: Tensor) -> Tensor:
     return x @ basis
 
 
-def discriminant_hits(
-    x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]], count: int
-) -> F64:
+def discriminant_hits(x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]], count: int) -> F64:
     """Return for each row (n,) whether the discriminant of its fold is right: 1 or 0; NaN for rows never held out.
 
     The shrinkage is the one with the most hits over all folds.

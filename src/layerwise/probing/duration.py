@@ -13,7 +13,9 @@ from layerwise.probing.run import ProbeRun
 
 _LAST = 4  # position of the last C that paths usually reach
 _FAMILIES = 4  # sets of inner fits in the larger of the two timed batches
-_LEAST = 1e10  # multiplications of one step of all fits, from which an estimate is worth the time that it takes
+_LEAST = (
+    1e10  # multiplications of one step of all fits, from which an estimate is worth the time that it takes
+)
 
 
 def estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float) -> str | None:
@@ -46,9 +48,7 @@ def estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float) -> s
         slope = (seconds[1] - seconds[0]) / (rows[1] - rows[0])
     total = (seconds[0] + slope * (float(fits.train.sum()) - rows[0])) * weight / time_of(layer)
     count = sum(map(len, timed))
-    return (
-        f"about {duration(total)} for {len(candidates)} candidates, estimated from {count} fits of layer {layer.name}"
-    )
+    return f"about {duration(total)} for {len(candidates)} candidates, estimated from {count} fits of layer {layer.name}"
 
 
 def _seconds(run: ProbeRun, solver: Fitter, numbers: I64) -> float:

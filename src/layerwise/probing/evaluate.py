@@ -187,7 +187,10 @@ class CandidateEvaluation:
             report = self._on_begin(parts[c_index])
             outer_fits = np.array([self.outers[number].fit for number in numbers])
             scores = fitter.at(
-                fits, c_index, lambda fits, C, done, to=outer_fits, tell=report: tell(to[fits], C, done), start
+                fits,
+                c_index,
+                lambda fits, C, done, to=outer_fits, tell=report: tell(to[fits], C, done),
+                start,
             )
             for number, values in zip(numbers.tolist(), scores.values, strict=True):
                 rows = self.outers[number].test

@@ -82,7 +82,9 @@ def probe(
     if not track.silent and (expected := estimate(run, kept, sum(weights))):
         coarse.note(expected)
     fitting, comparing = working.split(*weights)
-    evaluations = [run.evaluate(candidate, step_track) for candidate, step_track in fitting.each(kept, names, times)]
+    evaluations = [
+        run.evaluate(candidate, step_track) for candidate, step_track in fitting.each(kept, names, times)
+    ]
     builder = ResultBuilder(run, kept, evaluations, task, label)
     result = builder.make(random_models, comparing)
     return with_dropped(result, all_candidates, dropped, dataset) if dropped else result
