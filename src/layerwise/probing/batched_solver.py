@@ -32,11 +32,10 @@ from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
 from layerwise.mixes import beyond_float32
 from layerwise.probing.lbfgs import EXACT, minimise
+from layerwise.probing.losses import Loss, cross_entropy, log_probabilities, logistic, squared
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(scores (f, columns, n), targets, shares of rows (f, n)) -> losses (f,), their derivatives by the scores"""
 _ARRAYS = ("values", "mix", "weights", "parameters")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
 _MAX_NUMBERS = (
@@ -322,7 +321,7 @@ class _FitBatch:
         mix = self._mix(self.parameters).numpy() if self.learns_mix else None
         weights = self._effective(every, self.parameters)[0].numpy() if self.learns_mix else None
         if self.fits.count > 1 and not self.fits.several:
-            scores = _log_probabilities(scores)
+            scores = log_probabilities(scores)
         return Scores(c_index, self.batch.numpy(), scores.numpy(), mix, weights, self.parameters.numpy())
 
     def _update_curve(self) -> None:
@@ -380,8 +379,8 @@ class _FitBatch:
 
     def _loss_of(self) -> Loss:
         if self.fits.several:
-            return _logistic
-        return _squared if self.fits.count == 1 else _cross_entropy
+            return logistic
+        return squared if self.fits.count == 1 else cross_entropy
 
     def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
         """Divide by the approximate curvature of the loss along each principal direction of the features.
@@ -399,41 +398,3 @@ class _FitBatch:
         out[:, :size] = solved.flatten(1)
         out[:, size : size + self.columns] = bias / curve
         return out
-
-
-def _cross_entropy(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean loss (f,) and its derivative by the scores (f, columns, n), which overwrites them."""
-    if scores.shape[1] == 1:
-        flat, gold = scores[:, 0], (classes == 1).float()
-        loss = (share * (torch.nn.functional.softplus(flat) - gold * flat)).sum(1)
-        return loss, ((torch.sigmoid(flat) - gold) * share)[:, None]
-    picked = classes[:, None]
-    gold_scores = scores.gather(1, picked)[:, 0]
-    highest = scores.amax(1, keepdim=True)
-    scores.sub_(highest).exp_()
-    total = scores.sum(1, keepdim=True)
-    loss = (share * (highest[:, 0] + total[:, 0].log() - gold_scores)).sum(1)
-    scores.mul_(share[:, None] / total)
-    scores.scatter_add_(1, picked, -share[:, None])
-    return loss, scores
-
-
-def _logistic(scores: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean loss, summed over labels (f,), and its derivative by the scores (f, K, n)."""
-    weight = share[:, None]
-    loss = (weight * (torch.nn.functional.softplus(scores) - labels * scores)).sum((1, 2))
-    return loss, (torch.sigmoid(scores) - labels) * weight
-
-
-def _squared(scores: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return half the mean squared error (f,) and its derivative by the scores (f, 1, n)."""
-    error = scores[:, 0] - targets
-    slope = share * error
-    return 0.5 * (slope * error).sum(1), slope[:, None]
-
-
-def _log_probabilities(scores: Tensor) -> Tensor:
-    """Return natural log-probabilities (f, K, n) of scores (f, columns, n)."""
-    if scores.shape[1] == 1:
-        return torch.cat([-torch.nn.functional.softplus(scores), -torch.nn.functional.softplus(-scores)], 1)
-    return torch.log_softmax(scores, 1)
