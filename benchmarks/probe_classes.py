@@ -80,7 +80,7 @@ def _planted(rows: int, layers: int) -> LayerStates:
 
 def _texts(rows: int) -> list[str]:
     rng = np.random.default_rng(1)
-    words = [
+    words = (
         "time",
         "year",
         "people",
@@ -93,11 +93,7 @@ def _texts(rows: int) -> list[str]:
         "child",
         "world",
         "school",
-        "state",
-        "family",
-        "student",
-        "group",
-    ]
+    )
     return [" ".join(rng.choice(words, WORDS)) + f" {row}" for row in range(rows)]
 
 
