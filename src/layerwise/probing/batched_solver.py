@@ -239,7 +239,7 @@ def _concatenated(parts: Sequence[F32 | None], order: I64) -> F32 | None:
 
 def _group_size(fits: Fits) -> int:
     """Return how many fits are solved together."""
-    return max(1, _CACHED // (fits.train.shape[1] * fits.count))
+    return max(1, _CACHED // (int(fits.train.shape[1]) * fits.count))
 
 
 def _by_size(fits: Fits, batch: I64) -> list[I64]:

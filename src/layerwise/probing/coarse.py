@@ -92,7 +92,8 @@ def _narrowed(x: Tensor) -> Tensor:
         return x
     start = torch.randn(x.shape[1], _WIDEST, generator=torch.Generator().manual_seed(0))
     basis, _ = torch.linalg.qr(x.T @ (x @ start))
-    return x @ basis
+    narrowed: Tensor = x @ basis
+    return narrowed
 
 
 def discriminant_hits(x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]], count: int) -> F64:
@@ -120,7 +121,8 @@ def discriminant_hits(x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]]
             guesses = _discriminate(x[held_out], within, means, sizes, shrinkage)
             hits[index, held_out] = (guesses == targets[held_out]).numpy()
     best = np.nansum(hits, axis=1).argmax()
-    return hits[best]
+    best_hits: F64 = hits[best]
+    return best_hits
 
 
 def _discriminate(x: Tensor, within: Tensor, means: Tensor, sizes: Tensor, shrinkage: float) -> Tensor:

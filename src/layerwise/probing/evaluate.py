@@ -115,15 +115,15 @@ class CandidateEvaluation:
         drop = curve.max() - curve
         return len(curve) > 1 and bool(drop[-1] > 0.5 / rows**0.5 or (drop[-2:] > 0).all())
 
-    def _on_begin(self, track: Tracker) -> BeginCallback:
-        """Return the callback that reports which folds and codes the solver fits at which C."""
+    def _on_begin(self, track: Tracker, numbers: I64) -> BeginCallback:
+        """Return the callback that reports which folds and codes the solver fits at which C; `numbers` are its fits."""
         family = self.design.fits.family
         folds = np.full(len(family), -1)
         for number, outer in enumerate(self.outers):
             folds[family == family[outer.fit]] = number
 
         def report(fits: I64, c_index: int, done: float) -> None:
-            track.report(done, f"{_fold_names(folds[fits], len(self.outers))}, {c_of(c_index)}")
+            track.report(done, f"{_fold_names(folds[numbers[fits]], len(self.outers))}, {c_of(c_index)}")
 
         return report
 
@@ -145,13 +145,8 @@ class CandidateEvaluation:
         """Fit the fits with these numbers along the path of Cs."""
         if not len(numbers):
             return
-        report = self._on_begin(track)
-        for batch in fitter.path(
-            select(self.design.fits, numbers),
-            self.may_stop,
-            lambda fits, C, done: report(numbers[fits], C, done),
-            tolerance,
-        ):
+        fits = select(self.design.fits, numbers)
+        for batch in fitter.path(fits, self.may_stop, self._on_begin(track, numbers), tolerance):
             assert batch.parameters is not None
             for index, fit in enumerate(numbers[batch.fits].tolist()):
                 self._add(batch.c_index, fit, batch.values[index], batch.parameters[index])
@@ -174,28 +169,23 @@ class CandidateEvaluation:
         start.add(c_index, parameters)
         is_best = int(self._inner[number].argmax()) == c_index
         if start.count == len(self.outers[number].inner) and is_best and start.total is not None:
-            start.best, start.total = start.total / start.count, None
+            start.best, start.total = (start.total / start.count).astype(np.float32), None
 
     def _predict(self, fitter: Fitter, chosen: I64, track: Tracker) -> list[Predicted]:
         """Return the predictions of each outer fit at its chosen C."""
-        predicted: list[Predicted] = [np.empty(0)] * len(self.outers)
+        predicted: dict[int, Predicted] = {}
         parts = track.split(*np.bincount(chosen, minlength=len(CS)).tolist())
         for c_index in np.unique(chosen).tolist():
             numbers = np.flatnonzero(chosen == c_index)
             fits = select(self.design.fits, np.array([self.outers[number].fit for number in numbers]))
-            start = np.stack([self._starts[number].best for number in numbers])
-            report = self._on_begin(parts[c_index])
+            starts = [self._starts[number].best for number in numbers]
+            start = np.stack([values for values in starts if values is not None])
             outer_fits = np.array([self.outers[number].fit for number in numbers])
-            scores = fitter.at(
-                fits,
-                c_index,
-                lambda fits, C, done, to=outer_fits, tell=report: tell(to[fits], C, done),
-                start,
-            )
+            scores = fitter.at(fits, c_index, self._on_begin(parts[c_index], outer_fits), start)
             for number, values in zip(numbers.tolist(), scores.values, strict=True):
                 rows = self.outers[number].test
                 predicted[number] = self.scorer.decide(values[:, rows], rows)
-        return predicted
+        return [predicted[number] for number in range(len(self.outers))]
 
     def _gold(self, rows: I64) -> I64:
         return np.asarray(self.design.fits.targets[0][rows], np.int64)

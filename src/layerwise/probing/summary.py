@@ -278,7 +278,7 @@ def _itemsize(dataset: Layered) -> int:
     return {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}[kind]
 
 
-def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, tuple[float | None, ...] | None]:
+def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, Any]:
     """Return `C` and `alpha` of each outer fit; the one that the task doesn't use is `None`."""
     values = [regularisation(task, C) for C in Cs]
     name, other_name = ("alpha", "C") if task == "regress" else ("C", "alpha")
