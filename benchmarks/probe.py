@@ -98,7 +98,7 @@ def _ours(
     start = time.perf_counter()
     evaluation = CandidateEvaluation(design, problem.scorer)
     fits = fitter(dataset, problem.labelled.rows, candidate)
-    scores = evaluation.collect(fits.path(design.fits, evaluation.may_stop))
+    scores = evaluation.run(fits)
     pairs = zip(scores.predicted, design.outers, strict=True)
     folds = [problem.scorer.score(predicted, outer.test) for predicted, outer in pairs]
     return time.perf_counter() - start, folds

@@ -15,6 +15,7 @@ SCRIPTS = (
     "shares",
     "others",
     "probe",
+    "probe_classes",
     "analyze",
     "page",
     "together",

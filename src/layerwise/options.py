@@ -425,7 +425,8 @@ class ProbeOptions:
         metavar="MIX",
         kind="repeated",
     )
-    quick: bool = option(False, "1 × 5 folds of cross-validation instead of 5 × 5")
+    quick: bool = option(False, "1 × 5 folds of cross-validation instead of 5 × 5, and one online code")
+    no_codelength: bool = option(False, "leave out the online codelength")
     seed: int = option(0, "seed of folds and samples", metavar="N", kind="count")
     max_rows: int = option(
         20_000, "largest number of rows to use; whole texts are sampled", metavar="N", kind="count"

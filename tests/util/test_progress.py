@@ -675,7 +675,7 @@ def test_probe_names_candidate_fold_and_C() -> None:
     assert of == {len(candidates)}
     assert candidates[:4] == ["candidate emb", "candidate 1", "candidate 2", "candidate mean(1:)"]
     own = [event.detail for event in events if event.stage == "candidate emb"]
-    assert "folds 1 to 25 of 25 and online code, C 1 of 6" in own
+    assert "folds 1 to 25 of 25, C 1 of 6" in own
     stages = {event.stage: event.detail for event in events}
     assert "baselines" in stages
     weights = [event.detail for event in events if event.stage == "weights of learned(all)"]

@@ -43,6 +43,7 @@ def probe(
     label_separator: str | None = None,
     labels_from: Any = None,
     quick: bool = False,
+    no_codelength: bool = False,
     max_rows: int = 20_000,
     random_model: bool = False,
     lang: str = "en",
@@ -65,6 +66,7 @@ def probe(
         labels_from: a file of labels, or `FILE:COL`; or in memory a data frame or a list. They are joined to the texts by
             the column `id` if both have one, else by order. The column is `label`, or the only one besides `id`.
         quick: 1 × 5 folds instead of 5 × 5.
+        no_codelength: leave out the online codelength; `codelength` is then `None`.
         max_rows: the largest number of rows to use; whole texts are sampled.
         random_model: also score the best candidate on the same architecture with random weights, for three
             seeds; the dataset must hold its texts.
@@ -88,6 +90,7 @@ def probe(
         "label_separator": label_separator,
         "mix": mix,
         "quick": quick,
+        "no_codelength": no_codelength,
         "seed": seed,
         "max_rows": max_rows,
         "random_model": random_model,
@@ -114,6 +117,7 @@ def probe(
             split=split,
             label_separator=label_separator,
             quick=quick,
+            codelength=not no_codelength,
             seed=seed,
             max_rows=max_rows,
             random_models=untrained(opened, seed) if random_model else (),

@@ -19,7 +19,7 @@ error of the standardised target, which is ridge regression with alpha = 1 / C.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,26 @@ from layerwise.array_types import F32, I64
 from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
 from layerwise.mixes import beyond_float32
-from layerwise.probing.lbfgs import minimise
+from layerwise.probing.lbfgs import EXACT, minimise
+from layerwise.probing.losses import Loss, cross_entropy, log_probabilities, logistic, squared
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
-Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(scores (f, columns, n), targets, shares of rows (f, n)) -> losses (f,), their derivatives by the scores"""
-_ARRAYS = ("values", "mix", "weights")
+_ARRAYS = ("values", "mix", "weights", "parameters")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
+_MAX_NUMBERS = (
+    1 << 26
+)  # how many numbers the optimiser may keep for a batch, with copies of the rows: 256 MiB
+_CACHED = (
+    1 << 20
+)  # how many scores are computed at once: they stay in the cache, and fits alone use their own rows only
+_MEMORY, _SHORT_MEMORY = (
+    8,
+    4,
+)  # past steps of the optimiser; the short one for fits of more than `_LARGE` parameters
+_LARGE = 1 << 18
+# Tolerances (see `lbfgs.minimise`) of fits whose accuracy alone matters, as they choose C, and of those of online codes.
+CHOOSING, CODING = 1e-3, 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +83,11 @@ class Fits:
         return 1 if self.count == 2 and not self.several else self.count
 
 
+def select(fits: Fits, numbers: I64) -> Fits:
+    """Return the fits with these numbers."""
+    return replace(fits, train=fits.train[numbers], labels=fits.labels[numbers], family=fits.family[numbers])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Scores of all rows by some fits, at one C.
@@ -82,6 +99,7 @@ class Scores:
             labels per row the logit of each.
         mix: softmax weights (f, layers) of a learned mix, else `None`.
         weights: (f, columns, layers * width) of a learned mix, which map `Solver.features` to logits, else `None`.
+        parameters: (f, size), the solutions, from which other fits can start (`Solver.at`).
     """
 
     c_index: int
@@ -89,6 +107,7 @@ class Scores:
     values: F32
     mix: F32 | None = None
     weights: F32 | None = None
+    parameters: F32 | None = None
 
 
 class Solver:
@@ -137,31 +156,50 @@ class Solver:
         return features
 
     def at(
-        self, fits: Fits, c_index: int, on_begin: BeginCallback = lambda fits, c_index, done: None
+        self,
+        fits: Fits,
+        c_index: int,
+        on_begin: BeginCallback = lambda fits, c_index, done: None,
+        start: F32 | None = None,
     ) -> Scores:
-        """Fit every training set at the C of position `c_index`, by the path from stronger regularisation."""
-        batches = [
-            scores for scores in self.path(fits, on_begin=on_begin, last=c_index) if scores.c_index == c_index
-        ]
+        """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`.
+
+        Begins at `start` (fits, size), `Scores.parameters` of similar fits; without it by the path from stronger
+        regularisation.
+        """
+        if start is None:
+            path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=EXACT)
+            batches = [scores for scores in path if scores.c_index == c_index]
+        else:
+            batches = list(self._from(fits, c_index, on_begin, torch.from_numpy(start)))
         order = np.argsort(np.concatenate([scores.fits for scores in batches]))
-        values, mix, weights = (
+        values, mix, weights, parameters = (
             _concatenated([getattr(scores, n) for scores in batches], order) for n in _ARRAYS
         )
         assert values is not None
-        return Scores(c_index, np.arange(len(order)), values, mix, weights)
+        return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters)
+
+    def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: Tensor) -> Iterator[Scores]:
+        for batch in self._batches(fits):
+            for part in _by_size(fits, batch):
+                on_begin(part, c_index, batch[0] / len(fits.train))
+                solver = _FitBatch(self, fits, torch.from_numpy(part))
+                solver.parameters = start[part].clone()
+                yield solver.solve(c_index, CS[c_index], EXACT, even_mix=False)
 
     def path(
         self,
         fits: Fits,
         may_stop: Callable[[int], bool] = lambda family: False,
         on_begin: BeginCallback = lambda fits, c_index, done: None,
+        tolerance: float = EXACT,
         last: int = len(CS) - 1,
     ) -> Iterator[Scores]:
         """Fit every training set at every C, from strong to weak regularisation, each from the last solution.
 
         Weak regularisation takes longest and seldom helps: after each C, `may_stop` is called with each family
-        and returns whether its path may end there; `last` is the position of the last C. `on_begin` is called
-        when fits begin at a C.
+        and returns whether its path may end there; `last` is the position of the last C. Fits end at
+        `tolerance`; those before a `last` C only lead to it, and end at `CHOOSING`. `on_begin` is called when fits begin at a C.
         """
         for batch in self._batches(fits):
             solvers = [_FitBatch(self, fits, torch.from_numpy(part)) for part in _by_size(fits, batch)]
@@ -169,12 +207,17 @@ class Solver:
                 for index, solver in enumerate(solvers):
                     step = (c_index + index / len(solvers)) / (last + 1)
                     on_begin(solver.batch.numpy(), c_index, (batch[0] + len(batch) * step) / len(fits.train))
-                    yield solver.solve(c_index, C)
+                    yield solver.solve(c_index, C, tolerance if last in (c_index, len(CS) - 1) else CHOOSING)
                 solvers = [solver for solver in solvers if solver.keep(may_stop)]
 
     def _batches(self, fits: Fits) -> Iterator[I64]:
-        """Cut the fits into batches of whole families of at most `_MAX_SCORES` scores; a larger family is a batch alone."""
-        max_fits = max(1, _MAX_SCORES // (len(self._x) * fits.count))
+        """Cut the fits into batches of whole families; a family that is larger than the limits is a batch alone.
+
+        The limits are `_MAX_SCORES` scores and `_MAX_NUMBERS` numbers of the optimiser.
+        """
+        size = fits.columns * (self._width + 1)
+        numbers = size * (3 * _memory(size) + 8) + self._x.numel() // max(1, _group_size(fits))
+        max_fits = max(1, min(_MAX_SCORES // (len(self._x) * fits.count), _MAX_NUMBERS // numbers))
         starts = np.flatnonzero(np.diff(fits.family, prepend=-1))
         begin = 0
         for start, end in zip(starts, [*starts[1:], len(fits.family)], strict=True):
@@ -184,16 +227,31 @@ class Solver:
         yield np.arange(begin, len(fits.family))
 
 
+def _memory(size: int) -> int:
+    """Return how many past steps the optimiser uses for fits of `size` parameters."""
+    return _MEMORY if size <= _LARGE else _SHORT_MEMORY
+
+
 def _concatenated(parts: Sequence[F32 | None], order: I64) -> F32 | None:
     arrays = [part for part in parts if part is not None]
     return np.concatenate(arrays)[order] if arrays else None
 
 
+def _group_size(fits: Fits) -> int:
+    """Return how many fits are solved together."""
+    return max(1, _CACHED // (int(fits.train.shape[1]) * fits.count))
+
+
 def _by_size(fits: Fits, batch: I64) -> list[I64]:
-    """Cut a batch by number of training rows, within a factor of two, so that small fits don't use the rows of large ones."""
+    """Cut a batch into groups of at most `_group_size` fits of a similar number of training rows.
+
+    The numbers are within a factor of two, so that small fits don't use the rows of large ones.
+    """
     rows = (fits.train[batch] > 0).sum(axis=1)
     size = np.ceil(np.log2(np.maximum(rows, 1) / max(int(rows.max()), 1)))
-    return [batch[size == value] for value in np.unique(size)]
+    step = _group_size(fits)
+    groups = [batch[size == value] for value in np.unique(size)]
+    return [group[at : at + step] for group in groups for at in range(0, len(group), step)]
 
 
 class _FitBatch:
@@ -244,19 +302,37 @@ class _FitBatch:
                 setattr(self, name, getattr(self, name)[mask])
         return any(unfinished)
 
-    def solve(self, c_index: int, C: float) -> Scores:
-        """Return the scores of all rows at one C, starting from the solution of the previous C."""
+    def solve(self, c_index: int, C: float, tolerance: float, *, even_mix: bool = True) -> Scores:
+        """Return the scores of all rows at one C, starting from `parameters`, with the layers mixed evenly at first."""
         self.penalty = 1.0 / (C * self.count)
-        if self.learns_mix:  # start from an even mix: a mix that has converged to one layer never leaves it
+        if self.learns_mix and even_mix:  # a mix that has converged to one layer never leaves it
+            self.parameters = self.parameters.clone()
             self.parameters[:, self.columns * (self.width + 1) :] = 0
-        self.parameters = minimise(self._evaluate, self._precondition, self.parameters)
+        self._update_curve()
+        self.parameters = minimise(
+            self._evaluate,
+            self._precondition,
+            self.parameters,
+            tolerance=tolerance,
+            memory=_memory(self.parameters.shape[1]),
+        )
         every = torch.arange(len(self.batch))
         scores = self._scores(every, self.parameters, self.shared._x)
         mix = self._mix(self.parameters).numpy() if self.learns_mix else None
         weights = self._effective(every, self.parameters)[0].numpy() if self.learns_mix else None
         if self.fits.count > 1 and not self.fits.several:
-            scores = _log_probabilities(scores)
-        return Scores(c_index, self.batch.numpy(), scores.numpy(), mix, weights)
+            scores = log_probabilities(scores)
+        return Scores(c_index, self.batch.numpy(), scores.numpy(), mix, weights, self.parameters.numpy())
+
+    def _update_curve(self) -> None:
+        """Set the curvature of the loss (f, columns), the mean over the rows, to that of the current parameters."""
+        if self.fits.count == 1 or not bool(self.parameters[:, 0].any()):  # regression, or weights of 0
+            return
+        chances = self._scores(torch.arange(len(self.batch)), self.parameters, self.x)
+        is_softmax = self.columns > 1 and not self.fits.several
+        chances = torch.softmax(chances, 1) if is_softmax else torch.sigmoid(chances)
+        curve = torch.einsum("fn,fkn->fk", self.share, chances - chances * chances)
+        self.curve = curve.clamp_min(1e-3 / self.columns)
 
     def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = x[:, : self.columns * self.width].view(len(x), self.columns, self.width)
@@ -303,8 +379,8 @@ class _FitBatch:
 
     def _loss_of(self) -> Loss:
         if self.fits.several:
-            return _logistic
-        return _squared if self.fits.count == 1 else _cross_entropy
+            return logistic
+        return squared if self.fits.count == 1 else cross_entropy
 
     def _precondition(self, which: Tensor, x: Tensor) -> Tensor:
         """Divide by the approximate curvature of the loss along each principal direction of the features.
@@ -322,41 +398,3 @@ class _FitBatch:
         out[:, :size] = solved.flatten(1)
         out[:, size : size + self.columns] = bias / curve
         return out
-
-
-def _cross_entropy(scores: Tensor, classes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean loss (f,) and its derivative by the scores (f, columns, n), which overwrites them."""
-    if scores.shape[1] == 1:
-        flat, gold = scores[:, 0], (classes == 1).float()
-        loss = (share * (torch.nn.functional.softplus(flat) - gold * flat)).sum(1)
-        return loss, ((torch.sigmoid(flat) - gold) * share)[:, None]
-    picked = classes[:, None]
-    gold_scores = scores.gather(1, picked)[:, 0]
-    highest = scores.amax(1, keepdim=True)
-    scores.sub_(highest).exp_()
-    total = scores.sum(1, keepdim=True)
-    loss = (share * (highest[:, 0] + total[:, 0].log() - gold_scores)).sum(1)
-    scores.mul_(share[:, None] / total)
-    scores.scatter_add_(1, picked, -share[:, None])
-    return loss, scores
-
-
-def _logistic(scores: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean loss, summed over labels (f,), and its derivative by the scores (f, K, n)."""
-    weight = share[:, None]
-    loss = (weight * (torch.nn.functional.softplus(scores) - labels * scores)).sum((1, 2))
-    return loss, (torch.sigmoid(scores) - labels) * weight
-
-
-def _squared(scores: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Return half the mean squared error (f,) and its derivative by the scores (f, 1, n)."""
-    error = scores[:, 0] - targets
-    slope = share * error
-    return 0.5 * (slope * error).sum(1), slope[:, None]
-
-
-def _log_probabilities(scores: Tensor) -> Tensor:
-    """Return natural log-probabilities (f, K, n) of scores (f, columns, n)."""
-    if scores.shape[1] == 1:
-        return torch.cat([-torch.nn.functional.softplus(scores), -torch.nn.functional.softplus(-scores)], 1)
-    return torch.log_softmax(scores, 1)

@@ -12,7 +12,8 @@ from layerwise.errors import RequestError
 from layerwise.heads.mixing import halves, read_planes
 from layerwise.layers import depth, short_mix
 from layerwise.mixes import Mix, parse_mix
-from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
+from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver, select
+from layerwise.probing.lbfgs import EXACT
 from layerwise.states import Layered
 
 DEFAULTS = ("mean(1:)", "mean(-4:)", "concat(-4:)", "concat(all)", "learned(all)")
@@ -95,12 +96,16 @@ class Fitter(Protocol):
     """Fits one candidate on all training sets; see `Solver`."""
 
     def path(
-        self, fits: Fits, may_stop: Callable[[int], bool], on_begin: BeginCallback = ...
+        self,
+        fits: Fits,
+        may_stop: Callable[[int], bool],
+        on_begin: BeginCallback = ...,
+        tolerance: float = ...,
     ) -> Iterator[Scores]:
         """Fit every training set at every C, from strong to weak regularisation."""
 
-    def at(self, fits: Fits, c_index: int, on_begin: BeginCallback) -> Scores:
-        """Fit every training set at the C of position `c_index`."""
+    def at(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None = None) -> Scores:
+        """Fit every training set at the C of position `c_index`, from `start`, solutions of similar fits."""
 
 
 def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
@@ -144,23 +149,32 @@ class _PerFitSolver:
         fits: Fits,
         may_stop: Callable[[int], bool],
         on_begin: BeginCallback = lambda fits, c_index, done: None,
+        tolerance: float = EXACT,
     ) -> Iterator[Scores]:
         """Fit every training set at every C; `may_stop` isn't used, as families are not fitted together."""
         for number in range(len(fits.train)):
             solver = self._solver(fits, number)
-            for item in solver.path(
-                _single_fit(fits, number), on_begin=_callback_of_fit(on_begin, number, len(fits.train))
-            ):
-                yield Scores(item.c_index, np.array([number]), item.values)
+            callback = _callback_of_fit(on_begin, number, len(fits.train))
+            for item in solver.path(select(fits, np.array([number])), on_begin=callback, tolerance=tolerance):
+                yield replace(item, fits=np.array([number]))
 
     def at(
-        self, fits: Fits, c_index: int, on_begin: BeginCallback = lambda fits, c_index, done: None
+        self,
+        fits: Fits,
+        c_index: int,
+        on_begin: BeginCallback = lambda fits, c_index, done: None,
+        start: F32 | None = None,
     ) -> Scores:
         """Fit every training set at the C of position `c_index`."""
         every = range(len(fits.train))
         values = [
             self._solver(fits, n)
-            .at(_single_fit(fits, n), c_index, _callback_of_fit(on_begin, n, len(every)))
+            .at(
+                select(fits, np.array([n])),
+                c_index,
+                _callback_of_fit(on_begin, n, len(every)),
+                None if start is None else start[[n]],
+            )
             .values
             for n in every
         ]
@@ -175,8 +189,3 @@ class _PerFitSolver:
 def _callback_of_fit(on_begin: BeginCallback, number: int, count: int) -> BeginCallback:
     """Return the callback for fit `number` of `count` fits that are solved one after another."""
     return lambda _, c_index, done: on_begin(np.array([number]), c_index, (number + done) / count)
-
-
-def _single_fit(fits: Fits, number: int) -> Fits:
-    index = [number]
-    return replace(fits, train=fits.train[index], labels=fits.labels[index], family=fits.family[index])

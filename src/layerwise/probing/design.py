@@ -16,7 +16,6 @@ from layerwise.wording import Message
 
 INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough
 _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
-_ORDERS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +145,13 @@ def _classes_to_spread(targets: NDArray[Any]) -> I64:
     return classes
 
 
-def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64]) -> Design:
-    """Return the design of repeated nested cross-validation; `controls` has random labels for the first repeats."""
+def crossed(
+    builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64], codes: int = 3
+) -> Design:
+    """Return the design of repeated nested cross-validation.
+
+    `controls` has random labels for the first repeats; `codes` is the number of online codes.
+    """
     everything = np.ones(len(builder.groups), bool)
     outers = []
     builder.targets += controls
@@ -155,13 +159,17 @@ def crossed(builder: DesignBuilder, repeats: int, folds: int, seed: int, control
         for number, held_out in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
             outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
-    orders = _orders(builder, everything, seed)
+    orders = _orders(builder, everything, seed, codes)
     text = Message("design.folds", repeats=repeats, folds=folds, inner=INNER)
     return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 
-def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: list[I64]) -> Design:
+def split(
+    builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: list[I64], codes: int = 3
+) -> Design:
     """Return the design of the user's own split: C is chosen on dev, and test scores once.
+
+    See `crossed` for `controls` and `codes`.
 
     Raises:
         RequestError: no test rows.
@@ -184,7 +192,7 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     counts = {"train": int(train.sum()), "dev": int(dev.sum()), "test": int(test.sum())}
     key = "design.split.dev" if dev.any() else "design.split.folds"
     text = Message(key, inner=INNER, **counts)
-    orders = _orders(builder, train, seed)
+    orders = _orders(builder, train, seed, codes)
     return Design(
         builder.fits(),
         (outer,),
@@ -195,11 +203,11 @@ def split(builder: DesignBuilder, roles: NDArray[np.str_], seed: int, controls: 
     )
 
 
-def _orders(builder: DesignBuilder, mask: Mask, seed: int) -> tuple[tuple[CodeBlock, ...], ...]:
+def _orders(builder: DesignBuilder, mask: Mask, seed: int, codes: int) -> tuple[tuple[CodeBlock, ...], ...]:
     if builder.count < 2 or builder.targets[0].ndim == 2:
         return ()
     orders = []
-    for order in range(_ORDERS):
+    for order in range(codes):
         builder.family()
         blocks, before = [], np.zeros(len(mask), bool)
         for rows in online_blocks(builder.groups, mask, builder.count, _seed(seed, order, 1000)):

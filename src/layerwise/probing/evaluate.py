@@ -1,6 +1,6 @@
 """Evaluate one candidate on the whole design: predictions, chosen Cs, bits of online codes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64, I64
 from layerwise.heads.solve import CS
 from layerwise.labels.scorers import Predicted, Scorer
-from layerwise.probing.batched_solver import BeginCallback, Scores
+from layerwise.probing.batched_solver import CHOOSING, CODING, BeginCallback, select
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
 
@@ -39,22 +39,45 @@ class CandidateScores:
 
 @dataclass(slots=True, eq=False)
 class _FitUses:
-    """The uses of one fit: outer fits whose C it helps to choose, outer fits it predicts, blocks of codes."""
+    """The uses of one fit: outer fits whose C it helps to choose, and blocks of codes."""
 
     inner: list[tuple[int, I64]] = field(default_factory=list)
-    outer: list[int] = field(default_factory=list)
     block: list[tuple[int, int]] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
+class _Start:
+    """Where an outer fit starts: the mean solution of its inner fits, at the C of the best inner score.
+
+    Solutions of the C that is being fitted are summed; once all inner fits are there, `total` replaces `best`.
+    """
+
+    c_index: int = -1
+    count: int = 0
+    total: F32 | None = None
+    best: F32 | None = None
+
+    def add(self, c_index: int, parameters: F32) -> None:
+        """Add the solution (size,) of an inner fit."""
+        if c_index != self.c_index or self.total is None:
+            self.c_index, self.count, self.total = c_index, 0, np.zeros_like(parameters)
+        self.total += parameters
+        self.count += 1
+
+
 class CandidateEvaluation:
-    """Collects the scores of fits from the solver, and keeps only what the design needs."""
+    """Scores of one candidate: fits that choose C, or are coded, along the path of Cs, then the outer fits.
+
+    An outer fit is solved only at the C that its inner fits choose. It starts from the mean of their solutions, whose
+    rows are a part of its own.
+    """
 
     def __init__(self, design: Design, scorer: Scorer) -> None:
         """Begin without scores."""
         self.design, self.scorer, self.outers = design, scorer, design.outers
         count = len(CS)
         self._inner = np.full((len(self.outers), count), -np.inf)  # -inf: not reached
-        self._predicted: list[list[Predicted | None]] = [[None] * count for _ in self.outers]
+        self._starts: list[_Start] = [_Start() for _ in self.outers]
         self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
         self._uses = [_FitUses() for _ in design.fits.train]
         # By family: the outer fit or the code whose results decide where its path ends.
@@ -67,7 +90,6 @@ class CandidateEvaluation:
         family = self.design.fits.family.tolist()
         for number, outer in enumerate(self.outers):
             self._curves[family[outer.fit]] = number
-            self._uses[outer.fit].outer.append(number)
             for fit, rows in outer.inner:
                 self._uses[fit].inner.append((number, rows))
         for order, blocks in enumerate(self.design.orders):
@@ -93,26 +115,43 @@ class CandidateEvaluation:
         drop = curve.max() - curve
         return len(curve) > 1 and bool(drop[-1] > 0.5 / rows**0.5 or (drop[-2:] > 0).all())
 
-    def on_begin(self, track: Tracker) -> BeginCallback:
-        """Return the callback that reports which folds and codes the solver fits at which C."""
+    def _on_begin(self, track: Tracker, numbers: I64) -> BeginCallback:
+        """Return the callback that reports which folds and codes the solver fits at which C; `numbers` are its fits."""
         family = self.design.fits.family
         folds = np.full(len(family), -1)
         for number, outer in enumerate(self.outers):
             folds[family == family[outer.fit]] = number
 
         def report(fits: I64, c_index: int, done: float) -> None:
-            track.report(done, f"{_fold_names(folds[fits], len(self.outers))}, {c_of(c_index)}")
+            track.report(done, f"{_fold_names(folds[numbers[fits]], len(self.outers))}, {c_of(c_index)}")
 
         return report
 
-    def collect(self, scores: Iterable[Scores]) -> CandidateScores:
-        """Collect all scores and return the results."""
-        for batch in scores:
-            for index, fit in enumerate(batch.fits.tolist()):
-                self._add(batch.c_index, fit, batch.values[index])
-        return self._result()
+    def run(self, fitter: Fitter, track: Tracker = SILENT) -> CandidateScores:
+        """Fit everything, and return the results."""
+        train = self.design.fits.train
+        choosing = np.flatnonzero([bool(uses.inner) for uses in self._uses])
+        coding = np.flatnonzero([bool(uses.block) for uses in self._uses])
+        outer = [outer.fit for outer in self.outers]
+        weights = (len(CS) * train[choosing].sum(), len(CS) * train[coding].sum(), train[outer].sum())
+        parts = track.split(*map(float, weights))
+        self._follow(fitter, choosing, CHOOSING, parts[0])
+        self._follow(fitter, coding, CODING, parts[1])
+        # The first of equal ones, which has the strongest regularisation.
+        chosen = self._inner.argmax(axis=1)
+        return self._result(chosen, self._predict(fitter, chosen, parts[2]))
 
-    def _add(self, c_index: int, fit: int, values: F32) -> None:
+    def _follow(self, fitter: Fitter, numbers: I64, tolerance: float, track: Tracker) -> None:
+        """Fit the fits with these numbers along the path of Cs."""
+        if not len(numbers):
+            return
+        fits = select(self.design.fits, numbers)
+        for batch in fitter.path(fits, self.may_stop, self._on_begin(track, numbers), tolerance):
+            assert batch.parameters is not None
+            for index, fit in enumerate(numbers[batch.fits].tolist()):
+                self._add(batch.c_index, fit, batch.values[index], batch.parameters[index])
+
+    def _add(self, c_index: int, fit: int, values: F32, parameters: F32) -> None:
         uses = self._uses[fit]
         for number, rows in uses.inner:
             score = self.scorer.score(self.scorer.decide(values[:, rows], rows), rows) / len(
@@ -120,30 +159,44 @@ class CandidateEvaluation:
             )
             before = self._inner[number, c_index]
             self._inner[number, c_index] = score + (before if np.isfinite(before) else 0.0)
-        for number in uses.outer:
-            rows = self.outers[number].test
-            self._predicted[number][c_index] = self.scorer.decide(values[:, rows], rows)
+            self._add_start(number, c_index, parameters)
         for order, number in uses.block:
             block = self.design.orders[order][number]
             self._bits[order][number, c_index] = block_bits(values, self._gold(block.rows), block)
 
+    def _add_start(self, number: int, c_index: int, parameters: F32) -> None:
+        start = self._starts[number]
+        start.add(c_index, parameters)
+        is_best = int(self._inner[number].argmax()) == c_index
+        if start.count == len(self.outers[number].inner) and is_best and start.total is not None:
+            start.best, start.total = (start.total / start.count).astype(np.float32), None
+
+    def _predict(self, fitter: Fitter, chosen: I64, track: Tracker) -> list[Predicted]:
+        """Return the predictions of each outer fit at its chosen C."""
+        predicted: dict[int, Predicted] = {}
+        parts = track.split(*np.bincount(chosen, minlength=len(CS)).tolist())
+        for c_index in np.unique(chosen).tolist():
+            numbers = np.flatnonzero(chosen == c_index)
+            fits = select(self.design.fits, np.array([self.outers[number].fit for number in numbers]))
+            starts = [self._starts[number].best for number in numbers]
+            start = np.stack([values for values in starts if values is not None])
+            outer_fits = np.array([self.outers[number].fit for number in numbers])
+            scores = fitter.at(fits, c_index, self._on_begin(parts[c_index], outer_fits), start)
+            for number, values in zip(numbers.tolist(), scores.values, strict=True):
+                rows = self.outers[number].test
+                predicted[number] = self.scorer.decide(values[:, rows], rows)
+        return [predicted[number] for number in range(len(self.outers))]
+
     def _gold(self, rows: I64) -> I64:
         return np.asarray(self.design.fits.targets[0][rows], np.int64)
 
-    def _result(self) -> CandidateScores:
-        best = self._inner.argmax(axis=1)  # the first of equal ones, which has the strongest regularisation
-        predicted = [self._predicted_at(number, int(best[number])) for number in range(len(self.outers))]
+    def _result(self, chosen: I64, predicted: list[Predicted]) -> CandidateScores:
         first_bits = [
             len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
         ]
         bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
-        inner = [float(self._inner[n, best[n]]) for n in range(len(self.outers))]
-        return CandidateScores(predicted, best.tolist(), inner, [], bits)
-
-    def _predicted_at(self, number: int, c_index: int) -> Predicted:
-        predicted = self._predicted[number][c_index]
-        assert predicted is not None  # the solver scores every fit up to the last C that its inner fits reach
-        return predicted
+        inner = [float(self._inner[number, c_index]) for number, c_index in enumerate(chosen)]
+        return CandidateScores(predicted, chosen.tolist(), inner, [], bits)
 
 
 def _fold_names(folds: I64, count: int) -> str:

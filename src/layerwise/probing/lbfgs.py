@@ -16,7 +16,7 @@ Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(numbers of problems (a,), parameters (a, size)) -> values (a,), gradients (a, size)"""
 Precondition = Callable[[Tensor, Tensor], Tensor]
 """(numbers of problems (a,), vectors (a, size)) -> vectors (a, size): approximate inverse Hessian times vector"""
-_MEMORY = 8
+EXACT = 1e-6
 _ARMIJO = 1e-4
 _SHRINK = 0.35
 _MIN_VALUE = 1e-3  # float32 sums of losses can't resolve smaller values
@@ -43,6 +43,7 @@ class _State:
     changes: list[Tensor]
     preconditioned_changes: list[Tensor]
     curvature: list[Tensor]
+    memory: int
 
     def keep(self, mask: Tensor) -> None:
         """Drop the problems outside `mask`."""
@@ -67,20 +68,22 @@ def minimise(
     precondition: Precondition,
     start: Tensor,
     *,
-    tolerance: float = 4e-6,
+    tolerance: float = EXACT,
     max_evaluations: int = 200,
+    memory: int = 8,
 ) -> Tensor:
     """Return the minimisers (problems, size) of smooth problems, each started from its row of `start`.
 
     A problem ends when half its squared Newton decrement, estimated with the preconditioner (about how far its
     value is above the minimum), is below `tolerance` times its value (at most 1), or after `max_evaluations`.
+    `memory` is the number of past steps that approximate the curvature; each takes three vectors per problem.
 
     Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
     """
     result = start.clone()
     number = torch.arange(len(start))
     value, gradient = evaluate(number, result)
-    state = _begin(number, result.clone(), value, gradient, precondition)
+    state = _begin(number, result.clone(), value, gradient, precondition, memory)
     for _ in range(max_evaluations):
         unfinished = -0.5 * state.slope > tolerance * state.value.clamp(_MIN_VALUE, 1.0)
         if not bool(unfinished.all()):
@@ -93,12 +96,27 @@ def minimise(
     return result
 
 
-def _begin(number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition) -> _State:
+def _begin(
+    number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition, memory: int
+) -> _State:
     preconditioned = precondition(number, gradient)
     slope = -(preconditioned * gradient).sum(1)
     ones = torch.ones(len(x), dtype=x.dtype)
     return _State(
-        number, x, value, gradient, preconditioned, ones, -preconditioned, slope, ones.clone(), [], [], [], []
+        number,
+        x,
+        value,
+        gradient,
+        preconditioned,
+        ones,
+        -preconditioned,
+        slope,
+        ones.clone(),
+        [],
+        [],
+        [],
+        [],
+        memory,
     )
 
 
@@ -140,7 +158,7 @@ def _remember(state: _State, step: Tensor, change: Tensor, preconditioned_change
     ratio = product / (change * preconditioned_change).sum(1).clamp_min(1e-30)
     state.scale = torch.where(useful & (ratio > 0), ratio, state.scale)
     for history in (state.steps, state.changes, state.preconditioned_changes, state.curvature):
-        del history[:-_MEMORY]
+        del history[: -state.memory]
 
 
 def _two_loops(state: _State) -> Tensor:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.choices import whole_number
 from layerwise.probing.candidates import candidates, time_of
+from layerwise.probing.coarse import drop_hopeless
+from layerwise.probing.duration import estimate
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
-from layerwise.probing.run import FOLDS, ProbeRun, RandomModel
-from layerwise.probing.summary import ResultBuilder, time_after
+from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
+from layerwise.probing.summary import ResultBuilder, time_after, with_dropped
 from layerwise.states import Layered
 
 _REPEATS = 5
@@ -24,6 +26,7 @@ def probe(
     split: str | None = None,
     label_separator: str | None = None,
     quick: bool = False,
+    codelength: bool = True,
     seed: int = 0,
     max_rows: int = 20_000,
     random_models: Sequence[RandomModel] = (),
@@ -42,7 +45,8 @@ def probe(
         groups: a column of the texts; texts with equal values are never split between training and test.
         split: a column of the texts with `train`, `dev` and `test`.
         label_separator: the text between the labels of a string with several labels.
-        quick: 1 × 5 folds instead of 5 × 5.
+        quick: 1 × 5 folds instead of 5 × 5, and one online code instead of three.
+        codelength: whether to measure the length of online codes.
         seed: seed of folds, orders, samples and resamples.
         max_rows: about the largest number of rows to use; whole texts are sampled.
         random_models: models with random weights, on which the best candidate is scored as a baseline.
@@ -67,12 +71,20 @@ def probe(
         max_rows=max_rows,
         seed=seed,
     )
-    run = ProbeRun(dataset, problem, 1 if quick else _REPEATS, seed)
-    names = (f"candidate {candidate.name}" for candidate in all_candidates)
-    times = [time_of(candidate) for candidate in all_candidates]
-    fitting, comparing = working.split(sum(times), time_after(all_candidates, len(random_models)))
+    repeats = 1 if quick else _REPEATS
+    run = ProbeRun(dataset, problem, repeats, seed, codes=min(repeats, CODES) if codelength else 0)
+    coarse, working = working.split(2, 98)
+    dropped = drop_hopeless(dataset, problem, run.design, all_candidates, coarse)
+    kept = [candidate for candidate in all_candidates if candidate.name not in dropped]
+    names = (f"candidate {candidate.name}" for candidate in kept)
+    times = [time_of(candidate) for candidate in kept]
+    weights = sum(times), time_after(kept, len(random_models))
+    if not track.silent and (expected := estimate(run, kept, sum(weights))):
+        coarse.note(expected)
+    fitting, comparing = working.split(*weights)
     evaluations = [
-        run.evaluate(candidate, step_track)
-        for candidate, step_track in fitting.each(all_candidates, names, times)
+        run.evaluate(candidate, step_track) for candidate, step_track in fitting.each(kept, names, times)
     ]
-    return ResultBuilder(run, all_candidates, evaluations, task, label).make(random_models, comparing)
+    builder = ResultBuilder(run, kept, evaluations, task, label)
+    result = builder.make(random_models, comparing)
+    return with_dropped(result, all_candidates, dropped, dataset) if dropped else result

@@ -27,6 +27,7 @@ class CandidateResult:
         scores: further metrics by name.
         folds: the score of each outer fit.
         C, alpha: the regularisation of each outer fit: C for a classifier, alpha for ridge; the other is `None`.
+        dropped: whether the coarse pass ruled it out; its score is then that of the coarse pass.
     """
 
     mix: str
@@ -45,6 +46,7 @@ class CandidateResult:
     folds: tuple[float, ...]
     C: tuple[float | None, ...] | None = None
     alpha: tuple[float | None, ...] | None = None
+    dropped: bool = False
 
     def __repr__(self) -> str:
         score = f"{number(self.score)}{interval(self.low, self.high)}"

@@ -23,6 +23,7 @@ FOLDS = 5
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
 RANDOM_FITS = 0.75  # a candidate on a random model, without codes, relative to its own time
 ENCODING = 3.5  # encoding all texts to the last layer
+CODES = 3  # orders of the online code
 _CONTROLS = 3
 _DRAWS = 2000  # bootstrap samples of a test set
 RandomModel = Callable[[Sequence[str], I64, Tracker], Layered]
@@ -32,7 +33,9 @@ RandomModel = Callable[[Sequence[str], I64, Tracker], Layered]
 class ProbeRun:
     """The problem and design of a probe; evaluates candidates on them."""
 
-    def __init__(self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int) -> None:
+    def __init__(
+        self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int, *, codes: int = CODES
+    ) -> None:
         self.dataset, self.problem, self.seed = dataset, problem, seed
         self.notes = list(problem.notes)
         spread = isinstance(problem.scorer, ClassScorer | LabelsScorer)
@@ -41,9 +44,9 @@ class ProbeRun:
         seeds = range(seed, seed + (_CONTROLS if fixed else min(_CONTROLS, repeats)))
         labels, self.controls = problem.controls(seeds) if self._has_control() else ([], [])
         if problem.roles is not None:
-            self.design: Design = split(builder, problem.roles, seed, labels)
+            self.design: Design = split(builder, problem.roles, seed, labels, codes)
         else:
-            self.design = crossed(builder, repeats, FOLDS, seed, labels)
+            self.design = crossed(builder, repeats, FOLDS, seed, labels, codes)
 
     def _has_control(self) -> bool:
         is_control = self.dataset.level in ("token", "word") and bool(self.problem.names)
@@ -105,5 +108,4 @@ class ProbeRun:
 
 def _evaluate(design: Design, solver: Fitter, scorer: Scorer, track: Tracker) -> CandidateScores:
     """Fit one candidate on all training sets of a design and collect its scores."""
-    evaluation = CandidateEvaluation(design, scorer)
-    return evaluation.collect(solver.path(design.fits, evaluation.may_stop, evaluation.on_begin(track)))
+    return CandidateEvaluation(design, scorer).run(solver, track)

