@@ -1,42 +1,12 @@
 """The advice as text: the best candidate, the cheapest one that is nearly as good, and the score to expect."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from layerwise.array_types import F64
 from layerwise.choices import METRICS
 from layerwise.probing.candidates import Candidate
+from layerwise.probing.comparison import CandidateComparison
 from layerwise.probing.results import Advice
 from layerwise.results import Estimate
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CandidateComparison:
-    """Comparison of all C candidates with each other.
-
-    `scores` (C,); `p` (C, C) p-values adjusted over all pairs; `error` (C, C) standard error of each difference;
-    `low` and `high` (C, C) ends of the 95% interval of the row's score minus the column's; difference ± `critical`
-    errors is an interval that holds for all pairs at once; `corrected`: errors are those of Nadeau and Bengio.
-    """
-
-    scores: F64
-    p: F64
-    error: F64
-    low: F64
-    high: F64
-    critical: float
-    corrected: bool
-
-    @property
-    def best(self) -> int:
-        """Position of the candidate with the highest score; the first one if several are equal."""
-        return int(self.scores.argmax())
-
-    @property
-    def differs(self) -> bool:
-        """Whether any two candidates differ significantly (adjusted p below 0.05)."""
-        return bool((self.p < 0.05).any())
 
 
 def advise(
@@ -53,9 +23,7 @@ def advise(
     if cheap != best:
         lines.append(_cheapest_sentence(comparison, candidates, sizes, cheap, metric))
     else:
-        lines.append(
-            f"No cheaper candidate lies within one {_error_name(comparison)} of it (a rule of thumb)."
-        )
+        lines.append("No cheaper candidate lies within one standard error of it (a rule of thumb).")
     lines.append(
         f"A candidate that this procedure chooses scores {METRICS[metric]} "
         f"{_interval(chosen.score, chosen.low, chosen.high)} on texts that weren't used for the choice."
@@ -72,37 +40,28 @@ def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate],
         return f"There is one candidate: {name}, {METRICS[metric]} {score:.3f}."
     if not comparison.differs:
         return _no_difference_sentence(comparison, candidates, metric)
-    worse = [i for i in range(len(candidates)) if comparison.p[best, i] < 0.05]
+    worse = [i for i in range(len(candidates)) if comparison.p[i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     text = f"Best: {name}, {METRICS[metric]} {score:.3f}"
     if not rivals:
         other_names = f"all {len(worse)} others" if len(worse) > 1 else "the other"
         return f"{text}; it differs significantly from {other_names}."
     names = ", ".join(candidates[i].name for i in rivals)
-    if worse:
-        return f"{text}; it differs significantly from {len(worse)} of the others, but not from {names}."
-    first, second = np.unravel_index(int(np.nanargmin(comparison.p)), comparison.p.shape)
-    return (
-        f"Highest: {name}, {METRICS[metric]} {score:.3f}, but it doesn't differ significantly from any other; "
-        f"{candidates[first].name} and {candidates[second].name} differ significantly."
-    )
+    return f"{text}; it differs significantly from {len(worse)} of the others, but not from {names}."
 
 
 def _no_difference_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> str:
     best = comparison.best
     last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
-    start = "No two candidates differ significantly on these texts"
-    gap, half = (
-        comparison.scores[best] - comparison.scores[last],
-        comparison.critical * comparison.error[best, last],
-    )
+    start = "No candidate differs significantly from the best on these texts"
+    gap = comparison.scores[best] - comparison.scores[last]
     if gap == 0:
         return f"{start}: all have the same {METRICS[metric]}, {comparison.scores[best]:.3f}."
-    interval = _interval(gap, gap - half, gap + half)
+    interval = _interval(gap, comparison.low[last], comparison.high[last])
     return (
         f"{start}: the highest {METRICS[metric]} is {comparison.scores[best]:.3f} ({candidates[best].name}), the lowest "
         f"{comparison.scores[last]:.3f} ({candidates[last].name}), and the difference is {interval}, "
-        "an interval that allows for all pairs that were compared. That doesn't show that they are equal; more texts "
+        "an interval that allows for the choice of the best. That doesn't show that they are equal; more texts "
         "may show a difference."
     )
 
@@ -113,21 +72,17 @@ def _cheapest_sentence(
     best = comparison.best
     gap = comparison.scores[best] - comparison.scores[cheap]
     candidate, best_candidate = candidates[cheap], candidates[best]
-    interval = _interval(gap, comparison.low[best, cheap], comparison.high[best, cheap])
+    interval = _interval(gap, comparison.low[cheap], comparison.high[cheap])
     savings = []
     if candidate.cost < best_candidate.cost:
         savings.append(f"{candidate.cost:.0%} of the forward instead of {best_candidate.cost:.0%}")
     if sizes[cheap] < sizes[best]:
         savings.append(f"{sizes[cheap]:,} bytes per row instead of {sizes[best]:,}")
     return (
-        f"Cheapest within one {_error_name(comparison)} of it (a rule of thumb): {candidate.name}, "
+        f"Cheapest within one standard error of it (a rule of thumb): {candidate.name}, "
         f"{METRICS[metric]} {comparison.scores[cheap]:.3f}, lower by {interval}; "
         f"it needs {' and '.join(savings)}."
     )
-
-
-def _error_name(comparison: CandidateComparison) -> str:
-    return "corrected standard error" if comparison.corrected else "standard error"
 
 
 def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int]) -> int:
@@ -135,7 +90,7 @@ def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], size
     near = [
         i
         for i in range(len(candidates))
-        if i == best or comparison.scores[best] - comparison.scores[i] < comparison.error[best, i]
+        if i == best or comparison.scores[best] - comparison.scores[i] < comparison.error[i]
     ]
     cheapest = min(near, key=lambda i: (candidates[i].cost, sizes[i], -comparison.scores[i]))
     cost = (candidates[cheapest].cost, sizes[cheapest])
