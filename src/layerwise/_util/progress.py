@@ -32,6 +32,7 @@ class Progress:
         seconds_left: estimated seconds until the end; `None` while unknown.
         texts, tokens: how many the model has processed; `None` in calls whose main work isn't the model.
         texts_per_s, tokens_per_s: texts and tokens per second, from the first batch on.
+        note: a message for the user that stays to be read, such as an estimate of the whole duration; empty in most events.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class Progress:
     tokens: int | None = None
     texts_per_s: float | None = None
     tokens_per_s: float | None = None
+    note: str = ""
 
     def __str__(self) -> str:
         """Return one line: the share, the time left, then the stage and its detail.
@@ -144,7 +146,7 @@ class _Call:
         """Report that the call is done."""
         if self.callback is not None:
             with self._lock:
-                self.callback(replace(self._last, detail="", share=1.0, seconds_left=0.0))
+                self.callback(replace(self._last, detail="", note="", share=1.0, seconds_left=0.0))
 
 
 class Tracker:
@@ -239,6 +241,11 @@ class Tracker:
             share = self._low + (self._high - self._low) * min(max(done, 0.0), 1.0)
         step = replace(self._step, detail=_joined(self._step.detail, detail)) if detail else self._step
         self._call.report(step, share, texts, tokens)
+
+    def note(self, text: str) -> None:
+        """Report a message that stays to be read."""
+        if not self.silent:
+            self._call.report(replace(self._step, note=text), self._low if self._has_share else None)
 
     def skip(self, done: float) -> None:
         """Count a share of this part as done without any time spent; the time left is estimated from the rest."""

@@ -65,7 +65,10 @@ class ProgressDisplay:
     def __call__(self, event: Progress) -> None:
         """Store an event, and print it when a line is due."""
         with self._lock:
-            self._event, self._at = event, self._clock()
+            if event.note and not self._quiet:
+                self._wipe()
+                self._write(f"layerwise: {output.visible(event.note, 400)}\n")
+            self._event, self._at = replace(event, note=""), self._clock()
             self.tick()
 
     def tick(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.choices import whole_number
 from layerwise.probing.candidates import candidates, time_of
+from layerwise.probing.power import power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
 from layerwise.probing.run import FOLDS, ProbeRun, RandomModel
@@ -67,7 +68,12 @@ def probe(
         max_rows=max_rows,
         seed=seed,
     )
-    run = ProbeRun(dataset, problem, 1 if quick else _REPEATS, seed)
+    repeats = 1 if quick else _REPEATS
+    run = ProbeRun(dataset, problem, repeats, seed)
+    limit = power_note(run, len(all_candidates), repeats)
+    if limit is not None:
+        run.notes.append(limit)
+        reading.note(limit)
     names = (f"candidate {candidate.name}" for candidate in all_candidates)
     times = [time_of(candidate) for candidate in all_candidates]
     fitting, comparing = working.split(sum(times), time_after(all_candidates, len(random_models)))
