@@ -243,7 +243,7 @@ def main() -> None:
         "scores covered",
         "differences covered",
     )
-    cells = [columns]
+    cells: list[tuple[str, ...]] = []
     for shape in args.shape:
         planted = not shape.endswith(("equal", "noise"))
         for rows in args.rows:
@@ -252,7 +252,8 @@ def main() -> None:
                 for number, design in enumerate(("default", "--quick")):
                     each = [both[number] for both in results]
                     cells.append((shape, f"{rows:,}", design, *summary(each, planted)))
-                print(*table(cells), sep="\n", flush=True)
+                print(*table([columns, *cells[-2:]]), sep="\n", flush=True)
+    print("", *table([columns, *cells]), sep="\n")
 
 
 if __name__ == "__main__":

@@ -150,13 +150,13 @@ def test_intervals_of_scores() -> None:
     assert (perfect.low, perfect.high) == pytest.approx((0.9287, 1.0), abs=1e-3), "Wilson's interval"
 
 
-def test_retraining_widens_intervals_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retraining_widens_intervals_and_errors() -> None:
     right = answers(np.random.default_rng(7), [0.8, 0.7], 200)
     fixed = of_rows(right)
     noise = np.random.default_rng(8).normal(size=(2, 4, 200)).astype(np.float32) / 200
     retrained = Influence(fixed.scores, fixed.values, noise, fixed.units)
     extra = retrained.retraining_covariance()
-    expected = fixed.sampling_covariance() + comparison.DIFFERENCE_WEIGHT * extra
+    expected = fixed.sampling_covariance() + comparison.RETRAINING * extra
     variance = expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]
     assert compare(retrained).error[1] == pytest.approx(variance**0.5)
     wide, narrow = estimates(retrained)[0], estimates(fixed)[0]

@@ -223,7 +223,7 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
+    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen().predicted)
     folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"
