@@ -22,7 +22,7 @@ def answers(rng: np.random.Generator, shares: list[float], rows: int) -> NDArray
     """Right (1) and wrong (0) answers of candidates whose errors correlate."""
     common = rng.standard_normal(rows)
     values = np.sqrt(0.7) * common + np.sqrt(0.3) * rng.standard_normal((len(shares), rows))
-    return (values < reference.norm.ppf(shares)[:, None]).astype(float)
+    return np.asarray(values < reference.norm.ppf(shares)[:, None], np.float64)
 
 
 def test_two_candidates_are_a_paired_t_test() -> None:
@@ -153,7 +153,7 @@ def test_intervals_of_scores() -> None:
 def test_retraining_widens_intervals_and_errors() -> None:
     right = answers(np.random.default_rng(7), [0.8, 0.7], 200)
     fixed = of_rows(right)
-    noise = np.random.default_rng(8).normal(size=(2, 4, 200)).astype(np.float32) / 200
+    noise = (np.random.default_rng(8).normal(size=(2, 4, 200)) / 200).astype(np.float32)
     retrained = Influence(fixed.scores, fixed.values, noise, fixed.units)
     extra = retrained.retraining_covariance()
     expected = fixed.sampling_covariance() + comparison.RETRAINING * extra

@@ -103,10 +103,10 @@ def test_the_retraining_covariance_is_a_plain_loop_over_texts() -> None:
     result = influence(ClassScorer(gold), design, docs, candidates, np.zeros(3))
     expected = np.zeros((3, 3))
     for row in range(30):
-        seen = [[] for _ in candidates]
+        seen: list[list[float]] = [[] for _ in candidates]
         for number, candidate in enumerate(candidates):
-            for fold, outer in enumerate(design.outers):
-                for (_, rows), predicted in zip(outer.inner, candidate.held_out[fold], strict=True):
+            for fold, outer_fit in enumerate(design.outers):
+                for (_, rows), predicted in zip(outer_fit.inner, candidate.held_out[fold], strict=True):
                     seen[number] += [float(p == gold[row]) / 30 for p in predicted[rows == row]]
         assert {len(values) for values in seen} == {2}, "a row is in the training rows of two of three folds"
         expected += np.cov(np.array(seen))

@@ -160,7 +160,7 @@ def _legend(result: ResultJson) -> Iterable[str]:
     )
     if _any(candidates, "p_vs_best"):
         yield (
-            "p vs best is adjusted over all pairs, because the best was picked. A p above .05 doesn't mean "
+            "p vs best is adjusted for all candidates, because the best was picked. A p above .05 doesn't mean "
             "that two are equal."
         )
     if result["advice"].get("cheapest"):

@@ -31,7 +31,7 @@ def detectable(units: float, candidates: int, repeats: int = 5) -> float:
     better_half = max(2, candidates // 2 + 1)
     quantile = float(stats.studentized_range.ppf(0.95, better_half, 1e6)) / 2**0.5
     error = (DIFFERING / units) ** 0.5 * (_ONE_REPEAT if repeats == 1 else 1.0)
-    return (quantile + float(special.ndtri(_POWER))) * error
+    return float((quantile + special.ndtri(_POWER)) * error)
 
 
 def power_note(run: ProbeRun, candidates: int, repeats: int) -> str | None:

@@ -16,7 +16,7 @@ class CandidateResult:
     Attributes:
         mix: its mix string; `kind` is `layer` or `mix`; `layers` are the layers that it reads.
         score, low, high: in the probe's metric.
-        p_vs_best: p-value of the difference from the best candidate, adjusted over all pairs; 1 for the best itself.
+        p_vs_best: p-value of the difference from the best candidate, adjusted for the choice of the best; 1 for itself.
         selectivity: the task's score minus that of the control task, or `None`.
         control: the score on the control task, or `None`.
         codelength: `bits`, `bits_per_label` and `compression` of the online code, or `None`.
@@ -55,7 +55,7 @@ class CandidateResult:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """`best` and `cheapest` are mix strings; `differs`: whether any two candidates differ significantly."""
+    """`best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best."""
 
     best: str
     cheapest: str
