@@ -9,7 +9,6 @@ from scipy.stats import ttest_rel
 
 from layerwise.probing.probe import probe
 from layerwise.probing.results import ProbeResult
-from layerwise.probing.stats import holm
 from planted import noise, states_of
 
 
@@ -22,9 +21,9 @@ def of_nothing(run: int, **how: Any) -> ProbeResult:
 
 
 def plain_t_claims(result: ProbeResult) -> bool:
-    """Tell whether t tests that take the folds for independent, adjusted by Holm, claim a difference."""
-    pairs = combinations([candidate.folds for candidate in result.candidates], 2)
-    return min(holm([float(ttest_rel(a, b).pvalue) for a, b in pairs])) < 0.05
+    """Tell whether t tests that take the folds for independent, adjusted by Bonferroni, claim a difference."""
+    pairs = list(combinations([candidate.folds for candidate in result.candidates], 2))
+    return min(float(ttest_rel(a, b).pvalue) for a, b in pairs) * len(pairs) < 0.05
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_where_no_layer_carries_it_nothing_is_said_to_differ() -> None:
     y = np.random.default_rng(5).integers(0, 2, 200)
     result = probe(states_of(noise(200, 6, 3), {"y": y.astype(str)}), "classify", "y", mixes=["mean(1:)"])
     assert not result.advice.differs
-    assert "No two candidates differ significantly" in result.advice.text
+    assert "No candidate differs significantly from the best" in result.advice.text
     assert "doesn't show that they are equal" in result.advice.text
 
 
@@ -225,7 +225,7 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen())
+    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen().predicted)
     folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"

@@ -13,6 +13,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64, I64
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
+from layerwise.probing.influence import Predictions
 from layerwise.probing.terms import terms
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
@@ -44,8 +45,8 @@ def bag_of_words(
     *,
     words: bool,
     track: Tracker = SILENT,
-) -> list[Predicted]:
-    """Return, per outer fit, the predictions of the same kind of classifier on TF-IDF features.
+) -> Predictions:
+    """Return the predictions of the same kind of classifier on TF-IDF features, by outer fit and inner fit.
 
     Vocabulary and document frequencies come from the training rows only; the inner fits choose C.
     Source of the solver: scikit-learn.
@@ -59,16 +60,19 @@ def bag_of_words(
         track: progress over the folds.
     """
     terms_of_rows = _split(texts, words)
-    out = []
+    out, held_out_of_fit = [], []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
         scores = np.zeros(len(_CS))
+        decided = []
         for fit, held_out in outer.inner:
             values_per_c = _fit(terms_of_rows, design, fit, held_out, _CS)
-            scores += [scorer.score(scorer.decide(values, held_out), held_out) for values in values_per_c]
-        C = _CS[int(scores.argmax())]
-        values = _fit(terms_of_rows, design, outer.fit, outer.test, [C])[0]
+            decided.append([scorer.decide(values, held_out) for values in values_per_c])
+            scores += [scorer.score(predicted, held_out) for predicted in decided[-1]]
+        best = int(scores.argmax())
+        held_out_of_fit.append([predicted[best] for predicted in decided])
+        values = _fit(terms_of_rows, design, outer.fit, outer.test, [_CS[best]])[0]
         out.append(scorer.decide(values, outer.test))
-    return out
+    return Predictions(out, held_out_of_fit)
 
 
 def _split(texts: Sequence[str], words: bool) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.batched_solver import CHOOSING, CODING, BeginCallback, select
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
+from layerwise.probing.influence import Predictions
 
 _FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by
 
@@ -22,6 +23,7 @@ class CandidateScores:
 
     Attributes:
         predicted: the predictions for the test rows of each outer fit.
+        held_out: for each outer fit of the first repeat, the predictions for the rows that each inner fit holds out.
         chosen: the position of C for each outer fit.
         inner: the mean inner score of that C for each outer fit.
         control: the scores on the control task; empty without one.
@@ -35,6 +37,12 @@ class CandidateScores:
     control: list[float]
     bits: list[float]
     Cs: tuple[float, ...] = CS
+    held_out: list[list[Predicted]] = field(default_factory=list)
+
+    @property
+    def predictions(self) -> Predictions:
+        """Predictions of the outer fits, and of the inner fits of the first repeat."""
+        return Predictions(self.predicted, self.held_out)
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +86,8 @@ class CandidateEvaluation:
         count = len(CS)
         self._inner = np.full((len(self.outers), count), -np.inf)  # -inf: not reached
         self._starts: list[_Start] = [_Start() for _ in self.outers]
+        # By outer fit, position of C and inner fit; of the first repeat.
+        self._held_out: dict[tuple[int, int, int], Predicted] = {}
         self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
         self._uses = [_FitUses() for _ in design.fits.train]
         # By family: the outer fit or the code whose results decide where its path ends.
@@ -154,9 +164,10 @@ class CandidateEvaluation:
     def _add(self, c_index: int, fit: int, values: F32, parameters: F32) -> None:
         uses = self._uses[fit]
         for number, rows in uses.inner:
-            score = self.scorer.score(self.scorer.decide(values[:, rows], rows), rows) / len(
-                self.outers[number].inner
-            )
+            decided = self.scorer.decide(values[:, rows], rows)
+            if self.outers[number].repeat == 0:
+                self._held_out[number, c_index, fit] = decided
+            score = self.scorer.score(decided, rows) / len(self.outers[number].inner)
             before = self._inner[number, c_index]
             self._inner[number, c_index] = score + (before if np.isfinite(before) else 0.0)
             self._add_start(number, c_index, parameters)
@@ -196,7 +207,12 @@ class CandidateEvaluation:
         ]
         bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
         inner = [float(self._inner[number, c_index]) for number, c_index in enumerate(chosen)]
-        return CandidateScores(predicted, chosen.tolist(), inner, [], bits)
+        held_out = [
+            [self._held_out[number, int(chosen[number]), fit] for fit, _ in outer.inner]
+            for number, outer in enumerate(self.outers)
+            if outer.repeat == 0
+        ]
+        return CandidateScores(predicted, chosen.tolist(), inner, [], bits, held_out=held_out)
 
 
 def _fold_names(folds: I64, count: int) -> str:

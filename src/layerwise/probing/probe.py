@@ -7,6 +7,7 @@ from layerwise.choices import whole_number
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.duration import estimate
+from layerwise.probing.power import power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
 from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
@@ -79,6 +80,10 @@ def probe(
     names = (f"candidate {candidate.name}" for candidate in kept)
     times = [time_of(candidate) for candidate in kept]
     weights = sum(times), time_after(kept, len(random_models))
+    limit = power_note(run, len(kept), repeats)
+    if limit is not None:
+        run.notes.append(limit)
+        coarse.note(limit)
     if not track.silent and (expected := estimate(run, kept, sum(weights))):
         coarse.note(expected)
     fitting, comparing = working.split(*weights)

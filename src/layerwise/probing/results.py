@@ -18,7 +18,7 @@ class CandidateResult:
     Attributes:
         mix: its mix string; `kind` is `layer` or `mix`; `layers` are the layers that it reads.
         score, low, high: in the probe's metric.
-        p_vs_best: p-value of the difference from the best candidate, adjusted over all pairs; 1 for the best itself.
+        p_vs_best: p-value of the difference from the best candidate, adjusted for the choice of the best; 1 for itself.
         selectivity: the task's score minus that of the control task, or `None`.
         control: the score on the control task, or `None`.
         codelength: `bits`, `bits_per_label` and `compression` of the online code, or `None`.
@@ -61,7 +61,7 @@ class CandidateResult:
 class Advice:
     """The advice of a probe.
 
-    `best` and `cheapest` are mix strings; `differs`: whether any two candidates differ significantly; `messages`: the
+    `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best; `messages`: the
     sentences of the advice, which `Message.in_language` says in other languages.
     """
 

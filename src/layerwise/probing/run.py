@@ -12,8 +12,10 @@ from layerwise.array_types import F64, I64
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, Predicted, Scorer
 from layerwise.probing import stats
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
+from layerwise.probing.comparison import estimates
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
 from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
+from layerwise.probing.influence import Influence, Predictions, influence
 from layerwise.probing.problem import ProbeProblem
 from layerwise.results import Estimate
 from layerwise.states import Layered
@@ -82,21 +84,22 @@ class ProbeRun:
         return self.problem.scorer
 
     def folds(self, predicted: Sequence[Predicted]) -> F64:
-        """Return the score of each outer fit (J,)."""
-        pairs = zip(predicted, self.design.outers, strict=True)
+        """Return the score of each outer fit (J,), or of the first ones that have predictions."""
+        pairs = zip(predicted, self.design.outers, strict=False)
         return np.array([self.scorer.score(values, outer.test) for values, outer in pairs])
 
-    def estimate(self, predicted: Sequence[Predicted]) -> Estimate:
-        """Return the score with its interval: a corrected t over folds, or a bootstrap of the test set."""
-        if self.design.fixed:
-            bootstrap = self.bootstrap([predicted])
-            return Estimate(float(bootstrap.scores[0]), float(bootstrap.low[0]), float(bootstrap.high[0]))
-        return self.of_folds(self.folds(predicted))
+    def influence(self, predictions: Sequence[Predictions]) -> Influence:
+        """Return the scores of candidates or baselines, and what each row adds to them."""
+        scores = np.array([self.folds(candidate.predicted).mean() for candidate in predictions])
+        return influence(self.scorer, self.design, self.problem.groups, predictions, scores)
 
-    def of_folds(self, folds: F64) -> Estimate:
-        """Return the corrected t interval of fold scores."""
-        mean, low, high = stats.corrected_interval(folds, self.design.n_train, self.design.n_test)
-        return Estimate(mean, low, high)
+    def estimates(self, predictions: Sequence[Predictions]) -> list[Estimate]:
+        """Return scores with their intervals: of influence values over folds, of a bootstrap on a test set."""
+        if not self.design.fixed:
+            return estimates(self.influence(predictions))
+        bootstrap = self.bootstrap([candidate.predicted for candidate in predictions])
+        ends = zip(bootstrap.scores, bootstrap.low, bootstrap.high, strict=True)
+        return [Estimate(*map(float, values)) for values in ends]
 
     def bootstrap(self, predictions: Sequence[Sequence[Predicted]]) -> stats.Bootstrap:
         """Resample the groups of the test set, with the same draws for all candidates."""

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import Tracker
 from layerwise.array_types import F64
 from layerwise.heads.solve import regularisation
 from layerwise.labels.scorers import Predicted
-from layerwise.probing import baselines, stats
-from layerwise.probing.advice import CandidateComparison, advise
+from layerwise.probing import baselines
+from layerwise.probing.advice import advise
 from layerwise.probing.candidates import Candidate, time_of
+from layerwise.probing.comparison import CandidateComparison, compare
 from layerwise.probing.evaluate import CandidateScores
+from layerwise.probing.influence import Predictions
 from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
@@ -58,13 +59,15 @@ class ResultBuilder:
     def make(self, random_models: Sequence[RandomModel], track: Tracker) -> ProbeResult:
         """Return the result."""
         run = self.run
-        folds = np.stack([run.folds(scores.predicted) for scores in self.evaluations])
-        estimates, comparison = self._compare(folds)
+        predictions = [scores.predictions for scores in self.evaluations]
+        folds = np.stack([run.folds(candidate.predicted) for candidate in predictions])
+        estimates = run.estimates(predictions)
+        comparison = compare(run.influence(predictions), run.seed)
         results = tuple(
             self._candidate_result(index, estimates[index], comparison, folds[index])
             for index in range(len(self.candidates))
         )
-        chosen = run.estimate(self._chosen())
+        (chosen,) = run.estimates([self._chosen()])
         sizes = [result.bytes_per_row for result in results]
         advice = advise(comparison, self.candidates, sizes, chosen, run.scorer.metric)
         best = self.candidates[comparison.best]
@@ -118,33 +121,6 @@ class ResultBuilder:
             **importance.to_json(),
         }
 
-    def _compare(self, folds: F64) -> tuple[list[Estimate], CandidateComparison]:
-        run, count = self.run, len(self.candidates)
-        if run.design.fixed:
-            bootstrap = run.bootstrap([scores.predicted for scores in self.evaluations])
-            gaps = bootstrap.samples[:, :, None] - bootstrap.samples[:, None, :]
-            low, high = np.nanpercentile(gaps, [2.5, 97.5], axis=0)
-            p = stats.max_statistic(bootstrap.samples, bootstrap.scores)
-            estimates = [
-                Estimate(*map(float, ends))
-                for ends in zip(bootstrap.scores, bootstrap.low, bootstrap.high, strict=True)
-            ]
-            critical = stats.max_critical(bootstrap.samples, bootstrap.scores)
-            return estimates, CandidateComparison(
-                bootstrap.scores, p, np.nanstd(gaps, axis=0), low, high, critical, False
-            )
-        n_train, n_test = run.design.n_train, run.design.n_test
-        low, high, error = np.zeros((3, count, count))
-        for i in range(count):
-            for j in range(count):
-                gap = folds[i] - folds[j]
-                error[i, j] = stats.corrected_error(gap, n_train, n_test)
-                _, low[i, j], high[i, j] = stats.corrected_interval(gap, n_train, n_test)
-        estimates = [run.of_folds(row) for row in folds]
-        p = stats.paired_tests(folds, n_train, n_test)
-        critical = stats.bonferroni_critical(count, folds.shape[1])
-        return estimates, CandidateComparison(folds.mean(axis=1), p, error, low, high, critical, True)
-
     def _candidate_result(
         self, index: int, estimate: Estimate, comparison: CandidateComparison, folds: F64
     ) -> CandidateResult:
@@ -159,7 +135,7 @@ class ResultBuilder:
             estimate.score,
             estimate.low,
             estimate.high,
-            float(comparison.p[comparison.best, index]),
+            float(comparison.p[index]),
             None if control is None else task_score - control,
             control,
             self._codelength(scores),
@@ -188,16 +164,20 @@ class ResultBuilder:
         uniform = labels * float(np.log2(self.run.problem.count))
         return {"bits": bits, "bits_per_label": bits / labels, "compression": uniform / bits}
 
-    def _chosen(self) -> list[Predicted]:
+    def _chosen(self) -> Predictions:
         """Return, for each outer fit, the predictions of the candidate that its inner folds choose."""
         inner = np.array([scores.inner for scores in self.evaluations])
-        return [
-            self.evaluations[int(best)].predicted[number] for number, best in enumerate(inner.argmax(axis=0))
-        ]
+        chosen = [self.evaluations[int(best)] for best in inner.argmax(axis=0)]
+        first = sum(outer.repeat == 0 for outer in self.run.design.outers)
+        return Predictions(
+            [scores.predicted[number] for number, scores in enumerate(chosen)],
+            [scores.held_out[number] for number, scores in enumerate(chosen[:first])],
+        )
 
     def _baselines(self, estimates: list[Estimate], track: Tracker) -> dict[str, Estimate]:
         run = self.run
-        estimates_by_name = {"majority": run.estimate(baselines.majority(run.design, run.scorer))}
+        (majority,) = run.estimates([Predictions(baselines.majority(run.design, run.scorer))])
+        estimates_by_name = {"majority": majority}
         names = [candidate.name for candidate in self.candidates]
         if "emb" in names:
             estimates_by_name["emb"] = estimates[names.index("emb")]
@@ -208,14 +188,9 @@ class ResultBuilder:
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
         predicted = baselines.bag_of_words(words, run.design, run.scorer, outers, words=of_words, track=track)
-        if run.design.fixed:
-            estimates_by_name["bag_of_words"] = run.estimate(predicted)
-        else:
-            pairs = zip(predicted, outers, strict=True)
-            scores: NDArray[np.float64] = np.array([run.scorer.score(p, outer.test) for p, outer in pairs])
-            estimates_by_name["bag_of_words"] = run.of_folds(scores)
-            if len(outers) < len(run.design.outers):
-                run.notes.append(Message("note.bag.folds", n=len(outers)))
+        (estimates_by_name["bag_of_words"],) = run.estimates([predicted])
+        if len(outers) < len(run.design.outers):
+            run.notes.append(Message("note.bag.folds", n=len(outers)))
         return estimates_by_name
 
     def _random_baseline(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
@@ -237,7 +212,11 @@ def with_dropped(
         compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], dataset)
         for candidate in candidates
     )
-    return replace(result, candidates=every, notes=(*result.notes, Message("note.dropped", n=len(dropped), of=len(every))))
+    return replace(
+        result,
+        candidates=every,
+        notes=(*result.notes, Message("note.dropped", n=len(dropped), of=len(every))),
+    )
 
 
 def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> CandidateResult:
