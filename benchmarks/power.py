@@ -20,7 +20,7 @@ from layerwise.labels.scorers import ClassScorer, Scorer, SpanScorer
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.comparison import CandidateComparison, compare, estimates
 from layerwise.probing.design import INNER, Design, OuterFit
-from layerwise.probing.influence import Influence, Predictions, influence
+from layerwise.probing.influence import CandidatePredictions, Influence, influence
 from layerwise.wording import Message
 
 FOLDS, REPEATS, CANDIDATES, WIDTH = 5, 5, 13, 16
@@ -141,7 +141,9 @@ def by_squares(sample: Sample, rng: np.random.Generator) -> list[Influence]:
     out = []
     for outers in (design.outers, design.outers[:FOLDS]):
         predictions = [
-            Predictions([p[c] for p in outer[: len(outers)]], [[p[c] for p in fold] for fold in inner])
+            CandidatePredictions(
+                [p[c] for p in outer[: len(outers)]], [[p[c] for p in fold] for fold in inner]
+            )
             for c in range(CANDIDATES)
         ]
         used = replace(design, outers=outers)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from probes import probe
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import layerwise as lw
 from layerwise.probing import coarse
-from layerwise.probing.probe import probe
 from planted import states_of
 
 CLASSES = 12

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from probes import probe
 
 from layerwise.probing.candidates import candidates
 from layerwise.probing.design import Design, DesignBuilder, crossed
-from layerwise.probing.probe import probe
 from layerwise.probing.problem import ProbeProblem, gather
 from layerwise.probing.run import ProbeRun
 from layerwise.probing.stats import paired_bootstrap

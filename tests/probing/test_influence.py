@@ -8,7 +8,7 @@ from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScor
 from layerwise.labels.tags import f1_of_counts
 from layerwise.probing.batched_solver import Fits
 from layerwise.probing.design import Design, OuterFit
-from layerwise.probing.influence import Influence, Predictions, gradient, influence
+from layerwise.probing.influence import CandidatePredictions, Influence, gradient, influence
 from layerwise.wording import Message
 
 
@@ -56,7 +56,7 @@ def test_influence_on_accuracy_is_by_hand() -> None:
     scores = np.array(
         [np.mean([(p == gold[o.test]).mean() for p, o in zip(predicted, design.outers, strict=True)])]
     )
-    result = influence(ClassScorer(gold), design, np.arange(20), [Predictions(predicted)], scores)
+    result = influence(ClassScorer(gold), design, np.arange(20), [CandidatePredictions(predicted)], scores)
     right = np.zeros(20)
     for p, outer in zip(predicted, design.outers, strict=True):
         right[outer.test] += (p == gold[outer.test]) / 2
@@ -82,7 +82,7 @@ def test_influence_values_predict_the_score_of_reweighted_texts(kind: str) -> No
     design = Design(folds_of(400, 2, 1).fits, (OuterFit(0, rows, ()),), (), (), True, Message("empty"))
     counts = scorer.counts(guessed, rows)
     score = scorer.score(guessed, rows)
-    result = influence(scorer, design, docs, [Predictions([guessed])], np.array([score]))
+    result = influence(scorer, design, docs, [CandidatePredictions([guessed])], np.array([score]))
     for _ in range(5):
         weights = 1 + 0.02 * rng.normal(size=100)[docs]
         exact = float(scorer.of_sums(weights @ counts)) - score
@@ -100,7 +100,7 @@ def test_the_retraining_covariance_is_a_plain_loop_over_texts() -> None:
     for _ in range(3):
         outer = [rng.integers(0, 2, len(o.test)) for o in design.outers]
         inner = [[rng.integers(0, 2, len(rows)) for _, rows in o.inner] for o in design.outers]
-        candidates.append(Predictions(outer, inner))
+        candidates.append(CandidatePredictions(outer, inner))
     result = influence(ClassScorer(gold), design, docs, candidates, np.zeros(3))
     expected = np.zeros((3, 3))
     for row in range(30):
@@ -120,7 +120,11 @@ def test_a_baseline_without_inner_fits_has_no_retraining_variance() -> None:
     outer = [rng.integers(0, 2, len(o.test)) for o in design.outers]
     inner = [[rng.integers(0, 2, len(rows)) for _, rows in o.inner] for o in design.outers]
     both = influence(
-        ClassScorer(gold), design, np.arange(30), [Predictions(outer), Predictions(outer, inner)], np.zeros(2)
+        ClassScorer(gold),
+        design,
+        np.arange(30),
+        [CandidatePredictions(outer), CandidatePredictions(outer, inner)],
+        np.zeros(2),
     ).retraining_covariance()
     assert both[0, 0] == both[0, 1] == 0
     assert both[1, 1] > 0

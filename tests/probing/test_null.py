@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probes import probe
 from scipy.stats import ttest_rel
 
-from layerwise.probing.probe import probe
 from layerwise.probing.results import ProbeResult
 from planted import noise, states_of
 

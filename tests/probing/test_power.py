@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from probes import probe
 from scipy import stats as reference
 
 from layerwise._util.progress import Progress, tracking
 from layerwise.arguments import argument
-from layerwise.probing.power import DIFFERING, WANTED, detectable, power_note
-from layerwise.probing.probe import probe
+from layerwise.probing.power import DIFFERING, TARGET, detectable, power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.run import ProbeRun
 from planted import noise, states_of
@@ -46,7 +46,7 @@ def test_a_design_that_finds_three_points_has_no_note() -> None:
     note = power_note(run_of(400), 13, 1)
     assert note is not None
     assert f"at least {detectable(400, 13, 1):.3f}" in note
-    factor = (detectable(400, 13, 1) / WANTED) ** 2
+    factor = (detectable(400, 13, 1) / TARGET) ** 2
     assert f"{factor:.1f} times as many rows" in note
     close = power_note(run_of(1980), 13, 1)
     assert close is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probes import probe
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -22,7 +23,6 @@ from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
 from layerwise.probing.evaluate import block_bits, code_bits
-from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
 from layerwise.probing.run import ProbeRun
 from layerwise.probing.summary import ResultBuilder

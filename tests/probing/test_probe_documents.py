@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probes import probe
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
 from layerwise.probing.run import FOLDS, ProbeRun
 from layerwise.states import LayerStates

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from probes import probe
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -18,7 +19,6 @@ from layerwise.errors import RequestError
 from layerwise.heads.solve import CS
 from layerwise.probing.batched_solver import Fits, Solver
 from layerwise.probing.design import DesignBuilder, crossed
-from layerwise.probing.probe import probe
 from planted import noise, states_of, words_of
 
 NAMES = np.array(["a", "b", "c"])

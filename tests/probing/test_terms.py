@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probes import probe
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from layerwise.probing.design import DesignBuilder, crossed
-from layerwise.probing.probe import probe
 from layerwise.probing.terms import terms
 from planted import noise, states_of
 

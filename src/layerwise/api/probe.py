@@ -84,7 +84,7 @@ def probe(
         DatasetError: no dataset.
         OutputError: `out` exists, or can't be written to.
     """
-    options = {
+    options: dict[str, Any] = {
         "groups": groups,
         "split": split,
         "label_separator": label_separator,
@@ -112,14 +112,7 @@ def probe(
             attached.dataset,
             task,
             attached.label,
-            mixes=mix,
-            groups=groups,
-            split=split,
-            label_separator=label_separator,
-            quick=quick,
-            codelength=not no_codelength,
-            seed=seed,
-            max_rows=max_rows,
+            ProbeOptions(**options),
             random_models=untrained(opened, seed) if random_model else (),
             track=track,
         )

@@ -13,7 +13,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64, I64
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
-from layerwise.probing.influence import Predictions
+from layerwise.probing.influence import CandidatePredictions
 from layerwise.probing.terms import terms
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
@@ -45,7 +45,7 @@ def bag_of_words(
     *,
     words: bool,
     track: Tracker = SILENT,
-) -> Predictions:
+) -> CandidatePredictions:
     """Return the predictions of the same kind of classifier on TF-IDF features, by outer fit and inner fit.
 
     Vocabulary and document frequencies come from the training rows only; the inner fits choose C.
@@ -72,7 +72,7 @@ def bag_of_words(
         held_out_of_fit.append([predicted[best] for predicted in decided])
         values = _fit(terms_of_rows, design, outer.fit, outer.test, [_CS[best]])[0]
         out.append(scorer.decide(values, outer.test))
-    return Predictions(out, held_out_of_fit)
+    return CandidatePredictions(out, held_out_of_fit)
 
 
 def _split(texts: Sequence[str], words: bool) -> NDArray[Any]:

@@ -12,14 +12,14 @@ from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.batched_solver import CHOOSING, CODING, BeginCallback, select
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
-from layerwise.probing.influence import Predictions
+from layerwise.probing.influence import CandidatePredictions
 
 _FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by
 
 
 @dataclass(slots=True, eq=False)
 class CandidateScores:
-    """Predictions and scores of a candidate in each outer fit, at the C that its inner folds choose.
+    """CandidatePredictions and scores of a candidate in each outer fit, at the C that its inner folds choose.
 
     Attributes:
         predicted: the predictions for the test rows of each outer fit.
@@ -40,9 +40,9 @@ class CandidateScores:
     held_out: list[list[Predicted]] = field(default_factory=list)
 
     @property
-    def predictions(self) -> Predictions:
-        """Predictions of the outer fits, and of the inner fits of the first repeat."""
-        return Predictions(self.predicted, self.held_out)
+    def predictions(self) -> CandidatePredictions:
+        """CandidatePredictions of the outer fits, and of the inner fits of the first repeat."""
+        return CandidatePredictions(self.predicted, self.held_out)
 
 
 @dataclass(slots=True, eq=False)

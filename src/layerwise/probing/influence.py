@@ -23,8 +23,8 @@ _STEP = 1e-4  # of central differences, relative to the sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
-    """Predictions of one candidate or baseline.
+class CandidatePredictions:
+    """CandidatePredictions of one candidate or baseline.
 
     Attributes:
         predicted: for each outer fit, the predictions of its test rows; only of the first outer fits where shorter.
@@ -70,11 +70,11 @@ class Influence:
             return np.zeros((candidates, candidates))
         flat = self.retrained.reshape(candidates * folds, -1, 1).astype(np.float64)
         sums = unit_sums(flat, self.units).reshape(candidates, folds, -1)
-        seen = ~np.isnan(sums).any(axis=0)
-        counts = seen.sum(axis=0)
-        sums = np.where(seen, sums, 0.0)
+        is_held_out = ~np.isnan(sums).any(axis=0)
+        counts = is_held_out.sum(axis=0)
+        sums = np.where(is_held_out, sums, 0.0)
         means = sums.sum(axis=1) / np.maximum(counts, 1)
-        deviations = np.where(seen, sums - means[:, None], 0.0) / np.sqrt(np.maximum(counts - 1, 1))
+        deviations = np.where(is_held_out, sums - means[:, None], 0.0) / np.sqrt(np.maximum(counts - 1, 1))
         by_candidate = deviations.reshape(candidates, -1)
         covariance: F64 = by_candidate @ by_candidate.T
         return covariance
@@ -95,7 +95,7 @@ class Influence:
 
 
 def influence(
-    scorer: Scorer, design: Design, groups: I64, predictions: Sequence[Predictions], folds: F64
+    scorer: Scorer, design: Design, groups: I64, predictions: Sequence[CandidatePredictions], folds: F64
 ) -> Influence:
     """Return the influence values of the scored rows.
 

@@ -15,7 +15,7 @@ from layerwise.probing.run import ProbeRun
 from layerwise.wording import Message, fixed, percent
 
 DIFFERING = 0.12  # share of rows on which two candidates usually answer differently
-WANTED = 0.03  # the difference in score that layers of a model often have
+TARGET = 0.03  # the difference in score that layers of a model often have
 _POWER = 0.8
 _CORRELATION = 0.05  # of the differences of rows in one group
 _ONE_REPEAT = 1.05  # standard errors of one repeat, relative to those of five
@@ -41,21 +41,21 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
         return None
     units = _units(run)
     difference = detectable(units, candidates, repeats)
-    if difference <= WANTED:
+    if difference <= TARGET:
         return None
-    needed = units * (difference / WANTED) ** 2
+    needed = units * (difference / TARGET) ** 2
     return _sentence(units, difference, needed, quick=repeats == 1 and not run.design.fixed)
 
 
 def _sentence(units: float, difference: float, needed: float, *, quick: bool) -> Message:
     more = Message("note.power.rows", times=fixed(needed / units, 1))
-    if quick and difference / _ONE_REPEAT <= WANTED:
+    if quick and difference / _ONE_REPEAT <= TARGET:
         more = Message("note.power.repeats", quick=argument("quick"))
     return Message(
         "note.power",
         difference=fixed(difference),
         differing=percent(DIFFERING),
-        wanted=fixed(WANTED, 2),
+        wanted=fixed(TARGET, 2),
         more=more,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.choices import whole_number
+from layerwise.options import ProbeOptions
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.duration import estimate
@@ -21,15 +22,8 @@ def probe(
     dataset: Layered,
     task: str,
     label: str,
+    options: ProbeOptions,
     *,
-    mixes: Sequence[str] | None = None,
-    groups: str | None = None,
-    split: str | None = None,
-    label_separator: str | None = None,
-    quick: bool = False,
-    codelength: bool = True,
-    seed: int = 0,
-    max_rows: int = 20_000,
     random_models: Sequence[RandomModel] = (),
     track: Tracker = SILENT,
 ) -> ProbeResult:
@@ -42,22 +36,16 @@ def probe(
             all of its layers.
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
-        mixes: mix strings besides the single layers; `candidates.DEFAULTS` if not given.
-        groups: a column of the texts; texts with equal values are never split between training and test.
-        split: a column of the texts with `train`, `dev` and `test`.
-        label_separator: the text between the labels of a string with several labels.
-        quick: 1 × 5 folds instead of 5 × 5, and one online code instead of three.
-        codelength: whether to measure the length of online codes.
-        seed: seed of folds, orders, samples and resamples.
-        max_rows: about the largest number of rows to use; whole texts are sampled.
+        options: how candidates are compared; its `labels_from`, `random_model` and `lang` are for the verb.
         random_models: models with random weights, on which the best candidate is scored as a baseline.
         track: progress over candidates, folds and Cs, and the steps after them.
 
     Raises:
         RequestError: no labels, too few classes or texts, a column or mix that doesn't exist.
     """
-    seed = whole_number("seed", seed, 0, (1 << 32) - 1)
-    whole_number("max_rows", max_rows, 1)
+    seed = whole_number("seed", options.seed, 0, (1 << 32) - 1)
+    whole_number("max_rows", options.max_rows, 1)
+    mixes = options.mix
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
@@ -65,15 +53,15 @@ def probe(
         dataset,
         task,
         label,
-        label_separator=label_separator,
-        groups=groups,
-        split=split,
+        label_separator=options.label_separator,
+        groups=options.groups,
+        split=options.split,
         folds=FOLDS,
-        max_rows=max_rows,
+        max_rows=options.max_rows,
         seed=seed,
     )
-    repeats = 1 if quick else _REPEATS
-    run = ProbeRun(dataset, problem, repeats, seed, codes=min(repeats, CODES) if codelength else 0)
+    repeats = 1 if options.quick else _REPEATS
+    run = ProbeRun(dataset, problem, repeats, seed, codes=0 if options.no_codelength else min(repeats, CODES))
     coarse, working = working.split(2, 98)
     dropped = drop_hopeless(dataset, problem, run.design, all_candidates, coarse)
     kept = [candidate for candidate in all_candidates if candidate.name not in dropped]

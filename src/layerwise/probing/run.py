@@ -15,7 +15,7 @@ from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.comparison import estimates
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
 from layerwise.probing.evaluate import CandidateEvaluation, CandidateScores, control_scores
-from layerwise.probing.influence import Influence, Predictions, influence
+from layerwise.probing.influence import CandidatePredictions, Influence, influence
 from layerwise.probing.problem import ProbeProblem
 from layerwise.results import Estimate
 from layerwise.states import Layered
@@ -88,12 +88,12 @@ class ProbeRun:
         pairs = zip(predicted, self.design.outers, strict=False)
         return np.array([self.scorer.score(values, outer.test) for values, outer in pairs])
 
-    def influence(self, predictions: Sequence[Predictions]) -> Influence:
+    def influence(self, predictions: Sequence[CandidatePredictions]) -> Influence:
         """Return the scores of candidates or baselines, and what each row adds to them."""
         scores = np.array([self.folds(candidate.predicted).mean() for candidate in predictions])
         return influence(self.scorer, self.design, self.problem.groups, predictions, scores)
 
-    def estimates(self, predictions: Sequence[Predictions]) -> list[Estimate]:
+    def estimates(self, predictions: Sequence[CandidatePredictions]) -> list[Estimate]:
         """Return scores with their intervals: of influence values over folds, of a bootstrap on a test set."""
         if not self.design.fixed:
             return estimates(self.influence(predictions))

@@ -18,7 +18,7 @@ from layerwise.probing.advice import advise
 from layerwise.probing.candidates import Candidate, time_of
 from layerwise.probing.comparison import CandidateComparison, compare
 from layerwise.probing.evaluate import CandidateScores
-from layerwise.probing.influence import Predictions
+from layerwise.probing.influence import CandidatePredictions
 from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
@@ -164,19 +164,19 @@ class ResultBuilder:
         uniform = labels * float(np.log2(self.run.problem.count))
         return {"bits": bits, "bits_per_label": bits / labels, "compression": uniform / bits}
 
-    def _chosen(self) -> Predictions:
+    def _chosen(self) -> CandidatePredictions:
         """Return, for each outer fit, the predictions of the candidate that its inner folds choose."""
         inner = np.array([scores.inner for scores in self.evaluations])
         chosen = [self.evaluations[int(best)] for best in inner.argmax(axis=0)]
         first = sum(outer.repeat == 0 for outer in self.run.design.outers)
-        return Predictions(
+        return CandidatePredictions(
             [scores.predicted[number] for number, scores in enumerate(chosen)],
             [scores.held_out[number] for number, scores in enumerate(chosen[:first])],
         )
 
     def _baselines(self, estimates: list[Estimate], track: Tracker) -> dict[str, Estimate]:
         run = self.run
-        (majority,) = run.estimates([Predictions(baselines.majority(run.design, run.scorer))])
+        (majority,) = run.estimates([CandidatePredictions(baselines.majority(run.design, run.scorer))])
         estimates_by_name = {"majority": majority}
         names = [candidate.name for candidate in self.candidates]
         if "emb" in names:
