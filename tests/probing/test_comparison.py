@@ -156,7 +156,7 @@ def test_retraining_widens_intervals_and_errors() -> None:
     noise = (np.random.default_rng(8).normal(size=(2, 4, 200)) / 200).astype(np.float32)
     retrained = Influence(fixed.scores, fixed.values, noise, fixed.units)
     extra = retrained.retraining_covariance()
-    expected = fixed.sampling_covariance() + comparison.RETRAINING * extra
+    expected = fixed.sampling_covariance() + comparison.retraining_weight(fixed.repeats) * extra
     variance = expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]
     assert compare(retrained).error[1] == pytest.approx(variance**0.5)
     wide, narrow = estimates(retrained)[0], estimates(fixed)[0]

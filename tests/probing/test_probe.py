@@ -375,7 +375,7 @@ def test_the_command_writes_its_files(
     ]
     assert main([*command, "--mix", "mean:1:", "--mix", "learned:all"]) == 0
     shown = capsys.readouterr().out
-    assert "bag_of_words" in shown
+    assert "bag of words" in shown
     advised = shown.splitlines()[-1].removeprefix("next: layerwise ").replace("HEAD", str(tmp_path / "head"))
     assert main(shlex.split(advised)) == 0, "the command that is named next works"
     assert "as probe " in capsys.readouterr().err

@@ -22,9 +22,10 @@ from layerwise.probing.influence import Influence
 from layerwise.results import Estimate
 
 LEVEL = 0.95
-# Weight of the covariance between inner fits for the variance that retraining adds; from simulation with five outer and
-# three inner folds, where labels at random need most (docs/probe.md).
-RETRAINING = 0.9
+# Weight of the covariance between inner fits for the variance that retraining adds, as a + b / repeats: the folds change
+# with each repeat, the rows don't. From simulation with five outer and three inner folds, where labels at random need
+# most (docs/probe.md).
+_OF_ROWS, _OF_FOLDS = 0.85, 0.35
 _DRAWS = 20_000
 _SAME = 1e-12  # scores are of the order of 1: smaller differences are rounding
 
@@ -56,11 +57,19 @@ class CandidateComparison:
         return bool((self.p < 1 - LEVEL).any())
 
 
+def retraining_weight(repeats: int) -> float:
+    """Return the weight of the covariance between inner fits, with so many repeats of the cross-validation."""
+    return _OF_ROWS + _OF_FOLDS / repeats
+
+
 def compare(influence: Influence, seed: int = 0) -> CandidateComparison:
     """Compare all candidates with the best one; `seed` is that of the Gaussian draws."""
     scores = influence.scores
     best = int(scores.argmax())
-    covariance = influence.sampling_covariance() + RETRAINING * influence.retraining_covariance()
+    covariance = (
+        influence.sampling_covariance()
+        + retraining_weight(influence.repeats) * influence.retraining_covariance()
+    )
     if len(scores) < 2 or not np.isfinite(covariance).all():
         undefined = np.full(len(scores), np.nan)
         undefined[best] = 0.0
@@ -139,7 +148,7 @@ def estimates(influence: Influence) -> list[Estimate]:
     retraining (a test set) for the score of this head, over test sets.
     """
     variance = influence.sampling_covariance().diagonal()
-    variance = variance + RETRAINING * influence.retraining_covariance().diagonal()
+    variance = variance + retraining_weight(influence.repeats) * influence.retraining_covariance().diagonal()
     degrees = influence.degrees(influence.values)
     half = -special.stdtrit(degrees, (1 - LEVEL) / 2) * np.sqrt(variance)
     units = len(np.unique(influence.units))

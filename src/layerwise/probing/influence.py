@@ -24,7 +24,7 @@ _STEP = 1e-4  # of central differences, relative to the sums
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandidatePredictions:
-    """CandidatePredictions of one candidate or baseline.
+    """Predictions of one candidate or baseline.
 
     Attributes:
         predicted: for each outer fit, the predictions of its test rows; only of the first outer fits where shorter.
@@ -46,12 +46,14 @@ class Influence:
         retrained: (C, folds, n), float32, the same by the inner fits of each outer fit of the first repeat; NaN in rows
             that they don't hold out.
         units: (n,), the unit of each row: rows of one unit are never on both sides of a split.
+        repeats: of the cross-validation.
     """
 
     scores: F64
     values: F64
     retrained: F32
     units: I64
+    repeats: int = 1
 
     def sampling_covariance(self) -> F64:
         """Return the covariance (C, C) of the scores over samples of units, with the training sets held fixed."""
@@ -124,7 +126,8 @@ def influence(
         for fold, outer in enumerate(first if candidate.held_out else ()):
             for (_, held_out), predicted in zip(outer.inner, candidate.held_out[fold], strict=True):
                 retrained[index, fold, held_out] = repeats * (scorer.counts(predicted, held_out) @ slope)
-    return Influence(folds, values[:, rows], retrained[:, :, rows], groups[rows])
+    repeats = 1 + max(design.outers[len(p.predicted) - 1].repeat for p in predictions)
+    return Influence(folds, values[:, rows], retrained[:, :, rows], groups[rows], repeats)
 
 
 def gradient(metric: Callable[[F64], F64], sums: F64, magnitudes: F64) -> F64:
