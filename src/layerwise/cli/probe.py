@@ -9,8 +9,10 @@ import shlex
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import score_digits
 from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
+from layerwise.cli.mix_report import mix_report
 from layerwise.cli.progress import progress_display
 from layerwise.options import ProbeOptions, RunOptions
 
@@ -64,8 +66,17 @@ def run(args: argparse.Namespace) -> int:
         output.print_json(result)
         return 0
     summary = f"{result['rows']:,} rows, {result['design']}; all results are in {args.out}"
-    output.print_lines(*_table(result), "", result["advice"]["text"], "", summary, f"next: {_train(args)}")
+    output.print_lines(*_table(result), "", *_learned(result), result["advice"]["text"], "")
+    output.print_lines(summary, f"next: {_train(args)}")
     return 0
+
+
+def _learned(result: dict[str, Any]) -> list[str]:
+    """Return what each layer adds to the learned mix, if there is one, and an empty line."""
+    learned = result["learned"]
+    if not learned:
+        return []
+    return [f"{output.visible(learned['mix'])}, layer by layer:", *mix_report(learned), ""]
 
 
 def _train(args: argparse.Namespace) -> str:
@@ -84,13 +95,14 @@ def _train(args: argparse.Namespace) -> str:
 def _table(result: dict[str, Any]) -> list[str]:
     head = ("mix", result["metric"], "95% interval", "p vs best", "compression", "cost")
     rows = [head]
+    digits = score_digits(((c["low"], c["high"]) for c in result["candidates"]), result["rows"])
     for candidate in result["candidates"]:
         length = candidate["codelength"]
         rows.append(
             (
                 output.visible(candidate["mix"]),
-                f"{candidate['score']:.4f}",
-                _ends(candidate),
+                _score(candidate["score"], digits),
+                _ends(candidate, digits),
                 "best" if candidate["mix"] == result["advice"]["best"] else _number(candidate["p_vs_best"]),
                 f"{length['compression']:.2f}" if length else "",
                 f"{candidate['cost']:.0%}",
@@ -99,14 +111,20 @@ def _table(result: dict[str, Any]) -> list[str]:
     others = {"chosen": result["chosen"]}
     others |= {f"baseline: {name}": baseline for name, baseline in result["baselines"].items()}
     rows += [
-        (name, f"{candidate['score']:.4f}", _ends(candidate), "", "", "")
+        (name, _score(candidate["score"], digits), _ends(candidate, digits), "", "", "")
         for name, candidate in others.items()
     ]
     return output.table(rows, right=(1, 3, 4, 5))
 
 
-def _ends(estimate: dict[str, Any]) -> str:
-    return "" if estimate["low"] is None else f"{estimate['low']:.4f} to {estimate['high']:.4f}"
+def _score(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _ends(estimate: dict[str, Any], digits: int) -> str:
+    if estimate["low"] is None:
+        return ""
+    return f"{_score(estimate['low'], digits)} to {_score(estimate['high'], digits)}"
 
 
 def _number(value: float | None) -> str:

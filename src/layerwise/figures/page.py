@@ -64,7 +64,7 @@ LANGS = ("en", "zh")
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *("words", "dom", "source", "colours", "scene", "map", "charts", "layers", "chosen", "panel"),
-    *("header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *("header", "probe", "learned", "matrix", "compare", "geometry", "tokens", "attention", "main"),
 )
 
 
