@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from layerwise._util.display import score_digits
 from layerwise.figures.display_names import coded, number, short_mix, words
 
 ResultJson = Mapping[str, Any]
@@ -37,7 +38,7 @@ def probe_body(result: ResultJson, heading: str) -> str:
         _candidates(result),
         _chosen(result),
         *_under(f"{heading} Baselines", _baselines(result)),
-        *_under(f"{heading} Weights of the learned mix", _learned(result)),
+        *_under(f"{heading} The learned mix, layer by layer", _learned(result)),
         *_under(f"{heading} Notes", _notes(result)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -81,43 +82,51 @@ def _setting(result: ResultJson) -> str:
 def _candidates(result: ResultJson) -> str:
     advice, metric = result["advice"], result["metric"]
     marks = {"best": advice.get("best"), "cheapest": advice.get("cheapest")}
+    digits = _digits(result)
     further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
     columns: dict[str, Cell] = {
         "mix": lambda c: _mix(c["mix"]),
         "": lambda c: ", ".join(mark for mark, mix in marks.items() if mix == c["mix"]),
-        escape(words(metric)): lambda c: _fixed(c.get("score")),
-        "95% interval": _interval,
+        escape(words(metric)): lambda c: _fixed(c.get("score"), digits),
+        "95% interval": lambda c: _interval(c, digits),
         "p vs best": lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
-        **{escape(words(n)): _further(n) for n in further if n != metric},
-        "control" if metric == "accuracy" else "control accuracy": lambda c: _fixed(c.get("control")),
-        "selectivity": lambda c: _fixed(c.get("selectivity")),
+        **{escape(words(n)): _further(n, digits) for n in further if n != metric},
+        "control" if metric == "accuracy" else "control accuracy": lambda c: _fixed(c.get("control"), digits),
+        "selectivity": lambda c: _fixed(c.get("selectivity"), digits),
         "bits": lambda c: _whole((c.get("codelength") or {}).get("bits")),
-        "compression": lambda c: _fixed((c.get("codelength") or {}).get("compression"), "{:.2f}×"),
-        "cost": lambda c: _fixed(c.get("cost"), "{:.0%}"),
+        "compression": lambda c: _formatted((c.get("codelength") or {}).get("compression"), "{:.2f}×"),
+        "cost": lambda c: _formatted(c.get("cost"), "{:.0%}"),
         "bytes per row": lambda c: _whole(c.get("bytes_per_row")),
     }
     rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
     return table(list(columns), rows, left_columns=2)
 
 
-def _further(name: str) -> Cell:
-    return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"))
+def _digits(result: ResultJson) -> int:
+    """Return the digits of all scores of a probe, as many as the intervals of the candidates support."""
+    ends = [(number(c.get("low")), number(c.get("high"))) for c in result["candidates"]]
+    return score_digits(ends, number(result.get("rows")))
+
+
+def _further(name: str, digits: int) -> Cell:
+    return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"), digits)
 
 
 def _chosen(result: ResultJson) -> str:
     chosen = result.get("chosen") or {}
     if number(chosen.get("score")) is None:
         return ""
-    interval = _interval(chosen)
+    digits = _digits(result)
+    interval = _interval(chosen, digits)
     within = f" (95% interval {interval})" if interval != _NONE else ""
-    return f"Following the advice scores {_fixed(chosen['score'])}{within}: the score of `chosen`."
+    return f"Following the advice scores {_fixed(chosen['score'], digits)}{within}: the score of `chosen`."
 
 
 def _baselines(result: ResultJson) -> list[str]:
     baselines = result.get("baselines") or {}
-    header = ["baseline", escape(words(result["metric"])), "95% interval"]
+    header, digits = ["baseline", escape(words(result["metric"])), "95% interval"], _digits(result)
     rows = [
-        [escape(words(name)), _fixed(_value(value, "score")), _interval(value)]
+        [escape(words(name)), _fixed(_value(value, "score"), digits), _interval(value, digits)]
         for name, value in baselines.items()
         if value is not None
     ]
@@ -125,23 +134,33 @@ def _baselines(result: ResultJson) -> list[str]:
 
 
 def _learned(result: ResultJson) -> list[str]:
+    """Return what each layer adds to the learned mix, the greatest loss first, and then the weights."""
     learned = result.get("learned") or {}
     without = learned.get("left_out") or {}
+    losses = {layer: _value(scores, "difference") for layer, scores in without.items()}
+    digits = score_digits((number(_value(x, "low")), number(_value(x, "high"))) for x in losses.values())
     metric = escape(words(learned.get("metric") or "score"))
     columns = {
-        "weight": learned.get("weights") or {},
-        "share of logit variance": learned.get("logit_variance") or {},
-        f"{metric} without it": without,
-        "what it adds": {layer: _value(scores, "difference") for layer, scores in without.items()},
+        f"loss of {metric} without it": (losses, digits),
+        f"{metric} without it": (without, digits),
+        "weight": (learned.get("weights") or {}, 2),
+        "share of logit variance": (learned.get("logit_variance") or {}, 2),
     }
-    layers = dict.fromkeys(layer for values in columns.values() for layer in values)
+    layers = dict.fromkeys(
+        [*(learned.get("order") or []), *(name for values, _ in columns.values() for name in values)]
+    )
     if not layers:
         return []
-    rows = [[escape(layer), *(_with_interval(c.get(layer)) for c in columns.values())] for layer in layers]
-    with_all = _fixed(learned.get("score"))
+    rows = [
+        [escape(layer), *(_with_interval(values.get(layer), places) for values, places in columns.values())]
+        for layer in layers
+    ]
+    with_all = _fixed(learned.get("score"), digits)
     sentences = [
-        f"{_mix(learned['mix'])}, fitted on the first outer training set." if learned.get("mix") else "",
-        f"With all layers it scores {metric} {with_all} on the rows held out." if with_all != _NONE else "",
+        *map(escape, learned.get("summary") or []),
+        f"With all layers {_mix(learned.get('mix') or 'the mix')} scores {metric} {with_all} on the same rows."
+        if with_all != _NONE
+        else "",
         escape(learned.get("caution") or ""),
     ]
     return [" ".join(filter(None, sentences)), table(["layer", *columns], rows)]
@@ -190,10 +209,11 @@ def _legend(result: ResultJson) -> Iterable[str]:
         )
     if result.get("learned"):
         yield (
-            "Of the learned mix: its softmax weights; each layer's share of the variance of the logits; what "
-            "the head scores when it is fitted without the layer, and the difference, which is what the layer "
-            "adds to the others. Intervals of weights and shares come from refits on resampled texts, those "
-            "of scores from resampling the texts held out."
+            "Of the learned mix: what the score loses when it is fitted without the layer, with intervals from "
+            "resampling the texts that score it, which hold for all layers at once; what it then scores; its softmax "
+            "weights; each layer's share of the variance of the logits. Intervals of weights and shares come from "
+            "refits on resampled texts. The weights single out a layer if its weight is greater than every other, "
+            "by half of an equal share or more, in 95% of the fits."
         )
 
 
@@ -217,27 +237,31 @@ def _value(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, Mapping) else item
 
 
-def _interval(item: Any) -> str:
+def _interval(item: Any, digits: int) -> str:
     low, high = number(_value(item, "low")), number(_value(item, "high"))
     if not isinstance(item, Mapping) or low is None or high is None:
         return _NONE
-    return f"{_fixed(low)} to {_fixed(high)}"
+    return f"{_fixed(low, digits)} to {_fixed(high, digits)}"
 
 
-def _with_interval(item: Any) -> str:
-    interval = _interval(item)
-    return _fixed(_value(item, "value")) + (f" ({interval})" if interval != _NONE else "")
+def _with_interval(item: Any, digits: int) -> str:
+    interval = _interval(item, digits)
+    return _fixed(_value(item, "value"), digits) + (f" ({interval})" if interval != _NONE else "")
 
 
-def _fixed(value: Any, form: str = "{:.3f}") -> str:
+def _fixed(value: Any, digits: int) -> str:
+    return _formatted(value, f"{{:z.{digits}f}}")
+
+
+def _formatted(value: Any, form: str) -> str:
     finite = number(value)
     return _NONE if finite is None else form.format(finite).replace("-", "−")
 
 
 def _whole(value: Any) -> str:
-    return _fixed(value, "{:,.0f}")
+    return _formatted(value, "{:,.0f}")
 
 
 def _p(value: Any) -> str:
     p = number(value)
-    return "< 0.001" if p is not None and p < 0.001 else _fixed(p)
+    return "< 0.001" if p is not None and p < 0.001 else _fixed(p, 3)

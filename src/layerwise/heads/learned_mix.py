@@ -162,7 +162,7 @@ def _ablation_sentence(mix: LearnedMix) -> str:
         f"layer {name} by {losses[name].value:.{digits}f} ({losses[name].low:.{digits}f} to {losses[name].high:.{digits}f})"
         for name in mix.needed
     ]
-    others = "" if len(items) == len(mix.layers) else "; no other single layer is needed"
+    others = "" if len(items) == len(mix.layers) else "; for no other layer is the loss distinguished from 0"
     return f"The {metric} falls without {', without '.join(items)}{others}."
 
 
@@ -171,7 +171,10 @@ def _weights_sentence(mix: LearnedMix) -> str:
     leading = mix.leading or ()
     fits = f"{mix.draws} refits on resampled texts"
     if len(leading) == 1:
-        return f"The weights single out layer {leading[0]}: its weight is the greatest in the fit and its {fits}."
+        return (
+            f"The weights single out layer {leading[0]}: its weight is the greatest in at least 95% of the fit and its "
+            f"{fits}."
+        )
     if len(leading) == len(mix.layers):
         return (
             f"The weights mean nothing here: over {fits} no layer's weight is distinguished from the others."

@@ -10,8 +10,8 @@ function learnedPart(learned) {
   const box = el("div", { class: "part", id: "learned" }, el("h3", {}, t("learned")));
   if (losses.some((loss) => isNumber(loss?.value)))
     box.append(...lossParts(learned, layers, losses, metric, digits));
-  box.append(...weightParts(learned, layers));
   box.append(asTable(() => learnedTable(learned, ranked, metric, digits)));
+  box.append(...weightParts(learned, layers));
   if (learned.alike?.length === 2) {
     const [a, b] = learned.alike.map(shown);
     box.append(note(t("learned.alike", { a, b, cka: scoreText(learned.likeness, 2) })));
@@ -64,7 +64,7 @@ function weightParts(learned, layers) {
   const refits = Math.max(...items.map((item) => item.refits.length));
   return [
     el("p", { class: "verdict", id: "weights-verdict" }, leadingWords(learned, layers)),
-    el("h4", {}, t("learned.weight")),
+    el("h4", {}, t("learned.weights")),
     keys([
       [t("learned.fit"), svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" })],
       ...(refits ? [[t("learned.refits", { n: refits }), svg("circle", { cx: 6, cy: 6, r: 2.4, class: "refit" })]] : []),
@@ -97,7 +97,7 @@ function learnedTable(learned, ranked, metric, digits) {
     [t("layer"), (name) => shown(name)],
     [t("learned.loss", { metric }), (name) => scoreText(learned.left_out?.[name]?.difference?.value, digits)],
     [t("interval.name"), (name) => ends(learned.left_out?.[name]?.difference, digits)],
-    [t("learned.without", { metric }), (name) => scoreText(learned.left_out?.[name]?.value, digits)],
+    [t("learned.without"), (name) => scoreText(learned.left_out?.[name]?.value, digits)],
     [t("interval.name"), (name) => ends(learned.left_out?.[name], digits)],
     [t("learned.weight"), (name) => scoreText(learned.weights[name]?.value, 2)],
     [t("interval.name"), (name) => ends(learned.weights[name], 2)],
@@ -124,7 +124,7 @@ function refitTable(learned, layers, refits) {
 
 /**
  * A dot per layer, over the dots of its refits or over its interval, and a dashed line of reference.
- * `items` [{value, low, high, refits, lines}]; `floor` is the least number of the axis; the axis goes at least `least`
+ * `items` [{value, low, high, refits, lines}]; `floor` is the least number that there can be; the axis goes at least `least`
  * to either side of the reference.
  */
 function layerSpread({ layers, items, reference, least = 0, floor = -Infinity, label, unit, high = 230 }) {
@@ -132,7 +132,7 @@ function layerSpread({ layers, items, reference, least = 0, floor = -Infinity, l
     const [left, right, top, bottom] = [58, 12, 12, 40];
     const values = items.flatMap((item) => [item.value, ...(item.refits?.length ? item.refits : [item.low, item.high])]);
     const range = rangeOf([...values, reference - least, reference + least, ...(floor > -Infinity ? [floor] : [])]);
-    range[0] = Math.max(floor, range[0]);
+    range[0] = Math.max(floor - 0.04 * (range[1] - floor), range[0]);
     const step = (wide - left - right) / layers.length;
     const x = (i) => left + step * (i + 0.5);
     const y = (value) => top + (high - top - bottom) * (1 - (value - range[0]) / (range[1] - range[0]));
