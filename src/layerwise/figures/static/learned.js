@@ -45,7 +45,7 @@ function neededWords(learned, metric, digits) {
     return t("learned.needed", { name: shown(name), metric, loss: scoreText(loss.value, digits), interval });
   });
   if (learned.needed.length < Object.keys(learned.left_out).length) sentences.push(t("learned.no.other"));
-  return sentences.join(t("sentence.gap"));
+  return sentences.join(LOCALE.startsWith("zh") ? "" : " ");
 }
 
 /** The weights: what they single out, and the chart of the fit and of every refit. */
