@@ -119,6 +119,14 @@ def axis_foot(opened: Opened) -> float:
     return foot
 
 
+def table_of(opened: Opened, details: str, number: int = 0) -> Any:
+    """Open a table, and return its body; it is filled by an event after the click."""
+    box = opened.tab.locator(details).nth(number)
+    box.locator("summary").first.click()
+    box.locator("tbody").first.wait_for()
+    return box.locator("tbody").first
+
+
 def names_of_rules(opened: Opened) -> list[str]:
     return [
         mark.get_attribute("aria-label") or "" for mark in opened.tab.locator("#probe-curve .rule.mark").all()
@@ -191,8 +199,7 @@ def test_digits_end_where_the_intervals_do(show: Show, half: float, digits: int)
     ends = [(candidate["low"], candidate["high"]) for candidate in result["candidates"]]
     assert score_digits(ends) == digits
     opened = show(result)
-    opened.tab.locator("#probe > details summary").first.click()
-    cells = opened.tab.locator("#probe > details tbody tr").first.locator("td").all_inner_texts()
+    cells = table_of(opened, "#probe > details").locator("tr").first.locator("td").all_inner_texts()
     assert cells[1] == f"{0.712345:.{digits}f}"
     assert cells[2].startswith(f"({0.712345 - half:.{digits}f} ")
     assert f"accuracy {0.712345:.{digits}f} " in (
@@ -204,8 +211,7 @@ def test_digits_end_where_the_intervals_do(show: Show, half: float, digits: int)
 def test_digits_without_intervals_come_from_the_rows(show: Show, rows: int) -> None:
     result = bare_result() | {"rows": rows}
     opened = show(result)
-    opened.tab.locator("#probe > details summary").first.click()
-    cells = opened.tab.locator("#probe > details tbody td").all_inner_texts()
+    cells = table_of(opened, "#probe > details").locator("td").all_inner_texts()
     assert cells[1] == f"−{0.25:.{score_digits([], rows)}f}"
 
 
@@ -256,14 +262,12 @@ def test_the_ablation_comes_first_and_weights_are_no_bars(show: Show) -> None:
     assert len(set(tops)) == 2, "both places where the refits put the weight"
     assert opened.text("#ablation-verdict").startswith("No single layer is needed")
     assert opened.text("#weights-verdict").startswith("The weights mean nothing here: over 20 refits")
-    opened.tab.locator("#learned details summary").first.click()
-    rows = opened.tab.locator("#learned details").first.locator("tbody tr")
+    rows = table_of(opened, "#learned details").locator("tr")
     assert [row.locator("td").first.inner_text() for row in rows.all()] == ["1", "2", "emb", "3"]
     cells = rows.first.locator("td").all_inner_texts()
     assert cells[1:4] == ["0.06", "(−0.04 to 0.16)", "0.74"]
     assert cells[5:7] == ["0.00", "(0.00 to 1.00)"]
-    opened.tab.locator("#learned details summary").nth(1).click()
-    refits = opened.tab.locator("#learned details").nth(1).locator("tbody tr").nth(1).locator("td")
+    refits = table_of(opened, "#learned details", 1).locator("tr").nth(1).locator("td")
     assert refits.all_inner_texts() == ["1", "0.00", *["0.00", "0.99"] * 10], "every refit is in a table"
 
 
