@@ -116,10 +116,10 @@ def text_in(text: str, lang: str) -> str:
 def fixed(value: float, digits: int = 3) -> str:
     """Return a number with a fixed number of digits, the same in every language; `–` where it isn't finite.
 
-    >>> fixed(0.84712), fixed(-0.5, 1), fixed(float("nan"))
-    ('0.847', '−0.5', '–')
+    >>> fixed(0.84712), fixed(-0.5, 1), fixed(-0.0001), fixed(float("nan"))
+    ('0.847', '−0.5', '0.000', '–')
     """
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return f"{value:z.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -32,22 +32,22 @@ def test_the_advice_comes_first_and_the_tables_hold_the_numbers() -> None:
     header = "mix||accuracy|95% interval|p vs best|macro-F1|bits|compression|cost|bytes per row"
     assert candidates[0] == header.split("|")
     # fmt: off
-    assert candidates[2] == ["`6`", "", "0.800", "0.788 to 0.815", "< 0.001", "0.777", "2,346", "2.90×", "0%", "768"]
+    assert candidates[2] == ["`6`", "", "0.80", "0.79 to 0.82", "< 0.001", "0.78", "2,346", "2.90×", "0%", "768"]
     # fmt: on
     assert candidates[4][:2] == ["`4`", "best"]
     assert candidates[4][4] == "–"
     assert candidates[6][:2] == ["`2`", "cheapest"]
     assert [row[0] for row in candidates[9:]] == ["`mean(0:7)`", "`concat(0:7)`", "`learned(0:7)`"]
     assert baselines[2:4] == [
-        ["majority", "0.509", "0.500 to 0.520"],
-        ["bag of words", "0.805", "0.790 to 0.810"],
+        ["majority", "0.51", "0.50 to 0.52"],
+        ["bag of words", "0.81", "0.79 to 0.81"],
     ]
-    assert baselines[-1] == ["shuffled labels", "0.500", "–"]
+    assert baselines[-1] == ["shuffled labels", "0.50", "–"]
     assert learned[0] == ["layer", "weight", "share of logit variance"]
-    assert learned[2] == ["emb", "0.143 (0.100 to 0.200)", "0.250"]
+    assert learned[2] == ["emb", "0.14 (0.10 to 0.20)", "0.25"]
     for line in (
         "Layers that resemble",
-        "0.835 (95% interval 0.820 to 0.850)",
+        "0.83 (95% interval 0.82 to 0.85)",
         "5 × 5 nested folds",
         "seed 7",
     ):
@@ -57,12 +57,12 @@ def test_the_advice_comes_first_and_the_tables_hold_the_numbers() -> None:
 def test_what_is_null_everywhere_is_left_out() -> None:
     text = probe_markdown(bare_result())
     ((header, _, row),) = tables(text)
-    assert (header, row) == (["mix", "R²"], ["`mean(1,2)`", "−0.250"])
+    assert (header, row) == (["mix", "R²"], ["`mean(1,2)`", "−0.25"])
     for word in ("Baselines", "learned mix", "Notes", "Selectivity", "Cost", "`chosen`", "None", "nan"):
         assert word not in text
     assert "selectivity" in tables(probe_markdown(probe_result(control=True)))[0][0]
     result = bare_result() | {"chosen": {"score": float("nan")}, "baselines": {"majority": 0.1}}
-    assert tables(probe_markdown(result))[1][2] == ["majority", "0.100"]
+    assert tables(probe_markdown(result))[1][2] == ["majority", "0.10"]
 
 
 HOSTILE = st.text(max_size=20) | st.sampled_from(

@@ -537,7 +537,7 @@ def test_charts_and_their_tables(show: Show) -> None:
         "mean(0:4)",
         "learned(0:4)",
         "chosen",
-        "majority: 0.509",
+        "majority (chance): 0.51",
         "· best",
     ):
         assert words in said
@@ -549,8 +549,7 @@ def test_charts_and_their_tables(show: Show) -> None:
     rows = opened.tab.locator("#probe details table").first.locator("tr")
     assert rows.count() == 1 + 7 + 1 + 5
     weights = [mark.get_attribute("aria-label") for mark in opened.tab.locator("#weights .mark").all()]
-    assert weights[0] == "weight, layer emb: 0.143 (0.100 to 0.200)", "emb comes before 1"
-    assert weights[1] == "share of logit variance, layer emb: 0.250"
+    assert weights[0] == "layer emb: weight in the fit 0.14 (0.10 to 0.20)", "emb comes before 1"
     small = opened.tab.locator("#geometry figure")
     assert small.count() == 3
     assert small.nth(0).locator(".mark").count() == 4

@@ -24,6 +24,7 @@ from layerwise.errors import OutputError, RequestError
 from layerwise.figures import groups
 from layerwise.figures.canvas import readable_on, write
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
+from layerwise.figures.probe_axis import score_range
 from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
 
@@ -81,14 +82,19 @@ def test_the_figure_shows_every_score_in_its_place() -> None:
     ends = {tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.lines}
     for item in [*result["candidates"], result["chosen"]]:
         assert (item["low"], item["high"]) in ends
-    for item in BASELINES.values():
-        assert item["low"] is None or (item["low"], item["high"]) in ends
+    for name, item in BASELINES.items():
+        far_below = name in ("majority", "shuffled_labels")
+        assert far_below or item["low"] is None or (item["low"], item["high"]) in ends
     low, high = axes.get_ylim()
-    assert low < 0.5
+    assert 0.7 < low < min(c["low"] for c in result["candidates"]), "the axis is that of the candidates"
+    assert [float(np.asarray(line.get_ydata())[0]) for line in axes.lines if line.get_marker() == "v"] == [
+        low,
+        low,
+    ]
     assert high > max(c["high"] for c in result["candidates"])
     assert "accuracy (share of rows" in axes.get_ylabel()
     names = " ".join(t.get_text() for t in axes.texts)
-    for baseline in ("majority 0.509", "bag of words 0.805", "shuffled labels 0.500"):
+    for baseline in ("majority (chance) 0.51 ↓", "bag of words 0.81", "shuffled labels 0.50 ↓"):
         assert baseline in names
 
 
@@ -392,20 +398,99 @@ def test_layers_stand_at_their_depths() -> None:
     ]
 
 
-def test_weights_stand_beside_shares_and_what_layers_add() -> None:
+def test_baselines_near_the_candidates_or_above_them_are_on_the_axis() -> None:
+    result = probe_result()
+    for score, names in ((0.7, ["majority (chance) 0.70"]), (0.99, ["majority (chance) 0.99"])):
+        result["baselines"] = {"majority": score}
+        axes = layer_curve(result).axes[0]
+        low, high = axes.get_ylim()
+        assert low < score < high
+        assert [t.get_text() for t in axes.texts if "chance" in t.get_text()] == names
+        (rule,) = [line for line in axes.lines if np.asarray(line.get_ydata()).tolist() == [score, score]]
+        assert rule.get_linestyle() == "-", "chance is a solid line"
+    floors = {"r2": ["chance 0.00"], "span_f1": ["chance 0.00"], "accuracy": []}
+    for metric, names in floors.items():
+        axes = layer_curve(bare_result() | {"metric": metric}).axes[0]
+        assert [t.get_text() for t in axes.texts if "chance" in t.get_text()] == names
+
+
+@pytest.mark.parametrize(
+    ("numbers", "baselines", "ends"),
+    [
+        ([0.8, 0.9], [0.2], (0.8, 0.9)),
+        ([0.8, 0.9], [0.72], (0.72, 0.9)),
+        ([0.8, 0.9], [0.2, 0.72, 0.95], (0.72, 0.95)),
+        ([0.3, 0.4], [0.9], (0.3, 0.9)),
+        ([0.3, 0.4], [0.9, 0.1], (0.1, 0.9)),
+        ([0.5], [0.1], (0.1, 0.5)),
+        ([], [0.1, 0.2], (0.1, 0.2)),
+        ([], [], (0.0, 1.0)),
+    ],
+)
+def test_the_axis_spans_candidates_and_near_baselines(
+    numbers: list[float], baselines: list[float], ends: tuple[float, float]
+) -> None:
+    assert score_range(numbers, baselines) == pytest.approx(ends)
+
+
+def test_scores_on_the_control_task_far_below_are_at_the_foot() -> None:
+    axes = layer_curve(probe_result(control=True)).axes[0]
+    low = axes.get_ylim()[0]
+    (controls,) = [line for line in axes.lines if line.get_label() == "control task, below the axis"]
+    assert set(np.asarray(controls.get_ydata()).tolist()) == {low}
+    near = probe_result(control=True)
+    for candidate in near["candidates"]:
+        candidate["control"] = 0.7
+    axes = layer_curve(near).axes[0]
+    assert axes.get_ylim()[0] < 0.7
+
+
+def test_losses_stand_before_weights_and_shares() -> None:
     figure = weights(weighed(7))
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert [label.split()[0] for label in labels] == ["weight", "share", "accuracy"]
+    assert [label.split()[0] for label in labels] == ["loss", "weight", "share"]
     for axes in figure.axes:
         points = [line for line in axes.lines if line.get_marker() == "o"]
         assert [np.asarray(line.get_ydata()).tolist() for line in points] == [[1 / 7] * 7]
-    assert figure.axes[0].get_ylim()[0] > -0.05
+    assert figure.axes[1].get_ylim()[0] > -0.05
     bare = weighed(7)
     bare["learned"]["left_out"] = dict.fromkeys(layer_names(7))
     bare["learned"] |= {"logit_variance": None, "metric": "span_f1"}
     assert len(weights(bare).axes) == 1
     bare["learned"]["weights"] = dict.fromkeys(layer_names(7))
     check_words(weights(bare))
+
+
+@pytest.mark.parametrize(
+    ("needed", "leading", "verdict"),
+    [
+        ([], layer_names(7), "No single layer is needed; the weights mean nothing."),
+        (["3", "1"], ["3"], "Needed: 3, 1; the weights single out 3."),
+        (["3"], ["3", "4"], "Needed: 3; the weights don't tell 3, 4 apart."),
+        ([], None, "No single layer is needed."),
+    ],
+)
+def test_every_refit_is_drawn_and_the_title_says_what_is_shown(
+    needed: list[str], leading: list[str] | None, verdict: str
+) -> None:
+    result = weighed(7)
+    drawn_refits = {name: [0.1 * n, 0.9 - 0.1 * n] for n, name in enumerate(layer_names(7))}
+    result["learned"] |= {"needed": needed, "leading": leading, "refits": drawn_refits}
+    figure = weights(result)
+    assert verdict in " ".join(words_of(figure).split())
+    axes = figure.axes[1]
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections])
+    assert sorted(dots[:, 1]) == pytest.approx(
+        sorted(value for values in drawn_refits.values() for value in values)
+    )
+    assert np.abs(dots[:, 0] - np.repeat(np.arange(7), 2)).max() < 0.5
+    check_words(figure)
+    loss = weighed(2)
+    loss["learned"]["left_out"] = {
+        n: {"difference": {"value": 0.0, "low": 0, "high": 1e-4}} for n in ("emb", "1")
+    }
+    low, high = weights(loss).axes[0].get_ylim()
+    assert high - low > 0.03, "losses of nothing aren't drawn as peaks"
 
 
 def paths(figure: Figure) -> list[Any]:

@@ -65,9 +65,8 @@ def test_what_the_learned_mix_weighs_is_shown(task: str) -> None:
     assert learned["left_out"]["2"]["difference"]["low"] > 0.2, "nothing can stand in for layer 2"
     assert abs(learned["left_out"]["1"]["difference"]["value"]) < 0.05
     assert "share weight" in learned["caution"]
-    assert learned["score"] == pytest.approx(result["learned(all)"].folds[0], abs=2e-3), (
-        "the same head, from another start"
-    )
+    folds = result["learned(all)"].folds[:5]
+    assert learned["score"] == pytest.approx(np.mean(folds), abs=0.01), "on the folds of the first repeat"
     plain = probe(states_of(layers, {"y": y.astype(str)}), task, "y", mixes=[], quick=True)
     assert plain.learned is None
 

@@ -42,7 +42,7 @@ SCRIPT_CODE = re.compile(
     r"""/\*.*?\*/|(?<![:"'`\w])//[^\n]*|(?:class|d|transform|points|style|rel|href): (?:`[^`]*`|"[^"]*"|[^,}\n]*"[^"]*")""",
     re.S,
 )
-SELECTOR = re.compile(r"^path of-|^\(prefers-|:not\(|^[a-z., ]+, [a-z]+$|^[a-z]+ ink\{")
+SELECTOR = re.compile(r"^\(prefers-|:not\(|^[a-z., ]+, [a-z]+$|^[a-z]+ (?:ink[\d{]|of-[a-z]+$)")
 SCRIPT_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 
 

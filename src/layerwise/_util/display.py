@@ -4,6 +4,8 @@ Names, labels and texts of users are shown as text: HTML is escaped, and no cont
 """
 
 import itertools
+import math
+import statistics
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +58,21 @@ def interval(low: float | None, high: float | None) -> str:
     (' (0.1 to 0.2)', '')
     """
     return "" if low is None or high is None else f" ({number(low)} to {number(high)})"
+
+
+def score_digits(intervals: Iterable[tuple[float | None, float | None]], rows: float | None = None) -> int:
+    """Return the number of digits after the point that scores with these intervals support, 2 to 4.
+
+    The last digit is the first one below the median of the half widths. Without any interval of some width, the half
+    width is the largest that a share of `rows` can have, 1 / √rows.
+
+    >>> score_digits([(0.70, 0.82), (0.71, 0.83)]), score_digits([(0.801, 0.812)]), score_digits([], 1e8)
+    (2, 3, 4)
+    """
+    halves = [(high - low) / 2 for low, high in intervals if low is not None and high is not None]
+    halves = [half for half in halves if half > 1e-9]
+    half = statistics.median(halves) if halves else (rows or 100_000) ** -0.5
+    return min(4, max(2, math.ceil(-math.log10(half) - 1e-9)))
 
 
 def sentence(message: str) -> str:

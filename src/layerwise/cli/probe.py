@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import score_digits
 from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
+from layerwise.cli.mix_report import mix_report
 from layerwise.cli.progress import progress_display
 from layerwise.layers import short_mix
 from layerwise.options import ProbeOptions, RunOptions
@@ -68,10 +70,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(content)
         return 0
-    summary = say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out))
-    following = say("terminal.next", command=_train(args))
-    output.print_lines(*_table(result, say, args.lang), "", result["advice"]["text"], "", summary, following)
+    output.print_lines(*_table(result, say, args.lang), "", *_learned(result, say, args.lang))
+    output.print_lines(
+        result["advice"]["text"],
+        "",
+        say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out)),
+        say("terminal.next", command=_train(args)),
+    )
     return 0
+
+
+def _learned(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[str]:
+    """Return what each layer adds to the learned mix, if there is one, and an empty line."""
+    learned = result["learned"]
+    if not learned:
+        return []
+    title = say("terminal.learned", mix=output.visible(short_mix(learned["mix"])))
+    return [title, *mix_report(learned, lang), ""]
 
 
 def _train(args: argparse.Namespace) -> str:
@@ -92,13 +107,14 @@ def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[s
     metric = text_in(name_of("metric", result["metric"]), lang)
     head = (columns[0], metric, *columns[1:])
     rows = [head]
+    digits = score_digits(((c["low"], c["high"]) for c in result["candidates"]), result["rows"])
     for candidate in result["candidates"]:
         length = candidate["codelength"]
         rows.append(
             (
                 output.visible(short_mix(candidate["mix"])),
-                f"{candidate['score']:.4f}",
-                _ends(candidate, say),
+                _score(candidate["score"], digits),
+                _ends(candidate, digits, say),
                 say("markdown.best")
                 if candidate["mix"] == result["advice"]["best"]
                 else _number(candidate["p_vs_best"]),
@@ -110,16 +126,21 @@ def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[s
     for name, baseline in result["baselines"].items():
         others[say("terminal.baseline", name=text_in(name_of("baseline", name), lang))] = baseline
     rows += [
-        (name, f"{candidate['score']:.4f}", _ends(candidate, say), "", "", "")
+        (name, _score(candidate["score"], digits), _ends(candidate, digits, say), "", "", "")
         for name, candidate in others.items()
     ]
     return output.table(rows, right=(1, 3, 4, 5))
 
 
-def _ends(estimate: dict[str, Any], say: Callable[..., str]) -> str:
+def _score(value: float | None, digits: int) -> str:
+    return "" if value is None else fixed(value, digits)
+
+
+def _ends(estimate: dict[str, Any], digits: int, say: Callable[..., str]) -> str:
     if estimate["low"] is None:
         return ""
-    return say("markdown.interval.to", low=fixed(estimate["low"], 4), high=fixed(estimate["high"], 4))
+    ends = {name: fixed(estimate[name], digits) for name in ("low", "high")}
+    return say("markdown.interval.to", **ends)
 
 
 def _number(value: float | None) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from layerwise.choices import METRICS
 from layerwise.cli import output
+from layerwise.cli.mix_report import mix_report
 
 
 def report(out: str, head: Any) -> list[str]:
@@ -29,7 +30,8 @@ def _task(task: Any, training: dict[str, Any]) -> list[str]:
         if training[key]:
             lines += _scored(what, training[key])
     if training["learned"]:
-        lines += _learned(training["learned"])
+        lines.append("  the learned mix, fitted without the held-out rows:")
+        lines += [f"  {line}" for line in mix_report(training["learned"])]
     return lines
 
 
@@ -90,38 +92,6 @@ def _classes(classes: list[Any]) -> list[str]:
     return output.table(rows, right=(1, 2, 3, 4))
 
 
-def _learned(importance: dict[str, Any]) -> list[str]:
-    """Return the table of a learned mix, and a caution about reading it."""
-    head = [
-        "layer",
-        "weight",
-        "",
-        "share of logit variance",
-        "",
-        f"{importance['metric']} without it",
-        "difference",
-        "",
-    ]
-    rows = [head]
-    for name in importance["layers"]:
-        weight, share, without = (
-            importance[key].get(name) for key in ("weights", "logit_variance", "left_out")
-        )
-        row = [name, _number(weight["value"]), _ends(weight), _number(share["value"]), _ends(share)]
-        row += (
-            [_number(without["value"]), _number(without["difference"]["value"]), _ends(without["difference"])]
-            if without
-            else [""] * 3
-        )
-        rows.append(row)
-    table = output.table(rows, right=(1, 3, 5, 6))
-    return [
-        "  the learned mix, fitted without the held-out rows:",
-        *(f"    {line}" for line in table),
-        f"  {importance['caution']}",
-    ]
-
-
 def _together(trainings: dict[str, Any]) -> list[str]:
     rows = [("task", "score", "alone", "together")]
     any_shared = any(training["alone"] for training in trainings.values())
@@ -132,10 +102,6 @@ def _together(trainings: dict[str, Any]) -> list[str]:
             rows.append((output.visible(name), METRICS.get(metric, metric), _number(alone), _number(value)))
     remark = [] if any_shared else ["(the tasks share no hidden layer, so both scores are the same)"]
     return [*output.table(rows, right=(2, 3)), *remark]
-
-
-def _ends(estimate: dict[str, Any]) -> str:
-    return "" if estimate["low"] is None else f"{estimate['low']:.3f} to {estimate['high']:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from layerwise._util.display import score_digits
 from layerwise.figures.canvas import (
     BLUE,
     FONT,
@@ -22,8 +23,10 @@ from layerwise.figures.canvas import (
 from layerwise.figures.display_names import named, number, unit_of
 from layerwise.figures.label_spread import spread
 from layerwise.figures.language import language, say, speaking
+from layerwise.figures.probe_axis import BaselineLine, baseline_lines, present, score_range, with_margin
 from layerwise.figures.result_access import ResultJson, content
 from layerwise.layers import depth, short_mix
+from layerwise.wording import fixed
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure
@@ -67,6 +70,9 @@ def layer_curve(result: Any, *, lang: str = "en") -> Figure:
     span = everything[-1].x - everything[0].x + 1 if everything else 1
     with page(min(16.0, max(7.5, 0.28 * span + 3.2)), 5.2) as figure:
         axes = figure.add_subplot()
+        baselines = baseline_lines(result.get("baselines") or {}, result["metric"])
+        low, high = _limits(everything, baselines)
+        axes.set_ylim(low, high)
         _draw(axes, layers, BLUE, "o", say("figure.one.layer"), line=True)
         _draw(axes, mixes, VERMILLION, "s", say("figure.mix"))
         _draw(axes, chosen, GREEN, "D", say("figure.chosen"))
@@ -74,7 +80,8 @@ def layer_curve(result: Any, *, lang: str = "en") -> Figure:
             _controls(axes, [*layers, *mixes])
         _best(axes, everything, result["advice"].get("best"))
         right = everything[-1].x if everything else 0.0
-        labels = _baselines(axes, result.get("baselines") or {}, right + _BAR_STEP)
+        digits = score_digits(((p.low, p.high) for p in everything), number(result.get("rows")))
+        labels = _baselines(axes, baselines, right + _BAR_STEP, digits)
         _frame(axes, result, layers, [*mixes, *chosen])
         _spread_labels(figure, axes, labels)
     return figure
@@ -134,16 +141,15 @@ def _draw(
 
 
 def _controls(axes: Axes, points: Sequence[_Point]) -> None:
+    """Draw the scores on the control task; those below the axis as triangles at its foot."""
+    floor = axes.get_ylim()[0]
     controls = [(p.x, p.control) for p in points if p.control is not None]
-    if controls:
-        axes.plot(
-            *zip(*controls, strict=True),
-            "x",
-            color=PURPLE,
-            markersize=4,
-            label=say("figure.control"),
-            zorder=2,
-        )
+    style: dict[str, Any] = {"color": PURPLE, "markersize": 4, "zorder": 2, "linestyle": ""}
+    if inside := [(x, control) for x, control in controls if control >= floor]:
+        axes.plot(*zip(*inside, strict=True), marker="x", label=say("figure.control"), **style)
+    if below := [(x, floor) for x, control in controls if control < floor]:
+        at = zip(*below, strict=True)
+        axes.plot(*at, marker="v", label=say("figure.control.below"), clip_on=False, **style)
 
 
 def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
@@ -156,25 +162,40 @@ def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label=say("figure.worse"))
 
 
-def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[Annotation]:
+def _limits(points: Sequence[_Point], baselines: Sequence[BaselineLine]) -> tuple[float, float]:
+    """Return the ends of the axis; the intervals of baselines on it are whole."""
+    scores = present(*((p.score, p.low, p.high) for p in points))
+    low, high = score_range(scores, [line.score for line in baselines])
+    controls = present(p.control for p in points)
+    if controls and high - min(controls) <= 2 * (high - low):
+        low = min(low, *controls)
+    ends = present(*((line.low, line.high) for line in baselines if line.score >= low))
+    return with_margin(min([low, *ends]), max([high, *ends]))
+
+
+def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digits: int) -> list[Annotation]:
     """Draw each baseline as a line with its interval, right of `right`, and its name; return the name labels.
 
-    `_spread_labels` later moves labels apart.
+    The chance level is solid. A baseline below the axis is a triangle at its foot. `_spread_labels` later moves labels
+    apart.
     """
     labels = []
-    for i, (name, value) in enumerate(baselines.items()):
-        item = value if isinstance(value, Mapping) else {"score": value}
-        score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
-        if score is None:
-            continue
-        axes.axhline(score, color=GREY, linewidth=1, linestyle=_DASHES[i % len(_DASHES)], zorder=1)
+    floor = float(axes.get_ylim()[0])
+    for i, line in enumerate(baselines):
         right += _BAR_STEP
-        axes.plot(right, score, "o", color=GREY, markersize=3.5)
-        if low is not None and high is not None:
-            axes.plot((right, right), (low, high), color=GREY, linewidth=1.2)
+        below = line.score < floor
+        at = floor if below else line.score
+        if below:
+            axes.plot(right, floor, "v", color=GREY, markersize=5, clip_on=False)
+        else:
+            dashes = "-" if line.floor else _DASHES[i % len(_DASHES)]
+            axes.axhline(at, color=GREY, linewidth=1, linestyle=dashes, zorder=1)
+            axes.plot(right, at, "o", color=GREY, markersize=3.5)
+            if line.low is not None and line.high is not None:
+                axes.plot((right, right), (line.low, line.high), color=GREY, linewidth=1.2)
         label = axes.annotate(
-            f"{drawable(named('baseline', name, language()))} {score:.3f}",
-            xy=(1, score),
+            _baseline_label(line, digits, below),
+            xy=(1, at),
             xycoords=("axes fraction", "data"),
             xytext=(_LABEL_GAP, 0),
             textcoords="offset points",
@@ -185,6 +206,10 @@ def _baselines(axes: Axes, baselines: Mapping[str, Any], right: float) -> list[A
         )
         labels.append(label)
     return labels
+
+
+def _baseline_label(line: BaselineLine, digits: int, below: bool) -> str:
+    return f"{drawable(line.name)} {fixed(line.score, digits)}{' ↓' if below else ''}"
 
 
 def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
@@ -208,7 +233,7 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
         )
     metric = result["metric"]
     axes.set_ylabel(drawable(named("metric", metric, language()) + unit_of(metric, language())))
-    axes.margins(x=0.02, y=0.06)
+    axes.margins(x=0.02)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     rows = number(result.get("rows"))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from layerwise._util.display import score_digits
 from layerwise.figures.display_names import coded, named, number
 from layerwise.layers import short_mix
 from layerwise.wording import in_language, joined, phrase
@@ -96,38 +97,46 @@ def _setting(result: ResultJson, say: Say, lang: str) -> str:
 def _candidates(result: ResultJson, say: Say, lang: str) -> str:
     advice, metric = result["advice"], result["metric"]
     marks = {"markdown.best": advice.get("best"), "markdown.cheapest": advice.get("cheapest")}
+    digits = _digits(result)
     further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
     columns: dict[str, Cell] = {
         say("markdown.mix"): lambda c: _mix(c["mix"]),
         "": lambda c: ", ".join(say(mark) for mark, mix in marks.items() if mix == c["mix"]),
-        escape(named("metric", metric, lang)): lambda c: _fixed(c.get("score")),
-        say("markdown.interval"): lambda c: _interval(c, say),
+        escape(named("metric", metric, lang)): lambda c: _fixed(c.get("score"), digits),
+        say("markdown.interval"): lambda c: _interval(c, say, digits),
         say("markdown.p"): lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
-        **{escape(named("metric", n, lang)): _further(n) for n in further if n != metric},
+        **{escape(named("metric", n, lang)): _further(n, digits) for n in further if n != metric},
         say("markdown.control" if metric == "accuracy" else "markdown.control.accuracy"): lambda c: _fixed(
-            c.get("control")
+            c.get("control"), digits
         ),
-        say("markdown.selectivity"): lambda c: _fixed(c.get("selectivity")),
+        say("markdown.selectivity"): lambda c: _fixed(c.get("selectivity"), digits),
         say("markdown.bits"): lambda c: _whole((c.get("codelength") or {}).get("bits")),
-        say("markdown.compression"): lambda c: _fixed(
+        say("markdown.compression"): lambda c: _formatted(
             (c.get("codelength") or {}).get("compression"), "{:.2f}×"
         ),
-        say("markdown.cost"): lambda c: _fixed(c.get("cost"), "{:.0%}"),
+        say("markdown.cost"): lambda c: _formatted(c.get("cost"), "{:.0%}"),
         say("markdown.bytes"): lambda c: _whole(c.get("bytes_per_row")),
     }
     rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
     return table(list(columns), rows, left_columns=2)
 
 
-def _further(name: str) -> Cell:
-    return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"))
+def _digits(result: ResultJson) -> int:
+    """Return the digits of all scores of a probe, as many as the intervals of the candidates support."""
+    ends = [(number(c.get("low")), number(c.get("high"))) for c in result["candidates"]]
+    return score_digits(ends, number(result.get("rows")))
+
+
+def _further(name: str, digits: int) -> Cell:
+    return lambda candidate: _fixed(_value((candidate.get("scores") or {}).get(name), "score"), digits)
 
 
 def _chosen(result: ResultJson, say: Say) -> str:
     chosen = result.get("chosen") or {}
     if number(chosen.get("score")) is None:
         return ""
-    score, interval = _fixed(chosen["score"]), _interval(chosen, say)
+    digits = _digits(result)
+    score, interval = _fixed(chosen["score"], digits), _interval(chosen, say, digits)
     if interval == _NONE:
         return say("markdown.chosen", score=score)
     return say("markdown.chosen.interval", score=score, interval=interval)
@@ -135,10 +144,14 @@ def _chosen(result: ResultJson, say: Say) -> str:
 
 def _baselines(result: ResultJson, say: Say, lang: str) -> list[str]:
     baselines = result.get("baselines") or {}
-    metric = escape(named("metric", result["metric"], lang))
+    metric, digits = escape(named("metric", result["metric"], lang)), _digits(result)
     header = [say("markdown.baseline"), metric, say("markdown.interval")]
     rows = [
-        [escape(named("baseline", name, lang)), _fixed(_value(value, "score")), _interval(value, say)]
+        [
+            escape(named("baseline", name, lang)),
+            _fixed(_value(value, "score"), digits),
+            _interval(value, say, digits),
+        ]
         for name, value in baselines.items()
         if value is not None
     ]
@@ -146,27 +159,37 @@ def _baselines(result: ResultJson, say: Say, lang: str) -> list[str]:
 
 
 def _learned(result: ResultJson, say: Say, lang: str) -> list[str]:
+    """Return what each layer adds to the learned mix, the greatest loss first, and then the weights."""
     learned = result.get("learned") or {}
     without = learned.get("left_out") or {}
+    losses = {layer: _value(scores, "difference") for layer, scores in without.items()}
+    digits = score_digits((number(_value(x, "low")), number(_value(x, "high"))) for x in losses.values())
     metric = (
         escape(named("metric", learned["metric"], lang)) if learned.get("metric") else say("markdown.score")
     )
     columns = {
-        say("markdown.weight"): learned.get("weights") or {},
-        say("markdown.variance"): learned.get("logit_variance") or {},
-        say("markdown.without", metric=metric): without,
-        say("markdown.adds"): {layer: _value(scores, "difference") for layer, scores in without.items()},
+        say("markdown.loss", metric=metric): (losses, digits),
+        say("markdown.without", metric=metric): (without, digits),
+        say("markdown.weight"): (learned.get("weights") or {}, 2),
+        say("markdown.variance"): (learned.get("logit_variance") or {}, 2),
     }
-    layers = dict.fromkeys(layer for values in columns.values() for layer in values)
+    layers = dict.fromkeys(
+        [*(learned.get("order") or []), *(name for values, _ in columns.values() for name in values)]
+    )
     if not layers:
         return []
     rows = [
-        [escape(layer), *(_with_interval(c.get(layer), say) for c in columns.values())] for layer in layers
+        [
+            escape(layer),
+            *(_with_interval(values.get(layer), say, places) for values, places in columns.values()),
+        ]
+        for layer in layers
     ]
-    with_all = _fixed(learned.get("score"))
+    with_all = _fixed(learned.get("score"), digits)
+    mix = _mix(learned["mix"]) if learned.get("mix") else say("markdown.the.mix")
     sentences = [
-        say("markdown.fitted", mix=_mix(learned["mix"])) if learned.get("mix") else "",
-        say("markdown.all.layers", metric=metric, score=with_all) if with_all != _NONE else "",
+        *map(escape, learned.get("summary") or []),
+        say("markdown.all.layers", mix=mix, metric=metric, score=with_all) if with_all != _NONE else "",
         escape(learned.get("caution") or ""),
     ]
     text = joined([sentence for sentence in sentences if sentence], lang)
@@ -219,27 +242,31 @@ def _value(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, Mapping) else item
 
 
-def _interval(item: Any, say: Say) -> str:
+def _interval(item: Any, say: Say, digits: int) -> str:
     low, high = number(_value(item, "low")), number(_value(item, "high"))
     if not isinstance(item, Mapping) or low is None or high is None:
         return _NONE
-    return say("markdown.interval.to", low=_fixed(low), high=_fixed(high))
+    return say("markdown.interval.to", low=_fixed(low, digits), high=_fixed(high, digits))
 
 
-def _with_interval(item: Any, say: Say) -> str:
-    interval = _interval(item, say)
-    return _fixed(_value(item, "value")) + (f" ({interval})" if interval != _NONE else "")
+def _with_interval(item: Any, say: Say, digits: int) -> str:
+    interval = _interval(item, say, digits)
+    return _fixed(_value(item, "value"), digits) + (f" ({interval})" if interval != _NONE else "")
 
 
-def _fixed(value: Any, form: str = "{:.3f}") -> str:
+def _fixed(value: Any, digits: int) -> str:
+    return _formatted(value, f"{{:z.{digits}f}}")
+
+
+def _formatted(value: Any, form: str) -> str:
     finite = number(value)
     return _NONE if finite is None else form.format(finite).replace("-", "−")
 
 
 def _whole(value: Any) -> str:
-    return _fixed(value, "{:,.0f}")
+    return _formatted(value, "{:,.0f}")
 
 
 def _p(value: Any) -> str:
     p = number(value)
-    return "< 0.001" if p is not None and p < 0.001 else _fixed(p)
+    return "< 0.001" if p is not None and p < 0.001 else _fixed(p, 3)

@@ -84,7 +84,7 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *("panel", "header", "probe", "learned", "matrix", "compare", "geometry", "tokens", "attention", "main"),
 )
 
 

@@ -21,6 +21,8 @@ from layerwise.heads.learned_mix import (
     INTERVAL,
     LearnedMix,
     LeftOut,
+    ablation_ends,
+    by_layer,
     layer_shares,
     most_alike,
     ranges,
@@ -39,7 +41,7 @@ _SCORERS: dict[str, type[ClassScorer | LabelsScorer | NumberScorer]] = {
     "multilabel": LabelsScorer,
     "regress": NumberScorer,
 }
-_SCORE_DRAWS = 1000
+_SCORE_DRAWS = 2000
 _MAX_NUMBERS = 40_000_000  # layers × rows × width of the sample on which a learned mix is explained
 
 
@@ -118,7 +120,8 @@ def explain(
     Heads are refitted, for as many epochs as led to `fitted`, on the rows with a label outside `held_out`: once
     without each layer, and `draws` times on groups resampled with replacement, whose percentiles are the
     intervals of weights and shares (Efron and Tibshirani 1993, chapter 13). The interval of a score resamples
-    the held-out groups without a refit; a difference is computed within each resample.
+    the held-out groups without a refit; a difference is computed within each resample, and its interval holds for
+    all layers at once.
 
     Args:
         names: the names of the layers, in the order of `task.x`.
@@ -156,9 +159,10 @@ def explain(
     )
     return LearnedMix(
         layers=tuple(names),
-        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in resampled]),
-        logit_variance=ranges(shares, [share for _, share in resampled]),
         left_out=left_out,
+        weights=ranges(fitted.mix_weights.astype(np.float64), [weights for weights, _ in resampled]),
+        refits=by_layer([weights for weights, _ in resampled]),
+        logit_variance=ranges(shares, [share for _, share in resampled]),
         metric=_SCORERS[task.kind].metric,
         score=score,
         alike=(names[pair[0]], names[pair[1]]),
@@ -242,7 +246,8 @@ def _left_out(
         _defined(scorer.of_sums(np.tensordot(count.astype(np.float64), sums, 1))) for count in counts
     ]
     low, high = np.quantile(np.stack(resampled), INTERVAL, axis=0)
-    differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled])
+    ends = ablation_ends(len(names))
+    differences = ranges(scores[0] - scores, [resample[0] - resample for resample in resampled], ends)
     items = zip(scores, low, high, differences, strict=True)
     return float(scores[0]), tuple(LeftOut(float(v), float(lo), float(hi), d) for v, lo, hi, d in items)[1:]
 

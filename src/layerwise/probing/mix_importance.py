@@ -1,21 +1,22 @@
-"""The learned mix of a probe, on the first outer fit: its layer weights, and what each layer adds to the score."""
+"""The learned mix of a probe: what each layer adds to the score, and the layer weights of the first outer fit."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.array_types import F32, I64
+from layerwise.array_types import F32, F64, I64
 from layerwise.heads.learned_mix import (
     LearnedMix,
     LeftOut,
     Range,
+    ablation_ends,
+    by_layer,
     layer_shares,
     most_alike,
     ranges,
     redraw,
 )
-from layerwise.labels.scorers import Predicted
 from layerwise.probing import stats
 from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
 from layerwise.probing.candidates import Candidate, beside
@@ -24,7 +25,7 @@ from layerwise.probing.evaluate import c_of
 from layerwise.probing.problem import ProbeProblem
 from layerwise.states import Layered
 
-_DRAWS = 1000  # bootstrap samples of the outer test rows
+_DRAWS = 2000  # bootstrap samples of the groups of test rows
 
 
 def mix_importance(
@@ -38,17 +39,19 @@ def mix_importance(
     seed: int,
     track: Tracker = SILENT,
 ) -> LearnedMix | None:
-    """Return weights and importance of the layers of a learned mix, fitted on the training rows of the first outer fit.
+    """Return what each layer of a learned mix adds to the score, and the weights of the layers.
 
-    All fits use the solver of the probe: one with all layers and one without each layer, scored on the outer
-    test rows; and one with all layers on each of `draws` samples of the training groups, with replacement.
+    All fits use the solver of the probe. With all layers and without each layer, one per fold of the first repeat,
+    scored on its test rows, so that every row is scored once; or one for the test set of the user's own split. With
+    all layers, one on each of `draws` samples of the training groups of the first outer fit, with replacement, for the
+    weights.
 
     Args:
         dataset: holds the rows; all layers of the mix are in memory at once.
         problem: the rows, their targets, groups and scorer.
-        design: its first outer fit gives the training and test rows.
+        design: gives the training and test rows.
         candidate: the learned mix.
-        c_index: position of the C that the inner fits of that outer fit chose.
+        c_index: position of the C of all these fits, which the inner fits of the first outer fit chose.
         draws: number of refits on resampled groups, for the intervals of weights and shares.
         seed: seed of all resamples.
         track: progress over the refits.
@@ -73,21 +76,23 @@ def mix_importance(
     shares = [
         layer_shares(
             layers,
-            weights.reshape(len(weights), count, -1).transpose(1, 2, 0),
+            maps.reshape(len(maps), count, -1).transpose(1, 2, 0),
             times.astype(np.float64),
-            softmax=len(weights) > 1 and not design.fits.several,
+            softmax=len(maps) > 1 and not design.fits.several,
         )
-        for weights, times in zip(scores.weights, samples, strict=True)
+        for maps, times in zip(scores.weights, samples, strict=True)
     ]
     pair, likeness = most_alike(layers, np.flatnonzero(train), rng)
     full_score, left_out = _left_out(
-        x, problem, design, scores, c_index, candidate.mix.layers, seed, refitting
+        x, problem, design, solver, c_index, candidate.mix.layers, seed, refitting
     )
+    weights = scores.mix.astype(np.float64)
     return LearnedMix(
         layers=candidate.mix.layers,
-        weights=ranges(scores.mix[0].astype(np.float64), list(scores.mix[1:].astype(np.float64))),
-        logit_variance=ranges(shares[0], shares[1:]),
         left_out=left_out,
+        weights=ranges(weights[0], list(weights[1:])),
+        refits=by_layer(list(weights[1:])),
+        logit_variance=ranges(shares[0], shares[1:]),
         metric=problem.scorer.metric,
         score=full_score,
         alike=(candidate.mix.layers[pair[0]], candidate.mix.layers[pair[1]]),
@@ -126,31 +131,34 @@ def _left_out(
     x: F32,
     problem: ProbeProblem,
     design: Design,
-    full_scores: Scores,
+    solver: Solver,
     c_index: int,
     names: Sequence[str],
     seed: int,
     track: Tracker,
 ) -> tuple[float, tuple[LeftOut, ...]]:
-    """Return the score with all layers, and the scores without each layer, on the outer test rows."""
-    outer, scorer, count = design.outers[0], problem.scorer, len(names)
-    fits = _fits(design, design.fits.train[[outer.fit]].astype(np.int64))
+    """Return the score with all layers, and the scores without each layer, on the rows that the first repeat tests."""
+    outers = [outer for outer in design.outers if outer.repeat == 0]
+    scorer, count = problem.scorer, len(names)
+    fits = _fits(design, design.fits.train[[outer.fit for outer in outers]].astype(np.int64))
     by_layer = x.reshape(len(x), count, -1)
 
-    def predicted(scores: Scores) -> Predicted:
-        return scorer.decide(scores.values[0][:, outer.test], outer.test)
+    def counts(scores: Scores) -> F64:
+        tested = [
+            (values[:, outer.test], outer.test) for values, outer in zip(scores.values, outers, strict=True)
+        ]
+        return np.concatenate([scorer.counts(scorer.decide(values, rows), rows) for values, rows in tested])
 
-    predictions = [predicted(full_scores)]
+    counts_of_fits = [counts(solver.at(fits, c_index))]
     for layer, refit_track in track.each(range(count), (f"without layer {name}" for name in names)):
         remaining = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
-        predictions.append(
-            predicted(Solver(remaining, layers=count - 1).at(fits, c_index, _c_progress(refit_track)))
-        )
-    counts = np.stack([scorer.counts(values, outer.test) for values in predictions])
-    units = stats.unit_sums(counts, problem.groups[outer.test])
+        reduced = Solver(remaining, layers=count - 1)
+        counts_of_fits.append(counts(reduced.at(fits, c_index, _c_progress(refit_track))))
+    tested_groups = np.concatenate([problem.groups[outer.test] for outer in outers])
+    units = stats.unit_sums(np.stack(counts_of_fits), tested_groups)
     bootstrap = stats.paired_bootstrap(units, scorer.of_sums, _DRAWS, seed)
     differences = bootstrap.scores[0] - bootstrap.scores
-    low, high = np.nanpercentile(bootstrap.samples[:, :1] - bootstrap.samples, [2.5, 97.5], axis=0)
+    low, high = np.nanquantile(bootstrap.samples[:, :1] - bootstrap.samples, ablation_ends(count), axis=0)
     return float(bootstrap.scores[0]), tuple(
         LeftOut(
             float(bootstrap.scores[n]),

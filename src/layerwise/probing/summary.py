@@ -29,7 +29,7 @@ from layerwise.wording import Message
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
 _BASELINES = 1.0
-_WEIGHTS = 0.65  # importance of a learned mix, relative to its own time as a candidate
+_WEIGHTS = 1.2  # importance of a learned mix, relative to its own time as a candidate
 
 
 def time_after(candidates: Sequence[Candidate], random_models: int) -> float:

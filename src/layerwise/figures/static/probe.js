@@ -1,5 +1,6 @@
-// The probe: scores of layers and mixes with their intervals, baselines as lines, and the weights of the learned mix.
+// The probe: scores of layers and mixes with their intervals, and baselines as lines.
 const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
+const FLOORS = { r2: 0, span_f1: 0, micro_f1: 0 }; // chance levels of metrics, where no baseline gives one
 
 function probeSection(probe) {
   if (!probe?.candidates) return section("probe", t("probe"), note(t("probe.none")));
@@ -25,12 +26,14 @@ function probeSection(probe) {
     ...(chosen.length ? [[t("probe.chosen.long"), shape[2]]] : []),
   ]);
   const label = t("probe.chart", { metric });
+  const digits = scoreDigits(probe.candidates, probe.rows);
   const curve = chart(
     (wide) =>
       probeChart(wide, {
         layers,
         others: [...mixes, ...chosen],
-        baselines: probe.baselines ?? {},
+        baselines: baselinesOf(probe),
+        digits,
         metric,
         unit: wordsOr(`metric.unit.${probe.metric}`, ""),
         best: probe.advice?.best,
@@ -44,58 +47,102 @@ function probeSection(probe) {
     el("p", { class: "lead said" }, lead),
     legend,
     curve,
-    asTable(() => probeTable(probe, metric)),
+    asTable(() => probeTable(probe, metric, digits)),
   );
   if (probe.design) box.append(note(shown(probe.design)));
-  if (probe.learned?.weights) box.append(weightsPart(probe.learned));
+  if (probe.learned?.weights) box.append(learnedPart(probe.learned));
   return box;
 }
 
 const isLayer = (candidate) => (candidate.kind ? candidate.kind === "layer" : /^(emb|\d+)$/.test(candidate.mix));
 
-function probeChart(wide, { layers, others, baselines, metric, unit, best, label }) {
-  const lines = Object.entries(baselines)
+/** The baselines with their names; the chance level is one of them: the majority, or the floor of the metric. */
+function baselinesOf(probe) {
+  const given = Object.entries(probe.baselines ?? {})
     .map(([name, value]) => ({
-      name: wordsOr(`baseline.${name}`, plainName(name)),
-      ...(typeof value === "object" ? value : { score: value }),
+      ...(value && typeof value === "object" ? value : { score: value }),
+      name: baselineName(name, probe.metric),
+      floor: name === "majority",
     }))
     .filter((baseline) => isNumber(baseline.score));
+  if (!given.some((baseline) => baseline.floor) && probe.metric in FLOORS)
+    given.push({ name: t("probe.floor"), score: FLOORS[probe.metric], floor: true });
+  return given;
+}
+
+/** In a regression the answer that needs no features is the mean. */
+function baselineName(name, metric) {
+  if (name !== "majority") return wordsOr(`baseline.${name}`, plainName(name));
+  return `${t(metric === "r2" ? "baseline.mean" : "baseline.majority")} (${t("probe.floor")})`;
+}
+
+/**
+ * The range of the axis: scores and intervals of candidates, baselines above them, and those below them that leave
+ * the candidates at least half of the axis. All other baselines are off the axis.
+ */
+function probeRange(candidates, baselines) {
+  const numbers = candidates.flatMap((item) => [item.score, item.low, item.high]).filter(isNumber);
+  if (!numbers.length) return rangeOf(baselines.map((baseline) => baseline.score));
+  let low = Math.min(...numbers);
+  const high = Math.max(...numbers, ...baselines.map((baseline) => baseline.score));
+  const span = high - low;
+  for (const { score } of baselines) if (!span || high - score <= 2 * span) low = Math.min(low, score);
+  return rangeOf([low, high]);
+}
+
+/**
+ * How many digits after the point scores with these intervals support, 2 to 4: the last is the first one below the
+ * median of the half widths, or, without intervals, below 1 / √rows.
+ */
+function scoreDigits(items, rows) {
+  const halves = items
+    .map((item) => (isNumber(item?.low) && isNumber(item.high) ? (item.high - item.low) / 2 : 0))
+    .filter((half) => half > 1e-9)
+    .sort((a, b) => a - b);
+  const [before, after] = [halves[(halves.length - 1) >> 1], halves[halves.length >> 1]];
+  const half = halves.length ? (before + after) / 2 : (rows || 1e5) ** -0.5;
+  return Math.min(4, Math.max(2, Math.ceil(-Math.log10(half) - 1e-9)));
+}
+
+const scoreText = (value, digits) => (isNumber(value) ? minus(value.toFixed(digits)) : "–");
+const scoreEnds = (item, digits) =>
+  isNumber(item?.low) && isNumber(item.high)
+    ? t("interval", { low: scoreText(item.low, digits), high: scoreText(item.high, digits) })
+    : "";
+const pText = (p) => (isNumber(p) && p < 0.001 ? "< 0.001" : num(p));
+
+function probeChart(wide, { layers, others, baselines, digits, metric, unit, best, label }) {
   const all = [...layers, ...others];
   const narrow = wide < 560;
-  const right = narrow || !lines.length ? 12 : 186;
+  const range = probeRange(all, baselines);
+  const lines = baselines.map((baseline, i) => ({
+    ...baseline,
+    dashes: baseline.floor ? null : DASHES[i % DASHES.length],
+    off: baseline.score < range[0],
+    words: `${baseline.name} ${scoreText(baseline.score, digits)}${baseline.score < range[0] ? " ↓" : ""}`,
+  }));
+  const longest = Math.max(0, ...lines.map((baseline) => Math.min(34, baseline.words.length)));
+  const right = narrow || !lines.length ? 12 : 34 + 6.6 * longest;
   // Names of mixes stand aslant; the longest says how much room they take.
   const names = all.map((candidate) => short(shortMix(candidate.mix), 24));
   const slant = Math.max(0, ...others.map((candidate, i) => names[layers.length + i].length)) * 4;
-  const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant)];
-  const high = (narrow ? 260 : 320) + slant / 2;
-  const range = rangeOf([...all, ...lines].flatMap((item) => [item.score, item.low, item.high]));
+  const listed = narrow ? 18 * lines.length : 0;
+  const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant) + listed];
+  const high = (narrow ? 260 : 320) + slant / 2 + listed;
   const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
   const step = (wide - left - right) / slots;
   const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
-  const y = (value) => top + (high - top - bottom) * (1 - (value - range[0]) / (range[1] - range[0]));
-  const ticks = ticksOf(range[0], range[1], high / 55);
+  // Below the scores is room for what is off the axis.
+  const room = high - top - bottom - (lines.some((baseline) => baseline.off) ? 18 : 0);
+  const y = (value) => top + room * (1 - (value - range[0]) / (range[1] - range[0]));
+  for (const baseline of lines) baseline.at = baseline.off ? high - bottom : y(baseline.score);
+  const ticks = ticksOf(range[0], range[1], (high - listed) / 55);
   const grid = ticks.at.flatMap((value) => [
     line(left, y(value), wide - right, y(value), "grid"),
     words(left - 7, y(value) + 4, ticks.word(value), { class: "tick", "text-anchor": "end" }),
   ]);
-  const rules = lines.map((baseline, i) =>
-    describe(
-      svg(
-        "g",
-        { class: "mark rule", role: "img" },
-        svg("line", {
-          x1: left,
-          x2: wide - right,
-          y1: y(baseline.score),
-          y2: y(baseline.score),
-          "stroke-dasharray": DASHES[i % DASHES.length],
-        }),
-        svg("line", { x1: left, x2: wide - right, y1: y(baseline.score), y2: y(baseline.score), class: "touch" }),
-      ),
-      `${baseline.name}: ${num(baseline.score)} ${interval(baseline.low, baseline.high)}`.trim(),
-    ),
-  );
-  const labels = (narrow ? namesOnLines : baselineNames)(lines, y, wide - right, top, high - bottom);
+  const rules = lines.map((baseline) => baselineMark(baseline, left, wide - right, digits));
+  const labels = narrow ? baselineList(lines, left, high - listed) : baselineNames(lines, wide - right, top, high - bottom);
   const curve = svg("polyline", {
     class: "curve ink0",
     points: layers.map((candidate, i) => (isNumber(candidate.score) ? `${x(i)},${y(candidate.score)}` : "")).join(" "),
@@ -110,6 +157,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
             i < layers.length ? 0 : candidate.kind === "chosen" ? 2 : 1,
             candidate.mix === best,
             metric,
+            digits,
           )
         : null,
     )
@@ -137,6 +185,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
     label,
     grid,
     line(left, high - bottom, wide - right, high - bottom, "axis"),
+    lines.some((baseline) => baseline.off) ? axisBreak(left, high - bottom) : null,
     rules,
     labels,
     curve,
@@ -152,7 +201,7 @@ function probeChart(wide, { layers, others, baselines, metric, unit, best, label
 }
 
 /** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
-function scoreMark(candidate, x, y, ink, best, metric) {
+function scoreMark(candidate, x, y, ink, best, metric, digits) {
   const [at, worse] = [y(candidate.score), isNumber(candidate.p_vs_best) && candidate.p_vs_best < 0.05 && !best];
   const shape = [
     svg("circle", { cx: x, cy: at, r: 4.5 }),
@@ -167,104 +216,81 @@ function scoreMark(candidate, x, y, ink, best, metric) {
   if (best) body.append(svg("circle", { cx: x, cy: at, r: 8.5, class: "best" }));
   const lines = [
     `${ink ? shortMix(candidate.mix) : layerWord(candidate.mix)}${best ? ` · ${t("probe.best")}` : ""}`,
-    `${metric} ${num(candidate.score)} ${interval(candidate.low, candidate.high)}`.trim(),
+    `${metric} ${scoreText(candidate.score, digits)} ${scoreEnds(candidate, digits)}`.trim(),
   ];
   if (isNumber(candidate.p_vs_best) && !best)
-    lines.push(t("probe.p", { p: candidate.p_vs_best < 0.001 ? "< 0.001" : num(candidate.p_vs_best) }));
+    lines.push(t("probe.p", { p: pText(candidate.p_vs_best) }));
   if (isNumber(candidate.cost)) lines.push(t("probe.cost", { share: percent(candidate.cost) }));
   return describe(body, lines);
 }
 
+/** A baseline: a line across the chart, or a triangle at its foot where the score is below the axis. */
+function baselineMark(baseline, left, right, digits) {
+  const { at } = baseline;
+  const body = svg("g", { class: `mark rule${baseline.off ? " off" : ""}`, role: "img" });
+  if (baseline.off) body.append(svg("path", { d: `M${right - 12} ${at - 9} h12 l-6 8Z`, class: "dot faded" }));
+  else
+    body.append(
+      svg("line", { x1: left, x2: right, y1: at, y2: at, "stroke-dasharray": baseline.dashes ?? "none" }),
+    );
+  const touch = baseline.off ? right - 20 : left;
+  body.append(svg("line", { x1: touch, x2: right, y1: at, y2: at, class: "touch" }));
+  const lines = [`${baseline.name}: ${scoreText(baseline.score, digits)} ${scoreEnds(baseline, digits)}`.trim()];
+  if (baseline.off) lines.push(t("probe.off"));
+  return describe(body, lines);
+}
+
+/** Two strokes through the foot of the axis: it doesn't go on to the baselines below. */
+const axisBreak = (x, y) =>
+  svg("path", { d: `M${x - 5} ${y - 3} l10 -5 M${x - 5} ${y - 8} l10 -5`, class: "axis", fill: "none" });
+
 /** Names of baselines at the right, moved apart where their lines lie close. */
-function baselineNames(lines, y, x, top, bottom) {
-  const sorted = lines.map((baseline) => ({ ...baseline, ideal: y(baseline.score) })).sort((a, b) => a.ideal - b.ideal);
+function baselineNames(lines, x, top, bottom) {
+  const sorted = lines.map((baseline) => ({ ...baseline, to: baseline.at })).sort((a, b) => a.at - b.at);
   let last = top - 14;
-  for (const baseline of sorted) last = baseline.at = Math.max(baseline.ideal, last + 15);
+  for (const baseline of sorted) last = baseline.to = Math.max(baseline.at, last + 15);
   let limit = bottom;
-  for (const baseline of sorted.toReversed()) limit = (baseline.at = Math.min(baseline.at, limit)) - 15;
+  for (const baseline of sorted.toReversed()) limit = (baseline.to = Math.min(baseline.to, limit)) - 15;
   return sorted.flatMap((baseline) => [
-    svg("polyline", { class: "leader", points: `${x},${baseline.ideal} ${x + 12},${baseline.at} ${x + 18},${baseline.at}` }),
-    words(x + 22, baseline.at + 4, short(`${baseline.name} ${num(baseline.score)}`, 26), { class: "tick" }),
+    svg("polyline", { class: "leader", points: `${x},${baseline.at} ${x + 12},${baseline.to} ${x + 18},${baseline.to}` }),
+    words(x + 22, baseline.to + 4, short(baseline.words, 34), { class: "tick baseline" }),
   ]);
 }
 
-/** The same on a narrow page: on the lines themselves, at their right ends. */
-function namesOnLines(lines, y, x, top) {
-  const sorted = lines.map((baseline) => ({ ...baseline, ideal: y(baseline.score) })).sort((a, b) => a.ideal - b.ideal);
-  let last = top - 6;
-  return sorted.map((baseline) => {
-    last = Math.max(baseline.ideal - 4, last + 12);
-    return words(x - 2, last, short(`${baseline.name} ${num(baseline.score)}`, 26), {
-      class: "tick halo",
-      "text-anchor": "end",
-    });
+/** The same on a narrow page: a list under the chart, with a piece of each line. */
+function baselineList(lines, x, top) {
+  return lines.flatMap((baseline, i) => {
+    const y = top + 18 * i + 8;
+    const shape = baseline.off
+      ? svg("path", { d: `M${x + 6} ${y - 4} h12 l-6 8Z`, class: "dot faded" })
+      : svg("line", { x1: x, x2: x + 24, y1: y, y2: y, "stroke-dasharray": baseline.dashes ?? "none" });
+    return [
+      svg("g", { class: "rule" }, shape),
+      words(x + 32, y + 4, short(baseline.words, 34), { class: "tick baseline" }),
+    ];
   });
 }
 
-function probeTable(probe, metric) {
-  const row = (candidate, name) => [
-    name,
-    num(candidate.score),
-    interval(candidate.low, candidate.high) || "–",
-    isNumber(candidate.p_vs_best) ? (candidate.p_vs_best < 0.001 ? "< 0.001" : num(candidate.p_vs_best)) : "–",
-    percent(candidate.cost),
-  ];
-  const rows = probe.candidates.map((candidate) =>
-    row(candidate, shortMix(candidate.mix) + (candidate.mix === probe.advice?.best ? ` · ${t("probe.best")}` : "")),
-  );
-  if (probe.chosen) rows.push(row(probe.chosen, t("probe.chosen.long")));
-  for (const [name, value] of Object.entries(probe.baselines ?? {}))
-    rows.push(
-      row(
-        typeof value === "object" && value ? value : { score: value },
-        wordsOr(`baseline.${name}`, plainName(name)),
-      ),
-    );
+/** The columns of the table: a name, and the cell of a candidate or baseline. */
+const probeColumns = (metric, digits) => [
+  [t("probe.candidate"), (row) => row.name],
+  [metric, (row) => scoreText(row.score, digits)],
+  [t("interval.name"), (row) => scoreEnds(row, digits) || "–"],
+  [t("probe.p.name"), (row) => pText(row.p_vs_best)],
+  [t("probe.cost.name"), (row) => percent(row.cost)],
+];
+
+function probeTable(probe, metric, digits) {
+  const best = probe.advice?.best;
+  const rows = probe.candidates.map((candidate) => ({
+    ...candidate,
+    name: shortMix(candidate.mix) + (candidate.mix === best ? ` · ${t("probe.best")}` : ""),
+  }));
+  if (probe.chosen) rows.push({ ...probe.chosen, name: t("probe.chosen.long") });
+  rows.push(...baselinesOf(probe));
+  const columns = probeColumns(metric, digits);
   return table(
-    [t("probe.candidate"), metric, t("interval.name"), t("probe.p.name"), t("probe.cost.name")],
-    rows,
-  );
-}
-
-/** The learned mix from two sides: weights, and shares of the variance of the logits. */
-function weightsPart(learned) {
-  const layers = byDepth(Object.keys(learned.weights));
-  const side = (entries) => ({
-    values: layers.map((name) => entries?.[name]?.value ?? null),
-    low: layers.map((name) => entries?.[name]?.low ?? null),
-    high: layers.map((name) => entries?.[name]?.high ?? null),
-  });
-  const series = [{ name: t("learned.weight"), ...side(learned.weights) }];
-  if (learned.logit_variance) series.push({ name: t("learned.variance"), ...side(learned.logit_variance) });
-  const make = () =>
-    table(
-      [t("layer"), ...series.flatMap((curve) => [curve.name, t("interval.name")])],
-      layers.map((name, i) => [
-        shown(name),
-        ...series.flatMap((curve) => [num(curve.values[i]), interval(curve.low[i], curve.high[i]) || "–"]),
-      ]),
-    );
-  const alike =
-    learned.alike?.length === 2
-      ? note(
-          t("learned.alike", {
-            a: shown(learned.alike[0]),
-            b: shown(learned.alike[1]),
-            cka: num(learned.likeness),
-          }),
-        )
-      : null;
-  return el(
-    "div",
-    { class: "part" },
-    el("h3", {}, t("learned")),
-    keys(series.map((curve) => [curve.name])),
-    chart(
-      layerLines({ layers, series, unit: t("learned.unit"), high: 240, label: t("learned"), bars: true }),
-      { id: "weights" },
-    ),
-    asTable(make),
-    alike ?? "",
-    note(t("learned.caution")),
+    columns.map(([name]) => name),
+    rows.map((row) => columns.map(([, cell]) => cell(row))),
   );
 }
