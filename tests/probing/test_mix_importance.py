@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from probes import probe
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,7 +14,6 @@ from layerwise.heads.solve import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.design import DesignBuilder, crossed
 from layerwise.probing.mix_importance import mix_importance
-from layerwise.probing.probe import probe
 from layerwise.probing.problem import gather
 from planted import noise, states_of
 
