@@ -144,3 +144,13 @@ def test_what_cannot_be_encoded_again_is_refused_before_the_work(
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     assert "its config differs; restore that model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_of_random_weights_is_verified(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    source = tmp_path / "texts.txt"
+    source.write_text("one text\nanother text\n")
+    encoder = lw.load_encoder(model_folder("bert"), device="cpu", random=3)
+    dataset = lw.extract(source, tmp_path / "random", model=encoder)
+    checked = lw.verify(dataset)
+    assert checked.ok, checked.problems
+    assert checked.texts == 2, checked.note

@@ -333,7 +333,7 @@ def test_header_and_advice_name_the_same_mixes(pages: Pages, started: Any, tmp_p
             assert "nothing cheaper comes close" in sentence
         else:
             assert f"the cheapest that comes close: {names[cheapest]}." in sentence
-            assert sentence.endswith("No two candidates differ significantly.")
+            assert sentence.endswith("No candidate differs significantly from the best.")
             assert f"{names[cheapest]}, the cheapest that comes close:" in cost
         page.tab.locator(".advice summary").click()
         assert "mean(1,2,3)" not in page.text("body")

@@ -116,17 +116,22 @@ def load_plain_encoder(
     revision: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    random: int | None = None,
 ) -> Encoder:
     """Load the reference encoder of `verify` and `bench`: plain transformers, one text (or window) per forward, fp32.
 
     Arguments as for `load_encoder`.
     """
     device = choose_device(device)
-    loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code)
+    loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code, random)
     with computing():
         checkpoint = find_checkpoint(
-            model, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+            model,
+            revision,
+            allow_pickle=allow_pickle or random is not None,
+            trust_remote_code=trust_remote_code,
         )
+        checkpoint = replace(checkpoint, random=random)
         loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
         return _with_notes_logged(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
 

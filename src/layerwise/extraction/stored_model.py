@@ -53,6 +53,7 @@ def load_stored_model(
         ModelError: no model of that name, or one whose hashes differ.
     """
     name, revision = model_name(dataset.manifest, model)
+    loading.setdefault("random", dataset.manifest.model.random)
     load = encode.load.load_plain_encoder if plain else encode.load.load_encoder
     if "trust_remote_code" in loading:
         code_remedy = None
