@@ -4,6 +4,7 @@ Names, labels and texts of users are shown as text: HTML is escaped, and no cont
 """
 
 import itertools
+import math
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 COLUMNS, LINES = 100, 5  # of a text display
 _CELL = 200  # characters of a cell
 _ROWS = 200  # rows of a table
+DECIMALS = 3  # the most decimals of a measure's numbers
 _EMOJI_STYLE = "\ufe0f"  # shows the character before it as an emoji, in two columns
 
 
@@ -47,6 +49,46 @@ def number(value: float | None) -> str:
     ('0.1235', '–')
     """
     return "–" if value is None else f"{value:.4g}"
+
+
+def decimals(half_widths: Iterable[float | None] = (), step: float | None = None) -> int:
+    """Return how many decimals of numbers are precise, at most three: below that, a digit is smaller than the error.
+
+    The error is the median half width of their 95% intervals, or the step from one possible number to the next.
+
+    >>> decimals(), decimals([0.02, 0.03]), decimals([4]), decimals(step=1 / 52)
+    (3, 2, 0, 2)
+    """
+    known = sorted(half for half in half_widths if half is not None and math.isfinite(half) and half > 0)
+    error = max(known[len(known) // 2] if known else 0.0, step or 0.0)
+    return DECIMALS if not error else max(0, min(DECIMALS, math.ceil(-math.log10(error) - 1e-9)))
+
+
+def rounded(value: float | None, most: int = DECIMALS) -> str:
+    """Return a number with three significant digits, but at most `most` decimals; `–` for `None` and NaN.
+
+    The page does the same (`num` in words.js).
+
+    >>> rounded(0.12345), rounded(0.12345, 2), rounded(-0.0001), rounded(12.345), rounded(1234.5), rounded(math.nan)
+    ('0.123', '0.12', '0.000', '12.3', '1,234', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = float(f"{abs(value):.2e}")
+    if size >= 1e6:
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{digits}e{int(exponent):+d}"
+    places = min(most, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else DECIMALS)
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def bracketed(values: Sequence[float | None], usable: Sequence[bool] | None, most: int) -> list[str]:
+    """Return numbers as `rounded` does, those that can't be used in brackets."""
+    texts = [rounded(value, most) for value in values]
+    if usable is None:
+        return texts
+    return [text if fit or text == "–" else f"({text})" for text, fit in zip(texts, usable, strict=True)]
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -24,7 +24,7 @@ null; the page then says what is missing.
       span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null
-    analysis    content of analysis.json, or null
+    analysis    content of analysis.json, or null; its measures get a `scale` (`figures.measure_scale`)
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`,
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
                 `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2),
@@ -58,6 +58,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.choices import one_of
+from layerwise.figures.measure_scale import with_scales
 from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 
 LANGS = ("en", "zh")
@@ -80,7 +81,9 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         RequestError: an unknown language.
     """
     one_of("lang", lang, LANGS)
-    content = {"title": data.get("title"), "remote": True} if remote else data
+    content: Mapping[str, Any] = {"title": data.get("title"), "remote": True}
+    if not remote:
+        content = {**data, "analysis": with_scales(data.get("analysis"))}
     # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
     style = _static("page.css")

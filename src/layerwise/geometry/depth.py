@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from layerwise.arguments import argument
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
@@ -22,6 +24,8 @@ class LayerMeasure:
         name, unit, source: as in `analysis.json`.
         of: function of the rows of a layer (n, d) and their texts, words and labels; NaN where undefined.
         note: what a reader must know before comparing numbers.
+        floor: function of the same to what rows or classes without any relation give; `None` where there is no such value.
+        floor_of: what gives the floor.
     """
 
     name: str
@@ -29,8 +33,11 @@ class LayerMeasure:
     source: str
     of: Callable[[RowArray, RowInfo], float]
     note: str | None = None
+    floor: Callable[[RowArray, RowInfo], float] | None = None
+    floor_of: str | None = None
 
 
+_UNRELATED = "unrelated rows"
 _BY_ROWS = "Grows with the number of rows; compare only layers with equal numbers of rows."
 
 
@@ -77,6 +84,21 @@ def _rogue(place: int) -> Callable[[RowArray, RowInfo], float]:
     return share
 
 
+def _classes_by_chance(x: RowArray, info: RowInfo) -> float:
+    assert info.labels is not None
+    labelled = info.labels[info.labels >= 0]
+    return (len(np.unique(labelled)) - 1) / (len(labelled) - 1) if len(labelled) > 1 else float("nan")
+
+
+def _unrelated(of: Callable[[RowArray, RowInfo], float]) -> Callable[[RowArray, RowInfo], float]:
+    """Return a function to what a measure of texts gives if the rows of all texts are in random order."""
+
+    def floor(x: RowArray, info: RowInfo) -> float:
+        return of(x[np.random.default_rng(0).permutation(len(x))], info)
+
+    return floor
+
+
 def _self(x: RowArray, info: RowInfo) -> shape.Similarity:
     assert info.words is not None  # otherwise `measures` leaves this measure out
     return shape.self_similarity(x, info.words)
@@ -90,13 +112,22 @@ def _separation(x: RowArray, info: RowInfo) -> float:
 
 _ALWAYS = (
     LayerMeasure("norm", "length of a vector", "mean Euclidean length", lambda x, _: shape.norms(x).mean),
-    LayerMeasure("anisotropy", "mean cosine of two rows", ETHAYARAJH, lambda x, _: shape.anisotropy(x)),
+    LayerMeasure(
+        "anisotropy",
+        "mean cosine of two rows",
+        ETHAYARAJH,
+        lambda x, _: shape.anisotropy(x),
+        floor=lambda x, _: 0.0,
+        floor_of="evenly spread directions",
+    ),
     LayerMeasure(
         "anisotropy_standardised",
         "mean cosine of two rows",
         TIMKEY,
         lambda x, _: shape.anisotropy(standardise(x)),
-        "Each dimension with mean 0 and deviation 1.",
+        "Each dimension with mean 0 and deviation 1; near 0 by construction.",
+        floor=lambda x, _: -1 / (len(x) - 1) if len(x) > 1 else float("nan"),
+        floor_of=_UNRELATED,
     ),
     *(
         LayerMeasure(
@@ -105,6 +136,8 @@ _ALWAYS = (
             TIMKEY,
             _rogue(n),
             f"Of the dimension with the {rank} share.",
+            floor=lambda x, _: 1 / x.shape[1],
+            floor_of="equal shares",
         )
         for n, rank in ((1, "largest"), (2, "second largest"), (3, "third largest"))
     ),
@@ -129,35 +162,50 @@ _IN_TEXTS = (
         "mean cosine with the text's mean",
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).mean,
+        floor=_unrelated(lambda x, info: shape.intra_text_similarity(x, info.docs).mean),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "intra_text_similarity_adjusted",
         "mean cosine with the text's mean, minus anisotropy",
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted,
+        floor=_unrelated(lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "curvature",
         "radians",
         "Hosseini and Fedorenko 2023; Skean et al. 2025",
         lambda x, info: shape.curvature(x, info.docs),
+        floor=_unrelated(lambda x, info: shape.curvature(x, info.docs)),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "prompt_entropy",
         "share of the maximum",
         TEXTS,
         lambda x, info: shape.prompt_entropy(x, info.docs),
+        floor=_unrelated(lambda x, info: shape.prompt_entropy(x, info.docs)),
+        floor_of=_UNRELATED,
     ),
 )
 _OF_WORDS = (
     LayerMeasure(
-        "self_similarity", "mean cosine of two occurrences", ETHAYARAJH, lambda x, info: _self(x, info).mean
+        "self_similarity",
+        "mean cosine of two occurrences",
+        ETHAYARAJH,
+        lambda x, info: _self(x, info).mean,
+        floor=lambda x, _: shape.anisotropy(x),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "self_similarity_adjusted",
         "mean cosine of two occurrences, minus anisotropy",
         ETHAYARAJH,
         lambda x, info: _self(x, info).adjusted,
+        floor=lambda x, _: 0.0,
+        floor_of=_UNRELATED,
     ),
 )
 _SEPARATION = LayerMeasure(
@@ -166,4 +214,6 @@ _SEPARATION = LayerMeasure(
     "trace of between-class over total scatter, standardised",
     _separation,
     "C random classes give about (C − 1) / (n − 1).",
+    floor=_classes_by_chance,
+    floor_of="random classes",
 )

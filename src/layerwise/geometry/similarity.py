@@ -22,6 +22,7 @@ import numpy.typing as npt
 from layerwise._util.threads import spread
 from layerwise.array_types import F32, F64, I64
 from layerwise.errors import RequestError
+from layerwise.geometry import chance
 from layerwise.geometry.neighbours import largest_mask
 from layerwise.geometry.rows import RowArray, centred, finite, unit_rows
 
@@ -46,6 +47,7 @@ class Measure(Generic[P]):
         alike: the value of a layer with itself: 1 for a similarity, 0 for a distance.
         prepare: function of a layer to the input of `compare`; `None` where the measure isn't defined.
         compare: function of two prepared layers to the number; NaN where one is `None`.
+        chance: function of prepared layers and a random order of rows to what unrelated layers give, float64 (L, L).
         symmetric: whether exchanging the layers gives the same number.
     """
 
@@ -55,6 +57,7 @@ class Measure(Generic[P]):
     alike: float
     prepare: Callable[[RowArray], P | None]
     compare: Callable[[P | None, P | None], float]
+    chance: Callable[[Sequence[P], I64], F64]
     symmetric: bool = True
 
 
@@ -67,17 +70,44 @@ def matrix(measure: Measure[Any], layers: Sequence[RowArray]) -> F64:
     Raises:
         RequestError: layers with different numbers of rows.
     """
+    return compared(measure, prepared(measure, layers))
+
+
+def prepared(measure: Measure[P], layers: Sequence[RowArray]) -> list[P | None]:
+    """Return the layers as `compared` and `by_chance` take them.
+
+    Raises:
+        RequestError: layers with different numbers of rows.
+    """
     _check_rows(layers)
-    prepared = spread(measure.prepare, layers)
-    count = len(prepared)
+    return spread(measure.prepare, layers)
+
+
+def compared(measure: Measure[P], layers: Sequence[P | None]) -> F64:
+    """Return a measure of all pairs of prepared layers, float64 (L, L)."""
+    count = len(layers)
     pairs = [(i, j) for i in range(count) for j in range(i if measure.symmetric else 0, count)]
     values = np.full((count, count), np.nan)
     for (i, j), value in zip(
-        pairs, spread(lambda pair: measure.compare(prepared[pair[0]], prepared[pair[1]]), pairs), strict=True
+        pairs, spread(lambda pair: measure.compare(layers[pair[0]], layers[pair[1]]), pairs), strict=True
     ):
         values[i, j] = value
         if measure.symmetric:
             values[j, i] = value
+    return values
+
+
+def by_chance(measure: Measure[P], layers: Sequence[P | None], order: I64) -> F64:
+    """Return what a measure gives for all pairs of prepared layers if they were unrelated, float64 (L, L).
+
+    Args:
+        order: int64 (n,), a random order of the rows.
+    """
+    values = np.full((len(layers), len(layers)), np.nan)
+    defined = [(i, layer) for i, layer in enumerate(layers) if layer is not None]
+    if defined:
+        places = [i for i, _ in defined]
+        values[np.ix_(places, places)] = measure.chance([layer for _, layer in defined], order)
     return values
 
 
@@ -313,11 +343,38 @@ def _shared(x: I64, y: I64) -> float:
     return len(np.intersect1d(x, y, assume_unique=True)) / len(x)
 
 
+def _zeros(layers: Sequence[Any], order: I64) -> F64:
+    return np.zeros((len(layers), len(layers)))
+
+
+def _cka_by_chance(layers: Sequence[F64], order: I64) -> F64:
+    return chance.cka(np.array([float((x**2).sum()) for x in layers]), len(order))
+
+
+def _correlation_by_chance(layers: Sequence[_Directions], order: I64) -> F64:
+    return chance.correlations([x.basis.shape[1] for x in layers], len(order))
+
+
+def _shared_by_chance(layers: Sequence[I64], order: I64) -> F64:
+    rows = len(order)
+    return np.full((len(layers), len(layers)), len(layers[0]) / rows / (rows - 1))
+
+
 _MAIN, _TEN = partial(_directions, kept=0.99), partial(_neighbours, k=10)
 MEASURES: tuple[Measure[Any], ...] = (
-    Measure("linear_cka", "CKA", "Kornblith et al. 2019", 1, _aligned, _cka),
-    Measure("debiased_cka", "CKA", "Song et al. 2012; Murphy et al. 2024", 1, _unbiased, _unbiased_cka),
-    Measure("svcca", "mean correlation", "Raghu et al. 2017", 1, _MAIN, _mean_correlation),
+    Measure("linear_cka", "CKA", "Kornblith et al. 2019", 1, _aligned, _cka, _cka_by_chance),
+    Measure(
+        "debiased_cka", "CKA", "Song et al. 2012; Murphy et al. 2024", 1, _unbiased, _unbiased_cka, _zeros
+    ),
+    Measure(
+        "svcca",
+        "mean correlation",
+        "Raghu et al. 2017",
+        1,
+        _MAIN,
+        _mean_correlation,
+        _correlation_by_chance,
+    ),
     Measure(
         "pwcca",
         "mean correlation",
@@ -325,10 +382,21 @@ MEASURES: tuple[Measure[Any], ...] = (
         1,
         _directions,
         _weighted_correlation,
+        _correlation_by_chance,
         symmetric=False,
     ),
-    Measure("rsa", "Spearman's rho", "Kriegeskorte et al. 2008", 1, _dissimilarities, _rank_correlation),
-    Measure("procrustes", "d²", "Schönemann 1966; Ding et al. 2021", 0, _of_norm_1, _procrustes),
-    Measure("neighbour_overlap", "share of 10", "Huh et al. 2024", 1, _TEN, _shared),
+    Measure(
+        "rsa", "Spearman's rho", "Kriegeskorte et al. 2008", 1, _dissimilarities, _rank_correlation, _zeros
+    ),
+    Measure(
+        "procrustes",
+        "d²",
+        "Schönemann 1966; Ding et al. 2021",
+        0,
+        _of_norm_1,
+        _procrustes,
+        chance.procrustes,
+    ),
+    Measure("neighbour_overlap", "share of 10", "Huh et al. 2024", 1, _TEN, _shared, _shared_by_chance),
 )
 """All seven measures, with their default arguments."""
