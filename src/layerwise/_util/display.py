@@ -83,6 +83,15 @@ def rounded(value: float | None, most: int = DECIMALS) -> str:
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
+def between(low: float, high: float) -> str:
+    """Return two ends, or one where they are the same, without needless zeros.
+
+    >>> between(0.6213, 0.6842), between(0.0, 0.0), between(0.01251, 0.01252)
+    ('0.621 to 0.684', '0', '0.013')
+    """
+    return " to ".join(dict.fromkeys(rounded(end) if end else "0" for end in (low, high)))
+
+
 def bracketed(values: Sequence[float | None], usable: Sequence[bool] | None, most: int) -> list[str]:
     """Return numbers as `rounded` does, those that can't be used in brackets."""
     texts = [rounded(value, most) for value in values]

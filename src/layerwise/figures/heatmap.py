@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _SIDE_MOST, _CELL_MOST, _CELL_LEAST = 5.4, 0.36, 0.15  # inches
 _LEGIBLE = 4.6  # the smallest size of words in a cell, in points
 _NAME_MOST = 8
-_UNIT_MOST = 24
 _LINE = 0.14  # inches that a further line of the title takes
 _SAME = 1e-9
 _GREYED = (0.86, 0.86, 0.86)
@@ -57,7 +56,7 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
     matrix, layers = matrices[measure], analysis["layers"]
     values = np.array([[_nan(cell) for cell in row] for row in matrix["values"]], np.float64)
     side = max(1.3, len(layers) * max(_CELL_LEAST, min(_CELL_MOST, _SIDE_MOST / len(layers))))
-    with page(side + 1.35, side + 0.75) as figure:
+    with page(side + 1.42, side + 0.75) as figure:
         axes = figure.add_subplot()
         usable = np.array(usable_cells(matrix), bool)
         unlike, alike = ramp_ends(matrix)
@@ -71,9 +70,12 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
         )
         _frame(axes, layers, ordered=not np.allclose(values, values.T, atol=_SAME, equal_nan=True))
         _grey(axes, np.isfinite(values) & ~usable)
+        letters = round(side * 18)
         if (np.isfinite(values) & usable).any():
-            _bar(figure, mesh, axes.inset_axes((1 + 0.12 / side, 0, 0.13 / side, 1)), measure, matrix)
-        title = _title(analysis, measure, matrix, round(side * 18))
+            _bar(
+                figure, mesh, axes.inset_axes((1 + 0.12 / side, 0, 0.13 / side, 1)), measure, matrix, letters
+            )
+        title = _title(analysis, measure, matrix, letters)
         figure.set_figheight(side + 0.75 + _LINE * title.count("\n"))
         axes.set_title(title, fontsize=FONT, loc="left")
         # The size of a cell is only known after the layout.
@@ -99,12 +101,12 @@ def _cell_colours(mesh: Any, values: F64, usable: NDArray[np.bool_]) -> F64:
     return colours
 
 
-def _bar(figure: Figure, mesh: Any, place: Axes, measure: str, matrix: ResultJson) -> None:
+def _bar(figure: Figure, mesh: Any, place: Axes, measure: str, matrix: ResultJson, letters: int) -> None:
     """Draw the ramp of colours, identical layers on top, with a white line at the mean of unrelated ones."""
     bar = figure.colorbar(mesh, cax=place)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, length=2)
-    bar.set_label(_unit(measure, matrix), fontsize=SMALL)
+    bar.set_label(lines(_unit(measure, matrix), letters, 2), fontsize=SMALL)
     floor = np.array([[_nan(cell) for cell in row] for row in matrix.get("floor") or []], np.float64)
     if np.isfinite(floor).any():
         bar.ax.axhline(float(np.nanmean(floor)), color="white", linewidth=1.2)
@@ -159,7 +161,7 @@ def _short(value: float, decimals: int = 2) -> str:
 
 
 def _unit(measure: str, matrix: ResultJson) -> str:
-    name, unit = drawable(measure_name(measure)), drawable(str(matrix.get("unit", "")), _UNIT_MOST)
+    name, unit = measure_name(measure), str(matrix.get("unit", ""))
     name = f"{name}, a distance" if is_distance(matrix) else name
     return name if not unit or unit in name else f"{name} ({unit})"
 

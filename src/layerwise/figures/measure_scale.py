@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from layerwise._util.display import decimals, rounded
+from layerwise._util.display import between, decimals
 from layerwise.figures.display_names import number
 from layerwise.figures.result_access import ResultJson, of_pairs, per_layer
 
@@ -54,8 +54,10 @@ def axis_ends(measure: ResultJson) -> tuple[float, float]:
     span = high - low
     floors = _numbers(measure.get("floor"))
     within = [floor for floor in floors if low - span <= floor <= high + span]
-    if floors and len(within) == len(floors):
-        low, high = min(low, *within), max(high, *within)
+    within = within if len(within) == len(floors) else []
+    low, high = min(low, *within, low), max(high, *within, high)
+    if low < 0 <= min([*ends, *within]):  # a share is never below 0
+        low, high = 0.0, high - low
     margin = _MARGIN * (high - low)
     return low - margin, high + margin
 
@@ -95,8 +97,7 @@ def floor_text(measure: ResultJson) -> str:
     floors = _numbers(measure.get("floor"))
     if not floors:
         return ""
-    ends = dict.fromkeys(rounded(end) for end in (min(floors), max(floors)))
-    return f"{measure.get('floor_of') or 'floor'} {' to '.join(ends)}".replace("-", "−")
+    return f"{measure.get('floor_of') or 'floor'} {between(min(floors), max(floors))}".replace("-", "−")
 
 
 def caution_text(measure: ResultJson) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise._util.display import bracketed, decimals, number, text
+from layerwise._util.display import between, bracketed, decimals, number, text
 from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
 from layerwise.array_types import F64
@@ -70,6 +70,11 @@ class Measured:
         """
         usable = None if self.usable is None else _last(self.usable)
         return bracketed(_last(self.values), usable, self.decimals)
+
+    def floor_written(self) -> str:
+        """Return the least and the largest floor as text, of a matrix those of each layer with the last; else `–`."""
+        floors = [] if self.floor is None else [value for value in _last(self.floor) if np.isfinite(value)]
+        return between(min(floors), max(floors)) if floors else "–"
 
     def __repr__(self) -> str:
         finite = self.values[np.isfinite(self.values)]

@@ -72,10 +72,14 @@ class Caution:
 
 
 def usable(measure: Measure[Any], floor: F64) -> NDArray[np.bool_]:
-    """Return which numbers can be told from those of unrelated layers, whose expected values are `floor`."""
+    """Return which numbers can be told from those of unrelated layers, whose expected values are `floor`.
+
+    Where most can't, none is usable: the few others are layers compared with themselves, or near the limit.
+    """
     full = 2.0 if measure.alike == 0 else 1.0
     room: NDArray[np.bool_] = np.abs(measure.alike - floor) >= _LEAST_ROOM * full
-    return room | np.isnan(floor)
+    fit = room | np.isnan(floor)
+    return fit if fit.mean() > 0.5 else np.zeros_like(fit)
 
 
 def of_similarity(
@@ -93,7 +97,7 @@ def of_similarity(
     if np.isnan(values).all():
         return np.zeros_like(usable_values), without_values(measure.name, rows, width, least=4)
     if not usable_values.all():
-        without = floor[~usable_values]
+        without = floor[~usable_values & ~np.isnan(floor)]
         need = max(FEW_ROWS, _ROWS_PER_DIMENSION.get(measure.name, 0) * width)
         instead = _INSTEAD if rows >= _INSTEAD_ROWS and measure.name != _INSTEAD else None
         ends = float(without.min()), float(without.max())

@@ -15,7 +15,7 @@ function attentionPart(text, all) {
   const draw = () => {
     const lines = (row, column) => [
       t("attention.cell", { from: names[row], to: names[column] }),
-      percent(value(row, column), 1),
+      percent(value(row, column)),
     ];
     let most = 0;
     for (let i = 0; i < n * n; i += 1) most = Math.max(most, value(Math.floor(i / n), i % n));
@@ -84,7 +84,7 @@ function attentionTable(names, value) {
         "span",
         { class: "closest" },
         order.map((column) =>
-          el("span", {}, el("bdi", {}, names[column]), " ", el("small", {}, percent(value(row, column), 1))),
+          el("span", {}, el("bdi", {}, names[column]), " ", el("small", {}, percent(value(row, column)))),
         ),
       ),
     ];

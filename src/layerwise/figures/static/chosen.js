@@ -120,7 +120,7 @@ function chosenCard(scene) {
               el(
                 "span",
                 {},
-                el("span", { class: "cosine", title: t("cosine") }, num(entry.cosine)),
+                el("span", { class: "cosine", title: t("cosine") }, cosineWord(entry.cosine)),
                 " ",
                 textOf(entry, 90),
               ),

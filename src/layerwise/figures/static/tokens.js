@@ -213,7 +213,7 @@ function closeTable(text, names, layers, token) {
               {},
               el("bdi", {}, names[other]),
               " ",
-              el("small", {}, num(text.cosines[from + other] / 127)),
+              el("small", {}, cosineWord(text.cosines[from + other] / 127)),
             ),
           ),
       ),
