@@ -145,10 +145,10 @@ def luminance(colours: list[str]) -> list[float]:
 def fills(tab: Opened, name: str) -> list[str]:
     tab.tab.select_option("#measure", name)
     tab.wait("document.querySelectorAll('#similarity .cell').length === 16")
-    found: list[str] = tab.tab.locator("#similarity .cell rect").evaluate_all(
+    colours: list[str] = tab.tab.locator("#similarity .cell rect").evaluate_all(
         "cells => cells.map((cell) => cell.getAttribute('fill'))"
     )
-    return found
+    return colours
 
 
 def test_alike_is_bright_for_similarities_and_distances(opened: Opened) -> None:
@@ -311,7 +311,7 @@ def test_colours_of_figures_run_from_unrelated_to_identical_layers() -> None:
 def test_a_figure_greys_what_cannot_be_used() -> None:
     figure = heatmap(analysis(), "pwcca")
     axes = figure.axes[0]
-    assert np.ma.getmaskarray(axes.collections[0].get_array()).all()
+    assert np.ma.getmaskarray(np.ma.asarray(axes.collections[0].get_array())).all()
     assert len(axes.collections) == 2, "grey cells over the hatch of undefined ones"
     assert not axes.child_axes, "no ramp"
     assert "use at least 1,536 rows" in axes.get_title(loc="left").replace("\n", " ")
@@ -356,13 +356,13 @@ def test_axes_of_figures_have_the_ends_of_the_page() -> None:
         (per_layer([0.5, 0.5], low=[0.4, 0.4], high=[0.6, 0.6]), (0.2, 0.8)),
         (per_layer([0.5, 0.9], floor=[0.2, 0.2]), (0.2, 0.9)),
         (per_layer([0.5, 0.6], floor=[0.2, 0.2]), (0.5, 0.6)),
-        (per_layer([math.nan, None]), (0, 1)),  # type: ignore[list-item]
+        (per_layer([math.nan, math.nan]), (0, 1)),
     ],
     ids=["cosines", "shares from 0", "dimensions", "intervals", "floor", "floor too far", "nothing"],
 )
 def test_where_axes_begin_and_end(measure: dict[str, Any], ends: tuple[float, float]) -> None:
     low, high = axis_ends(measure)
-    margin = 0 if ends == (0, 1) else 0.07 * (ends[1] - ends[0])
+    margin = 0.0 if ends[1] == 1 else 0.07 * (ends[1] - ends[0])
     assert (low, high) == pytest.approx((ends[0] - margin, ends[1] + margin), abs=1e-9)
 
 

@@ -11,10 +11,11 @@ import pytest
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.geometry import chance, shape, similarity
+from layerwise.geometry import chance, layer_pairs, shape
 from layerwise.geometry.caution import FEW_ROWS
+from layerwise.geometry.layer_pairs import Measure
 from layerwise.geometry.separation import class_separation
-from layerwise.geometry.similarity import MEASURES, Measure
+from layerwise.geometry.similarity import MEASURES
 from planted import noise, states_of, words_of
 
 Rows = np.ndarray[Any, Any]
@@ -48,7 +49,7 @@ def test_the_floor_is_the_mean_over_random_orders_of_rows(
 ) -> None:
     layers = planted(rows, widths)
     order = np.random.default_rng(0).permutation(rows)
-    floor = similarity.by_chance(measure, similarity.prepared(measure, layers), order)
+    floor = layer_pairs.by_chance(measure, layer_pairs.prepared(measure, layers), order)
     # Thirty orders scatter; Wachter's law is that of large matrices, and Procrustes' pairs are approximated.
     tolerance = {"procrustes": 0.1, "svcca": 0.03, "pwcca": 0.03}.get(measure.name, 0.02)
     for i, x in enumerate(layers):
@@ -74,7 +75,7 @@ def test_wachters_law_at_its_ends() -> None:
 def test_undefined_layers_have_no_floor() -> None:
     layers = [noise(30, 4, 1)[0], np.zeros((30, 4), np.float32)]
     for measure in MEASURES:
-        floor = similarity.by_chance(measure, similarity.prepared(measure, layers), np.arange(30))
+        floor = layer_pairs.by_chance(measure, layer_pairs.prepared(measure, layers), np.arange(30))
         assert np.isfinite(floor).tolist() == [[True, False], [False, False]], measure.name
 
 

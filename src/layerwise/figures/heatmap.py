@@ -59,17 +59,8 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
     with page(side + 1.42, side + 0.75) as figure:
         axes = figure.add_subplot()
         usable = np.array(usable_cells(matrix), bool)
-        unlike, alike = ramp_ends(matrix)
-        mesh = axes.pcolormesh(
-            np.ma.masked_where(~np.isfinite(values) | ~usable, values),
-            cmap=RAMP if unlike < alike else f"{RAMP}_r",
-            vmin=min(unlike, alike),
-            vmax=max(unlike, alike),
-            edgecolors="white",
-            linewidth=0.4,
-        )
+        mesh = _cells(axes, values, usable, matrix)
         _frame(axes, layers, ordered=not np.allclose(values, values.T, atol=_SAME, equal_nan=True))
-        _grey(axes, np.isfinite(values) & ~usable)
         letters = round(side * 18)
         if (np.isfinite(values) & usable).any():
             _bar(
@@ -86,12 +77,23 @@ def heatmap(analysis: Any, measure: str = "linear_cka") -> Figure:
     return figure
 
 
-def _grey(axes: Axes, cells: NDArray[np.bool_]) -> None:
-    """Fill cells with grey."""
-    if cells.any():
-        colours = np.zeros((*cells.shape, 4))
-        colours[cells] = (*_GREYED, 1)
+def _cells(axes: Axes, values: F64, usable: NDArray[np.bool_], matrix: ResultJson) -> Any:
+    """Draw usable numbers as colours and others in grey; return the mesh of colours."""
+    unlike, alike = ramp_ends(matrix)
+    mesh = axes.pcolormesh(
+        np.ma.masked_where(~np.isfinite(values) | ~usable, values),
+        cmap=RAMP if unlike < alike else f"{RAMP}_r",
+        vmin=min(unlike, alike),
+        vmax=max(unlike, alike),
+        edgecolors="white",
+        linewidth=0.4,
+    )
+    greyed = np.isfinite(values) & ~usable
+    if greyed.any():
+        colours = np.zeros((*values.shape, 4))
+        colours[greyed] = (*_GREYED, 1)
         axes.pcolormesh(colours, edgecolors="none", linewidth=0)
+    return mesh
 
 
 def _cell_colours(mesh: Any, values: F64, usable: NDArray[np.bool_]) -> F64:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.array_types import F64
+from layerwise.geometry.layer_pairs import Measure
 from layerwise.geometry.rows import RowArray
-from layerwise.geometry.similarity import Measure
 
 FEW_ROWS = 100  # with fewer rows, unrelated layers are drawn to see how far their numbers scatter
 _DRAWS = 40

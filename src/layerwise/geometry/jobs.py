@@ -16,16 +16,17 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32, F64, I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, retrieval, separation, shape, similarity
+from layerwise.geometry import depth, layer_pairs, retrieval, separation, shape
 from layerwise.geometry.analysis import Measured
 from layerwise.geometry.caution import of_layers, of_similarity
 from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
+from layerwise.geometry.layer_pairs import Measure
 from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import centred, finite
 from layerwise.geometry.sample import Sample, pick
-from layerwise.geometry.similarity import MEASURES, Measure
+from layerwise.geometry.similarity import MEASURES
 from layerwise.states import Layered
 
 Jobs = dict[str, Callable[[Tracker], Measured]]
@@ -109,10 +110,10 @@ class SampledLayers:
         floors = []
 
         def values(keep: RowMask) -> F64:
-            layers = similarity.prepared(measure, [_rows(layer, keep) for layer in self.layers])
+            layers = layer_pairs.prepared(measure, [_rows(layer, keep) for layer in self.layers])
             if keep is None:
-                floors.append(similarity.by_chance(measure, layers, self.order))
-            return similarity.compared(measure, layers)
+                floors.append(layer_pairs.by_chance(measure, layers, self.order))
+            return layer_pairs.compared(measure, layers)
 
         note = None if measure.symmetric else "The layer in the row is the first of a pair."
         measured = self._repeats(measure).take(
@@ -129,7 +130,7 @@ class SampledLayers:
                 return float("nan")
             x, y = (measure.prepare(_rows(layer, keep)) for layer in (layers[name], others[name]))
             if keep is None:
-                floors[name] = float(similarity.by_chance(measure, [x, y], self.order)[0, 1])
+                floors[name] = float(layer_pairs.by_chance(measure, [x, y], self.order)[0, 1])
             return measure.compare(x, y)
 
         def values(keep: RowMask) -> list[float]:
