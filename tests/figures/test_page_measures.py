@@ -272,7 +272,7 @@ def test_python_and_the_page_write_the_same_numbers(tmp_path: Path, started: Any
         9.996,
         99.96,
         -0.0004,
-        1234.5,
+        1234.6,
         1.5e6,
         *(10 ** rng.uniform(-5, 5, 60)),
     ]
