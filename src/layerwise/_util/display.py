@@ -59,8 +59,8 @@ def decimals(half_widths: Iterable[float | None] = (), step: float | None = None
     >>> decimals(), decimals([0.02, 0.03]), decimals([4]), decimals(step=1 / 52)
     (3, 2, 0, 2)
     """
-    known = sorted(half for half in half_widths if half is not None and math.isfinite(half) and half > 0)
-    error = max(known[len(known) // 2] if known else 0.0, step or 0.0)
+    halves = sorted(half for half in half_widths if half is not None and math.isfinite(half) and half > 0)
+    error = max(halves[len(halves) // 2] if halves else 0.0, step or 0.0)
     return DECIMALS if not error else max(0, min(DECIMALS, math.ceil(-math.log10(error) - 1e-9)))
 
 

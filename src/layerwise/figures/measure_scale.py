@@ -68,10 +68,10 @@ def ramp_ends(measure: ResultJson) -> tuple[float, float]:
     alike = number(measure.get("alike"))
     if alike is None:
         alike = max([*values, 1.0])
-    known = [*values, *_numbers(measure.get("floor")), alike]
+    references = [*values, *_numbers(measure.get("floor")), alike]
     if is_distance(measure):
-        return max(*known, alike + _LEAST), alike
-    return min(*known, alike - _LEAST), alike
+        return max(*references, alike + _LEAST), alike
+    return min(*references, alike - _LEAST), alike
 
 
 def is_distance(measure: ResultJson) -> bool:
