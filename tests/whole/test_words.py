@@ -25,7 +25,15 @@ OTHER_TEXT = {
     | {"{} needs numbers: correct it, or use {}", ", or use another column for {}"},
     "probing": {"online code", " and online code"},
     "geometry": {"extract such rows", "add that", "on all rows"},
-    "figures": {"axes fraction", "offset points", "lower left", "outside lower center", "language of figures"}
+    "figures": {
+        "axes fraction",
+        "offset points",
+        "last resort",
+        "pip install 'layerwise[fonts]'",
+        "lower left",
+        "outside lower center",
+        "language of figures",
+    }
     | {"there are {}", "there are none"},
     "page": {"restore the model of the dataset"},
 }
@@ -34,7 +42,7 @@ SCRIPT_CODE = re.compile(
     r"""/\*.*?\*/|(?<![:"'`\w])//[^\n]*|(?:class|d|transform|points|style|rel|href): (?:`[^`]*`|"[^"]*"|[^,}\n]*"[^"]*")""",
     re.S,
 )
-SELECTOR = re.compile(r"^\(prefers-|:not\(|^[a-z., ]+, [a-z]+$|^[a-z]+ ink\{")
+SELECTOR = re.compile(r"^path of-|^\(prefers-|:not\(|^[a-z., ]+, [a-z]+$|^[a-z]+ ink\{")
 SCRIPT_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 
 

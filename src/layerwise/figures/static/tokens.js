@@ -270,7 +270,7 @@ function closeTable(text, names, layers, token) {
               {},
               unknownMark(el("bdi", {}, names[other]), text.unknown?.[other]),
               " ",
-              el("small", {}, num(text.cosines[from + other] / 127)),
+              el("small", {}, cosineWord(text.cosines[from + other] / 127)),
             ),
           ),
       ),
