@@ -354,12 +354,22 @@ def test_axes_of_figures_have_the_ends_of_the_page() -> None:
         (per_layer([0.5, 0.501]), (0.4755, 0.5255)),
         (per_layer([0.001, 0.002], "share of texts"), (0, 0.05)),
         (per_layer([10.0, 10.1], "number of dimensions"), (10.05 - 0.505, 10.05 + 0.505)),
+        (per_layer([0.0, 0.0], "length of a vector"), (0, 0.05)),
         (per_layer([0.5, 0.5], low=[0.4, 0.4], high=[0.6, 0.6]), (0.2, 0.8)),
         (per_layer([0.5, 0.9], floor=[0.2, 0.2]), (0.2, 0.9)),
         (per_layer([0.5, 0.6], floor=[0.2, 0.2]), (0.5, 0.6)),
         (per_layer([math.nan, math.nan]), (0, 1)),
     ],
-    ids=["cosines", "shares from 0", "dimensions", "intervals", "floor", "floor too far", "nothing"],
+    ids=[
+        "cosines",
+        "shares from 0",
+        "dimensions",
+        "all zeros",
+        "intervals",
+        "floor",
+        "floor too far",
+        "nothing",
+    ],
 )
 def test_where_axes_begin_and_end(measure: dict[str, Any], ends: tuple[float, float]) -> None:
     low, high = axis_ends(measure)

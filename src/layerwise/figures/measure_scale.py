@@ -119,7 +119,8 @@ def _axis_json(measure: ResultJson) -> dict[str, Any]:
 
 
 def _least(unit: str, values: Iterable[float]) -> float:
-    return _LEAST_SHARE * max(map(abs, values)) if unit in _RELATIVE else _LEAST
+    relative = _LEAST_SHARE * max(map(abs, values)) if unit in _RELATIVE else 0.0
+    return relative or _LEAST
 
 
 def _half_widths(measure: ResultJson) -> list[float]:

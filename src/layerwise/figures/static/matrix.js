@@ -163,6 +163,12 @@ function floorWords(measure, floor = measure.floor) {
   return span === "–" ? "" : t("floor", { of: floorName(measure), span });
 }
 
+/** The floors of a layer with each of the others; of a single layer its own. */
+function floorsOf(measure, column) {
+  const floors = (measure.floor ?? []).map((row) => row[column]);
+  return floors.length > 1 ? floors.filter((_, r) => r !== column) : floors;
+}
+
 /** The least and the largest of numbers in words: "0.62 to 0.68", or one number where they are the same. */
 function spanWord(values, most = 3) {
   const numbers = values.filter(isNumber);
@@ -192,7 +198,7 @@ function alikeLegend(measure, range) {
 
 function matrixTable(layers, name, measure) {
   const names = layers.map(shown);
-  const unlike = (c) => spanWord((measure.floor ?? []).map((row) => row[c]).filter((_, r) => r !== c));
+  const unlike = (c) => spanWord(floorsOf(measure, c));
   if (layers.length <= 14)
     return table(
       [t("layer"), ...names],
@@ -257,7 +263,7 @@ function oneMatrix(layers, name, measure, compare) {
     isNumber(value(r, c))
       ? `${measureName(name)} ${pairWord(measure, r, c)} ${pairInterval(measure, r, c)}`.trim()
       : t("undefined"),
-    ...(isNumber(measure.floor?.[r]?.[c]) ? [floorWords(measure, [measure.floor[r][c]])] : []),
+    ...(isNumber(measure.floor?.[r]?.[c]) ? [floorWords(measure, floorsOf(measure, c))] : []),
   ];
   const flat = measure.values.flat();
   const painted = layers.some((_, r) => layers.some((_, c) => isNumber(value(r, c)) && usable(r, c)));
