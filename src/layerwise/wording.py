@@ -15,6 +15,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
+from layerwise._util.display import DECIMALS, half_up, rounded
+
 Value: TypeAlias = "str | int | Message | Sequence[str | Message]"
 """A name or a formatted number, a whole number, a part of a sentence, or a list of names."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -119,7 +121,7 @@ def fixed(value: float, digits: int = 3) -> str:
     >>> fixed(0.84712), fixed(-0.5, 1), fixed(-0.0001), fixed(float("nan"))
     ('0.847', '−0.5', '0.000', '–')
     """
-    return f"{value:z.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    return half_up(value, digits) if math.isfinite(value) else "–"
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -128,7 +130,19 @@ def percent(share: float, digits: int = 0) -> str:
     >>> percent(0.333)
     '33%'
     """
-    return f"{100 * share:.{digits}f}%".replace("-", "−")
+    return f"{half_up(100 * share, digits)}%" if math.isfinite(share) else "–"
+
+
+def span(low: float, high: float, most: int = DECIMALS) -> str:
+    """Return two ends of numbers with at most `most` decimals, or one where they are the same.
+
+    The page does the same (`spanWord` in matrix.js).
+
+    >>> span(0.6213, 0.6842), span(0.0, 0.0), span(0.01251, 0.01252)
+    ('0.621 to 0.684', '0', '0.013')
+    """
+    ends = [rounded(end, most) if end else "0" for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else Message("span", low=ends[0], high=ends[1])
 
 
 def joined(sentences: Sequence[str], lang: str) -> str:

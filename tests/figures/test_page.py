@@ -435,7 +435,7 @@ def test_search_hover_choose(show: Show) -> None:
     assert "5 of 5 are among the nearest at both layers" in chosen
     assert ("cut here" in chosen) == (17 in CLIPPED)
     assert opened.tab.locator("#chosen li.kept").count() == 10
-    assert opened.text("#chosen .beside li button") == "0.787 text number 18 of a small set"
+    assert opened.text("#chosen .beside li button") == "0.79 text number 18 of a small set"
     opened.tab.locator("#chosen .beside li button").first.click()
     opened.wait("document.querySelector('#chosen .whole')?.textContent.includes('number 18')")
     opened.tab.keyboard.press("Escape")
@@ -568,7 +568,7 @@ def test_one_text(show: Show) -> None:
     first = opened.text("#strip tbody tr")
     opened.tab.select_option("#strip-colour", "norms")
     assert opened.text("#strip tbody tr") != first
-    cell = '#attention .cell[aria-label="hel attends to [CLS]; 100.0%"]'
+    cell = '#attention .cell[aria-label="hel attends to [CLS]; 100%"]'
     opened.tab.wait_for_selector(cell)
     assert opened.tab.locator("#attention .cell").count() == 25
     opened.tab.select_option("#attention-head", "1")

@@ -402,8 +402,8 @@ def test_no_text_lies_on_another(open_page: Open, wide: int, lang: str) -> None:
 
 
 def numbers(text: str) -> set[str]:
-    """Return the numbers with decimals in a text: others may be names of layers."""
-    return set(re.findall(r"[−-]?\d+\.\d+", text))
+    """Return the numbers with decimals and the percentages in a text: others may be names of layers."""
+    return set(re.findall(r"[−-]?\d+\.\d+|\d+%", text))
 
 
 @pytest.mark.parametrize("lang", LANGS)

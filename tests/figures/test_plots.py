@@ -330,7 +330,7 @@ def test_a_matrix_says_what_its_sides_and_colours_are() -> None:
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("first of the pair", "second of the pair")
     figure = heatmap(analysis(7), "procrustes")
     axes = figure.axes[0]
-    assert figure.axes[0].child_axes[0].get_ylabel() == "Procrustes (d²)"
+    assert figure.axes[0].child_axes[0].get_ylabel() == "Procrustes distance (d²)"
     assert axes.get_ylim() == (7, 0), "the first layer is on top"
     mesh = axes.collections[0]
     values: Any = np.ma.masked_invalid(np.asarray(mesh.get_array(), float)).reshape(7, 7)

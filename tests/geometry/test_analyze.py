@@ -18,6 +18,7 @@ from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
 from layerwise.geometry import separation, shape, similarity
 from layerwise.geometry.dimension import two_nn
+from layerwise.geometry.layer_pairs import matrix
 from layerwise.geometry.retrieval import accuracy, pair_rows
 from layerwise.geometry.umap import umap
 from planted import noise, states_of, words_of
@@ -96,7 +97,7 @@ def test_every_number_is_that_of_its_function() -> None:
     for name, value in wanted.items():
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name
     for measure in similarity.MEASURES:
-        assert np.array_equal(found[measure.name].values, similarity.matrix(measure, layers)), measure.name
+        assert np.array_equal(found[measure.name].values, matrix(measure, layers)), measure.name
     rest = {"anisotropy_standardised", "rogue_share_1", "rogue_share_3", "intrinsic_dimension"}
     assert set(found.measures) == set(wanted) | MATRICES | rest
     assert not found.notes

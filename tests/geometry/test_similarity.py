@@ -17,13 +17,12 @@ from sklearn.decomposition import PCA
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.geometry import similarity
+from layerwise.geometry.layer_pairs import Measure, matrix
 from layerwise.geometry.rows import RowArray, standardise
 from layerwise.geometry.similarity import (
     MEASURES,
-    Measure,
     debiased_cka,
     linear_cka,
-    matrix,
     neighbour_overlap,
     procrustes,
     pwcca,

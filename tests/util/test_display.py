@@ -47,8 +47,8 @@ def test_results() -> None:
     assert found.advice.text[:20] in shown
     analysis = lw.analyze(states, measure=["norm", "rsa"])
     shown = analysis._repr_html_()
-    assert f"{analysis['norm'].values[0]:.4g}" in shown
-    assert f"{analysis['rsa'].values[0, 1]:.4g}" in shown
+    assert f"{analysis['norm'].values[0]:.2f}" in shown
+    assert f"<td>{analysis['rsa'].values[0, 1]:.3f}</td>" in shown
 
 
 def test_explore_shows_the_page() -> None:

@@ -9,12 +9,15 @@ import statistics
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
 from html import escape
 from typing import Any
 
 COLUMNS, LINES = 100, 5  # of a text display
 _CELL = 200  # characters of a cell
 _ROWS = 200  # rows of a table
+DECIMALS = 3  # the most decimals of a measure's numbers
+_HALF_UP = Context(prec=400, rounding=ROUND_HALF_UP)  # digits enough for all floats
 _EMOJI_STYLE = "\ufe0f"  # shows the character before it as an emoji, in two columns
 
 
@@ -49,6 +52,61 @@ def number(value: float | None) -> str:
     ('0.1235', '–')
     """
     return "–" if value is None else f"{value:.4g}"
+
+
+def decimals(half_widths: Iterable[float | None] = (), step: float | None = None) -> int:
+    """Return how many decimals of numbers are precise, at most three: below that, a digit is smaller than the error.
+
+    The error is the median half width of their 95% intervals, or the step from one possible number to the next.
+
+    >>> decimals(), decimals([0.02, 0.03]), decimals([4]), decimals(step=1 / 52)
+    (3, 2, 0, 2)
+    """
+    halves = sorted(half for half in half_widths if half is not None and math.isfinite(half) and half > 0)
+    error = max(halves[len(halves) // 2] if halves else 0.0, step or 0.0)
+    return DECIMALS if not error else max(0, min(DECIMALS, math.ceil(-math.log10(error) - 1e-9)))
+
+
+def half_up(value: float, places: int, *, commas: bool = False) -> str:
+    """Return a finite number with so many decimals; halves are rounded away from zero, and 0 has no sign.
+
+    The page does the same (`toFixed` and `minus` in words.js), but `format` rounds halves to the even digit.
+
+    >>> half_up(0.125, 2), half_up(-2.5, 0), half_up(-0.0001, 3), half_up(1234.5, 0, commas=True)
+    ('0.13', '−3', '0.000', '1,235')
+    """
+    digits = Decimal(value).quantize(Decimal(1).scaleb(-places), context=_HALF_UP)
+    return f"{digits if digits else abs(digits):{',' if commas else ''}f}".replace("-", "−")
+
+
+def rounded(value: float | None, most: int = DECIMALS) -> str:
+    """Return a number with three significant digits, but at most `most` decimals; `–` for `None` and NaN.
+
+    The page does the same (`num` in words.js).
+
+    >>> rounded(0.12345), rounded(0.12345, 2), rounded(-0.0001), rounded(12.345), rounded(1234.5), rounded(math.nan)
+    ('0.123', '0.12', '0.000', '12.3', '1,235', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(_significant(value, 3))
+    if size >= 1e6:
+        digits, exponent = f"{_significant(value, 2):.1e}".replace("-", "−").split("e")
+        return f"{digits}e{int(exponent):+d}"
+    places = min(most, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else DECIMALS)
+    return half_up(value, places, commas=True)
+
+
+def bracketed(values: Sequence[float | None], usable: Sequence[bool] | None, most: int) -> list[str]:
+    """Return numbers as `rounded` does, those that can't be used in brackets."""
+    texts = [rounded(value, most) for value in values]
+    if usable is None:
+        return texts
+    return [text if fit or text == "–" else f"({text})" for text, fit in zip(texts, usable, strict=True)]
+
+
+def _significant(value: float, digits: int) -> Decimal:
+    return Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal(Decimal(value))
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -6,7 +6,6 @@ Writes analysis.json with all results, and figures as SVG and PNG: one of the me
 """
 
 import argparse
-from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
@@ -50,25 +49,24 @@ def run(args: argparse.Namespace) -> int:
             threads=args.threads,
         )
     result = analysis.to_json()
-    output.print_notes(result["notes"])
+    output.print_notes([*result["notes"], *analysis.cautions()])
     if args.json:
         output.print_json(result)
         return 0
     sample = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    output.print_lines(*_table(result), "", f"{sample}; all results are in {args.out}")
+    output.print_lines(*_table(analysis), "", f"{sample}; all results are in {args.out}")
     return 0
 
 
-def _table(result: Mapping[str, Any]) -> list[str]:
-    """Return a line per measure, with a column per layer; of a matrix, the values of each layer with the last one."""
-    layers = result["layers"]
-    rows = [("", *layers)]
-    for name, measure in result["measures"].items():
-        matrix = isinstance(measure["values"][0], list)
-        values = [row[-1] for row in measure["values"]] if matrix else measure["values"]
-        rows.append((f"{name} with {layers[-1]}" if matrix else name, *map(_number, values)))
-    return output.table(rows, right=range(1, len(layers) + 1))
+def _table(analysis: Any) -> list[str]:
+    """Return a line per measure, with a column per layer; of a matrix, the values of each layer with the last one.
 
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    The last column is what rows, classes or layers without any relation give.
+    """
+    layers = analysis.layers
+    rows = [("", *layers, "by chance")]
+    for name, measure in analysis.measures.items():
+        matrix = f" with {layers[-1]}{' (distance)' if measure.alike == 0 else ''}"
+        title = f"{name}{matrix if measure.values.ndim == 2 else ''}"
+        rows.append((title, *measure.written(), measure.floor_written()))
+    return output.table(rows, right=range(1, len(layers) + 2))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import BLUE, FONT, SMALL, page
+from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, page
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
+from layerwise.figures.measure_scale import axis_ends, caution_text, floor_text, usable_cells
 from layerwise.figures.result_access import ResultJson, content, listed, per_layer
-from layerwise.figures.series import draw, frame, layer_values, lines
+from layerwise.figures.series import draw, frame, layer_values, lines, runs
 from layerwise.wording import measure_name, text_in
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ _WIDER_FROM = 30  # layers
 def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang: str = "en") -> Figure:
     """Return small panels, one per measure that is a number per layer, as a `matplotlib.figure.Figure`.
 
-    Layers are in order of depth; bands are 95% intervals; the line has a gap where a measure isn't defined.
+    Layers are in order of depth; bands are 95% intervals; the line has a gap where a measure isn't defined or can't be
+    used. A dashed line is what rows, classes or layers without any relation give, where there is such a number. An axis
+    never shows less than a span that means something, such as 0.05 of a cosine.
 
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
@@ -46,8 +49,11 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (name, measure) in enumerate(chosen.items()):
             _panel(panels[place], layers, name, measure, 72 * (wide - 0.6))
-            if place + columns >= len(chosen):
-                panels[place].set_xlabel(say("figure.layer.axis"), fontsize=SMALL)
+            below = [say("figure.layer.axis")] if place + columns >= len(chosen) else []
+            below += [
+                lines(floor, round(72 * (wide - 0.6) / 4.2), 2) for floor in [_floor_words(measure)] if floor
+            ]
+            panels[place].set_xlabel("\n".join(below), fontsize=SMALL)
         for spare in panels[len(chosen) :]:
             spare.remove()
         title = lines(_title(analysis, chosen), round(columns * wide * 16))
@@ -75,15 +81,46 @@ def _title(analysis: ResultJson, chosen: dict[str, ResultJson]) -> str:
 
 
 def _panel(axes: Axes, layers: Sequence[str], name: str, measure: ResultJson, wide: float) -> None:
+    usable = usable_cells(measure)
     ends = [measure.get(end) or [None] * len(layers) for end in ("low", "high")]
     items = [
-        dict(zip(("value", "low", "high"), three, strict=True))
-        for three in zip(measure["values"], *ends, strict=True)
+        dict(zip(("value", "low", "high"), three if fit else (None,) * 3, strict=True))
+        for three, fit in zip(zip(measure["values"], *ends, strict=True), usable, strict=True)
     ]
     series = layer_values(layers, items)
     draw(axes, series, BLUE, band=True)
+    low, high = axis_ends(measure)
+    axes.set_ylim(low, high)
+    floor = [
+        (value.x, value.value) for value in layer_values(layers, measure.get("floor") or [None] * len(layers))
+    ]
+    for run in runs([(x, at) for x, at in floor if at is None or low <= at <= high]):
+        axes.plot(
+            *zip(*_widened(run), strict=True), color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1
+        )
     frame(axes, layers, series, wide)
+    caution = caution_text(measure)
+    if caution and not any(value.value is not None for value in series):
+        for text in axes.texts:
+            text.set(text=lines(caution, round(wide / 4), 7), fontsize=SMALL)
     axes.set_title(
         lines(text_in(measure_name(name), language()), round(wide / 4.4), 2), fontsize=FONT, loc="left", pad=4
     )
     axes.set_ylabel(lines(str(measure.get("unit", "")), 20), fontsize=SMALL)
+
+
+def _floor_words(measure: ResultJson) -> str:
+    """Return what the dashed line is, or where the floor lies that the axis doesn't show."""
+    text, (low, high) = floor_text(measure), axis_ends(measure)
+    if not text:
+        return ""
+    floors = [at for at in map(number, measure["floor"]) if at is not None]
+    if any(low <= at <= high for at in floors):
+        return say("floor.dashed", words=text)
+    return say("floor.below" if max(floors) < low else "floor.above", words=text)
+
+
+def _widened(run: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return points with the first and the last moved outwards, so that the floor of one layer is a line too."""
+    (first, low), (last, high) = run[0], run[-1]
+    return [(first - 0.4, low), *run, (last + 0.4, high)]

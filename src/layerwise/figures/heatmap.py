@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from layerwise._util.display import half_up, rounded
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, lay_out, page, readable_on, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
+from layerwise.figures.measure_scale import (
+    caution_text,
+    floor_text,
+    is_distance,
+    places,
+    ramp_ends,
+    usable_cells,
+)
 from layerwise.figures.result_access import ResultJson, content, listed, of_pairs
 from layerwise.figures.series import lines
 from layerwise.wording import measure_name, text_in
@@ -22,15 +33,19 @@ if TYPE_CHECKING:
 _SIDE_MOST, _CELL_MOST, _CELL_LEAST = 5.4, 0.36, 0.15  # inches
 _LEGIBLE = 4.6  # the smallest size of words in a cell, in points
 _NAME_MOST = 8
+_LINE = 0.14  # inches that a further line of the title takes
 _SAME = 1e-9
+_GREYED = (0.86, 0.86, 0.86)
 
 
 @speaking
 def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> Figure:
     """Return the matrix of a measure between layers, as a `matplotlib.figure.Figure`.
 
-    Brighter is more similar. Cells show their number where there is room; undefined cells are hatched. Where the
-    order of a pair matters, the row is the first layer.
+    Brighter is more similar, also for a distance: colours run from unrelated layers (the floor of the measure) to
+    identical ones. Cells show their number where there is room. Numbers that can't be told from those of unrelated layers
+    are grey, and the title says why; undefined cells are hatched. Where the order of a pair matters, the row is the first
+    layer.
 
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
@@ -47,41 +62,64 @@ def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> 
     matrix, layers = matrices[measure], analysis["layers"]
     values = np.array([[_nan(cell) for cell in row] for row in matrix["values"]], np.float64)
     side = max(1.3, len(layers) * max(_CELL_LEAST, min(_CELL_MOST, _SIDE_MOST / len(layers))))
-    with page(side + 1.35, side + 0.75) as figure:
+    with page(side + 1.42, side + 0.75) as figure:
         axes = figure.add_subplot()
-        bright = number(matrix.get("alike")) == 0
-        low, high = _range(values)
-        mesh = axes.pcolormesh(
-            np.ma.masked_invalid(values),
-            cmap=f"{RAMP}_r" if bright else RAMP,
-            vmin=low,
-            vmax=high,
-            edgecolors="white",
-            linewidth=0.4,
-        )
-        bar = figure.colorbar(mesh, cax=axes.inset_axes((1 + 0.12 / side, 0, 0.13 / side, 1)))
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=SMALL, length=2)
+        usable = np.array(usable_cells(matrix), bool)
+        mesh = _cells(axes, values, usable, matrix)
         _frame(axes, layers, ordered=not np.allclose(values, values.T, atol=_SAME, equal_nan=True))
-        bar.set_label(lines(_unit(measure, matrix), round(side * 18), 2), fontsize=SMALL)
-        axes.set_title(lines(_title(analysis, measure), round(side * 18), 2), fontsize=FONT, loc="left")
+        letters = round(side * 18)
+        if (np.isfinite(values) & usable).any():
+            _bar(
+                figure, mesh, axes.inset_axes((1 + 0.12 / side, 0, 0.13 / side, 1)), measure, matrix, letters
+            )
+        title = _title(analysis, measure, matrix, letters)
+        figure.set_figheight(side + 0.75 + _LINE * title.count("\n"))
+        axes.set_title(title, fontsize=FONT, loc="left")
         # The size of a cell is only known after the layout.
         lay_out(figure)
         cell = float(axes.bbox.width) / len(layers) * 72 / figure.dpi
         _names(axes, layers, cell)
-        _numbers(axes, values, mesh.to_rgba(values), cell)
+        _numbers(axes, values, _cell_colours(mesh, values, usable), cell, places(matrix))
     return figure
 
 
-def _range(values: F64) -> tuple[float, float]:
-    """Return the ends of the colour ramp: the extremes of the numbers, or a range around them if all are equal."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
-    if high - low > _SAME * max(abs(low), abs(high)):
-        return low, high
-    return (0.0, 1.0) if 0 <= low <= 1 else (low - abs(low) / 10, high + abs(high) / 10)
+def _cells(axes: Axes, values: F64, usable: NDArray[np.bool_], matrix: ResultJson) -> Any:
+    """Draw usable numbers as colours and others in grey; return the mesh of colours."""
+    unlike, alike = ramp_ends(matrix)
+    mesh = axes.pcolormesh(
+        np.ma.masked_where(~np.isfinite(values) | ~usable, values),
+        cmap=RAMP if unlike < alike else f"{RAMP}_r",
+        vmin=min(unlike, alike),
+        vmax=max(unlike, alike),
+        edgecolors="white",
+        linewidth=0.4,
+    )
+    greyed = np.isfinite(values) & ~usable
+    if greyed.any():
+        colours = np.zeros((*values.shape, 4))
+        colours[greyed] = (*_GREYED, 1)
+        axes.pcolormesh(colours, edgecolors="none", linewidth=0)
+    return mesh
+
+
+def _cell_colours(mesh: Any, values: F64, usable: NDArray[np.bool_]) -> F64:
+    """Return the colour behind each number, (L, L, 4)."""
+    colours: F64 = mesh.to_rgba(values)
+    colours[~usable] = (*_GREYED, 1)
+    return colours
+
+
+def _bar(figure: Figure, mesh: Any, place: Axes, measure: str, matrix: ResultJson, letters: int) -> None:
+    """Draw the ramp of colours, identical layers on top, with a white line at the mean of unrelated ones."""
+    bar = figure.colorbar(mesh, cax=place)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=SMALL, length=2)
+    bar.set_label(lines(_unit(measure, matrix), letters, 2), fontsize=SMALL)
+    floor = np.array([[_nan(cell) for cell in row] for row in matrix.get("floor") or []], np.float64)
+    if np.isfinite(floor).any():
+        bar.ax.axhline(float(np.nanmean(floor)), color="white", linewidth=1.2)
+    if is_distance(matrix):
+        bar.ax.invert_yaxis()
 
 
 def _frame(axes: Axes, layers: Sequence[str], *, ordered: bool) -> None:
@@ -101,9 +139,11 @@ def _names(axes: Axes, layers: Sequence[str], cell: float) -> None:
         axis.set_ticks([i + 0.5 for i in range(0, len(names), every)], names[::every])
 
 
-def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
+def _numbers(axes: Axes, values: F64, colours: F64, cell: float, decimals: int) -> None:
     """Write each number into its cell, or none if the cells are too small."""
-    texts = {at: _short(float(values[at])) for at in np.ndindex(values.shape) if np.isfinite(values[at])}
+    texts = {
+        at: _short(float(values[at]), decimals) for at in np.ndindex(values.shape) if np.isfinite(values[at])
+    }
     longest = max(map(len, texts.values()), default=1)
     size = min(SMALL, 0.86 * cell / width_of("0" * longest, 1))
     if size < _LEGIBLE:
@@ -120,11 +160,11 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float) -> None:
         )
 
 
-def _short(value: float) -> str:
-    """Return a number in about four characters: `.93`, `1.00`, `−.05`, `12.3`."""
-    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
-    text = text.removeprefix("-") if float(text) == 0 else text
-    return text.replace("0.", ".", 1).replace("-", "−") if abs(float(text)) < 1 else text.replace("-", "−")
+def _short(value: float, decimals: int = 2) -> str:
+    """Return a number in about four characters: `.93`, `1.00`, `−.05`, `12.3`; with fewer decimals where fewer are precise."""
+    if abs(value) >= 10:
+        return rounded(value)
+    return re.sub(r"^(−?)0\.", r"\1.", half_up(value, min(decimals, 2)))
 
 
 def _unit(measure: str, matrix: ResultJson) -> str:
@@ -132,10 +172,14 @@ def _unit(measure: str, matrix: ResultJson) -> str:
     return name if not unit or unit in name else f"{name} ({unit})"
 
 
-def _title(analysis: ResultJson, measure: str) -> str:
+def _title(analysis: ResultJson, measure: str, matrix: ResultJson, letters: int) -> str:
+    """Return the measure, the number of rows, and why the measure can't be used, or what unrelated layers give."""
     rows = number(analysis.get("rows"))
     name = text_in(measure_name(measure), language())
-    return say("figure.title.rows", name=name, n=int(rows)) if rows is not None else name
+    name = say("figure.title.rows", name=name, n=int(rows)) if rows is not None else name
+    caution, floor = caution_text(matrix), floor_text(matrix)
+    below = caution or (say("figure.white", words=floor) if floor else "")
+    return "\n".join(filter(None, (lines(name, letters, 2), lines(below, letters, 6))))
 
 
 def _nan(cell: Any) -> float:

@@ -26,7 +26,7 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
       span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null; with `short_mixes`, the shortest form of each mix string in it
-    analysis    content of analysis.json, or null
+    analysis    content of analysis.json, or null; its measures get a `scale` (`figures.measure_scale`)
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`, `unknown` (or null),
                 `truncated` (how many tokens were cut off),
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
@@ -64,6 +64,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.choices import LANGS, one_of
+from layerwise.figures.measure_scale import with_scales
 from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 from layerwise.wording import catalogue, in_language
 
@@ -100,9 +101,9 @@ def page(data: Mapping[str, Any], lang: str = "en", remote: bool = False) -> str
         RequestError: an unknown language.
     """
     one_of("lang", lang, LANGS)
-    content = in_language(data, lang)
-    if remote:
-        content = {"title": content.get("title"), "remote": True}
+    content: Mapping[str, Any] = {"title": data.get("title"), "remote": True}
+    if not remote:
+        content = in_language({**data, "analysis": with_scales(data.get("analysis"))}, lang)
     # Runs as a module: strict mode, and no names in the global scope.
     script = "".join(f"// {name}.js\n{_static(f'{name}.js')}\n" for name in SCRIPTS)
     style = _static("page.css")

@@ -44,13 +44,13 @@ def draw(axes: Axes, series: Sequence[LayerValue], colour: str, *, band: bool) -
     """
     size = 3.6 if len(series) <= _MANY else 2.4
     ends = [(spot.x, spot.low, spot.high) for spot in series]
-    for run in _runs(ends):
+    for run in runs(ends):
         x, low, high = zip(*run, strict=True)
         if band and len(run) > 1:
             axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0, zorder=2)
         else:
             axes.vlines(x, low, high, color=colour, alpha=0.55, linewidth=1.4, zorder=2)
-    for run in _runs([(spot.x, spot.value) for spot in series]):
+    for run in runs([(spot.x, spot.value) for spot in series]):
         x, value = zip(*run, strict=True)
         axes.plot(
             x,
@@ -87,7 +87,7 @@ def lines(text: str, width: int, most: int = 3) -> str:
     return wrapped(drawable(text), width, most)
 
 
-def _runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+def runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
     """Return the runs of consecutive items that contain no `None`."""
     grouped = groupby(items, key=lambda item: None not in item)
     return [list(run) for whole, run in grouped if whole]

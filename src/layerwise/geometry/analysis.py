@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from layerwise._util.display import number, text
+from layerwise._util.display import bracketed, decimals, number, text
 from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
 from layerwise.array_types import F64
+from layerwise.geometry.caution import Caution
 from layerwise.results import NamedResult, Table
-from layerwise.wording import messages_json
+from layerwise.wording import Message, measure_name, messages_json, span
 
 if TYPE_CHECKING:
     from layerwise._util.pandas import PandasFrame
@@ -28,6 +30,12 @@ class Measured:
         low, high: the ends of 95% intervals, in the shape of `values`; `None` without intervals.
         note: what a reader must know to interpret the numbers.
         alike: for measures of pairs, the value of a layer with itself: 1 for a similarity, 0 for a distance.
+        floor: what rows, classes or layers without any relation give, in the shape of `values`; `None` where there is no
+            such value.
+        floor_of: what gives the floor, such as "unrelated layers".
+        usable: bool, in the shape of `values`: which numbers can be told from the floor; `None` if all can.
+        caution: why the others can't be used, and what to do.
+        step: the smallest difference between two values, where there is one.
     """
 
     values: F64
@@ -37,19 +45,49 @@ class Measured:
     high: F64 | None = None
     note: str | None = None
     alike: float | None = None
+    floor: F64 | None = None
+    floor_of: str | None = None
+    usable: NDArray[np.bool_] | None = None
+    caution: Caution | None = None
+    step: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `analysis.json` holds them; those that are `None` are left out."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["caution"] = None if self.caution is None else self.caution.to_json()
         content = {name: value for name, value in fields.items() if value is not None}
-        return content | {"messages": messages_json(unit=self.unit, source=self.source, note=self.note)}
+        sentences = {name: fields[name] for name in ("unit", "source", "note", "floor_of")}
+        return content | {"messages": messages_json(**sentences)}
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals of the numbers are precise."""
+        if self.low is None or self.high is None:
+            return decimals(step=self.step)
+        return decimals(((self.high - self.low) / 2).ravel().tolist(), self.step)
+
+    def written(self) -> list[str]:
+        """Return the number of each layer as text, of a matrix that of each layer with the last.
+
+        Digits end where precision does; numbers that can't be used are in brackets.
+        """
+        usable = None if self.usable is None else _last(self.usable)
+        return bracketed(_last(self.values), usable, self.decimals)
+
+    def floor_written(self) -> str:
+        """Return the least and the largest floor as text, of a matrix those of each layer with the last; else `–`."""
+        floors = [] if self.floor is None else [value for value in _last(self.floor) if np.isfinite(value)]
+        return span(min(floors), max(floors)) if floors else "–"
 
     def __repr__(self) -> str:
         finite = self.values[np.isfinite(self.values)]
         ends = (
             f"{number(float(finite.min()))} to {number(float(finite.max()))}" if len(finite) else "undefined"
         )
-        return text([f"Measured: {self.unit}, {self.values.shape}, {ends}", self.source, self.note or ""])
+        caution = self.caution.text if self.caution else ""
+        return text(
+            [f"Measured: {self.unit}, {self.values.shape}, {ends}", self.source, caution, self.note or ""]
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,7 +130,7 @@ class Analysis(NamedResult[Measured]):
         Args:
             measure: the name of one measure. Without it there is a column for each measure that is a number per
                 layer, and where it has intervals one for each end, such as `norm_low` and `norm_high`. Of a number
-                per layer the columns are `layer`, `value`, `low` and `high`, of a matrix `layer` and the names of
+                per layer the columns are `layer`, `value`, `low`, `high` and `floor`, of a matrix `layer` and the names of
                 all layers.
 
         Raises:
@@ -119,8 +157,16 @@ class Analysis(NamedResult[Measured]):
             f"Analysis: {self.rows:,} of {self.of:,} rows, level {self.level}{pool}, {len(self.layers)} layers",
             f"per layer: {', '.join(per_layer)}" if per_layer else "",
             f"per pair of layers: {', '.join(of_pairs)}" if of_pairs else "",
-            " ".join(self.notes),
+            " ".join((*self.notes, *self.cautions())),
         ]
+
+    def cautions(self) -> list[Message]:
+        """Return a sentence for every measure that can't be used with these rows; equal ones are said once."""
+        names: dict[Message, list[str]] = {}
+        for name, measure in self.measures.items():
+            if measure.caution is not None and measure.caution.reason != "undefined":
+                names.setdefault(measure.caution.text, []).append(measure_name(name))
+        return [Message("note.caution.measures", measures=of, caution=text) for text, of in names.items()]
 
     def _table(self) -> Table:
         columns: dict[str, Sequence[Any]] = {"layer": self.layers}
@@ -134,21 +180,22 @@ class Analysis(NamedResult[Measured]):
     def _table_of(self, measure: Measured) -> Table:
         if measure.values.ndim == 2:
             return {"layer": self.layers, **dict(zip(self.layers, measure.values.T.tolist(), strict=True))}
-        ends = {"low": measure.low, "high": measure.high}
+        ends = {"low": measure.low, "high": measure.high, "floor": measure.floor}
         undefined = np.full(len(self.layers), np.nan)
         columns = {name: (undefined if values is None else values).tolist() for name, values in ends.items()}
         return {"layer": self.layers, "value": measure.values.tolist(), **columns}
 
     def _note(self) -> str:
-        return f"For matrices, the value of each layer with {self.layers[-1]}. {' '.join(self.notes)}"
+        sentences = " ".join((*self.notes, *self.cautions()))
+        return f"For matrices, the value of each layer with {self.layers[-1]}. {sentences}"
 
     def _shown_table(self) -> Table:
-        rows = [(name, measure.unit, *_last(measure.values)) for name, measure in self.measures.items()]
+        rows = [(name, measure.unit, *measure.written()) for name, measure in self.measures.items()]
         columns = zip(*rows, strict=True) if rows else [()] * (2 + len(self.layers))
         return dict(zip(("measure", "unit", *self.layers), columns, strict=True))
 
 
-def _last(values: F64) -> list[float]:
-    """Return the number of each layer; of a matrix the value of each layer with the last."""
-    numbers: list[float] = (values if values.ndim == 1 else values[:, -1]).tolist()
-    return numbers
+def _last(values: NDArray[Any]) -> list[Any]:
+    """Return the entry of each layer; of a matrix the entry of each layer with the last."""
+    entries: list[Any] = (values if values.ndim == 1 else values[:, -1]).tolist()
+    return entries

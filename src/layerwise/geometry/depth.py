@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from layerwise.arguments import argument
 from layerwise.geometry import shape
 from layerwise.geometry.row_info import RowInfo
@@ -23,6 +25,8 @@ class LayerMeasure:
         name, unit, source: as in `analysis.json`.
         of: function of the rows of a layer (n, d) and their texts, words and labels; NaN where undefined.
         note: what a reader must know before comparing numbers.
+        floor: function of the same to what rows or classes without any relation give; `None` where there is no such value.
+        floor_of: what gives the floor.
     """
 
     name: str
@@ -30,9 +34,12 @@ class LayerMeasure:
     source: str
     of: Callable[[RowArray, RowInfo], float]
     note: str | None = None
+    floor: Callable[[RowArray, RowInfo], float] | None = None
+    floor_of: Message | None = None
 
 
 _BY_ROWS = Message("note.grows")
+_UNRELATED = Message("note.floor.rows")
 
 
 def measures(level: str, info: RowInfo, dimension: Callable[[RowArray], float] | None) -> list[LayerMeasure]:
@@ -81,6 +88,21 @@ def _rogue(place: int) -> Callable[[RowArray, RowInfo], float]:
     return share
 
 
+def _classes_by_chance(x: RowArray, info: RowInfo) -> float:
+    assert info.labels is not None
+    labelled = info.labels[info.labels >= 0]
+    return (len(np.unique(labelled)) - 1) / (len(labelled) - 1) if len(labelled) > 1 else float("nan")
+
+
+def _unrelated(of: Callable[[RowArray, RowInfo], float]) -> Callable[[RowArray, RowInfo], float]:
+    """Return a function to what a measure of texts gives if the rows of all texts are in random order."""
+
+    def floor(x: RowArray, info: RowInfo) -> float:
+        return of(x[np.random.default_rng(0).permutation(len(x))], info)
+
+    return floor
+
+
 def _self(x: RowArray, info: RowInfo) -> shape.Similarity:
     assert info.words is not None  # otherwise `measures` leaves this measure out
     return shape.self_similarity(x, info.words)
@@ -94,13 +116,22 @@ def _separation(x: RowArray, info: RowInfo) -> float:
 
 _ALWAYS = (
     LayerMeasure("norm", Message("unit.length"), Message("source.norm"), lambda x, _: shape.norms(x).mean),
-    LayerMeasure("anisotropy", Message("unit.cosine.rows"), ETHAYARAJH, lambda x, _: shape.anisotropy(x)),
+    LayerMeasure(
+        "anisotropy",
+        Message("unit.cosine.rows"),
+        ETHAYARAJH,
+        lambda x, _: shape.anisotropy(x),
+        floor=lambda x, _: 0.0,
+        floor_of=Message("note.floor.directions"),
+    ),
     LayerMeasure(
         "anisotropy_standardised",
         Message("unit.cosine.rows"),
         TIMKEY,
         lambda x, _: shape.anisotropy(standardise(x)),
         Message("note.standardised"),
+        floor=lambda x, _: -1 / (len(x) - 1) if len(x) > 1 else float("nan"),
+        floor_of=_UNRELATED,
     ),
     *(
         LayerMeasure(
@@ -109,6 +140,8 @@ _ALWAYS = (
             TIMKEY,
             _rogue(n),
             Message(f"note.rogue.{n}"),
+            floor=lambda x, _: 1 / x.shape[1],
+            floor_of=Message("note.floor.shares"),
         )
         for n in (1, 2, 3)
     ),
@@ -133,35 +166,50 @@ _IN_TEXTS = (
         Message("unit.cosine.text"),
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).mean,
+        floor=_unrelated(lambda x, info: shape.intra_text_similarity(x, info.docs).mean),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "intra_text_similarity_adjusted",
         Message("unit.cosine.text.adjusted"),
         ETHAYARAJH,
         lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted,
+        floor=_unrelated(lambda x, info: shape.intra_text_similarity(x, info.docs).adjusted),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "curvature",
         Message("unit.radians"),
         "Hosseini and Fedorenko 2023; Skean et al. 2025",
         lambda x, info: shape.curvature(x, info.docs),
+        floor=_unrelated(lambda x, info: shape.curvature(x, info.docs)),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "prompt_entropy",
         Message("unit.maximum"),
         TEXTS,
         lambda x, info: shape.prompt_entropy(x, info.docs),
+        floor=_unrelated(lambda x, info: shape.prompt_entropy(x, info.docs)),
+        floor_of=_UNRELATED,
     ),
 )
 _OF_WORDS = (
     LayerMeasure(
-        "self_similarity", Message("unit.cosine.word"), ETHAYARAJH, lambda x, info: _self(x, info).mean
+        "self_similarity",
+        Message("unit.cosine.word"),
+        ETHAYARAJH,
+        lambda x, info: _self(x, info).mean,
+        floor=lambda x, _: shape.anisotropy(x),
+        floor_of=_UNRELATED,
     ),
     LayerMeasure(
         "self_similarity_adjusted",
         Message("unit.cosine.word.adjusted"),
         ETHAYARAJH,
         lambda x, info: _self(x, info).adjusted,
+        floor=lambda x, _: 0.0,
+        floor_of=_UNRELATED,
     ),
 )
 _SEPARATION = LayerMeasure(
@@ -170,4 +218,6 @@ _SEPARATION = LayerMeasure(
     Message("source.separation"),
     _separation,
     Message("note.separation"),
+    floor=_classes_by_chance,
+    floor_of=Message("note.floor.classes"),
 )

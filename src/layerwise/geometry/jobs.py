@@ -4,27 +4,29 @@ A job measures all sampled rows and, for its interval, repeats that without each
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._util.progress import Tracker
 from layerwise._util.threads import spread
 from layerwise.arguments import argument
-from layerwise.array_types import F32, I64
+from layerwise.array_types import F32, F64, I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, retrieval, separation, shape, similarity
+from layerwise.geometry import depth, layer_pairs, retrieval, separation, shape
 from layerwise.geometry.analysis import Measured
+from layerwise.geometry.caution import of_layers, of_similarity
 from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
+from layerwise.geometry.layer_pairs import Measure
 from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import centred, finite
 from layerwise.geometry.sample import Sample, pick
-from layerwise.geometry.similarity import MEASURES, Measure
+from layerwise.geometry.similarity import MEASURES
 from layerwise.states import Layered
 from layerwise.wording import Message, reason
 
@@ -59,6 +61,8 @@ class SampledLayers:
         self.repeated = Jackknife.of(sample.docs, seed, share)
         self.few = Jackknife.of(sample.docs, seed, share, FEW)
         self.slow = self.few if intervals == "all" else self.once
+        self.seed = seed
+        self.order = np.random.default_rng(seed).permutation(len(sample))
 
     def jobs(self, notes: list[Message]) -> Jobs:
         """Return the measures of each layer, and of each pair of layers, as jobs by name."""
@@ -92,30 +96,66 @@ class SampledLayers:
             info = self.info if keep is None else self.info.take(keep)
             return spread(lambda layer: measure.of(_rows(layer, keep), info), self.layers)
 
-        return self.repeated.take(values, track, unit=measure.unit, source=measure.source, note=measure.note)
+        measured = self.repeated.take(
+            values, track, unit=measure.unit, source=measure.source, note=measure.note
+        )
+        caution = of_layers(measure.name, measured.values, *self.layers[0].shape)
+        usable = None if caution is None else np.zeros(len(self.layers), bool)
+        if measure.floor is not None and caution is None:
+            of = measure.floor
+            floor = np.asarray(spread(lambda layer: of(layer, self.info), self.layers), np.float64)
+            measured = replace(measured, floor=floor, floor_of=measure.floor_of)
+        return replace(measured, caution=caution, usable=usable)
 
     def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
-        def values(keep: RowMask) -> NDArray[np.float64]:
-            return similarity.matrix(measure, [_rows(layer, keep) for layer in self.layers])
+        floors = []
+
+        def values(keep: RowMask) -> F64:
+            layers = layer_pairs.prepared(measure, [_rows(layer, keep) for layer in self.layers])
+            if keep is None:
+                floors.append(layer_pairs.by_chance(measure, layers, self.order))
+            return layer_pairs.compared(measure, layers)
 
         note = None if measure.symmetric else Message("note.asymmetric")
-        return self._repeats(measure).take(
+        measured = self._repeats(measure).take(
             values, track, unit=measure.unit, source=measure.source, note=note, alike=measure.alike
         )
+        return self._judged(measure, measured, (self.layers[0], self.layers[-1]), floors[0])
 
     def _against_job(self, measure: Measure[Any], others: Mapping[str, F32], track: Tracker) -> Measured:
         layers = dict(zip(self.names, self.layers, strict=True))
+        floors = dict.fromkeys(self.names, float("nan"))
 
         def value(name: str, keep: RowMask) -> float:
             if name not in others:
                 return float("nan")
-            x, y = _rows(layers[name], keep), _rows(others[name], keep)
-            return measure.compare(measure.prepare(x), measure.prepare(y))
+            x, y = (measure.prepare(_rows(layer, keep)) for layer in (layers[name], others[name]))
+            if keep is None:
+                floors[name] = float(layer_pairs.by_chance(measure, [x, y], self.order)[0, 1])
+            return measure.compare(x, y)
 
         def values(keep: RowMask) -> list[float]:
             return spread(lambda name: value(name, keep), self.names)
 
-        return self._repeats(measure).take(values, track, unit=measure.unit, source=measure.source)
+        measured = self._repeats(measure).take(
+            values, track, unit=measure.unit, source=measure.source, alike=measure.alike
+        )
+        common = next((name for name in reversed(self.names) if name in others), None)
+        pair = (self.layers[-1],) * 2 if common is None else (layers[common], others[common])
+        return self._judged(measure, measured, pair, np.array(list(floors.values())))
+
+    def _judged(
+        self, measure: Measure[Any], measured: Measured, pair: tuple[F32, F32], floor: F64
+    ) -> Measured:
+        """Return a measure with its floor, and which of its numbers can be told from it."""
+        usable, caution = of_similarity(measure, *pair, measured.values, floor, self.seed)
+        return replace(
+            measured,
+            floor=floor,
+            floor_of=Message("note.floor.layers"),
+            usable=None if caution is None else usable,
+            caution=caution,
+        )
 
     def _repeats(self, measure: Measure[Any]) -> Jackknife:
         return self.slow if measure.name in _SLOW else self.few
@@ -193,6 +233,8 @@ def retrieval_jobs(
 
     def job(name: str, track: Tracker) -> Measured:
         take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
-        return repeated.take(take, track, unit=Message("unit.texts"), source=retrieval.SOURCE, note=note)
+        measured = repeated.take(take, track, unit=Message("unit.texts"), source=retrieval.SOURCE, note=note)
+        by_chance = np.full(len(dataset.layers), 1 / len(pairs))
+        return replace(measured, floor=by_chance, floor_of=Message("note.floor.chance"), step=1 / len(pairs))
 
     return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}

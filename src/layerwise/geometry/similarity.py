@@ -12,16 +12,15 @@ variance, and report high similarity for any layers where n is near d; use sever
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from layerwise._util.threads import spread
 from layerwise.array_types import F32, F64, I64
-from layerwise.errors import RequestError
+from layerwise.geometry import chance
+from layerwise.geometry.layer_pairs import Measure, check_rows
 from layerwise.geometry.neighbours import largest_mask
 from layerwise.geometry.rows import RowArray, centred, finite, unit_rows
 from layerwise.wording import Message
@@ -34,52 +33,6 @@ _SAME = 1e-12
 _CELLS = 1 << 22
 # Products summed in float32; the sums of blocks are added in float64.
 _BLOCK = 1 << 16
-
-
-@dataclass(frozen=True)
-class Measure(Generic[P]):
-    """A measure of similarity of two layers.
-
-    Attributes:
-        name: the name of its function in this module.
-        unit: the unit of its numbers.
-        source: the papers.
-        alike: the value of a layer with itself: 1 for a similarity, 0 for a distance.
-        prepare: function of a layer to the input of `compare`; `None` where the measure isn't defined.
-        compare: function of two prepared layers to the number; NaN where one is `None`.
-        symmetric: whether exchanging the layers gives the same number.
-    """
-
-    name: str
-    unit: str
-    source: str
-    alike: float
-    prepare: Callable[[RowArray], P | None]
-    compare: Callable[[P | None, P | None], float]
-    symmetric: bool = True
-
-
-def matrix(measure: Measure[Any], layers: Sequence[RowArray]) -> F64:
-    """Return a measure of all pairs of layers, float64 (L, L); the row is the first of a pair.
-
-    All prepared layers are in memory at once: float64 (n, d) of each, but float32 (n (n - 1) / 2,) for RSA and
-    int64 (10 n,) for neighbours.
-
-    Raises:
-        RequestError: layers with different numbers of rows.
-    """
-    _check_rows(layers)
-    prepared = spread(measure.prepare, layers)
-    count = len(prepared)
-    pairs = [(i, j) for i in range(count) for j in range(i if measure.symmetric else 0, count)]
-    values = np.full((count, count), np.nan)
-    for (i, j), value in zip(
-        pairs, spread(lambda pair: measure.compare(prepared[pair[0]], prepared[pair[1]]), pairs), strict=True
-    ):
-        values[i, j] = value
-        if measure.symmetric:
-            values[j, i] = value
-    return values
 
 
 def linear_cka(x: RowArray, y: RowArray) -> float:
@@ -167,19 +120,13 @@ class _Directions(NamedTuple):
     columns: F64
 
 
-def _check_rows(layers: Sequence[RowArray]) -> None:
-    rows = sorted({len(layer) for layer in layers})
-    if len(rows) > 1:
-        raise RequestError(f"layers have {', '.join(map(str, rows))} rows; give the same rows of each")
-
-
 def _both(
     prepare: Callable[[RowArray], P | None],
     compare: Callable[[P | None, P | None], float],
     x: RowArray,
     y: RowArray,
 ) -> float:
-    _check_rows([x, y])
+    check_rows([x, y])
     return compare(prepare(x), prepare(y))
 
 
@@ -314,9 +261,26 @@ def _shared(x: I64, y: I64) -> float:
     return len(np.intersect1d(x, y, assume_unique=True)) / len(x)
 
 
+def _zeros(layers: Sequence[Any], order: I64) -> F64:
+    return np.zeros((len(layers), len(layers)))
+
+
+def _cka_by_chance(layers: Sequence[F64], order: I64) -> F64:
+    return chance.cka(np.array([float((x**2).sum()) for x in layers]), len(order))
+
+
+def _correlation_by_chance(layers: Sequence[_Directions], order: I64) -> F64:
+    return chance.correlations([x.basis.shape[1] for x in layers], len(order))
+
+
+def _shared_by_chance(layers: Sequence[I64], order: I64) -> F64:
+    rows = len(order)
+    return np.full((len(layers), len(layers)), len(layers[0]) / rows / (rows - 1))
+
+
 _MAIN, _TEN = partial(_directions, kept=0.99), partial(_neighbours, k=10)
 MEASURES: tuple[Measure[Any], ...] = (
-    Measure("linear_cka", Message("unit.cka"), "Kornblith et al. 2019", 1, _aligned, _cka),
+    Measure("linear_cka", Message("unit.cka"), "Kornblith et al. 2019", 1, _aligned, _cka, _cka_by_chance),
     Measure(
         "debiased_cka",
         Message("unit.cka"),
@@ -324,8 +288,17 @@ MEASURES: tuple[Measure[Any], ...] = (
         1,
         _unbiased,
         _unbiased_cka,
+        _zeros,
     ),
-    Measure("svcca", Message("unit.correlation"), "Raghu et al. 2017", 1, _MAIN, _mean_correlation),
+    Measure(
+        "svcca",
+        Message("unit.correlation"),
+        "Raghu et al. 2017",
+        1,
+        _MAIN,
+        _mean_correlation,
+        _correlation_by_chance,
+    ),
     Measure(
         "pwcca",
         Message("unit.correlation"),
@@ -333,14 +306,29 @@ MEASURES: tuple[Measure[Any], ...] = (
         1,
         _directions,
         _weighted_correlation,
+        _correlation_by_chance,
         symmetric=False,
     ),
     Measure(
-        "rsa", Message("unit.spearman"), "Kriegeskorte et al. 2008", 1, _dissimilarities, _rank_correlation
+        "rsa",
+        Message("unit.spearman"),
+        "Kriegeskorte et al. 2008",
+        1,
+        _dissimilarities,
+        _rank_correlation,
+        _zeros,
     ),
     Measure(
-        "procrustes", Message("unit.squared"), "Schönemann 1966; Ding et al. 2021", 0, _of_norm_1, _procrustes
+        "procrustes",
+        Message("unit.squared"),
+        "Schönemann 1966; Ding et al. 2021",
+        0,
+        _of_norm_1,
+        _procrustes,
+        chance.procrustes,
     ),
-    Measure("neighbour_overlap", Message("unit.share.ten"), "Huh et al. 2024", 1, _TEN, _shared),
+    Measure(
+        "neighbour_overlap", Message("unit.share.ten"), "Huh et al. 2024", 1, _TEN, _shared, _shared_by_chance
+    ),
 )
 """All seven measures, with their default arguments."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from layerwise.errors import RequestError
+from layerwise.figures.measure_scale import with_scales
 from layerwise.geometry.neighbours import nearest_to
 from layerwise.geometry.sample import pick
 from layerwise.page import content
@@ -39,7 +40,8 @@ class PageBackend:
     def head(self) -> dict[str, Any]:
         """All that the page loads first: everything but coordinates and texts."""
         slim: dict[str, Any] = {"coords": None, "texts": None, "clipped": [], "context": None, "span": None}
-        return self.data | {"points": self.data["points"] | slim | {"remote": True}}
+        scaled = {"analysis": with_scales(self.data["analysis"])}
+        return self.data | scaled | {"points": self.data["points"] | slim | {"remote": True}}
 
     def coords(self, layer: str, start: int, count: int) -> Any:
         """Return the coordinates of points `start` to `start + count` in a layer: int16 (count, 2)."""

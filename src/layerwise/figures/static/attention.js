@@ -17,7 +17,7 @@ function attentionPart(text, all) {
   const draw = () => {
     const lines = (row, column) => [
       t("attention.cell", { from: said[row], to: said[column] }),
-      percent(value(row, column), 1),
+      percent(value(row, column)),
     ];
     let most = 0;
     for (let i = 0; i < n * n; i += 1) most = Math.max(most, value(Math.floor(i / n), i % n));
@@ -88,7 +88,7 @@ function attentionTable(names, unknown, value) {
         "span",
         { class: "closest" },
         order.map((column) =>
-          el("span", {}, unknownMark(el("bdi", {}, names[column]), unknown[column]), " ", el("small", {}, percent(value(row, column), 1))),
+          el("span", {}, unknownMark(el("bdi", {}, names[column]), unknown[column]), " ", el("small", {}, percent(value(row, column)))),
         ),
       ),
     ];

@@ -77,11 +77,11 @@ function namesAlong(names, place, room, y, attributes = {}) {
 }
 
 /** Lines of numbers along the layers: `series` [{name, values, low, high, style}]; null is a gap. */
-function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
+function layerLines({ layers, series, unit, high = 190, label, bars = false, ends, floor, decimals }) {
   return (wide) => {
     const [right, top, bottom] = [12, 12, 40];
     const all = series.flatMap((curve) => [...curve.values, ...(curve.low ?? []), ...(curve.high ?? [])]);
-    const range = rangeOf(bars ? [...all, 0] : all);
+    const range = ends ? [...ends] : rangeOf(bars ? [...all, 0] : all);
     if (bars) range[0] = Math.max(0, range[0]);
     const ticks = ticksOf(range[0], range[1], high / 34);
     const longest = Math.max(...ticks.at.map((value) => ticks.word(value).length), 1);
@@ -123,9 +123,9 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
         const span = step * 0.7;
         const thick = span / series.length;
         const at = bars ? x(i) - span / 2 + thick * (s + 0.5) : x(i);
-        const spread = interval(curve.low?.[i], curve.high?.[i]);
+        const spread = interval(curve.low?.[i], curve.high?.[i], decimals);
         const caption =
-          `${series.length > 1 ? `${curve.name}, ` : ""}${layerWord(layers[i])}: ${num(value)} ${spread}`.trim();
+          `${series.length > 1 ? `${curve.name}, ` : ""}${layerWord(layers[i])}: ${num(value, decimals)} ${spread}`.trim();
         const body = bars
           ? svg("rect", {
               x: at - thick * 0.45,
@@ -155,6 +155,7 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
       label,
       grid,
       line(left, high - bottom, wide - right, high - bottom, "axis"),
+      floor ? floorLines(floor, x, y, step) : null,
       bodies,
       marks.map(([, , mark]) => mark),
       gaps,
@@ -174,6 +175,17 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false }) {
     );
   };
 }
+
+/** What rows without any relation give, dashed; it is as wide as the layers that it is known of. */
+const floorLines = (floor, x, y, step) =>
+  runs(floor).map((run) => {
+    const points = run.map((i) => [x(i), y(floor[i])]);
+    const [first, last] = [points[0], points.at(-1)];
+    return svg("polyline", {
+      class: "floor",
+      points: [[first[0] - step * 0.4, first[1]], ...points, [last[0] + step * 0.4, last[1]]].join(" "),
+    });
+  });
 
 const band = (run, x, low, high, inks) =>
   svg("polygon", {

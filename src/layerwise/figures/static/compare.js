@@ -106,8 +106,8 @@ function pairRows(scene, analysis, pair, shared) {
       ? []
       : measuresOf(analysis, true).map(([name, measure]) => [
           measureName(name),
-          num(measure.values[r]?.[c]),
-          interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]) || "–",
+          pairWord(measure, r, c),
+          pairInterval(measure, r, c) || "–",
           unitName(measure.unit),
         ]);
   if (isNumber(shared)) {

@@ -35,33 +35,48 @@ function geometrySection(analysis) {
 }
 
 function small(layers, name, measure) {
-  const some = measure.values.some(isNumber);
-  const gaps = measure.values.some((value) => !isNumber(value));
+  const usable = (list) => list?.map((value, i) => (isUsable(measure, i) ? value : null));
+  const values = usable(measure.values);
+  const some = values.some(isNumber);
+  const gaps = values.some((value) => !isNumber(value));
   const banded = measure.low?.some(isNumber) && measure.high?.some(isNumber);
-  const series = [
-    {
-      name: measureName(name),
-      values: measure.values,
-      low: banded ? measure.low : null,
-      high: banded ? measure.high : null,
-    },
-  ];
+  const [low, high] = banded ? [usable(measure.low), usable(measure.high)] : [null, null];
+  const decimals = measure.scale?.decimals;
+  const within = measure.scale?.floor_within;
+  const draw = layerLines({
+    layers,
+    series: [{ name: measureName(name), values, low, high }],
+    unit: "",
+    high: 150,
+    label: measureName(name),
+    ends: measure.scale?.ends,
+    floor: within ? measure.floor : null,
+    decimals,
+  });
   const make = () =>
     table(
-      [t("layer"), measureName(name), ...(banded ? [t("interval.name")] : [])],
+      [
+        t("layer"),
+        measureName(name),
+        ...(banded ? [t("interval.name")] : []),
+        ...(measure.floor ? [floorName(measure)] : []),
+      ],
       layers.map((layer, i) => [
         shown(layer),
-        num(measure.values[i]),
-        ...(banded ? [interval(measure.low[i], measure.high[i]) || "–"] : []),
+        measureWord(measure, measure.values[i], isUsable(measure, i)),
+        ...(banded ? [interval(measure.low[i], measure.high[i], decimals) || "–"] : []),
+        ...(measure.floor ? [num(measure.floor[i], 3)] : []),
       ]),
     );
+  const floor = floorWords(measure);
+  const below = measure.floor?.some((value) => value < measure.scale?.ends[0]);
   return el(
     "figure",
     { class: "small" },
     el("figcaption", {}, el("strong", {}, measureName(name)), el("small", {}, unitName(measure.unit))),
-    some
-      ? chart(layerLines({ layers, series, unit: "", high: 150, label: measureName(name) }))
-      : note(t("undefined")),
+    cautionOf(measure) ?? "",
+    some ? chart(draw) : measure.caution ? "" : note(t("undefined")),
+    floor && some ? note(t(within ? "floor.dashed" : below ? "floor.below" : "floor.above", { words: floor })) : "",
     el(
       "p",
       { class: "note said" },
@@ -69,7 +84,7 @@ function small(layers, name, measure) {
         .filter(Boolean)
         .join(" · "),
     ),
-    some ? asTable(make) : "",
+    measure.values.some(isNumber) ? asTable(make) : "",
   );
 }
 

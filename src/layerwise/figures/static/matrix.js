@@ -1,7 +1,24 @@
 // Matrices as cells of colour: likeness of layers, and attention.
 
-/** Cells: `value(row, column)`, `lines(row, column)` their words, `pick(row, column)` what a click does. */
-function heat({ rows, columns, value, range, lines, pick, label, numbers = true, most = 56, axes, hatched = [] }) {
+/**
+ * Cells: `value(row, column)`, `lines(row, column)` their words, `pick(row, column)` what a click does, `usable(row,
+ * column)` whether the number means anything; one that doesn't is grey. Colours run from `range[0]` to `range[1]`.
+ */
+function heat({
+  rows,
+  columns,
+  value,
+  range,
+  lines,
+  pick,
+  label,
+  numbers = true,
+  most = 56,
+  axes,
+  hatched = [],
+  usable,
+  word = brief,
+}) {
   return (wide) => {
     const longest = Math.min(14, Math.max(...rows.map((name) => name.length), 1));
     const left = 12 + 7.2 * longest + (axes ? 16 : 0);
@@ -24,6 +41,8 @@ function heat({ rows, columns, value, range, lines, pick, label, numbers = true,
             cell,
             numbered,
             value: value(r, c),
+            greyed: usable ? !usable(r, c) : false,
+            word,
             range,
             pick: pick && (() => pick(r, c)),
             lines: lines(r, c),
@@ -85,20 +104,20 @@ function hatchedEdges(hatched, left, top, cell) {
   ];
 }
 
-function heatCell({ x, y, cell, numbered, value, range, pick, lines }) {
+function heatCell({ x, y, cell, numbered, value, range, pick, lines, greyed, word }) {
   const defined = isNumber(value);
-  const colour = defined ? ramp((value - range[0]) / (range[1] - range[0] || 1)) : null;
+  const colour = defined && !greyed ? ramp((value - range[0]) / (range[1] - range[0] || 1)) : null;
   const mark = svg(
     "g",
-    { class: `cell${defined ? "" : " gap"}`, role: pick ? "button" : "img" },
-    svg("rect", { x, y, width: cell - 1, height: cell - 1, fill: defined ? css(colour) : null }),
+    { class: `cell${defined ? (greyed ? " greyed" : "") : " gap"}`, role: pick ? "button" : "img" },
+    svg("rect", { x, y, width: cell - 1, height: cell - 1, fill: colour ? css(colour) : null }),
   );
   if (numbered)
     mark.append(
-      words(x + cell / 2, y + cell / 2 + 4, defined ? brief(value) : "–", {
+      words(x + cell / 2, y + cell / 2 + 4, defined ? word(value) : "–", {
         class: "in-cell",
         "text-anchor": "middle",
-        fill: defined ? over(colour) : null,
+        fill: colour ? over(colour) : null,
       }),
     );
   describe(mark, lines);
@@ -113,10 +132,10 @@ function heatCell({ x, y, cell, numbered, value, range, pick, lines }) {
   return mark;
 }
 
-/** `.93`, `1.00`, `12.3`: a number that fits a cell. */
-function brief(value) {
-  const text = Math.abs(value) < 10 ? value.toFixed(2) : value.toPrecision(3);
-  return minus(text.replace(/^(-?)0\./, "$1."));
+/** `.93`, `1.00`, `12.3`: a number that fits a cell; `most` is the number of decimals that are precise. */
+function brief(value, most = 2) {
+  if (Math.abs(value) >= 10) return num(value, 3);
+  return minus(value.toFixed(Math.min(most, 2))).replace(/^(−?)0\./, "$1.");
 }
 
 const isMatrix = (measure) => Array.isArray(measure?.values?.[0]);
@@ -125,71 +144,155 @@ const measuresOf = (analysis, matrices) =>
     ([, measure]) => isMatrix(measure) === matrices && measure.values?.length,
   );
 
+/** Whether the number of a layer, or of a pair of layers, can be told from that of unrelated ones. */
+const isUsable = (measure, r, c) => (c === undefined ? measure.usable?.[r] : measure.usable?.[r]?.[c]) ?? true;
+const isDistance = (measure) => measure.alike === 0;
+
+/** A number of a measure with the digits that are precise, in brackets where it can't be used. */
+const measureWord = (measure, value, usable) => {
+  const text = num(value, measure.scale?.decimals);
+  return usable || !isNumber(value) ? text : t("bracketed", { value: text });
+};
+const pairWord = (measure, r, c) => measureWord(measure, measure.values[r]?.[c], isUsable(measure, r, c));
+const pairInterval = (measure, r, c) =>
+  interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c], measure.scale?.decimals);
+
+/** What gives the floor of a measure, and its numbers: "unrelated layers, 0.62 to 0.68". */
+function floorWords(measure, floor = measure.floor) {
+  const span = spanWord((floor ?? []).flat());
+  return span === "–" ? "" : t("floor", { of: floorName(measure), span });
+}
+
+/** The floors of a layer with each of the others; of a single layer its own. */
+function floorsOf(measure, column) {
+  const floors = (measure.floor ?? []).map((row) => row[column]);
+  return floors.length > 1 ? floors.filter((_, r) => r !== column) : floors;
+}
+
+/** The least and the largest of numbers in words: "0.62 to 0.68", or one number where they are the same. */
+function spanWord(values, most = 3) {
+  const numbers = values.filter(isNumber);
+  if (!numbers.length) return "–";
+  const [low, high] = [Math.min(...numbers), Math.max(...numbers)].map((value) => (value ? num(value, most) : "0"));
+  return low === high ? low : t("span", { low, high });
+}
+const floorName = (measure) => shown(measure.floor_of);
+
+/** Why a measure can't be used with its rows, and what to do instead; null where it can. */
+const cautionOf = (measure) =>
+  measure.caution ? el("p", { class: "note caution" }, shown(measure.caution.text)) : null;
+
+/** The ramp of colours from unrelated layers to identical ones, which are always at its bright end. */
+function alikeLegend(measure, range) {
+  const legend = rampLegend(...range);
+  legend.append(
+    el(
+      "div",
+      { class: "ends" },
+      el("span", {}, measure.floor ? floorName(measure) : t("matrix.least")),
+      el("span", {}, t("matrix.alike")),
+    ),
+  );
+  return legend;
+}
+
+function matrixTable(layers, name, measure) {
+  const names = layers.map(shown);
+  const unlike = (c) => spanWord(floorsOf(measure, c));
+  if (layers.length <= 14)
+    return table(
+      [t("layer"), ...names],
+      [
+        ...layers.map((_, r) => [names[r], ...layers.map((_, c) => pairWord(measure, r, c))]),
+        ...(measure.floor ? [[floorName(measure), ...layers.map((_, c) => unlike(c))]] : []),
+      ],
+    );
+  // Of a pair in both orders the numbers may differ.
+  const symmetric = layers.every((_, r) => layers.every((_, c) => pairWord(measure, r, c) === pairWord(measure, c, r)));
+  const listed = (r) => layers.map((_, c) => c).filter((c) => (symmetric ? c < r : c !== r));
+  return table(
+    [
+      t("layer"),
+      t("layer"),
+      measureName(name),
+      t("interval.name"),
+      ...(measure.floor ? [floorName(measure)] : []),
+    ],
+    layers.flatMap((_, r) =>
+      listed(r).map((c) => [
+        names[r],
+        names[c],
+        pairWord(measure, r, c),
+        pairInterval(measure, r, c) || "–",
+        ...(measure.floor ? [num(measure.floor[r]?.[c], 3)] : []),
+      ]),
+    ),
+    2,
+  );
+}
+
 function matrixSection(scene, analysis, compare) {
   const matrices = measuresOf(analysis, true);
   if (!matrices.length) return section("matrix", t("matrix"), note(t("matrix.none")));
   const layers = analysis.layers.map(String);
   const body = el("div", {});
-  const show = (name) => {
-    const measure = Object.fromEntries(matrices)[name];
-    const flat = measure.values.flat().filter(isNumber);
-    const range = widened(Math.min(...flat, measure.alike ?? Infinity), Math.max(...flat, measure.alike ?? -Infinity), 0);
-    const spread = (r, c) => interval(measure.low?.[r]?.[c], measure.high?.[r]?.[c]);
-    const value = (r, c) => measure.values[r]?.[c] ?? null;
-    const lines = (r, c) => [
-      t("pair", { a: shown(layers[r]), b: shown(layers[c]) }),
-      isNumber(value(r, c))
-        ? `${measureName(name)} ${num(value(r, c))} ${spread(r, c)}`.trim()
-        : t("undefined"),
-    ];
-    const names = layers.map(shown);
-    const make = () =>
-      layers.length <= 14
-        ? table(
-            [t("layer"), ...names],
-            layers.map((_, r) => [names[r], ...layers.map((_, c) => num(value(r, c)))]),
-          )
-        : table(
-            [t("layer"), t("layer"), measureName(name), t("interval.name")],
-            layers.flatMap((_, r) =>
-              layers.slice(0, r).map((_, c) => [names[r], names[c], num(value(r, c)), spread(r, c) || "–"]),
-            ),
-            2,
-          );
-    const draw = heat({
-      rows: names,
-      columns: names,
-      value,
-      range,
-      lines,
-      pick: (r, c) => compare(layers[r], layers[c]),
-      label: measureName(name),
-      axes: [t("axis.layer"), t("axis.layer")],
-    });
-    body.replaceChildren(
-      el(
-        "div",
-        { class: "matrix-box" },
-        chart(draw, { id: "similarity" }),
-        el(
-          "div",
-          { class: "aside" },
-          flat.length ? rampLegend(...range) : "",
-          note(t("measure.source", { unit: unitName(measure.unit), source: noteWord(measure.source) })),
-          flat.length < layers.length ** 2 ? note(t("undefined.note")) : "",
-          measure.note ? note(noteWord(measure.note)) : "",
-          note(t("matrix.hint")),
-        ),
-      ),
-      asTable(make, layers.length <= 14),
-    );
-  };
+  const show = (name) => body.replaceChildren(...oneMatrix(layers, name, Object.fromEntries(matrices)[name], compare));
+  // A measure that can't be used with these rows isn't the first to be seen.
+  const [first] = matrices.find(([, measure]) => !measure.caution) ?? matrices[0];
   const pick = select(
     t("measure"),
-    matrices.map(([name]) => [name, measureName(name)]),
+    matrices.map(([name, measure]) => [
+      name,
+      measure.caution ? t("measure.unusable", { name: measureName(name) }) : measureName(name),
+    ]),
     show,
     { id: "measure" },
   );
-  show(matrices[0][0]);
+  pick.box.value = first;
+  show(first);
   return section("matrix", t("matrix"), pick.label, body);
+}
+
+function oneMatrix(layers, name, measure, compare) {
+  const names = layers.map(shown);
+  const value = (r, c) => measure.values[r]?.[c] ?? null;
+  const usable = (r, c) => isUsable(measure, r, c);
+  const range = measure.scale?.ends ?? [0, 1];
+  const lines = (r, c) => [
+    t("pair", { a: names[r], b: names[c] }),
+    isNumber(value(r, c))
+      ? `${measureName(name)} ${pairWord(measure, r, c)} ${pairInterval(measure, r, c)}`.trim()
+      : t("undefined"),
+    ...(isNumber(measure.floor?.[r]?.[c]) ? [floorWords(measure, floorsOf(measure, c))] : []),
+  ];
+  const flat = measure.values.flat();
+  const painted = layers.some((_, r) => layers.some((_, c) => isNumber(value(r, c)) && usable(r, c)));
+  const draw = heat({
+    rows: names,
+    columns: names,
+    value,
+    usable,
+    word: (number) => brief(number, measure.scale?.decimals),
+    range,
+    lines,
+    pick: (r, c) => compare(layers[r], layers[c]),
+    label: measureName(name),
+    axes: [t("axis.layer"), t("axis.layer")],
+  });
+  const aside = el(
+    "div",
+    { class: "aside" },
+    cautionOf(measure) ?? "",
+    painted ? alikeLegend(measure, range) : "",
+    isDistance(measure) ? note(t("matrix.distance")) : "",
+    measure.floor && painted ? note(t("floor.give", { words: floorWords(measure) })) : "",
+    note(t("measure.source", { unit: unitName(measure.unit), source: noteWord(measure.source) })),
+    flat.filter(isNumber).length < layers.length ** 2 ? note(t("undefined.note")) : "",
+    measure.note ? note(noteWord(measure.note)) : "",
+    note(t("matrix.hint")),
+  );
+  return [
+    el("div", { class: "matrix-box" }, chart(draw, { id: "similarity" }), aside),
+    asTable(() => matrixTable(layers, name, measure), layers.length <= 14),
+  ];
 }

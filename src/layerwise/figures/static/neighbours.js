@@ -65,7 +65,7 @@ function nearestList(scene, side) {
         el(
           "span",
           {},
-          el("span", { class: "cosine", title: t("cosine") }, num(hit.cosine)),
+          el("span", { class: "cosine", title: t("cosine") }, cosineWord(hit.cosine)),
           " ",
           textOf(hit, 90),
         ),

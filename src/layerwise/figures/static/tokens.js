@@ -204,18 +204,23 @@ function pathChart(wide, text, names, layers, state) {
     );
   });
   roving(marks);
+  const [x, y] = place(layers.length - 1, state.token);
+  const [nameX, nameY] = [Math.min(Math.max(x, 40), wide - 40), Math.min(y + 19, high - 4)];
+  const room = 8 * names[state.token].length;
+  const named = namedSteps(
+    layers.map((name, layer) => [...place(layer, state.token), 8 * shown(name).length]),
+    [nameX - room / 2 - 6, nameY + 5, room],
+  );
   const steps = layers.map((name, layer) => {
     const [x, y] = place(layer, state.token);
-    const crowded = layer && layer < layers.length - 1 && layers.length > 9 && layer % 3;
     return svg(
       "g",
       {},
       svg("circle", { cx: x, cy: y, r: 2.5, class: "dot ink1" }),
-      crowded ? "" : words(x + 6, y - 5, shown(name), { class: "tick" }),
+      !named.has(layer) ? "" : words(x + 6, y - 5, shown(name), { class: "tick" }),
     );
   });
-  const [x, y] = place(layers.length - 1, state.token);
-  const name = words(Math.min(Math.max(x, 40), wide - 40), Math.min(y + 19, high - 4), names[state.token], {
+  const name = words(nameX, nameY, names[state.token], {
     class: "path-name",
     "text-anchor": "middle",
   });
@@ -231,6 +236,23 @@ function pathChart(wide, text, names, layers, state) {
     name,
     text.reach ? scaleBar((32767 * scale) / text.reach, wide / 4, 8, high - 6) : null,
   );
+}
+
+/**
+ * Which steps of a path are named, so that no name lies on another, nor on that of the token: `[x, y, width]` of each.
+ * The last step comes first.
+ */
+function namedSteps(places, token) {
+  const taken = [token];
+  const fits = (step) => {
+    const [x, y, wide] = places[step];
+    const free = taken.every(
+      ([left, top, width]) => x > left + width || left > x + wide || Math.abs(y - top) > 15,
+    );
+    if (free) taken.push(places[step]);
+    return free;
+  };
+  return new Set([places.length - 1, ...places.keys()].filter(fits));
 }
 
 /** Where a path ends: a dot, or a hatched square for an unknown token. */
@@ -270,7 +292,7 @@ function closeTable(text, names, layers, token) {
               {},
               unknownMark(el("bdi", {}, names[other]), text.unknown?.[other]),
               " ",
-              el("small", {}, num(text.cosines[from + other] / 127)),
+              el("small", {}, cosineWord(text.cosines[from + other] / 127)),
             ),
           ),
       ),

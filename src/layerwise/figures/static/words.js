@@ -43,20 +43,24 @@ const count = (value) => (isNumber(value) ? value.toLocaleString(LOCALE) : "–"
 const percent = (value, digits = 0) => (isNumber(value) ? `${minus((100 * value).toFixed(digits))}%` : "–");
 const minus = (text) => (/^-[0.]*$/.test(text) ? text.slice(1) : text).replace("-", "−");
 
-/** A number in about three digits; a dash where there is none. */
-function num(value) {
+/**
+ * A number in about three digits; a dash where there is none. With `most`, the decimals that are precise, it has no more
+ * decimals than these (`rounded` in _util/display.py).
+ */
+function num(value, most) {
   if (!isNumber(value)) return "–";
-  const size = Math.abs(value);
-  if (size >= 1e6 || (size > 0 && size < 1e-3)) return minus(value.toExponential(1));
-  return minus(
-    size >= 1000
-      ? Math.round(value).toLocaleString(LOCALE)
-      : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3),
-  );
+  const size = Number(Math.abs(value).toPrecision(3));
+  const given = isNumber(most);
+  if (size >= 1e6 || (!given && size > 0 && size < 1e-3)) return minus(value.toExponential(1));
+  const places = Math.min(given ? most : 3, size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  return minus(size >= 1000 ? Number(value.toFixed(0)).toLocaleString(LOCALE) : value.toFixed(places));
 }
 
-const interval = (low, high) =>
-  isNumber(low) && isNumber(high) ? t("interval", { low: num(low), high: num(high) }) : "";
+/** A cosine that is stored in steps of 1/127. */
+const cosineWord = (value) => num(value, 2);
+
+const interval = (low, high, most) =>
+  isNumber(low) && isNumber(high) ? t("interval", { low: num(low, most), high: num(high, most) }) : "";
 
 function size(bytes) {
   if (!isNumber(bytes)) return "–";
