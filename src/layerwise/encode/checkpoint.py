@@ -194,7 +194,9 @@ def _check_config(name: str, home: Path) -> None:
     configs = google_configs(home)
     if len(configs) > 1:
         shown = ", ".join(path.name for path in configs)
-        raise ModelError(f"model {name!r}: {home} holds several configurations ({shown:.200}); keep one of them")
+        raise ModelError(
+            f"model {name!r}: {home} holds several configurations ({shown:.200}); keep one of them"
+        )
     if configs or (home / CONFIG).is_file():
         return
     hint = ""

@@ -1,8 +1,8 @@
 """Read the tensors of a TensorFlow checkpoint: `PREFIX.index` and `PREFIX.data-00000-of-00001`, ….
 
 The index is a table (`table`). Its empty key has the header, every other key an entry: type, shape, and the bytes of a
-data file with their masked CRC-32C. A partitioned tensor has an entry that lists its slices, each of which has an entry of its own
-under an encoded key.
+data file with their masked CRC-32C. A partitioned tensor has an entry that lists its slices, each of which has an
+entry of its own under an encoded key.
 
 Source: TensorFlow, core/protobuf/tensor_bundle.proto, core/util/tensor_bundle/tensor_bundle.cc,
 core/util/saved_tensor_slice_util.cc and core/lib/strings/ordered_code.cc.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,9 @@ _DIMENSIONS, _LENGTH, _SLICES = 8, 1 << 48, 1_000  # of a tensor
 _STRING, _BFLOAT16 = 7, 14
 # TensorFlow's numbers of types: numpy's names without the order of bytes.
 _TYPES = {
-    **{1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 8: "c8", 9: "i8", 10: "b1", _BFLOAT16: "u2"},
-    **{17: "u2", 18: "c16", 19: "f2", 22: "u4", 23: "u8"},
-}
+    1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 8: "c8", 9: "i8", 10: "b1", _BFLOAT16: "u2",
+    17: "u2", 18: "c16", 19: "f2", 22: "u4", 23: "u8",
+}  # fmt: skip
 _FLOATS = ("f4", "f8", "f2")
 Slice = tuple[tuple[int, int], ...]  # of each dimension: start and length, -1 for all
 Array = npt.NDArray[Any]
@@ -124,7 +124,7 @@ class Bundle:
             raise ValueError(f"the tensor {name!r} holds no string")
         length, position = read_varint(memoryview(raw), 0)
         # The checksum covers the length as an integer of 4 or 8 bytes, then its own checksum and the bytes.
-        order = "big" if self._order == ">" else "little"
+        order: Literal["big", "little"] = "big" if self._order == ">" else "little"
         crc = crc32c(length.to_bytes(4 if length < 1 << 32 else 8, order))
         stored = int.from_bytes(raw[position : position + 4], order)
         if masked(crc) != stored or masked(crc32c(raw[position:], crc)) != entry.checksum:
@@ -192,14 +192,16 @@ class Bundle:
         for shard, spans in places.items():
             path = self._path(shard)
             if shard >= self._shards or not path.is_file():
-                raise ValueError(f"{path.name}, which {self._prefix.name}{INDEX} names, is missing; fetch it too")
+                raise ValueError(
+                    f"{path.name}, which {self._prefix.name}{INDEX} names, is missing; fetch it too"
+                )
             spans = sorted(span for span in spans if span[1] > span[0])
             size = check_regular(path)
             last = max((end for _, end, _ in spans), default=0)
             if last > size:
                 name = next(key for _, end, key in spans if end == last)
                 raise ValueError(
-                    f"{path.name} has {size:,} bytes and its tensor {_shown(name)} ends at {last:,}; it is cut off, fetch it again"
+                    f"{path.name} is cut off: it has {size:,} bytes, and {_shown(name)} ends at {last:,}; fetch it again"
                 )
             for (_, end, first), (start, _, second) in pairwise(spans):
                 if start < end:
@@ -268,7 +270,9 @@ def _check_size(entry: Entry) -> None:
     if entry.kind in _TYPES and not entry.slices:
         size = math.prod(entry.shape) * np.dtype(_TYPES[entry.kind]).itemsize
         if size != entry.size:
-            raise ValueError(f"its shape {list(entry.shape)} takes {size:,} bytes and it states {entry.size:,}")
+            raise ValueError(
+                f"its shape {list(entry.shape)} takes {size:,} bytes and it states {entry.size:,}"
+            )
 
 
 def _shape(message: memoryview) -> tuple[int, ...]:
@@ -285,7 +289,9 @@ def _extents(message: memoryview) -> Slice:
 def _box(name: str, shape: tuple[int, ...], extents: Slice) -> tuple[slice, ...]:
     """Return the place of a slice within its tensor."""
     if len(extents) != len(shape):
-        raise ValueError(f"the tensor {name!r} has slices of {len(extents)} dimensions and {len(shape)} of its own")
+        raise ValueError(
+            f"the tensor {name!r} has slices of {len(extents)} dimensions and {len(shape)} of its own"
+        )
     box = tuple(
         slice(0, whole) if length == -1 else slice(start, start + length)
         for (start, length), whole in zip(extents, shape, strict=True)

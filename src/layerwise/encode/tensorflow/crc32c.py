@@ -95,7 +95,7 @@ def _tables(power: int) -> tuple[Words, Words]:
     """Return the remainders, after 2**power words of zeros, of all low and of all high halves of a word."""
     halves = np.arange(1 << 16, dtype=np.uint32)
     matrix = _matrix(power)
-    return _product(matrix, halves), _product(matrix, halves << 16)
+    return _product(matrix, halves), _product(matrix, halves << np.uint32(16))
 
 
 @cache
@@ -106,7 +106,7 @@ def _matrix(power: int) -> Words:
         return _product(half, half)
     bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
     for _ in range(32):
-        bits = (bits >> 1) ^ (bits & 1) * np.uint32(_POLYNOMIAL)
+        bits = (bits >> np.uint32(1)) ^ (bits & np.uint32(1)) * np.uint32(_POLYNOMIAL)
     return bits
 
 

@@ -47,7 +47,9 @@ def _escaped(name: str) -> str:
 def _shards(name: str, home: Path) -> list[Path]:
     weight_map = read_object(home / _H5_INDEX).get("weight_map")
     shards = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
-    wrong = next((s for s in shards if not (is_plain(s) and s.endswith(".h5") and (home / s).is_file())), None)
+    wrong = next(
+        (s for s in shards if not (is_plain(s) and s.endswith(".h5") and (home / s).is_file())), None
+    )
     if wrong is not None or not shards:
         raise ModelError(
             f"model {name!r}: {_H5_INDEX} names {str(wrong)[:100]!r}; it must name files *.h5 of its own folder, fetch them again"

@@ -4,7 +4,7 @@ Such a file has no checksums. Data that are compressed, in other files, or large
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ _PIP = "pip install 'layerwise[tensorflow]'"
 
 
 class H5Files:
-    """The tensors of one or more HDF5 files, by name; a context manager is needed for each reading."""
+    """The tensors of one or more HDF5 files, by name."""
 
-    def __init__(self, paths: tuple[Path, ...]) -> None:
+    def __init__(self, paths: Iterable[Path]) -> None:
         """List the tensors.
 
         Raises:
@@ -75,7 +75,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Return path and dataset of each tensor; links aren't followed."""
+    """Yield path and dataset of each tensor; links aren't followed."""
     listed: list[tuple[str, Any]] = []
 
     def collect(name: str, item: Any) -> None:

@@ -13,11 +13,13 @@ import re
 FAMILIES = ("bert", "albert", "electra")
 # The last part of a variable's name, and that of the module's tensor.
 _TENSORS = {
-    **{"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias", "weight": "weight"},
-    **{"embeddings": "weight", "embedding": "weight"},
-}
+    "kernel": "weight", "gamma": "weight", "weight": "weight", "embeddings": "weight", "embedding": "weight",
+    "bias": "bias", "beta": "bias",
+}  # fmt: skip
 _EMBEDDINGS = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-_SLOT = re.compile(r"(?:^|/)(?:adam_[mv]|Adam(?:_1)?|lamb_[mv]|Momentum|ExponentialMovingAverage)$|\.OPTIMIZER_SLOT")
+_SLOT = re.compile(
+    r"(?:^|/)(?:adam_[mv]|Adam(?:_1)?|lamb_[mv]|Momentum|ExponentialMovingAverage)$|\.OPTIMIZER_SLOT"
+)
 _LAYER = re.compile(r"layer_(?:\._)?(\d+)")
 _NUMBERED = re.compile(r"(\w+)_\._(\d+)")
 _ALBERT = (
@@ -88,7 +90,8 @@ def tensor_name(name: str, family: str, blocks: int) -> str | None:
 
 def is_of_encoder(name: str, family: str) -> bool:
     """Return whether a name says that its variable belongs to the encoder, known or not."""
-    return _inner(name, family) is not None
+    is_of_block = any(pattern.fullmatch(name) for pattern in (_NAME_BLOCK, _KEY_BLOCK))
+    return _inner(name, family) is not None or is_of_block or "_attention_layer" in name
 
 
 def _inner(name: str, family: str) -> str | None:

@@ -1,9 +1,9 @@
 """Read a sorted table of strings, the form of the index of a TensorFlow checkpoint.
 
-A table is a list of blocks and a footer of 48 bytes: the places of two blocks (of metadata, and of the index), and a
+A table is a list of blocks and a footer of 48 bytes: the places of two blocks (of metadata, and of places), and a
 magic number. A block is followed by its type (0: plain, 1: snappy) and the masked CRC-32C of both. It holds entries:
 lengths of the shared and of the other part of the key and of the value, the other part of the key, and the value. The
-values of the index are the places of the blocks of data.
+values in the block of places are the places of the blocks of entries.
 
 Source: LevelDB, doc/table_format.md; TensorFlow, tsl/lib/io/table.cc.
 
@@ -46,19 +46,18 @@ def read_table(path: Path) -> dict[bytes, memoryview]:
     if len(data) < _FOOTER or int.from_bytes(data[-8:], "little") != _MAGIC:
         raise ValueError("it is no index of a TensorFlow checkpoint, or its end is missing")
     position = len(data) - _FOOTER
-    handles = []
-    for name in ("of metadata", "of the index"):
-        start, position = _integer(data, position, "the footer")
-        size, position = _integer(data, position, "the footer")
-        handles.append((start, size, name))
-    (*metadata, _), (start, size, name) = handles
+    numbers = []
+    for _ in range(4):
+        number, position = _integer(data, position, "the footer")
+        numbers.append(number)
     body = data[: len(data) - _FOOTER]
-    _block(body, *metadata, "of metadata")
+    _block(body, numbers[0], numbers[1], "of metadata")
+    places = _block(body, numbers[2], numbers[3], "of places")
     entries: dict[bytes, memoryview] = {}
     end = 0
-    for _, handle in _entries(_block(body, start, size, name), f"the block {name}"):
-        begin, position = _integer(handle, 0, f"the block {name}")
-        length, _ = _integer(handle, position, f"the block {name}")
+    for _, handle in _entries(places, "the block of places"):
+        begin, position = _integer(handle, 0, "the block of places")
+        length, _ = _integer(handle, position, "the block of places")
         if begin < end:
             raise ValueError(f"the block at byte {begin} begins within another one")
         end = begin + length

@@ -18,7 +18,6 @@ from layerwise.encode.tensorflow.names import FAMILIES, is_of_encoder, is_slot, 
 from layerwise.encode.tensorflow.object_graph import OBJECT_GRAPH, VALUE, variable_names
 
 Tensors = dict[str, npt.NDArray[np.float32]]
-_ALL_OF = ("cls", "generator", "discriminator_predictions", "generator_predictions", "optimizer")
 
 
 def read_weights(
@@ -37,23 +36,24 @@ def read_weights(
         ValueError: a damaged file, a tensor of another shape, or one of the encoder that the model doesn't have.
     """
     if family not in FAMILIES:
-        raise ValueError(f"weights of TensorFlow are read for {', '.join(FAMILIES)}, and this is {family!r:.60}")
+        raise ValueError(
+            f"weights of TensorFlow are read for {', '.join(FAMILIES)}, and this is {family!r:.60}"
+        )
     index = next((path for path in files if path.name.endswith(INDEX)), None)
-    reader: Bundle | H5Files = Bundle(index) if index is not None else H5Files(tuple(files))
-    stored = _names(reader)
+    reader = Bundle(index) if index is not None else H5Files([p for p in files if p.suffix == ".h5"])
     tensors: Tensors = {}
-    sources: dict[str, str] = {}
     left_out = []
-    for key, names in stored.items():
+    for key, names in _names(reader).items():
         target = _target(names, family, blocks, shapes)
         if target is None:
             _check(reader, key)
-            left_out.append(names[-1])
+            left_out.append(names[0])
             continue
-        if target in sources:
-            raise ValueError(f"the tensors {sources[target]!r} and {key!r} are both {target}")
-        sources[target] = key
-        tensors[target] = _shaped(names, reader.tensor(key), shapes[target])
+        values = _shaped(names, reader.tensor(key), shapes[target])
+        # Shared layers are stored once for each layer that uses them.
+        if target in tensors and not np.array_equal(tensors[target], values):
+            raise ValueError(f"it holds {target} twice, with different numbers; the second is {key!r}")
+        tensors[target] = values
     if not tensors:
         shown = ", ".join(_groups(left_out)[:5])
         raise ValueError(f"it holds no tensors of {family}; it holds {shown[:200] or 'none at all'}")
@@ -96,7 +96,9 @@ def _shaped(
     joined = (*shape[::-1],) if is_kernel else shape
     same = values.shape == joined or (values.ndim > len(joined) and _joins(values.shape, joined))
     if not same:
-        raise ValueError(f"the tensor {names[0]!r} has the shape {list(values.shape)}, and the model needs {list(joined)}")
+        raise ValueError(
+            f"the tensor {names[0]!r} has the shape {list(values.shape)}, and the model needs {list(joined)}"
+        )
     reshaped = values.reshape(joined)
     return np.ascontiguousarray(reshaped.T if is_kernel else reshaped)
 
@@ -117,7 +119,9 @@ def _groups(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _group(name: str) -> str:
-    if is_slot(name):
-        return f"*/{name.rsplit('/', 1)[-1]}" if ".OPTIMIZER_SLOT" not in name else "*/.OPTIMIZER_SLOT/*"
-    first = name.split("/")[0]
-    return f"{first}/*" if first in _ALL_OF else name
+    if ".OPTIMIZER_SLOT" in name:
+        return "*/.OPTIMIZER_SLOT/*"
+    first, *_, last = name.split("/")
+    if first == last:
+        return name
+    return f"*/{last}" if is_slot(name) else f"{first}/*"
