@@ -4,7 +4,7 @@ from pathlib import Path
 
 from layerwise.encode.model_file_names import is_plain
 from layerwise.encode.recipe import read_object
-from layerwise.encode.tensorflow.bundle import INDEX
+from layerwise.encode.tensorflow.bundle import INDEX, shard_name
 from layerwise.encode.tensorflow.table import is_table
 from layerwise.errors import ModelError
 
@@ -29,11 +29,23 @@ def find_weights(name: str, home: Path) -> list[Path]:
     saved = home / SAVED_MODEL / f"variables{INDEX}"
     if indices or saved.is_file():
         index = indices[0] if indices else saved
-        prefix = index.name.removesuffix(INDEX)
-        return [index, *sorted(p for p in index.parent.iterdir() if p.name.startswith(f"{prefix}.data-"))]
+        return [index, *_data_files(name, index)]
     if (home / _H5).is_file():
         return [home / _H5]
     return [home / _H5_INDEX, *_shards(name, home)] if (home / _H5_INDEX).is_file() else []
+
+
+def _data_files(name: str, index: Path) -> list[Path]:
+    prefix = index.name.removesuffix(INDEX)
+    files = sorted(index.parent.glob(f"{_escaped(prefix)}.data-?????-of-?????"))
+    shards = int(files[0].name[-5:]) if files and files[0].name[-5:].isdigit() else 1
+    names = [shard_name(prefix, shard, shards) for shard in range(shards)]
+    missing = next((file for file in names if not (index.parent / file).is_file()), None)
+    if missing is not None:
+        raise ModelError(
+            f"model {name!r}: {missing}, which belongs to {index.name}, is missing; fetch it as well"
+        )
+    return files
 
 
 def _is_checkpoint(index: Path) -> bool:

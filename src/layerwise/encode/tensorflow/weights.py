@@ -121,7 +121,7 @@ def _groups(names: Iterable[str]) -> tuple[str, ...]:
 def _group(name: str) -> str:
     if ".OPTIMIZER_SLOT" in name:
         return "*/.OPTIMIZER_SLOT/*"
-    first, *_, last = name.split("/")
-    if first == last:
+    first, _, rest = name.partition("/")
+    if not rest:
         return name
-    return f"*/{last}" if is_slot(name) else f"{first}/*"
+    return f"*/{name.rsplit('/', 1)[-1]}" if is_slot(name) else f"{first}/*"

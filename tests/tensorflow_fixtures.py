@@ -1,7 +1,7 @@
-"""Write the fixtures in `tensorflow/` with TensorFlow itself; run once, in an environment of its own:
+"""Write the fixtures in `encode/tensorflow/` with TensorFlow itself; run once, in an environment of its own:
 
     python -m venv tf && tf/bin/pip install tensorflow-cpu==2.19.1 tf-keras==2.19.0 transformers==4.56.2
-    tf/bin/python tests/encode/tensorflow_fixtures.py tests/encode/tensorflow
+    tf/bin/python tests/tensorflow_fixtures.py tests/encode/tensorflow
 
 They are tiny models with random weights: BERT by TensorFlow 1's Saver in two data files (with a partitioned table, slots
 of an optimiser and a head), BERT and ALBERT and ELECTRA by the TensorFlow classes of transformers. `states.npz` has the

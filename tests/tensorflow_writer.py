@@ -65,10 +65,23 @@ def entry(
     dimensions = b"".join(field(2, field(1, length)) for length in shape)
     numbers = b"".join(field(number, value) for number, value in zip((3, 4, 5), place, strict=True))
     parts = b"".join(
-        field(7, b"".join(field(1, field(1, start) + (field(2, length) if length >= 0 else b"")) for start, length in part))
+        field(
+            7,
+            b"".join(
+                field(1, field(1, start) + (field(2, length) if length >= 0 else b""))
+                for start, length in part
+            ),
+        )
         for part in slices
     )
-    return field(1, kind) + field(2, dimensions) + numbers + varint(6 << 3 | 5) + struct.pack("<I", checksum) + parts
+    return (
+        field(1, kind)
+        + field(2, dimensions)
+        + numbers
+        + varint(6 << 3 | 5)
+        + struct.pack("<I", checksum)
+        + parts
+    )
 
 
 def header(shards: int = 1, order: str = "<") -> bytes:
@@ -120,7 +133,11 @@ def finished(data: bytes, places: bytes) -> bytes:
 
 def ordered(number: int) -> bytes:
     """An integer of at most 13 bits in the ordered code."""
-    return bytes([number ^ 0x80 if number >= 0 else 0x7F]) if -1 <= number < 64 else struct.pack(">H", number | 0xC000)
+    return (
+        bytes([number ^ 0x80 if number >= 0 else 0x7F])
+        if -1 <= number < 64
+        else struct.pack(">H", number | 0xC000)
+    )
 
 
 def slice_name(name: str, part: Sequence[tuple[int, int]]) -> bytes:
@@ -208,5 +225,6 @@ def as_google(weights: Mapping[str, Any], family: str) -> dict[str, Any]:
     """Arrays of transformers as those of Google's code."""
     named = {google_name(name, family): value for name, value in weights.items()}
     return {
-        name: np.ascontiguousarray(value.T) if name.endswith("kernel") else value for name, value in named.items()
+        name: np.ascontiguousarray(value.T) if name.endswith("kernel") else value
+        for name, value in named.items()
     }
