@@ -276,6 +276,15 @@ def test_casing_is_part_of_the_model(bert: Path, google: Path, tmp_path: Path) -
     }
 
 
+def test_the_tokenizers_own_settings_come_first(bert: Path, google: Path) -> None:
+    write_bundle(google / "bert_model.ckpt", as_google(weights_of(bert), "bert"))
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    (google / "tokenizer_config.json").write_text(json.dumps(settings))
+    encoder = lw.load_encoder(google, device="cpu")  # its name says uncased
+    assert encoder.checkpoint.do_lower_case is None
+    assert not np.array_equal(encoder.encode(["WORD"]).stack(), encoder.encode(["word"]).stack())
+
+
 def test_every_file_is_part_of_the_model(bert: Path, google: Path) -> None:
     write_bundle(google / "bert_model.ckpt", as_google(weights_of(bert), "bert"), shards=2)
     before = lw.load_encoder(google, device="cpu")
@@ -401,6 +410,23 @@ def test_a_bad_checkpoint_is_one_line_of_the_command(
     streams = capsys.readouterr()
     assert streams.out == ""
     assert len(streams.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_the_hub_is_asked_for_tensorflow_only_without_safetensors(
+    safe: bool, bert: Path, google: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(google / "bert_model.ckpt", as_google(weights_of(bert), "bert"))
+    asked: list[list[str]] = []
+
+    def download(name: str, *, allow_patterns: list[str], **_: Any) -> str:
+        asked.append(allow_patterns)
+        return str(bert if safe else google)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    encoder = lw.load_encoder("user/multi_cased_L-3_H-32_A-4", device="cpu")
+    assert ["*.index" in patterns for patterns in asked] == ([False] if safe else [False, True])
+    assert encoder.checkpoint.do_lower_case is (None if safe else False)  # by the name on the hub
 
 
 @pytest.mark.parametrize(
