@@ -38,7 +38,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """Where a tensor is stored.
 
     Attributes:
@@ -143,7 +143,7 @@ class Bundle:
         for part in [part for part, _ in self._parts(name, entry)] if entry.slices else [entry]:
             self._checked(name, part)
 
-    def _parts(self, name: str, entry: Entry) -> Iterator[tuple[Entry, tuple[slice, ...]]]:
+    def _parts(self, name: str, entry: TensorEntry) -> Iterator[tuple[TensorEntry, tuple[slice, ...]]]:
         """Yield the slices of a partitioned tensor, and their places in it."""
         boxes = [_box(name, entry.shape, extents) for extents in entry.slices]
         for number, box in enumerate(boxes):
@@ -157,20 +157,20 @@ class Bundle:
                 raise ValueError(f"the tensor {name!r} has a slice of another type or shape")
             yield part, box
 
-    def _numbers(self, name: str, entry: Entry) -> Array:
+    def _numbers(self, name: str, entry: TensorEntry) -> Array:
         raw = self._checked(name, entry)
         array = raw.view(self._order + _TYPES[entry.kind]).reshape(entry.shape)
         if entry.kind == _BFLOAT16:
             return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return array.astype(np.float32)
 
-    def _checked(self, name: str, entry: Entry) -> Array:
+    def _checked(self, name: str, entry: TensorEntry) -> Array:
         raw = self._bytes(name, entry)
         if masked(crc32c(raw)) != entry.checksum:
             raise _damaged(name)
         return raw
 
-    def _bytes(self, name: str, entry: Entry) -> Array:
+    def _bytes(self, name: str, entry: TensorEntry) -> Array:
         if entry.shard not in self._files:
             path = self._path(entry.shard)
             empty = np.zeros(0, np.uint8)
@@ -183,7 +183,7 @@ class Bundle:
     def _path(self, shard: int) -> Path:
         return self._prefix.with_name(shard_name(self._prefix.name, shard, self._shards))
 
-    def _check_places(self, stored: dict[bytes, Entry]) -> None:
+    def _check_places(self, stored: dict[bytes, TensorEntry]) -> None:
         """Check that all bytes exist, and that no two tensors share some: reading takes no more than the files."""
         places: dict[int, list[tuple[int, int, bytes]]] = {}
         for key, entry in stored.items():
@@ -243,7 +243,7 @@ def _header(message: memoryview) -> tuple[int, str]:
     return shards, "<>"[order]
 
 
-def _entry(key: bytes, message: memoryview) -> Entry:
+def _entry(key: bytes, message: memoryview) -> TensorEntry:
     numbers = {1: 0, 3: 0, 4: 0, 5: 0, 6: 0}
     shape: tuple[int, ...] = ()
     slices = []
@@ -255,14 +255,14 @@ def _entry(key: bytes, message: memoryview) -> Entry:
                 slices.append(_extents(content(value)))
             elif number in numbers:
                 numbers[number] = integer(value)
-        entry = Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5], numbers[6], tuple(slices))
+        entry = TensorEntry(numbers[1], shape, numbers[3], numbers[4], numbers[5], numbers[6], tuple(slices))
         _check_size(entry)
     except ValueError as error:
         raise ValueError(f"the entry of the tensor {_shown(key)} is damaged: {error}") from None
     return entry
 
 
-def _check_size(entry: Entry) -> None:
+def _check_size(entry: TensorEntry) -> None:
     if any(not 0 <= length < _LENGTH for length in entry.shape) or len(entry.shape) > _DIMENSIONS:
         raise ValueError(f"its shape is {list(entry.shape)[:10]}")
     if len(entry.slices) > _SLICES:

@@ -82,10 +82,10 @@ def _target(names: list[str], family: str, blocks: int, shapes: Mapping[str, Any
     if any(map(is_slot, names)):
         return None
     targets = [tensor_name(name, family, blocks) for name in reversed(names)]
-    known = next((target for target in targets if target in shapes), None)
-    if known is None and (extra := next((n for n in names if is_of_encoder(n, family)), None)) is not None:
+    expected = next((target for target in targets if target in shapes), None)
+    if expected is None and (extra := next((n for n in names if is_of_encoder(n, family)), None)) is not None:
         raise ValueError(f"it holds {extra!r}, which the model of its configuration doesn't have")
-    return known
+    return expected
 
 
 def _shaped(
