@@ -79,6 +79,7 @@ SOLE_TENANTS = {
     "polars": {"_util/polars.py"},
     "skdim": {"geometry/dimension.py"},
     "umap": {"geometry/umap.py"},
+    "h5py": {"encode/tensorflow/h5.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
 NO_TORCH = {"_util", "domain", "read", "store", "parallel", "labels", "figures", "server", "cli", "api"}

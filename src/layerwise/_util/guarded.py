@@ -91,7 +91,9 @@ def read_bytes(path: Path, most: int = JSON_BYTES) -> bytes:
     if size > most:
         raise ValueError(f"it has {size:,} bytes, and at most {most:,} are read")
     with open_regular(path) as file:
-        data = file.read(most + 1)
+        data = file.read(size + 1)  # reading `most` bytes would allocate as many
+        if len(data) > size:  # it has grown
+            data += file.read(most)
     if len(data) > most:
         raise ValueError(f"it has more than the {most:,} bytes that are read")
     return data

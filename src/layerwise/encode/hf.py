@@ -20,10 +20,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from torch import nn
-from transformers import AttentionInterface, AutoConfig, AutoModel, AutoTokenizer
+from transformers import (
+    AlbertTokenizer,
+    AttentionInterface,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertTokenizer,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from layerwise._util.locks import Shared, new_lock
+from layerwise._util.paths import reason
 from layerwise._util.silence import no_panic_shown, silenced
 from layerwise.encode import attention
 from layerwise.encode.checkpoint import Checkpoint
@@ -32,6 +40,9 @@ from layerwise.encode.devices import check_process
 from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
+from layerwise.encode.model_file_names import google_configs
+from layerwise.encode.recipe import read_object
+from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
 from layerwise.encode.weight_names import POOLER, unused_names
 from layerwise.errors import ModelError
@@ -200,6 +211,10 @@ def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedC
     check_sizes(checkpoint)
     if trust_remote_code:
         check_code(checkpoint.name, checkpoint.folder)
+    if google := google_configs(checkpoint.folder):
+        entries = read_object(google[0])
+        family = entries.pop("model_type", google[0].name.split("_")[0])
+        return AutoConfig.for_model(family, **entries)
     return AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
 
 
@@ -214,6 +229,8 @@ def _load_model(
             torch.manual_seed(checkpoint.random)
             untrained: nn.Module = _from_config(model_class, config, trust_remote_code)
         return untrained.to(dtype), ()
+    if checkpoint.files.of_tensorflow:
+        return _from_tensorflow(checkpoint, model_class, config, dtype)
     model, info = model_class.from_pretrained(
         checkpoint.folder,
         dtype=dtype,
@@ -223,6 +240,29 @@ def _load_model(
     )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
     return model, unused_names(checkpoint, model, info)
+
+
+def _from_tensorflow(
+    checkpoint: Checkpoint, model_class: Any, config: PretrainedConfig, dtype: torch.dtype | str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a model with weights that TensorFlow wrote, and the names of its tensors that no layer needs."""
+    files = [checkpoint.files.root / name for name in checkpoint.files.weights]
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        meta_model = _from_config(model_class, config, False)
+    shapes = {name: tuple(tensor.shape) for name, tensor in meta_model.state_dict().items()}
+    try:
+        tensors, left_out = read_weights(files, config.model_type, config.num_hidden_layers, shapes)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {reason(error)}") from None
+    model, info = type(meta_model).from_pretrained(
+        None,
+        config=config,
+        state_dict={name: torch.from_numpy(values) for name, values in tensors.items()},
+        dtype=torch.float32 if dtype == "auto" else dtype,
+        output_loading_info=True,
+    )
+    _check_after_loading(checkpoint, model, config, info["missing_keys"])
+    return model, tuple(sorted({*left_out, *unused_names(checkpoint, model, info)}))
 
 
 def _check_before_loading(
@@ -310,7 +350,9 @@ def _model_class(checkpoint: Checkpoint, config: PretrainedConfig) -> Any:
 def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[Any, Any]:
     """Return the tokenizer of transformers, and its tokenizer of the `tokenizers` library."""
     with model_errors(checkpoint, "has no tokenizer that can be loaded"), no_panic_shown():
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+        tokenizer = _of_google(checkpoint) or AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=trust_remote_code
+        )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
@@ -328,6 +370,17 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     if checkpoint.lowercase:
         _lowercase_first(backend)
     return tokenizer, backend
+
+
+def _of_google(checkpoint: Checkpoint) -> Any:
+    """Return the tokenizer of a folder of Google's, of `vocab.txt` or of a SentencePiece model; None for other folders."""
+    if checkpoint.do_lower_case is None:
+        return None
+    if (checkpoint.folder / "vocab.txt").is_file():
+        return BertTokenizer.from_pretrained(checkpoint.folder, do_lower_case=checkpoint.do_lower_case)
+    vocabulary = next(checkpoint.folder.glob("*.model"))
+    settings = {"vocab_file": str(vocabulary), "do_lower_case": checkpoint.do_lower_case}
+    return AlbertTokenizer(**AlbertTokenizer.convert_to_native_format(**settings))
 
 
 def _lowercase_first(backend: Any) -> None:

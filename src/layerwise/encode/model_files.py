@@ -24,8 +24,10 @@ from layerwise.encode.model_file_checks import (
 )
 from layerwise.encode.model_file_names import (
     CONFIG,
+    GOOGLE_CONFIGS,
     PICKLED,
     SAFE,
+    TENSORFLOW,
     TOKENIZER_CONFIG,
     WEIGHTS,
     config_files,
@@ -34,13 +36,14 @@ from layerwise.encode.model_file_names import (
     matches,
 )
 from layerwise.encode.recipe import MODULES, PROMPTS, SETTINGS, read_object
+from layerwise.encode.tensorflow.folder import find_weights
 from layerwise.errors import ModelError
 
 _DOCUMENTS = (
     *("readme", "readme.txt", "license", "license.txt", "notice", "notice.txt"),
     *("*.md", "*.rst", "*.pdf", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp"),
 )
-_OF_CONFIG = (CONFIG, "config.*.json", MODULES, PROMPTS, *SETTINGS, "*.py")
+_OF_CONFIG = (CONFIG, "config.*.json", *GOOGLE_CONFIGS, MODULES, PROMPTS, *SETTINGS, "*.py")
 _AUTO = ("AutoConfig", "AutoModel", "AutoTokenizer")
 
 
@@ -68,6 +71,11 @@ class ModelFiles:
     def pickled(self) -> bool:
         """Whether the weights are in a pickle."""
         return any(name.endswith(PICKLED[2]) for name in self.weights)
+
+    @property
+    def of_tensorflow(self) -> bool:
+        """Whether TensorFlow wrote the weights."""
+        return bool(self.weights) and matches(Path(self.weights[0]), TENSORFLOW)
 
     @property
     def bytes(self) -> int:
@@ -148,13 +156,16 @@ def _replaces_transformers(auto_map: Any) -> bool:
 
 
 def _weights(name: str, home: Path, *, allow_pickle: bool) -> list[Path]:
-    """Return the files that transformers reads tensors from, with the index if there are several."""
+    """Return the files that tensors are read from, with the index if there are several.
+
+    Where there are files of transformers, those of TensorFlow aren't read.
+    """
     for single, index, ending in (SAFE, PICKLED) if allow_pickle else (SAFE,):
         if (home / single).is_file():
             return [home / single]
         if (home / index).is_file():
             return [home / index, *_shards(name, home / index, ending)]
-    return []
+    return find_weights(name, home)
 
 
 def _shards(name: str, index: Path, ending: str) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Read the weights of models that TensorFlow wrote, without TensorFlow."""
