@@ -128,7 +128,7 @@ class MergedDataset(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(JsonObject):
-    """The settings that an encoder and its request determine."""
+    """The settings that an encoder and its request determine; those of a prompt only where there is one."""
 
     model: ModelHashes
     layers: Layers
@@ -143,6 +143,9 @@ class EncoderSettings(JsonObject):
     device: str
     engine: Mapping[str, str]
     batch_tokens: AtLeastOne
+    prompt: str | None = None
+    prompt_tokens: int | None = None
+    include_prompt: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
