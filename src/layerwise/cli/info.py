@@ -145,7 +145,7 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             + (f", pairs {'-'.join(facts['pairs'])}" if facts["pairs"] else ""),
         ),
     ]
-    if settings["prompt"] is not None:
+    if settings.get("prompt") is not None:
         rows.append(("prompt", f"{settings['prompt']!r} before each text"))
     for task in facts["tasks"]:
         shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
