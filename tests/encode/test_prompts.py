@@ -463,14 +463,13 @@ def test_e5_small_is_what_sentence_transformers_makes_of_it(tmp_path: Path) -> N
         12,
         ("Normalize",),
     )
-    reference = sentence_transformer(folder)
+    plain, reference = Plain(folder), sentence_transformer(folder)
     texts = [*TEXTS[:5], "Wie ist das Wetter heute?", "Тихо.", "naïve café", "مرحبا بالعالم"]
     for name in ("query", "passage"):
         vectors = encoder.encode(texts, -1, prompt_name=name).layer(-1)
         normed = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         assert np.abs(normed - reference.encode(texts, prompt_name=name)).max() <= 1e-5
         tokens = encoder.encode(texts, level="token", prompt_name=name)
-        plain = Plain(folder)
         for doc, text in enumerate(texts):
             ids, before, count, _ = split(plain, f"{name}: ", text)
             expected = np.delete(plain.states(ids), range(before, before + count), axis=1)
