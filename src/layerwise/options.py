@@ -195,7 +195,24 @@ class RowOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions(RowOptions, LoadOptions, ModelOptions):
+class PromptOptions:
+    """What is put before each text."""
+
+    prompt: str | None = option(
+        None,
+        "text to put before each text, such as 'query: '; '' for none (default: the default prompt of the model, if it has "
+        "one)",
+        metavar="TEXT",
+    )
+    prompt_name: str | None = option(
+        None,
+        "name of the model's prompt to put before each text; `layerwise info MODEL` lists them",
+        metavar="NAME",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(PromptOptions, RowOptions, LoadOptions, ModelOptions):
     """Which layers of one text are shown."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -258,7 +275,7 @@ class BatchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions(BatchOptions, RowOptions):
+class EncodeOptions(PromptOptions, BatchOptions, RowOptions):
     """How each text is encoded, and which layers are kept."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -532,6 +549,7 @@ __all__ = [
     "PoolOptions",
     "PredictOptions",
     "ProbeOptions",
+    "PromptOptions",
     "ReadOptions",
     "RowOptions",
     "RunOptions",

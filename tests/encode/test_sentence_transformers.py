@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import re
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 import layerwise as lw
 from layerwise.encode.recipe import SETTINGS
 from layerwise.errors import ModelError, RequestError
+from st_folders import POOLING, TRANSFORMER, encoded, make_folder, write
 
 TEXTS = [
     "Every LAYER of every encoder, as data.",
@@ -25,11 +25,6 @@ TEXTS = [
     "Don't STOP: 3.14 is not 22/7!",
     "",
 ]
-TRANSFORMER, POOLING = "sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"
-NEW = {
-    TRANSFORMER: "sentence_transformers.base.modules.transformer.Transformer",
-    POOLING: "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
-}
 FLAGS = {
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",
@@ -39,49 +34,8 @@ FLAGS = {
 POOLS = {"cls": "cls", "max": "max", "mean": "mean", "lasttoken": "eos"}
 
 
-def write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
-def make_folder(
-    model: Path,
-    folder: Path,
-    *,
-    settings: dict[str, Any] | None = None,
-    name: str = SETTINGS[0],
-    pooling: dict[str, Any] | None = None,
-    more: tuple[str, ...] = (),
-    inner: str = "",
-    new: bool = False,
-) -> Path:
-    """Write a folder of sentence-transformers around a model."""
-    shutil.copytree(model, folder / inner)
-    kinds = [
-        (TRANSFORMER, inner),
-        (POOLING, "1_Pooling"),
-        *((kind, f"{n}_More") for n, kind in enumerate(more, 2)),
-    ]
-    modules = [
-        {"idx": n, "name": str(n), "path": path, "type": NEW.get(kind, kind) if new else kind}
-        for n, (kind, path) in enumerate(kinds)
-    ]
-    write(folder / "modules.json", modules)
-    if settings is not None:
-        write(folder / inner / name, settings)
-    config = pooling if pooling is not None else {"pooling_mode_mean_tokens": True}
-    write(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32, **config})
-    return folder
-
-
 def by_sentence_transformers(folder: Path, **options: Any) -> NDArray[np.float32]:
-    from sentence_transformers import SentenceTransformer
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = SentenceTransformer(str(folder), device="cpu")
-        vectors: NDArray[np.float32] = model.encode(TEXTS, batch_size=2, **options)
-    return vectors
+    return encoded(folder, TEXTS, **options)
 
 
 def by_us(folder: Path) -> NDArray[np.float32]:
@@ -234,40 +188,7 @@ def test_a_pooling_that_is_none_of_ours_is_told(
         raise AssertionError(*encoder.notes)
 
 
-QUERY = "default_prompt_name 'query' ('query: ')"
 PROMPTS = {"query": "query: ", "passage": "passage: ", "none": ""}
-
-
-@pytest.mark.parametrize(
-    ("config", "pooling", "not_applied"),
-    [
-        ({"prompts": PROMPTS, "default_prompt_name": "query"}, {}, [QUERY, "prompts passage"]),
-        ({"prompts": PROMPTS, "default_prompt_name": "none"}, {}, ["prompts query, passage"]),
-        ({"prompts": PROMPTS, "default_prompt_name": None}, {}, ["prompts query, passage"]),
-        ({"prompts": {"query": "", "document": ""}, "default_prompt_name": None}, {}, []),
-        ({"prompts": {"a": "a: "}}, {"include_prompt": False}, ["include_prompt false", "prompts a"]),
-        ({"prompts": {"": "a: "}}, {"include_prompt": 0}, ["include_prompt false", "prompts "]),
-        ({"prompts": {"a\nb": "a: "}}, {}, ["prompts a\\nb"]),
-        ({"default_prompt_name": "lost"}, {}, ["default_prompt_name 'lost'"]),
-    ],
-)  # fmt: skip
-def test_prompts_are_told_until_they_are_applied(
-    config: dict[str, Any],
-    pooling: dict[str, Any],
-    not_applied: list[str],
-    model_folder: Callable[[str], Path],
-    tmp_path: Path,
-) -> None:
-    folder = make_folder(model_folder("bert"), tmp_path / "st", pooling={"pooling_mode": "mean", **pooling})
-    write(folder / "config_sentence_transformers.json", config)
-    encoder = lw.load_encoder(folder, device="cpu")
-    assert encoder.description["not_applied"] == not_applied
-    assert len(encoder.notes) == bool(not_applied)
-    assert all(what in encoder.notes[0] for what in not_applied)
-    if config.get("default_prompt_name") != "lost":  # which sentence-transformers doesn't load
-        assert np.abs(by_us(folder) - by_sentence_transformers(folder, prompt="")).max() <= 1e-5
-    if config.get("default_prompt_name") == "query":
-        assert np.abs(by_us(folder) - by_sentence_transformers(folder)).max() > 0.05
 
 
 def test_vectors_that_are_cut_are_told(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
@@ -296,6 +217,12 @@ def test_prompts_that_make_no_sense(model_folder: Callable[[str], Path], tmp_pat
     folder = make_folder(model_folder("bert"), tmp_path / "st")
     write(folder / "config_sentence_transformers.json", {"prompts": ["query: "]})
     with pytest.raises(ModelError, match=r"config_sentence_transformers.json: prompts is \['query: '\]"):
+        lw.load_encoder(folder, device="cpu")
+    write(folder / "config_sentence_transformers.json", {"prompts": {"a": 3}})
+    with pytest.raises(ModelError, match=r"config_sentence_transformers.json: prompts is {'a': 3}"):
+        lw.load_encoder(folder, device="cpu")
+    write(folder / "config_sentence_transformers.json", {"default_prompt_name": 3})
+    with pytest.raises(ModelError, match="config_sentence_transformers.json: default_prompt_name is 3"):
         lw.load_encoder(folder, device="cpu")
 
 
@@ -371,9 +298,9 @@ def test_every_command_says_once_what_is_not_applied(
         assert code == 0, shown
         expected = 0 if command[0] == "train" else 1  # the only one without a model
         assert shown.count("are not applied") == expected, (command, shown)
-        assert shown.count("default_prompt_name 'query' ('query: ')") == expected
+        assert shown.count("has the default prompt 'query' ('query: ')") == expected
     not_applied = lw.open_dataset(data).manifest.model.not_applied
-    assert not_applied == ("Dense", "default_prompt_name 'query' ('query: ')", "prompts passage")
+    assert not_applied == ("Dense",)
     for what in (data, str(folder)):
         assert main(["info", what]) == 0
         assert re.search(

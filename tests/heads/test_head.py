@@ -44,6 +44,7 @@ ROWS = {
     "max_length": 80,
     "overlap": 20,
     "precision": "fp32",
+    "prompt": None,
     "words_pool": None,
 }
 

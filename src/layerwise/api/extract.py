@@ -40,6 +40,8 @@ def extract(
     overlap: int | None = None,
     max_length: int | None = None,
     batch_tokens: int | None = None,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
     dtype: str = "float16",
     format: str = "auto",
     text: str | Sequence[str] | None = None,
@@ -74,7 +76,8 @@ def extract(
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
-        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens: see `Encoder.request`.
+        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name: see
+            `Encoder.encode`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
         separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
@@ -82,7 +85,7 @@ def extract(
         keep: with `no_text`, carried columns to store anyway.
         shard_texts: texts per shard.
         append: add new shards to a finished dataset: the rest of a source that has grown, or all of another
-            source. The dataset stays unchanged until they are complete.
+            source. The dataset stays unchanged until they are complete. The prompt is that of the dataset.
         workers: number of processes that share the work and the cores (or the GPUs); the bytes are the same.
         cluster: `ray`, for workers on the machines of a Ray cluster, which must all see `source` and `out`.
         progress: called with the progress; see `lw.Progress`.
@@ -110,6 +113,8 @@ def extract(
         overlap=overlap,
         max_length=max_length,
         batch_tokens=batch_tokens,
+        prompt=prompt,
+        prompt_name=prompt_name,
         dtype=dtype,
         format=format,
         text=text,
@@ -133,7 +138,8 @@ def extract(
     if cluster is not None:
         choices.one_of("cluster", cluster, ("ray",))
     choose(threads)
-    job = prepare(source, out, options, together=cluster is not None or (workers or 1) > 1)
+    together = cluster is not None or (workers or 1) > 1
+    job = prepare(source, out, options, together=together, append=append)
     with (
         tracking(progress) as track,
         start_executor(job.recipe, workers, cluster, threads, track) as executor,

@@ -22,6 +22,8 @@ def show(
     level: str = "text",
     pool: str | None = None,
     special_tokens: bool = True,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
     threads: int | None = None,
 ) -> Overview:
     """Return every layer of one text.
@@ -29,7 +31,7 @@ def show(
     Args:
         text: the text.
         model, revision, device, allow_pickle, trust_remote_code: see `load_encoder`.
-        layers, level, pool, special_tokens: see `Encoder.encode`; no spans.
+        layers, level, pool, special_tokens, prompt, prompt_name: see `Encoder.encode`; no spans.
         threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
@@ -49,5 +51,13 @@ def show(
             allow_pickle=allow_pickle,
             trust_remote_code=trust_remote_code,
         )
-        states = encoder.encode([text], layers, level, pool, special_tokens=special_tokens)
+        states = encoder.encode(
+            [text],
+            layers,
+            level,
+            pool,
+            special_tokens=special_tokens,
+            prompt=prompt,
+            prompt_name=prompt_name,
+        )
     return overview(encoder, states)

@@ -94,10 +94,17 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
                 f"from a dataset of level {facts['derived']['level']} ({facts['derived']['manifest'][:12]}…)",
             ),
         )
+    if settings.get("prompt") is not None:
+        rows.insert(5, ("prompt", _prompt(settings)))
     rows += _left_out(model)
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _prompt(settings: dict[str, Any]) -> str:
+    pooled = "" if settings["include_prompt"] else ", not included in pools of texts"
+    return f"{settings['prompt']!r} before each text, {settings['prompt_tokens']} tokens{pooled}"
 
 
 def _tables(tables: dict[str, list[str]] | None) -> list[tuple[str, str]]:
@@ -138,6 +145,8 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             + (f", pairs {'-'.join(facts['pairs'])}" if facts["pairs"] else ""),
         ),
     ]
+    if settings.get("prompt") is not None:
+        rows.append(("prompt", f"{settings['prompt']!r} before each text"))
     for task in facts["tasks"]:
         shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
         rows.append((f"task {task['name']}", f"{task['task']} of {task['label']} on {task['mix']}, {shape}"))
@@ -176,9 +185,19 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
         ("pool", f"{facts['default_pool']} by default"),
+        *_prompts(facts),
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     return rows + _left_out(facts)
+
+
+def _prompts(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    names = [
+        f"{name} {text!r}" + (" (the default)" if name == facts["default_prompt"] else "")
+        for name, text in facts["prompts"].items()
+    ]
+    pooled = "" if facts["include_prompt"] else "; not included in pools of texts"
+    return [("prompts", ", ".join(names) + pooled)] if names else []
 
 
 def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -20,7 +20,15 @@ from layerwise.encode.model_file_names import (
     google_configs,
 )
 from layerwise.encode.model_files import ModelFiles, find_files
-from layerwise.encode.recipe import MODULES, SentenceTransformersRecipe, read_object, read_recipe
+from layerwise.encode.prompts import prompt_notes
+from layerwise.encode.recipe import (
+    MODULES,
+    NO_PROMPTS,
+    Prompts,
+    SentenceTransformersRecipe,
+    read_object,
+    read_recipe,
+)
 from layerwise.encode.tensorflow.folder import find_weights, lowercases
 from layerwise.errors import ModelError
 
@@ -58,7 +66,7 @@ class Checkpoint:
         folder: holds configuration, weights and tokenizer.
         files: all files that belong to the model.
         revision: the commit on the hub; None for a folder.
-        pool, max_length, lowercase: settings of a sentence-transformers folder; `max_length` in tokens.
+        pool, max_length, lowercase, prompts: settings of a sentence-transformers folder; `max_length` in tokens.
         not_applied: further settings of such a folder, which are recorded and not applied.
         notes: what the user should know.
         random: a seed for random weights in place of those of the files.
@@ -73,6 +81,7 @@ class Checkpoint:
     pool: str | None = None
     max_length: int | None = None
     lowercase: bool = False
+    prompts: Prompts = NO_PROMPTS
     not_applied: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     random: int | None = None
@@ -222,8 +231,9 @@ def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | No
         pool=recipe.pool,
         max_length=recipe.max_length,
         lowercase=recipe.lowercase,
+        prompts=recipe.prompts,
         not_applied=recipe.not_applied,
-        notes=recipe.notes + ((note,) if not_applied else ()),
+        notes=recipe.notes + prompt_notes(checkpoint.name, recipe.prompts) + ((note,) if not_applied else ()),
     )
 
 

@@ -19,7 +19,9 @@ from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
 from layerwise.encode.identity import ModelIdentity
 from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
+from layerwise.encode.prompts import chosen_prompt
 from layerwise.encode.request import Loading, Request
+from layerwise.encode.rows import no_room
 from layerwise.encode.shard_plan import PlannedShard, plan_shard, plan_tokens, tokenised
 from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer
@@ -45,6 +47,8 @@ class Encoder:
         blocks, width: the number of blocks, and of numbers per vector.
         max_length: tokens that the model takes at once, special ones included.
         default_pool: the pooling that the model's folder states, else `mean`.
+        prompts: the prompts that the model's folder states, by name.
+        default_prompt: the name of the prompt that is used where none is given; None for none.
         device, precision: those that the model runs on and with.
         loading: the arguments that it was loaded with.
         home: the name, or the absolute folder, to load the same model by.
@@ -75,6 +79,8 @@ class Encoder:
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
         self.default_pool = checkpoint.pool or "mean"
+        self.prompts = dict(checkpoint.prompts.texts)
+        self.default_prompt = checkpoint.prompts.default
         self.final_norm = self._engine.final_norm
 
     def __repr__(self) -> str:
@@ -147,8 +153,10 @@ class Encoder:
         max_length: int | None = None,
         overlap: int | None = None,
         batch_tokens: int | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
     ) -> Request:
-        """Return a checked request.
+        """Return a checked request; the arguments are those of `encode`.
 
         Raises:
             RequestError: a layer, level, pool or option that this model can't serve.
@@ -162,10 +170,11 @@ class Encoder:
         choices.fit_special(level, pool, special_tokens)
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
-                f"{argument('pool')} 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean"
+                f"{argument('pool')} 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean or eos"
             )
         length = self._length(max_length)
-        capacity = length - self.tokenizer.special
+        prompting = self._prompting(prompt, prompt_name, length)
+        capacity = length - self.tokenizer.special - (prompting["prompt_tokens"] or 0)
         overlap = choices.fit_overlap(long, overlap)
         overlap = capacity // 4 if overlap is None else choices.whole_number("overlap", overlap, 0)
         if overlap >= capacity:
@@ -174,7 +183,18 @@ class Encoder:
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         choices.whole_number("batch_tokens", budget, 1)
-        return Request(resolved, level, pool, special_tokens, long, length, overlap, budget)
+        return Request(resolved, level, pool, special_tokens, long, length, overlap, budget, **prompting)
+
+    def _prompting(self, prompt: str | None, prompt_name: str | None, length: int) -> dict[str, Any]:
+        """Return the fields of a `Request` that the prompt determines, after checking that there is room for texts."""
+        prompts = self.checkpoint.prompts
+        text = chosen_prompt(self.checkpoint.name, prompts, prompt, prompt_name)
+        if not text:
+            return {"prompt": None, "prompt_tokens": None, "include_prompt": None}
+        tokens = self.tokenizer.texts([text], located=False)[0].body
+        if tokens > length - self.tokenizer.special - 1:
+            raise no_room(text, tokens, length, self.tokenizer.special)
+        return {"prompt": text, "prompt_tokens": tokens, "include_prompt": prompts.included}
 
     def encode(
         self,
@@ -189,6 +209,8 @@ class Encoder:
         max_length: int | None = None,
         overlap: int | None = None,
         batch_tokens: int | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
     ) -> LayerStates:
         """Return the layers of `texts`, in memory.
 
@@ -204,6 +226,11 @@ class Encoder:
             max_length: tokens that go through the model at once, special ones included; by default as many as it takes.
             overlap: tokens that neighbouring windows share; by default a quarter of a window.
             batch_tokens: the maximum number of tokens of a batch; by default depends on the device.
+            prompt: what is put before each text, and before each window of a long one; `""` for nothing. By default the
+                default prompt of the model, if it has one. Its tokens are no rows, and offsets count from the beginning of
+                the text. They are included in the pools `mean`, `max` and `sum` of a text unless the model's folder says
+                otherwise; then so are the special tokens before it left out.
+            prompt_name: the name of one of `prompts`, instead.
 
         Returns:
             LayerStates with `rows` vectors of `width` float32 numbers per layer.
@@ -220,6 +247,8 @@ class Encoder:
             max_length=max_length,
             overlap=overlap,
             batch_tokens=batch_tokens,
+            prompt=prompt,
+            prompt_name=prompt_name,
         )
         if (spans is not None) != (level == "span"):
             raise RequestError(
@@ -253,9 +282,9 @@ class Encoder:
         Raises:
             RequestError: as in `encode`, or requests that read texts in different ways.
         """
-        if len({(r.long, r.max_length, r.overlap, r.batch_tokens) for r in requests}) > 1:
+        if len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt) for r in requests}) > 1:
             raise RequestError(
-                "the requests have different windows or batches, and one forward has one kind; encode them one by one"
+                "the requests have different windows, batches or prompts, and one forward has one kind; encode them one by one"
             )
         tokens = tokenised(self.tokenizer, examples, requests)
         shards = [
@@ -279,26 +308,32 @@ class Encoder:
             for shard, memory in zip(shards, memories, strict=True)
         ]
 
-    def attention(self, text: str | Sequence[str]) -> F32:
+    def attention(
+        self, text: str | Sequence[str], *, prompt: str | None = None, prompt_name: str | None = None
+    ) -> F32:
         """Return the attention weights of one text: float32 of shape (blocks, heads, tokens, tokens).
 
         The token of each row attends to the tokens of the columns; each row sums to 1. The tokens are those of level
-        `token`, special ones included. A text that is longer than the model takes at once is truncated.
+        `token`, special ones included. A text that is longer than the model takes at once is truncated. With a prompt
+        a row sums to less than 1: the rest is the attention to the tokens of the prompt.
 
         Args:
             text: a string, or a list of words.
+            prompt, prompt_name: as in `encode`.
 
         Raises:
             ModelError: the family gives no attention weights, or this is an encoder for plain forwards.
         """
         examples = _examples([text])
-        shard = self.plan(examples, self.request("emb", "token", long="truncate"))
+        request = self.request("emb", "token", long="truncate", prompt=prompt, prompt_name=prompt_name)
+        shard = self.plan(examples, request)
         check_process(self.device, self.checkpoint.name)
         with computing():
             maps = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
         if maps is None:
             raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
-        return np.stack([block.numpy() for block in maps])
+        rows = shard.plan.whole.all.tokens
+        return np.stack([block.numpy()[:, rows][:, :, rows] for block in maps])
 
     def plan(
         self,

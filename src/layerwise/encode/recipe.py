@@ -1,4 +1,4 @@
-"""Read the settings of a sentence-transformers folder: pooling, maximum length, lower-casing, and those not applied.
+"""Read the settings of a sentence-transformers folder: pooling, maximum length, lower-casing, prompts, and those not applied.
 
 Names and defaults are those of sentence-transformers.
 """
@@ -13,6 +13,7 @@ from layerwise._util import json_checks
 from layerwise._util.guarded import read_json
 from layerwise._util.paths import reason
 from layerwise.errors import ModelError
+from layerwise.example import clean
 
 MODULES = "modules.json"
 # The first of these files with entries is used. Older versions named the file after the family.
@@ -52,7 +53,28 @@ _POOLING: json_checks.Schema = {
 }
 # Where a folder has both names, sentence-transformers uses the older one.
 _TOKENIZER_SETTINGS = ("tokenizer_args", "processor_kwargs")
-_PROMPTS: json_checks.Schema = {"prompts": json_checks.optional(json_checks.mapping)}
+_PROMPTS: json_checks.Schema = {
+    "prompts": json_checks.optional(json_checks.map_of(json_checks.nullable(json_checks.text))),
+    "default_prompt_name": json_checks.optional(json_checks.text),
+}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a model: texts to put before its input.
+
+    Attributes:
+        texts: the prompts by name.
+        default: the name of the one that is used where none is given; None for none.
+        included: whether the tokens of a prompt are included in the mean, max and sum of a text.
+    """
+
+    texts: Mapping[str, str]
+    default: str | None = None
+    included: bool = True
+
+
+NO_PROMPTS = Prompts({})
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,7 @@ class SentenceTransformersRecipe:
         pool: a pool of `choices.POOLS`; None without a Pooling module.
         max_length: maximum number of tokens, special ones included; None if not stated.
         lowercase: whether texts are made lower case first.
+        prompts: the prompts, by name.
         not_applied: further settings, which aren't applied, as text.
         notes: what the user should know.
         own_code: whether a module is of code that comes with the folder.
@@ -75,6 +98,7 @@ class SentenceTransformersRecipe:
     pool: str | None
     max_length: int | None
     lowercase: bool
+    prompts: Prompts
     not_applied: tuple[str, ...]
     notes: tuple[str, ...]
     own_code: bool
@@ -97,6 +121,8 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
     position = kinds.index("Pooling") if "Pooling" in kinds else None
     pooling = _pooling(name, modules[position][1] / "config.json") if position is not None else {}
     pool, notes = _pool(pooling) if position is not None else (None, ())
+    included = bool(pooling.get("include_prompt", True))
+    config = read_object(root / PROMPTS, _PROMPTS)
     rest = [kind for number, (kind, _) in enumerate(modules) if number not in (0, position)]
     own_code = [kind for kind, _ in modules if _is_own_code(kind)]
     not_applied = [
@@ -104,8 +130,8 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
         *(f"{kind} (code of its own)" for kind in own_code if kind not in rest),
         *(f"{kind} (code of its own)" if kind in own_code else kind.rsplit(".", 1)[-1] for kind in rest),
         *_unusual(settings),
-        *([] if pooling.get("include_prompt", True) else ["include_prompt false"]),
-        *_of_folder(read_object(root / PROMPTS, _PROMPTS)),
+        *(["include_prompt false for pool cls"] if pool == "cls" and not included else []),
+        *_of_folder(config),
     ]
     return SentenceTransformersRecipe(
         home,
@@ -113,6 +139,7 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
         pool,
         _max_length(name, settings),
         bool(settings.get("do_lower_case")),
+        _prompts(config, included),
         tuple(map(_printable, not_applied)),
         notes,
         bool(own_code),
@@ -231,17 +258,17 @@ def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} {_short(value)}"
 
 
-def _of_folder(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the settings of the folder that aren't applied: prompts, the default one first, and `truncate_dim`."""
-    prompts = config.get("prompts") or {}
+def _prompts(config: Mapping[str, Any], included: bool) -> Prompts:
+    texts = {name: clean(text or "") for name, text in (config.get("prompts") or {}).items()}
     default = config.get("default_prompt_name")
-    if default is not None:
-        text = prompts.get(default) if isinstance(default, str) else None
-        if text != "":
-            yield f"default_prompt_name {_short(default)}" + (f" ({_short(text)})" if text else "")
-    others = [str(name) for name, text in prompts.items() if text and name != default]
-    if others:
-        yield f"prompts {', '.join(others)[:200]}"
+    return Prompts(texts, default if default in texts else None, included)
+
+
+def _of_folder(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of the folder that aren't applied: the name of a prompt that doesn't exist, `truncate_dim`."""
+    default = config.get("default_prompt_name")
+    if default is not None and default not in (config.get("prompts") or {}):
+        yield f"default_prompt_name {_short(default)}, which is none of its prompts"
     if config.get("truncate_dim") is not None:
         yield f"truncate_dim {_short(config['truncate_dim'])}"
 

@@ -25,6 +25,9 @@ class Request:
         long: what is done with a text of more than `max_length` tokens, special ones included.
         overlap: tokens that neighbouring windows share.
         batch_tokens: the maximum number of tokens of a batch.
+        prompt: what is put before each text; None for nothing.
+        prompt_tokens: the number of tokens of the prompt alone, without special ones; None without a prompt.
+        include_prompt: whether the prompt is included in the mean, max and sum of a text; None without a prompt.
     """
 
     layers: tuple[str, ...]
@@ -35,3 +38,11 @@ class Request:
     max_length: int
     overlap: int
     batch_tokens: int
+    prompt: str | None = None
+    prompt_tokens: int | None = None
+    include_prompt: bool | None = None
+
+    @property
+    def skip(self) -> int | None:
+        """See `rows.RowRequest`."""
+        return None if self.include_prompt is not False else self.prompt_tokens

@@ -34,6 +34,14 @@ class RowRequest(Protocol):
     def special_tokens(self) -> bool:
         """Whether special tokens are included in the mean, max and sum of a text."""
 
+    @property
+    def skip(self) -> int | None:
+        """How many tokens after the special ones at the beginning the mean, max and sum of a text leave out, with these.
+
+        These are the tokens of a prompt that isn't included, as sentence-transformers counts them: in the prompt alone.
+        None where nothing is left out.
+        """
+
 
 class ClsFinder(Protocol):
     """An object that finds the classification token of a text."""
@@ -88,19 +96,23 @@ class TextRows:
     lost_words: int = 0
 
 
-def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_end: bool = False) -> Cut:
-    """Cut a text into windows of `capacity` body tokens, truncate it, or refuse it, as `request.long` says.
+def cut(tokens: Tokens, request: Request, where: Where, *, keep_end: bool = False) -> Cut:
+    """Cut a text into windows, truncate it, or refuse it, as `request.long` says; each window begins with the prompt.
 
     Args:
         tokens: the tokens of the whole text.
-        request: the policy for long texts, and the overlap of windows.
-        capacity: body tokens that fit into a window.
+        request: the policy for long texts, and the length and the overlap of windows.
         where: returns the name of the text, for an error.
         keep_end: truncate at the beginning instead of the end.
 
     Raises:
-        RequestError: a text is too long under the policy `error`.
+        RequestError: a text is too long under the policy `error`; special tokens and prompt leave no room.
     """
+    capacity = request.max_length - tokens.prefix - tokens.suffix
+    if capacity < 1 and tokens.prompt:
+        raise no_room(
+            request.prompt, tokens.prompt, request.max_length, len(tokens) - tokens.body - tokens.prompt
+        )
     if tokens.body <= capacity:
         return Cut(tokens, (Window(0, tokens.body, 0, tokens.body),), 0)
     if request.long == "error":
@@ -109,7 +121,9 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
             f"use {argument('long', 'window')} or {argument('long', 'truncate')}, or leave the text out"
         )
     if request.long == "window":
-        return Cut(tokens, tuple(windows(tokens.body, capacity, request.overlap)), 0)
+        # A token that begins in the prompt and ends in the text may make the room smaller than in the request.
+        overlap = min(request.overlap, capacity - 1)
+        return Cut(tokens, tuple(windows(tokens.body, capacity, overlap)), 0)
     start = tokens.prefix + (tokens.body - capacity if keep_end else 0)
     remaining = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
     short = replace(
@@ -123,6 +137,14 @@ def cut(tokens: Tokens, request: Request, capacity: int, where: Where, *, keep_e
         dropped=tokens.dropped & set(tokens.words[remaining].tolist()),
     )
     return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
+
+
+def no_room(prompt: str | None, tokens: int, length: int, special: int) -> RequestError:
+    """Return the error that a prompt of so many tokens leaves no room for a text in windows of `length` tokens."""
+    return RequestError(
+        f"{argument('prompt')} {prompt!r:.60} has {tokens} tokens, and {length} go through the model at once, {special} of them "
+        f"special, so no room is left for the text; shorten it to {max(length - special - 1, 0)} tokens"
+    )
 
 
 def rows_of(
@@ -172,8 +194,14 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     extra["unknown"] = tokens.unknown.astype(np.int64)
+    groups = alignment.each(len(tokens))
+    if tokens.prompt:
+        is_row = np.ones(len(tokens), dtype=bool)
+        is_row[tokens.prefix - tokens.prompt : tokens.prefix] = False
+        groups, extra = groups.keep(is_row), {name: values[is_row] for name, values in extra.items()}
+        tokens = replace(tokens, starts=tokens.starts[is_row], ends=tokens.ends[is_row])
     rows = RowColumns(tokens.starts, tokens.ends, extra)
-    return TextRows(rows, alignment.each(len(tokens)), dropped_words=len(tokens.dropped))
+    return TextRows(rows, groups, dropped_words=len(tokens.dropped))
 
 
 def _words(example: Example, tokens: Tokens) -> TextRows:
@@ -230,10 +258,18 @@ def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsF
         return TextRows(rows, alignment.whole(place, place + 1), dropped_words=dropped)
     if request.pool == "eos":
         return TextRows(rows, alignment.whole(len(tokens) - 1, len(tokens)), dropped_words=dropped)
-    special = request.special_tokens and request.pool in ("mean", "max", "sum")
-    if special or not tokens.body:
-        return TextRows(
-            rows, alignment.whole(0, len(tokens)), special_only=not special, dropped_words=dropped
-        )
-    body = alignment.whole(tokens.prefix, len(tokens) - tokens.suffix)
-    return TextRows(rows, body, dropped_words=dropped)
+    reduces = request.pool in ("mean", "max", "sum")
+    special = request.special_tokens and reduces
+    begin, end = 0, len(tokens)
+    if not special and tokens.body:
+        begin, end = tokens.prefix - (tokens.prompt if reduces else 0), len(tokens) - tokens.suffix
+    if reduces and request.skip is not None:
+        # Before pre-split words the prompt is a word by itself.
+        skip = request.skip if example.words is None else tokens.prompt
+        begin = min(tokens.prefix - tokens.prompt + skip, end - 1)
+    return TextRows(
+        rows,
+        alignment.whole(begin, end),
+        special_only=not special and not tokens.body,
+        dropped_words=dropped,
+    )

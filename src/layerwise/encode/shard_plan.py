@@ -48,8 +48,10 @@ def plan_shard(
 
 def tokenised(tokenizer: Tokenizer, examples: Sequence[Example], requests: Sequence[Request]) -> list[Tokens]:
     """Return the tokens of each text, with all that the rows of these requests need."""
-    # At text level no row needs the offsets of its tokens.
-    return _tokens(tokenizer, examples, located=any(request.level != "text" for request in requests))
+    prompt = requests[0].prompt or ""
+    # At text level no row needs the offsets of its tokens; they tell where a prompt ends.
+    located = bool(prompt) or any(request.level != "text" for request in requests)
+    return _tokens(tokenizer, examples, prompt, located=located)
 
 
 def plan_tokens(
@@ -62,14 +64,13 @@ def plan_tokens(
     spans: Sequence[Sequence[tuple[int, int]]] | None,
 ) -> PlannedShard:
     """Return the plan of a shard whose texts are `tokenised`; the other arguments and errors as of `Encoder.plan`."""
-    capacity = request.max_length - tokenizer.special
     planned = []
     coverage: list[Coverage] = []
     rows = []
     counts = dict.fromkeys(text_rows.COUNTS, 0)
     for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
         where = partial(_where, first_doc + number, example)
-        cut = text_rows.cut(tokens, request, capacity, where, keep_end=tokenizer.keeps_end)
+        cut = text_rows.cut(tokens, request, where, keep_end=tokenizer.keeps_end)
         spans_of_text = spans[number] if spans is not None else None
         rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
@@ -87,14 +88,14 @@ def plan_tokens(
     )
 
 
-def _tokens(tokenizer: Tokenizer, examples: Sequence[Example], *, located: bool) -> list[Tokens]:
+def _tokens(tokenizer: Tokenizer, examples: Sequence[Example], prompt: str, *, located: bool) -> list[Tokens]:
     """Return the tokens of each text, in order, raw or pre-split; see `Tokenizer.texts`."""
     raw = [n for n, e in enumerate(examples) if e.words is None]
     if len(raw) == len(examples):
-        return tokenizer.texts([e.text for e in examples], located=located)
+        return tokenizer.texts([e.text for e in examples], located=located, prompt=prompt)
     split = [n for n, e in enumerate(examples) if e.words is not None]
-    tokens_of_texts = tokenizer.texts([examples[n].text for n in raw], located=located)
-    tokens_of_texts += tokenizer.words([examples[n].words or () for n in split])
+    tokens_of_texts = tokenizer.texts([examples[n].text for n in raw], located=located, prompt=prompt)
+    tokens_of_texts += tokenizer.words([examples[n].words or () for n in split], prompt=prompt)
     by_number = dict(zip(raw + split, tokens_of_texts, strict=True))
     return [by_number[number] for number in range(len(examples))]
 

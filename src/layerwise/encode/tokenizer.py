@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,8 @@ class Tokens:
         starts, ends: code points in the text; 0, 0 for special tokens, and for all tokens if no offsets were requested.
         words: the word numbers of pre-split input; −1 for other tokens.
         unknown: which of them, special ones aside, are the unknown token.
-        prefix, suffix: the number of special tokens at the beginning and at the end.
+        prefix, suffix: the number of tokens before and after those of the text: special tokens, and a prompt.
+        prompt: how many tokens are the prompt's, the last ones of the prefix.
         dropped: the words that the tokenizer drops, each replaced here by the unknown token.
     """
 
@@ -49,13 +50,14 @@ class Tokens:
     prefix: int
     suffix: int
     dropped: frozenset[int] = frozenset()
+    prompt: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def body(self) -> int:
-        """The number of tokens that aren't special."""
+        """The number of tokens of the text, without special ones and the prompt's."""
         return len(self.ids) - self.prefix - self.suffix
 
 
@@ -86,10 +88,14 @@ class Tokenizer:
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
         self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
 
-    def texts(self, texts: Sequence[str], *, located: bool = True) -> list[Tokens]:
+    def texts(self, texts: Sequence[str], *, located: bool = True, prompt: str = "") -> list[Tokens]:
         """Return the tokens of raw texts, exactly those of the model's tokenizer, without truncation.
 
-        Offsets take time to compute; they are all 0 unless `located`.
+        Args:
+            texts: the texts.
+            located: whether offsets are computed, which takes time; otherwise they are all 0.
+            prompt: what is put before each text; needs `located`. Offsets count from the beginning of the text, and the
+                tokens that end in the prompt are the prompt's.
 
         Raises:
             ModelError: the tokenizer fails, for example because it needs an unknown token and has none.
@@ -97,22 +103,30 @@ class Tokenizer:
         if not located:
             encodings = self._encoded(self._backend.encode_batch_fast, list(texts))
             return [self._not_empty(self._tokens(encoding, located=False)) for encoding in encodings]
+        texts = [prompt + text for text in texts] if prompt else texts
         encodings = self._encoded(self._backend.encode_batch, list(texts))
         located_tokens = map(self._tokens, encodings)
-        return [
-            self._not_empty(self._empty_blanks(*pair)) for pair in zip(located_tokens, texts, strict=True)
-        ]
+        tokens_of_texts = (self._empty_blanks(*pair) for pair in zip(located_tokens, texts, strict=True))
+        if prompt:
+            tokens_of_texts = (_after_prompt(tokens, len(prompt)) for tokens in tokens_of_texts)
+        return [self._not_empty(tokens) for tokens in tokens_of_texts]
 
-    def words(self, texts: Sequence[Sequence[str]]) -> list[Tokens]:
+    def words(self, texts: Sequence[Sequence[str]], *, prompt: str = "") -> list[Tokens]:
         """Return the tokens of pre-split texts, with offsets in the words joined by one space.
+
+        A prompt is one more word before the others, without the spaces at its end.
 
         Raises:
             ModelError: a word is dropped and the tokenizer has no unknown token to replace it; or as `texts`.
         """
         backend = self._backend_for_words()
-        split = [list(words) for words in texts]
+        before = [prompt.rstrip(" ")] if prompt.rstrip(" ") else []
+        split = [[*before, *words] for words in texts]
         encodings = self._encoded(partial(backend.encode_batch, is_pretokenized=True), split)
-        return [self._not_empty(self._joined(e, words)) for e, words in zip(encodings, texts, strict=True)]
+        return [
+            self._not_empty(self._joined(encoding, words, len(before)))
+            for encoding, words in zip(encodings, texts, strict=True)
+        ]
 
     def _encoded(self, encode: Callable[[list[Any]], list[Any]], texts: list[Any]) -> list[Any]:
         """Call a method of the tokenizer, and raise its errors as ModelError."""
@@ -132,7 +146,8 @@ class Tokenizer:
 
     def cls_place(self, tokens: Tokens) -> int:
         """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""
-        special = [*range(tokens.prefix), *range(len(tokens) - tokens.suffix, len(tokens))]
+        before = tokens.prefix - tokens.prompt
+        special = [*range(before), *range(len(tokens) - tokens.suffix, len(tokens))]
         return next(int(position) for position in special if int(tokens.ids[position]) == self._cls)
 
     def _tokens(self, encoding: Any, *, located: bool = True) -> Tokens:
@@ -178,25 +193,22 @@ class Tokenizer:
                     tokens.words[blank] = NO_WORD
         return tokens
 
-    def _joined(self, encoding: Any, words: Sequence[str]) -> Tokens:
-        """Return the tokens of a pre-split text, with offsets in its words joined by one space."""
+    def _joined(self, encoding: Any, words: Sequence[str], before: int) -> Tokens:
+        """Return the tokens of a pre-split text, with offsets in its words joined by one space.
+
+        The first `before` words of the encoding, 0 or 1, are the prompt.
+        """
         tokens = self._tokens(encoding)
         begins = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
         numbers = np.array([NO_WORD if w is None else w for w in encoding.word_ids], dtype=np.int64)
         numbers[: tokens.prefix] = NO_WORD
         numbers[len(tokens) - tokens.suffix :] = NO_WORD
+        if before:
+            tokens = _with_prompt(tokens, int(np.count_nonzero(numbers == 0)))
+            numbers = np.maximum(numbers - 1, NO_WORD)
         # Offsets of pre-split input count from the beginning of each word.
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
-        tokens = Tokens(
-            tokens.ids,
-            tokens.types,
-            tokens.starts + shift,
-            tokens.ends + shift,
-            numbers,
-            tokens.unknown,
-            tokens.prefix,
-            tokens.suffix,
-        )
+        tokens = replace(tokens, starts=tokens.starts + shift, ends=tokens.ends + shift, words=numbers)
         dropped = sorted(set(range(len(words))) - set(numbers.tolist()))
         tokens = self._restore(tokens, dropped, begins, words) if dropped else tokens
         return self._empty_blanks(tokens, " ".join(words))
@@ -218,6 +230,7 @@ class Tokenizer:
             tokens.prefix,
             tokens.suffix,
             frozenset(dropped),
+            tokens.prompt,
         )
 
     def _not_empty(self, tokens: Tokens) -> Tokens:
@@ -246,6 +259,27 @@ class Tokenizer:
             # Assigned only when it is complete, because another thread may read it at the same time.
             self._split_backend = type(self._backend).from_str(json.dumps(spec)) if spaced else self._backend
         return self._split_backend
+
+
+def _after_prompt(tokens: Tokens, length: int) -> Tokens:
+    """Return the tokens of a text that follows a prompt of `length` code points, with offsets in the text alone.
+
+    Tokens that begin in the prompt and end in the text are the text's.
+    """
+    body = slice(tokens.prefix, len(tokens) - tokens.suffix)
+    is_text = (tokens.ends[body] > length) | (tokens.starts[body] >= length)
+    count = int(np.argmax(is_text)) if is_text.any() else len(is_text)
+    starts, ends = (np.maximum(offsets - length, 0) for offsets in (tokens.starts, tokens.ends))
+    return _with_prompt(replace(tokens, starts=starts, ends=ends), count)
+
+
+def _with_prompt(tokens: Tokens, count: int) -> Tokens:
+    """Return tokens of which the first `count` after the prefix are the prompt's: they have no offsets."""
+    end = tokens.prefix + count
+    starts, ends, unknown = tokens.starts.copy(), tokens.ends.copy(), tokens.unknown.copy()
+    starts[:end] = ends[:end] = 0
+    unknown[:end] = False
+    return replace(tokens, starts=starts, ends=ends, unknown=unknown, prefix=end, prompt=count)
 
 
 def _space_words(step: dict[str, Any] | None) -> bool:

@@ -35,6 +35,7 @@ from layerwise.store.manifest import (
     Reading,
     Settings,
     ShardRule,
+    read_manifest,
 )
 from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
@@ -56,6 +57,7 @@ def prepare(
     options: ExtractOptions,
     *,
     together: bool = False,
+    append: bool = False,
 ) -> Job:
     """Check everything that doesn't need the model, read the texts of the first shard, and return the job."""
     choices.one_of("level", options.level, ("token", "word", "text"))
@@ -82,12 +84,23 @@ def prepare(
         place(out),
         options.model,
         {**part(options, LoadOptions), "precision": options.precision},
-        part(options, EncodeOptions),
+        _request(options, place(out) if append else None),
         options.dtype,
         together,
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
+
+
+def _request(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
+    """Return what `Encoder.request` takes; added texts get the prompt of the dataset `extended` where none is given."""
+    request = part(options, EncodeOptions)
+    if extended is not None and options.prompt is None and options.prompt_name is None:
+        with disk.writing(extended):
+            exists = Folder(extended).manifest.exists()
+        if exists:
+            request["prompt"] = read_manifest(Folder(extended)).settings.prompt or ""
+    return request
 
 
 def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:

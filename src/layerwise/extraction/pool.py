@@ -32,6 +32,7 @@ class _PoolRequest:
     level: str
     pool: str | None
     special_tokens: bool
+    skip: int | None = None
 
     @staticmethod
     def cls_place(tokens: Tokens) -> int:
@@ -89,6 +90,11 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
         raise RequestError(
             f"{argument('pool')} {request.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
         )
+    if _lacks_prompt(finer, request):
+        raise RequestError(
+            f"{argument('pool')} {request.pool!r} includes the prompt {finer.manifest.settings.prompt!r:.60}, whose tokens a "
+            f"dataset of tokens doesn't hold; use first, last, cls or eos, or extract with {argument('level', 'text')}"
+        )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
             f"words are looked up in the texts, and this dataset was made with {argument('no_text', True)}; extract with "
@@ -97,13 +103,23 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
     return request
 
 
+def _lacks_prompt(finer: LayerDataset, request: _PoolRequest) -> bool:
+    """Return whether a pool of texts needs the tokens of the prompt, which are no rows."""
+    of_tokens = finer.level == "token" and request.level == "text"
+    return (
+        of_tokens and request.pool in ("mean", "max", "sum") and bool(finer.manifest.settings.include_prompt)
+    )
+
+
 def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _PoolRequest, dtype: str) -> None:
     start = time.perf_counter()
     columns = stored_columns(part)
     texts = stored_texts(part, columns)
     first_doc = part.texts["doc"][0].as_py()
+    prompt_tokens = part.manifest.settings.prompt_tokens
     rows_of_texts = [
-        _rows(text, request, part.level, first_doc + number) for number, text in enumerate(texts)
+        _rows(text, _without_prompt(request, text, prompt_tokens), part.level, first_doc + number)
+        for number, text in enumerate(texts)
     ]
     pairs = list(zip(texts, rows_of_texts, strict=True))
     coverage = [replace(text.coverage, special_only=rows.special_only) for text, rows in pairs]
@@ -130,6 +146,15 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Poo
         texts_table(examples, coverage, first_doc, request.level, carried),
         facts,
     )
+
+
+def _without_prompt(request: _PoolRequest, text: StoredText, prompt_tokens: int | None) -> _PoolRequest:
+    """Return the request for a text of which the tokens of a prompt are no rows, and aren't pooled."""
+    if prompt_tokens is None:
+        return request
+    # A token that begins in the prompt and ends in the text is a row, and counts among the tokens of the prompt alone.
+    absent = text.coverage.tokens - len(text.tokens)
+    return replace(request, skip=max(prompt_tokens - absent, 0))
 
 
 def _rows(text: StoredText, request: _PoolRequest, level: str, doc: int) -> TextRows:

@@ -249,6 +249,7 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     settings = dataset.manifest.settings
     request = {name: getattr(settings, name) for name in _REQUEST}
     request["overlap"] = choices.recorded_overlap(settings.long, settings.overlap)
+    request["prompt"] = settings.prompt or ""
     name, revision = model_name(dataset.manifest, model)
     device = loading["device"] or settings.device
     options = {**loading, "device": device, "revision": revision, "precision": settings.precision}

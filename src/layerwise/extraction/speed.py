@@ -215,17 +215,17 @@ def _field(
     ways: dict[str, Encode] = {
         LOOP: plain.one_by_one,
         PADDED: plain.padded,
-        FP32: lambda ts: encoder.encode(ts, level="token"),
-        TEXT_FP32: lambda ts: encoder.encode(ts),
-        FIRST_LAYER: lambda ts: encoder.encode(ts, layers="1", level="token"),
+        FP32: lambda ts: encoder.encode(ts, level="token", prompt=""),
+        TEXT_FP32: lambda ts: encoder.encode(ts, prompt=""),
+        FIRST_LAYER: lambda ts: encoder.encode(ts, layers="1", level="token", prompt=""),
     }
     if bf16:
         rough = encode.load.load_encoder(name, device=device, precision="bf16")
-        ways[BF16] = lambda ts: rough.encode(ts, level="token")
-        ways[TEXT_BF16] = lambda ts: rough.encode(ts)
+        ways[BF16] = lambda ts: rough.encode(ts, level="token", prompt="")
+        ways[TEXT_BF16] = lambda ts: rough.encode(ts, prompt="")
     if int8 and encoder.device == "cpu" and encode.int8.refusal() is None:
         roughest = encode.load.load_encoder(name, device=device, precision="int8")
-        ways[INT8] = lambda ts: roughest.encode(ts, level="token")
+        ways[INT8] = lambda ts: roughest.encode(ts, level="token", prompt="")
     elif int8:
         left_out[INT8] = f"it {encode.int8.refusal()}" if encoder.device == "cpu" else "it runs on a CPU"
     ways |= {
@@ -243,7 +243,9 @@ def _field(
             left_out[package] = f"installed, but it doesn't run with these versions: {error}"
         else:
             ways[label] = run
-    tokens = int(encoder.encode(texts, layers="emb", batch_tokens=16384).texts["tokens"].to_numpy().sum())
+    tokens = int(
+        encoder.encode(texts, layers="emb", batch_tokens=16384, prompt="").texts["tokens"].to_numpy().sum()
+    )
     shares = {FIRST_LAYER: 1 / encoder.blocks}
     return _Field(ways, shares, left_out, encoder.device, tokens, plain.flop_per_token())
 
@@ -265,7 +267,9 @@ def _sentence_transformers(encoder: Encoder) -> tuple[str, Encode]:
     model.max_seq_length = encoder.max_length
     return "sentence-transformers: tokens of the last layer only", lambda texts: [
         vectors.cpu()
-        for vectors in model.encode(list(texts), output_value="token_embeddings", show_progress_bar=False)
+        for vectors in model.encode(
+            list(texts), prompt="", output_value="token_embeddings", show_progress_bar=False
+        )
     ]
 
 

@@ -119,4 +119,5 @@ def stored_request(encoder: Encoder, settings: Settings, layers: LayerSpec | Non
         long=settings.long,
         max_length=settings.max_length,
         overlap=choices.recorded_overlap(settings.long, settings.overlap),
+        prompt=settings.prompt or "",
     )

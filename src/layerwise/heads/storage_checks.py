@@ -102,6 +102,7 @@ _TOP: json_checks.Schema = {
         "max_length": whole(1, _LONGEST),
         "overlap": whole(0, _LONGEST),
         "precision": one_of(PRECISIONS),
+        "prompt": optional(text),
         "words_pool": nullable(one_of(POOLS)),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},

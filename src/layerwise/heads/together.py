@@ -21,7 +21,7 @@ RESERVED = ("doc", "id", "empty")
 """The keys of a prediction beside its answers."""
 _ROW_COLUMNS = ("start", "end", "probability")
 """The columns of a word or a span in CSV."""
-_FORWARD = ("precision", "long", "max_length", "overlap")
+_FORWARD = ("precision", "long", "max_length", "overlap", "prompt")
 """What texts of one forward have in common; level, pool and special tokens may differ."""
 _LOGGER = logging.getLogger("layerwise")
 LoadEncoder = Callable[[], "Encoder"]

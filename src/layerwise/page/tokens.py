@@ -119,7 +119,8 @@ def _text_entry(
     both = zip(entry["tokens"], names, entry["special"], strict=True)
     entry["tokens"] = [name if special else token for token, name, special in both]
     if most:
-        maps = encoder.attention(example.words if example.words is not None else example.text)
+        text_or_words = example.words if example.words is not None else example.text
+        maps = encoder.attention(text_or_words, prompt=dataset.manifest.settings.prompt or "")
         side = min(MOST, max(_LEAST, math.isqrt(most // (maps.shape[0] * maps.shape[1]))))
         entry["attention"] = np.round(maps[:, :, :side, :side] * 255).astype(np.uint8)
         entry["attention_layers"] = [str(block + 1) for block in range(len(maps))]

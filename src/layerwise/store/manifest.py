@@ -128,7 +128,7 @@ class MergedDataset(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(JsonObject):
-    """The settings that an encoder and its request determine."""
+    """The settings that an encoder and its request determine; those of a prompt only where there is one."""
 
     model: ModelHashes
     layers: Layers
@@ -143,6 +143,9 @@ class EncoderSettings(JsonObject):
     device: str
     engine: Mapping[str, str]
     batch_tokens: AtLeastOne
+    prompt: str | None = None
+    prompt_tokens: int | None = None
+    include_prompt: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +317,9 @@ def _contradiction(manifest: Manifest) -> str | None:
         return f"layers is {as_json(manifest.layers)!r:.80}"
     if (manifest.pool is None) != (manifest.level == "token"):
         return f"pool is {manifest.pool!r}"
+    prompting = (manifest.settings.prompt, manifest.settings.prompt_tokens, manifest.settings.include_prompt)
+    if 0 < prompting.count(None) < len(prompting):
+        return "settings has only some of prompt, prompt_tokens and include_prompt"
     # Its name follows from its hash: it can't point outside its folder.
     if manifest.shards.name != records_name(manifest.shards.sha256):
         return f"shards.name is {manifest.shards.name!r:.60}"

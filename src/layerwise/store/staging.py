@@ -30,6 +30,7 @@ from layerwise.store.records import ShardRecord, shard_record
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
+_DECISIVE = ("model", "precision", "prompt")
 _ORIGINS = ("merged", "derived")  # settings that say of which datasets a dataset was made
 _FILES = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256", "run.json"}
 
@@ -162,8 +163,8 @@ def check_settings(folder: Folder, stored: Settings, settings: Settings) -> None
 def difference(stored: Any, value: Any, name: str = "") -> tuple[str, str, str] | None:
     """Return the first setting, by name, that differs, with both values as text; `None` when none does."""
     if isinstance(stored, dict) and isinstance(value, dict):
-        # Another model or precision changes other settings as well, so it is named first.
-        for key in sorted({*stored, *value}, key=lambda key: (key != "model", key != "precision", key)):
+        # Another model, precision or prompt changes other settings as well, so it is named first.
+        for key in sorted({*stored, *value}, key=lambda key: (*(key != first for first in _DECISIVE), key)):
             path = f"{name}.{key}" if name else key
             if key not in stored or key not in value:
                 return path, _shown(stored, key), _shown(value, key)
