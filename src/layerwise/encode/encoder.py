@@ -45,6 +45,7 @@ class Encoder:
         blocks, width: the number of blocks, and of numbers per vector.
         max_length: tokens that the model takes at once, special ones included.
         default_pool: the pooling that the model's folder states, else `mean`.
+        causal: whether each token attends only to itself and to tokens before it, as in decoder-only models.
         device, precision: those that the model runs on and with.
         loading: the arguments that it was loaded with.
         home: the name, or the absolute folder, to load the same model by.
@@ -75,7 +76,7 @@ class Encoder:
         self.layers = layer_names(self.blocks)
         self.max_length = min(checkpoint.max_length or loaded.max_length, loaded.max_length)
         self.default_pool = checkpoint.pool or "mean"
-        self.final_norm = self._engine.final_norm
+        self.final_norm, self.causal = self._engine.final_norm, self._engine.causal
 
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"

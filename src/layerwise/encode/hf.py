@@ -154,6 +154,14 @@ def use_attention(model: nn.Module, name: str) -> None:
     model.set_attn_implementation(name)  # type: ignore[operator]
 
 
+def without_cache(model: nn.Module) -> None:
+    """Switch off the cache of keys and values, which decoders keep for tokens that they generate later."""
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if isinstance(config, transformers.PretrainedConfig) and getattr(config, "use_cache", False):
+            config.use_cache = False
+
+
 def eager_copy(model: nn.Module) -> nn.Module | None:
     """Return a model of the same weights with the "eager" attention of transformers, which returns its maps.
 
