@@ -13,12 +13,14 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from layerwise.encode import reach
 from layerwise.encode.transfer import to_device
 
 NAME = "layerwise_packed"
 # Heads with fewer numbers than this: torch's products on a CPU depend on the number of threads, see `_widened`.
 NARROW = 16
 Kernel = Callable[..., Any]
+_BLOCK = 1024  # tokens of a long text that attend at a time
 # Arguments of attention, by the names that transformers gives them, which change the result and aren't supported here.
 _UNSUPPORTED = ("s_aux", "position_bias")
 
@@ -102,6 +104,7 @@ def packed_attention(
     lw_runs.calls += 1
     if is_causal is None:
         is_causal = bool(getattr(module, "is_causal", lw_runs.causal))
+    reach.record_attention(is_causal, sliding_window)
     kernel = varlen_kernel(query) if softcap is None else None
     if kernel is not None:
         return _by_kernel(kernel, query, key, value, lw_runs, scaling, sliding_window, is_causal), None
@@ -138,16 +141,38 @@ def _attend(
     local = window is not None and tokens > window
     if not local and softcap is None:
         return scaled_dot_product_attention(q, k, v, scale=scaling, is_causal=is_causal)
+    if window is not None and is_causal and softcap is None and tokens > max(_BLOCK, 2 * window):
+        return _attend_in_blocks(q, k, v, scaling, window)
     positions = torch.arange(tokens, device=q.device)
-    distances = positions[:, None] - positions[None, :]
-    mask = distances.abs() < (window if window is not None and local else tokens)
-    if is_causal:
-        mask &= distances >= 0
+    mask = _mask(positions, positions, window if local else None, is_causal=is_causal)
     if softcap is None:
         return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
     scores = softcap * torch.tanh(q @ k.transpose(2, 3) * scaling / softcap)
     weights = scores.masked_fill(~mask, -math.inf).float().softmax(-1)
     return weights.to(v.dtype) @ v
+
+
+def _attend_in_blocks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float, window: int
+) -> torch.Tensor:
+    """Attend to the `window` last tokens, some tokens of a long text at a time: a whole mask grows with its square."""
+    tokens, blocks = q.shape[2], []
+    for begin in range(0, tokens, _BLOCK):
+        end, first = min(begin + _BLOCK, tokens), max(0, begin - window + 1)
+        queries = torch.arange(begin, end, device=q.device)
+        mask = _mask(queries, torch.arange(first, end, device=q.device), window, is_causal=True)
+        keys, values = k[:, :, first:end], v[:, :, first:end]
+        blocks.append(
+            scaled_dot_product_attention(q[:, :, begin:end], keys, values, attn_mask=mask, scale=scaling)
+        )
+    return torch.cat(blocks, dim=2)
+
+
+def _mask(queries: torch.Tensor, keys: torch.Tensor, window: int | None, *, is_causal: bool) -> torch.Tensor:
+    """Return which tokens attend to which, given their positions: (queries, keys), True where they do."""
+    distances = queries[:, None] - keys[None, :]
+    mask = torch.ones_like(distances, dtype=torch.bool) if window is None else distances.abs() < window
+    return mask & (distances >= 0) if is_causal else mask
 
 
 def varlen_kernel(query: torch.Tensor) -> Kernel | None:
@@ -206,8 +231,16 @@ def _split(x: torch.Tensor, texts: int, tokens: int) -> torch.Tensor:
     return x[0].reshape(heads, texts, tokens, size).transpose(0, 1)
 
 
-def no_mask(**_: Any) -> None:
+def no_mask(
+    attention_mask: torch.Tensor | None = None,
+    mask_function: Callable[..., Any] | None = None,
+    q_length: int = 0,
+    **_: Any,
+) -> None:
     """Return no mask: a packed batch has no padding."""
+    # Only a text alone in its forward comes with its own mask.
+    if attention_mask is not None:
+        reach.record_mask(mask_function, q_length)
 
 
 def head_size(model: nn.Module) -> int:

@@ -118,6 +118,7 @@ class Encoder:
             "width": self.width,
             "max_length": self.max_length,
             "default_pool": self.default_pool,
+            **({"causal": True} if self.causal else {}),
             "last_layer": "normed" if self.final_norm else "as its block gives it",
             "not_applied": list(self.checkpoint.not_applied),
             "unused": {"tensors": list(self._unused), "files": list(self.checkpoint.files.unused)},
@@ -164,6 +165,11 @@ class Encoder:
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
                 f"{argument('pool')} 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean"
+            )
+        if pool == "cls" and self.causal:
+            raise RequestError(
+                f"{argument('pool')} 'cls' takes the first token, and in {self.checkpoint.name!r} ({self.family}) each token "
+                "attends only to those before it, so it knows nothing of the text; use eos or mean"
             )
         length = self._length(max_length)
         capacity = length - self.tokenizer.special

@@ -85,6 +85,7 @@ class Engine:
         self.blocks, self.width, self.causal = comparison.blocks, comparison.width, comparison.causal
         if self.causal:
             hf.without_cache(self._model)
+        hf.use_linear_layers(self._model)
         if self.device.type == "cpu":
             make_thread_invariant(self._model)
         # Before linear layers are replaced: a layer with a hook stays.

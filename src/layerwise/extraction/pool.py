@@ -89,6 +89,10 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
         raise RequestError(
             f"{argument('pool')} {request.pool!r} needs the {needed} token, which a dataset of words doesn't hold; use mean"
         )
+    if request.pool == "cls" and finer.manifest.model.causal:
+        raise RequestError(
+            f"{argument('pool')} 'cls' takes the first token, which in a causal model attends to no other; use eos or mean"
+        )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
             f"words are looked up in the texts, and this dataset was made with {argument('no_text', True)}; extract with "
