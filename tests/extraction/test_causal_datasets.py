@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_extract_verify_train_and_predict(
 
 
 def test_pool_of_tokens_is_that_of_extract(model: Path, source: Path, tmp_path: Path) -> None:
-    settings = {"model": str(model), "device": "cpu", "dtype": "float32"}
+    settings: dict[str, Any] = {"model": str(model), "device": "cpu", "dtype": "float32"}
     tokens = lw.extract(source, tmp_path / "tokens", level="token", **settings)
     texts = lw.extract(source, tmp_path / "texts", pool="eos", **settings)
     pooled = lw.pool(tokens, tmp_path / "pooled", pool="eos")

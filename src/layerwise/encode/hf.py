@@ -198,7 +198,7 @@ def use_linear_layers(model: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if type(child) is transformers.pytorch_utils.Conv1D and not child._forward_hooks:
                 inputs, outputs = child.weight.shape
-                linear = nn.Linear(inputs, outputs, device="meta")
+                linear: Any = nn.Linear(inputs, outputs, device="meta")
                 linear.weight = nn.Parameter(child.weight.t().contiguous(), requires_grad=False)
                 linear.bias = child.bias
                 setattr(module, name, linear)
