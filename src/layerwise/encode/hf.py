@@ -197,10 +197,11 @@ def use_linear_layers(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is transformers.pytorch_utils.Conv1D and not child._forward_hooks:
-                inputs, outputs = child.weight.shape
+                transposed: Any = child
+                inputs, outputs = transposed.weight.shape
                 linear: Any = nn.Linear(inputs, outputs, device="meta")
-                linear.weight = nn.Parameter(child.weight.t().contiguous(), requires_grad=False)
-                linear.bias = child.bias
+                linear.weight = nn.Parameter(transposed.weight.t().contiguous(), requires_grad=False)
+                linear.bias = transposed.bias
                 setattr(module, name, linear)
 
 
