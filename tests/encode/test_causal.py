@@ -110,8 +110,8 @@ def test_texts_that_leave_the_forward_early(family: str, causal_encoder: Callabl
         depth = int(depths[window])
         alone: dict[int, torch.Tensor] = {}
         single = texts.select([window])
-        (own_batch,) = engine.batches(single, 100)
-        engine.run(single, own_batch, frozenset({depth}), alone.__setitem__)
+        (batch_alone,) = engine.batches(single, 100)
+        engine.run(single, batch_alone, frozenset({depth}), alone.__setitem__)
         size = len(ids[window])
         error = (states[depth][begin : begin + size] - alone[depth][:size]).abs().max()
         assert error <= TOLERANCE * max(1.0, float(alone[depth].abs().max()))

@@ -104,8 +104,8 @@ class Comparison:
 
         def layers(shifts: I64) -> list[dict[int, torch.Tensor]]:
             ids = [
-                np.resize(np.roll(tokens, shift), len(own))
-                for own, shift in zip(texts.ids, shifts, strict=True)
+                np.resize(np.roll(tokens, shift), len(text_ids))
+                for text_ids, shift in zip(texts.ids, shifts, strict=True)
             ]
             return self._layers_together(engine, Sequences(ids, types))
 
