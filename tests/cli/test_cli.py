@@ -709,8 +709,6 @@ def test_a_name_that_no_model_can_have(refused: Refused, here: Path) -> None:
 
 
 OTHER_KINDS: dict[str, tuple[dict[str, Any], str]] = {
-    "gpt2": ({"n_embd": 32, "n_layer": 2, "n_head": 4}, "is a decoder-only model"),
-    "llama": ({**SMALL, "num_key_value_heads": 2}, "is a decoder-only model"),
     "vit": ({**SMALL, "image_size": 32, "patch_size": 16}, "takes pixel_values, not text"),
 }
 

@@ -138,8 +138,6 @@ def test_weights_that_lack_a_layer_are_refused(model_folder: Callable[[str], Pat
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "is a decoder-only model"),
-        ("llama", {**SMALL, "num_key_value_heads": 2}, "is a decoder-only model"),
         (
             "bart",
             {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2},

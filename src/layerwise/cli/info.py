@@ -52,7 +52,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{facts['path']} (format {facts['version']}, {output.size(facts['bytes'])}, "
             f"{facts['shards']} shard{'s' * (facts['shards'] != 1)})",
         ),
-        ("model", f"{model['id']} ({model['family']}, {model['blocks']} blocks, width {model['width']})"),
+        ("model", f"{model['id']} ({_family(model)}, {model['blocks']} blocks, width {model['width']})"),
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
@@ -181,7 +181,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         ("model", facts["id"] + (f" at {facts['revision']}" if facts["revision"] else "")),
         ("folder", facts["folder"]),
-        ("family", facts["family"]),
+        ("family", _family(facts)),
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
         ("pool", f"{facts['default_pool']} by default"),
@@ -198,6 +198,10 @@ def _prompts(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     pooled = "" if facts["include_prompt"] else "; not included in pools of texts"
     return [("prompts", ", ".join(names) + pooled)] if names else []
+
+
+def _family(model: dict[str, Any]) -> str:
+    return f"{model['family']}, causal" if model.get("causal") else str(model["family"])
 
 
 def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:

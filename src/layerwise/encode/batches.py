@@ -8,7 +8,7 @@ import numpy as np
 
 from layerwise.array_types import I64
 
-Packing = Literal["packed", "padded", "even"]
+Packing = Literal["packed", "padded", "even", "single"]
 LayerSets = frozenset[int] | Sequence[frozenset[int]]
 """Positions on the layer axis: one set for all windows of a batch, or one per window, in the order of the batch."""
 
@@ -60,7 +60,8 @@ class Batch:
 def batches(lengths: Sequence[int] | I64, budget: int, packing: Packing) -> list[Batch]:
     """Sort windows by length and group them into batches of at most `budget` tokens, padding included.
 
-    `even` puts only windows of one length together, for families in which padding changes the vectors.
+    `even` puts only windows of one length together, for families in which padding changes the vectors; `single` puts
+    no windows together.
     A window that is longer than the budget is a batch by itself.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
@@ -69,8 +70,8 @@ def batches(lengths: Sequence[int] | I64, budget: int, packing: Packing) -> list
     begin = tokens = 0
     for end, size in enumerate(sizes[order].tolist()):
         tokens = tokens + size if packing == "packed" else (end - begin + 1) * size
-        other_length = packing == "even" and end > begin and size != sizes[order[begin]]
-        if end > begin and (tokens > budget or other_length):
+        apart = packing == "single" or (packing == "even" and size != sizes[order[begin]])
+        if end > begin and (tokens > budget or apart):
             grouped.append(Batch(order[begin:end], sizes[order[begin:end]]))
             begin, tokens = end, size
     if len(order):

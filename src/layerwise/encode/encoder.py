@@ -49,6 +49,7 @@ class Encoder:
         default_pool: the pooling that the model's folder states, else `mean`.
         prompts: the prompts that the model's folder states, by name.
         default_prompt: the name of the prompt that is used where none is given; None for none.
+        causal: whether each token attends only to itself and to tokens before it, as in decoder-only models.
         device, precision: those that the model runs on and with.
         loading: the arguments that it was loaded with.
         home: the name, or the absolute folder, to load the same model by.
@@ -81,7 +82,7 @@ class Encoder:
         self.default_pool = checkpoint.pool or "mean"
         self.prompts = dict(checkpoint.prompts.texts)
         self.default_prompt = checkpoint.prompts.default
-        self.final_norm = self._engine.final_norm
+        self.final_norm, self.causal = self._engine.final_norm, self._engine.causal
 
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"
@@ -123,6 +124,7 @@ class Encoder:
             "width": self.width,
             "max_length": self.max_length,
             "default_pool": self.default_pool,
+            **({"causal": True} if self.causal else {}),
             "last_layer": "normed" if self.final_norm else "as its block gives it",
             "not_applied": list(self.checkpoint.not_applied),
             "unused": {"tensors": list(self._unused), "files": list(self.checkpoint.files.unused)},
@@ -171,6 +173,11 @@ class Encoder:
         if pool == "cls" and not self.tokenizer.has_cls:
             raise RequestError(
                 f"{argument('pool')} 'cls' needs a classification token and {self.checkpoint.name!r} has none; use mean or eos"
+            )
+        if pool == "cls" and self.causal:
+            raise RequestError(
+                f"{argument('pool')} 'cls' takes the first token, and in {self.checkpoint.name!r} ({self.family}) each token "
+                "attends only to those before it, so it knows nothing of the text; use eos or mean"
             )
         length = self._length(max_length)
         prompting = self._prompting(prompt, prompt_name, length)

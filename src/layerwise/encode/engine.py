@@ -42,12 +42,13 @@ class Engine:
     """Runs batches through one model.
 
     Attributes:
-        packing: `packed` (no padding, with `attention.packed_attention`), `padded`, or `even` (only equal lengths
-            together).
+        packing: `packed` (no padding, with `attention.packed_attention`), `padded`, `even` (only equal lengths
+            together), or `single` (one text at a time).
         leaves: whether a window leaves a forward after the deepest layer that it needs.
         products: `onednn` (reordered weights), `int8`, or `torch`.
         blocks, width: the number of blocks, and of numbers per vector.
         final_norm: whether the last layer is normed and the others are not.
+        causal: whether each token attends only to itself and to tokens before it.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Engine:
             samples: for int8, texts from which the scales of inputs are computed.
 
         Raises:
-            ModelError: no text encoder, or one that int8 changes too much.
+            ModelError: no text model, one that int8 changes too much, or one that no way of running gets right.
         """
         self._model, self._padding_idx, self._name = loaded.model, loaded.padding_idx, name
         self._head_size = head_size(loaded.model)
@@ -81,7 +82,10 @@ class Engine:
         self.products = "torch"
         self._unpackable_tokens: I64 = np.empty(0, dtype=np.int64)
         comparison = Comparison(loaded.model, probes, name)
-        self.blocks, self.width = comparison.blocks, comparison.width
+        self.blocks, self.width, self.causal = comparison.blocks, comparison.width, comparison.causal
+        if self.causal:
+            hf.without_cache(self._model)
+        hf.use_linear_layers(self._model)
         if self.device.type == "cpu":
             make_thread_invariant(self._model)
         # Before linear layers are replaced: a layer with a hook stays.
@@ -209,7 +213,9 @@ class Engine:
 
     def inputs_alone(self, text: Sequences) -> dict[str, Any]:
         """Return the arguments of the model's forward for one text without any other, and without fill tokens."""
-        runs = {"lw_runs": Runs([(1, len(text.ids[0]))])} if self.packing == "packed" else {}
+        runs = (
+            {"lw_runs": Runs([(1, len(text.ids[0]))], causal=self.causal)} if self.packing == "packed" else {}
+        )
         return {**self._padded(text.ids, text.types), **runs}
 
     def first_block_inputs(self, inputs: dict[str, Any]) -> NamedTensors:
@@ -234,7 +240,7 @@ class Engine:
             "position_ids": row(
                 [self._positions(ids, batch)], 0 if self._padding_idx is None else self._padding_idx + 1
             ),
-            "lw_runs": Runs(batch.runs() + ([(fill, 1)] if fill else [])),
+            "lw_runs": Runs(batch.runs() + ([(fill, 1)] if fill else []), causal=self.causal),
         }
         if types is not None:
             inputs["token_type_ids"] = row(types, 0)
@@ -276,10 +282,14 @@ class Engine:
         return Taps(taps, self._model) if taps is not None else Collected()
 
     def _settle(self, comparison: Comparison, tolerance: float, *, repack: bool) -> None:
-        """Choose the fastest packing and products whose layers agree with plain one-text forwards on the probes."""
+        """Choose the fastest packing and products whose layers agree with plain one-text forwards on the probes.
+
+        Raises:
+            ModelError: no packing agrees, not even one text at a time.
+        """
         plain_attention = hf.use_packed_attention(self._model)
         fast = repack and self.device.type == "cpu" and linear.available(next(self._model.parameters()).dtype)
-        packings: tuple[Packing, ...] = ("packed", "padded", "even")
+        packings: tuple[Packing, ...] = ("packed", "padded", "even", "single")
         for self.packing in packings:
             if self.packing == "padded":
                 hf.use_attention(self._model, plain_attention)
@@ -291,8 +301,15 @@ class Engine:
                 if len(self._unpackable_tokens) and self._products_agree(comparison, tolerance, fast=fast):
                     return
                 self._unpackable_tokens = self._unpackable_tokens[:0]
-        # Not even texts of equal length agree: use the layers in `hidden_states`.
+        # Perhaps the taps disagree: use the layers in `hidden_states`.
         self._taps = Collected()
+        for self.packing in ("even", "single"):
+            if comparison.agrees(self, tolerance):
+                return
+        raise ModelError(
+            f"model {self._name!r} gives other layers in every way of batching, and with its layers read one text at a "
+            "time, than in plain forward passes of transformers; use another model, or report this one"
+        )
 
     def _products_agree(self, comparison: Comparison, tolerance: float, *, fast: bool) -> bool:
         """Use oneDNN's products if the layers then agree, else torch's; return whether the layers agree."""
@@ -341,7 +358,7 @@ class PlainEngine:
     ) -> None:
         self._model, self._forward_lock = loaded.model, new_lock()
         comparison = Comparison(loaded.model, probes, name)
-        self.blocks, self.width = comparison.blocks, comparison.width
+        self.blocks, self.width, self.causal = comparison.blocks, comparison.width, comparison.causal
         self.device = next(loaded.model.parameters()).device
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:

@@ -2,6 +2,7 @@
 
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.compare import is_causal
 from layerwise.results import Facts
 
 
@@ -12,19 +13,20 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
         ModelError: a configuration that can't be read.
     """
     described = hf.describe(checkpoint, trust_remote_code=trust_remote_code)
-    tensors = list(hf.unused_tensors(checkpoint, trust_remote_code=trust_remote_code))
+    model, tensors = hf.load_model(checkpoint, trust_remote_code=trust_remote_code)
     content = {
         "kind": "model",
         "id": checkpoint.name,
         "revision": checkpoint.revision,
         "folder": str(checkpoint.folder),
         **described,
+        "causal": is_causal(model),
         "default_pool": checkpoint.pool or "mean",
         "prompts": dict(checkpoint.prompts.texts),
         "default_prompt": checkpoint.prompts.default,
         "include_prompt": checkpoint.prompts.included,
         "not_applied": list(checkpoint.not_applied),
-        "unused": {"tensors": tensors, "files": list(checkpoint.files.unused)},
+        "unused": {"tensors": list(tensors), "files": list(checkpoint.files.unused)},
         **checkpoint.hashes(),
         "bytes": checkpoint.files.bytes,
     }

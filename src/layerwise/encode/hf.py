@@ -56,6 +56,8 @@ _LOADING = new_lock()
 _NUMBERS_PER_BYTE = 2  # of a file of weights, at most: 4-bit weights
 # Tensors that a checkpoint may lack, because no layer depends on them.
 _NOT_LAYERS = (POOLER, "position_ids")
+# The module that makes sentence embeddings of the last layer, in EmbeddingGemma 2.
+_PROJECTION = "embedding_projection"
 # What the package reads from a tokenizer after it was loaded.
 _TOKENIZER_ATTRIBUTES = (
     "unk_token_id",
@@ -127,28 +129,56 @@ def load(
             vocabulary_size(checkpoint, model, backend),
             padding_idx,
             unused,
-            casing_notes(checkpoint, backend) + mismatch_notes(config, tokenizer, padding_idx),
+            casing_notes(checkpoint, backend)
+            + mismatch_notes(config, tokenizer, padding_idx)
+            + _projection_notes(checkpoint, unused),
         )
+
+
+def _without_projection(model: nn.Module) -> tuple[str, ...]:
+    """Remove what a model applies after its last norm to make sentence embeddings, and return the names of its tensors.
+
+    EmbeddingGemma 2 has a projection there, to another width.
+    """
+    tensors = []
+    for name, module in list(model.named_modules()):
+        if isinstance(getattr(module, "norm", None), nn.Module) and hasattr(module, _PROJECTION):
+            tensors.append(f"{name}.{_PROJECTION}.weight".removeprefix("."))
+            setattr(module, _PROJECTION, nn.Identity())
+    return tuple(tensors)
+
+
+def _projection_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[str, ...]:
+    if not any(_PROJECTION in name for name in unused):
+        return ()
+    return (
+        f"model {checkpoint.name!r} ends with a projection for sentence embeddings ({_PROJECTION}), which isn't applied: "
+        "its last layer is the output of its last norm",
+    )
 
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """Return family, blocks, width and position limit from the configuration alone, without the weights."""
     with quiet(), model_errors(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        blocks = getattr(config, "num_hidden_layers", None)
+        text = config.get_text_config()
+        blocks = getattr(text, "num_hidden_layers", None)
         return {
             "family": config.model_type,
             "blocks": int(blocks) if blocks is not None else None,
-            "width": getattr(config, "hidden_size", None),
-            "positions": next(iter(stated_positions(config)), None),
+            "width": getattr(text, "hidden_size", None),
+            "positions": next(iter(stated_positions(text)), None),
         }
 
 
-def unused_tensors(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> tuple[str, ...]:
-    """Return the names of the tensors that no layer needs, as in `Loaded`; loads the weights in their own type."""
+def load_model(
+    checkpoint: Checkpoint, *, trust_remote_code: bool = False
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model with its weights in their own type, and the names of the tensors that no layer needs."""
     with quiet(), model_errors(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        return _load_model(checkpoint, config, "auto", trust_remote_code)[1]
+        model, unused = _load_model(checkpoint, config, "auto", trust_remote_code)
+        return model.eval().requires_grad_(False), unused
 
 
 def use_packed_attention(model: nn.Module) -> str:
@@ -163,6 +193,27 @@ def use_packed_attention(model: nn.Module) -> str:
 def use_attention(model: nn.Module, name: str) -> None:
     """Switch the model to the attention `name`."""
     model.set_attn_implementation(name)  # type: ignore[operator]
+
+
+def without_cache(model: nn.Module) -> None:
+    """Switch off the cache of keys and values, which decoders keep for tokens that they generate later."""
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if isinstance(config, transformers.PretrainedConfig) and getattr(config, "use_cache", False):
+            config.use_cache = False
+
+
+def use_linear_layers(model: nn.Module) -> None:
+    """Replace the `Conv1D` modules of GPT-2, which are linear layers with transposed weights, in place."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is transformers.pytorch_utils.Conv1D and not child._forward_hooks:
+                transposed: Any = child
+                inputs, outputs = transposed.weight.shape
+                linear: Any = nn.Linear(inputs, outputs, device="meta")
+                linear.weight = nn.Parameter(transposed.weight.t().contiguous(), requires_grad=False)
+                linear.bias = transposed.bias
+                setattr(module, name, linear)
 
 
 def eager_copy(model: nn.Module) -> nn.Module | None:
@@ -228,7 +279,7 @@ def _load_model(
         with torch.random.fork_rng(devices=[]), model_errors(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
             untrained: nn.Module = _from_config(model_class, config, trust_remote_code)
-        return untrained.to(dtype), ()
+        return untrained.to(dtype), _without_projection(untrained)
     if checkpoint.files.of_tensorflow:
         return _from_tensorflow(checkpoint, model_class, config, dtype)
     model, info = model_class.from_pretrained(
@@ -239,7 +290,8 @@ def _load_model(
         output_loading_info=True,
     )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
-    return model, unused_names(checkpoint, model, info)
+    unused = unused_names(checkpoint, model, info)
+    return model, unused + _without_projection(model)
 
 
 def _from_tensorflow(

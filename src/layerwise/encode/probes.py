@@ -33,6 +33,7 @@ _WINDOWS = (
     "attention_window",
     "block_size",
     "chunk_length",
+    "attention_chunk_size",
     "window_size",
 )
 # Maximum number of tokens of the text that goes up to the first block. With padding the model builds masks there,
@@ -91,7 +92,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     # Two plain texts, one as long as the first, one with special tokens, one of a single token, and a long one.
     bodies = [body, _body(plain[1]), body[::-1], _between(body, special), body[:1], long]
     types = tokenizer.takes_types
-    longest = (min(limit - tokenizer.special, capacity) for limit in (_LONGEST, _LONGEST_PADDED))
+    longest = (min(limit - tokenizer.special, capacity) for limit in _longest(loaded))
     longest_bodies = [[_filled(plain, length), body[:capacity]] for length in longest]
     with_special = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
     return Probes(
@@ -108,6 +109,21 @@ def _long(loaded: Loaded) -> int:
     """Return how many tokens a text needs so that local attention, if there is any, doesn't reach all of it."""
     stated = (getattr(loaded.config, name, None) for name in _WINDOWS)
     return _LONG_WINDOWED if any(stated) else _LONG
+
+
+def _longest(loaded: Loaded) -> tuple[int, int]:
+    """Return the maximum length of texts that go up to the first block, in packed and in padded batches.
+
+    Rotary positions may have other frequencies in a batch with a text that is longer than those of pretraining.
+    """
+    rotary = getattr(loaded.config, "rope_parameters", None) or {}
+    parts = [vars(loaded.config), rotary, *(part for part in rotary.values() if isinstance(part, dict))]
+    borders = [part.get("original_max_position_embeddings") for part in parts]
+    beyond = [border + 1 for border in borders if isinstance(border, int)]
+    return (
+        max(_LONGEST, *(length for length in beyond if length <= 2 * _LONGEST), 0),
+        max(_LONGEST_PADDED, *(length for length in beyond if length <= _LONGEST // 2), 0),
+    )
 
 
 def _body(tokens: Tokens) -> I64:

@@ -28,10 +28,14 @@ OnLayer = Callable[[int, torch.Tensor], None]
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A layer is the output of `module` when it is called for the `call`-th time in one forward, counted from 0."""
+    """A layer is the output of `module` when it is called for the `call`-th time in one forward, counted from 0.
+
+    With `of_input`, it is the input of that call: embeddings that are added outside any module.
+    """
 
     module: nn.Module
     call: int
+    of_input: bool = False
 
 
 class Stop(Exception):
@@ -47,6 +51,12 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
     """
     calls: list[tuple[nn.Module, int, torch.Tensor]] = []
     counts: dict[nn.Module, int] = {}
+    first_inputs: dict[nn.Module, torch.Tensor] = {}
+
+    def record_input(module: nn.Module, args: Any, kwargs: Any) -> None:
+        hidden = first_tensor([*args, *kwargs.values()])
+        if hidden is not None:
+            first_inputs.setdefault(module, hidden.clone())
 
     def record(module: nn.Module, _: Any, output: Any) -> None:
         call = counts.get(module, 0)
@@ -56,26 +66,36 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
             # A copy, because later modules may change the tensor in place.
             calls.append((module, call, hidden.clone()))
 
-    handles = [module.register_forward_hook(record) for module in model.modules() if module is not model]
+    modules = [module for module in model.modules() if module is not model]
+    handles = [module.register_forward_hook(record) for module in modules]
+    handles += [module.register_forward_pre_hook(record_input, with_kwargs=True) for module in modules]
     try:
         states = forward().hidden_states
     finally:
         for handle in handles:
             handle.remove()
-    taps = []
-    for state in states:
-        matches = [
-            (module, call)
-            for module, call, hidden in calls
-            if hidden.shape == state.shape and torch.equal(hidden, state)
-        ]
-        if not matches:
-            return None
-        # Later modules may pass the layer on unchanged (dropout, a norm that is the identity): they belong to the next
-        # layer. Of the modules around the first match the outermost is the block.
-        first = matches[0][0]
-        taps.append(next(Tap(*match) for match in reversed(matches) if first in set(match[0].modules())))
-    return taps
+    taps = [_tap(state, calls) for state in states]
+    if taps[0] is None and len(taps) > 1 and taps[1] is not None:
+        block = taps[1].module
+        if block in first_inputs and _same(first_inputs[block], states[0]):
+            taps[0] = Tap(block, 0, of_input=True)
+    complete = [tap for tap in taps if tap is not None]
+    return complete if len(complete) == len(taps) else None
+
+
+def _tap(state: torch.Tensor, calls: list[tuple[nn.Module, int, torch.Tensor]]) -> Tap | None:
+    """Return the tap of a layer, given all calls of modules with their outputs; None if no module outputs it."""
+    matches = [(module, call) for module, call, hidden in calls if _same(hidden, state)]
+    if not matches:
+        return None
+    # Later modules may pass the layer on unchanged (dropout, a norm that is the identity): they belong to the next
+    # layer. Of the modules around the first match the outermost is the block.
+    first = matches[0][0]
+    return next(Tap(*match) for match in reversed(matches) if first in set(match[0].modules()))
+
+
+def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first, second)
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
@@ -186,8 +206,10 @@ class Taps:
 
     def __init__(self, taps: list[Tap], model: nn.Module) -> None:
         self._layers: dict[nn.Module, dict[int, int]] = {}
+        self._embedded = taps[0].module if taps[0].of_input else None
         for layer, tap in enumerate(taps):
-            self._layers.setdefault(tap.module, {})[tap.call] = layer
+            if not tap.of_input:
+                self._layers.setdefault(tap.module, {})[tap.call] = layer
         self._current = _Current()
         for module in self._layers:
             module.register_forward_hook(self._after)
@@ -212,9 +234,18 @@ class Taps:
             self._current.forward = before
         forward.check()
 
-    def _before(self, _: nn.Module, args: Any, kwargs: Any) -> Any:
+    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         forward = self._current.forward
-        if forward is None or forward.remaining == forward.tokens:
+        if forward is None:
+            return None
+        if module is self._embedded and not forward.calls.get(module):
+            hidden = first_tensor([*args, *kwargs.values()])
+            if hidden is not None:
+                forward.deliver(0, hidden)
+            if not forward.deepest:
+                raise Stop
+            forward.cut_output(0, None)
+        if forward.remaining == forward.tokens:
             return None
         return forward.cut_inputs(args), forward.cut_inputs(kwargs)
 
@@ -253,7 +284,7 @@ class Collected:
 
 
 def _is_norm(tap: Tap) -> bool:
-    """Return whether the module of a tap is a norm: a block has linear layers, perhaps repacked ones (`packed`)."""
-    return not any(
-        isinstance(module, nn.Linear) or hasattr(module, "packed") for module in tap.module.modules()
+    """Return whether the module of a tap is a norm: a block has matrices, perhaps repacked ones (`packed`)."""
+    return not any(parameter.dim() > 1 for parameter in tap.module.parameters()) and not any(
+        hasattr(module, "packed") for module in tap.module.modules()
     )

@@ -68,6 +68,7 @@ class Tokenizer:
         self._backend, self._name = loaded.backend, name
         self._split_backend: Any = None
         self._unknown: int | None = loaded.tokenizer.unk_token_id
+        self._substitute = _first_id(loaded.tokenizer, ("unk", "bos", "eos", "pad"))
         # Whether the end of a text that is too long is kept, instead of the beginning.
         self.keeps_end = loaded.tokenizer.truncation_side == "left"
         self._cls: int | None = loaded.tokenizer.cls_token_id
@@ -234,7 +235,10 @@ class Tokenizer:
         )
 
     def _not_empty(self, tokens: Tokens) -> Tokens:
-        """Return the tokens of a text, or the unknown token if it has none: each text has at least one row."""
+        """Return the tokens of a text, or the unknown token if it has none: each text has at least one row.
+
+        A tokenizer without an unknown token gives the token that begins or ends texts.
+        """
         if len(tokens):
             return tokens
         zero = np.zeros(1, dtype=np.int64)
@@ -242,11 +246,11 @@ class Tokenizer:
         return Tokens(zero + self._unknown_token(), zero, zero, zero, words, unknown, 1, 0)
 
     def _unknown_token(self) -> int:
-        if self._unknown is None:
+        if self._substitute is None:
             raise ModelError(
                 f"the tokenizer of {self._name!r} drops a word and has no unknown token to replace it"
             )
-        return int(self._unknown)
+        return self._substitute
 
     def _backend_for_words(self) -> Any:
         """Return the tokenizer for pre-split words.
@@ -280,6 +284,12 @@ def _with_prompt(tokens: Tokens, count: int) -> Tokens:
     starts[:end] = ends[:end] = 0
     unknown[:end] = False
     return replace(tokens, starts=starts, ends=ends, unknown=unknown, prefix=end, prompt=count)
+
+
+def _first_id(tokenizer: Any, names: Sequence[str]) -> int | None:
+    """Return the number of the first of these special tokens that a tokenizer has."""
+    ids = (getattr(tokenizer, f"{name}_token_id", None) for name in names)
+    return next((int(number) for number in ids if number is not None), None)
 
 
 def _space_words(step: dict[str, Any] | None) -> bool:

@@ -95,6 +95,10 @@ def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bo
             f"{argument('pool')} {request.pool!r} includes the prompt {finer.manifest.settings.prompt!r:.60}, whose tokens a "
             f"dataset of tokens doesn't hold; use first, last, cls or eos, or extract with {argument('level', 'text')}"
         )
+    if request.pool == "cls" and finer.manifest.model.causal:
+        raise RequestError(
+            f"{argument('pool')} 'cls' takes the first token, which in a causal model attends to no other; use eos or mean"
+        )
     if level == "word" and "text" not in finer.texts.column_names:
         raise RequestError(
             f"words are looked up in the texts, and this dataset was made with {argument('no_text', True)}; extract with "

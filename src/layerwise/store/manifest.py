@@ -63,7 +63,12 @@ class UnusedFiles(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry(ModelHashes):
-    """The model of a dataset; `random` is the seed where its weights are random."""
+    """The model of a dataset.
+
+    Attributes:
+        random: the seed, where its weights are random.
+        causal: whether each token attends only to itself and to tokens before it.
+    """
 
     id: str
     revision: str | None
@@ -76,6 +81,7 @@ class ModelEntry(ModelHashes):
     not_applied: tuple[str, ...]
     unused: UnusedFiles
     random: int | None = None
+    causal: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
