@@ -61,14 +61,16 @@ class CandidateResult:
 class Advice:
     """The advice of a probe.
 
-    `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best; `messages`: the
-    sentences of the advice, which `Message.in_language` says in other languages.
+    `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best;
+    `recommended`: whether the best is shown to beat the majority class (or the mean); if not, the text recommends none.
+    `messages`: the sentences of the advice, which `Message.in_language` says in other languages.
     """
 
     best: str
     cheapest: str
     differs: bool
     messages: tuple[Message, ...]
+    recommended: bool = True
 
     @property
     def text(self) -> str:
@@ -77,7 +79,9 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `probe.json` holds them."""
-        fields = {name: getattr(self, name) for name in ("best", "cheapest", "differs", "text")}
+        fields = {
+            name: getattr(self, name) for name in ("best", "cheapest", "differs", "recommended", "text")
+        }
         return fields | {"messages": messages_json(text=self.messages)}
 
 
