@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> str:
     """Return the command that trains a head on the advised mix, with the same labels, groups and split."""
-    names = ("task", "label", "labels_from", "label_separator", "groups", "split")
+    names = ("task", "label", "labels_from", "label_separator", "groups", "split", "class_weight")
     values = {name: getattr(args, name) for name in names} | {"mix_from": args.out}
     options = [
         part

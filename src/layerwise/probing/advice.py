@@ -1,6 +1,5 @@
 """The advice as text: what the candidates add to the baselines, which to take, what it costs, and how sure that is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np

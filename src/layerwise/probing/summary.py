@@ -12,6 +12,7 @@ import numpy as np
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.array_types import F64
+from layerwise.heads.mixing import input_width
 from layerwise.heads.solve import regularisation
 from layerwise.labels.scorers import ClassScorer, Predicted
 from layerwise.probing import baselines
@@ -133,7 +134,8 @@ class ResultBuilder:
     ) -> CandidateResult:
         candidate, scores, run = self.candidates[index], self.evaluations[index], self.run
         metrics = self._further_metrics(scores.predicted)
-        task_score = metrics.get("word_accuracy", estimate.score)
+        # The control task is scored by accuracy.
+        task_score = metrics.get("word_accuracy", metrics.get("accuracy", estimate.score))
         control = float(np.mean(scores.control)) if scores.control else None
         return CandidateResult(
             candidate.name,
@@ -151,6 +153,7 @@ class ResultBuilder:
             metrics,
             tuple(folds.tolist()),
             **_regularisation(self.task, [scores.Cs[c_index] for c_index in scores.chosen]),
+            parameters=_parameters(candidate, run),
         )
 
     def _further_metrics(self, predicted: Sequence[Predicted]) -> dict[str, float]:
@@ -250,12 +253,12 @@ class ResultBuilder:
 
 
 def with_dropped(
-    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], dataset: Layered
+    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], run: ProbeRun
 ) -> ProbeResult:
     """Return the result with the candidates that the coarse pass ruled out, in the order of `candidates`."""
     compared = {candidate.mix: candidate for candidate in result.candidates}
     every = tuple(
-        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], dataset)
+        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], run)
         for candidate in candidates
     )
     return replace(
@@ -265,8 +268,8 @@ def with_dropped(
     )
 
 
-def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> CandidateResult:
-    size = len(candidate.mix.layers) * dataset.width * _itemsize(dataset)
+def _dropped_result(candidate: Candidate, score: float, run: ProbeRun) -> CandidateResult:
+    size = len(candidate.mix.layers) * run.dataset.width * _itemsize(run.dataset)
     return CandidateResult(
         candidate.name,
         candidate.kind,
@@ -283,6 +286,7 @@ def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> Can
         scores={},
         folds=(),
         dropped=True,
+        parameters=_parameters(candidate, run),
     )
 
 
@@ -293,6 +297,14 @@ def _share(share: float) -> str:
     ('50%', '99.7%')
     """
     return percent(share, 1 if min(share, 1 - share) < 0.095 else 0)
+
+
+def _parameters(candidate: Candidate, run: ProbeRun) -> int:
+    """Return how many numbers a candidate trains; two classes have one vector of weights."""
+    mix = candidate.mix
+    inputs = input_width(mix, run.dataset.width, run.problem.labelled.rows.ndim == 2)
+    layers = len(mix.layers) if mix.how == "learned" and len(mix.layers) > 1 else 0
+    return run.design.fits.columns * (inputs + 1) + layers
 
 
 def _itemsize(dataset: Layered) -> int:
