@@ -59,7 +59,7 @@ def test_the_best_is_never_ruled_out_and_layers_without_signal_are(
 ) -> None:
     everything_pays(monkeypatch)
     states, _ = planted(seed, [0.0, 0.5, 0.45, 0.0])
-    full = probe(states, "classify", "y", mixes=["concat(all)"], quick=True, codelength=True, seed=seed)
+    full = probe(states, "classify", "y", mixes=["concat(all)"], quick=True, seed=seed)
     monkeypatch.setattr(coarse, "_COSTLY", np.inf)
     exact = probe(states, "classify", "y", mixes=["concat(all)"], quick=True, seed=seed)
     dropped = {candidate.mix for candidate in full.candidates if candidate.dropped}
