@@ -93,7 +93,7 @@ def _check_class_weight(class_weight: str, task: str, multi: bool) -> None:
     """Raise RequestError for a class weight that doesn't exist, or a task without single classes."""
     one_of("class_weight", class_weight, CLASS_WEIGHTS)
     if task == "regress" or multi:
-        kind = argument("task", "regress") if task == "regress" else "several labels per row"
         raise RequestError(
-            f"{argument('class_weight', class_weight)} can't be used with {kind}; leave it out"
+            f"{argument('class_weight', class_weight)} can't be used with {argument('task', task)}"
+            f"{' and several labels per row' if multi else ''}; leave it out"
         )
