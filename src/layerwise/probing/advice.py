@@ -8,7 +8,7 @@ from layerwise.probing.candidates import Candidate
 from layerwise.probing.comparison import CandidateComparison, Lead
 from layerwise.probing.results import Advice
 from layerwise.results import Estimate
-from layerwise.wording import Message, fixed, name_of, percent
+from layerwise.wording import Message, Value, fixed, name_of, percent
 
 AS_GOOD = 0.02  # largest loss that the interval of a cheaper candidate may allow for it to be called as good
 
@@ -112,7 +112,7 @@ def _take_sentence(
 ) -> Message:
     best = comparison.best
     values = {"mix": candidates[best].short_name, "metric": metric}
-    cost = {"share": percent(candidates[best].cost), "size": sizes[best]}
+    cost: dict[str, Value] = {"share": percent(candidates[best].cost), "size": sizes[best]}
     if cheap == best:
         key = "advise.take.single" if len(candidates) == 1 else "advise.take.best"
         return Message(key, **values, **cost)

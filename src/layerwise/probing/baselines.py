@@ -95,7 +95,7 @@ def _fit(
     vectorizer = TfidfVectorizer(analyzer=list, max_features=_MAX_FEATURES, dtype=np.float32)
     x = vectorizer.fit_transform(terms_of_rows[train])
     x_scored = vectorizer.transform(terms_of_rows[scored])
-    balance = "balanced" if design.fits.balanced else None
+    balance: Literal["balanced"] | None = "balanced" if design.fits.balanced else None
     if design.fits.several:
         values = [np.concatenate([_fit_label(x, y, x_scored, C) for y in targets.T]) for C in Cs]
     elif design.fits.count == 1:
