@@ -17,6 +17,19 @@ HEAD_TYPES = ("linear", "mlp")
 CLASS_WEIGHTS = ("balanced",)
 LANGS = ("en", "zh")
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll")
+# The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
+RANKING_METRICS = (
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "balanced_accuracy",
+    "auc",
+    "mcc",
+    "r2",
+    "pearson",
+    "spearman",
+    "span_f1",
+)
 
 # The metrics of results, as people write them.
 METRICS = {

@@ -13,7 +13,17 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from layerwise.arguments import argument
-from layerwise.choices import CLASS_WEIGHTS, DTYPES, FORMATS, HEAD_TYPES, LANGS, LONG, POOLS, PRECISIONS
+from layerwise.choices import (
+    CLASS_WEIGHTS,
+    DTYPES,
+    FORMATS,
+    HEAD_TYPES,
+    LANGS,
+    LONG,
+    POOLS,
+    PRECISIONS,
+    RANKING_METRICS,
+)
 from layerwise.errors import RequestError
 
 if TYPE_CHECKING:
@@ -435,6 +445,15 @@ class ProbeOptions:
     )
     label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
     labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
+    metric: str | None = option(
+        None,
+        "metric of all scores, by which C is chosen and candidates are compared (default: accuracy for classes, micro_f1 for "
+        "several labels per row, r2 for numbers, span_f1 for tags)",
+        choices=RANKING_METRICS,
+    )
+    class_weight: str | None = option(
+        None, "balanced: weight rows so that every class has the same total weight", choices=CLASS_WEIGHTS
+    )
     mix: Sequence[str] | None = option(
         None,
         "mix to score besides the single layers; repeat the flag for several (default: mean(1:), mean(-4:), concat(-4:), "

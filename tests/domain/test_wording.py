@@ -63,8 +63,8 @@ def test_a_message_is_a_string_in_english_and_speaks_other_languages() -> None:
     assert text_in("a name", "zh") == "a name"
     assert Message("texts.n", n=1) == "1 text"
     assert Message("texts.n", n=2) == "2 texts"
-    within = Message("advise.single", mix="6", metric=name_of("metric", "accuracy"), score="0.812")
-    assert within.in_language("zh") == "只有一个候选：6，准确率为 0.812。"
+    within = Message("advise.words.only", metric=name_of("metric", "accuracy"), words="0.812", lead="0.1")
+    assert within.in_language("zh") == "词袋则优于它：准确率为 0.812，高 0.1。"
     assert name_of("metric", "own_score") == "own score"
 
 

@@ -24,7 +24,7 @@ from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.store.reader import open_rows
 from layerwise.store.result_folder import result_folder
-from layerwise.store.result_provenance import provenance_of
+from layerwise.store.result_provenance import extraction_speed, provenance_of
 
 if TYPE_CHECKING:
     from layerwise.probing.results import ProbeResult
@@ -36,6 +36,8 @@ def probe(
     *,
     task: str,
     label: str | None = None,
+    metric: str | None = None,
+    class_weight: str | None = None,
     mix: Sequence[str] | None = None,
     out: str | Path | None = None,
     groups: str | None = None,
@@ -57,6 +59,10 @@ def probe(
         dataset: a dataset, its folder, or states in memory.
         task: `classify`, `regress` or `tag`.
         label: the column of the labels; a column of lists has several labels per row.
+        metric: the metric of all scores, by which C is chosen and candidates are compared: for classes `accuracy` (the
+            default), `macro_f1`, `balanced_accuracy`, `auc` or `mcc`; for several labels per row `micro_f1`, `macro_f1` or
+            `accuracy`; for numbers `r2`, `pearson` or `spearman`; for tags `span_f1`.
+        class_weight: `balanced` weights rows so that every class has the same total weight.
         mix: mix strings to score besides the single layers; a few common ones by default.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
         groups: a column; texts with equal values are never split between training and test; by default documents
@@ -88,6 +94,8 @@ def probe(
         "groups": groups,
         "split": split,
         "label_separator": label_separator,
+        "metric": metric,
+        "class_weight": class_weight,
         "mix": mix,
         "quick": quick,
         "no_codelength": no_codelength,
@@ -117,7 +125,7 @@ def probe(
             track=track,
         )
         result = replace(
-            result,
+            result.with_speed(extraction_speed(opened)),
             notes=(*attached.notes, *result.notes),
             provenance=provenance_of(opened) | {"labels_from": attached.record},
         )

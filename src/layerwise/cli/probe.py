@@ -91,7 +91,7 @@ def _learned(result: dict[str, Any], say: Callable[..., str], lang: str) -> list
 
 def _train(args: argparse.Namespace) -> str:
     """Return the command that trains a head on the advised mix, with the same labels, groups and split."""
-    names = ("task", "label", "labels_from", "label_separator", "groups", "split")
+    names = ("task", "label", "labels_from", "label_separator", "groups", "split", "class_weight")
     values = {name: getattr(args, name) for name in names} | {"mix_from": args.out}
     options = [
         part

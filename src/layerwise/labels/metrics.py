@@ -40,6 +40,17 @@ def primary(task: str, multi: bool = False) -> str:
     return {"classify": "accuracy", "regress": "r2", "tag": "span_f1"}[task]
 
 
+def choices(task: str, multi: bool = False) -> tuple[str, ...]:
+    """Return the names of the metrics that can rank the candidates of a task, the primary one first."""
+    if multi:
+        return ("micro_f1", "macro_f1", "accuracy")
+    return {
+        "classify": ("accuracy", "macro_f1", "balanced_accuracy", "auc", "mcc"),
+        "regress": ("r2", "pearson", "spearman"),
+        "tag": ("span_f1",),
+    }[task]
+
+
 def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[str, float]:
     """Return all scores of predictions, the primary one first.
 
@@ -139,6 +150,41 @@ def macro_f1_of_counts(counts: NDArray[Any]) -> F64:
     present = (counts[..., 1] + counts[..., 2] > 0).sum(axis=-1)
     means: F64 = f1_of_counts(counts).sum(axis=-1) / np.maximum(present, 1)
     return means
+
+
+def balanced_accuracy_of_counts(counts: NDArray[Any]) -> F64:
+    """Return the mean recall (…) of counts (…, classes, 3) over the classes that are gold."""
+    present = (counts[..., 2] > 0).sum(axis=-1)
+    recall = np.divide(
+        counts[..., 0], counts[..., 2], out=np.zeros(counts.shape[:-1]), where=counts[..., 2] > 0
+    )
+    means: F64 = recall.sum(axis=-1) / np.maximum(present, 1)
+    return means
+
+
+def mcc_of_counts(counts: NDArray[Any]) -> F64:
+    """Return Matthews's correlation (…) of counts (…, classes, 3); 0 where either side is constant.
+
+    Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
+    """
+    right, predicted, gold = counts[..., 0].sum(axis=-1), counts[..., 1], counts[..., 2]
+    total = gold.sum(axis=-1)
+    shared = right * total - (predicted * gold).sum(axis=-1)
+    square = (total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (gold**2).sum(axis=-1))
+    varies = square > _ROUNDING * total**4
+    result: F64 = np.divide(
+        shared, np.sqrt(np.maximum(square, 0.0)), out=np.zeros(np.shape(square)), where=varies
+    )
+    return result
+
+
+def pearson_of_moments(sums: F64) -> F64:
+    """Return Pearson's correlation (…) from sums (…, 6) of a, b, a², b², a · b and 1; 0 where either side is constant."""
+    a, b, aa, bb, ab, count = np.moveaxis(sums, -1, 0)
+    square = _variation(aa, a, count) * _variation(bb, b, count)
+    shared = ab - a * b / np.maximum(count, 1)
+    result: F64 = np.divide(shared, np.sqrt(square), out=np.zeros(np.shape(square)), where=square > 0)
+    return result
 
 
 def accuracy_of_counts(counts: F64) -> F64:

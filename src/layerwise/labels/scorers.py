@@ -5,7 +5,7 @@ predictions for some of them by counts of rows, which can be summed over folds a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 
 from layerwise.array_types import F32, F64, I64
 from layerwise.labels import metrics
+from layerwise.labels.rank_scores import auc_values, spearman_values
 from layerwise.labels.tags import cut, f1_of_counts, lengths, span_counts_of_codes
 from layerwise.labels.viterbi import decode
 
 Predicted = NDArray[np.float32] | NDArray[np.bool_] | I64
+
+_OF_COUNTS: dict[str, Callable[[F64], F64]] = {
+    "macro_f1": metrics.macro_f1_of_counts,
+    "balanced_accuracy": metrics.balanced_accuracy_of_counts,
+    "mcc": metrics.mcc_of_counts,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,10 @@ class ClassScorer(Scorer):
     def __init__(self, gold: I64) -> None:
         self.gold = gold
 
+    def labels(self, predicted: Predicted) -> I64:
+        """Return the predicted class numbers (m,)."""
+        return np.asarray(predicted, np.int64)
+
     def decide(self, values: F32, rows: I64) -> Predicted:
         """Return the class with the highest score."""
         return np.asarray(values.argmax(axis=0), np.int64)
@@ -136,39 +147,89 @@ class ClassScorer(Scorer):
 
     def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
         """Return macro-F1."""
-        return {"macro_f1": metrics.macro_f1(self.gold[rows], predicted)}
+        labels, gold = self.labels(predicted), self.gold[rows]
+        macro = {"macro_f1": metrics.macro_f1(gold, labels)}
+        return macro if self.metric == "accuracy" else {"accuracy": metrics.accuracy(gold, labels)} | macro
+
+
+class CountedClassScorer(ClassScorer):
+    """Classification by a metric of the counts of each class: macro-F1, balanced accuracy or Matthews's correlation."""
+
+    def __init__(self, gold: I64, metric: str) -> None:
+        super().__init__(gold)
+        self.metric, self._classes = metric, int(gold.max()) + 1
+
+    def counts(self, predicted: Predicted, rows: I64) -> F64:
+        """Return the true positives, predicted and gold rows of each class, (m, 3K)."""
+        classes = np.arange(self._classes)
+        guessed, gold = self.labels(predicted)[:, None] == classes, self.gold[rows][:, None] == classes
+        return np.stack([guessed & gold, guessed, gold], axis=2).reshape(len(rows), -1).astype(np.float64)
+
+    def of_sums(self, sums: F64) -> F64:
+        """Return the metric."""
+        return _OF_COUNTS[self.metric](sums.reshape(*sums.shape[:-1], -1, 3))
+
+
+class AucScorer(ClassScorer):
+    """Classification by the area under the ROC curve of each class against the rest, on average; needs scores."""
+
+    metric = "auc"
+
+    def decide(self, values: F32, rows: I64) -> Predicted:
+        """Return the scores (K, m) themselves."""
+        return np.asarray(values, np.float32)
+
+    def labels(self, predicted: Predicted) -> I64:
+        """Return the classes with the highest scores."""
+        return np.asarray(predicted.argmax(axis=0), np.int64)
+
+    def counts(self, predicted: Predicted, rows: I64) -> F64:
+        """Return (value, 1) per row, see `rank_scores`."""
+        return _with_ones(auc_values(predicted, self.gold[rows]))
 
 
 class LabelsScorer(Scorer):
     """Several labels per row: micro F1; further metrics: macro-F1, and the share of rows with exactly the right labels.
 
-    `gold` is 1 (n, K) for each label of a row, else 0."""
+    `gold` is 1 (n, K) for each label of a row, else 0; `metric` is `micro_f1`, `macro_f1` or `accuracy`."""
 
-    metric = metrics.primary("classify", multi=True)
-
-    def __init__(self, gold: NDArray[Any]) -> None:
-        self.gold = gold > 0.5
+    def __init__(self, gold: NDArray[Any], metric: str = metrics.primary("classify", multi=True)) -> None:
+        self.gold, self.metric = gold > 0.5, metric
 
     def decide(self, values: F32, rows: I64) -> Predicted:
         """Return the labels whose score is above 0, bool (K, m)."""
         return np.asarray(values > 0)
 
     def counts(self, predicted: Predicted, rows: I64) -> F64:
-        """Return true positives, predicted and gold labels of each row."""
+        """Return true positives, predicted and gold labels of each row; of each label (m, 3K) for macro-F1.
+
+        For accuracy (1 if all labels are right, 1).
+        """
         guessed, gold = np.asarray(predicted, bool).T, self.gold[rows]
+        if self.metric == "accuracy":
+            return _with_ones((guessed == gold).all(axis=1))
+        if self.metric == "macro_f1":
+            by_label = np.stack([guessed & gold, guessed, gold], axis=2)
+            return by_label.reshape(len(rows), -1).astype(np.float64)
         counts = [(guessed & gold).sum(1), guessed.sum(1), gold.sum(1)]
         return np.stack(counts, axis=1).astype(np.float64)
 
     def of_sums(self, sums: F64) -> F64:
-        """Return micro F1."""
+        """Return the metric."""
+        if self.metric == "accuracy":
+            return metrics.accuracy_of_counts(sums)
+        if self.metric == "macro_f1":
+            return metrics.macro_f1_of_counts(sums.reshape(*sums.shape[:-1], -1, 3))
         return f1_of_counts(sums)
 
     def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Return macro-F1, and the share of rows whose labels are exactly the gold labels."""
+        """Return macro-F1, and the share of rows whose labels are exactly the gold labels; micro F1 if it isn't primary."""
         guessed, gold = np.asarray(predicted, bool).T, self.gold[rows]
         counts = np.stack([(guessed & gold).sum(0), guessed.sum(0), gold.sum(0)], axis=1)
         exact = (guessed == gold).all(axis=1)
-        return {"macro_f1": float(metrics.macro_f1_of_counts(counts)), "accuracy": float(exact.mean())}
+        micro = {} if self.metric == "micro_f1" else {"micro_f1": float(f1_of_counts(counts.sum(axis=0)))}
+        macro = float(metrics.macro_f1_of_counts(counts))
+        return micro | {"macro_f1": macro, "accuracy": float(exact.mean())}
 
 
 class NumberScorer(Scorer):
@@ -192,9 +253,30 @@ class NumberScorer(Scorer):
         return metrics.r2_of_moments(sums)
 
     def further_metrics(self, predicted: Predicted, rows: I64) -> dict[str, float]:
-        """Return the correlations of Pearson and Spearman."""
+        """Return those of R² and the correlations of Pearson and Spearman that aren't primary."""
         gold = self.gold[rows]
-        return {"pearson": metrics.pearson(gold, predicted), "spearman": metrics.spearman(gold, predicted)}
+        functions = {"r2": metrics.r2, "pearson": metrics.pearson, "spearman": metrics.spearman}
+        return {name: of(gold, predicted) for name, of in functions.items() if name != self.metric}
+
+
+class CorrelationScorer(NumberScorer):
+    """Regression by the correlation of Pearson or Spearman."""
+
+    def __init__(self, gold: NDArray[Any], metric: str) -> None:
+        super().__init__(gold)
+        self.metric = metric
+
+    def counts(self, predicted: Predicted, rows: I64) -> F64:
+        """Return for Pearson the moments of each row, for Spearman (value, 1), see `rank_scores`."""
+        a, b = self.gold[rows].astype(np.float64), np.asarray(predicted, np.float64)
+        if self.metric == "spearman":
+            return _with_ones(spearman_values(a, b))
+        return np.stack([a, b, a * a, b * b, a * b, np.ones(len(a))], axis=1)
+
+    def of_sums(self, sums: F64) -> F64:
+        """Return the correlation."""
+        of = metrics.accuracy_of_counts if self.metric == "spearman" else metrics.pearson_of_moments
+        return of(sums)
 
 
 class SpanScorer(Scorer):
@@ -231,3 +313,20 @@ class SpanScorer(Scorer):
         spans = self.counts(predicted, rows).sum(axis=0)
         all_scores = metrics.span_scores(spans, right_words, len(rows))
         return {name: value for name, value in all_scores.items() if name != self.metric}
+
+
+def class_scorer(gold: I64, metric: str) -> ClassScorer:
+    """Return the scorer of class numbers `gold` (n,) by a metric."""
+    if metric == "auc":
+        return AucScorer(gold)
+    return ClassScorer(gold) if metric == "accuracy" else CountedClassScorer(gold, metric)
+
+
+def number_scorer(gold: NDArray[Any], metric: str) -> NumberScorer:
+    """Return the scorer of numbers `gold` (n,) by a metric."""
+    return NumberScorer(gold) if metric == "r2" else CorrelationScorer(gold, metric)
+
+
+def _with_ones(values: NDArray[Any]) -> F64:
+    """Return (value, 1) for each row (m, 2), so that the quotient of the sums is the mean."""
+    return np.stack([values, np.ones(len(values))], axis=1).astype(np.float64)

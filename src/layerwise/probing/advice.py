@@ -1,12 +1,36 @@
-"""The advice as text: the best candidate, the cheapest one that is nearly as good, and the score to expect."""
+"""The advice as text: what the candidates add to the baselines, which to take, what it costs, and how sure that is."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from layerwise.probing.candidates import Candidate
-from layerwise.probing.comparison import CandidateComparison
+from layerwise.probing.comparison import CandidateComparison, Lead
 from layerwise.probing.results import Advice
 from layerwise.results import Estimate
-from layerwise.wording import Message, fixed, name_of, percent
+from layerwise.wording import Message, Value, fixed, name_of, percent
+
+AS_GOOD = 0.02  # largest loss that the interval of a cheaper candidate may allow for it to be called as good
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineLeads:
+    """Leads over the baselines.
+
+    `majority`: of the best candidate over the most frequent class, or the mean; `words`: of the best candidate over a bag
+    of words, `None` without one; `words_over_majority`: of the bag of words over the most frequent class; `mean`: whether
+    `majority` is the mean of numbers.
+    """
+
+    majority: Lead
+    words: Lead | None = None
+    words_over_majority: Lead | None = None
+    mean: bool = False
+
+    @property
+    def baseline(self) -> Message:
+        """The name of `majority` in a sentence."""
+        return Message("advise.mean" if self.mean else "advise.majority")
 
 
 def advise(
@@ -14,37 +38,108 @@ def advise(
     candidates: list[Candidate],
     sizes: list[int],
     chosen: Estimate,
+    leads: BaselineLeads,
     metric: str,
+    imbalance: Message | None = None,
 ) -> Advice:
-    """Return the advice; `sizes` are the bytes per row of each candidate."""
-    best = comparison.best
-    cheap = _cheapest(comparison, candidates, sizes)
+    """Return the advice.
+
+    Args:
+        comparison: of all candidates with the best.
+        candidates: the candidates.
+        sizes: the bytes per row of each candidate.
+        chosen: the score of the candidates that the inner folds choose.
+        leads: what the best candidate adds to the baselines.
+        metric: the name of the metric.
+        imbalance: a sentence about uneven classes.
+    """
     metric_name = name_of("metric", metric)
-    messages = [_best_sentence(comparison, candidates, metric_name)]
-    if cheap != best:
-        messages.append(_cheapest_sentence(comparison, candidates, sizes, cheap, metric_name))
+    best, cheap = comparison.best, _cheapest(comparison, candidates, sizes)
+    is_recommended = leads.majority.low > 0
+    messages = [_headline(candidates[best].short_name, leads, metric_name)]
+    if is_recommended:
+        messages.append(_take_sentence(comparison, candidates, sizes, cheap, metric_name))
+    messages += [imbalance] if imbalance is not None else []
+    if is_recommended:
+        expected = _interval(chosen.score, chosen.low, chosen.high)
+        messages.append(Message("advise.expect", metric=metric_name, score=expected))
+        messages.append(_certainty(comparison, candidates, metric_name))
+        if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
+            messages.append(Message("advise.mean.sum"))
     else:
-        messages.append(Message("advise.cheapest.none"))
-    expected = _interval(chosen.score, chosen.low, chosen.high)
-    messages.append(Message("advise.expect", metric=metric_name, score=expected))
-    if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
-        messages.append(Message("advise.mean.sum"))
-    return Advice(candidates[best].name, candidates[cheap].name, comparison.differs, tuple(messages))
+        messages += _nothing_more(comparison, candidates, leads, metric_name)
+    return Advice(
+        candidates[best].name, candidates[cheap].name, comparison.differs, tuple(messages), is_recommended
+    )
 
 
-def _best_sentence(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:
+def _headline(mix: str, leads: BaselineLeads, metric: str) -> Message:
+    """Return whether the best candidate beats the baselines, with intervals."""
+    majority, words = leads.majority, leads.words
+    values: dict[str, str] = {
+        "mix": mix,
+        "metric": metric,
+        "score": fixed(majority.score),
+        "majority": leads.baseline,
+        "lead": _of_lead(majority),
+    }
+    if not majority.low > 0:
+        return Message("advise.beats.nothing", floor=fixed(majority.baseline), **values)
+    if words is None:
+        return Message("advise.beats.majority", **values)
+    if words.low > 0:
+        return Message("advise.beats.both", above=_of_lead(words), **values)
+    key = "advise.beats.words.higher" if words.high < 0 else "advise.beats.words.undecided"
+    return Message(key, words=fixed(words.baseline), above=_of_lead(words), **values)
+
+
+def _nothing_more(
+    comparison: CandidateComparison, candidates: list[Candidate], leads: BaselineLeads, metric: str
+) -> list[Message]:
+    """Return the sentences that follow where no candidate is shown to beat the majority."""
+    messages = []
+    words = leads.words_over_majority
+    if words is not None and words.low > 0:
+        values = {"metric": metric, "words": fixed(words.score), "lead": _of_lead(words)}
+        messages.append(Message("advise.words.only", **values))
+    if comparison.differs:
+        messages.append(_certainty(comparison, candidates, metric))
+    return [*messages, Message("advise.nothing.hedge")]
+
+
+def _take_sentence(
+    comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str
+) -> Message:
     best = comparison.best
-    values = {"mix": candidates[best].short_name, "metric": metric, "score": fixed(comparison.scores[best])}
+    values = {"mix": candidates[best].short_name, "metric": metric}
+    cost: dict[str, Value] = {"share": percent(candidates[best].cost), "size": sizes[best]}
+    if cheap == best:
+        key = "advise.take.single" if len(candidates) == 1 else "advise.take.best"
+        return Message(key, **values, **cost)
+    gap = comparison.scores[best] - comparison.scores[cheap]
+    values |= {
+        "cheapest": candidates[cheap].short_name,
+        "gap": _interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        "savings": _savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
+    }
+    if comparison.high[cheap] <= AS_GOOD:
+        return Message("advise.take.as.good", margin=fixed(AS_GOOD, 2), **values)
+    return Message("advise.take.either", score=fixed(comparison.scores[cheap]), **values, **cost)
+
+
+def _certainty(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:
+    best = comparison.best
+    mix = candidates[best].short_name
     if len(candidates) == 1:
-        return Message("advise.single", **values)
+        return Message("advise.single")
     if not comparison.differs:
         return _no_difference_sentence(comparison, candidates, metric)
     worse = [i for i in range(len(candidates)) if comparison.p[i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     if not rivals:
-        return Message("advise.best.all", n=len(worse), **values)
+        return Message("advise.best.all", n=len(worse), mix=mix)
     names = [candidates[i].short_name for i in rivals]
-    return Message("advise.best.some", n=len(worse), mixes=names, **values)
+    return Message("advise.best.some", n=len(worse), mixes=names, mix=mix)
 
 
 def _no_difference_sentence(
@@ -63,21 +158,6 @@ def _no_difference_sentence(
         lowest=candidates[last].short_name,
         low=fixed(comparison.scores[last]),
         gap=_interval(gap, comparison.low[last], comparison.high[last]),
-    )
-
-
-def _cheapest_sentence(
-    comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str
-) -> Message:
-    best = comparison.best
-    gap = comparison.scores[best] - comparison.scores[cheap]
-    return Message(
-        "advise.cheapest",
-        mix=candidates[cheap].short_name,
-        metric=metric,
-        score=fixed(comparison.scores[cheap]),
-        gap=_interval(gap, comparison.low[cheap], comparison.high[cheap]),
-        savings=_savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     )
 
 
@@ -105,3 +185,7 @@ def _interval(score: float, low: float | None, high: float | None) -> str:
     if low is None or high is None or not np.isfinite([low, high]).all():
         return fixed(score)
     return Message("interval.of", score=fixed(score), low=fixed(low), high=fixed(high))
+
+
+def _of_lead(lead: Lead) -> str:
+    return _interval(lead.difference, lead.low, lead.high)

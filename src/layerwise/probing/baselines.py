@@ -1,7 +1,7 @@
 """Baselines that a score has to beat: the most frequent class (or the mean), and TF-IDF features of the texts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,12 +95,13 @@ def _fit(
     vectorizer = TfidfVectorizer(analyzer=list, max_features=_MAX_FEATURES, dtype=np.float32)
     x = vectorizer.fit_transform(terms_of_rows[train])
     x_scored = vectorizer.transform(terms_of_rows[scored])
+    balance: Literal["balanced"] | None = "balanced" if design.fits.balanced else None
     if design.fits.several:
         values = [np.concatenate([_fit_label(x, y, x_scored, C) for y in targets.T]) for C in Cs]
     elif design.fits.count == 1:
         values = [Ridge(alpha=1 / C).fit(x, targets).predict(x_scored)[None] for C in Cs]
     else:
-        values = [_fit_classes(x, targets, x_scored, C, design.fits.count) for C in Cs]
+        values = [_fit_classes(x, targets, x_scored, C, design.fits.count, balance) for C in Cs]
     return [value.astype(np.float32) for value in values]
 
 
@@ -110,13 +111,15 @@ def _fit_label(x: Any, has_label: F32, features: Any, C: float) -> F64:
     return np.asarray(logs[1:] - logs[:1])
 
 
-def _fit_classes(x: Any, targets: I64, features: Any, C: float, count: int) -> F64:
+def _fit_classes(
+    x: Any, targets: I64, features: Any, C: float, count: int, balance: Literal["balanced"] | None = None
+) -> F64:
     values = np.full((count, features.shape[0]), -1e9)
     present = np.unique(targets)
     if len(present) == 1:
         values[present[0]] = 0.0
         return values
-    model = LogisticRegression(C=C, max_iter=1000, tol=1e-3).fit(x, targets)
+    model = LogisticRegression(C=C, class_weight=balance, max_iter=1000, tol=1e-3).fit(x, targets)
     logits = np.asarray(model.decision_function(features), np.float64)
     logits = np.stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits.T
     values[present] = log_softmax(logits, axis=0)  # a probability itself may be too small for float32

@@ -32,7 +32,7 @@ from layerwise.heads.mixing import fold_mix
 from layerwise.heads.solve import CS
 from layerwise.mixes import beyond_float32
 from layerwise.probing.lbfgs import EXACT, minimise
-from layerwise.probing.losses import Loss, cross_entropy, log_probabilities, logistic, squared
+from layerwise.probing.losses import Loss, balanced, cross_entropy, log_probabilities, logistic, squared
 
 BeginCallback = Callable[[I64, int, float], None]
 """(numbers of fits, position of C, share of all the work done before) -> None; called when these fits begin"""
@@ -64,6 +64,7 @@ class Fits:
         labels: the label set that each fit learns, int64 (fits,).
         count: the number of classes or labels, K; 1 for regression.
         family: int64 (fits,), ascending: fits of one family end their paths together, so one batch solves them.
+        balanced: whether the loss weighs rows so that every class has the same total weight in a training set.
     """
 
     train: NDArray[np.bool_] | I64
@@ -71,6 +72,7 @@ class Fits:
     labels: I64
     count: int
     family: I64
+    balanced: bool = False
 
     @property
     def several(self) -> bool:
@@ -272,6 +274,8 @@ class _FitBatch:
         self.mean = self.share @ x
         spread = (self.share @ (x * x) - self.mean**2).clamp_min(0.0).sqrt()
         self.scale = torch.where(spread > 1e-5, 1.0 / spread, 0.0)
+        if fits.balanced:
+            self.share = balanced(self.share, self.targets, fits.count)
         self.columns, self.width, self.layers = fits.columns, shared._width, shared.layers
         self.learns_mix = self.layers > 1 and shared.mix is None
         size = self.columns * (self.width + 1) + (self.layers if self.learns_mix else 0)

@@ -60,6 +60,9 @@ def drop_hopeless(
 
 def pays(dataset: Layered, problem: ProbeProblem, design: Design, candidates: Sequence[Candidate]) -> bool:
     """Return whether the fits are so costly that a coarse pass pays; depends on the shapes alone."""
+    # It compares accuracies of classifiers with even weights.
+    if problem.scorer.metric != "accuracy" or design.fits.balanced:
+        return False
     if not isinstance(problem.scorer, ClassScorer) or len(problem.targets) < _LEAST_ROWS * problem.count:
         return False
     planes = sum(len(c.mix.layers) if c.mix.how in ("concat", "learned") else 1 for c in candidates)

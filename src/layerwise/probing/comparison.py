@@ -11,6 +11,7 @@ otherwise simulation gives no more (`tests/probing/test_comparison.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +140,49 @@ def step_down(statistics: F64, largest: F64) -> F64:
         p[k] = min(share, bound) if statistics[k] > 0 else 1.0
     p[1:] = np.maximum.accumulate(p[1:][::-1])[::-1]
     return p
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How far the best candidate scores above a baseline.
+
+    `difference` is `score`, that of the candidate, minus `baseline`; `low` and `high` are the ends of its 95% interval,
+    which holds for all candidates at once, so it allows for the choice of the best; NaN where unknown.
+    """
+
+    score: float
+    baseline: float
+    difference: float
+    low: float
+    high: float
+
+
+def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: int = 0) -> Lead:
+    """Return the lead of the best of some candidates over a baseline, both by their positions in `influence`.
+
+    The rows are paired. The interval takes the quantile of the largest standardised difference of any candidate.
+    """
+    positions = np.array(candidates)
+    scores = influence.scores[positions]
+    best = int(scores.argmax())
+    gap, floor = float(scores[best] - influence.scores[baseline]), float(influence.scores[baseline])
+    covariance = influence.sampling_covariance() + RETRAINING * influence.retraining_covariance()
+    if not np.isfinite(covariance).all():
+        return Lead(float(scores[best]), floor, gap, np.nan, np.nan)
+    contrast = np.eye(len(covariance))[positions] - np.eye(len(covariance))[baseline]
+    covariance = contrast @ covariance @ contrast.T
+    error = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
+    if error[best] <= _SAME:
+        return Lead(float(scores[best]), floor, gap, gap, gap)
+    values, vectors = np.linalg.eigh(covariance)
+    draws = np.random.default_rng(seed).standard_normal((len(error), _DRAWS))
+    draws = (vectors * np.sqrt(np.maximum(values, 0.0))) @ draws
+    varies = error > _SAME
+    largest = np.abs(draws[varies] / error[varies, None]).max(axis=0)
+    critical = special.ndtr(-np.quantile(largest, LEVEL))
+    degrees = influence.degrees(influence.values[positions[best]] - influence.values[baseline])
+    half = float(-special.stdtrit(degrees, critical) * error[best])
+    return Lead(float(scores[best]), floor, gap, gap - half, gap + half)
 
 
 def estimates(influence: Influence) -> list[Estimate]:

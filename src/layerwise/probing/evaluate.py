@@ -156,6 +156,8 @@ class CandidateEvaluation:
         if not len(numbers):
             return
         fits = select(self.design.fits, numbers)
+        if tolerance == CODING:  # a code is shortest with probabilities of the classes as they are
+            fits = replace(fits, balanced=False)
         for batch in fitter.path(fits, self.may_stop, self._on_begin(track, numbers), tolerance):
             assert batch.parameters is not None
             for index, fit in enumerate(numbers[batch.fits].tolist()):

@@ -40,6 +40,16 @@ def squared(scores: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Ten
     return 0.5 * (slope * error).sum(1), slope[:, None]
 
 
+def balanced(share: Tensor, classes: Tensor, count: int) -> Tensor:
+    """Return the shares of rows (f, n), weighted so that each class that a fit has gets the same total; their sum stays.
+
+    `classes` (f, n) are class numbers below `count`. Source: scikit-learn's `class_weight="balanced"`.
+    """
+    totals = torch.zeros(len(share), count).scatter_add_(1, classes, share)
+    weights = torch.where(totals > 0, 1.0 / totals, 0.0) / (totals > 0).sum(1, keepdim=True)
+    return share * weights.gather(1, classes)
+
+
 def log_probabilities(scores: Tensor) -> Tensor:
     """Return natural log-probabilities (f, K, n) of scores (f, columns, n)."""
     if scores.shape[1] == 1:

@@ -124,7 +124,7 @@ def _row_counts(train: I64, groups: I64, rng: np.random.Generator) -> I64:
 
 def _fits(design: Design, samples: I64) -> Fits:
     zeros = np.zeros(len(samples), np.int64)
-    return Fits(samples, design.fits.targets[:1], zeros, design.fits.count, zeros)
+    return Fits(samples, design.fits.targets[:1], zeros, design.fits.count, zeros, design.fits.balanced)
 
 
 def _left_out(

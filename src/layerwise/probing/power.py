@@ -10,13 +10,14 @@ import numpy as np
 from scipy import special, stats
 
 from layerwise.arguments import argument
-from layerwise.labels.scorers import NumberScorer, SpanScorer
+from layerwise.labels.scorers import SpanScorer
 from layerwise.probing.run import ProbeRun
 from layerwise.wording import Message, fixed, percent
 
 DIFFERING = 0.12  # share of rows on which two candidates usually answer differently
 TARGET = 0.03  # the difference in score that layers of a model often have
 _POWER = 0.8
+_COUNTED = ("accuracy", "micro_f1", "span_f1")  # metrics whose error follows from the number of rows
 _CORRELATION = 0.05  # of the differences of rows in one group
 _ONE_REPEAT = 1.05  # standard errors of one repeat, relative to those of five
 
@@ -36,8 +37,8 @@ def detectable(units: float, candidates: int, repeats: int = 5) -> float:
 
 
 def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
-    """Return what the design can't find, and which one could; `None` if it finds 3 points, or for numbers."""
-    if candidates < 2 or isinstance(run.scorer, NumberScorer):
+    """Return what the design can't find, and which one could; `None` if it finds 3 points, or for metrics not in `_COUNTED`."""
+    if candidates < 2 or run.scorer.metric not in _COUNTED:
         return None
     units = _units(run)
     difference = detectable(units, candidates, repeats)

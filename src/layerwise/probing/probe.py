@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.choices import whole_number
+from layerwise.arguments import argument
+from layerwise.choices import CLASS_WEIGHTS, one_of, whole_number
+from layerwise.errors import RequestError
 from layerwise.options import ProbeOptions
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.coarse import drop_hopeless
@@ -54,6 +56,7 @@ def probe(
         task,
         label,
         label_separator=options.label_separator,
+        metric=options.metric,
         groups=options.groups,
         split=options.split,
         folds=FOLDS,
@@ -61,7 +64,10 @@ def probe(
         seed=seed,
     )
     repeats = 1 if options.quick else _REPEATS
-    run = ProbeRun(dataset, problem, repeats, seed, codes=0 if options.no_codelength else min(repeats, CODES))
+    if options.class_weight is not None:
+        _check_class_weight(options.class_weight, task, problem.labelled.multi)
+    codes = 0 if options.no_codelength else min(repeats, CODES)
+    run = ProbeRun(dataset, problem, repeats, seed, codes=codes, balanced=options.class_weight is not None)
     coarse, working = working.split(2, 98)
     dropped = drop_hopeless(dataset, problem, run.design, all_candidates, coarse)
     kept = [candidate for candidate in all_candidates if candidate.name not in dropped]
@@ -80,4 +86,14 @@ def probe(
     ]
     builder = ResultBuilder(run, kept, evaluations, task, label)
     result = builder.make(random_models, comparing)
-    return with_dropped(result, all_candidates, dropped, dataset) if dropped else result
+    return with_dropped(result, all_candidates, dropped, run) if dropped else result
+
+
+def _check_class_weight(class_weight: str, task: str, multi: bool) -> None:
+    """Raise RequestError for a class weight that doesn't exist, or a task without single classes."""
+    one_of("class_weight", class_weight, CLASS_WEIGHTS)
+    if task == "regress" or multi:
+        raise RequestError(
+            f"{argument('class_weight', class_weight)} can't be used with {argument('task', task)}"
+            f"{' and several labels per row' if multi else ''}; leave it out"
+        )

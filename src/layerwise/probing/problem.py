@@ -14,6 +14,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import in_order
 from layerwise.errors import RequestError
+from layerwise.labels import metrics
 from layerwise.labels.conflicts import conflict_note
 from layerwise.labels.folds import check_groups, split_roles
 from layerwise.labels.groups import Division, Grouping, group_rows, leak_note
@@ -28,7 +29,14 @@ from layerwise.labels.labelled import (
     read_labels,
     separator_note,
 )
-from layerwise.labels.scorers import ClassScorer, LabelsScorer, NumberScorer, Scorer, SpanScorer
+from layerwise.labels.scorers import (
+    ClassScorer,
+    LabelsScorer,
+    Scorer,
+    SpanScorer,
+    class_scorer,
+    number_scorer,
+)
 from layerwise.probing.control import control_labels
 from layerwise.states import Layered
 from layerwise.wording import Message, Value, some
@@ -80,6 +88,7 @@ def gather(
     label: str,
     *,
     label_separator: str | None = None,
+    metric: str | None = None,
     groups: str | None,
     split: str | None,
     folds: int,
@@ -89,9 +98,10 @@ def gather(
     """Return the rows of a dataset that a probe uses, with targets, groups and scorer.
 
     Raises:
-        RequestError: no labels, fewer than two classes, more classes than rows.
+        RequestError: no labels, fewer than two classes, more classes than rows, a metric of another task.
     """
     labelled = read_labels(dataset, task, label, label_separator)
+    metric = _checked_metric(metric, task, labelled.multi)
     note = separator_note(labelled, label, label_separator)
     notes = [*labelled.notes, *([note] if note else [])]
     if labelled.dropped:
@@ -119,10 +129,25 @@ def gather(
     places = np.flatnonzero(keep)
     labelled = labelled.take(places)
     roles = roles[places] if roles is not None else None
-    targets, names, scorer = _targets(task, label, labelled, notes)
+    targets, names, scorer = _targets(task, label, labelled, metric, notes)
     words = row_texts(dataset, labelled.rows)
     return ProbeProblem(
         labelled, grouping.groups[places], grouping.column, targets, names, scorer, roles, words, notes
+    )
+
+
+def _checked_metric(metric: str | None, task: str, multi: bool) -> str:
+    """Return the metric, by default the primary one of the task.
+
+    Raises:
+        RequestError: the task doesn't have this metric.
+    """
+    allowed = metrics.choices(task, multi)
+    if metric is None or metric in allowed:
+        return metric or allowed[0]
+    kind = f"{argument('task', task)}{' with several labels per row' if multi else ''}"
+    raise RequestError(
+        f"{argument('metric', metric)} isn't a metric of {kind}; choose one of {', '.join(allowed)}"
     )
 
 
@@ -208,17 +233,17 @@ def _sampled(
 
 
 def _targets(
-    task: str, label: str, labelled: Labelled, notes: Sequence[str]
+    task: str, label: str, labelled: Labelled, metric: str, notes: Sequence[str]
 ) -> tuple[I64 | NDArray[np.float32], tuple[str, ...], Scorer]:
     if task == "regress":
         values = labelled.values.astype(np.float64)
         check_numbers(values, label)
         scaled = (values - values.mean()) / values.std()
-        return scaled.astype(np.float32), (), NumberScorer(scaled)
+        return scaled.astype(np.float32), (), number_scorer(scaled, metric)
     classes = class_names(labelled.values, labelled.multi)
     if labelled.multi and classes:
         has_label = encode(labelled.values, classes, multi=True)
-        return has_label, classes, LabelsScorer(has_label)
+        return has_label, classes, LabelsScorer(has_label, metric)
     if len(classes) < 2:
         present = f"only {classes[0]!r:.60}" if classes else "none"
         left_out = f" ({notes[-1]})" if notes else ""
@@ -230,7 +255,7 @@ def _targets(
     codes = encode(labelled.values, classes)
     if task == "tag":
         return codes, classes, SpanScorer(codes, labelled.docs, classes)
-    return codes, classes, ClassScorer(codes)
+    return codes, classes, class_scorer(codes, metric)
 
 
 def row_texts(dataset: Layered, rows: I64) -> list[str] | None:

@@ -1,7 +1,7 @@
 """Frozen results of a probe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from layerwise._util.display import interval, number, text
@@ -24,6 +24,8 @@ class CandidateResult:
         codelength: `bits`, `bits_per_label` and `compression` of the online code, or `None`.
         cost: the share of the full forward pass that it needs.
         bytes_per_row: its stored size.
+        parameters: how many numbers its classifier or regression trains: weights, biases, and weights of layers.
+        tokens_per_s: about how many tokens per second a head on it reads; `None` where unknown (`ProbeResult.with_speed`).
         scores: further metrics by name.
         folds: the score of each outer fit.
         C, alpha: the regularisation of each outer fit: C for a classifier, alpha for ridge; the other is `None`.
@@ -47,6 +49,8 @@ class CandidateResult:
     C: tuple[float | None, ...] | None = None
     alpha: tuple[float | None, ...] | None = None
     dropped: bool = False
+    parameters: int | None = None
+    tokens_per_s: float | None = None
 
     def __repr__(self) -> str:
         score = f"{number(self.score)}{interval(self.low, self.high)}"
@@ -61,14 +65,16 @@ class CandidateResult:
 class Advice:
     """The advice of a probe.
 
-    `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best; `messages`: the
-    sentences of the advice, which `Message.in_language` says in other languages.
+    `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best;
+    `recommended`: whether the best is shown to beat the majority class (or the mean); if not, the text recommends none.
+    `messages`: the sentences of the advice, which `Message.in_language` says in other languages.
     """
 
     best: str
     cheapest: str
     differs: bool
     messages: tuple[Message, ...]
+    recommended: bool = True
 
     @property
     def text(self) -> str:
@@ -77,7 +83,9 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `probe.json` holds them."""
-        fields = {name: getattr(self, name) for name in ("best", "cheapest", "differs", "text")}
+        fields = {
+            name: getattr(self, name) for name in ("best", "cheapest", "differs", "recommended", "text")
+        }
         return fields | {"messages": messages_json(text=self.messages)}
 
 
@@ -87,7 +95,7 @@ class ProbeResult(NamedResult[CandidateResult]):
 
     `result["6"]` is the candidate with this mix string, `result.candidates` are all. `to_pandas()` has a row per
     candidate: `mix`, `kind`, `score`, `low`, `high`, `p_vs_best`, `selectivity`, `control`, `bits`,
-    `bits_per_label`, `compression`, `cost`, `bytes_per_row`; see `CandidateResult`.
+    `bits_per_label`, `compression`, `cost`, `bytes_per_row`, `parameters`, `tokens_per_s`; see `CandidateResult`.
 
     Attributes:
         task, label, metric, rows: the task, its column, the metric of all scores, and the number of rows used.
@@ -131,6 +139,21 @@ class ProbeResult(NamedResult[CandidateResult]):
         cleaned: dict[str, Any] = plain(values)
         return cleaned
 
+    def with_speed(self, tokens_per_s: float | None) -> "ProbeResult":
+        """Return the result with `tokens_per_s` of each candidate, from that of extraction, which goes to the deepest layer.
+
+        The time is taken to be in proportion to the blocks of the forward pass. A candidate that needs no block has no
+        estimate.
+        """
+        if tokens_per_s is None:
+            return self
+        deepest = max(candidate.cost for candidate in self.candidates)
+        candidates = tuple(
+            replace(c, tokens_per_s=round(tokens_per_s * deepest / c.cost, 1) if c.cost else None)
+            for c in self.candidates
+        )
+        return replace(self, candidates=candidates)
+
     def _entries(self) -> Mapping[str, CandidateResult]:
         return {candidate.mix: candidate for candidate in self.candidates}
 
@@ -154,6 +177,8 @@ class ProbeResult(NamedResult[CandidateResult]):
         return columns | {
             "cost": [candidate.cost for candidate in self.candidates],
             "bytes_per_row": [candidate.bytes_per_row for candidate in self.candidates],
+            "parameters": [candidate.parameters for candidate in self.candidates],
+            "tokens_per_s": [candidate.tokens_per_s for candidate in self.candidates],
         }
 
     def _note(self) -> str:

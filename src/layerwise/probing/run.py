@@ -4,6 +4,7 @@ Every candidate has the same folds, so that fold scores can be compared in pairs
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,8 +37,16 @@ class ProbeRun:
     """The problem and design of a probe; evaluates candidates on them."""
 
     def __init__(
-        self, dataset: Layered, problem: ProbeProblem, repeats: int, seed: int, *, codes: int = CODES
+        self,
+        dataset: Layered,
+        problem: ProbeProblem,
+        repeats: int,
+        seed: int,
+        *,
+        codes: int = CODES,
+        balanced: bool = False,
     ) -> None:
+        """Lay out the design; `balanced`: rows are weighted so that every class has the same total weight."""
         self.dataset, self.problem, self.seed = dataset, problem, seed
         self.notes = list(problem.notes)
         spread = isinstance(problem.scorer, ClassScorer | LabelsScorer)
@@ -49,6 +58,7 @@ class ProbeRun:
             self.design: Design = split(builder, problem.roles, seed, labels, codes)
         else:
             self.design = crossed(builder, repeats, FOLDS, seed, labels, codes)
+        self.design = replace(self.design, fits=replace(self.design.fits, balanced=balanced))
 
     def _has_control(self) -> bool:
         is_control = self.dataset.level in ("token", "word") and bool(self.problem.names)

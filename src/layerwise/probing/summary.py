@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
+from layerwise.arguments import argument
 from layerwise.array_types import F64
+from layerwise.heads.mixing import input_width
 from layerwise.heads.solve import regularisation
-from layerwise.labels.scorers import Predicted
+from layerwise.labels.scorers import ClassScorer, Predicted
 from layerwise.probing import baselines
-from layerwise.probing.advice import advise
+from layerwise.probing.advice import BaselineLeads, advise
 from layerwise.probing.candidates import Candidate, time_of
-from layerwise.probing.comparison import CandidateComparison, compare
+from layerwise.probing.comparison import CandidateComparison, compare, lead
 from layerwise.probing.evaluate import CandidateScores
 from layerwise.probing.influence import CandidatePredictions
 from layerwise.probing.mix_importance import mix_importance
@@ -24,11 +26,14 @@ from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
 from layerwise.results import Estimate
 from layerwise.states import Layered
-from layerwise.wording import Message
+from layerwise.wording import Message, percent, some
 
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
 _BASELINES = 1.0
+_IMBALANCED = (
+    4.0  # from how many times the mean of the other classes the largest one has, an imbalance is told
+)
 _WEIGHTS = 1.2  # importance of a learned mix, relative to its own time as a candidate
 
 
@@ -68,12 +73,15 @@ class ResultBuilder:
             for index in range(len(self.candidates))
         )
         (chosen,) = run.estimates([self._chosen()])
-        sizes = [result.bytes_per_row for result in results]
-        advice = advise(comparison, self.candidates, sizes, chosen, run.scorer.metric)
         best = self.candidates[comparison.best]
         encoding = len(random_models) * (ENCODING + RANDOM_FITS * time_of(best))
         parts = track.split(_BASELINES, _WEIGHTS * _learned_time(self.candidates), encoding)
-        baseline_estimates = self._baselines(estimates, parts[0].named("baselines"))
+        baseline_predictions = self._baseline_predictions(parts[0].named("baselines"))
+        baseline_estimates = self._baselines(estimates, baseline_predictions)
+        leads = self._leads(predictions, baseline_predictions)
+        sizes = [result.bytes_per_row for result in results]
+        imbalance = self._imbalance()
+        advice = advise(comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance)
         importance = self._importance(estimates, parts[1])
         if random_models:
             baseline_estimates["random_model"] = self._random_baseline(random_models, best, parts[2])
@@ -126,7 +134,8 @@ class ResultBuilder:
     ) -> CandidateResult:
         candidate, scores, run = self.candidates[index], self.evaluations[index], self.run
         metrics = self._further_metrics(scores.predicted)
-        task_score = metrics.get("word_accuracy", estimate.score)
+        # The control task is scored by accuracy.
+        task_score = metrics.get("word_accuracy", metrics.get("accuracy", estimate.score))
         control = float(np.mean(scores.control)) if scores.control else None
         return CandidateResult(
             candidate.name,
@@ -144,6 +153,7 @@ class ResultBuilder:
             metrics,
             tuple(folds.tolist()),
             **_regularisation(self.task, [scores.Cs[c_index] for c_index in scores.chosen]),
+            parameters=_parameters(candidate, run),
         )
 
     def _further_metrics(self, predicted: Sequence[Predicted]) -> dict[str, float]:
@@ -174,24 +184,63 @@ class ResultBuilder:
             [scores.held_out[number] for number, scores in enumerate(chosen[:first])],
         )
 
-    def _baselines(self, estimates: list[Estimate], track: Tracker) -> dict[str, Estimate]:
+    def _baseline_predictions(self, track: Tracker) -> dict[str, CandidatePredictions]:
+        """Return the predictions of the baselines without a model: `majority`, and `bag_of_words` where texts are stored."""
         run = self.run
-        (majority,) = run.estimates([CandidatePredictions(baselines.majority(run.design, run.scorer))])
-        estimates_by_name = {"majority": majority}
-        names = [candidate.name for candidate in self.candidates]
-        if "emb" in names:
-            estimates_by_name["emb"] = estimates[names.index("emb")]
+        predictions = {"majority": CandidatePredictions(baselines.majority(run.design, run.scorer))}
         words = run.problem.words
         if words is None:
             run.notes.append(Message("note.no.bag"))
-            return estimates_by_name
+            return predictions
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
-        predicted = baselines.bag_of_words(words, run.design, run.scorer, outers, words=of_words, track=track)
-        (estimates_by_name["bag_of_words"],) = run.estimates([predicted])
+        predictions["bag_of_words"] = baselines.bag_of_words(
+            words, run.design, run.scorer, outers, words=of_words, track=track
+        )
         if len(outers) < len(run.design.outers):
             run.notes.append(Message("note.bag.folds", n=len(outers)))
-        return estimates_by_name
+        return predictions
+
+    def _baselines(
+        self, estimates: list[Estimate], predictions: Mapping[str, CandidatePredictions]
+    ) -> dict[str, Estimate]:
+        """Return the scores of the baselines by name; the embedding layer is one where it is a candidate."""
+        out = {name: self.run.estimates([predicted])[0] for name, predicted in predictions.items()}
+        names = [candidate.name for candidate in self.candidates]
+        if "emb" in names:
+            emb = {"emb": estimates[names.index("emb")]}
+            out = {"majority": out.pop("majority")} | emb | out
+        return out
+
+    def _leads(
+        self, candidates: list[CandidatePredictions], predictions: Mapping[str, CandidatePredictions]
+    ) -> BaselineLeads:
+        """Return the leads over the baselines, of rows in pairs."""
+        run, count = self.run, len(candidates)
+        influence = run.influence([*candidates, *predictions.values()])
+        majority = lead(influence, range(count), count, run.seed)
+        is_mean = self.task == "regress"
+        if "bag_of_words" not in predictions:
+            return BaselineLeads(majority, mean=is_mean)
+        words = lead(influence, range(count), count + 1, run.seed)
+        return BaselineLeads(majority, words, lead(influence, [count + 1], count, run.seed), is_mean)
+
+    def _imbalance(self) -> Message | None:
+        """Note an imbalance of the classes; return the sentence of the advice where accuracy is the metric."""
+        problem = self.run.problem
+        if not isinstance(problem.scorer, ClassScorer):
+            return None
+        shares = np.bincount(np.asarray(problem.targets, np.int64), minlength=problem.count)
+        shares = shares / shares.sum()
+        order = np.argsort(-shares, kind="stable").tolist()
+        if shares[order[0]] < _IMBALANCED * (1 - shares[order[0]]) / (len(shares) - 1):
+            return None
+        listed = [f"{problem.names[index]!r} {_share(shares[index])}" for index in order]
+        self.run.notes.append(Message("note.imbalance", shares=some(listed)))
+        if problem.scorer.metric != "accuracy":
+            return None
+        largest = {"share": _share(shares[order[0]]), "label": repr(problem.names[order[0]])}
+        return Message("advise.imbalance", option=argument("metric", "macro_f1"), **largest)
 
     def _random_baseline(self, models: Sequence[RandomModel], best: Candidate, track: Tracker) -> Estimate:
         """Return the mean, lowest and highest score of the best candidate on models with random weights."""
@@ -204,12 +253,12 @@ class ResultBuilder:
 
 
 def with_dropped(
-    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], dataset: Layered
+    result: ProbeResult, candidates: Sequence[Candidate], dropped: Mapping[str, float], run: ProbeRun
 ) -> ProbeResult:
     """Return the result with the candidates that the coarse pass ruled out, in the order of `candidates`."""
     compared = {candidate.mix: candidate for candidate in result.candidates}
     every = tuple(
-        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], dataset)
+        compared.get(candidate.name) or _dropped_result(candidate, dropped[candidate.name], run)
         for candidate in candidates
     )
     return replace(
@@ -219,8 +268,8 @@ def with_dropped(
     )
 
 
-def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> CandidateResult:
-    size = len(candidate.mix.layers) * dataset.width * _itemsize(dataset)
+def _dropped_result(candidate: Candidate, score: float, run: ProbeRun) -> CandidateResult:
+    size = len(candidate.mix.layers) * run.dataset.width * _itemsize(run.dataset)
     return CandidateResult(
         candidate.name,
         candidate.kind,
@@ -237,7 +286,25 @@ def _dropped_result(candidate: Candidate, score: float, dataset: Layered) -> Can
         scores={},
         folds=(),
         dropped=True,
+        parameters=_parameters(candidate, run),
     )
+
+
+def _share(share: float) -> str:
+    """Return a share in per cents, with as many digits as its distance from 0% and 100% needs.
+
+    >>> _share(0.5), _share(0.997)
+    ('50%', '99.7%')
+    """
+    return percent(share, 1 if min(share, 1 - share) < 0.095 else 0)
+
+
+def _parameters(candidate: Candidate, run: ProbeRun) -> int:
+    """Return how many numbers a candidate trains; two classes have one vector of weights."""
+    mix = candidate.mix
+    inputs = input_width(mix, run.dataset.width, run.problem.labelled.rows.ndim == 2)
+    layers = len(mix.layers) if mix.how == "learned" and len(mix.layers) > 1 else 0
+    return run.design.fits.columns * (inputs + 1) + layers
 
 
 def _itemsize(dataset: Layered) -> int:

@@ -25,6 +25,17 @@ def provenance_of(dataset: Layered) -> dict[str, Any]:
     }
 
 
+def extraction_speed(dataset: Layered) -> float | None:
+    """Return the tokens per second of a process when the dataset was extracted.
+
+    `None` for rows in memory, where the time isn't known, and for a dataset that was pooled from another one.
+    """
+    if not isinstance(dataset, LayerDataset) or dataset.manifest.derived is not None:
+        return None
+    seconds = dataset.run.total
+    return dataset.manifest.totals.tokens / seconds if seconds else None
+
+
 def fingerprint(dataset: Layered) -> str:
     """Return a hash that identifies rows: of the manifest of a dataset, or of the deepest layer of states in memory."""
     if isinstance(dataset, LayerDataset):

@@ -131,7 +131,8 @@ function cautions(dataset) {
 
 /** What the advised candidates cost of a forward pass: the best one, and the cheapest that comes close to it. */
 function forward(probe) {
-  const { best, cheapest } = probe?.advice ?? {};
+  const { best, cheapest, recommended } = probe?.advice ?? {};
+  if (recommended === false) return [];
   return [...new Set([best, cheapest])].map((mix) => {
     const cost = probe?.candidates?.find((candidate) => candidate.mix === mix)?.cost;
     const words = mix === best ? "forward.best" : "forward.cheapest";
@@ -139,28 +140,24 @@ function forward(probe) {
   });
 }
 
-/** The advice: its mixes in one sentence, and the rest behind a click. */
+const SENTENCES = 2; // of the advice that are shown at once: what beats the baselines, and what to take
+
+/** The advice: its first sentences, and the rest behind a click. */
 function advice(probe) {
   if (!probe?.advice) return el("p", { class: "advice none" }, t("advice.none"));
-  const { best, cheapest, differs } = probe.advice;
   // A stored result of another version may hold the advice only as one text.
-  const text = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? "").join(t("sentences"));
-  const mixes = { best: mixWord(best), cheapest: mixWord(cheapest) };
-  const sentences = [
-    t(differs ? "advice.best" : "advice.highest", mixes),
-    t(best === cheapest ? "advice.none.cheaper" : "advice.cheapest", mixes),
-    differs ? null : t("advice.same"),
-  ];
+  const sentences = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? []);
+  const rest = sentences.slice(SENTENCES).join(t("sentences"));
   return el(
     "div",
     { class: "advice" },
-    el("p", { class: "said" }, best ? joined(sentences) : shown(text)),
-    text && best
+    el("p", { class: "said", dir: "auto" }, shown(sentences.slice(0, SENTENCES).join(t("sentences")))),
+    rest
       ? el(
           "details",
           {},
           el("summary", {}, t("advice.more")),
-          el("p", { class: "said", dir: "auto" }, shown(text)),
+          el("p", { class: "said", dir: "auto" }, shown(rest)),
         )
       : null,
   );
