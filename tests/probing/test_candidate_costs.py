@@ -47,6 +47,7 @@ def test_the_speed_of_extraction_is_tokens_over_seconds(tmp_path: Path) -> None:
     words = lw.extract(texts, tmp_path / "words.lw", level="word", layers="1,2")
     seconds, speed = words.run.total, extraction_speed(words)
     assert seconds is not None
+    assert speed is not None
     assert speed == pytest.approx(words.manifest.totals.tokens / seconds)
     pooled = lw.pool(words, tmp_path / "texts.lw")
     assert extraction_speed(pooled) is None, "its seconds are those of pooling"

@@ -129,7 +129,7 @@ def test_influence_values_give_the_sampling_error(metric: str) -> None:
     scores, errors = [], []
     for _ in range(150):
         if metric in ("pearson", "spearman"):
-            gold = rng.normal(size=400)
+            gold: Any = rng.normal(size=400)
             scorer: Any = number_scorer(gold, metric)
             values = (gold + rng.normal(size=400)).astype(np.float32)[None]
         else:
@@ -216,6 +216,7 @@ def test_a_split_by_another_metric() -> None:
     for metric in ("macro_f1", "auc"):
         result = probe(split, "classify", "y", mixes=[], split="part", metric=metric)
         assert result["2"].low is not None
+        assert result["2"].high is not None
         assert result["2"].low < result["2"].score < result["2"].high
         assert result.advice.best == "2"
 

@@ -63,14 +63,20 @@ def retraining_weight(repeats: int) -> float:
     return _OF_ROWS + _OF_FOLDS / repeats
 
 
+def _covariance(influence: Influence) -> F64:
+    """Return the covariance (C, C) of the scores over samples of rows, retraining included."""
+    covariance: F64 = (
+        influence.sampling_covariance()
+        + retraining_weight(influence.repeats) * influence.retraining_covariance()
+    )
+    return covariance
+
+
 def compare(influence: Influence, seed: int = 0) -> CandidateComparison:
     """Compare all candidates with the best one; `seed` is that of the Gaussian draws."""
     scores = influence.scores
     best = int(scores.argmax())
-    covariance = (
-        influence.sampling_covariance()
-        + retraining_weight(influence.repeats) * influence.retraining_covariance()
-    )
+    covariance = _covariance(influence)
     if len(scores) < 2 or not np.isfinite(covariance).all():
         undefined = np.full(len(scores), np.nan)
         undefined[best] = 0.0
@@ -166,7 +172,7 @@ def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: i
     scores = influence.scores[positions]
     best = int(scores.argmax())
     gap, floor = float(scores[best] - influence.scores[baseline]), float(influence.scores[baseline])
-    covariance = influence.sampling_covariance() + RETRAINING * influence.retraining_covariance()
+    covariance = _covariance(influence)
     if not np.isfinite(covariance).all():
         return Lead(float(scores[best]), floor, gap, np.nan, np.nan)
     contrast = np.eye(len(covariance))[positions] - np.eye(len(covariance))[baseline]
@@ -191,8 +197,7 @@ def estimates(influence: Influence) -> list[Estimate]:
     It is for the mean score of heads that are trained on as many rows as the outer fits, over samples of rows; without
     retraining (a test set) for the score of this head, over test sets.
     """
-    variance = influence.sampling_covariance().diagonal()
-    variance = variance + retraining_weight(influence.repeats) * influence.retraining_covariance().diagonal()
+    variance = _covariance(influence).diagonal()
     degrees = influence.degrees(influence.values)
     half = -special.stdtrit(degrees, (1 - LEVEL) / 2) * np.sqrt(variance)
     units = len(np.unique(influence.units))
