@@ -346,3 +346,43 @@ def test_on_paper_every_table_is_there_and_in_forced_colours_the_marks_are(show:
         "none",
         opened.tab.evaluate("getComputedStyle(document.body).backgroundColor"),
     )
+
+
+# --- what the header says of it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("best", "cheapest", "differs", "sentence"),
+    [
+        ("1", "1", False, "Highest score: layer 1; no candidate differs significantly from it."),
+        ("1", "1", True, "Best: layer 1; nothing cheaper comes close."),
+        ("1", "emb", True, "Best: layer 1; the cheapest that comes close: layer emb."),
+    ],
+)
+def test_the_advice_doesnt_contradict_itself(
+    show: Show, best: str, cheapest: str, differs: bool, sentence: str
+) -> None:
+    result = probe([0.72, 0.74, 0.73], 0.05, {})
+    result["advice"] |= {"best": best, "cheapest": cheapest, "differs": differs}
+    assert show(result).text(".advice > p") == sentence
+
+
+def test_an_only_candidate_is_no_winner(show: Show) -> None:
+    result = probe([0.72], 0.05, {})
+    result["advice"] |= {"best": "emb", "cheapest": "emb", "differs": False}
+    assert show(result).text(".advice > p") == "One candidate: layer emb."
+
+
+@pytest.mark.parametrize(
+    ("lang", "names"),
+    [("en", "majority (chance) 0.72, bag of words 0.82"), ("zh", "多数类（随机水平） 0.72、词袋 0.82")],
+)
+def test_baselines_that_the_advice_doesnt_beat_are_named(show: Show, lang: str, names: str) -> None:
+    baselines = {"majority": 0.72, "bag_of_words": 0.82, "emb": 0.99, "random_model": 0.68}
+    opened = show(probe([0.74, 0.75], 0.05, baselines), lang)
+    assert opened.text(".advice .unbeaten").rstrip(".。").endswith(names)
+
+
+def test_baselines_below_the_interval_are_no_caution(show: Show) -> None:
+    opened = show(probe([0.74, 0.75], 0.05, {"majority": 0.68, "bag_of_words": 0.6}))
+    assert opened.tab.locator(".unbeaten").count() == 0

@@ -142,19 +142,14 @@ function forward(probe) {
 /** The advice: its mixes in one sentence, and the rest behind a click. */
 function advice(probe) {
   if (!probe?.advice) return el("p", { class: "advice none" }, t("advice.none"));
-  const { best, cheapest, differs } = probe.advice;
+  const { best } = probe.advice;
   // A stored result of another version may hold the advice only as one text.
   const text = [].concat(probe.advice.messages?.text ?? probe.advice.text ?? "").join(t("sentences"));
-  const mixes = { best: mixWord(best), cheapest: mixWord(cheapest) };
-  const sentences = [
-    t(differs ? "advice.best" : "advice.highest", mixes),
-    t(best === cheapest ? "advice.none.cheaper" : "advice.cheapest", mixes),
-    differs ? null : t("advice.same"),
-  ];
   return el(
     "div",
     { class: "advice" },
-    el("p", { class: "said" }, best ? joined(sentences) : shown(text)),
+    el("p", { class: "said" }, best ? adviceSentence(probe) : shown(text)),
+    best ? unbeatenBaselines(probe) : null,
     text && best
       ? el(
           "details",
@@ -164,6 +159,26 @@ function advice(probe) {
         )
       : null,
   );
+}
+
+/** The advised mixes; that nothing cheaper is close is said only where other candidates differ from the best. */
+function adviceSentence({ advice, candidates }) {
+  const { best, cheapest, differs } = advice;
+  const mixes = { best: mixWord(best), cheapest: mixWord(cheapest) };
+  if (candidates?.length === 1) return t("advice.single", mixes);
+  const first = t(differs ? "advice.best" : "advice.highest", mixes);
+  if (best === cheapest) return joined([first, t(differs ? "advice.none.cheaper" : "advice.same.as.highest")]);
+  return joined([first, t("advice.cheapest", mixes), differs ? null : t("advice.same")]);
+}
+
+/** Baselines that reach the interval of what the advice scores: without them a poor best would look like a result. */
+function unbeatenBaselines(probe) {
+  const low = probe.chosen?.low;
+  const unbeaten = baselinesOf(probe).filter(({ key, score }) => key !== "emb" && isNumber(low) && score >= low);
+  if (!unbeaten.length) return null;
+  const digits = scoreDigits(probe.candidates, probe.rows);
+  const names = unbeaten.map(({ name, score }) => `${name} ${scoreText(score, digits)}`).join(t("comma.list"));
+  return el("p", { class: "said unbeaten" }, el("strong", {}, t("caution")), " ", t("advice.unbeaten", { names }));
 }
 
 function showFooter(head) {

@@ -7,7 +7,7 @@ function mapSection(scene) {
       ? t("map.sample", { n: count(points.count), of: count(points.of), seed: points.seed ?? "–" })
       : t("map.all", { n: count(points.count) });
   const method = t(points.method === "umap" ? "map.umap" : "map.pca");
-  const box = section("map", t("map"), el("p", { class: "lead" }, `${drawn} ${method}`));
+  const box = section("map", t("map"), el("p", { class: "lead" }, joined([drawn, method])));
   const side = el("div", { class: "side" });
   const boxed = boxCard(scene);
   const map = new PointMap(scene, t("map.label"), {

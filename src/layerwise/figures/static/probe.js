@@ -61,6 +61,7 @@ function baselinesOf(probe) {
   const given = Object.entries(probe.baselines ?? {})
     .map(([name, value]) => ({
       ...(value && typeof value === "object" ? value : { score: value }),
+      key: name,
       name: baselineName(name, probe.metric),
       floor: name === "majority",
     }))
@@ -73,7 +74,7 @@ function baselinesOf(probe) {
 /** In a regression the answer that needs no features is the mean. */
 function baselineName(name, metric) {
   if (name !== "majority") return wordsOr(`baseline.${name}`, plainName(name));
-  return `${t(metric === "r2" ? "baseline.mean" : "baseline.majority")} (${t("probe.floor")})`;
+  return t(metric === "r2" ? "baseline.mean" : "baseline.majority") + t("aside", { words: t("probe.floor") });
 }
 
 /**
@@ -192,7 +193,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     marks,
     foot,
     axisName,
-    words(-(high - bottom + top) / 2, 13, unit ? `${metric} (${unit})` : metric, {
+    words(-(high - bottom + top) / 2, 13, unit ? metric + t("aside", { words: unit }) : metric, {
       class: "axis-name",
       transform: "rotate(-90)",
       "text-anchor": "middle",
