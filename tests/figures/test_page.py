@@ -386,7 +386,9 @@ def test_what_it_says(show: Show) -> None:
         assert words in head
     assert "layer 1, the best: 67% of a forward pass" in head
     assert "layer 2, the cheapest that comes close: 33% of a forward pass" in head
-    assert opened.text(".advice > p") == "Best: layer 1; the cheapest that comes close: layer 2."
+    assert opened.text(".advice > p") == (
+        "Best: layer 1; the cheapest that comes close: layer 2. 2 others don't differ significantly from the best."
+    )
     foot = opened.text("footer")
     for words in ("layerwise 0.3", "ab" * 32, "a note", "curvature isn't defined at emb", "seed 0"):
         assert words in foot

@@ -350,13 +350,15 @@ def test_on_paper_every_table_is_there_and_in_forced_colours_the_marks_are(show:
 
 # --- what the header says of it ---------------------------------------------------------------------------
 
+RIVALS = "2 others don't differ significantly from the best."
+
 
 @pytest.mark.parametrize(
     ("best", "cheapest", "differs", "sentence"),
     [
         ("1", "1", False, "Highest score: layer 1; no candidate differs significantly from it."),
-        ("1", "1", True, "Best: layer 1; nothing cheaper comes close."),
-        ("1", "emb", True, "Best: layer 1; the cheapest that comes close: layer emb."),
+        ("1", "1", True, "Best: layer 1; nothing cheaper comes close. " + RIVALS),
+        ("1", "emb", True, "Best: layer 1; the cheapest that comes close: layer emb. " + RIVALS),
     ],
 )
 def test_the_advice_doesnt_contradict_itself(
@@ -386,3 +388,19 @@ def test_baselines_that_the_advice_doesnt_beat_are_named(show: Show, lang: str, 
 def test_baselines_below_the_interval_are_no_caution(show: Show) -> None:
     opened = show(probe([0.74, 0.75], 0.05, {"majority": 0.68, "bag_of_words": 0.6}))
     assert opened.tab.locator(".unbeaten").count() == 0
+
+
+def test_a_best_without_rivals_is_said_alone(show: Show) -> None:
+    result = probe([0.72, 0.74, 0.73], 0.05, {})
+    for candidate in result["candidates"]:
+        candidate["p_vs_best"] = 0.01
+    result["advice"] |= {"best": "1", "cheapest": "1", "differs": True}
+    assert show(result).text(".advice > p") == "Best: layer 1; nothing cheaper comes close."
+
+
+@pytest.mark.parametrize(("lang", "word"), [("en", "highest score"), ("zh", "得分最高")])
+def test_the_legend_explains_the_ring(show: Show, lang: str, word: str) -> None:
+    opened = show(probe([0.72, 0.74], 0.05, {}), lang)
+    (key,) = [key for key in opened.tab.locator("#probe .keys > span").all() if key.inner_text() == word]
+    assert key.locator("circle.best").count() == 1
+    assert opened.tab.locator("#probe-curve circle.best").count() == 1

@@ -105,7 +105,7 @@ function pairRows(scene, analysis, pair, shared) {
     r < 0 || c < 0
       ? []
       : measuresOf(analysis, true).map(([name, measure]) => [
-          measureName(name),
+          isUsable(measure, r, c) ? measureName(name) : t("measure.unusable", { name: measureName(name) }),
           pairWord(measure, r, c),
           pairInterval(measure, r, c) || "–",
           unitName(measure.unit),

@@ -19,7 +19,7 @@ function showHeader(head) {
         model.not_applied?.length && t("not.applied", { list: model.not_applied.map(shown).join(", ") }),
       ],
     ],
-    [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90)]],
+    [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90), layers.includes("emb") && t("layers.emb")]],
     [
       t("fact.rows"),
       rows,
@@ -167,8 +167,11 @@ function adviceSentence({ advice, candidates }) {
   const mixes = { best: mixWord(best), cheapest: mixWord(cheapest) };
   if (candidates?.length === 1) return t("advice.single", mixes);
   const first = t(differs ? "advice.best" : "advice.highest", mixes);
-  if (best === cheapest) return joined([first, t(differs ? "advice.none.cheaper" : "advice.same.as.highest")]);
-  return joined([first, t("advice.cheapest", mixes), differs ? null : t("advice.same")]);
+  if (best === cheapest && !differs) return joined([first, t("advice.same.as.highest")]);
+  const n = (candidates ?? []).filter(({ mix, p_vs_best: p }) => mix !== best && isNumber(p) && p >= 0.05).length;
+  const rivals = n ? t("advice.rivals", { n: count(n) }) : null;
+  const second = best === cheapest ? t("advice.none.cheaper") : t("advice.cheapest", mixes);
+  return joined([first, second, differs ? rivals : t("advice.same")]);
 }
 
 /** Baselines that reach the interval of what the advice scores: without them a poor best would look like a result. */

@@ -19,11 +19,13 @@ function probeSection(probe) {
     svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" }),
     svg("rect", { x: 2, y: 2, width: 8, height: 8, class: "dot ink1" }),
     svg("path", { d: "M6 1 L11 6 L6 11 L1 6Z", class: "dot ink2" }),
+    svg("circle", { cx: 6, cy: 6, r: 5, class: "best" }),
   ];
   const legend = keys([
     [t("probe.layer"), shape[0]],
     ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
     ...(chosen.length ? [[t("probe.chosen.long"), shape[2]]] : []),
+    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[3]]] : []),
   ]);
   const label = t("probe.chart", { metric });
   const digits = scoreDigits(probe.candidates, probe.rows);
