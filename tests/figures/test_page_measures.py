@@ -150,6 +150,7 @@ def test_alike_is_bright_for_similarities_and_distances(opened: Opened) -> None:
         assert first == sorted(first, reverse=True), f"{name}: {first}"
     ends = opened.tab.locator("#matrix .ramp .ends").first.locator("span").all_inner_texts()
     assert [float(end) for end in ends] == [1.4, 0], "unrelated layers are left, identical ones right"
+    assert ends[1] == "0", "no digits that say nothing"
     assert opened.tab.locator("#matrix .ramp .ends").count() == 2, "the ends of the ramp have names"
 
 
@@ -214,6 +215,8 @@ def test_side_by_side_says_what_cannot_be_used(opened: Opened) -> None:
     words = {"en": "PWCCA (not usable with these rows)", "zh": "PWCCA（对这些行不可用）"}
     assert words[opened.tab.evaluate("document.documentElement.lang")[:2]] in names
     assert "PWCCA" not in names
+    header = opened.tab.locator("#pair thead th").all_inner_texts()
+    assert len(header) == 3, f"a column of intervals without any: {header}"
 
 
 def test_the_lead_speaks_of_bands_only_where_there_are_some(started: Any, tmp_path: Path) -> None:

@@ -199,7 +199,10 @@ function showFooter(head) {
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  const notes = [...(head.about?.notices ?? []), ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
+  // The header says this in the language of the page.
+  const said = `has steps that are not applied: ${(head.about?.model?.not_applied ?? []).join(", ")}`;
+  const notices = (head.about?.notices ?? []).filter((text) => !text.endsWith(said));
+  const notes = [...notices, ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length

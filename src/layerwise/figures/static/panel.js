@@ -161,11 +161,13 @@ function numberLegend(scene) {
   return [rampLegend(...scene.range, pointRamp), key];
 }
 
+const endWord = (value) => (value === 0 ? "0" : num(value));
+
 function rampLegend(low, high, colour = ramp) {
   const steps = Array.from({ length: 48 }, (_, i) =>
     svg("rect", { x: i * 5, width: 5.5, height: 12, fill: css(colour(i / 47)) }),
   );
-  const words = el("div", { class: "ends" }, el("span", {}, num(low)), el("span", {}, num(high)));
+  const words = el("div", { class: "ends" }, el("span", {}, endWord(low)), el("span", {}, endWord(high)));
   return el(
     "div",
     { class: "ramp" },
