@@ -279,7 +279,7 @@ const probeColumns = (metric, digits) => [
   [t("probe.candidate"), (row) => row.name],
   [metric, (row) => scoreText(row.score, digits)],
   [t("interval.name"), (row) => scoreEnds(row, digits) || "–"],
-  [t("probe.p.name"), (row) => pText(row.p_vs_best)],
+  [t("probe.p.name"), (row) => (row.isBest ? "–" : pText(row.p_vs_best))],
   [t("probe.cost.name"), (row) => percent(row.cost)],
 ];
 
@@ -287,6 +287,7 @@ function probeTable(probe, metric, digits) {
   const best = probe.advice?.best;
   const rows = probe.candidates.map((candidate) => ({
     ...candidate,
+    isBest: candidate.mix === best,
     name: shortMix(candidate.mix) + (candidate.mix === best ? ` · ${t("probe.best")}` : ""),
   }));
   if (probe.chosen) rows.push({ ...probe.chosen, name: t("probe.chosen.long") });
