@@ -343,7 +343,9 @@ def test_the_ramp_of_a_figure_marks_both_ends_of_what_unrelated_layers_give() ->
         floor[2] += spread
         content["measures"]["linear_cka"]["floor"] = floor.tolist()
         (bar,) = heatmap(content, "linear_cka").axes[0].child_axes
-        drawn = sorted(float(line.get_ydata()[0]) for line in bar.lines if line.get_color() == "white")
+        drawn = sorted(
+            float(np.asarray(line.get_ydata())[0]) for line in bar.lines if line.get_color() == "white"
+        )
         assert drawn == pytest.approx(ends)
 
 
