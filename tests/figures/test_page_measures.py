@@ -150,6 +150,7 @@ def test_alike_is_bright_for_similarities_and_distances(opened: Opened) -> None:
         assert first == sorted(first, reverse=True), f"{name}: {first}"
     ends = opened.tab.locator("#matrix .ramp .ends").first.locator("span").all_inner_texts()
     assert [float(end) for end in ends] == [1.4, 0], "unrelated layers are left, identical ones right"
+    assert ends[1] == "0", "no digits that say nothing"
     assert opened.tab.locator("#matrix .ramp .ends").count() == 2, "the ends of the ramp have names"
 
 
@@ -204,6 +205,32 @@ def test_floors_are_in_the_legend_the_tooltip_and_the_table(opened: Opened) -> N
     opened.tab.locator("#matrix summary").click()
     assert opened.tab.locator("#matrix tbody tr").last.locator("td").all_inner_texts()[1:] == ["1.40"] * 4
     assert opened.tab.locator("#similarity [tabindex='0']").count() == 1
+
+
+def test_side_by_side_says_what_cannot_be_used(opened: Opened) -> None:
+    fills(opened, "linear_cka")
+    opened.tab.locator("#similarity .cell").nth(1).click()
+    opened.tab.wait_for_selector("#pair table")
+    names = opened.tab.locator("#pair tbody tr th, #pair tbody tr td:first-child").all_inner_texts()
+    words = {"en": "PWCCA (not usable with these rows)", "zh": "PWCCA（对这些行不可用）"}
+    assert words[opened.tab.evaluate("document.documentElement.lang")[:2]] in names
+    assert "PWCCA" not in names
+    header = opened.tab.locator("#pair thead th").all_inner_texts()
+    assert len(header) == 3, f"a column of intervals without any: {header}"
+
+
+def test_the_lead_speaks_of_bands_only_where_there_are_some(started: Any, tmp_path: Path) -> None:
+    content = analysis()
+    del content["measures"]["class_separation"]
+    for rows, words in (
+        (300, "Measured on all 300 rows."),
+        (200, "Measured on 200 of 300 rows, seed 0; bands"),
+    ):
+        content["rows"] = rows
+        (tmp_path / "page.html").write_text(page(head() | {"analysis": content}), encoding="utf-8")
+        tab = Opened(started, tmp_path / "page.html")
+        assert tab.text("#geometry .lead").startswith(words)
+        tab.close()
 
 
 def figure_of(opened: Opened, place: int) -> Any:
@@ -306,7 +333,20 @@ def test_colours_of_figures_run_from_unrelated_to_identical_layers() -> None:
     (bar,) = figure.axes[0].child_axes
     assert bar.get_ylim()[0] > bar.get_ylim()[1], "identical layers are on top, as for similarities"
     assert "distance" in bar.get_ylabel()
-    assert "unrelated layers 1.40" in figure.axes[0].get_title(loc="left").replace("\n", " ")
+    assert "unrelated layers give 1.40" in figure.axes[0].get_title(loc="left").replace("\n", " ")
+
+
+def test_the_ramp_of_a_figure_marks_both_ends_of_what_unrelated_layers_give() -> None:
+    content = analysis()
+    for spread, ends in ((0.3, [0.1, 0.4]), (0.0, [0.1])):
+        floor = np.full((4, 4), 0.1)
+        floor[2] += spread
+        content["measures"]["linear_cka"]["floor"] = floor.tolist()
+        (bar,) = heatmap(content, "linear_cka").axes[0].child_axes
+        drawn = sorted(
+            float(np.asarray(line.get_ydata())[0]) for line in bar.lines if line.get_color() == "white"
+        )
+        assert drawn == pytest.approx(ends)
 
 
 def test_a_figure_greys_what_cannot_be_used() -> None:
@@ -340,8 +380,8 @@ def test_axes_of_figures_have_the_ends_of_the_page() -> None:
         "norm": 0,
     }
     labels = dict(zip(names, [axes.get_xlabel().replace("\n", " ") for axes in figure.axes], strict=True))
-    assert "Dashed: random classes 0.017" in labels["class_separation"]
-    assert "Below the axis: evenly spread directions 0" in labels["anisotropy"]
+    assert "Dashed: random classes give 0.017" in labels["class_separation"]
+    assert "Below the axis: evenly spread directions give 0" in labels["anisotropy"]
     (greyed,) = (axes for axes, name in zip(figure.axes, names, strict=True) if name == "intrinsic_dimension")
     assert [text.get_text().replace("\n", " ") for text in greyed.texts] == [
         "Not usable with so few rows (25): use at least 35."

@@ -267,8 +267,36 @@ def test_the_ablation_comes_first_and_weights_are_no_bars(show: Show) -> None:
     cells = rows.first.locator("td").all_inner_texts()
     assert cells[1:4] == ["0.06", "(−0.04 to 0.16)", "0.74"]
     assert cells[5:7] == ["0.00", "(0.00 to 1.00)"]
-    refits = table_of(opened, "#learned details", 1).locator("tr").nth(1).locator("td")
-    assert refits.all_inner_texts() == ["1", "0.00", *["0.00", "0.99"] * 10], "every refit is in a table"
+    rows = table_of(opened, "#learned details", 1).locator("tr").all()
+    assert len(rows) == 21, "every refit is in a table"
+    assert [row.locator("td").nth(2).inner_text() for row in rows] == ["0.00", *["0.00", "0.99"] * 10]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_number_is_broken_on_paper(show: Show, lang: str) -> None:
+    layers = ["emb", *map(str, range(1, 13))]
+    scores = [0.7 + 0.01 * i for i in range(len(layers))]
+    opened = show(probe(scores, 0.03, {"majority": 0.2}), lang, wide=700)
+    opened.tab.emulate_media(media="print")
+    opened.wait("document.querySelectorAll('#probe details[open] td').length > 60")
+    broken = opened.tab.evaluate(
+        """[...document.querySelectorAll('#probe details:not(.unprinted) :is(td, th)')]
+        .filter((cell) => /^[−0-9.]+$/.test(cell.textContent))
+        .filter((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return range.getClientRects().length > 1;
+        }).map((cell) => cell.textContent)"""
+    )
+    assert broken == []
+    opened.tab.emulate_media(media="screen")
+
+
+def test_the_best_isnt_compared_with_itself(show: Show) -> None:
+    opened = show(probe([0.7, 0.8], 0.03, {}))
+    best = table_of(opened, "#probe details").locator("tr").nth(1).locator("td").all_inner_texts()
+    assert best[0] == "1 · best"
+    assert best[3] == "–"
 
 
 @pytest.mark.parametrize(
@@ -346,3 +374,26 @@ def test_on_paper_every_table_is_there_and_in_forced_colours_the_marks_are(show:
         "none",
         opened.tab.evaluate("getComputedStyle(document.body).backgroundColor"),
     )
+
+
+@pytest.mark.parametrize(("lang", "word"), [("en", "highest score"), ("zh", "得分最高")])
+def test_the_legend_explains_the_ring(show: Show, lang: str, word: str) -> None:
+    opened = show(probe([0.72, 0.74], 0.05, {}), lang)
+    (key,) = [key for key in opened.tab.locator("#probe .keys > span").all() if key.inner_text() == word]
+    assert key.locator("circle.best").count() == 1
+    assert opened.tab.locator("#probe-curve circle.best").count() == 1
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "steps of the model"), ("zh", "未应用的模型步骤")])
+def test_steps_that_arent_applied_are_said_once_in_the_language_of_the_page(
+    started: Any, tmp_path: Path, lang: str, words: str
+) -> None:
+    notices = ["model 'm' has steps that are not applied: Normalize, Dense", "another notice"]
+    model = {"id": "m", "not_applied": ["Normalize", "Dense"]}
+    data = {"title": "d", "about": {"layers": LAYERS, "model": model, "notices": notices}, "notes": []}
+    (tmp_path / "page.html").write_bytes(page(data, lang).encode())
+    opened = Opened(started, tmp_path / "page.html")
+    assert words in opened.text("header")
+    assert "Normalize" not in opened.text("footer")
+    assert "another notice" in opened.text("footer")
+    opened.close()

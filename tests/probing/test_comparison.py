@@ -163,3 +163,18 @@ def test_retraining_widens_intervals_and_errors() -> None:
     assert wide.high is not None
     assert narrow.high is not None
     assert wide.high > narrow.high
+
+
+def test_an_interval_that_says_nothing_is_left_out() -> None:
+    """One unit of 30 has all that differs, so there is one effective unit, and t has one degree of freedom."""
+    values = np.zeros((2, 30))
+    values[0, 0] = 0.3
+    influence = Influence(
+        np.array([0.3, 0.0]), values, np.zeros((2, 0, 30), np.float32), np.arange(30), repeats=5
+    )
+    first, second = estimates(influence)
+    assert (first.score, first.low, first.high) == (0.3, None, None)
+    assert second.low is None or second.low >= -0.5
+    compared = compare(influence)
+    assert np.isnan(compared.low[1]), compared
+    assert compared.p[1] > 0.05, "a difference in one unit is no evidence"

@@ -110,14 +110,15 @@ def _cell_colours(mesh: Any, values: F64, usable: NDArray[np.bool_]) -> F64:
 
 
 def _bar(figure: Figure, mesh: Any, place: Axes, measure: str, matrix: ResultJson, letters: int) -> None:
-    """Draw the ramp of colours, identical layers on top, with a white line at the mean of unrelated ones."""
+    """Draw the ramp of colours, identical layers on top, with white lines at the ends of what unrelated ones give."""
     bar = figure.colorbar(mesh, cax=place)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, length=2)
     bar.set_label(lines(_unit(measure, matrix), letters, 2), fontsize=SMALL)
     floor = np.array([[_nan(cell) for cell in row] for row in matrix.get("floor") or []], np.float64)
     if np.isfinite(floor).any():
-        bar.ax.axhline(float(np.nanmean(floor)), color="white", linewidth=1.2)
+        for end in {float(np.nanmin(floor)), float(np.nanmax(floor))}:
+            bar.ax.axhline(end, color="white", linewidth=1.2)
     if is_distance(matrix):
         bar.ax.invert_yaxis()
 

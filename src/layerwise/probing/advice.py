@@ -170,12 +170,11 @@ def _savings(cost: float, best_cost: float, size: int, best_size: int) -> Messag
 
 
 def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int]) -> int:
+    """Return the cheapest candidate within one standard error of the best, of those whose difference has an interval."""
     best = comparison.best
-    near = [
-        i
-        for i in range(len(candidates))
-        if i == best or comparison.scores[best] - comparison.scores[i] < comparison.error[i]
-    ]
+    gaps = comparison.scores[best] - comparison.scores
+    is_near = (gaps < comparison.error) & np.isfinite(comparison.low)
+    near = [i for i in range(len(candidates)) if i == best or is_near[i]]
     cheapest = min(near, key=lambda i: (candidates[i].cost, sizes[i], -comparison.scores[i]))
     cost = (candidates[cheapest].cost, sizes[cheapest])
     return cheapest if cost < (candidates[best].cost, sizes[best]) else best

@@ -28,6 +28,7 @@ LEVEL = 0.95
 # most (docs/probe.md).
 _OF_ROWS, _OF_FOLDS = 0.85, 0.35
 _DRAWS = 20_000
+_WIDEST = 0.5  # half an interval; a wider one, from a few units that count, says nothing and is left out
 _SAME = 1e-12  # scores are of the order of 1: smaller differences are rounding
 
 
@@ -37,8 +38,8 @@ class CandidateComparison:
 
     `scores` (C,); `p` (C,) adjusted p-values of the difference from the best, 1 for the best itself; `error` (C,)
     standard error of the difference; `low` and `high` (C,) ends of the 95% interval of the best score minus the
-    candidate's, which hold for all candidates at once, whichever is picked as the best. If p is below .05, `low` isn't
-    below 0.
+    candidate's, which hold for all candidates at once, whichever is picked as the best; NaN where they would say nothing.
+    If p is below .05, `low` isn't below 0.
     """
 
     scores: F64
@@ -92,6 +93,7 @@ def compare(influence: Influence, seed: int = 0) -> CandidateComparison:
     p[order] = step_down(statistics[order], largest)
     critical = special.ndtr(-np.quantile(largest[-1], LEVEL))
     half = -special.stdtrit(degrees, critical) * error
+    half[half > _WIDEST] = np.nan
     low = np.where((p < 1 - LEVEL) & (gaps - half < 0), 0.0, gaps - half)
     return CandidateComparison(scores, p, error, low, gaps + half)
 
@@ -208,7 +210,7 @@ def estimates(influence: Influence) -> list[Estimate]:
 
 
 def _estimate(score: float, half: float, units: int) -> Estimate:
-    if not np.isfinite(half):
+    if not half <= _WIDEST:
         return Estimate(score, None, None)
     if half <= _SAME and min(abs(score), abs(1 - score)) <= _SAME and units > 1:
         low, high = wilson(round(score), units)

@@ -167,7 +167,7 @@ function boxCard(scene) {
 
 /** How many of some points are of each class; for a column of numbers their ends, middle and those without. */
 function countsOf(scene, points) {
-  const of = (n) => `${count(n)} (${percent(n / points.length)})`;
+  const of = (n) => count(n) + t("aside", { words: percent(n / points.length) });
   let entries = [];
   if (scene.grouped) {
     const many = scene.grouped.groups.map(() => 0);

@@ -77,9 +77,12 @@ function compareSection(scene, analysis) {
     const shared = await scene.source.shared(...wanted);
     if (pair !== wanted) return;
     const rows = pairRows(scene, analysis, pair, shared);
+    // Without intervals their column would push the units off a narrow page.
+    const banded = rows.some(([, , between]) => between !== "–");
+    const kept = (row) => row.filter((_, i) => banded || i !== 2);
     result.replaceChildren(
       rows.length
-        ? table([t("measure"), t("value"), t("interval.name"), t("unit")], rows)
+        ? table(kept([t("measure"), t("value"), t("interval.name"), t("unit")]), rows.map(kept))
         : note(t("compare.none")),
     );
   };
@@ -105,7 +108,7 @@ function pairRows(scene, analysis, pair, shared) {
     r < 0 || c < 0
       ? []
       : measuresOf(analysis, true).map(([name, measure]) => [
-          measureName(name),
+          isUsable(measure, r, c) ? measureName(name) : t("measure.unusable", { name: measureName(name) }),
           pairWord(measure, r, c),
           pairInterval(measure, r, c) || "–",
           unitName(measure.unit),

@@ -3,7 +3,8 @@ function geometrySection(analysis) {
   const measures = measuresOf(analysis, false);
   if (!measures.length) return section("geometry", t("geometry"), note(t("geometry.none")));
   const layers = analysis.layers.map(String);
-  const lead = t("geometry.lead", {
+  const sampled = analysis.of !== analysis.rows || measures.some(([, measure]) => measure.low?.some(isNumber));
+  const lead = t(sampled ? "geometry.lead" : "geometry.lead.all", {
     rows: count(analysis.rows),
     of: count(analysis.of),
     seed: analysis.seed ?? "–",

@@ -19,7 +19,7 @@ function showHeader(head) {
         model.not_applied?.length && t("not.applied", { list: model.not_applied.map(shown).join(", ") }),
       ],
     ],
-    [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90)]],
+    [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90), layers.includes("emb") && t("layers.emb")]],
     [
       t("fact.rows"),
       rows,
@@ -178,7 +178,11 @@ function showFooter(head) {
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  const notes = [...(head.about?.notices ?? []), ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
+  // The header names the steps that are not applied, in the language of the page.
+  const steps = (head.about?.model?.not_applied ?? []).join(", ");
+  const isSaid = (text) => steps !== "" && text.startsWith("model ") && text.endsWith(`: ${steps}`);
+  const notices = (head.about?.notices ?? []).filter((text) => !isSaid(text));
+  const notes = [...notices, ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length

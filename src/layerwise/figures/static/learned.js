@@ -77,7 +77,7 @@ function weightParts(learned, layers) {
       layerSpread({ layers, items, reference: equal, floor: 0, label: t("learned.weights"), unit: t("learned.unit") }),
       { id: "weights" },
     ),
-    ...(refits ? [asTable(() => refitTable(learned, layers, refits))] : []),
+    ...(refits ? [asTable(() => refitTable(learned, layers, refits), layers.length <= 14)] : []),
   ];
 }
 
@@ -110,15 +110,15 @@ function learnedTable(learned, ranked, metric, digits) {
   );
 }
 
+/** A row per refit and a column per layer, as there may be more refits than fit beside each other on paper. */
 function refitTable(learned, layers, refits) {
   const numbers = Array.from({ length: refits }, (_, i) => i);
   return table(
-    [t("layer"), t("learned.fit"), ...numbers.map((i) => count(i + 1))],
-    layers.map((name) => [
-      shown(name),
-      scoreText(learned.weights[name]?.value, 2),
-      ...numbers.map((i) => scoreText(learned.refits[name]?.[i], 2)),
-    ]),
+    [t("learned.refit"), ...layers.map(shown)],
+    [
+      [t("learned.fit"), ...layers.map((name) => scoreText(learned.weights[name]?.value, 2))],
+      ...numbers.map((i) => [count(i + 1), ...layers.map((name) => scoreText(learned.refits[name]?.[i], 2))]),
+    ],
   );
 }
 

@@ -7,7 +7,7 @@ function mapSection(scene) {
       ? t("map.sample", { n: count(points.count), of: count(points.of), seed: points.seed ?? "–" })
       : t("map.all", { n: count(points.count) });
   const method = t(points.method === "umap" ? "map.umap" : "map.pca");
-  const box = section("map", t("map"), el("p", { class: "lead" }, `${drawn} ${method}`));
+  const box = section("map", t("map"), el("p", { class: "lead" }, joined([drawn, method])));
   const side = el("div", { class: "side" });
   const boxed = boxCard(scene);
   const map = new PointMap(scene, t("map.label"), {
@@ -161,11 +161,13 @@ function numberLegend(scene) {
   return [rampLegend(...scene.range, pointRamp), key];
 }
 
+const endWord = (value) => (value === 0 ? "0" : num(value));
+
 function rampLegend(low, high, colour = ramp) {
   const steps = Array.from({ length: 48 }, (_, i) =>
     svg("rect", { x: i * 5, width: 5.5, height: 12, fill: css(colour(i / 47)) }),
   );
-  const words = el("div", { class: "ends" }, el("span", {}, num(low)), el("span", {}, num(high)));
+  const words = el("div", { class: "ends" }, el("span", {}, endWord(low)), el("span", {}, endWord(high)));
   return el(
     "div",
     { class: "ramp" },

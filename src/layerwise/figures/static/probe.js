@@ -19,11 +19,13 @@ function probeSection(probe) {
     svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" }),
     svg("rect", { x: 2, y: 2, width: 8, height: 8, class: "dot ink1" }),
     svg("path", { d: "M6 1 L11 6 L6 11 L1 6Z", class: "dot ink2" }),
+    svg("circle", { cx: 6, cy: 6, r: 5, class: "best" }),
   ];
   const legend = keys([
     [t("probe.layer"), shape[0]],
     ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
     ...(chosen.length ? [[t("probe.chosen.long"), shape[2]]] : []),
+    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[3]]] : []),
   ]);
   const label = t("probe.chart", { metric });
   const digits = scoreDigits(probe.candidates, probe.rows);
@@ -61,6 +63,7 @@ function baselinesOf(probe) {
   const given = Object.entries(probe.baselines ?? {})
     .map(([name, value]) => ({
       ...(value && typeof value === "object" ? value : { score: value }),
+      key: name,
       name: baselineName(name, probe.metric),
       floor: name === "majority",
     }))
@@ -73,7 +76,7 @@ function baselinesOf(probe) {
 /** In a regression the answer that needs no features is the mean. */
 function baselineName(name, metric) {
   if (name !== "majority") return wordsOr(`baseline.${name}`, plainName(name));
-  return `${t(metric === "r2" ? "baseline.mean" : "baseline.majority")} (${t("probe.floor")})`;
+  return t(metric === "r2" ? "baseline.mean" : "baseline.majority") + t("aside", { words: t("probe.floor") });
 }
 
 /**
@@ -192,7 +195,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     marks,
     foot,
     axisName,
-    words(-(high - bottom + top) / 2, 13, unit ? `${metric} (${unit})` : metric, {
+    words(-(high - bottom + top) / 2, 13, unit ? metric + t("aside", { words: unit }) : metric, {
       class: "axis-name",
       transform: "rotate(-90)",
       "text-anchor": "middle",
@@ -276,7 +279,7 @@ const probeColumns = (metric, digits) => [
   [t("probe.candidate"), (row) => row.name],
   [metric, (row) => scoreText(row.score, digits)],
   [t("interval.name"), (row) => scoreEnds(row, digits) || "–"],
-  [t("probe.p.name"), (row) => pText(row.p_vs_best)],
+  [t("probe.p.name"), (row) => (row.isBest ? "–" : pText(row.p_vs_best))],
   [t("probe.cost.name"), (row) => percent(row.cost)],
 ];
 
@@ -284,6 +287,7 @@ function probeTable(probe, metric, digits) {
   const best = probe.advice?.best;
   const rows = probe.candidates.map((candidate) => ({
     ...candidate,
+    isBest: candidate.mix === best,
     name: shortMix(candidate.mix) + (candidate.mix === best ? ` · ${t("probe.best")}` : ""),
   }));
   if (probe.chosen) rows.push({ ...probe.chosen, name: t("probe.chosen.long") });
