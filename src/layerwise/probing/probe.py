@@ -74,12 +74,13 @@ def probe(
     names = (f"candidate {candidate.name}" for candidate in kept)
     times = [time_of(candidate) for candidate in kept]
     weights = sum(times), time_after(kept, len(random_models))
+    planning = coarse.named("planning the fits", done=1.0)
     limit = power_note(run, len(kept), repeats)
     if limit is not None:
         run.notes.append(limit)
-        coarse.note(limit)
+        planning.note(limit)
     if not track.silent and (expected := estimate(run, kept, sum(weights))):
-        coarse.note(expected)
+        planning.note(expected)
     fitting, comparing = working.split(*weights)
     evaluations = [
         run.evaluate(candidate, step_track) for candidate, step_track in fitting.each(kept, names, times)
