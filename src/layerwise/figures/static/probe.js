@@ -124,7 +124,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     off: baseline.score < range[0],
     words: `${baseline.name} ${scoreText(baseline.score, digits)}${baseline.score < range[0] ? " ↓" : ""}`,
   }));
-  const longest = Math.max(0, ...lines.map((baseline) => Math.min(34, baseline.words.length)));
+  const longest = Math.max(0, ...lines.map((baseline) => lettersWide(short(baseline.words, 34))));
   const right = narrow || !lines.length ? 12 : 34 + 6.6 * longest;
   // Names of mixes stand aslant; the longest says how much room they take.
   const names = all.map((candidate) => short(shortMix(candidate.mix), 24));

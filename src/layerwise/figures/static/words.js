@@ -38,6 +38,10 @@ function short(text, most = 160) {
   return letters.length > most ? letters.slice(0, most - 1).join("") + "…" : line;
 }
 
+/** The width of text in letters, of which an ideograph and its punctuation take almost two. */
+const lettersWide = (text) =>
+  Array.from(text).reduce((wide, c) => wide + (/[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]/.test(c) ? 1.9 : 1), 0);
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const count = (value) => (isNumber(value) ? value.toLocaleString(LOCALE) : "–");
 const percent = (value, digits = 0) => (isNumber(value) ? `${minus((100 * value).toFixed(digits))}%` : "–");
