@@ -102,7 +102,13 @@ def test_results_become_data_frames(results: Mapping[str, Any]) -> None:
     np.testing.assert_array_equal(analysis["norm"], results["analysis"]["norm"].values)
     matrix = results["analysis"].to_pandas("rsa").set_index("layer")
     np.testing.assert_array_equal(matrix.to_numpy(), results["analysis"]["rsa"].values)
-    assert results["analysis"].to_pandas("norm").columns.tolist() == ["layer", "value", "low", "high"]
+    assert results["analysis"].to_pandas("norm").columns.tolist() == [
+        "layer",
+        "value",
+        "low",
+        "high",
+        "floor",
+    ]
     with pytest.raises(lw.RequestError, match="no measure is called 'x'; there are norm, rsa"):
         results["analysis"].to_pandas("x")
     assert frames["verification"]["layer"].tolist() == ["emb", "1", "2", "3"]
