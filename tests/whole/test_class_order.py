@@ -77,7 +77,7 @@ def test_the_page_and_figures() -> None:
     (column,) = columns(draw(states, 48, 0))
     assert column["values"] == CLASSES
     _, groups = colours([CLASSES[n % 12] for n in range(48)], 48)
-    assert [group.name for group in groups] == [*CLASSES[:8], "4 other"]
+    assert [group.name for group in groups] == CLASSES
 
 
 def test_a_probe_names_small_classes_in_their_order() -> None:
