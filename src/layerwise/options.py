@@ -35,6 +35,7 @@ names separated by commas · whole numbers separated by commas · a flag that ma
 values."""
 
 
+_SPLIT = "your own split: column with the values train, dev and test"
 _LABEL_SEPARATOR = "text between the labels of a cell that holds several, such as ';' (classify)"
 _LABELS_FROM = (
     "file of labels, of any format or with a label per line, joined by the column id, or else by order; FILE:COL names the "
@@ -389,9 +390,7 @@ class TrainOptions(_Checked):
         "are ten or more)",
         metavar="COL",
     )
-    split: str | None = option(
-        None, "your own split: column with the values train, dev and test", metavar="COL"
-    )
+    split: str | None = option(None, _SPLIT, metavar="COL")
     class_weight: str | None = option(
         None, "balanced: weight rows so that every class has the same total weight", choices=CLASS_WEIGHTS
     )
@@ -440,9 +439,7 @@ class ProbeOptions:
         "or more)",
         metavar="COL",
     )
-    split: str | None = option(
-        None, "your own split: column with the values train, dev and test", metavar="COL"
-    )
+    split: str | None = option(None, _SPLIT, metavar="COL")
     label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
     labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     metric: str | None = option(
