@@ -172,7 +172,7 @@ def test_retrieval_has_the_floor_and_the_step_of_its_pairs() -> None:
     measure = lw.analyze(states, pairs="pair", sides="side", measure=["retrieval"])["retrieval_ab"]
     assert measure.floor is not None
     assert measure.floor.tolist() == [1 / 20] * 2
-    assert measure.floor_of == "chance"
+    assert measure.floor_of == "random guesses"
     assert measure.decimals == 2, "a share of 20 texts has steps of 0.05"
     assert all(len(text) == 4 for text in measure.written())
 

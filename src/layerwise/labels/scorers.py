@@ -193,7 +193,9 @@ class LabelsScorer(Scorer):
 
     `gold` is 1 (n, K) for each label of a row, else 0; `metric` is `micro_f1`, `macro_f1` or `accuracy`."""
 
-    def __init__(self, gold: NDArray[Any], metric: str = metrics.primary("classify", multi=True)) -> None:
+    metric = metrics.primary("classify", multi=True)
+
+    def __init__(self, gold: NDArray[Any], metric: str = metric) -> None:
         self.gold, self.metric = gold > 0.5, metric
 
     def decide(self, values: F32, rows: I64) -> Predicted:

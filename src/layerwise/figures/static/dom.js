@@ -81,15 +81,13 @@ function table(header, rows, numeric = 1) {
 
 /** A table behind "as a table", made when it is first opened; printing opens it. */
 function asTable(make, print = true) {
-  const box = el(
-    "details",
-    { class: print ? "as-table" : "as-table unprinted" },
-    el("summary", {}, t("as.table")),
-  );
+  const summary = el("summary", {}, t("as.table"));
+  const box = el("details", { class: print ? "as-table" : "as-table unprinted" }, summary);
   box.fill = () => {
     if (box.children.length === 1) box.append(make());
   };
-  box.addEventListener("toggle", () => box.open && box.fill());
+  // Before the box opens: its event `toggle` comes later, with the box shown empty until then.
+  summary.addEventListener("click", () => box.fill());
   return box;
 }
 
