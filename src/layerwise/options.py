@@ -467,6 +467,20 @@ class ProbeOptions:
     random_model: bool = option(
         False, "also score the best candidate on the same architecture with random weights, for three seeds"
     )
+    head_type: str = option(
+        "linear",
+        "mlp: put the best mix also under a small network with one hidden layer",
+        choices=HEAD_TYPES,
+    )
+    vectors: Any = option(
+        None,
+        "static word vectors as a further baseline: a file in the text format of word2vec, GloVe or fastText",
+        metavar="FILE",
+        kind="path",
+    )
+    expected_layer: bool = option(
+        False, "also compute the layer at which the label is resolved, from learned mixes of the first layers"
+    )
     lang: str = option("en", "language of the advice, the tables and the figures", choices=LANGS)
 
 

@@ -23,9 +23,9 @@ from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
 from layerwise.probing.evaluate import block_bits, code_bits
+from layerwise.probing.extras import chosen_predictions, inner_choices
 from layerwise.probing.problem import gather
 from layerwise.probing.run import ProbeRun
-from layerwise.probing.summary import ResultBuilder
 from planted import noise, states_of, words_of
 
 
@@ -223,7 +223,7 @@ def test_chosen_is_in_each_fold_what_the_inner_folds_take() -> None:
     inner = np.array([scores.inner for scores in evaluations])
     taken = inner.argmax(axis=0)
     assert set(taken) == {1, 2}, "both are taken somewhere"
-    chosen = run.folds(ResultBuilder(run, all_candidates, evaluations, "classify", "y")._chosen().predicted)
+    chosen = run.folds(chosen_predictions(evaluations, inner_choices(evaluations)).predicted)
     folds = np.stack([run.folds(scores.predicted) for scores in evaluations])
     assert chosen.tolist() == folds[taken, np.arange(10)].tolist()
     assert chosen.mean() < folds.max(axis=0).mean(), "the rows that score don't choose"

@@ -33,6 +33,7 @@ DOMAIN = {
     "unknown",
     "wording",
     "word_split",
+    "word_vectors",
 }
 # What a room may import besides itself, the domain and `_util`; `_util` imports no more of the domain than its set.
 MAY_IMPORT: dict[str, set[str]] = {

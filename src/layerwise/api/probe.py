@@ -12,7 +12,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
 from layerwise.arguments import argument
-from layerwise.choices import LANGS, one_of
+from layerwise.choices import HEAD_TYPES, LANGS, one_of
 from layerwise.errors import RequestError
 from layerwise.extraction.untrained import untrained
 from layerwise.figures.markdown import probe_markdown
@@ -20,6 +20,7 @@ from layerwise.figures.result_figures import save_probe_figures
 from layerwise.labels.attached import with_labels
 from layerwise.options import ProbeOptions, check_types
 from layerwise.probing.probe import probe as score_candidates
+from layerwise.read.word_vectors import word_vector_reader
 from layerwise.store import disk
 from layerwise.store.layout import to_json
 from layerwise.store.reader import open_rows
@@ -48,6 +49,9 @@ def probe(
     no_codelength: bool = False,
     max_rows: int = 20_000,
     random_model: bool = False,
+    head_type: str = "linear",
+    vectors: str | Path | None = None,
+    expected_layer: bool = False,
     lang: str = "en",
     seed: int = 0,
     progress: Callback | None = None,
@@ -76,6 +80,12 @@ def probe(
         max_rows: the largest number of rows to use; whole texts are sampled.
         random_model: also score the best candidate on the same architecture with random weights, for three
             seeds; the dataset must hold its texts.
+        head_type: `mlp` also puts the best mix under a small network, on the same folds; `result.mlp` has its score and the
+            difference from the linear classifier.
+        vectors: a file of static word vectors (the text format of word2vec, GloVe or fastText), a further baseline: the mean
+            of the vectors of a text's words, at word level the vector of the word.
+        expected_layer: also compute the layer at which the label is resolved (Tenney et al. 2019), from learned mixes of the
+            first layers; `result.expected_layer` has it.
         lang: the language of probe.md and of the figures, `en` or `zh`; probe.json has the advice and the notes in English,
             and as messages that can be said in every language.
         seed: seed of folds, samples and resamples.
@@ -102,13 +112,18 @@ def probe(
         "seed": seed,
         "max_rows": max_rows,
         "random_model": random_model,
+        "head_type": head_type,
+        "vectors": vectors,
+        "expected_layer": expected_layer,
         "lang": lang,
     }
     check_types(ProbeOptions, options)
     one_of("lang", lang, LANGS)
+    one_of("head_type", head_type, HEAD_TYPES)
     target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
+    vector_reader = word_vector_reader(vectors) if vectors is not None else None
     opened = open_rows(dataset).checked()
     attached = with_labels(opened, labels_from, label, task=task)
     if attached.label is None:
@@ -122,6 +137,7 @@ def probe(
             attached.label,
             ProbeOptions(**options),
             random_models=untrained(opened, seed) if random_model else (),
+            vectors=vector_reader,
             track=track,
         )
         result = replace(

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 from layerwise import api
-from layerwise._util.display import score_digits
 from layerwise.arguments import flag_name
 from layerwise.cli import flags, output
 from layerwise.cli.mix_report import mix_report
+from layerwise.cli.probe_table import probe_table
 from layerwise.cli.progress import progress_display
 from layerwise.layers import short_mix
 from layerwise.options import ProbeOptions, RunOptions
-from layerwise.wording import fixed, in_language, name_of, phrase, text_in
+from layerwise.wording import in_language, phrase
 
 HELP = "find the best layer or mix for your labels"
 EXAMPLES = """\
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(content)
         return 0
-    output.print_lines(*_table(result, say, args.lang), "", *_learned(result, say, args.lang))
+    output.print_lines(*probe_table(result, args.lang), "", *_learned(result, say, args.lang))
     output.print_lines(
         result["advice"]["text"],
         "",
@@ -100,48 +100,3 @@ def _train(args: argparse.Namespace) -> str:
         for part in (f"--{flag_name(name)}", value)
     ]
     return f"layerwise train {shlex.join([args.dataset, *options])} --out HEAD"
-
-
-def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[str]:
-    columns = [say(f"markdown.{name}") for name in ("mix", "interval", "p", "compression", "cost")]
-    metric = text_in(name_of("metric", result["metric"]), lang)
-    head = (columns[0], metric, *columns[1:])
-    rows = [head]
-    digits = score_digits(((c["low"], c["high"]) for c in result["candidates"]), result["rows"])
-    for candidate in result["candidates"]:
-        length = candidate["codelength"]
-        rows.append(
-            (
-                output.visible(short_mix(candidate["mix"])),
-                _score(candidate["score"], digits),
-                _ends(candidate, digits, say),
-                say("markdown.best")
-                if candidate["mix"] == result["advice"]["best"]
-                else _number(candidate["p_vs_best"]),
-                f"{length['compression']:.2f}" if length else "",
-                f"{candidate['cost']:.0%}",
-            )
-        )
-    others = {say("figure.chosen"): result["chosen"]}
-    for name, baseline in result["baselines"].items():
-        others[say("terminal.baseline", name=text_in(name_of("baseline", name), lang))] = baseline
-    rows += [
-        (name, _score(candidate["score"], digits), _ends(candidate, digits, say), "", "", "")
-        for name, candidate in others.items()
-    ]
-    return output.table(rows, right=(1, 3, 4, 5))
-
-
-def _score(value: float | None, digits: int) -> str:
-    return "" if value is None else fixed(value, digits)
-
-
-def _ends(estimate: dict[str, Any], digits: int, say: Callable[..., str]) -> str:
-    if estimate["low"] is None:
-        return ""
-    ends = {name: fixed(estimate[name], digits) for name in ("low", "high")}
-    return say("markdown.interval.to", **ends)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

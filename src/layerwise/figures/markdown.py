@@ -22,6 +22,8 @@ _EXPLAINED = {
     "selectivity": "selectivity",
     "codelength": "codelength",
     "cost": "cost",
+    "parameters": "parameters",
+    "tokens_per_s": "speed",
     "bytes_per_row": "bytes",
 }
 # Characters that end a line, can't be encoded, or reverse the direction of text.
@@ -54,6 +56,7 @@ def probe_body(result: ResultJson, heading: str, lang: str = "en") -> str:
         _chosen(result, say),
         *_under(f"{heading} {say('markdown.baselines')}", _baselines(result, say, lang)),
         *_under(f"{heading} {say('markdown.learned')}", _learned(result, say, lang)),
+        *_under(f"{heading} {say('markdown.cumulative')}", _cumulative(result, say, lang)),
         *_under(f"{heading} {say('markdown.notes')}", _notes(result)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -115,6 +118,8 @@ def _candidates(result: ResultJson, say: Say, lang: str) -> str:
             (c.get("codelength") or {}).get("compression"), "{:.2f}×"
         ),
         say("markdown.cost"): lambda c: _formatted(c.get("cost"), "{:.0%}"),
+        say("markdown.parameters"): lambda c: _whole(c.get("parameters")),
+        say("markdown.speed"): lambda c: _whole(c.get("tokens_per_s")),
         say("markdown.bytes"): lambda c: _whole(c.get("bytes_per_row")),
     }
     rows = [[cell(candidate) for cell in columns.values()] for candidate in result["candidates"]]
@@ -196,6 +201,26 @@ def _learned(result: ResultJson, say: Say, lang: str) -> list[str]:
     return [text, table([say("markdown.layer"), *columns], rows)]
 
 
+def _cumulative(result: ResultJson, say: Say, lang: str) -> list[str]:
+    """Return the scores of the learned mixes of the layers up to each one, from which the expected layer is computed."""
+    scores = (result.get("expected_layer") or {}).get("cumulative") or []
+    if not scores:
+        return []
+    digits = score_digits((number(score.get("low")), number(score.get("high"))) for score in scores)
+    metric = escape(named("metric", result["metric"], lang))
+    header = [say("markdown.up.to"), metric, say("markdown.interval"), say("markdown.gain")]
+    rows = [
+        [
+            escape(score["layer"]),
+            _fixed(score.get("score"), digits),
+            _interval(score, say, digits),
+            _fixed(score.get("gain"), digits),
+        ]
+        for score in scores
+    ]
+    return [table(header, rows)]
+
+
 def _notes(result: ResultJson) -> list[str]:
     notes = result.get("notes") or []
     return ["\n".join(f"- {escape(note)}" for note in notes)] if notes else []
@@ -216,6 +241,10 @@ def _legend(result: ResultJson) -> Iterable[str]:
         yield "markdown.read.chosen"
     if result.get("learned"):
         yield "markdown.read.learned"
+    if result.get("expected_layer"):
+        yield "markdown.read.cumulative"
+    if result.get("mlp"):
+        yield "markdown.read.mlp"
 
 
 def _provenance(result: ResultJson, say: Say) -> str:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.probing.advice_extras import expected_sentence, interval_of, mlp_sentence, vectors_sentence
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.comparison import CandidateComparison, Lead
+from layerwise.probing.extras import ScoredExtras
 from layerwise.probing.results import Advice
 from layerwise.results import Estimate
 from layerwise.wording import Message, Value, fixed, name_of, percent
@@ -19,13 +21,16 @@ class BaselineLeads:
 
     `majority`: of the best candidate over the most frequent class, or the mean; `words`: of the best candidate over a bag
     of words, `None` without one; `words_over_majority`: of the bag of words over the most frequent class; `mean`: whether
-    `majority` is the mean of numbers.
+    `majority` is the mean of numbers; `vectors`: of the best candidate over static word vectors, `None` without them;
+    `beyond_linear`: whether a small network is shown to score higher than the linear classifiers.
     """
 
     majority: Lead
     words: Lead | None = None
     words_over_majority: Lead | None = None
     mean: bool = False
+    vectors: Lead | None = None
+    beyond_linear: bool = False
 
     @property
     def baseline(self) -> Message:
@@ -41,6 +46,7 @@ def advise(
     leads: BaselineLeads,
     metric: str,
     imbalance: Message | None = None,
+    extras: ScoredExtras | None = None,
 ) -> Advice:
     """Return the advice.
 
@@ -52,11 +58,14 @@ def advise(
         leads: what the best candidate adds to the baselines.
         metric: the name of the metric.
         imbalance: a sentence about uneven classes.
+        extras: what was scored besides the candidates and the baselines.
     """
     metric_name = name_of("metric", metric)
     best, cheap = comparison.best, _cheapest(comparison, candidates, sizes)
     is_recommended = leads.majority.low > 0
     messages = [_headline(candidates[best].short_name, leads, metric_name)]
+    if leads.vectors is not None:
+        messages.append(vectors_sentence(candidates[best].short_name, leads.vectors, metric_name))
     if is_recommended:
         messages.append(_take_sentence(comparison, candidates, sizes, cheap, metric_name))
     messages += [imbalance] if imbalance is not None else []
@@ -64,10 +73,14 @@ def advise(
         expected = _interval(chosen.score, chosen.low, chosen.high)
         messages.append(Message("advise.expect", metric=metric_name, score=expected))
         messages.append(_certainty(comparison, candidates, metric_name))
-        if any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
-            messages.append(Message("advise.mean.sum"))
     else:
         messages += _nothing_more(comparison, candidates, leads, metric_name)
+    if extras is not None and extras.mlp is not None:
+        messages.append(mlp_sentence(extras.mlp, metric_name))
+    if extras is not None and extras.expected is not None:
+        messages.append(expected_sentence(extras.expected, metric_name))
+    if is_recommended and any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
+        messages.append(Message("advise.mean.sum"))
     return Advice(
         candidates[best].name, candidates[cheap].name, comparison.differs, tuple(messages), is_recommended
     )
@@ -81,16 +94,17 @@ def _headline(mix: str, leads: BaselineLeads, metric: str) -> Message:
         "metric": metric,
         "score": fixed(majority.score),
         "majority": leads.baseline,
-        "lead": _of_lead(majority),
+        "lead": interval_of(majority),
     }
     if not majority.low > 0:
-        return Message("advise.beats.nothing", floor=fixed(majority.baseline), **values)
+        key = "advise.beats.nothing.linear" if leads.beyond_linear else "advise.beats.nothing"
+        return Message(key, floor=fixed(majority.baseline), **values)
     if words is None:
         return Message("advise.beats.majority", **values)
     if words.low > 0:
-        return Message("advise.beats.both", above=_of_lead(words), **values)
+        return Message("advise.beats.both", above=interval_of(words), **values)
     key = "advise.beats.words.higher" if words.high < 0 else "advise.beats.words.undecided"
-    return Message(key, words=fixed(words.baseline), above=_of_lead(words), **values)
+    return Message(key, words=fixed(words.baseline), above=interval_of(words), **values)
 
 
 def _nothing_more(
@@ -100,7 +114,7 @@ def _nothing_more(
     messages = []
     words = leads.words_over_majority
     if words is not None and words.low > 0:
-        values = {"metric": metric, "words": fixed(words.score), "lead": _of_lead(words)}
+        values = {"metric": metric, "words": fixed(words.score), "lead": interval_of(words)}
         messages.append(Message("advise.words.only", **values))
     if comparison.differs:
         messages.append(_certainty(comparison, candidates, metric))
@@ -184,7 +198,3 @@ def _interval(score: float, low: float | None, high: float | None) -> str:
     if low is None or high is None or not np.isfinite([low, high]).all():
         return fixed(score)
     return Message("interval.of", score=fixed(score), low=fixed(low), high=fixed(high))
-
-
-def _of_lead(lead: Lead) -> str:
-    return _interval(lead.difference, lead.low, lead.high)

@@ -10,12 +10,15 @@ from layerwise.options import ProbeOptions
 from layerwise.probing.candidates import candidates, time_of
 from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.duration import estimate
+from layerwise.probing.expected_layer import cumulative_mixes
+from layerwise.probing.extras import ProbeExtras, read_vectors
 from layerwise.probing.power import power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
 from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
 from layerwise.probing.summary import ResultBuilder, time_after, with_dropped
 from layerwise.states import Layered
+from layerwise.word_vectors import VectorReader
 
 _REPEATS = 5
 
@@ -27,6 +30,7 @@ def probe(
     options: ProbeOptions,
     *,
     random_models: Sequence[RandomModel] = (),
+    vectors: VectorReader | None = None,
     track: Tracker = SILENT,
 ) -> ProbeResult:
     """Score every layer and mix of a dataset for a label, with intervals, tests, baselines and advice.
@@ -38,8 +42,9 @@ def probe(
             all of its layers.
         task: `classify`, `regress` or `tag`.
         label: the column of the labels.
-        options: how candidates are compared; its `labels_from`, `random_model` and `lang` are for the verb.
+        options: how candidates are compared; its `labels_from`, `random_model`, `vectors` and `lang` are for the verb.
         random_models: models with random weights, on which the best candidate is scored as a baseline.
+        vectors: reads static word vectors, another baseline.
         track: progress over candidates, folds and Cs, and the steps after them.
 
     Raises:
@@ -49,6 +54,7 @@ def probe(
     whole_number("max_rows", options.max_rows, 1)
     mixes = options.mix
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
+    cumulative = cumulative_mixes(dataset) if options.expected_layer else []
     reading, working = track.split(1, 99)
     reading.named("reading the labels")
     problem = gather(
@@ -63,6 +69,7 @@ def probe(
         max_rows=options.max_rows,
         seed=seed,
     )
+    features = read_vectors(dataset, problem, vectors) if vectors is not None else None
     repeats = 1 if options.quick else _REPEATS
     if options.class_weight is not None:
         _check_class_weight(options.class_weight, task, problem.labelled.multi)
@@ -73,20 +80,25 @@ def probe(
     kept = [candidate for candidate in all_candidates if candidate.name not in dropped]
     names = (f"candidate {candidate.name}" for candidate in kept)
     times = [time_of(candidate) for candidate in kept]
-    weights = sum(times), time_after(kept, len(random_models))
+    extras = ProbeExtras(run, features, options.head_type == "mlp", cumulative)
+    weights = sum(times), extras.time(kept), time_after(kept, len(random_models))
     planning = coarse.named("planning the fits", done=1.0)
     limit = power_note(run, len(kept), repeats)
     if limit is not None:
         run.notes.append(limit)
         planning.note(limit)
-    if not track.silent and (expected := estimate(run, kept, sum(weights))):
-        planning.note(expected)
-    fitting, comparing = working.split(*weights)
+    if not track.silent:
+        solved = sum(times) + extras.solver_time(kept) + weights[-1]
+        expected = (estimate(run, kept, solved), extras.network_time(kept))
+        for note in filter(None, expected):
+            planning.note(note)
+    fitting, adding, comparing = working.split(*weights)
     evaluations = [
         run.evaluate(candidate, step_track) for candidate, step_track in fitting.each(kept, names, times)
     ]
     builder = ResultBuilder(run, kept, evaluations, task, label)
-    result = builder.make(random_models, comparing)
+    scored_extras = extras.score(kept, evaluations, adding)
+    result = builder.make(random_models, scored_extras, comparing)
     return with_dropped(result, all_candidates, dropped, run) if dropped else result
 
 

@@ -62,6 +62,62 @@ class CandidateResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MlpResult:
+    """The mix that inner folds choose, under a network with one hidden layer (`head_type="mlp"`).
+
+    Attributes:
+        mixes: the mix of each outer fit; those of the first repeat of a cross-validation.
+        hidden: the width of the hidden layer.
+        parameters: how many numbers the network on the most frequent of `mixes` trains.
+        epochs: the number of epochs of each outer fit.
+        score, low, high: of the network.
+        linear: the score of the linear classifier on the same mixes and folds.
+        difference: the network's score minus that of the linear classifier, with its paired 95% interval.
+    """
+
+    mixes: tuple[str, ...]
+    hidden: int
+    parameters: int
+    epochs: tuple[int, ...]
+    score: float
+    low: float | None
+    high: float | None
+    linear: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class CumulativeScore:
+    """The score of the learned mix of the layers up to `layer`, and `gain`, what it adds to the mix before."""
+
+    layer: str
+    mix: str
+    score: float
+    low: float | None
+    high: float | None
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLayer:
+    """The layer at which the label is resolved (Tenney et al. 2019).
+
+    Attributes:
+        value: the mean of the layers, weighted by what each adds to the score; `None` where all layers together aren't shown
+            to score higher than the first one.
+        low, high: the ends of its 95% interval, which may lie beyond the layers.
+        gain: what all layers add to the first one, with its interval.
+        cumulative: the scores that `value` is computed from.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    gain: Estimate
+    cumulative: tuple[CumulativeScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """The advice of a probe.
 
@@ -110,6 +166,9 @@ class ProbeResult(NamedResult[CandidateResult]):
         groups: the column whose equal values are never split between training and test, the user's or that of documents;
             `None` where only texts are kept together.
         learned: the layer weights of the learned mix and their importance, or `None`.
+        mlp: the best mix under a small network, or `None`.
+        vectors: the coverage of the static word vectors, or `None`.
+        expected_layer: the layer at which the label is resolved, or `None`.
         provenance: versions, date, and the dataset.
     """
 
@@ -129,6 +188,9 @@ class ProbeResult(NamedResult[CandidateResult]):
     seed: int
     groups: str | None = None
     learned: Mapping[str, Any] | None = None
+    mlp: MlpResult | None = None
+    vectors: Mapping[str, Any] | None = None
+    expected_layer: ExpectedLayer | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

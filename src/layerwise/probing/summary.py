@@ -17,9 +17,11 @@ from layerwise.heads.solve import regularisation
 from layerwise.labels.scorers import ClassScorer, Predicted
 from layerwise.probing import baselines
 from layerwise.probing.advice import BaselineLeads, advise
+from layerwise.probing.advice_extras import is_above
 from layerwise.probing.candidates import Candidate, time_of
 from layerwise.probing.comparison import CandidateComparison, compare, lead
 from layerwise.probing.evaluate import CandidateScores
+from layerwise.probing.extras import ScoredExtras, chosen_predictions, inner_choices
 from layerwise.probing.influence import CandidatePredictions
 from layerwise.probing.mix_importance import mix_importance
 from layerwise.probing.results import CandidateResult, ProbeResult
@@ -61,7 +63,7 @@ class ResultBuilder:
     task: str
     label: str
 
-    def make(self, random_models: Sequence[RandomModel], track: Tracker) -> ProbeResult:
+    def make(self, random_models: Sequence[RandomModel], extras: ScoredExtras, track: Tracker) -> ProbeResult:
         """Return the result."""
         run = self.run
         predictions = [scores.predictions for scores in self.evaluations]
@@ -72,16 +74,21 @@ class ResultBuilder:
             self._candidate_result(index, estimates[index], comparison, folds[index])
             for index in range(len(self.candidates))
         )
-        (chosen,) = run.estimates([self._chosen()])
+        choices = inner_choices(self.evaluations)
+        (chosen,) = run.estimates([chosen_predictions(self.evaluations, choices)])
         best = self.candidates[comparison.best]
         encoding = len(random_models) * (ENCODING + RANDOM_FITS * time_of(best))
         parts = track.split(_BASELINES, _WEIGHTS * _learned_time(self.candidates), encoding)
         baseline_predictions = self._baseline_predictions(parts[0].named("baselines"))
+        if extras.vectors is not None:
+            baseline_predictions["word_vectors"] = extras.vectors
         baseline_estimates = self._baselines(estimates, baseline_predictions)
-        leads = self._leads(predictions, baseline_predictions)
+        leads = self._leads(predictions, baseline_predictions, extras)
         sizes = [result.bytes_per_row for result in results]
         imbalance = self._imbalance()
-        advice = advise(comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance)
+        advice = advise(
+            comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance, extras
+        )
         importance = self._importance(estimates, parts[1])
         if random_models:
             baseline_estimates["random_model"] = self._random_baseline(random_models, best, parts[2])
@@ -100,6 +107,9 @@ class ResultBuilder:
             run.seed,
             run.problem.group_column,
             importance,
+            extras.mlp,
+            extras.coverage,
+            extras.expected,
         )
 
     def _importance(self, estimates: list[Estimate], track: Tracker) -> Mapping[str, Any] | None:
@@ -174,16 +184,6 @@ class ResultBuilder:
         uniform = labels * float(np.log2(self.run.problem.count))
         return {"bits": bits, "bits_per_label": bits / labels, "compression": uniform / bits}
 
-    def _chosen(self) -> CandidatePredictions:
-        """Return, for each outer fit, the predictions of the candidate that its inner folds choose."""
-        inner = np.array([scores.inner for scores in self.evaluations])
-        chosen = [self.evaluations[int(best)] for best in inner.argmax(axis=0)]
-        first = sum(outer.repeat == 0 for outer in self.run.design.outers)
-        return CandidatePredictions(
-            [scores.predicted[number] for number, scores in enumerate(chosen)],
-            [scores.held_out[number] for number, scores in enumerate(chosen[:first])],
-        )
-
     def _baseline_predictions(self, track: Tracker) -> dict[str, CandidatePredictions]:
         """Return the predictions of the baselines without a model: `majority`, and `bag_of_words` where texts are stored."""
         run = self.run
@@ -213,17 +213,27 @@ class ResultBuilder:
         return out
 
     def _leads(
-        self, candidates: list[CandidatePredictions], predictions: Mapping[str, CandidatePredictions]
+        self,
+        candidates: list[CandidatePredictions],
+        predictions: Mapping[str, CandidatePredictions],
+        extras: ScoredExtras,
     ) -> BaselineLeads:
         """Return the leads over the baselines, of rows in pairs."""
         run, count = self.run, len(candidates)
         influence = run.influence([*candidates, *predictions.values()])
-        majority = lead(influence, range(count), count, run.seed)
-        is_mean = self.task == "regress"
-        if "bag_of_words" not in predictions:
-            return BaselineLeads(majority, mean=is_mean)
-        words = lead(influence, range(count), count + 1, run.seed)
-        return BaselineLeads(majority, words, lead(influence, [count + 1], count, run.seed), is_mean)
+        leads = {
+            name: lead(influence, range(count), count + number, run.seed)
+            for number, name in enumerate(predictions)
+        }
+        majority, words = leads["majority"], leads.get("bag_of_words")
+        over_majority = None
+        if words is not None:
+            position = count + list(predictions).index("bag_of_words")
+            over_majority = lead(influence, [position], count, run.seed)
+        beyond_linear = extras.mlp is not None and is_above(extras.mlp.difference)
+        return BaselineLeads(
+            majority, words, over_majority, self.task == "regress", leads.get("word_vectors"), beyond_linear
+        )
 
     def _imbalance(self) -> Message | None:
         """Note an imbalance of the classes; return the sentence of the advice where accuracy is the metric."""

@@ -1,0 +1,124 @@
+"""The table of a probe on a terminal: scores of candidates and what they cost, then the baselines."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from layerwise._util.display import COLUMNS, score_digits, width
+from layerwise.cli import output
+from layerwise.layers import short_mix
+from layerwise.wording import fixed, name_of, percent, phrase, text_in
+
+Candidate = dict[str, Any]
+
+
+class _Column(NamedTuple):
+    """A column: its header, and a cell per row."""
+
+    header: str
+    cells: Sequence[str]
+    is_right: bool = True
+
+
+def probe_table(result: dict[str, Any], lang: str) -> list[str]:
+    """Return the lines of the tables.
+
+    Scores and costs are in one table where it isn't wider than a terminal, else in two, so that nothing is left out. Columns
+    without any value are left out.
+
+    Args:
+        result: the content of probe.json, in the language.
+        lang: the language of the words.
+    """
+    table = _ProbeTable(result, lang)
+    scores, costs = table.scores(), table.costs()
+    whole = _lines([*scores, *costs[1:]])
+    if max(map(width, whole)) <= COLUMNS:
+        return [*whole, *table.baselines()]
+    return [*_lines(scores), *table.baselines(), "", *_lines(costs)]
+
+
+class _ProbeTable:
+    """The cells of a probe's tables."""
+
+    def __init__(self, result: dict[str, Any], lang: str) -> None:
+        self._result, self._lang = result, lang
+        self._say = partial(phrase, lang)
+        candidates = result["candidates"]
+        self._digits = score_digits(((c["low"], c["high"]) for c in candidates), result["rows"])
+        chosen = {"mix": self._say("figure.chosen"), **result["chosen"]}
+        self._rows: list[Candidate] = [*candidates, chosen]
+
+    def scores(self) -> list[_Column]:
+        """Return the columns of scores, the names first."""
+        say, metric = self._say, self._result["metric"]
+        return [
+            self._names(),
+            _Column(self._metric(metric), [self._score(row["score"]) for row in self._rows]),
+            _Column(say("markdown.interval"), [self._ends(row) for row in self._rows], is_right=False),
+            self._column("markdown.p", self._p),
+            *([] if metric == "macro_f1" else [self._macro()]),
+            self._column("markdown.compression", _compression),
+        ]
+
+    def costs(self) -> list[_Column]:
+        """Return the columns of costs, the names first."""
+        return [
+            self._names(),
+            self._column("markdown.cost", lambda row: percent(row["cost"]) if "cost" in row else ""),
+            self._column("markdown.parameters", lambda row: _whole(row.get("parameters"))),
+            self._column("markdown.speed", lambda row: _whole(row.get("tokens_per_s"))),
+        ]
+
+    def baselines(self) -> list[str]:
+        """Return the lines of the baselines."""
+        rows = []
+        for name, baseline in self._result["baselines"].items():
+            label = self._say("terminal.baseline", name=text_in(name_of("baseline", name), self._lang))
+            rows.append((label, self._score(baseline["score"]), self._ends(baseline)))
+        return ["", *output.table(rows, right=(1,))] if rows else []
+
+    def _names(self) -> _Column:
+        names = [output.visible(short_mix(row["mix"]), 36) for row in self._rows]
+        return _Column(self._say("markdown.mix"), names, is_right=False)
+
+    def _column(self, key: str, cell: Callable[[Candidate], str]) -> _Column:
+        return _Column(self._say(key), [cell(row) for row in self._rows])
+
+    def _macro(self) -> _Column:
+        values = [(row.get("scores") or {}).get("macro_f1") for row in self._rows]
+        return _Column(self._metric("macro_f1"), [self._score(value) for value in values])
+
+    def _metric(self, name: str) -> str:
+        return text_in(name_of("metric", name), self._lang)
+
+    def _score(self, value: float | None) -> str:
+        return "" if value is None else fixed(value, self._digits)
+
+    def _ends(self, estimate: Candidate) -> str:
+        if estimate["low"] is None:
+            return ""
+        ends = {name: fixed(estimate[name], self._digits) for name in ("low", "high")}
+        return self._say("markdown.interval.to", **ends)
+
+    def _p(self, row: Candidate) -> str:
+        if row["mix"] == self._result["advice"]["best"]:
+            return self._say("markdown.best")
+        p = row.get("p_vs_best")
+        return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _lines(columns: Sequence[_Column]) -> list[str]:
+    """Return the lines of a table without the columns that are empty."""
+    kept = [column for column in columns if any(column.cells)]
+    rows = [[column.header for column in kept], *zip(*(column.cells for column in kept), strict=True)]
+    return output.table(rows, right=[index for index, column in enumerate(kept) if column.is_right])
+
+
+def _compression(row: Candidate) -> str:
+    length = row.get("codelength")
+    return f"{length['compression']:.2f}" if length else ""
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
