@@ -9,10 +9,10 @@ from layerwise.cli import output
 from layerwise.layers import short_mix
 from layerwise.wording import fixed, name_of, percent, phrase, text_in
 
-Candidate = dict[str, Any]
+CandidateJson = dict[str, Any]
 
 
-class _Column(NamedTuple):
+class _TableColumn(NamedTuple):
     """A column: its header, and a cell per row."""
 
     header: str
@@ -47,21 +47,21 @@ class _ProbeTable:
         candidates = result["candidates"]
         self._digits = score_digits(((c["low"], c["high"]) for c in candidates), result["rows"])
         chosen = {"mix": self._say("figure.chosen"), **result["chosen"]}
-        self._rows: list[Candidate] = [*candidates, chosen]
+        self._rows: list[CandidateJson] = [*candidates, chosen]
 
-    def scores(self) -> list[_Column]:
+    def scores(self) -> list[_TableColumn]:
         """Return the columns of scores, the names first."""
         say, metric = self._say, self._result["metric"]
         return [
             self._names(),
-            _Column(self._metric(metric), [self._score(row["score"]) for row in self._rows]),
-            _Column(say("markdown.interval"), [self._ends(row) for row in self._rows], is_right=False),
+            _TableColumn(self._metric(metric), [self._score(row["score"]) for row in self._rows]),
+            _TableColumn(say("markdown.interval"), [self._ends(row) for row in self._rows], is_right=False),
             self._column("markdown.p", self._p),
             *([] if metric == "macro_f1" else [self._macro()]),
             self._column("markdown.compression", _compression),
         ]
 
-    def costs(self) -> list[_Column]:
+    def costs(self) -> list[_TableColumn]:
         """Return the columns of costs, the names first."""
         return [
             self._names(),
@@ -78,16 +78,16 @@ class _ProbeTable:
             rows.append((label, self._score(baseline["score"]), self._ends(baseline)))
         return ["", *output.table(rows, right=(1,))] if rows else []
 
-    def _names(self) -> _Column:
+    def _names(self) -> _TableColumn:
         names = [output.visible(short_mix(row["mix"]), 36) for row in self._rows]
-        return _Column(self._say("markdown.mix"), names, is_right=False)
+        return _TableColumn(self._say("markdown.mix"), names, is_right=False)
 
-    def _column(self, key: str, cell: Callable[[Candidate], str]) -> _Column:
-        return _Column(self._say(key), [cell(row) for row in self._rows])
+    def _column(self, key: str, cell: Callable[[CandidateJson], str]) -> _TableColumn:
+        return _TableColumn(self._say(key), [cell(row) for row in self._rows])
 
-    def _macro(self) -> _Column:
+    def _macro(self) -> _TableColumn:
         values = [(row.get("scores") or {}).get("macro_f1") for row in self._rows]
-        return _Column(self._metric("macro_f1"), [self._score(value) for value in values])
+        return _TableColumn(self._metric("macro_f1"), [self._score(value) for value in values])
 
     def _metric(self, name: str) -> str:
         return text_in(name_of("metric", name), self._lang)
@@ -95,27 +95,27 @@ class _ProbeTable:
     def _score(self, value: float | None) -> str:
         return "" if value is None else fixed(value, self._digits)
 
-    def _ends(self, estimate: Candidate) -> str:
+    def _ends(self, estimate: CandidateJson) -> str:
         if estimate["low"] is None:
             return ""
         ends = {name: fixed(estimate[name], self._digits) for name in ("low", "high")}
         return self._say("markdown.interval.to", **ends)
 
-    def _p(self, row: Candidate) -> str:
+    def _p(self, row: CandidateJson) -> str:
         if row["mix"] == self._result["advice"]["best"]:
             return self._say("markdown.best")
         p = row.get("p_vs_best")
         return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _lines(columns: Sequence[_Column]) -> list[str]:
+def _lines(columns: Sequence[_TableColumn]) -> list[str]:
     """Return the lines of a table without the columns that are empty."""
     kept = [column for column in columns if any(column.cells)]
     rows = [[column.header for column in kept], *zip(*(column.cells for column in kept), strict=True)]
     return output.table(rows, right=[index for index, column in enumerate(kept) if column.is_right])
 
 
-def _compression(row: Candidate) -> str:
+def _compression(row: CandidateJson) -> str:
     length = row.get("codelength")
     return f"{length['compression']:.2f}" if length else ""
 

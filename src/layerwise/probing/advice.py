@@ -68,6 +68,8 @@ def advise(
         messages.append(vectors_sentence(candidates[best].short_name, leads.vectors, metric_name))
     if is_recommended:
         messages.append(_take_sentence(comparison, candidates, sizes, cheap, metric_name))
+        if cheap == best or not comparison.high[cheap] <= AS_GOOD:
+            messages += _as_good_sentence(comparison, candidates, sizes)
     messages += [imbalance] if imbalance is not None else []
     if is_recommended:
         expected = _interval(chosen.score, chosen.low, chosen.high)
@@ -139,6 +141,31 @@ def _take_sentence(
     if comparison.high[cheap] <= AS_GOOD:
         return Message("advise.take.as.good", margin=fixed(AS_GOOD, 2), **values)
     return Message("advise.take.either", score=fixed(comparison.scores[cheap]), **values, **cost)
+
+
+def _as_good_sentence(
+    comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int]
+) -> list[Message]:
+    """Return that the cheapest candidate whose interval allows it is as good as the best; nothing without one."""
+    best = comparison.best
+    as_good = [
+        i
+        for i in range(len(candidates))
+        if comparison.high[i] <= AS_GOOD and (candidates[i].cost, sizes[i]) < (candidates[best].cost, sizes[best])
+    ]
+    if not as_good:
+        return []
+    cheap = min(as_good, key=lambda i: (candidates[i].cost, sizes[i], -comparison.scores[i]))
+    gap = comparison.scores[best] - comparison.scores[cheap]
+    message = Message(
+        "advise.as.good",
+        cheapest=candidates[cheap].short_name,
+        mix=candidates[best].short_name,
+        margin=fixed(AS_GOOD, 2),
+        gap=_interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        savings=_savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
+    )
+    return [message]
 
 
 def _certainty(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:

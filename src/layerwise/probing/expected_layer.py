@@ -65,14 +65,14 @@ def expected_layer_time(run: ProbeRun, cumulative: Sequence[Candidate], scored: 
     """
     design = run.design
     share = float(first_repeat(design).fits.train.sum()) / float(design.fits.train.sum())
-    known = {candidate.mix for candidate in scored}
-    return share * sum(time_of(candidate) for candidate in cumulative if candidate.mix not in known)
+    fitted = {candidate.mix for candidate in scored}
+    return share * sum(time_of(candidate) for candidate in cumulative if candidate.mix not in fitted)
 
 
 def expected_layer(
     run: ProbeRun,
     cumulative: Sequence[Candidate],
-    known: Mapping[Mix, CandidatePredictions],
+    fitted: Mapping[Mix, CandidatePredictions],
     track: Tracker,
 ) -> ExpectedLayer:
     """Score the cumulative mixes on the folds of the first repeat, and return the expected layer.
@@ -80,15 +80,19 @@ def expected_layer(
     Args:
         run: the problem and the design.
         cumulative: see `cumulative_mixes`.
-        known: predictions of mixes that were fitted before.
+        fitted: predictions of mixes that were fitted before.
         track: progress over the mixes.
     """
     design = first_repeat(run.design)
     count = len(design.outers)
     predictions = []
-    names = (f"cumulative mix up to {candidate.mix.layers[-1]}" for candidate in cumulative)
-    for candidate, part in track.each(cumulative, names, [time_of(candidate) for candidate in cumulative]):
-        scored = known.get(candidate.mix)
+    steps = track.each(
+        cumulative,
+        (f"cumulative mix up to {candidate.mix.layers[-1]}" for candidate in cumulative),
+        [time_of(candidate) for candidate in cumulative],
+    )
+    for candidate, part in steps:
+        scored = fitted.get(candidate.mix)
         if scored is None:
             solver = fitter(run.dataset, run.problem.labelled.rows, candidate)
             scored = CandidateEvaluation(design, run.scorer).run(solver, part).predictions

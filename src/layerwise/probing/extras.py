@@ -92,7 +92,7 @@ class ProbeExtras:
     ) -> ScoredExtras:
         """Score what is asked for, given the scores of all candidates."""
         parts = track.split(*(time + 1e-9 for time in self._times(candidates)))
-        known = {
+        fitted = {
             candidate.mix: scores.predictions
             for candidate, scores in zip(candidates, evaluations, strict=True)
         }
@@ -100,7 +100,7 @@ class ProbeExtras:
             self._vectors(parts[0]),
             asdict(self.features.coverage) if self.features is not None else None,
             self._mlp(candidates, evaluations, parts[1]) if self.network else None,
-            expected_layer(self.run, self.cumulative, known, parts[2]) if self.cumulative else None,
+            expected_layer(self.run, self.cumulative, fitted, parts[2]) if self.cumulative else None,
         )
 
     def _vectors(self, track: Tracker) -> CandidatePredictions | None:
@@ -172,7 +172,7 @@ def read_vectors(dataset: Layered, problem: ProbeProblem, read: VectorReader) ->
         )
     features = word_features(texts, dataset.level, rows.ndim == 2, read)
     coverage = features.coverage
-    if not coverage.known:
+    if not coverage.covered:
         raise RequestError(
             f"{argument('vectors')}: {coverage.source} has none of the {coverage.words:,} words of these rows; give vectors "
             "of their language"

@@ -60,10 +60,10 @@ def mlp_scores(run: ProbeRun, chosen: Sequence[Candidate], track: Tracker = SILE
         track: progress over the fits.
     """
     outers = run.design.outers[: len(chosen)]
-    names = (f"network on {candidate.name}" for candidate in chosen)
-    planes = _PlanesReader(run)
+    steps = track.each(outers, (f"network on {candidate.name}" for candidate in chosen))
+    planes = _PlanesCache(run)
     predicted, held_out, epochs = [], [], []
-    for number, (outer, part) in enumerate(track.each(outers, names)):
+    for number, (outer, part) in enumerate(steps):
         inner, outer_predicted, count = _OuterNetworks(run, planes, chosen[number], outer, part).fit()
         predicted.append(outer_predicted)
         held_out.append(inner)
@@ -75,7 +75,7 @@ def mlp_seconds(run: ProbeRun, candidate: Candidate) -> float:
     """Return about how many seconds the networks take, from two epochs of one inner fit on a candidate."""
     outers = [outer for outer in run.design.outers if outer.repeat == 0]
     number, rows = outers[0].inner[0]
-    networks = _OuterNetworks(run, _PlanesReader(run), candidate, outers[0], SILENT)
+    networks = _OuterNetworks(run, _PlanesCache(run), candidate, outers[0], SILENT)
     start = time.perf_counter()
     networks.network(number, rows, _TIMED, SILENT)
     per_row = (time.perf_counter() - start) / _TIMED / float((run.design.fits.train[number] > 0).sum())
@@ -91,7 +91,7 @@ def mlp_parameters(candidate: Candidate, run: ProbeRun) -> int:
     return (inputs + 1) * HIDDEN + (HIDDEN + 1) * outputs + layers
 
 
-class _PlanesReader:
+class _PlanesCache:
     """Reads the planes of candidates; those of the last one are kept, unless they depend on the training rows."""
 
     def __init__(self, run: ProbeRun) -> None:
@@ -113,7 +113,7 @@ class _OuterNetworks:
     """The networks of one outer fit: those of its inner fits, and its own."""
 
     def __init__(
-        self, run: ProbeRun, planes: _PlanesReader, candidate: Candidate, outer: OuterFit, track: Tracker
+        self, run: ProbeRun, planes: _PlanesCache, candidate: Candidate, outer: OuterFit, track: Tracker
     ) -> None:
         self._run, self._planes, self._candidate, self._outer = run, planes, candidate, outer
         self._track = track

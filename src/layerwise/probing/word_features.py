@@ -18,16 +18,16 @@ from layerwise.wording import Message, percent
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class WordCoverage:
     """How many words of the rows have a vector.
 
     Attributes:
         source: the name of the file.
         width: the number of dimensions.
-        words: the number of different words; `known` of them have a vector.
-        occurrences: how often they occur; `known_occurrences` of these have a vector.
-        lower_case: how many of the known words have only the vector of their lower case.
-        rows_without: the number of rows without any known word, whose features are zeros.
+        words: the number of different words; `covered` of them have a vector.
+        occurrences: how often they occur; `covered_occurrences` of these have a vector.
+        lower_case: how many of the covered words have only the vector of their lower case.
+        rows_without: the number of rows without any covered word, whose features are zeros.
         repeated: how many lines of the file repeat one of these words.
         total: how many words the file has; its header announces `announced`, or there is no header.
     """
@@ -35,9 +35,9 @@ class Coverage:
     source: str
     width: int
     words: int
-    known: int
+    covered: int
     occurrences: int
-    known_occurrences: int
+    covered_occurrences: int
     lower_case: int
     rows_without: int
     repeated: int
@@ -46,8 +46,8 @@ class Coverage:
 
     def notes(self) -> list[Message]:
         """Return sentences about what has no vector, and about oddities of the file."""
-        share = percent(self.known_occurrences / self.occurrences if self.occurrences else 0.0, 1)
-        counts = {"known": self.known, "words": self.words, "lower": self.lower_case}
+        share = percent(self.covered_occurrences / self.occurrences if self.occurrences else 0.0, 1)
+        counts = {"covered": self.covered, "words": self.words, "lower": self.lower_case}
         notes = [Message("note.vectors", source=self.source, width=self.width, share=share, **counts)]
         if self.rows_without:
             notes.append(Message("note.vectors.none", n=self.rows_without))
@@ -67,14 +67,14 @@ class WordFeatures:
     """The features of each row of a probe, float32 (n, width), of pairs (n, 2 * width + 1), and their coverage."""
 
     x: F32
-    coverage: Coverage
+    coverage: WordCoverage
 
 
 def word_features(texts: Sequence[str], level: str, paired: bool, read: VectorReader) -> WordFeatures:
     """Return the features of rows.
 
     A word has the vector of its spelling, or else that of its lower case in composed form (NFC). Words without a vector
-    are left out of the mean; a row without any known word has zeros.
+    are left out of the mean; a row without any covered word has zeros.
 
     Args:
         texts: the text of each row (n,), or of the two rows of each pair one after the other (2n,).
@@ -86,17 +86,17 @@ def word_features(texts: Sequence[str], level: str, paired: bool, read: VectorRe
     counts = Counter(word for words in words_of_rows for word in words if word)
     vectors = read({*counts, *map(_lower, counts)})
     row_of_word = {word: _row(word, vectors) for word in counts}
-    means, known = _means(words_of_rows, row_of_word, vectors.vectors)
-    known_words = [word for word, row in row_of_word.items() if row >= 0]
-    coverage = Coverage(
+    means, counts_of_rows = _means(words_of_rows, row_of_word, vectors.vectors)
+    covered_words = [word for word, row in row_of_word.items() if row >= 0]
+    coverage = WordCoverage(
         vectors.source,
         vectors.width,
         len(counts),
-        len(known_words),
+        len(covered_words),
         counts.total(),
-        sum(counts[word] for word in known_words),
-        sum(word not in vectors.rows for word in known_words),
-        int((known == 0).sum()),
+        sum(counts[word] for word in covered_words),
+        sum(word not in vectors.rows for word in covered_words),
+        int((counts_of_rows == 0).sum()),
         vectors.repeated,
         vectors.total,
         vectors.announced,
@@ -121,12 +121,12 @@ def _row(word: str, vectors: WordVectors) -> int:
 def _means(
     words_of_rows: Sequence[Sequence[str]], row_of_word: dict[str, int], vectors: F32
 ) -> tuple[F32, I64]:
-    """Return the mean vector of the known words of each row, float32 (n, width), and their number (n,)."""
+    """Return the mean vector of the covered words of each row, float32 (n, width), and their number (n,)."""
     means = np.zeros((len(words_of_rows), vectors.shape[1]), np.float32)
-    known = np.zeros(len(words_of_rows), np.int64)
+    counts = np.zeros(len(words_of_rows), np.int64)
     for row, words in enumerate(words_of_rows):
         places: Any = [place for word in words if (place := row_of_word.get(word, -1)) >= 0]
-        known[row] = len(places)
+        counts[row] = len(places)
         if places:
             means[row] = vectors[places].mean(axis=0, dtype=np.float64)
-    return means, known
+    return means, counts

@@ -107,7 +107,7 @@ def _read(path: Path, name: str, words: Collection[str]) -> WordVectors:
     """
     file = File(path, name, name)
     layout = _Layout.of(file)
-    wanted = {word.encode("utf-8", "surrogatepass"): word for word in words}
+    word_of_bytes = {word.encode("utf-8", "surrogatepass"): word for word in words}
     rows: dict[str, int] = {}
     vectors: list[F32] = []
     total = repeated = 0
@@ -118,7 +118,7 @@ def _read(path: Path, name: str, words: Collection[str]) -> WordVectors:
         total += 1
         if line.count(_BLANK) != layout.width:
             layout.check(file, number, line)
-        word = wanted.get(line.partition(_BLANK)[0])
+        word = word_of_bytes.get(line.partition(_BLANK)[0])
         if word is None or line.count(_BLANK) != layout.width:
             continue
         if word in rows:
