@@ -36,7 +36,8 @@ def by_hand(cumulative: list[dict[str, Any]]) -> float:
     """The formula of Tenney et al. from the scores of the cumulative mixes."""
     depths = [0 if entry["layer"] == "emb" else int(entry["layer"]) for entry in cumulative]
     gains = [b["score"] - a["score"] for a, b in itertools.pairwise(cumulative)]
-    return sum(d * gain for d, gain in zip(depths[1:], gains, strict=True)) / sum(gains)
+    weighted = [d * gain for d, gain in zip(depths[1:], gains, strict=True)]
+    return float(sum(weighted) / sum(gains))
 
 
 @pytest.mark.parametrize("first", [1, 3])

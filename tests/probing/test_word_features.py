@@ -32,8 +32,7 @@ def reader(words: Collection[str]) -> WordVectors:
 
 def test_a_text_has_the_mean_of_its_words() -> None:
     features = word_features(["Good, good bad", "Bad bad!", "BAD", "other words", ""], "text", False, reader)
-    expected = [[2 / 3, 4], [2, 10 / 3], [0, 8], [0, 0], [0, 0]]
-    expected[0] = [(1 + 1 + 0) / 3, (2 + 2 + 8) / 3]
+    expected = np.array([[(1 + 1 + 0) / 3, (2 + 2 + 8) / 3], [2, 10 / 3], [0, 8], [0, 0], [0, 0]])
     np.testing.assert_allclose(features.x, expected, rtol=1e-6)  # float32
     coverage = features.coverage
     assert (coverage.words, coverage.covered) == (9, 6), "Good , good bad Bad ! BAD other words"

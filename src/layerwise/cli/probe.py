@@ -25,6 +25,7 @@ EXAMPLES = """\
   layerwise probe reviews.lw --task classify --label label --out probe
   layerwise probe words.lw --task tag --label ner --split part --out probe
   layerwise probe news.lw --task classify --labels-from gold.csv:topic --out probe
+  layerwise probe news.lw --task classify --label topic --head-type mlp --vectors glove.txt --expected-layer --out probe
   layerwise probe pairs.lw --task regress --label score --mix -1 --mix mean:-4: --quick --out probe
 """
 
