@@ -1,6 +1,9 @@
 """The best mix under a small network: an exclusive or needs it, and a linear label gains nothing."""
 
+import json
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
+from layerwise.cli.main import main
+from layerwise.figures.markdown import escape
 from layerwise.heads.solve import HIDDEN
 from layerwise.probing.design import DesignBuilder, crossed
 from layerwise.probing.results import MlpResult, ProbeResult
 from layerwise.states import LayerStates
+from layerwise.wording import in_language, phrase
 from planted import noise, states_of, words_of
 
 QUICK: dict[str, Any] = {"mix": [], "quick": True, "no_codelength": True, "head_type": "mlp"}
@@ -145,6 +151,58 @@ def test_tags_of_words_have_a_network() -> None:
     layers[1][:, :3] += 60 * np.eye(3)[[("O", "B-PER", "I-PER").index(tag) for tag in tags]]
     result = lw.probe(words_of(layers, sentences, {"ner": tags}), task="tag", label="ner", **QUICK)
     assert network_of(result).score > 0.9
+
+
+def test_the_command_shows_all_of_it_in_both_languages(
+    tmp_path: Path,
+    encoder_of: Callable[[str], Any],
+    model_folder: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = [
+        {"text": f"{'good fine' if n % 2 else 'bad poor'} thing {n}", "label": "np"[n % 2]} for n in range(60)
+    ]
+    lw.extract(texts, tmp_path / "d", model=encoder_of("bert"))
+    (tmp_path / "v.txt").write_text("good 1 0\nbad 0 1\nbad 1 1\n")
+    common = [
+        "probe",
+        str(tmp_path / "d"),
+        "--task",
+        "classify",
+        "--label",
+        "label",
+        "--quick",
+        "--mix",
+        "mean:1:",
+    ]
+    extras = [
+        "--no-codelength",
+        "--head-type",
+        "mlp",
+        "--vectors",
+        str(tmp_path / "v.txt"),
+        "--expected-layer",
+    ]
+    for lang in ("en", "zh"):
+        out = tmp_path / lang
+        assert main([*common, *extras, "--lang", lang, "--out", str(out)]) == 0
+        shown = capsys.readouterr()
+        markdown = (out / "probe.md").read_text(encoding="utf-8")
+        content = json.loads((out / "probe.json").read_text(encoding="utf-8"))
+        advice = in_language(content, lang)["advice"]["text"]
+        assert advice in shown.out
+        assert escape(advice) in markdown, "the same words"
+        assert phrase(lang, "baseline.word_vectors") in shown.out
+        assert phrase(lang, "baseline.word_vectors") in markdown
+        assert phrase(lang, "note.vectors.repeated", n=1, source=str(tmp_path / "v.txt")) in shown.err
+        assert content["vectors"]["covered"] == 2
+        assert len(content["expected_layer"]["cumulative"]) == 4
+    bad = [*common, "--vectors", str(tmp_path / "none.txt"), "--out", str(tmp_path / "other")]
+    assert main(bad) == 2
+    message = capsys.readouterr().err
+    assert "--vectors" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_without_the_option_there_is_none() -> None:

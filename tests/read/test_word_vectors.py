@@ -80,6 +80,7 @@ def test_only_the_words_of_the_rows_are_parsed(tmp_path: Path) -> None:
         (b"cat\t1\t2\n", "has no numbers on line 1"),
         (b"2 2\ncat \x9f\x01\x80? \x00\x00\x02@\n", "which is no number; the binary format isn't read"),
         (b"PK\x03\x04 rest", "zip"),
+        ("cat 1 2\n".encode("utf-16"), "word vectors need UTF-8"),
     ],
 )
 def test_other_files_are_refused_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -88,6 +89,7 @@ def test_other_files_are_refused_with_the_line(tmp_path: Path, content: bytes, m
     with pytest.raises(lw.LayerwiseError, match=message) as error:
         read(path, {"cat", "dog"})
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("vectors"), "the parameter"
 
 
 def test_a_missing_file_and_an_endless_line_are_refused(tmp_path: Path) -> None:

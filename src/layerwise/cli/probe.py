@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         result["advice"]["text"],
         "",
         say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out)),
-        say("terminal.next", command=_train(args)),
+        say("terminal.next", command=_train(args, result)),
     )
     return 0
 
@@ -90,10 +90,16 @@ def _learned(result: dict[str, Any], say: Callable[..., str], lang: str) -> list
     return [title, *mix_report(learned, lang), ""]
 
 
-def _train(args: argparse.Namespace) -> str:
-    """Return the command that trains a head on the advised mix, with the same labels, groups and split."""
+def _train(args: argparse.Namespace, result: dict[str, Any]) -> str:
+    """Return the command that trains a head on the advised mix, with the same labels, groups and split.
+
+    The head is a small network if this is shown to score higher than a linear classifier.
+    """
     names = ("task", "label", "labels_from", "label_separator", "groups", "split", "class_weight")
     values = {name: getattr(args, name) for name in names} | {"mix_from": args.out}
+    mlp = result["mlp"]
+    if mlp and (mlp["difference"]["low"] or 0) > 0:
+        values["head_type"] = args.head_type
     options = [
         part
         for name, value in values.items()

@@ -5,7 +5,8 @@ begin with a header, the number of words and their width; GloVe doesn't. A word 
 so the numbers are the last fields of a line.
 """
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,8 +35,19 @@ def word_vector_reader(path: str | Path) -> VectorReader:
     """
     name = str(path)
     place_of_file = place(path) if is_url(path) else local_path(path)
-    _Layout.of(File(place_of_file, name, name))
+    with _with_argument():
+        _Layout.of(File(place_of_file, name, name))
     return partial(_read, place_of_file, name)
+
+
+@contextmanager
+def _with_argument() -> Iterator[None]:
+    """Put the argument of the file before the message of a SourceError."""
+    try:
+        yield
+    except SourceError as error:
+        utf8 = "; word vectors need UTF-8" if argument("encoding") in str(error) else ""
+        raise SourceError(f"{argument('vectors')}: {error}{utf8}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ def _lines(file: File) -> Generator[tuple[int, bytes], None, None]:
                 yield number, content
 
 
+@_with_argument()
 def _read(path: Path, name: str, words: Collection[str]) -> WordVectors:
     """Return the vectors of those of `words` that the file has.
 
@@ -164,4 +177,4 @@ def _shown(field: bytes) -> str:
 
 
 def _fault(file: File, fault: str) -> SourceError:
-    return SourceError(f"{argument('vectors')}: {file.label} {fault}; {_FORMATS}")
+    return SourceError(f"{file.label} {fault}; {_FORMATS}")
