@@ -87,6 +87,7 @@ class Encoder:
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"
         weights = ", random weights" if self.checkpoint.random is not None else ""
+        weights += f", with a {self.checkpoint.adapter.kind} adapter" if self.checkpoint.adapter else ""
         return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}{weights}, {self.device}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Encoder":
@@ -119,6 +120,7 @@ class Encoder:
             "id": self.checkpoint.name,
             "revision": self.checkpoint.revision,
             **({"random": self.checkpoint.random} if self.checkpoint.random is not None else {}),
+            **({"adapter": self.checkpoint.adapter.description} if self.checkpoint.adapter else {}),
             "family": self.family,
             "blocks": self.blocks,
             "width": self.width,

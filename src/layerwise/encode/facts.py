@@ -19,6 +19,7 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
         "id": checkpoint.name,
         "revision": checkpoint.revision,
         "folder": str(checkpoint.folder),
+        "adapter": None if checkpoint.adapter is None else checkpoint.adapter.description,
         **described,
         "causal": is_causal(model),
         "default_pool": checkpoint.pool or "mean",

@@ -33,14 +33,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
 from layerwise._util.silence import no_panic_shown, silenced
+from layerwise._util.temporary import TemporaryFolder
 from layerwise.encode import attention
+from layerwise.encode.adapters import merge_adapter
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.config_sizes import check_sizes
 from layerwise.encode.devices import check_process
 from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
-from layerwise.encode.model_file_names import google_configs
+from layerwise.encode.model_file_names import ADAPTER_CONFIG, google_configs
 from layerwise.encode.recipe import read_object
 from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
@@ -56,6 +58,8 @@ _LOADING = new_lock()
 _NUMBERS_PER_BYTE = 2  # of a file of weights, at most: 4-bit weights
 # Tensors that a checkpoint may lack, because no layer depends on them.
 _NOT_LAYERS = (POOLER, "position_ids")
+# What the names of an adapter's unused tensors begin with.
+_OF_ADAPTER = "adapter: "
 # The module that makes sentence embeddings of the last layer, in EmbeddingGemma 2.
 _PROJECTION = "embedding_projection"
 # What the package reads from a tokenizer after it was loaded.
@@ -131,7 +135,8 @@ def load(
             unused,
             casing_notes(checkpoint, backend)
             + mismatch_notes(config, tokenizer, padding_idx)
-            + _projection_notes(checkpoint, unused),
+            + _projection_notes(checkpoint, unused)
+            + _head_notes(checkpoint, unused),
         )
 
 
@@ -154,6 +159,18 @@ def _projection_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[
     return (
         f"model {checkpoint.name!r} ends with a projection for sentence embeddings ({_PROJECTION}), which isn't applied: "
         "its last layer is the output of its last norm",
+    )
+
+
+def _head_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note for tensors of an adapter that belong to a head."""
+    names = [name.removeprefix(_OF_ADAPTER) for name in unused if name.startswith(_OF_ADAPTER)]
+    if not names:
+        return ()
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return (
+        f"the adapter of model {checkpoint.name!r} has {len(names)} tensors of a head or decoder ({shown:.200}), which no layer "
+        "needs; they are not used",
     )
 
 
@@ -273,6 +290,23 @@ def _load_model(
     checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model, and the names of the tensors that no layer needs; `dtype` "auto" is the type of the weights."""
+    adapter = checkpoint.adapter
+    if adapter is None or checkpoint.random is not None:
+        return _load_base(checkpoint, config, dtype, trust_remote_code)
+    # Merged in float32, because bfloat16 would round twice.
+    merging = dtype if dtype == "auto" else torch.float32
+    model, unused = _load_base(checkpoint, config, merging, trust_remote_code)
+    dropped = merge_adapter(model.eval().requires_grad_(False), adapter, checkpoint.name)
+    if dtype not in (merging, "auto"):
+        merged = type(model)
+        model = merged.from_pretrained(None, config=config, state_dict=model.state_dict(), dtype=dtype)  # type: ignore[attr-defined]
+    return model, (*unused, *(f"{_OF_ADAPTER}{name}" for name in dropped))
+
+
+def _load_base(
+    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model without an adapter; see `_load_model`."""
     model_class = _model_class(checkpoint, config)
     _check_before_loading(checkpoint, model_class, config, trust_remote_code)
     if checkpoint.random is not None:
@@ -282,16 +316,32 @@ def _load_model(
         return untrained.to(dtype), _without_projection(untrained)
     if checkpoint.files.of_tensorflow:
         return _from_tensorflow(checkpoint, model_class, config, dtype)
-    model, info = model_class.from_pretrained(
-        checkpoint.folder,
-        dtype=dtype,
-        use_safetensors=not checkpoint.files.pickled,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-    )
+    with _without_adapter(checkpoint.folder) as folder:
+        model, info = model_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=not checkpoint.files.pickled,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
     unused = unused_names(checkpoint, model, info)
     return model, unused + _without_projection(model)
+
+
+@contextlib.contextmanager
+def _without_adapter(folder: Path) -> Iterator[Path]:
+    """Yield a folder; of one that holds an adapter a copy without it, of links: transformers would load it, unmerged."""
+    if not (folder / ADAPTER_CONFIG).exists():
+        yield folder
+        return
+    with TemporaryFolder() as temporary:
+        links = temporary.path / folder.name
+        links.mkdir()
+        for path in folder.iterdir():
+            if path.name != ADAPTER_CONFIG:
+                (links / path.name).symlink_to(path.resolve())
+        yield links
 
 
 def _from_tensorflow(
