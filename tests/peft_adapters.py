@@ -23,10 +23,14 @@ MAKERS = {
 class Tuned:
     """A base with an adapter whose weights are random, made by peft and saved to `folder`."""
 
-    def __init__(self, base: Path, folder: Path, kind: str = "LORA", task: str | None = None, **settings: Any):
+    def __init__(
+        self, base: Path, folder: Path, kind: str = "LORA", task: str | None = None, **settings: Any
+    ) -> None:
         config_class: Any = peft.PEFT_TYPE_TO_CONFIG_MAPPING[kind]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # peft and transformers warn of new heads, and of each other's names
+            warnings.simplefilter(
+                "ignore"
+            )  # peft and transformers warn of new heads, and of each other's names
             torch.manual_seed(1)
             model = MAKERS[task].from_pretrained(base)
             self.model: Any = peft.get_peft_model(model, config_class(task_type=task, **settings))

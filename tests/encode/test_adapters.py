@@ -39,7 +39,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "all-biases": ("LORA", {"target_modules": ["query"], "r": 4, "bias": "all"}),
     "biases-of-lora": ("LORA", {"target_modules": LINEAR, "r": 4, "bias": "lora_only"}),
     "bias-in-lora": ("LORA", {"target_modules": ["query", "value"], "r": 4, "lora_bias": True}),
-    "one-layer": ("LORA", {"target_modules": ["query"], "layers_to_transform": [1], "layers_pattern": "layer"}),
+    "one-layer": (
+        "LORA",
+        {"target_modules": ["query"], "layers_to_transform": [1], "layers_pattern": "layer"},
+    ),
     "by-pattern": ("LORA", {"target_modules": r".*layer\.[02]\.attention\.self\.(query|key)"}),
     "ranks": (
         "LORA",
@@ -53,9 +56,15 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "pissa": ("LORA", {"target_modules": ["query"], "r": 2, "init_lora_weights": "pissa"}),
     "embeddings": ("LORA", {"target_modules": ["word_embeddings", "query"], "r": 2}),
     "whole-modules": ("LORA", {"target_modules": ["query"], "modules_to_save": ["word_embeddings", "value"]}),
-    "new-tokens": ("LORA", {"target_modules": ["query"], "trainable_token_indices": {"word_embeddings": [5, 9]}}),
+    "new-tokens": (
+        "LORA",
+        {"target_modules": ["query"], "trainable_token_indices": {"word_embeddings": [5, 9]}},
+    ),
     "adalora": ("ADALORA", {"target_modules": ["query", "value"], "total_step": 10}),
-    "ia3": ("IA3", {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"]}),
+    "ia3": (
+        "IA3",
+        {"target_modules": ["key", "value", "output.dense"], "feedforward_modules": ["output.dense"]},
+    ),
     "loha": ("LOHA", {"target_modules": LINEAR, "r": 2}),
     "lokr": ("LOKR", {"target_modules": LINEAR, "r": 2}),
     "oft": ("OFT", {"target_modules": ["query", "value"], "oft_block_size": 4, "r": 0}),
@@ -210,7 +219,9 @@ def test_weights_and_configuration_of_an_adapter_are_part_of_the_identity(
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_other_precisions_use_the_merged_weights(precision: str, tuned: Any, base: Path, tmp_path: Path) -> None:
+def test_other_precisions_use_the_merged_weights(
+    precision: str, tuned: Any, base: Path, tmp_path: Path
+) -> None:
     from layerwise.encode import int8
     from layerwise.tolerance import COMPUTED
 
@@ -235,6 +246,7 @@ def test_random_weights_have_no_adapter(tuned: Any, base: Path) -> None:
 
 def test_recipe_of_sentence_transformers_with_an_adapter(tuned: Any, base: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
+
     from st_folders import make_folder, write
 
     folder = make_folder(base, tmp_path / "st", pooling={"pooling_mode": "max"})
@@ -291,7 +303,9 @@ def test_an_adapter_that_depends_on_the_text_is_refused(base: Path, tmp_path: Pa
 
 def test_a_base_that_is_missing_or_no_base(tuned: Any, base: Path, tmp_path: Path) -> None:
     change(tuned.folder, base_model_name_or_path=str(tmp_path / "gone/away/far"))
-    refused(r"is an adapter \(LORA\) of the base '.*far', which can't be used: .*give the base in", tuned.folder)
+    refused(
+        r"is an adapter \(LORA\) of the base '.*far', which can't be used: .*give the base in", tuned.folder
+    )
     change(tuned.folder, base_model_name_or_path=None)
     refused("names no base; give the base in", tuned.folder)
     assert lw.load_encoder(base, adapter=tuned.folder, device="cpu").blocks == 3
@@ -311,9 +325,15 @@ def test_an_adapter_of_a_name_of_several_lines_is_one_line(entry: str, tuned: An
 
 def test_a_base_of_another_shape(tuned: Any, tmp_path: Path) -> None:
     wide = make_model("bert", tmp_path / "wide", hidden_size=64)
-    refused(r"lora_A.* of the shape \(4, 32\), and its base needs \(4, 64\), so it was trained on another", wide, tuned.folder)
+    refused(
+        r"lora_A.* of the shape \(4, 32\), and its base needs \(4, 64\), so it was trained on another",
+        wide,
+        tuned.folder,
+    )
     shallow = make_model("bert", tmp_path / "shallow", num_hidden_layers=2)
-    refused("changes 'bert.encoder.layer.2.*', which its base doesn't have; give the model", shallow, tuned.folder)
+    refused(
+        "changes 'bert.encoder.layer.2.*', which its base doesn't have; give the model", shallow, tuned.folder
+    )
     deep = make_model("bert", tmp_path / "deep", num_hidden_layers=4)
     refused("its weights lack .*layer.3", deep, tuned.folder)
     other = make_model("distilbert", tmp_path / "other")
@@ -373,7 +393,9 @@ def test_damaged_files(tuned: Any, base: Path, tmp_path: Path) -> None:
 def test_a_pickle_that_is_allowed_runs_no_code(tuned: Any, base: Path) -> None:
     (tuned.folder / "adapter_model.safetensors").unlink()
     mark = tuned.folder / "ran"
-    (tuned.folder / "adapter_model.bin").write_bytes(b"cposix\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR.")
+    (tuned.folder / "adapter_model.bin").write_bytes(
+        b"cposix\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR."
+    )
     refused("adapter_model.bin can't be read", base, tuned.folder, allow_pickle=True)
     assert not mark.exists()
 
@@ -389,7 +411,9 @@ def test_another_tokenizer_in_the_folder_of_an_adapter_is_a_note(tuned: Any, bas
     assert any("another tokenizer than its base" in note for note in encoder.notes)
 
 
-def test_without_peft_the_error_names_the_extra(tuned: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_peft_the_error_names_the_extra(
+    tuned: Any, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else find(name, *rest)
@@ -439,7 +463,18 @@ def test_a_dataset_and_a_head_use_their_adapter_again(
     # The adapter of the dataset is taken where none is given.
     more = tmp_path / "more.csv"
     more.write_text("text,label\nnew,a\n")
-    again = ["extract", str(more), "--append", "--out", out, "--device", "cpu", "--dtype", "float32", *model[:2]]
+    again = [
+        "extract",
+        str(more),
+        "--append",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        *model[:2],
+    ]
     assert main([*again, "--shard-texts", "8"]) == 0
     grown = lw.open_dataset(out)
     assert grown.rows == 17
@@ -484,7 +519,9 @@ def test_an_adapter_that_has_moved_is_named_again(
     assert lw.verify(data.path, adapter=tmp_path / "elsewhere", device="cpu").ok
     answer = lw.load_head(tmp_path / "head", adapter=tmp_path / "elsewhere", device="cpu").predict(["a"])
     assert answer[0]["label"] in head.task_heads[0].classes
-    assert lw.load_head(tmp_path / "head", model=tmp_path / "elsewhere", device="cpu").predict(["a"]) == answer
+    assert (
+        lw.load_head(tmp_path / "head", model=tmp_path / "elsewhere", device="cpu").predict(["a"]) == answer
+    )
     # Another adapter, or none, is another model.
     change(tmp_path / "elsewhere", lora_alpha=3)
     with pytest.raises(ModelError, match="its weights differs"):

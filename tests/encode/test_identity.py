@@ -506,27 +506,7 @@ def test_the_decoder_of_t5_is_named_and_so_are_blocks_too_many(tmp_path: Path, f
     assert unused == ["encoder.layer.2.*", "pooler.*"]
 
 
-# Tokenizers without a vocabulary.
-
-
-def test_byte_and_code_point_models_are_named_for_what_they_are(tmp_path: Path) -> None:
-    transformers.ByT5Tokenizer().save_pretrained(tmp_path / "byt5")
-    config = transformers.AutoConfig.for_model("t5", **FAMILIES["t5"][1], vocab_size=384)
-    transformers.T5EncoderModel(config).save_pretrained(tmp_path / "byt5")
-    transformers.CanineTokenizer().save_pretrained(tmp_path / "canine")
-    settings = {
-        **SMALL,
-        "max_position_embeddings": 256,
-        "downsampling_rate": 4,
-        "local_transformer_stride": 16,
-    }
-    transformers.CanineModel(transformers.CanineConfig(**settings)).save_pretrained(tmp_path / "canine")
-    for name, reads in (("byt5", r"bytes \(ByT5Tokenizer\)"), ("canine", r"code points \(CanineTokenizer\)")):
-        with pytest.raises(ModelError, match=f"reads {reads}, without a vocabulary"):
-            lw.load_encoder(tmp_path / name, device="cpu")
-    (tmp_path / "canine/tokenizer_config.json").unlink()  # as google/canine-s was published
-    with pytest.raises(ModelError, match="reads code points"):
-        lw.load_encoder(tmp_path / "canine", device="cpu")
+# Tokenizers.
 
 
 def test_a_cased_vocabulary_that_is_made_lower_case_is_a_note(bert: Path, tmp_path: Path) -> None:

@@ -187,11 +187,19 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("family", _family(facts)),
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
+        ("tokenizer", _tokenizer(facts["tokenizer_facts"])),
         ("pool", f"{facts['default_pool']} by default"),
         *_prompts(facts),
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     return rows + _left_out(facts)
+
+
+def _tokenizer(facts: dict[str, Any]) -> str:
+    if facts.get("problem"):
+        return f"can't be used: {facts['problem']}"
+    missing = "" if facts["offsets"] else ", without offsets: words only of pre-split text, no spans"
+    return f"{facts['class']}{missing}"
 
 
 def _prompts(facts: dict[str, Any]) -> list[tuple[str, Any]]:

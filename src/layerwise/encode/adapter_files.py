@@ -33,7 +33,14 @@ _NOT_WEIGHTS = {
 }
 # Entries of a configuration that import other packages, or change which blocks there are.
 _REFUSED_ENTRIES = ("layer_replication", "megatron_config")
-_VOCABULARY_FILES = (TOKENIZER, "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model")
+_VOCABULARY_FILES = (
+    TOKENIZER,
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+)
 
 
 @dataclass(frozen=True)
@@ -121,12 +128,19 @@ def find_adapter(name: str, *, allow_pickle: bool = False) -> Adapter:
             f"{argument('model')})"
         )
     if not is_adapter(folder):
-        raise ModelError(f"{what} holds no {ADAPTER_CONFIG}, so it is no adapter of peft; give the right folder")
+        raise ModelError(
+            f"{what} holds no {ADAPTER_CONFIG}, so it is no adapter of peft; give the right folder"
+        )
     return read_adapter(name, folder.absolute(), allow_pickle=allow_pickle, beside=True)
 
 
 def read_adapter(
-    name: str, folder: Path, further: tuple[str, ...] = (), *, allow_pickle: bool = False, beside: bool = False
+    name: str,
+    folder: Path,
+    further: tuple[str, ...] = (),
+    *,
+    allow_pickle: bool = False,
+    beside: bool = False,
 ) -> Adapter:
     """Return the adapter in a folder.
 
@@ -144,7 +158,9 @@ def read_adapter(
         check_model_folder(folder)
         entries = read_object(folder / ADAPTER_CONFIG)
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"adapter {name!r} can't be loaded: {reason(error)}; put the right file there") from None
+        raise ModelError(
+            f"adapter {name!r} can't be loaded: {reason(error)}; put the right file there"
+        ) from None
     kind = entries.get("peft_type")
     if not isinstance(kind, str) or not kind:
         raise ModelError(
@@ -162,8 +178,12 @@ def tokenizer_notes(name: str, adapter: Adapter, base: Path) -> tuple[str, ...]:
     """Return a note where an adapter's folder holds another tokenizer than its base's, which isn't read."""
     if adapter.folder == base:
         return ()
-    both = [file for file in _VOCABULARY_FILES if (adapter.folder / file).is_file() and (base / file).is_file()]
-    differing = next((file for file in both if _content(adapter.folder / file) != _content(base / file)), None)
+    both = [
+        file for file in _VOCABULARY_FILES if (adapter.folder / file).is_file() and (base / file).is_file()
+    ]
+    differing = next(
+        (file for file in both if _content(adapter.folder / file) != _content(base / file)), None
+    )
     if differing is None:
         return ()
     return (

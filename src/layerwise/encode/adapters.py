@@ -82,17 +82,17 @@ def _tensors(what: str, adapter: Adapter) -> dict[str, torch.Tensor]:
     """Return the tensors of an adapter, by name."""
     path = adapter.folder / adapter.files.weights[0]
     try:
-        if path.name == WEIGHTS:
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        is_safe = path.name == WEIGHTS
+        tensors = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
     # Errors of safetensors, and of whatever a pickle raises.
     except Exception as error:
         raise ModelError(
             f"{what}: {path.name} can't be read ({first_line(error)}); fetch the adapter again"
         ) from None
     if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
-        raise ModelError(f"{what}: {path.name} holds something else than tensors by name; fetch the adapter again")
+        raise ModelError(
+            f"{what}: {path.name} holds something else than tensors by name; fetch the adapter again"
+        )
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(

@@ -51,13 +51,12 @@ _UNREAD = {
     "*.ckpt": "a file of PyTorch Lightning, or of a version of TensorFlow before 1.0",
     "*.npz": "a file of numpy",
 }
-# Tokenizer classes and families without a vocabulary, and what they read instead of tokens.
-_WITHOUT_VOCABULARY = {
-    "ByT5Tokenizer": "bytes",
-    "PerceiverTokenizer": "bytes",
-    "CanineTokenizer": "code points",
-    "perceiver": "bytes",
-    "canine": "code points",
+# Tokenizers without a vocabulary, as the tokens are bytes.
+_OF_BYTES = ("ByT5Tokenizer",)
+# Families whose layers aren't vectors of tokens.
+_OTHER_LAYERS = {
+    "canine": "its middle layers are four times shorter than its input, so a token has no vector at each layer",
+    "perceiver": "its layers are those of a fixed number of latent vectors, and not of tokens",
 }
 
 
@@ -234,7 +233,9 @@ def _adapter_in(
 def _has_base(home: Path, allow_pickle: bool) -> bool:
     """Return whether a folder that holds an adapter holds its base too."""
     weights = (SAFE, PICKLED) if allow_pickle else (SAFE,)
-    return (home / CONFIG).is_file() and any((home / file).is_file() for names in weights for file in names[:2])
+    return (home / CONFIG).is_file() and any(
+        (home / file).is_file() for names in weights for file in names[:2]
+    )
 
 
 def _base_of(name: str, adapter: Adapter, allow_pickle: bool) -> Checkpoint:
@@ -321,16 +322,16 @@ def _check_folder(name: str, folder: Path) -> None:
 
 
 def _check_vocabulary(name: str, home: Path) -> None:
+    family = read_object(home / CONFIG).get("model_type")
+    if isinstance(family, str) and family in _OTHER_LAYERS:
+        raise ModelError(
+            f"model {name!r} is of the family {family}: {_OTHER_LAYERS[family]}; it can't be used, use one with a vector per "
+            "token and layer"
+        )
     if any(any(home.glob(pattern)) for pattern in _VOCABULARIES):
         return
-    kind = read_object(home / TOKENIZER_CONFIG).get("tokenizer_class")
-    family = read_object(home / CONFIG).get("model_type")
-    key = next((key for key in (kind, family) if isinstance(key, str) and key in _WITHOUT_VOCABULARY), None)
-    if key is not None:
-        raise ModelError(
-            f"model {name!r} reads {_WITHOUT_VOCABULARY[key]} ({key}), without a vocabulary and without a tokenizer "
-            "that gives the offsets of tokens; it can't be used, use one with a tokenizer.json"
-        )
+    if read_object(home / TOKENIZER_CONFIG).get("tokenizer_class") in _OF_BYTES:
+        return
     # Without one, transformers would make a tokenizer to which all words are unknown.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
 

@@ -200,6 +200,11 @@ class Encoder:
         text = chosen_prompt(self.checkpoint.name, prompts, prompt, prompt_name)
         if not text:
             return {"prompt": None, "prompt_tokens": None, "include_prompt": None}
+        if not self.tokenizer.has_offsets:
+            raise RequestError(
+                f"{argument('prompt')} {text!r:.60}: where it ends among the tokens is found by their offsets, and the tokenizer "
+                f"of {self.checkpoint.name!r} gives none; leave it out ({argument('prompt', '')}) or put it into the texts"
+            )
         tokens = self.tokenizer.texts([text], located=False)[0].body
         if tokens > length - self.tokenizer.special - 1:
             raise no_room(text, tokens, length, self.tokenizer.special)

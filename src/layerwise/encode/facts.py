@@ -22,6 +22,7 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
         "adapter": None if checkpoint.adapter is None else checkpoint.adapter.description,
         **described,
         "causal": is_causal(model),
+        "tokenizer_facts": hf.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code),
         "default_pool": checkpoint.pool or "mean",
         "prompts": dict(checkpoint.prompts.texts),
         "default_prompt": checkpoint.prompts.default,

@@ -43,6 +43,7 @@ from layerwise.encode.limits import max_length, position_table, stated_positions
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
 from layerwise.encode.model_file_names import ADAPTER_CONFIG, google_configs
+from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.encode.recipe import read_object
 from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
@@ -80,7 +81,7 @@ class Loaded:
     Attributes:
         model: the encoder, on its device, in evaluation mode, without gradients.
         config, tokenizer: those of transformers.
-        backend: the tokenizer of the `tokenizers` library, without truncation and padding.
+        backend: the tokenizer of the `tokenizers` library, without truncation and padding, or a `PythonBackend`.
         max_length: tokens that the model takes at once, special ones included.
         vocabulary_size: the number of entries of the embedding table.
         padding_idx: that of the table of positions, or None. RoBERTa and related families don't count this token
@@ -186,6 +187,16 @@ def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict
             "width": getattr(text, "hidden_size", None),
             "positions": next(iter(stated_positions(text)), None),
         }
+
+
+def describe_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
+    """Return the class of a tokenizer, and whether it gives offsets; or what is wrong with it, as `problem`."""
+    try:
+        with quiet(), model_errors(checkpoint):
+            tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
+    except ModelError as error:
+        return {"class": None, "offsets": None, "problem": str(error)}
+    return {"class": type(tokenizer).__name__, "offsets": not isinstance(backend, PythonBackend)}
 
 
 def load_model(
@@ -457,10 +468,8 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
         )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ModelError(
-            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives "
-            "no offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
-        )
+        with model_errors(checkpoint, f"has a tokenizer ({type(tokenizer).__name__}) that can't be used"):
+            backend = PythonBackend(tokenizer)
     if checkpoint.max_length is not None:
         # The settings of sentence-transformers override the tokenizer's, as in sentence-transformers itself.
         tokenizer.model_max_length = checkpoint.max_length
@@ -469,7 +478,9 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
         backend.no_padding()
         backend.encode("a")
     check_tokens(checkpoint, tokenizer, backend)
-    if checkpoint.lowercase:
+    if checkpoint.lowercase and isinstance(backend, PythonBackend):
+        backend.lowercases = True
+    elif checkpoint.lowercase:
         _lowercase_first(backend)
     return tokenizer, backend
 

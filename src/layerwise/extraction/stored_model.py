@@ -29,10 +29,9 @@ def model_name(manifest: Manifest, model: str | Path | None) -> tuple[str | Path
 
 def adapter_name(manifest: Manifest, model: str | Path | None, adapter: str | Path | None) -> str | None:
     """Return the adapter to load with the model of a dataset; `model`, `adapter`: where they are now, if they have moved."""
-    stored = manifest.model.adapter
+    stored = None if manifest.model.adapter is None else manifest.model.adapter.folder
     given = None if adapter is None else str(adapter)
-    name: str | None = encode.adapter_files.stored_adapter(stored and stored.folder, model, given)
-    return name
+    return encode.adapter_files.stored_adapter(stored, model, given)
 
 
 def load_stored_model(
