@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -129,6 +130,7 @@ def test_adapters_of_causal_models(family: str, settings: dict[str, Any], tmp_pa
     ("family", "task", "targets"),
     [
         ("roberta", "TOKEN_CLS", ["query", "value"]),
+        ("roberta", "SEQ_CLS", ["query", "dense"]),  # without a pooler, which the encoder alone has
         ("distilbert", "SEQ_CLS", ["q_lin", "v_lin"]),
         ("modernbert", "SEQ_CLS", ["Wqkv", "Wo"]),
         ("deberta-v2", "TOKEN_CLS", ["query_proj", "value_proj"]),
@@ -537,3 +539,25 @@ def test_workers_and_pickled_encoders_load_the_adapter(
     travelled = pickle.loads(pickle.dumps(encoder))
     assert travelled.hashes == encoder.hashes
     assert np.array_equal(travelled.encode(TEXTS).stack(), encoder.encode(TEXTS).stack())
+
+
+def test_adapter_and_base_on_the_hub(tuned: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = {("user/adapter", "v2"): tuned.folder, ("user/base", "v1"): base}
+    monkeypatch.setattr(
+        huggingface_hub,
+        "snapshot_download",
+        lambda name, revision=None, **_: str(folders[name, revision]),
+    )
+    expected = lw.load_encoder(base, adapter=tuned.folder, device="cpu").encode(TEXTS).stack()
+    change(tuned.folder, base_model_name_or_path="user/base", revision="v1")
+    encoder = lw.load_encoder("user/adapter", revision="v2", device="cpu")
+    assert np.array_equal(encoder.encode(TEXTS).stack(), expected)
+    assert encoder.description["adapter"]["base_revision"] == "v1"
+
+
+def test_loading_an_adapter_leaves_the_random_numbers_of_the_user(tuned: Any, base: Path) -> None:
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    lw.load_encoder(base, adapter=tuned.folder, device="cpu")
+    assert torch.equal(torch.rand(3), expected)

@@ -22,6 +22,7 @@ from layerwise.arguments import argument
 from layerwise.encode.adapter_files import WEIGHTS, Adapter
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.model_file_names import ADAPTER_CONFIG
+from layerwise.encode.weight_names import POOLER
 from layerwise.errors import LayerwiseError, ModelError
 
 _PIP = "pip install 'layerwise[peft]'"
@@ -63,7 +64,8 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
     if importlib.util.find_spec("peft") is None:
         raise ModelError(f"{what} needs an extra package: {_PIP}")
     # peft warns of parts that it skips; these are refused below.
-    with _adapter_errors(what, adapter.kind), silenced():
+    # New tensors are random until they are loaded.
+    with _adapter_errors(what, adapter.kind), silenced(), torch.random.fork_rng(devices=[]):
         import peft
 
         tensors = _tensors(what, adapter)
@@ -158,7 +160,8 @@ def _load(
         ModelError: a tensor that is missing, has no place, or has another shape; the message names it.
     """
     places = peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
-    missing = next((name for name in places if name not in tensors), None)
+    # Many models with a head have no pooler, and the encoder alone has one, which no layer needs.
+    missing = next((name for name in places if name not in tensors and POOLER not in name), None)
     if missing is not None:
         raise ModelError(
             f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for; the two files aren't of one "

@@ -11,6 +11,7 @@ from pathlib import Path
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
 from layerwise.arguments import argument
+from layerwise.encode.adapter_files import PICKLED as ADAPTER_PICKLED
 from layerwise.encode.adapter_files import Adapter, find_adapter, is_adapter, read_adapter, tokenizer_notes
 from layerwise.encode.model_file_names import (
     CONFIG,
@@ -357,7 +358,7 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     hint = f"use {argument('model', 'minilm')} (offline) or a local folder"
-    patterns = _DOWNLOAD + (["pytorch_model*.bin"] if allow_pickle else [])
+    patterns = _DOWNLOAD + (["pytorch_model*.bin", ADAPTER_PICKLED] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
 
     def fetch(patterns: list[str]) -> Path:
