@@ -3,14 +3,17 @@
 An adapter is a folder that the `peft` library wrote, with `adapter_config.json` and its weights. `adapters` merges it.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
+from layerwise._util.temporary import TemporaryFolder
 from layerwise.arguments import argument
 from layerwise.encode.model_file_names import ADAPTER_CONFIG, TOKENIZER
 from layerwise.encode.model_files import ModelFiles, files_of_names
@@ -31,6 +34,8 @@ _NOT_WEIGHTS = {
     "XLORA": "chooses among several adapters for each token",
     "POLY": "chooses among several adapters for each task",
 }
+# What the names of an adapter's unused tensors begin with.
+_OF_ADAPTER = "adapter: "
 # Entries of a configuration that import other packages, or change which blocks there are.
 _REFUSED_ENTRIES = ("layer_replication", "megatron_config")
 _VOCABULARY_FILES = (
@@ -100,16 +105,16 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).exists()
 
 
-def stored_adapter(stored: str | None, model: str | Path | None, given: str | None) -> str | None:
+def stored_adapter(stored: str | None, model: str | Path | None, adapter: str | None) -> str | None:
     """Return the adapter to load with the model of a dataset or head.
 
     Args:
         stored: the folder of its adapter, if it had one beside its model.
         model: where the model is now, if it isn't where it was; it may be or hold the adapter.
-        given: where the adapter is now.
+        adapter: where the adapter is now, if it isn't where it was.
     """
-    if given is not None or (model is not None and is_adapter(Path(model).expanduser())):
-        return given
+    if adapter is not None or (model is not None and is_adapter(Path(model).expanduser())):
+        return adapter
     return stored
 
 
@@ -189,6 +194,38 @@ def tokenizer_notes(name: str, adapter: Adapter, base: Path) -> tuple[str, ...]:
     return (
         f"the adapter of model {name!r} comes with another tokenizer than its base ({differing} differs); that of the base "
         "is used",
+    )
+
+
+@contextlib.contextmanager
+def without_adapter(folder: Path) -> Iterator[Path]:
+    """Yield a folder; of one that holds an adapter a copy without it, of links: transformers would load it, unmerged."""
+    if not is_adapter(folder):
+        yield folder
+        return
+    with TemporaryFolder() as temporary:
+        links = temporary.path / folder.name
+        links.mkdir()
+        for path in folder.iterdir():
+            if path.name != ADAPTER_CONFIG:
+                (links / path.name).symlink_to(path.resolve())
+        yield links
+
+
+def unused_of_adapter(names: Iterable[str]) -> tuple[str, ...]:
+    """Return tensors of an adapter that aren't used, as they are listed among those of its model."""
+    return tuple(f"{_OF_ADAPTER}{name}" for name in names)
+
+
+def head_notes(name: str, unused: Iterable[str]) -> tuple[str, ...]:
+    """Return a note for tensors of an adapter that belong to a head; `unused`: those of the model and the adapter."""
+    names = [tensor.removeprefix(_OF_ADAPTER) for tensor in unused if tensor.startswith(_OF_ADAPTER)]
+    if not names:
+        return ()
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return (
+        f"the adapter of model {name!r} has {len(names)} tensors of a head or decoder ({shown:.200}), which no layer needs; "
+        "they are not used",
     )
 
 

@@ -124,14 +124,14 @@ def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
         raise ModelError(
             f"{what} is of the kind {adapter.kind[:40]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
         )
-    known = {field.name for field in dataclasses.fields(config_class)}
+    options = {field.name for field in dataclasses.fields(config_class)}
     entries = {key: value for key, value in adapter.entries.items() if key not in _IGNORED_ENTRIES}
     for key, value in entries.items():
-        if key not in known and value:
+        if key not in options and value:
             raise ModelError(
                 f"{what}: its {ADAPTER_CONFIG} has the entry {key[:60]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
             )
-    config = config_class(**{key: value for key, value in entries.items() if key in known})
+    config = config_class(**{key: value for key, value in entries.items() if key in options})
     config.inference_mode = True
     if config.is_prompt_learning:
         raise _not_merged(what, adapter.kind)
@@ -221,8 +221,8 @@ def _check_merged(what: str, kind: str, model: nn.Module, expected: list[torch.T
     actual = _layers(model)
     if expected is None or actual is None:
         return
-    for wanted, got in zip(expected, actual, strict=True):
-        if not bool((got - wanted).abs().max() <= _TOLERANCE * max(1.0, float(wanted.abs().max()))):
+    for unmerged, merged in zip(expected, actual, strict=True):
+        if not bool((merged - unmerged).abs().max() <= _TOLERANCE * max(1.0, float(unmerged.abs().max()))):
             raise _not_merged(what, kind)
 
 

@@ -266,8 +266,8 @@ def _with_adapter(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
         )
     files = checkpoint.files
     if adapter.folder == checkpoint.folder:
-        own = adapter.files.weights
-        files = replace(files, unused=tuple(name for name in files.unused if Path(name).name not in own))
+        weights = adapter.files.weights
+        files = replace(files, unused=tuple(name for name in files.unused if Path(name).name not in weights))
     notes = checkpoint.notes + tokenizer_notes(checkpoint.name, adapter, checkpoint.folder)
     return replace(checkpoint, adapter=adapter, files=files, notes=notes)
 

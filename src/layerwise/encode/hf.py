@@ -33,8 +33,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
 from layerwise._util.silence import no_panic_shown, silenced
-from layerwise._util.temporary import TemporaryFolder
 from layerwise.encode import attention
+from layerwise.encode.adapter_files import head_notes, unused_of_adapter, without_adapter
 from layerwise.encode.adapters import merge_adapter
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.config_sizes import check_sizes
@@ -42,7 +42,7 @@ from layerwise.encode.devices import check_process
 from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
-from layerwise.encode.model_file_names import ADAPTER_CONFIG, google_configs
+from layerwise.encode.model_file_names import google_configs
 from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.encode.recipe import read_object
 from layerwise.encode.tensorflow.weights import read_weights
@@ -59,8 +59,6 @@ _LOADING = new_lock()
 _NUMBERS_PER_BYTE = 2  # of a file of weights, at most: 4-bit weights
 # Tensors that a checkpoint may lack, because no layer depends on them.
 _NOT_LAYERS = (POOLER, "position_ids")
-# What the names of an adapter's unused tensors begin with.
-_OF_ADAPTER = "adapter: "
 # The module that makes sentence embeddings of the last layer, in EmbeddingGemma 2.
 _PROJECTION = "embedding_projection"
 # What the package reads from a tokenizer after it was loaded.
@@ -137,7 +135,7 @@ def load(
             casing_notes(checkpoint, backend)
             + mismatch_notes(config, tokenizer, padding_idx)
             + _projection_notes(checkpoint, unused)
-            + _head_notes(checkpoint, unused),
+            + head_notes(checkpoint.name, unused),
         )
 
 
@@ -160,18 +158,6 @@ def _projection_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[
     return (
         f"model {checkpoint.name!r} ends with a projection for sentence embeddings ({_PROJECTION}), which isn't applied: "
         "its last layer is the output of its last norm",
-    )
-
-
-def _head_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a note for tensors of an adapter that belong to a head."""
-    names = [name.removeprefix(_OF_ADAPTER) for name in unused if name.startswith(_OF_ADAPTER)]
-    if not names:
-        return ()
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return (
-        f"the adapter of model {checkpoint.name!r} has {len(names)} tensors of a head or decoder ({shown:.200}), which no layer "
-        "needs; they are not used",
     )
 
 
@@ -311,7 +297,7 @@ def _load_model(
     if dtype not in (merging, "auto"):
         merged = type(model)
         model = merged.from_pretrained(None, config=config, state_dict=model.state_dict(), dtype=dtype)  # type: ignore[attr-defined]
-    return model, (*unused, *(f"{_OF_ADAPTER}{name}" for name in dropped))
+    return model, unused + unused_of_adapter(dropped)
 
 
 def _load_base(
@@ -327,7 +313,7 @@ def _load_base(
         return untrained.to(dtype), _without_projection(untrained)
     if checkpoint.files.of_tensorflow:
         return _from_tensorflow(checkpoint, model_class, config, dtype)
-    with _without_adapter(checkpoint.folder) as folder:
+    with without_adapter(checkpoint.folder) as folder:
         model, info = model_class.from_pretrained(
             folder,
             dtype=dtype,
@@ -338,21 +324,6 @@ def _load_base(
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
     unused = unused_names(checkpoint, model, info)
     return model, unused + _without_projection(model)
-
-
-@contextlib.contextmanager
-def _without_adapter(folder: Path) -> Iterator[Path]:
-    """Yield a folder; of one that holds an adapter a copy without it, of links: transformers would load it, unmerged."""
-    if not (folder / ADAPTER_CONFIG).exists():
-        yield folder
-        return
-    with TemporaryFolder() as temporary:
-        links = temporary.path / folder.name
-        links.mkdir()
-        for path in folder.iterdir():
-            if path.name != ADAPTER_CONFIG:
-                (links / path.name).symlink_to(path.resolve())
-        yield links
 
 
 def _from_tensorflow(

@@ -30,8 +30,8 @@ def model_name(manifest: Manifest, model: str | Path | None) -> tuple[str | Path
 def adapter_name(manifest: Manifest, model: str | Path | None, adapter: str | Path | None) -> str | None:
     """Return the adapter to load with the model of a dataset; `model`, `adapter`: where they are now, if they have moved."""
     stored = None if manifest.model.adapter is None else manifest.model.adapter.folder
-    given = None if adapter is None else str(adapter)
-    return encode.adapter_files.stored_adapter(stored, model, given)
+    folder = None if adapter is None else str(adapter)
+    return encode.adapter_files.stored_adapter(stored, model, folder)
 
 
 def load_stored_model(
