@@ -266,6 +266,16 @@ def test_recipe_of_sentence_transformers_with_an_adapter(tuned: Any, base: Path,
     assert lw.load_encoder(folder, device="cpu").hashes != before
 
 
+def test_a_recipe_with_the_transformer_in_a_folder_of_its_own(tuned: Any, base: Path, tmp_path: Path) -> None:
+    home = tmp_path / "st/0_Transformer"
+    both_in_one(base, tuned.folder, home)
+    modules = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+    (tmp_path / "st/modules.json").write_text(json.dumps(modules))
+    assert off(lw.load_encoder(tmp_path / "st", device="cpu"), tuned) <= TOLERANCE
+    (home / "model.safetensors").unlink()
+    refused("0_Transformer holds an adapter .LORA. without its base; give the base in", tmp_path / "st")
+
+
 # What is refused, in one line.
 
 

@@ -206,6 +206,11 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
         _check_folder(name, place)
     adapter = _adapter_in(name, home, recipe, allow_pickle) if is_adapter(home) else None
     if adapter is not None and not _has_base(home, allow_pickle):
+        if home != root:
+            raise ModelError(
+                f"model {name!r}: {home} holds an adapter ({adapter.kind}) without its base; give the base in "
+                f"{argument('model')} and that folder in {argument('adapter')}"
+            )
         base = _base_of(name, adapter, allow_pickle)
         return _with_recipe(_with_adapter(replace(base, name=name, revision=revision), adapter), recipe)
     _check_config(name, home)
@@ -224,10 +229,11 @@ def _adapter_in(
     name: str, home: Path, recipe: SentenceTransformersRecipe | None, allow_pickle: bool
 ) -> Adapter:
     """Return the adapter in a model's folder; with it count the settings of sentence-transformers there."""
-    files = [] if recipe is None else [home / MODULES, home / PROMPTS, *(home / file for file in SETTINGS)]
-    files += [] if recipe is None else [folder / CONFIG for folder in recipe.folders]
-    further = [path.relative_to(home).as_posix() for path in files if path.is_file() and path.parent != home]
-    further += [path.name for path in files if path.is_file() and path.parent == home]
+    settings: list[Path] = []
+    if recipe is not None and (home / MODULES).is_file():
+        settings = [home / MODULES, home / PROMPTS, *(home / file for file in SETTINGS)]
+        settings += [folder / CONFIG for folder in recipe.folders]
+    further = {path.relative_to(home).as_posix() for path in settings if path.is_file()}
     return read_adapter(name, home, tuple(further), allow_pickle=allow_pickle)
 
 
